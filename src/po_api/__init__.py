@@ -1,0 +1,1 @@
+"""po-api: from a purchase order request to an issued purchase order."""

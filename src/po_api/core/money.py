@@ -1,0 +1,108 @@
+"""Money: ISO 4217 minor units, half-up. The only module that rounds.
+
+The rules are those of domain.md: a line's net is rounded to the currency's minor unit, tax is rounded per rate
+(document mode) or per line (line mode), and the total is the sum of what was rounded.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
+from enum import StrEnum
+from functools import cache
+
+# ISO 4217 minor units: currencies that do not have two. Funds codes and metals are not currencies one pays in.
+_MINOR_UNITS = {
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+_TWO_DIGITS = frozenset(
+    """AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC
+    CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD
+    KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO
+    NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL
+    THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG""".split()
+)
+CURRENCIES: frozenset[str] = _TWO_DIGITS | _MINOR_UNITS.keys()
+
+# Wide enough for the product of two numeric(18,4) columns and three percentages without an inexact step.
+_EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
+_HUNDRED = Decimal(100)
+
+# The largest amount a document can carry; a column bound (see the models) and an API bound.
+MAX_AMOUNT = Decimal("999999999999999.9999")
+
+
+class TaxRounding(StrEnum):
+    """Where tax is rounded: once per rate on the document, or on every line."""
+
+    DOCUMENT = "document"
+    LINE = "line"
+
+
+@dataclass(frozen=True)
+class PricedLine:
+    """What decides a line's money; percentages are 0–100."""
+
+    quantity: Decimal
+    unit_price: Decimal
+    discount_percent: Decimal
+    tax_rate: Decimal
+
+
+@dataclass(frozen=True)
+class TaxAmount:
+    """The tax at one rate: `net` is what is taxed, `tax` what is due."""
+
+    rate: Decimal
+    net: Decimal
+    tax: Decimal
+
+
+@dataclass(frozen=True)
+class Totals:
+    """A document's totals in its currency's minor units; `taxes` ascend by rate."""
+
+    net: Decimal
+    tax: Decimal
+    total: Decimal
+    taxes: tuple[TaxAmount, ...]
+
+
+@cache
+def minor_units(currency: str) -> int:
+    """The number of decimals of an ISO 4217 currency; KeyError for an unknown one."""
+    if currency in _TWO_DIGITS:
+        return 2
+    return _MINOR_UNITS[currency]
+
+
+def round_to_minor(amount: Decimal, currency: str) -> Decimal:
+    """`amount` rounded half-up to the currency's minor unit."""
+    return amount.quantize(Decimal(1).scaleb(-minor_units(currency)), context=_EXACT)
+
+
+def line_net(line: PricedLine, currency: str) -> Decimal:
+    """round_m(quantity × unit price × (1 − discount/100))."""
+    with localcontext(_EXACT):
+        exact = line.quantity * line.unit_price * (1 - line.discount_percent / _HUNDRED)
+    return round_to_minor(exact, currency)
+
+
+def totals(lines: Iterable[PricedLine], *, currency: str, tax_rounding: TaxRounding) -> Totals:
+    """The totals of a document with these lines; zero for none."""
+    nets: defaultdict[Decimal, Decimal] = defaultdict(Decimal)
+    line_taxes: defaultdict[Decimal, Decimal] = defaultdict(Decimal)
+    with localcontext(_EXACT):
+        for line in lines:
+            net = line_net(line, currency)
+            rate = line.tax_rate.normalize()
+            nets[rate] += net
+            line_taxes[rate] += round_to_minor(net * rate / _HUNDRED, currency)
+        document_taxes = {rate: round_to_minor(net * rate / _HUNDRED, currency) for rate, net in nets.items()}
+        due = line_taxes if tax_rounding is TaxRounding.LINE else document_taxes
+        taxes = tuple(TaxAmount(rate, nets[rate], due[rate]) for rate in sorted(nets))
+        net = round_to_minor(sum((tax.net for tax in taxes), Decimal(0)), currency)
+        tax = round_to_minor(sum((tax.tax for tax in taxes), Decimal(0)), currency)
+    return Totals(net=net, tax=tax, total=net + tax, taxes=taxes)

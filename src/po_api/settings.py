@@ -1,0 +1,92 @@
+"""The configuration: environment variables or `.env`, as `.env.example` documents them. No default secrets."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+MIN_SECRET_BYTES = 32
+
+
+class SettingsError(Exception):
+    """A variable is wrong: one line that names it and never shows a secret's value."""
+
+
+class Settings(BaseSettings):
+    """Names are the environment's, lower-cased. Unset database URLs mean the embedded server."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    database_url: SecretStr | None = None
+    database_migration_url: SecretStr | None = None
+    po_data_dir: Path = Path(".data")
+    secret_key: SecretStr | None = None
+
+    jwt_access_token_expires: Annotated[int, Field(ge=1, le=900)] = 900
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    frontend_url: str | None = None
+
+    db_pool_size: Annotated[int, Field(ge=1, le=500)] = 10
+    db_max_overflow: Annotated[int, Field(ge=0, le=500)] = 10
+    db_pool_timeout: Annotated[float, Field(gt=0, le=60)] = 5
+    db_statement_timeout_ms: Annotated[int, Field(ge=0)] = 15_000
+    db_lock_timeout_ms: Annotated[int, Field(ge=0)] = 10_000
+    db_idle_in_transaction_timeout_ms: Annotated[int, Field(ge=0)] = 30_000
+    sqlalchemy_echo: bool = False
+
+    rate_limit_per_user: str = "100/minute"
+    rate_limit_per_address: str = "20/minute"
+    rate_limit_storage_uri: str = "memory://"
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 12 * 1024 * 1024
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if "*" in origin or not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
+                raise ValueError("each origin is scheme://host[:port], exactly; no wildcard")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"at least {MIN_SECRET_BYTES} bytes are needed")
+        return value
+
+    @field_validator("database_url", "database_migration_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            asyncpg_url(value.get_secret_value())
+        return value
+
+
+def asyncpg_url(url: str) -> URL:
+    """Any `postgresql://…` form as an asyncpg URL; ValueError for anything else."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError("not a database URL; expected postgresql://user:password@host:5432/name") from None
+    if parsed.drivername.split("+")[0] not in {"postgresql", "postgres"}:
+        raise ValueError("only PostgreSQL is supported: postgresql://user:password@host:5432/name")
+    return parsed.set(drivername="postgresql+asyncpg")
