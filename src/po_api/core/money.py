@@ -9,22 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
-from functools import cache
 
-# ISO 4217 minor units: currencies that do not have two. Funds codes and metals are not currencies one pays in.
-_MINOR_UNITS = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
-    **dict.fromkeys("CLF UYW".split(), 4),
-}
-_TWO_DIGITS = frozenset(
-    """AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC
-    CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD
-    KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO
-    NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL
-    THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG""".split()
-)
-CURRENCIES: frozenset[str] = _TWO_DIGITS | _MINOR_UNITS.keys()
+from iso4217 import Currency
+
+# Codes of ISO 4217 that have minor units: without gold, test codes and the like. A code that the standard withdraws
+# stays in the documents that were written in it, so those only matter for what is new.
+_MINOR_UNITS = {currency.code: currency.exponent for currency in Currency if currency.exponent is not None}
+CURRENCIES = frozenset(_MINOR_UNITS)
 
 # Wide enough for the product of two numeric(18,4) columns and three percentages without an inexact step.
 _EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
@@ -70,11 +61,8 @@ class Totals:
     taxes: tuple[TaxAmount, ...]
 
 
-@cache
 def minor_units(currency: str) -> int:
     """The number of decimals of an ISO 4217 currency; KeyError for an unknown one."""
-    if currency in _TWO_DIGITS:
-        return 2
     return _MINOR_UNITS[currency]
 
 
