@@ -12,8 +12,7 @@ from enum import StrEnum
 
 from iso4217 import Currency
 
-# Codes of ISO 4217 that have minor units: without gold, test codes and the like. A code that the standard withdraws
-# stays in the documents that were written in it, so those only matter for what is new.
+# Codes of ISO 4217 that have minor units: without gold, test codes and the like.
 _MINOR_UNITS = {currency.code: currency.exponent for currency in Currency if currency.exponent is not None}
 CURRENCIES = frozenset(_MINOR_UNITS)
 

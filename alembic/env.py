@@ -1,0 +1,47 @@
+"""Run the migrations, as the tables' owner, with nothing but `DATABASE_URL` set (or on the embedded server)."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+from po_api.operations.databases import owner_urls
+from po_api.operations.migrations import application_role, configure_options, grant_to_application, owner_connection
+from po_api.settings import Settings
+
+
+def run_offline() -> None:
+    """Print the SQL; `alembic upgrade base:head --sql` needs no database."""
+    context.configure(dialect_name="postgresql", literal_binds=True, **configure_options())
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run_on(connection: Connection) -> None:
+    context.configure(connection=connection, **configure_options())
+    with context.begin_transaction():
+        context.run_migrations()
+        if not context.get_context().get_current_heads():
+            # `downgrade base` leaves nothing behind, Alembic's own table included.
+            connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+
+
+async def run_online(owner_url: str, app_url: str) -> None:
+    async with owner_connection(owner_url) as connection:
+        await connection.run_sync(run_on)
+        await connection.commit()
+        role = application_role(owner_url, app_url)
+        if role is not None:
+            await connection.run_sync(grant_to_application, role)
+            await connection.commit()
+
+
+connection = context.config.attributes.get("connection")
+if context.is_offline_mode():
+    run_offline()
+elif connection is not None:
+    # `po-api migrate` and the tests bring their own.
+    run_on(connection)
+else:
+    with owner_urls(Settings()) as (owner, app):
+        asyncio.run(run_online(owner, app))

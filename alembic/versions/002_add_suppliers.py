@@ -1,0 +1,46 @@
+"""Suppliers.
+
+Revises: 001
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+revision = "002"
+down_revision = "001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "suppliers",
+        sa.Column("organisation_id", sa.BigInteger, nullable=False),
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True)),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("name_key", sa.Text, nullable=False),
+        sa.Column("email", sa.Text),
+        sa.Column("tax_id", sa.Text),
+        sa.Column("address", sa.Text),
+        sa.Column("is_active", sa.Boolean, server_default=sa.true(), nullable=False),
+        sa.Column("version", sa.Integer, server_default="1", nullable=False),
+        sa.Column("created_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("organisation_id", "id", name="pk_suppliers"),
+        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name="fk_suppliers_organisation_id"),
+        sa.CheckConstraint("name <> '' AND length(name) <= 255", name=op.f("ck_suppliers_name")),
+    )
+    op.create_index(
+        "uq_suppliers_organisation_id_name_key",
+        "suppliers",
+        ["organisation_id", "name_key"],
+        unique=True,
+        postgresql_where=sa.text("is_active"),
+    )
+    op.create_index("ix_suppliers_organisation_id_name", "suppliers", ["organisation_id", "name", "id"])
+    op.create_index("ix_suppliers_organisation_id_created_at", "suppliers", ["organisation_id", "created_at", "id"])
+
+
+def downgrade() -> None:
+    op.drop_table("suppliers")

@@ -1,0 +1,82 @@
+"""The audit trail: one event for each change of state, written in the change's own transaction.
+
+The application's role may add events and read them, nothing else (domain.md, invariant 5).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from sqlalchemy import ForeignKeyConstraint, Index
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from po_api.core.clock import utc_now
+from po_api.core.models import Base, TenantRow
+
+
+class AuditEvent(TenantRow, Base):
+    """Who did what to which entity; `actor_id` is None for the command line."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "actor_id"], ["users.organisation_id", "users.id"]),
+        Index("ix_audit_events_entity", "organisation_id", "entity", "entity_id", "created_at", "id"),
+        Index("ix_audit_events_organisation_id_created_at", "organisation_id", "created_at", "id"),
+        Index("ix_audit_events_organisation_id_actor_id", "organisation_id", "actor_id"),
+    )
+
+    actor_id: Mapped[int | None]
+    action: Mapped[str]
+    entity: Mapped[str]
+    entity_id: Mapped[int]
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    request_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of an entity; `before` and `after` hold what differs."""
+
+    action: str
+    entity: str
+    entity_id: int
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+
+
+def record(session: AsyncSession, *, organisation_id: int, actor_id: int | None, change: Change) -> None:
+    """Add one event to the transaction; it is written with the next flush."""
+    session.add(
+        AuditEvent(
+            organisation_id=organisation_id,
+            actor_id=actor_id,
+            action=change.action,
+            entity=change.entity,
+            entity_id=change.entity_id,
+            before=_as_json(change.before),
+            after=_as_json(change.after),
+            request_id=structlog.contextvars.get_contextvars().get("request_id"),
+            created_at=utc_now(),
+        )
+    )
+
+
+def _as_json(values: Any) -> dict[str, Any] | None:
+    return None if values is None else {name: _json_value(value) for name, value in values.items()}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_json_value(item) for item in value]
+    return value

@@ -1,0 +1,73 @@
+"""The declarative base: one naming convention, bigint identities, tenant keys, UTC timestamps.
+
+The schema is ready for Citus (architecture.md, rule 9): a tenant's table has `organisation_id` in its primary key, in
+every unique constraint and in every foreign key, and no triggers.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+
+from sqlalchemy import BigInteger, ForeignKey, Identity, Integer, MetaData, Numeric, Text, func
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+from po_api.core.clock import utc_now
+
+NAMING_CONVENTION = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
+
+Timestamp = TIMESTAMP(timezone=True)
+# Quantities, prices and percentages; the scale is part of the rule (domain.md).
+Quantity = Numeric(18, 4)
+Percent = Numeric(7, 4)
+# Amounts keep the scale they were rounded to ("12.50", "1250", "1.250"), so the column does not pad them.
+Amount = Numeric()
+
+
+class Base(DeclarativeBase):
+    """Every table's base."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar = {int: BigInteger, str: Text, datetime: Timestamp, Decimal: Quantity}
+
+
+class Timestamped:
+    """When the row came to be and when it last changed."""
+
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, server_default=func.now(), sort_order=90)
+    updated_at: Mapped[datetime] = mapped_column(
+        default=utc_now, onupdate=utc_now, server_default=func.now(), sort_order=91
+    )
+
+
+class Versioned:
+    """The version that a representation's ETag carries; each accepted change adds one."""
+
+    version: Mapped[int] = mapped_column(Integer, default=1, server_default="1", sort_order=89)
+
+
+class GlobalRow:
+    """A row that stands outside the tenants' walls: organisations, users, sessions."""
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True, sort_order=-10)
+
+
+class TenantRow:
+    """A row of one organisation, keyed `(organisation_id, id)`."""
+
+    @declared_attr
+    @classmethod
+    def organisation_id(cls) -> Mapped[int]:
+        return mapped_column(
+            ForeignKey("organisations.id", name=f"fk_{cls.__tablename__}_organisation_id"),  # type: ignore[attr-defined]
+            primary_key=True,
+            sort_order=-20,
+        )
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True, sort_order=-10)

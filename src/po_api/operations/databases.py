@@ -1,0 +1,42 @@
+"""Which databases the configuration means: a server's, or the embedded one's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from po_api.core.embedded import embedded_secret_key, embedded_server
+from po_api.settings import Settings, SettingsError
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Where to connect: as the tables' owner and as the application, and the key that signs access tokens."""
+
+    owner_url: str
+    app_url: str
+    secret_key: str
+
+
+@contextmanager
+def owner_urls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The owner's URL and the application's; the embedded server runs as long as the context is open.
+
+    Raises EmbeddedServerError if it cannot start.
+    """
+    if settings.database_url is None:
+        with embedded_server(settings.po_data_dir) as urls:
+            yield urls.owner, urls.app
+        return
+    owner = settings.database_migration_url or settings.database_url
+    yield owner.get_secret_value(), settings.database_url.get_secret_value()
+
+
+@contextmanager
+def connections(settings: Settings) -> Iterator[Connections]:
+    """What `settings` name, ready to serve. Raises SettingsError if a server is configured without a secret key."""
+    if settings.database_url is not None and settings.secret_key is None:
+        raise SettingsError("SECRET_KEY: required with DATABASE_URL, at least 32 bytes")
+    with owner_urls(settings) as (owner_url, app_url):
+        secret = settings.secret_key
+        key = secret.get_secret_value() if secret else embedded_secret_key(settings.po_data_dir)
+        yield Connections(owner_url, app_url, key)

@@ -1,0 +1,159 @@
+"""Purchase order requests, their lines, decisions and comments."""
+
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from po_api.core.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
+
+
+class Porf(TenantRow, Versioned, Timestamped, Base):
+    """A purchase order request form. `net + tax = total`, in the minor units of `currency`.
+
+    `tax_rounding` is the organisation's rule at the time, kept so that the totals can always be recomputed.
+    """
+
+    __tablename__ = "porfs"
+    __table_args__ = (
+        UniqueConstraint("organisation_id", "number"),
+        ForeignKeyConstraint(["organisation_id", "requester_id"], ["users.organisation_id", "users.id"]),
+        ForeignKeyConstraint(["organisation_id", "supplier_id"], ["suppliers.organisation_id", "suppliers.id"]),
+        CheckConstraint("title <> '' AND length(title) <= 255", name="title"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+        CheckConstraint("tax_rounding IN ('document', 'line')", name="tax_rounding"),
+        CheckConstraint(
+            "net >= 0 AND tax >= 0 AND total = net + tax AND total < 1000000000000000 AND scale(total) <= 4",
+            name="totals",
+        ),
+        CheckConstraint(
+            "status IN ('draft', 'pending', 'approved', 'partially_ordered', 'ordered', 'closed', 'rejected',"
+            " 'cancelled')",
+            name="status",
+        ),
+        CheckConstraint("status IN ('draft', 'cancelled') OR submitted_at IS NOT NULL", name="submitted_at"),
+        CheckConstraint("status IN ('draft', 'pending', 'cancelled') OR decided_at IS NOT NULL", name="decided_at"),
+        CheckConstraint("approval_round >= 1", name="approval_round"),
+        Index("ix_porfs_organisation_id_created_at", "organisation_id", "created_at", "id"),
+        Index("ix_porfs_organisation_id_updated_at", "organisation_id", "updated_at", "id"),
+        Index("ix_porfs_organisation_id_total", "organisation_id", "total", "id"),
+        Index("ix_porfs_organisation_id_status", "organisation_id", "status", "created_at", "id"),
+        Index("ix_porfs_organisation_id_requester_id", "organisation_id", "requester_id", "created_at", "id"),
+        Index("ix_porfs_organisation_id_supplier_id", "organisation_id", "supplier_id", "created_at", "id"),
+    )
+
+    number: Mapped[str]
+    title: Mapped[str]
+    justification: Mapped[str | None]
+    cost_centre: Mapped[str | None]
+    needed_by: Mapped[date | None]
+    currency: Mapped[str] = mapped_column(default="EUR", server_default="EUR")
+    tax_rounding: Mapped[str] = mapped_column(default="document", server_default="document")
+    net: Mapped[Decimal] = mapped_column(Amount, default=Decimal(0), server_default="0")
+    tax: Mapped[Decimal] = mapped_column(Amount, default=Decimal(0), server_default="0")
+    total: Mapped[Decimal] = mapped_column(Amount, default=Decimal(0), server_default="0")
+    status: Mapped[str] = mapped_column(default="draft", server_default="draft")
+    requester_id: Mapped[int]
+    supplier_id: Mapped[int | None]
+    approval_round: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    submitted_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime | None]
+
+    lines: Mapped[list["PorfLine"]] = relationship(
+        back_populates="porf",
+        lazy="raise",
+        order_by="PorfLine.position",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+    )
+
+
+class PorfLine(TenantRow, Timestamped, Base):
+    """What is wanted. `ordered_quantity` is what purchase orders hold of it, Σ(allocated − released); with
+    `closed_quantity` it never exceeds `quantity` plus the tolerance that the organisation granted."""
+
+    __tablename__ = "porf_lines"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "porf_id"], ["porfs.organisation_id", "porfs.id"], ondelete="CASCADE"),
+        UniqueConstraint("organisation_id", "porf_id", "position", name="uq_porf_lines_position"),
+        CheckConstraint("position >= 1", name="position"),
+        CheckConstraint("length(description) BETWEEN 1 AND 2000", name="description"),
+        CheckConstraint("quantity > 0 AND quantity < 'Infinity'", name="quantity"),
+        CheckConstraint("unit ~ '^[A-Z0-9]{2,3}$'", name="unit"),
+        CheckConstraint("unit_price >= 0 AND unit_price < 'Infinity'", name="unit_price"),
+        CheckConstraint("discount_percent BETWEEN 0 AND 100", name="discount_percent"),
+        CheckConstraint("tax_rate BETWEEN 0 AND 100", name="tax_rate"),
+        CheckConstraint("over_order_percent BETWEEN 0 AND 100", name="over_order_percent"),
+        CheckConstraint("closed_quantity >= 0 AND ordered_quantity >= 0", name="quantities"),
+        CheckConstraint(
+            "ordered_quantity + closed_quantity <= quantity * (1 + over_order_percent / 100)", name="remaining"
+        ),
+        Index("ix_porf_lines_organisation_id_porf_id", "organisation_id", "porf_id", "id"),
+    )
+
+    porf_id: Mapped[int]
+    position: Mapped[int] = mapped_column(Integer)
+    description: Mapped[str]
+    sku: Mapped[str | None]
+    quantity: Mapped[Decimal]
+    unit: Mapped[str] = mapped_column(default="C62", server_default="C62")
+    unit_price: Mapped[Decimal]
+    discount_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
+    tax_rate: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
+    needed_by: Mapped[date | None]
+    net: Mapped[Decimal] = mapped_column(Amount)
+    over_order_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
+    closed_quantity: Mapped[Decimal] = mapped_column(Quantity, default=Decimal(0), server_default="0")
+    ordered_quantity: Mapped[Decimal] = mapped_column(Quantity, default=Decimal(0), server_default="0")
+
+    porf: Mapped[Porf] = relationship(back_populates="lines", lazy="raise")
+
+
+class ApprovalDecision(TenantRow, Base):
+    """What an approver decided, on which content, in which round. Rows are only ever added."""
+
+    __tablename__ = "approval_decisions"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "porf_id"], ["porfs.organisation_id", "porfs.id"]),
+        ForeignKeyConstraint(["organisation_id", "approver_id"], ["users.organisation_id", "users.id"]),
+        CheckConstraint("decision IN ('approved', 'rejected', 'returned')", name="decision"),
+        CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash"),
+        CheckConstraint("decision = 'approved' OR comment IS NOT NULL", name="comment"),
+        Index(
+            "uq_approval_decisions_approved",
+            "organisation_id",
+            "porf_id",
+            "round",
+            unique=True,
+            postgresql_where=text("decision = 'approved'"),
+        ),
+        Index("ix_approval_decisions_organisation_id_porf_id", "organisation_id", "porf_id", "id"),
+        Index("ix_approval_decisions_organisation_id_approver_id", "organisation_id", "approver_id"),
+    )
+
+    porf_id: Mapped[int]
+    round: Mapped[int] = mapped_column(Integer)
+    approver_id: Mapped[int]
+    decision: Mapped[str]
+    comment: Mapped[str | None]
+    content_hash: Mapped[str]
+    decided_at: Mapped[datetime]
+
+
+class PorfComment(TenantRow, Base):
+    """What someone said about a request. Rows are only ever added."""
+
+    __tablename__ = "porf_comments"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "porf_id"], ["porfs.organisation_id", "porfs.id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(["organisation_id", "author_id"], ["users.organisation_id", "users.id"]),
+        CheckConstraint("length(text) BETWEEN 1 AND 5000", name="text"),
+        Index("ix_porf_comments_organisation_id_porf_id", "organisation_id", "porf_id", "created_at", "id"),
+        Index("ix_porf_comments_organisation_id_author_id", "organisation_id", "author_id"),
+    )
+
+    porf_id: Mapped[int]
+    author_id: Mapped[int]
+    text: Mapped[str]
+    created_at: Mapped[datetime]

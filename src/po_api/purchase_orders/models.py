@@ -1,0 +1,141 @@
+"""Purchase orders, their lines, what they take of the requests, and the numbers they get."""
+
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, UniqueConstraint
+from sqlalchemy.dialects.postgresql import BYTEA
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from po_api.core.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
+
+
+class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
+    """An order to one supplier. The supplier's particulars are copied: the document says what was true when issued."""
+
+    __tablename__ = "purchase_orders"
+    __table_args__ = (
+        UniqueConstraint("organisation_id", "number"),
+        ForeignKeyConstraint(["organisation_id", "supplier_id"], ["suppliers.organisation_id", "suppliers.id"]),
+        ForeignKeyConstraint(["organisation_id", "created_by_id"], ["users.organisation_id", "users.id"]),
+        CheckConstraint("status IN ('draft', 'issued', 'closed', 'cancelled')", name="status"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+        CheckConstraint("tax_rounding IN ('document', 'line')", name="tax_rounding"),
+        CheckConstraint(
+            "net >= 0 AND tax >= 0 AND total = net + tax AND total < 1000000000000000 AND scale(total) <= 4",
+            name="totals",
+        ),
+        CheckConstraint("(number IS NULL) = (issued_at IS NULL)", name="number"),
+        CheckConstraint("status NOT IN ('issued', 'closed') OR number IS NOT NULL", name="issued"),
+        CheckConstraint("status <> 'draft' OR number IS NULL", name="draft"),
+        CheckConstraint("revision >= 1", name="revision"),
+        Index("ix_purchase_orders_organisation_id_created_at", "organisation_id", "created_at", "id"),
+        Index("ix_purchase_orders_organisation_id_updated_at", "organisation_id", "updated_at", "id"),
+        Index("ix_purchase_orders_organisation_id_total", "organisation_id", "total", "id"),
+        Index("ix_purchase_orders_organisation_id_status", "organisation_id", "status", "created_at", "id"),
+        Index("ix_purchase_orders_organisation_id_supplier_id", "organisation_id", "supplier_id", "created_at", "id"),
+        Index("ix_purchase_orders_organisation_id_created_by_id", "organisation_id", "created_by_id"),
+    )
+
+    number: Mapped[str | None]
+    status: Mapped[str] = mapped_column(default="draft", server_default="draft")
+    revision: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    supplier_id: Mapped[int]
+    supplier_name: Mapped[str]
+    supplier_email: Mapped[str | None]
+    supplier_tax_id: Mapped[str | None]
+    supplier_address: Mapped[str | None]
+    created_by_id: Mapped[int]
+    currency: Mapped[str]
+    tax_rounding: Mapped[str]
+    net: Mapped[Decimal] = mapped_column(Amount)
+    tax: Mapped[Decimal] = mapped_column(Amount)
+    total: Mapped[Decimal] = mapped_column(Amount)
+    terms: Mapped[str | None]
+    delivery_address: Mapped[str | None]
+    issued_at: Mapped[datetime | None]
+
+    lines: Mapped[list["PurchaseOrderLine"]] = relationship(
+        back_populates="purchase_order",
+        lazy="raise",
+        order_by="PurchaseOrderLine.position",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+    )
+
+
+class PurchaseOrderLine(TenantRow, Base):
+    """What is ordered, as the document says it."""
+
+    __tablename__ = "purchase_order_lines"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "purchase_order_id"],
+            ["purchase_orders.organisation_id", "purchase_orders.id"],
+            ondelete="CASCADE",
+        ),
+        UniqueConstraint("organisation_id", "purchase_order_id", "position", name="uq_purchase_order_lines_position"),
+        CheckConstraint("quantity > 0 AND quantity < 'Infinity'", name="quantity"),
+        CheckConstraint("unit_price >= 0 AND unit_price < 'Infinity'", name="unit_price"),
+        CheckConstraint("discount_percent BETWEEN 0 AND 100", name="discount_percent"),
+        CheckConstraint("tax_rate BETWEEN 0 AND 100", name="tax_rate"),
+    )
+
+    purchase_order_id: Mapped[int]
+    position: Mapped[int] = mapped_column(Integer)
+    description: Mapped[str]
+    sku: Mapped[str | None]
+    quantity: Mapped[Decimal]
+    unit: Mapped[str]
+    unit_price: Mapped[Decimal]
+    discount_percent: Mapped[Decimal] = mapped_column(Percent)
+    tax_rate: Mapped[Decimal] = mapped_column(Percent)
+    needed_by: Mapped[date | None]
+    net: Mapped[Decimal] = mapped_column(Amount)
+
+    purchase_order: Mapped[PurchaseOrder] = relationship(back_populates="lines", lazy="raise")
+    allocation: Mapped["Allocation"] = relationship(back_populates="purchase_order_line", lazy="raise")
+
+
+class Allocation(TenantRow, Base):
+    """How much of a request's line an order's line takes; what a cancelled order gives back is released."""
+
+    __tablename__ = "allocations"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "purchase_order_line_id"],
+            ["purchase_order_lines.organisation_id", "purchase_order_lines.id"],
+            ondelete="CASCADE",
+        ),
+        ForeignKeyConstraint(["organisation_id", "porf_line_id"], ["porf_lines.organisation_id", "porf_lines.id"]),
+        UniqueConstraint("organisation_id", "purchase_order_line_id", "porf_line_id", name="uq_allocations_lines"),
+        CheckConstraint("quantity > 0", name="quantity"),
+        CheckConstraint("released_quantity BETWEEN 0 AND quantity", name="released_quantity"),
+        Index("ix_allocations_organisation_id_porf_line_id", "organisation_id", "porf_line_id"),
+    )
+
+    purchase_order_line_id: Mapped[int]
+    porf_line_id: Mapped[int]
+    quantity: Mapped[Decimal]
+    released_quantity: Mapped[Decimal] = mapped_column(Quantity, default=Decimal(0), server_default="0")
+
+    purchase_order_line: Mapped[PurchaseOrderLine] = relationship(back_populates="allocation", lazy="raise")
+
+
+class PurchaseOrderFile(TenantRow, Base):
+    """The document as it was issued, byte for byte; `digest` is its SHA-256 (hex)."""
+
+    __tablename__ = "purchase_order_files"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "purchase_order_id"], ["purchase_orders.organisation_id", "purchase_orders.id"]
+        ),
+        UniqueConstraint("organisation_id", "purchase_order_id", "revision", name="uq_purchase_order_files_revision"),
+        CheckConstraint("digest ~ '^[0-9a-f]{64}$'", name="digest"),
+    )
+
+    purchase_order_id: Mapped[int]
+    revision: Mapped[int] = mapped_column(Integer)
+    content: Mapped[bytes] = mapped_column(BYTEA)
+    digest: Mapped[str]
+    created_at: Mapped[datetime]

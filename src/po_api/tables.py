@@ -1,0 +1,15 @@
+"""Every feature's tables, for Alembic and the tests."""
+
+from po_api.core import audit
+from po_api.core.models import Base
+from po_api.organisations import models as organisations
+from po_api.porfs import models as porfs
+from po_api.purchase_orders import models as purchase_orders
+from po_api.sessions import models as sessions
+from po_api.suppliers import models as suppliers
+from po_api.users import models as users
+from po_api.web import models as web
+
+__all__ = ["audit", "metadata", "organisations", "porfs", "purchase_orders", "sessions", "suppliers", "users", "web"]
+
+metadata = Base.metadata
