@@ -7,7 +7,7 @@ The rules are those of domain.md: a line's net is rounded to the currency's mino
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
 
 from iso4217 import Currency
@@ -68,6 +68,11 @@ def minor_units(currency: str) -> int:
 def round_to_minor(amount: Decimal, currency: str) -> Decimal:
     """`amount` rounded half-up to the currency's minor unit."""
     return amount.quantize(Decimal(1).scaleb(-minor_units(currency)), context=_EXACT)
+
+
+def cut_quantity(quantity: Decimal) -> Decimal:
+    """`quantity` without what is behind its fourth decimal: a tolerance is never exceeded by rounding it up."""
+    return quantity.quantize(Decimal("0.0001"), rounding=ROUND_DOWN, context=_EXACT)
 
 
 def line_net(line: PricedLine, currency: str) -> Decimal:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Row, Select, and_, or_, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from po_api.core.errors import BadRequest, FieldError
 
@@ -63,14 +64,16 @@ class PageOf(Generic[T]):
 @dataclass(frozen=True)
 class _Key:
     name: str
-    column: ColumnElement[Any]
+    column: InstrumentedAttribute[Any]
     descending: bool
 
 
 class Keyset:
     """The sorts a list allows: names to columns that are never NULL and lead an index. Every sort ends in the id."""
 
-    def __init__(self, sorts: Mapping[str, ColumnElement[Any]], *, id_column: ColumnElement[int], default: str):
+    def __init__(
+        self, sorts: Mapping[str, InstrumentedAttribute[Any]], *, id_column: InstrumentedAttribute[int], default: str
+    ):
         self._sorts = sorts
         self._id = id_column
         self._default = default

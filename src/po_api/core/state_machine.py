@@ -1,0 +1,81 @@
+"""State machines as data: who may do what, from which status, to which, and what else has to hold.
+
+The same table answers the API's guards, `allowed_actions`, the dry run and the published machine.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from po_api.core.errors import AppError, InvalidTransition
+from po_api.core.tenancy import Tenant
+
+
+class Facts(Protocol):
+    """What guards look at; every entity's facts have its status."""
+
+    @property
+    def status(self) -> StrEnum: ...
+
+
+S = TypeVar("S", bound=StrEnum)
+A = TypeVar("A", bound=StrEnum)
+F = TypeVar("F", bound=Facts)
+
+# A guard answers with the error that the caller would get, or None. Its docstring is published.
+Guard = Callable[[F, Tenant], type[AppError] | None]
+
+
+@dataclass(frozen=True)
+class Rule(Generic[S, F]):
+    """One row of the table. `target` None means that the status follows from the data, or stays."""
+
+    sources: frozenset[S]
+    target: S | None
+    who: Guard[F]
+    guards: tuple[Guard[F], ...] = ()
+
+
+class StateMachine(Generic[S, A, F]):
+    """The table and the questions it answers."""
+
+    def __init__(self, rules: Mapping[A, Rule[S, F]]) -> None:
+        self.rules = rules
+
+    def refusal(self, action: A, facts: F, actor: Tenant) -> type[AppError] | None:
+        """Why `actor` may not do this now; None if they may. Who comes first, then the status, then the rest."""
+        rule = self.rules[action]
+        refused = rule.who(facts, actor)
+        if refused is not None:
+            return refused
+        if facts.status not in rule.sources:
+            return InvalidTransition
+        for guard in rule.guards:
+            refused = guard(facts, actor)
+            if refused is not None:
+                return refused
+        return None
+
+    def require(self, action: A, facts: F, actor: Tenant) -> None:
+        """Raise the refusal, if there is one."""
+        refused = self.refusal(action, facts, actor)
+        if refused is InvalidTransition:
+            raise InvalidTransition(f"{action} is not possible while the status is {facts.status}")
+        if refused is not None:
+            raise refused
+
+    def target(self, action: A) -> S:
+        """The status that `action` leads to; only for actions that name one."""
+        target = self.rules[action].target
+        assert target is not None
+        return target
+
+    def allowed_actions(self, facts: F, actor: Tenant) -> dict[A, type[AppError] | None]:
+        """For every action, why not; None where it is allowed."""
+        return {action: self.refusal(action, facts, actor) for action in self.rules}
+
+
+def everyone(_facts: Facts, _actor: Tenant) -> type[AppError] | None:
+    """anyone who can see it"""
+    return None

@@ -1,0 +1,89 @@
+"""/organisations: the caller's own, and all of them for operators."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Path, Query, Request, Response
+
+from po_api.organisations.dependencies import OrganisationPaging, OrganisationServiceDep
+from po_api.organisations.models import Organisation
+from po_api.organisations.schemas import (
+    Member,
+    OrganisationPage,
+    OrganisationRead,
+    OrganisationSummary,
+    OrganisationUpdate,
+)
+from po_api.web.dependencies import PrincipalDep, TenantDep, link_next
+from po_api.web.etags import IfMatch, set_version
+from po_api.web.openapi import problems
+from po_api.web.routing import api_router
+from po_api.web.schemas import MAX_ID, Moment
+
+router = api_router(prefix="/organisations", tags=["organisations"])
+
+OrganisationId = Annotated[int, Path(ge=1, le=MAX_ID)]
+
+
+class Include(StrEnum):
+    """What else to show."""
+
+    USERS = "users"
+
+
+def _read(response: Response, organisation: Organisation) -> OrganisationRead:
+    set_version(response, organisation.version)
+    columns = {column.name: getattr(organisation, column.name) for column in Organisation.__table__.columns}
+    return OrganisationRead.model_validate(columns)
+
+
+@router.get("", operation_id="listOrganisations", summary="List organisations (operators)", responses=problems(403))
+async def list_organisations(
+    request: Request,
+    response: Response,
+    principal: PrincipalDep,
+    service: OrganisationServiceDep,
+    paging: OrganisationPaging,
+    active_since: Annotated[
+        Moment | None,
+        Query(description="Only those with a member who signed in since", examples=["2026-01-01T00:00:00Z"]),
+    ] = None,
+) -> OrganisationPage:
+    page = await service.page(principal, paging, active_since=active_since)
+    items = [OrganisationSummary.model_validate(row) for row in page.items]
+    return OrganisationPage(items=items, **link_next(request, response, page))
+
+
+@router.get(
+    "/current", operation_id="getCurrentOrganisation", summary="The caller's organisation", responses=problems(403)
+)
+async def get_current(response: Response, tenant: TenantDep, service: OrganisationServiceDep) -> OrganisationRead:
+    return _read(response, await service.get(tenant.organisation_id))
+
+
+@router.patch(
+    "/current",
+    operation_id="updateCurrentOrganisation",
+    summary="Change the caller's organisation (admins)",
+    responses=problems(403, 409, 412, 428),
+)
+async def update_current(
+    response: Response, tenant: TenantDep, service: OrganisationServiceDep, expected: IfMatch, body: OrganisationUpdate
+) -> OrganisationRead:
+    organisation = await service.update(tenant, expected=expected, values=body.model_dump())
+    return _read(response, organisation)
+
+
+@router.get("/{organisation_id}", operation_id="getOrganisation", summary="One organisation", responses=problems(404))
+async def get_organisation(
+    response: Response,
+    principal: PrincipalDep,
+    service: OrganisationServiceDep,
+    organisation_id: OrganisationId,
+    include: Annotated[list[Include], Query(description="What else to show")] = [],  # noqa: B006
+) -> OrganisationRead:
+    representation = _read(response, await service.visible(principal, organisation_id))
+    if Include.USERS not in include:
+        return representation
+    users = [Member.model_validate(row) for row in await service.members(organisation_id)]
+    return representation.model_copy(update={"users": users})

@@ -1,0 +1,81 @@
+"""Organisations: their settings, and the numbers of their documents."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core import audit, changes
+from po_api.core.clock import utc_now
+from po_api.core.pagination import PageOf, PageRequest
+from po_api.core.tenancy import Principal, Role, Tenant
+from po_api.core.versions import ExpectedVersions, require_version
+from po_api.organisations.domain import DocumentType, format_number, period_of
+from po_api.organisations.errors import OperatorsOnly, OrganisationNotFound
+from po_api.organisations.models import Organisation
+from po_api.organisations.repository import OrganisationRepository
+
+
+class OrganisationService:
+    """What can be done with organisations; it flushes, the caller commits."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+        self._repository = OrganisationRepository(session)
+
+    async def create(self, **values: Any) -> Organisation:
+        """A new organisation without members; the command line and the users' feature add them."""
+        organisation = Organisation(**values)
+        self._session.add(organisation)
+        await self._session.flush()
+        return organisation
+
+    async def get(self, organisation_id: int) -> Organisation:
+        """Raises OrganisationNotFound."""
+        organisation = await self._repository.get(organisation_id)
+        if organisation is None:
+            raise OrganisationNotFound
+        return organisation
+
+    async def visible(self, principal: Principal, organisation_id: int) -> Organisation:
+        """The caller's own organisation, or any for an operator; OrganisationNotFound otherwise."""
+        if organisation_id != principal.organisation_id and not principal.is_operator:
+            raise OrganisationNotFound
+        return await self.get(organisation_id)
+
+    async def members(self, organisation_id: int) -> Sequence[Row[Any]]:
+        return await self._repository.members(organisation_id)
+
+    async def page(
+        self, principal: Principal, request: PageRequest, *, active_since: datetime | None
+    ) -> PageOf[Row[Any]]:
+        """All organisations, for operators; with `active_since`, those with a member who signed in since then."""
+        if not principal.is_operator:
+            raise OperatorsOnly
+        return await self._repository.page(request, active_since=active_since)
+
+    async def update(self, tenant: Tenant, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Organisation:
+        """Change the settings of the caller's organisation; what exists keeps the rules it was made under."""
+        tenant.require(Role.ADMIN)
+        organisation = await self._repository.locked(tenant.organisation_id)
+        assert organisation is not None
+        require_version(organisation.version, expected)
+        before, after = changes.apply(organisation, values)
+        if after:
+            organisation.version += 1
+            change = audit.Change("organisation.update", "organisation", organisation.id, before, after)
+            audit.record(self._session, organisation_id=organisation.id, actor_id=tenant.user_id, change=change)
+            await self._session.flush()
+        return organisation
+
+    async def next_number(self, organisation: Organisation, document_type: DocumentType) -> str:
+        """The next number of a series, without gaps: the counter is part of the caller's transaction.
+
+        The counter's row stays locked until that ends, so this comes last (domain.md, lock order).
+        """
+        period = period_of(utc_now(), organisation.timezone)
+        value = await self._repository.next_value(organisation.id, document_type, period)
+        prefix = organisation.porf_prefix if document_type is DocumentType.PORF else organisation.po_prefix
+        return format_number(prefix, period, value)

@@ -1,0 +1,268 @@
+"""The rules of a purchase order request: its states, who may do what, what is left of it, what was approved."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from po_api.core.errors import AppError, FieldError
+from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, totals
+from po_api.core.state_machine import Guard, Rule, StateMachine
+from po_api.core.tenancy import MissingRole, Role, Tenant
+from po_api.porfs import errors
+
+MAX_LINES = 10_000
+
+
+class PorfStatus(StrEnum):
+    """Where a request stands; `cancelled` and `closed` are final."""
+
+    DRAFT = "draft"
+    PENDING = "pending"
+    APPROVED = "approved"
+    PARTIALLY_ORDERED = "partially_ordered"
+    ORDERED = "ordered"
+    CLOSED = "closed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+
+
+class PorfAction(StrEnum):
+    """What can be done with a request."""
+
+    EDIT = "edit"
+    DELETE = "delete"
+    SUBMIT = "submit"
+    RECALL = "recall"
+    RETURN = "return"
+    APPROVE = "approve"
+    REJECT = "reject"
+    REVISE = "revise"
+    CANCEL = "cancel"
+    REOPEN = "reopen"
+    CONVERT = "convert"
+    CLOSE = "close"
+    REASSIGN = "reassign"
+    COPY = "copy"
+
+
+class Decision(StrEnum):
+    """What an approver decided."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    RETURNED = "returned"
+
+
+# Who may raise requests; approvers and auditors may not, unless they have one of these roles too.
+RAISERS = (Role.REQUESTER, Role.BUYER, Role.ADMIN)
+
+
+@dataclass(frozen=True)
+class PorfFacts:
+    """What the guards look at. `ordered` is whether any quantity is held by purchase orders, `has_approver` whether
+    someone active could approve it (known for drafts only)."""
+
+    status: PorfStatus
+    requester_id: int
+    currency: str
+    total: Decimal
+    base_currency: str
+    allow_self_approval: bool
+    line_count: int
+    ordered: bool
+    submitted: bool
+    has_approver: bool
+
+
+PorfGuard = Guard[PorfFacts]
+
+
+def _requester(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+    """the requester"""
+    return None if facts.requester_id == actor.user_id else errors.NotRequester
+
+
+def _requester_or_admin(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+    """the requester or an admin"""
+    return None if actor.has(Role.ADMIN) else _requester(facts, actor)
+
+
+def _approver(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+    """an approver, not the requester unless the organisation allows it"""
+    if not actor.has(Role.APPROVER):
+        return MissingRole
+    if facts.requester_id == actor.user_id and not facts.allow_self_approval:
+        return errors.OwnRequest
+    return None
+
+
+def _buyer(_facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+    """a buyer or an admin"""
+    return None if actor.has(Role.BUYER, Role.ADMIN) else MissingRole
+
+
+def _admin(_facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+    """an admin"""
+    return None if actor.has(Role.ADMIN) else MissingRole
+
+
+def _raiser(_facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+    """a requester, a buyer or an admin"""
+    return None if actor.has(*RAISERS) else MissingRole
+
+
+def _canceller(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+    """the requester before approval, a buyer, an admin"""
+    if facts.status in (PorfStatus.DRAFT, PorfStatus.PENDING) and facts.requester_id == actor.user_id:
+        return None
+    return _buyer(facts, actor)
+
+
+def _has_lines(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+    """it has at least one line"""
+    return None if facts.line_count else errors.NoLines
+
+
+def _someone_can_approve(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+    """someone active could approve it"""
+    return None if facts.has_approver else errors.NoApprover
+
+
+def _within_limit(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+    """the total is within the approver's limit; another currency takes an approver without a limit"""
+    if actor.approval_limit is None:
+        return None
+    if facts.currency != facts.base_currency:
+        return errors.LimitInOtherCurrency
+    return None if facts.total <= actor.approval_limit else errors.OverApprovalLimit
+
+
+def _nothing_ordered(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+    """no purchase order holds any of it"""
+    return errors.HasOrders if facts.ordered else None
+
+
+def _never_submitted(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+    """it was never submitted"""
+    return errors.WasSubmitted if facts.submitted else None
+
+
+def _rule(sources: Iterable[PorfStatus], target: PorfStatus | None, who: PorfGuard, *guards: PorfGuard) -> Any:
+    return Rule(frozenset(sources), target, who, guards)
+
+
+_D, _P, _A = PorfStatus.DRAFT, PorfStatus.PENDING, PorfStatus.APPROVED
+_PARTLY, _ORDERED = PorfStatus.PARTIALLY_ORDERED, PorfStatus.ORDERED
+_OPEN = frozenset(PorfStatus) - {PorfStatus.CANCELLED, PorfStatus.CLOSED}
+
+# The table of domain.md. `ordered` can be closed too, as its diagram has it; nothing is left over then.
+MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
+    {
+        PorfAction.EDIT: _rule([_D], None, _requester_or_admin),
+        PorfAction.DELETE: _rule([_D], None, _requester_or_admin, _never_submitted),
+        PorfAction.SUBMIT: _rule([_D], _P, _requester_or_admin, _has_lines, _someone_can_approve),
+        PorfAction.RECALL: _rule([_P], _D, _requester),
+        PorfAction.RETURN: _rule([_P], _D, _approver, _within_limit),
+        PorfAction.APPROVE: _rule([_P], _A, _approver, _within_limit),
+        PorfAction.REJECT: _rule([_P], PorfStatus.REJECTED, _approver),
+        PorfAction.REVISE: _rule([PorfStatus.REJECTED], _D, _requester),
+        PorfAction.CANCEL: _rule([_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
+        PorfAction.REOPEN: _rule([_A], _D, _buyer, _nothing_ordered),
+        PorfAction.CONVERT: _rule([_A, _PARTLY, _ORDERED], None, _buyer),
+        PorfAction.CLOSE: _rule([_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
+        PorfAction.REASSIGN: _rule(_OPEN, None, _admin),
+        PorfAction.COPY: _rule(PorfStatus, None, _raiser),
+    }
+)
+
+NEW_ROUND = frozenset({PorfAction.REVISE, PorfAction.REOPEN})
+DECISIONS = {
+    PorfAction.APPROVE: Decision.APPROVED,
+    PorfAction.REJECT: Decision.REJECTED,
+    PorfAction.RETURN: Decision.RETURNED,
+}
+
+
+def priced(line: Any) -> PricedLine:
+    """The part of a line that decides its money."""
+    return PricedLine(line.quantity, line.unit_price, line.discount_percent, line.tax_rate)
+
+
+def net_of(line: Any, currency: str) -> Decimal:
+    """A line's net; AmountTooLarge beyond what a document can carry."""
+    net = line_net(priced(line), currency)
+    if net > MAX_AMOUNT:
+        raise errors.AmountTooLarge
+    return net
+
+
+def totals_of(lines: Iterable[Any], *, currency: str, tax_rounding: str) -> Totals:
+    """A document's totals; AmountTooLarge beyond what it can carry."""
+    result = totals((priced(line) for line in lines), currency=currency, tax_rounding=TaxRounding(tax_rounding))
+    if result.total > MAX_AMOUNT:
+        raise errors.AmountTooLarge
+    return result
+
+
+def require_equal(computed: Decimal, sent: Decimal | None, pointer: str) -> None:
+    """Raise TotalMismatch if the client sent another amount than the computed one."""
+    if sent is not None and sent != computed:
+        detail = f"the server computes {computed:f}"
+        raise errors.TotalMismatch(errors=(FieldError(pointer, errors.TotalMismatch.code, detail),))
+
+
+def remaining(line: Any) -> Decimal:
+    """What of the requested quantity is neither ordered nor closed; never negative."""
+    left: Decimal = line.quantity - line.ordered_quantity - line.closed_quantity
+    return max(left, Decimal(0))
+
+
+def orderable(line: Any) -> Decimal:
+    """What may still be ordered: what remains, and the organisation's tolerance above the requested quantity."""
+    with_tolerance = line.quantity * (1 + line.over_order_percent / 100)
+    left: Decimal = with_tolerance - line.ordered_quantity - line.closed_quantity
+    return max(cut_quantity(left), Decimal(0))
+
+
+def ordering_status(lines: Sequence[Any]) -> PorfStatus:
+    """The status that follows from what is ordered: never set by hand."""
+    if not any(line.ordered_quantity for line in lines):
+        return PorfStatus.APPROVED
+    if any(remaining(line) for line in lines):
+        return PorfStatus.PARTIALLY_ORDERED
+    return PorfStatus.ORDERED
+
+
+_CONTENT = ("title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding", "supplier_id")
+_LINE_CONTENT = (
+    "position",
+    "description",
+    "sku",
+    "quantity",
+    "unit",
+    "unit_price",
+    "discount_percent",
+    "tax_rate",
+    "needed_by",
+)
+
+
+def content_hash(porf: Any, lines: Iterable[Any]) -> str:
+    """SHA-256 (hex) of what an approver decides on: the header and every line, in a canonical form."""
+    content = {
+        "porf": [_canonical(getattr(porf, name)) for name in _CONTENT],
+        "lines": [[_canonical(getattr(line, name)) for name in _LINE_CONTENT] for line in lines],
+    }
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return value.isoformat() if isinstance(value, date) else value

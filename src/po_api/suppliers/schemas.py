@@ -1,0 +1,47 @@
+"""How suppliers are written and read."""
+
+from datetime import datetime
+
+from pydantic import MISSING, Field
+
+from po_api.organisations.schemas import Address
+from po_api.users.schemas import Email
+from po_api.web.schemas import Page, Schema, ShortText, Title
+
+
+class SupplierCreate(Schema):
+    """A new supplier; its name is unique among the active ones, whatever the spelling."""
+
+    name: Title = Field(examples=["Müller & Söhne GmbH"])
+    email: Email | None = None
+    tax_id: ShortText | None = Field(default=None, examples=["DE123456789"])
+    address: Address | None = None
+
+
+class SupplierUpdate(Schema):
+    """A merge patch: what is left out stays."""
+
+    name: Title | MISSING = MISSING
+    email: Email | None | MISSING = MISSING
+    tax_id: ShortText | None | MISSING = MISSING
+    address: Address | None | MISSING = MISSING
+
+
+class SupplierRead(Schema):
+    """A supplier."""
+
+    id: int
+    name: str
+    email: str | None
+    tax_id: str | None
+    address: str | None
+    is_active: bool
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class SupplierPage(Page):
+    """One page of suppliers."""
+
+    items: list[SupplierRead]

@@ -1,0 +1,95 @@
+"""Suppliers: whom an organisation orders from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core import audit, changes
+from po_api.core.pagination import PageOf, PageRequest
+from po_api.core.tenancy import Role, Tenant
+from po_api.core.text import canonical
+from po_api.core.versions import ExpectedVersions, require_version
+from po_api.suppliers.errors import SupplierNameTaken, SupplierNotFound
+from po_api.suppliers.models import Supplier
+from po_api.suppliers.repository import SupplierFilters, SupplierRepository
+
+_EDITORS = (Role.BUYER, Role.ADMIN)
+
+
+class SupplierService:
+    """What can be done with suppliers; it flushes, the caller commits."""
+
+    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+        self._session = session
+        self._tenant = tenant
+        self._repository = SupplierRepository(session, tenant)
+
+    async def page(self, filters: SupplierFilters, request: PageRequest) -> PageOf[Row[Any]]:
+        return await self._repository.page(filters, request)
+
+    async def get(self, supplier_id: int) -> Supplier:
+        """Raises SupplierNotFound."""
+        supplier = await self._repository.get(supplier_id)
+        if supplier is None:
+            raise SupplierNotFound
+        return supplier
+
+    async def find_active(self, supplier_id: int) -> Supplier | None:
+        """The supplier if one may order from it; None if it is not there or not active."""
+        supplier = await self._repository.get(supplier_id)
+        return supplier if supplier is not None and supplier.is_active else None
+
+    async def create(self, *, name: str, **values: Any) -> Supplier:
+        """A new supplier (buyers, admins); SupplierNameTaken."""
+        self._tenant.require(*_EDITORS)
+        supplier = Supplier(organisation_id=self._tenant.organisation_id, name=name, name_key=canonical(name), **values)
+        self._session.add(supplier)
+        await self._flush()
+        await self._record("supplier.create", supplier, None, {"name": name, **values})
+        return supplier
+
+    async def update(self, supplier_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Supplier:
+        """Change a supplier (buyers, admins). Orders that were made keep the particulars they were made with."""
+        named = {**values, "name_key": canonical(values["name"])} if "name" in values else dict(values)
+        return await self._change(supplier_id, "supplier.update", named, expected)
+
+    async def set_active(self, supplier_id: int, *, active: bool, expected: ExpectedVersions) -> Supplier:
+        """Deactivate a supplier, or take it back (buyers, admins)."""
+        action = "supplier.activate" if active else "supplier.deactivate"
+        return await self._change(supplier_id, action, {"is_active": active}, expected)
+
+    async def _change(
+        self, supplier_id: int, action: str, values: Mapping[str, Any], expected: ExpectedVersions
+    ) -> Supplier:
+        supplier = await self._repository.locked(supplier_id)
+        if supplier is None:
+            raise SupplierNotFound
+        self._tenant.require(*_EDITORS)
+        require_version(supplier.version, expected)
+        before, after = changes.apply(supplier, values)
+        if after:
+            supplier.version += 1
+            await self._flush()
+            await self._record(action, supplier, before, after)
+        return supplier
+
+    async def _flush(self) -> None:
+        try:
+            async with self._session.begin_nested():
+                await self._session.flush()
+        except IntegrityError:
+            raise SupplierNameTaken from None
+
+    async def _record(
+        self, action: str, supplier: Supplier, before: Mapping[str, Any] | None, after: Mapping[str, Any]
+    ) -> None:
+        audit.record(
+            self._session,
+            organisation_id=self._tenant.organisation_id,
+            actor_id=self._tenant.user_id,
+            change=audit.Change(action, "supplier", supplier.id, before, after),
+        )
+        await self._session.flush()

@@ -1,0 +1,31 @@
+"""What the users' handlers ask for."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from po_api.core.pagination import PageRequest
+from po_api.core.tenancy import Role
+from po_api.core.text import canonical
+from po_api.users.repository import SORTS, UserFilters
+from po_api.users.service import UserService
+from po_api.web.dependencies import SessionDep, paging
+from po_api.web.schemas import Search
+
+
+def _service(request: Request, session: SessionDep) -> UserService:
+    return UserService(session, request.app.state.left_behind)
+
+
+def _filters(
+    email: Annotated[Search | None, Query(description="The whole address", examples=["ada@example.com"])] = None,
+    role: Annotated[list[Role], Query(description="Any of these")] = [],  # noqa: B006
+    is_active: Annotated[bool | None, Query()] = None,
+    q: Annotated[Search | None, Query(description="A part of the name or the address", examples=["ada"])] = None,
+) -> UserFilters:
+    return UserFilters(canonical(email) if email is not None else None, tuple(role), is_active, q)
+
+
+UserServiceDep = Annotated[UserService, Depends(_service)]
+UserFiltersDep = Annotated[UserFilters, Depends(_filters)]
+UserPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

@@ -1,0 +1,86 @@
+"""The users' rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core.pagination import Keyset, PageOf, PageRequest
+from po_api.core.tenancy import Role
+from po_api.users.models import User
+
+SORTS = ("created_at", "name")
+_KEYSET = Keyset({"created_at": User.created_at, "name": User.name}, id_column=User.id, default="created_at")
+
+
+@dataclass(frozen=True)
+class UserFilters:
+    """What a list of users can be narrowed to; several values of one mean any of them."""
+
+    email: str | None = None
+    roles: tuple[Role, ...] = ()
+    is_active: bool | None = None
+    q: str | None = None
+
+
+class UserRepository:
+    """Named questions about users. The table is global: each question about members names the organisation."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def by_email(self, email: str) -> User | None:
+        """`email` in its canonical form."""
+        return (await self._session.execute(select(User).where(User.email == email))).scalar_one_or_none()
+
+    async def get(self, user_id: int) -> User | None:
+        return await self._session.get(User, user_id)
+
+    async def member(self, organisation_id: int, user_id: int) -> User | None:
+        statement = select(User).where(User.organisation_id == organisation_id, User.id == user_id)
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def locked_with_admins(self, organisation_id: int, user_id: int) -> Sequence[User]:
+        """The member and all active admins, locked in the order of their ids.
+
+        Two admins who demote each other at once would otherwise both find that the other one remains.
+        """
+        is_admin = User.roles.contains([Role.ADMIN]) & User.is_active
+        statement = (
+            select(User)
+            .where(User.organisation_id == organisation_id, or_(User.id == user_id, is_admin))
+            .order_by(User.id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.execute(statement)).scalars().all()
+
+    async def current_member(self, organisation_id: int, user_id: int) -> User | None:
+        """The member as committed now, protected from change until the transaction ends."""
+        statement = (
+            select(User)
+            .where(User.organisation_id == organisation_id, User.id == user_id)
+            .with_for_update(read=True)
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def page(self, organisation_id: int, filters: UserFilters, request: PageRequest) -> PageOf[Row[Any]]:
+        statement = select(*User.__table__.columns).where(User.organisation_id == organisation_id)
+        if filters.email is not None:
+            statement = statement.where(User.email == filters.email)
+        if filters.roles:
+            statement = statement.where(User.roles.overlap(list(filters.roles)))
+        if filters.is_active is not None:
+            statement = statement.where(User.is_active == filters.is_active)
+        if filters.q is not None:
+            statement = statement.where(
+                or_(User.name.icontains(filters.q, autoescape=True), User.email.icontains(filters.q, autoescape=True))
+            )
+        return await _KEYSET.page(self._session, statement, request)
+
+    async def all(self) -> Sequence[User]:
+        """Every user of the installation, for the command line."""
+        return (await self._session.execute(select(User).order_by(User.id))).scalars().all()

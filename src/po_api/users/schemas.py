@@ -1,0 +1,91 @@
+"""How users are written and read."""
+
+from datetime import datetime
+from typing import Annotated
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import MISSING, AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from po_api.core.tenancy import Role
+from po_api.core.text import canonical
+from po_api.organisations.schemas import Member
+from po_api.web.schemas import AmountString, Page, Schema, SingleLine, Title
+
+
+def _address(text: str) -> str:
+    """The canonical form of a syntactically valid address; whether it can be delivered to, the sign-in shows."""
+    try:
+        found = validate_email(text, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        raise PydanticCustomError("invalid_email", "must be an e-mail address") from None
+    return canonical(found.normalized)
+
+
+Email = Annotated[
+    SingleLine,
+    StringConstraints(max_length=255),
+    AfterValidator(_address),
+    Field(json_schema_extra={"format": "email"}, examples=["ada@example.com"]),
+]
+
+
+def _unique(roles: list[Role]) -> list[Role]:
+    return sorted(set(roles))
+
+
+Roles = Annotated[list[Role], Field(min_length=1, max_length=10), AfterValidator(_unique)]
+
+
+class UserInvite(Schema):
+    """A new member; the address joins the invitation to the first sign-in."""
+
+    email: Email
+    name: Title = Field(examples=["Ada Lovelace"])
+    roles: Roles = Field(default=[Role.REQUESTER])
+    approval_limit: AmountString | None = Field(default=None, description="In the base currency; null is no limit")
+
+
+class UserUpdate(Schema):
+    """A merge patch: what is left out stays."""
+
+    name: Title | MISSING = MISSING
+    roles: Roles | MISSING = MISSING
+    approval_limit: AmountString | None | MISSING = MISSING
+
+
+class PorfReference(Schema):
+    """A purchase order request by its number."""
+
+    id: int
+    number: str
+
+
+class UserNotice(Schema):
+    """What an accepted change leaves to be looked after."""
+
+    code: str = Field(examples=["no_approver_left"])
+    detail: str
+    porfs: list[PorfReference]
+
+
+class UserRead(Member):
+    """A user."""
+
+    organisation_id: int | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    warnings: list[UserNotice] = Field(default=[], description="Only in the answer to a change")
+
+
+class Me(UserRead):
+    """The signed-in user."""
+
+    is_operator: bool
+
+
+class UserPage(Page):
+    """One page of users."""
+
+    items: list[UserRead]

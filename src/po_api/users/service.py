@@ -1,0 +1,173 @@
+"""Users: who belongs to an organisation, and what they may do there."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core import audit, changes
+from po_api.core.clock import utc_now
+from po_api.core.database import enter_tenant
+from po_api.core.pagination import PageOf, PageRequest
+from po_api.core.tenancy import Principal, Role, Tenant
+from po_api.core.text import canonical
+from po_api.core.versions import ExpectedVersions, require_version
+from po_api.organisations.errors import AlreadyMember
+from po_api.organisations.models import Organisation
+from po_api.organisations.service import OrganisationService
+from po_api.users.errors import EmailTaken, LastAdmin, UserNotFound
+from po_api.users.models import User
+from po_api.users.repository import UserFilters, UserRepository
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What an accepted change leaves to be looked after; `porfs` are (id, number)."""
+
+    code: str
+    detail: str
+    porfs: Sequence[tuple[int, str]]
+
+
+# What a member's loss of rights leaves behind is known to the features above; create_app and the command line
+# plug their questions in here.
+LeftBehind = Callable[[AsyncSession, Tenant], Awaitable[Leftover | None]]
+
+
+class UserService:
+    """What can be done with users; it flushes, the caller commits."""
+
+    def __init__(self, session: AsyncSession, left_behind: Sequence[LeftBehind] = ()) -> None:
+        self._session = session
+        self._repository = UserRepository(session)
+        self._left_behind = left_behind
+
+    async def get(self, user_id: int) -> User:
+        """Any user, by id; UserNotFound."""
+        user = await self._repository.get(user_id)
+        if user is None:
+            raise UserNotFound
+        return user
+
+    async def by_email(self, email: str) -> User:
+        """Any user, by e-mail address in any spelling; UserNotFound."""
+        user = await self._repository.by_email(canonical(email))
+        if user is None:
+            raise UserNotFound
+        return user
+
+    async def all(self) -> Sequence[User]:
+        return await self._repository.all()
+
+    async def member(self, tenant: Tenant, user_id: int) -> User:
+        """A member of the caller's organisation; UserNotFound."""
+        user = await self._repository.member(tenant.organisation_id, user_id)
+        if user is None:
+            raise UserNotFound
+        return user
+
+    async def current_member(self, tenant: Tenant, user_id: int) -> User | None:
+        """A member as committed now, protected from change until the transaction ends; None if there is none."""
+        return await self._repository.current_member(tenant.organisation_id, user_id)
+
+    async def page(self, tenant: Tenant, filters: UserFilters, request: PageRequest) -> PageOf[Row[Any]]:
+        return await self._repository.page(tenant.organisation_id, filters, request)
+
+    async def create(
+        self,
+        *,
+        email: str,
+        name: str,
+        organisation_id: int | None,
+        roles: Sequence[Role] = (Role.REQUESTER,),
+        approval_limit: Decimal | None = None,
+        is_operator: bool = False,
+        actor_id: int | None = None,
+    ) -> User:
+        """A new user, who may sign in with this address; EmailTaken."""
+        user = User(
+            email=canonical(email),
+            name=name,
+            organisation_id=organisation_id,
+            roles=sorted(set(roles)),
+            approval_limit=approval_limit,
+            is_operator=is_operator,
+        )
+        try:
+            async with self._session.begin_nested():
+                self._session.add(user)
+        except IntegrityError:
+            raise EmailTaken from None
+        if organisation_id is not None:
+            after = {"roles": user.roles, "approval_limit": approval_limit}
+            self._record(organisation_id, actor_id, audit.Change("user.create", "user", user.id, None, after))
+            await self._session.flush()
+        return user
+
+    async def invite(self, tenant: Tenant, **values: Any) -> User:
+        """A new member of the caller's organisation (admins)."""
+        tenant.require(Role.ADMIN)
+        return await self.create(organisation_id=tenant.organisation_id, actor_id=tenant.user_id, **values)
+
+    async def found_organisation(self, principal: Principal, **values: Any) -> Organisation:
+        """A new organisation, whose admin the caller becomes; AlreadyMember if they belong to one."""
+        user = await self._session.get(User, principal.user_id, with_for_update=True, populate_existing=True)
+        assert user is not None
+        if user.organisation_id is not None:
+            raise AlreadyMember
+        organisation = await OrganisationService(self._session).create(**values)
+        user.organisation_id = organisation.id
+        user.roles = sorted({*user.roles, Role.ADMIN})
+        user.version += 1
+        await self._session.flush()
+        await enter_tenant(self._session, organisation.id)
+        after = {"name": organisation.name}
+        change = audit.Change("organisation.create", "organisation", organisation.id, None, after)
+        self._record(organisation.id, user.id, change)
+        await self._session.flush()
+        return organisation
+
+    async def update(
+        self, tenant: Tenant, user_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]
+    ) -> tuple[User, list[Leftover]]:
+        """Change a member: admins anything, everyone their own name. Returns what the change leaves behind, too."""
+        if user_id != tenant.user_id or set(values) - {"name"}:
+            tenant.require(Role.ADMIN)
+        return await self._change(tenant, user_id, "user.update", values, expected)
+
+    async def set_active(
+        self, tenant: Tenant, user_id: int, *, active: bool, expected: ExpectedVersions
+    ) -> tuple[User, list[Leftover]]:
+        """Deactivate a member, or take them back (admins). A deactivated user's sessions answer 401 at once."""
+        tenant.require(Role.ADMIN)
+        action = "user.activate" if active else "user.deactivate"
+        return await self._change(tenant, user_id, action, {"is_active": active}, expected)
+
+    async def signed_in(self, user: User) -> None:
+        user.last_login = utc_now()
+        await self._session.flush()
+
+    async def _change(
+        self, tenant: Tenant, user_id: int, action: str, values: Mapping[str, Any], expected: ExpectedVersions
+    ) -> tuple[User, list[Leftover]]:
+        await self.member(tenant, user_id)
+        users = await self._repository.locked_with_admins(tenant.organisation_id, user_id)
+        user = next(candidate for candidate in users if candidate.id == user_id)
+        require_version(user.version, expected)
+        before, after = changes.apply(user, values)
+        if not any(candidate.is_active and Role.ADMIN in candidate.roles for candidate in users):
+            raise LastAdmin
+        if not after:
+            return user, []
+        user.version += 1
+        self._record(tenant.organisation_id, tenant.user_id, audit.Change(action, "user", user.id, before, after))
+        await self._session.flush()
+        warnings = [await question(self._session, tenant) for question in self._left_behind]
+        return user, [warning for warning in warnings if warning is not None]
+
+    def _record(self, organisation_id: int, actor_id: int | None, change: audit.Change) -> None:
+        audit.record(self._session, organisation_id=organisation_id, actor_id=actor_id, change=change)

@@ -1,0 +1,126 @@
+"""What handlers ask for: the transaction, the signed-in user, the tenant, a page."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, Query, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core.database import Database
+from po_api.core.errors import Unauthenticated
+from po_api.core.pagination import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, PageOf, PageRequest
+from po_api.core.tenancy import Principal, Tenant
+from po_api.web.rate_limits import RateLimiter
+
+DRY_RUN = "dry_run"
+
+
+async def _session(request: Request) -> AsyncIterator[AsyncSession]:
+    """The request's transaction: its only commit is here, before the response is sent (`scope="function"`)."""
+    database: Database = request.app.state.database
+    async with database.sessions() as session:
+        try:
+            yield session
+        except BaseException:
+            await session.rollback()
+            raise
+        if session.info.get(DRY_RUN):
+            await session.rollback()
+        else:
+            await session.commit()
+
+
+SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
+
+
+class Authenticator(Protocol):
+    """How a token becomes a user; create_app plugs in the sessions' one."""
+
+    async def __call__(
+        self, session: AsyncSession, token: str, *, address: str | None, user_agent: str | None
+    ) -> Principal: ...
+
+
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="accessToken", bearerFormat="JWT", description="An access token of a session"
+)
+
+
+async def _principal(
+    request: Request,
+    session: SessionDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Principal:
+    limiter: RateLimiter = request.app.state.rate_limiter
+    address = request.client.host if request.client else None
+    authenticate: Authenticator = request.app.state.authenticate
+    try:
+        if credentials is None:
+            raise Unauthenticated
+        principal = await authenticate(
+            session, credentials.credentials, address=address, user_agent=request.headers.get("user-agent")
+        )
+    except Unauthenticated:
+        await limiter.hit_address(request.state, address)
+        raise
+    await limiter.hit_user(request.state, principal.user_id)
+    request.state.user_id = principal.user_id
+    return principal
+
+
+PrincipalDep = Annotated[Principal, Depends(_principal)]
+
+
+def _tenant(principal: PrincipalDep) -> Tenant:
+    return principal.tenant()
+
+
+TenantDep = Annotated[Tenant, Depends(_tenant)]
+
+
+def _dry_run(
+    session: SessionDep,
+    dry_run: Annotated[bool, Query(description="Answer what would happen, and change nothing")] = False,
+) -> bool:
+    session.info[DRY_RUN] = dry_run
+    return dry_run
+
+
+DryRun = Annotated[bool, Depends(_dry_run)]
+
+_PAGING = frozenset({"limit", "cursor", "sort"})
+
+
+def paging(*sorts: str) -> Callable[..., PageRequest]:
+    """The dependency of a list that can be sorted by `sorts`; a cursor is bound to the list's path and filters."""
+
+    def page_request(
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items on a page")] = DEFAULT_LIMIT,
+        cursor: Annotated[
+            str | None, Query(max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before")
+        ] = None,
+        sort: Annotated[
+            str | None,
+            Query(
+                max_length=100,
+                description=f"Comma-separated, a leading minus descends: {', '.join(sorts)}",
+                examples=[f"-{sorts[0]}"],
+            ),
+        ] = None,
+    ) -> PageRequest:
+        filters = sorted((name, value) for name, value in request.query_params.multi_items() if name not in _PAGING)
+        scope = hashlib.sha256(repr((request.url.path, filters)).encode()).hexdigest()
+        return PageRequest(limit=limit, cursor=cursor, sort=sort, scope=scope)
+
+    return page_request
+
+
+def link_next(request: Request, response: Response, page: PageOf[Any]) -> dict[str, Any]:
+    """Add the `Link` to the next page; returns the page's fields besides its items."""
+    if page.next_cursor is not None:
+        url = request.url.include_query_params(cursor=page.next_cursor)
+        response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+    return {"next_cursor": page.next_cursor, "has_more": page.next_cursor is not None}

@@ -1,0 +1,164 @@
+"""Errors become RFC 9457 problems: one place, one shape, never the input's value or an internal name."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
+from starlette.exceptions import HTTPException
+
+from po_api.core.errors import (
+    AppError,
+    BadRequest,
+    Conflict,
+    FieldError,
+    NotFound,
+    PayloadTooLarge,
+    Unavailable,
+    Unprocessable,
+    UnsupportedMediaType,
+)
+from po_api.core.logging import get_logger
+from po_api.web.schemas import FieldProblem, Problem
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "5"
+_log = get_logger(__name__)
+
+
+class MethodNotAllowed(AppError):
+    """The resource does not take this method; `Allow` names those it takes."""
+
+    status = 405
+    code = "method_not_allowed"
+    title = "Method not allowed"
+
+
+class InternalError(AppError):
+    """Something is wrong on our side. Nothing was changed; the request id helps us to find it."""
+
+    status = 500
+    code = "internal_error"
+    title = "Something is wrong on our side"
+
+
+class Duplicate(Conflict):
+    """There is one already with a value that has to be unique."""
+
+    code = "already_exists"
+    title = "There is one already"
+
+
+# Constraints that a race or an input can hit although the application looked first.
+CONSTRAINT_ERRORS: dict[str, type[AppError]] = {}
+
+_BY_STATUS = {
+    error.status: error for error in (BadRequest, NotFound, MethodNotAllowed, PayloadTooLarge, UnsupportedMediaType)
+}
+
+# PostgreSQL's classes of passing trouble: connection lost, out of resources, cancelled, serialisation, lock time-out.
+_PASSING = ("08", "53", "57", "40001", "40P01", "55P03")
+
+
+def problem_response(request: Request, error: AppError) -> Response:
+    """The error as a response."""
+    request_id = getattr(request.state, "request_id", "unknown")
+    problem = Problem(
+        type=f"/docs/errors/{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        instance=f"urn:request:{request_id}",
+        code=error.code,
+        request_id=request_id,
+        errors=[
+            FieldProblem(location=item.location, pointer=item.pointer, code=item.code, detail=item.detail)
+            for item in error.errors
+        ],
+    )
+    return Response(problem.model_dump_json(), error.status, error.headers, MEDIA_TYPE)
+
+
+def from_validation(errors: list[Mapping[str, Any]]) -> AppError:
+    """What FastAPI and Pydantic found, without the input's values."""
+    if any(item["type"] == "json_invalid" for item in errors):
+        return Unprocessable("the body is not valid JSON", errors=(FieldError("", "json_invalid", "not valid JSON"),))
+    return Unprocessable(errors=tuple(_field_error(item) for item in errors))
+
+
+def _field_error(item: Mapping[str, Any]) -> FieldError:
+    location, *path = item["loc"] or ("body",)
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+    if item["type"] == "extra_forbidden":
+        # The name of an unknown field is the caller's own text.
+        return FieldError(pointer.rpartition("/")[0], "unknown_field", "there is no such field", str(location))
+    return FieldError(pointer, str(item["type"]), _detail(item), str(location))
+
+
+def _detail(item: Mapping[str, Any]) -> str:
+    message = str(item["msg"])
+    # `value_error` and the enumerations quote what was expected, never what was sent.
+    return message[0].lower() + message[1:]
+
+
+def from_http_exception(error: HTTPException) -> AppError:
+    """Starlette's own refusals: no route, wrong method, unreadable body."""
+    fallback = BadRequest if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else InternalError
+    family: type[AppError] = _BY_STATUS.get(error.status_code, fallback)
+    return family(headers=dict(error.headers or {}))
+
+
+def from_database(error: DBAPIError) -> AppError:
+    """What PostgreSQL refused: a constraint by its name, a passing trouble, or a bug of ours."""
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    constraint = getattr(getattr(error.orig, "driver_exception", None), "constraint_name", None)
+    if isinstance(error, IntegrityError):
+        known = CONSTRAINT_ERRORS.get(constraint or "")
+        if known is not None:
+            return known()
+        if sqlstate == "23505":
+            return Duplicate()
+    if sqlstate == "22003":
+        return Unprocessable("a number is beyond what can be stored")
+    if error.connection_invalidated or sqlstate.startswith(_PASSING):
+        return unavailable()
+    _log.error("database_error", sqlstate=sqlstate, constraint=constraint, exc_info=error)
+    return InternalError()
+
+
+def unavailable() -> AppError:
+    return Unavailable(headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def from_exception(error: Exception) -> AppError:
+    """Any exception as one of the application's."""
+    if isinstance(error, AppError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return from_validation(list(error.errors()))
+    if isinstance(error, HTTPException):
+        return from_http_exception(error)
+    if isinstance(error, StaleDataError):
+        return Conflict("it was changed by another request")
+    if isinstance(error, DBAPIError) and not isinstance(error, InterfaceError):
+        return from_database(error)
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError | asyncpg.PostgresError):
+        _log.warning("database_unavailable", error=type(error).__name__)
+        return unavailable()
+    _log.error("unhandled_error", exc_info=error)
+    return InternalError()
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer with problems. What no handler takes, the middleware makes a 500 problem of."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return problem_response(request, from_exception(error))
+
+    for family in (AppError, RequestValidationError, HTTPException, DBAPIError, PoolTimeoutError, StaleDataError):
+        app.add_exception_handler(family, handle)

@@ -1,0 +1,68 @@
+"""ETags: `"version-digest"`.
+
+The version is what `If-Match` compares. The digest of the body makes the tag a strong one, since a representation also
+says what the caller may do, which changes without a new version of the entity.
+"""
+
+import hashlib
+import re
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+
+from po_api.core.errors import BadRequest, FieldError, PreconditionRequired
+from po_api.core.versions import ExpectedVersions
+
+_TAG = re.compile(r'(?:W/)?"(?:(\d{1,18})(?:-[0-9a-f]+)?|[^"]*)"')
+
+
+class InvalidIfMatch(BadRequest):
+    """`If-Match` holds no entity tag: send the ETag as you got it, with its quotes."""
+
+    code = "invalid_if_match"
+    title = "If-Match holds no entity tag"
+
+
+def parse_if_match(header: str) -> ExpectedVersions:
+    """The versions that the header names; None for `*`. Weak and foreign tags match nothing (RFC 9110, 13.1.1)."""
+    if header.strip() == "*":
+        return None
+    versions = set()
+    for part in header.split(","):
+        match = _TAG.fullmatch(part.strip())
+        if match is None:
+            raise InvalidIfMatch(errors=(FieldError("/If-Match", "invalid_if_match", InvalidIfMatch.title, "header"),))
+        if match[1] is not None and not part.strip().startswith("W/"):
+            versions.add(int(match[1]))
+    return frozenset(versions)
+
+
+def _required(
+    if_match: Annotated[
+        str | None, Header(alias="If-Match", description="The ETag of the version you read", examples=['"1"'])
+    ] = None,
+) -> ExpectedVersions:
+    if if_match is None:
+        raise PreconditionRequired
+    return parse_if_match(if_match)
+
+
+IfMatch = Annotated[ExpectedVersions, Depends(_required)]
+
+
+def set_version(response: Response, version: int) -> None:
+    """Say which version the body shows; `finish` completes the tag."""
+    response.headers["ETag"] = f'"{version}"'
+
+
+def finish(request: Request, response: Response) -> Response:
+    """Complete the ETag from the body, and answer 304 to a GET whose `If-None-Match` names it."""
+    version = response.headers.get("etag")
+    if version is None or not isinstance(response.body, bytes):
+        return response
+    tag = f'"{version.strip(chr(34))}-{hashlib.sha256(response.body).hexdigest()[:16]}"'
+    response.headers["ETag"] = tag
+    known = request.headers.get("if-none-match", "")
+    if request.method == "GET" and (known.strip() == "*" or tag in [part.strip() for part in known.split(",")]):
+        return Response(status_code=304, headers={"ETag": tag})
+    return response

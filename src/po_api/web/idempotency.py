@@ -1,0 +1,131 @@
+"""Idempotency keys: a request repeated with its key gets the first answer again and does nothing twice.
+
+The answer is stored in the transaction that did what was asked, so there is never one without the other. Only answers
+of committed requests are kept: a refused request changed nothing and is simply judged anew.
+"""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import UploadFile
+
+from po_api.core.clock import utc_now
+from po_api.core.errors import Conflict, Unprocessable
+from po_api.web.dependencies import PrincipalDep, SessionDep
+from po_api.web.models import IdempotencyRecord
+
+_KEPT_HEADERS = ("etag", "location", "content-type", "cache-control")
+
+
+class KeyInFlight(Conflict):
+    """A request with this Idempotency-Key is being worked on: wait for its answer, then repeat."""
+
+    code = "idempotency_key_in_flight"
+    title = "A request with this Idempotency-Key is being worked on"
+
+
+class KeyReused(Unprocessable):
+    """This Idempotency-Key was used for another request: take a new one."""
+
+    code = "idempotency_key_reused"
+    title = "This Idempotency-Key was used for another request"
+
+
+class Replay(Exception):
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
+class _Claim:
+    """A key that this request holds; `remember` stores its answer."""
+
+    def __init__(self, session: AsyncSession, *, user_id: int, route: str, key: str, request_hash: str) -> None:
+        self._session = session
+        self._record = {"user_id": user_id, "route": route, "key": key, "request_hash": request_hash}
+
+    async def acquire(self) -> None:
+        """Hold the key until the end of the transaction; Replay, KeyInFlight or KeyReused if that cannot be."""
+        identity = "\x00".join(str(self._record[name]) for name in ("user_id", "route", "key"))
+        lock = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], signed=True)
+        if not await self._session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
+            raise KeyInFlight
+        # Read after the lock: a statement that did both would see the time before it waited.
+        found = await self._session.get(
+            IdempotencyRecord, (self._record["user_id"], self._record["route"], self._record["key"])
+        )
+        if found is None:
+            return
+        if found.request_hash != self._record["request_hash"]:
+            raise KeyReused
+        raise Replay(Response(found.body, found.status, headers={**found.headers, "Idempotent-Replayed": "true"}))
+
+    async def remember(self, response: Response) -> None:
+        headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+        self._session.add(
+            IdempotencyRecord(
+                **self._record,
+                status=response.status_code,
+                headers=headers,
+                body=bytes(response.body),
+                created_at=utc_now(),
+            )
+        )
+        await self._session.flush()
+
+
+async def _claim(
+    request: Request,
+    session: SessionDep,
+    principal: PrincipalDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            description="Makes a repetition harmless: the first answer comes again",
+            examples=["5f3c6a2e-0b1d-4c8e-9a57-2f9d3b6c1e40"],
+        ),
+    ] = None,
+) -> None:
+    if idempotency_key is None:
+        return
+    route = f"{request.method} {request.scope['route'].path}"
+    claim = _Claim(
+        session,
+        user_id=principal.user_id,
+        route=route,
+        key=idempotency_key,
+        request_hash=await _request_hash(request),
+    )
+    await claim.acquire()
+    request.state.idempotency_claim = claim
+
+
+async def _request_hash(request: Request) -> str:
+    """The request's identity: where it went and what it said."""
+    digest = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        for name, value in (await request.form()).multi_items():
+            digest.update(name.encode() + b"\x00")
+            if isinstance(value, UploadFile):
+                digest.update(await value.read())
+                await value.seek(0)
+            else:
+                digest.update(value.encode())
+    else:
+        digest.update(await request.body())
+    return digest.hexdigest()
+
+
+IDEMPOTENT = Depends(_claim)
+
+
+async def remember(request: Request, response: Response) -> None:
+    """Store the answer with the key it was asked with, if there is one."""
+    claim: _Claim | None = getattr(request.state, "idempotency_claim", None)
+    if claim is not None:
+        await claim.remember(response)

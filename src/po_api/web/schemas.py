@@ -1,0 +1,157 @@
+"""What every representation is made of: strict models, decimal strings, texts without invisible characters."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from po_api.core.money import CURRENCIES
+from po_api.core.text import has_forbidden_characters, normalise
+
+MAX_ID = 2**63 - 1
+
+
+class Schema(BaseModel):
+    """The base of all bodies: unknown fields are refused, attributes are read."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True, frozen=True)
+
+
+class FieldProblem(Schema):
+    """What is wrong with one part of the request."""
+
+    location: str = Field(description="body, query, path, header or file", examples=["body"])
+    pointer: str = Field(description="RFC 6901 JSON pointer into the location", examples=["/lines/0/quantity"])
+    code: str = Field(examples=["greater_than"])
+    detail: str = Field(examples=["must be greater than 0"])
+
+
+class Problem(Schema):
+    """RFC 9457: what went wrong, with a stable code."""
+
+    type: str = Field(description="A page that explains the code", examples=["/docs/errors/not_found"])
+    title: str = Field(examples=["Not found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["Not found"])
+    instance: str = Field(description="Names this occurrence", examples=["urn:request:6f1c2d"])
+    code: str = Field(examples=["not_found"])
+    request_id: str = Field(examples=["6f1c2d"])
+    errors: list[FieldProblem] = Field(description="Empty unless parts of the request can be pointed at")
+
+
+class Page(Schema):
+    """One page of a list; subclasses add `items`."""
+
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last")
+    has_more: bool
+
+
+def _text(*, multiline: bool) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if has_forbidden_characters(text, multiline=multiline):
+            raise PydanticCustomError("control_character", "must not hold control characters")
+        return normalise(text)
+
+    return check
+
+
+# Normalisation can only shorten what people type; the length is checked before and after it all the same.
+def _not_empty(text: str) -> str:
+    if not text:
+        raise PydanticCustomError("string_too_short", "must not be empty")
+    return text
+
+
+SingleLine = Annotated[str, AfterValidator(_text(multiline=False)), AfterValidator(_not_empty)]
+Multiline = Annotated[str, AfterValidator(_text(multiline=True)), AfterValidator(_not_empty)]
+Title = Annotated[SingleLine, StringConstraints(min_length=1, max_length=255)]
+ShortText = Annotated[SingleLine, StringConstraints(min_length=1, max_length=100)]
+LongText = Annotated[Multiline, StringConstraints(min_length=1, max_length=5000)]
+Search = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_text(multiline=False))]
+
+
+def _known_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise PydanticCustomError("unknown_currency", "must be an ISO 4217 currency code")
+    return code
+
+
+Currency = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Z]{3}$"),
+    AfterValidator(_known_currency),
+    Field(description="ISO 4217 code", examples=["EUR"]),
+]
+
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+
+def _to_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("out_of_range", "must be a time of the calendar") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+
+
+def _decimal(*, digits: int, places: int, minimum: Decimal, maximum: Decimal, exclusive: bool, example: str) -> Any:
+    """A decimal that crosses the API as a plain string: digits before and after the point, no sign, no exponent."""
+    pattern = rf"^\d{{1,{digits}}}(\.\d{{1,{places}}})?$"
+    shape = re.compile(rf"\d{{1,{digits}}}(\.\d{{1,{places}}})?", re.ASCII)
+
+    def parse(value: object) -> Decimal:
+        if isinstance(value, Decimal):
+            return value
+        if not isinstance(value, str):
+            raise PydanticCustomError("decimal_string", "must be a decimal number in a string")
+        if not shape.fullmatch(value):
+            raise PydanticCustomError(
+                "decimal_string",
+                f"must be a plain decimal: at most {digits} digits before and {places} after the point",
+            )
+        number = Decimal(value)
+        if number < minimum or (exclusive and number == minimum):
+            raise PydanticCustomError("greater_than", f"must be greater than {minimum}")
+        if number > maximum:
+            raise PydanticCustomError("less_than_equal", f"must be at most {maximum}")
+        return number
+
+    schema = {"type": "string", "format": "decimal", "pattern": pattern, "examples": [example]}
+    return [BeforeValidator(parse), WithJsonSchema(schema)]
+
+
+def plain(number: Decimal) -> str:
+    """`number` without exponent and trailing zeros."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+_quantity = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10**14), exclusive=True, example="2.5")
+_price = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10**14), exclusive=False, example="19.99")
+_percent = _decimal(digits=3, places=4, minimum=Decimal(0), maximum=Decimal(100), exclusive=False, example="20")
+_amount = _decimal(digits=18, places=4, minimum=Decimal(0), maximum=Decimal(10**18), exclusive=False, example="49.98")
+_plainly = PlainSerializer(plain, return_type=str)
+
+QuantityString = Annotated[Decimal, *_quantity, _plainly]
+PriceString = Annotated[Decimal, *_price, _plainly]
+PercentString = Annotated[Decimal, *_percent, _plainly]
+# What may be zero, such as what is left of a line.
+RemainderString = Annotated[Decimal, *_price, _plainly]
+# Amounts show the currency's minor units as they are: "12.50", "1250", "1.250".
+AmountString = Annotated[Decimal, *_amount, PlainSerializer(lambda amount: format(amount, "f"), return_type=str)]

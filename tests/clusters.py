@@ -1,0 +1,106 @@
+"""PostgreSQL servers for the tests: the embedded one, or one run from the PostgreSQL installed on this machine."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.engine import URL, make_url
+
+from po_api.core.embedded import embedded_binaries, embedded_server
+
+OLDEST = 15
+
+# Nothing here outlives the tests, and plans must not change when a background process finds the time to look.
+_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "autovacuum": "off",
+}
+
+
+class ClusterError(Exception):
+    """There is no PostgreSQL to run the tests on; the message says what was looked for."""
+
+
+class Cluster:
+    """A server on a temporary directory, reached through a Unix socket, with the roles po_owner and po_app.
+
+    `postgres` is its superuser. Used as a context manager, or with `start` and `stop`.
+    """
+
+    def __init__(self, binaries: Path):
+        self.binaries = binaries
+        self._running = ExitStack()
+        self._place: URL | None = None
+
+    @classmethod
+    def embedded(cls) -> Self:
+        """The server that `make run` starts."""
+        return cls(embedded_binaries())
+
+    @classmethod
+    def system(cls) -> Self:
+        """The newest PostgreSQL installed on this machine; ClusterError when there is none that is new enough."""
+        return cls(system_binaries())
+
+    def start(self) -> None:
+        with ExitStack() as stack:
+            directory = Path(tempfile.mkdtemp(prefix="po-test-"))
+            stack.callback(shutil.rmtree, directory)
+            urls = stack.enter_context(embedded_server(directory, settings=_SETTINGS, binaries=self.binaries))
+            self._place = make_url(urls.owner)
+            self._running = stack.pop_all()
+
+    def stop(self) -> None:
+        """Stop the server and delete its data; nothing happens when it does not run."""
+        self._running.close()
+        self._place = None
+
+    def url(self, database: str, role: str) -> str:
+        """`postgresql://…` for a database (which need not exist yet) and a role; the server must run."""
+        if self._place is None:
+            raise ClusterError("the cluster is not started")
+        return self._place.set(database=database, username=role).render_as_string(hide_password=False)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def system_binaries() -> Path:
+    """The directory of the newest installed PostgreSQL's server programs; ClusterError when there is none."""
+    places = {*Path("/usr/lib/postgresql").glob("*/bin"), *_bindir()}
+    found = {_major(place): place for place in places if (place / "initdb").exists() and (place / "postgres").exists()}
+    if not found or max(found) < OLDEST:
+        raise ClusterError(
+            f"no PostgreSQL {OLDEST} or later found in /usr/lib/postgresql or by pg_config: install its server package"
+        )
+    return found[max(found)]
+
+
+def _bindir() -> list[Path]:
+    """Where `pg_config`, if there is one, says that the programs are."""
+    program = shutil.which("pg_config")
+    if program is None:
+        return []
+    return [Path(subprocess.run([program, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())]
+
+
+def _major(binaries: Path) -> int:
+    version = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(re.findall(r"\d+", version)[0])

@@ -1,0 +1,290 @@
+"""The purchase order's PDF: what a reader finds in it, and that the same order always gives the same bytes."""
+
+import hashlib
+import io
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from pypdf import PdfReader
+
+from po_api.core.money import PricedLine, TaxRounding, line_net, totals
+from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, render
+
+BUYER = Party(
+    "Northwind Manufacturing GmbH", "Hafenstraße 12\n20457 Hamburg", "DE 811 234 567", "buy@northwind.example"
+)
+SUPPLIER = Party("Acme Industrial Supplies Ltd", "Unit 7, Riverside Park\nSheffield", "GB 123 4567 89")
+
+
+def line(
+    position: int = 1,
+    description: str = "Hydraulic pump",
+    quantity: str = "2.0000",
+    unit_price: str = "1249.9000",
+    tax_rate: str = "19",
+    *,
+    discount: str = "0",
+    unit: str = "C62",
+    sku: str | None = None,
+    needed_by: date | None = None,
+    currency: str = "EUR",
+) -> DocumentLine:
+    priced = PricedLine(Decimal(quantity), Decimal(unit_price), Decimal(discount), Decimal(tax_rate))
+    return DocumentLine(
+        position=position,
+        description=description,
+        sku=sku,
+        quantity=priced.quantity,
+        unit=unit,
+        unit_price=priced.unit_price,
+        discount_percent=priced.discount_percent,
+        tax_rate=priced.tax_rate,
+        net=line_net(priced, currency),
+        needed_by=needed_by,
+    )
+
+
+def order(*lines: DocumentLine, currency: str = "EUR") -> PurchaseOrderDocument:
+    priced = [PricedLine(it.quantity, it.unit_price, it.discount_percent, it.tax_rate) for it in lines]
+    return PurchaseOrderDocument(
+        number="PO-2026-000123",
+        revision=2,
+        issued_on=date(2026, 3, 12),
+        currency=currency,
+        buyer=BUYER,
+        supplier=SUPPLIER,
+        lines=lines,
+        totals=totals(priced, currency=currency, tax_rounding=TaxRounding.DOCUMENT),
+        terms="Payment within 30 days.\n\nPartial deliveries only after agreement.",
+        delivery_address="Werk 2, Tor B\n21107 Hamburg",
+        requests=("PORF-2026-000045", "PORF-2026-000051"),
+        prepared_by="Ingrid Sørensen",
+    )
+
+
+def many(count: int) -> PurchaseOrderDocument:
+    return order(*(line(n, f"Steel bolt no. {n}.", tax_rate="19" if n % 4 else "7") for n in range(1, count + 1)))
+
+
+def read(document: PurchaseOrderDocument) -> PdfReader:
+    return PdfReader(io.BytesIO(render(document)))
+
+
+def pages(document: PurchaseOrderDocument) -> list[str]:
+    return [page.extract_text() for page in read(document).pages]
+
+
+def words(document: PurchaseOrderDocument) -> str:
+    """All text, with one space wherever there is white space: wrapping does not matter."""
+    return " ".join(" ".join(pages(document)).split())
+
+
+def is_archival(reader: PdfReader) -> bool:
+    """Whether the PDF declares itself PDF/A, which it can only with a glyph for every character."""
+    stream = reader.root_object["/Metadata"].get_object()
+    return b"pdfaid:part" in stream.get_data()  # type: ignore[union-attr]
+
+
+def digest(document: PurchaseOrderDocument) -> str:
+    return hashlib.sha256(render(document)).hexdigest()
+
+
+def test_an_order_says_who_what_when_and_on_which_terms() -> None:
+    text = words(order(line(sku="HP-250", needed_by=date(2026, 4, 2))))
+    for expected in (
+        "Purchase order PO-2026-000123",
+        "Northwind Manufacturing GmbH",
+        "Hafenstraße 12 20457 Hamburg",
+        "Tax ID DE 811 234 567",
+        "buy@northwind.example",
+        "Acme Industrial Supplies Ltd",
+        "Date 12 March 2026",
+        "Revision 2",
+        "Currency EUR",
+        "Requests PORF-2026-000045, PORF-2026-000051",
+        "Prepared by Ingrid Sørensen",
+        "Deliver to Werk 2, Tor B 21107 Hamburg",
+        "SKU HP-250 · Needed by 2 April 2026",
+        "Payment within 30 days. Partial deliveries only after agreement.",
+        "Authorised for Northwind Manufacturing GmbH",
+        "Accepted for Acme Industrial Supplies Ltd",
+        "Page 1 of 1",
+    ):
+        assert expected in text
+
+
+def test_amounts_have_separators_and_the_minor_digits_of_the_currency() -> None:
+    text = words(
+        order(line(), line(2, "Oil", "200", "3.485", "7", unit="LTR"), line(3, "Work", "12.5", "95", discount="10"))
+    )
+    assert "2 pcs 1,249.90 19% 2,499.80" in text
+    assert "200 l 3.485 7% 697.00" in text
+    assert "12.5 pcs 95.00 10% 19% 1,068.75" in text
+    assert "Net 4,265.55 Tax 7% on 697.00 48.79 Tax 19% on 3,568.55 678.02 Total EUR 4,992.36" in text
+
+
+@pytest.mark.parametrize(
+    ("currency", "price", "net", "total"),
+    [
+        ("JPY", "9,800.5", "19,601", "Total JPY 21,561"),
+        ("KWD", "9,800.500", "19,601.000", "Total KWD 21,561.100"),
+        ("CLF", "9,800.5000", "19,601.0000", "Total CLF 21,561.1000"),
+    ],
+)
+def test_currencies_with_other_minor_units(currency: str, price: str, net: str, total: str) -> None:
+    text = words(order(line(unit_price="9800.5000", tax_rate="10.00", currency=currency), currency=currency))
+    assert f"2 pcs {price} 10% {net}" in text
+    assert total in text
+
+
+def test_a_currency_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        render(replace(order(line()), currency="XXX"))
+
+
+def test_the_largest_amount_is_printed_in_full() -> None:
+    text = words(order(line(quantity="1", unit_price="99999999999999.9999", tax_rate="0")))
+    assert "99,999,999,999,999.9999" in text
+    assert "Total EUR 100,000,000,000,000.00" in text
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "expected"),
+    [
+        ("1", "C62", "1 pc "),
+        ("2", "C62", "2 pcs "),
+        ("0.5", "HUR", "0.5 h "),
+        ("1234.5670", "KGM", "1,234.567 kg "),
+        ("3", "MTR", "3 m "),
+        ("1.0000", "DAY", "1 day "),
+        ("10", "DAY", "10 days "),
+        ("7", "XZZ", "7 XZZ "),
+    ],
+)
+def test_units_are_words_where_there_is_one(quantity: str, unit: str, expected: str) -> None:
+    assert expected in words(order(line(quantity=quantity, unit=unit)))
+
+
+def test_the_discount_column_is_there_when_a_line_has_one() -> None:
+    assert "Discount" not in words(order(line()))
+    assert "Discount" in words(order(line(), line(2, discount="12.5")))
+
+
+def test_a_bare_order_leaves_out_what_it_does_not_have() -> None:
+    bare = replace(
+        order(line()),
+        buyer=Party("A"),
+        supplier=Party("B"),
+        terms=None,
+        delivery_address=" ",
+        requests=(),
+        prepared_by=None,
+    )
+    text = words(bare)
+    for absent in ("Terms", "Deliver to", "Request", "Prepared by", "Tax ID", "SKU", "Needed by", "None"):
+        assert absent not in text
+
+
+def test_an_order_without_lines_has_zero_totals() -> None:
+    assert "Total EUR 0.00" in words(order())
+
+
+def test_every_page_repeats_the_header_and_its_number() -> None:
+    texts = pages(many(200))
+    assert len(texts) > 5
+    for number, text in enumerate(texts, 1):
+        assert f"Page {number} of {len(texts)}" in text
+        assert "PO-2026-000123" in text
+        if "Steel bolt" in text:
+            assert "Description Quantity Unit price Tax Net EUR" in " ".join(text.split())
+    every = "".join(texts)
+    assert all(f"Steel bolt no. {n}." in every for n in range(1, 201))
+
+
+def test_totals_and_signatures_never_stand_alone() -> None:
+    for count in range(16, 28):  # the end of the lines moves over the end of a page
+        texts = pages(many(count))
+        (with_total,) = [text for text in texts if "Total EUR" in text]
+        assert f"Steel bolt no. {count}." in with_total
+        assert "Partial deliveries" in texts[-1]
+        assert "Authorised for" in texts[-1]
+
+
+def test_long_texts_wrap_and_nothing_is_lost() -> None:
+    sentence = "".join(f"word{n} " for n in range(250))
+    unbroken = "".join(f"{n:05d}" for n in range(400))
+    column = "\n".join(f"row {n}" for n in range(200))
+    document = order(line(1, sentence), line(2, unbroken, sku="S" * 200), line(3, column), line(4, "\tafter\r\nthat"))
+    long = replace(document, terms=f"{sentence}\n{unbroken}", buyer=Party("B" * 300), prepared_by="P" * 200)
+    reader = read(long)
+    text = "".join("".join(page.extract_text() for page in reader.pages).split())
+    assert text.count("".join(sentence.split())) == 1  # in the terms: in the table other columns come between the pages
+    assert all(text.count(f"word{n}") >= 2 for n in (0, 100, 249))
+    assert all(f"row{n}" in text for n in range(200))
+    assert unbroken in text
+    assert "B" * 300 in text
+    assert is_archival(reader)
+
+
+def test_text_is_never_markup() -> None:
+    hostile = '#panic("x") $x$ *a* @ref _b_ `c` <l> // not /* a */ comment = \\u{41} #read("/etc/passwd") [z]'
+    document = replace(order(line(description=hostile)), terms=f"= {hostile}", buyer=Party(hostile))
+    assert words(document).count(hostile) >= 3
+
+
+def test_other_scripts_have_their_glyphs() -> None:
+    document = replace(
+        order(line(description="精密ベアリング（直径 50 mm）"), line(2, "مضخة هيدروليكية ٢٥٠ بار"), currency="EUR"),
+        buyer=Party("株式会社東京製作所"),
+        supplier=Party("شركة الخليج للصناعات", "서울특별시 강남구\nΑθήνα\nМосква\nĐà Nẵng"),
+    )
+    reader = read(document)
+    text = reader.pages[0].extract_text()
+    for expected in ("精密ベアリング", "株式会社東京製作所", "서울특별시 강남구", "Αθήνα", "Москва", "Đà Nẵng"):
+        assert expected in text
+    assert is_archival(reader)
+
+
+@pytest.mark.parametrize("text", ["ship it 🚀 👩‍🔧", "\ue000", "🚀" * 300])
+def test_a_character_without_a_glyph_does_not_stop_the_order(text: str) -> None:
+    reader = read(order(line(description=f"Before {text} after")))
+    assert "Before" in reader.pages[0].extract_text()
+    assert not is_archival(reader)
+
+
+def test_metadata() -> None:
+    reader = read(order(line()))
+    assert reader.metadata is not None
+    assert reader.metadata.title == "PO-2026-000123"
+    assert reader.metadata.author == BUYER.name
+    assert reader.metadata.creation_date is not None
+    assert reader.metadata.creation_date.date() == date(2026, 3, 12)
+    assert str(reader.root_object["/Lang"]) == "en"
+    assert reader.root_object["/MarkInfo"]["/Marked"]  # type: ignore[index]
+
+
+def test_the_same_order_gives_the_same_bytes_from_every_thread() -> None:
+    documents = [many(60), order(line(description="🚀")), many(5)] * 2
+    with ThreadPoolExecutor(3) as threads:
+        parallel = list(threads.map(digest, documents))
+    assert parallel == [digest(document) for document in documents]
+
+
+def test_another_process_gives_the_same_bytes() -> None:
+    code = "import test_documents as it; print(it.digest(it.many(60)))"
+    command = [sys.executable, "-c", f"import sys; sys.path = {sys.path!r}; {code}"]
+    other = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == digest(many(60))
+
+
+def test_a_very_long_order() -> None:
+    reader = read(many(2_000))
+    last = reader.pages[-1].extract_text()
+    assert f"Page {len(reader.pages)} of {len(reader.pages)}" in last
+    assert "Authorised for" in last
+    assert is_archival(reader)
