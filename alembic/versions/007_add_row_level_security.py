@@ -2,7 +2,7 @@
 
 Row-level security is enabled, not forced: the tables' owner migrates and backs up all of them, the application's role
 sees one organisation at a time. Text search uses operators that are not leakproof, so under row-level security they
-could use no index; `search_porfs` and `search_suppliers` therefore run as the owner and carry the organisation inside.
+could use no index; the search functions therefore run as the owner and carry the organisation inside.
 
 Revises: 006
 """
@@ -31,6 +31,7 @@ TENANT = "organisation_id = nullif(current_setting('app.organisation_id', true),
 
 SEARCHES = {
     "porfs": "number || ' ' || title || ' ' || coalesce(cost_centre, '') || ' ' || coalesce(justification, '')",
+    "purchase_orders": "coalesce(number, '') || ' ' || supplier_name",
     "suppliers": "name || ' ' || coalesce(email, '') || ' ' || coalesce(tax_id, '')",
 }
 

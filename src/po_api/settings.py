@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -79,6 +79,20 @@ class Settings(BaseSettings):
         if value is not None:
             asyncpg_url(value.get_secret_value())
         return value
+
+
+def load_settings() -> Settings:
+    """The environment's settings; SettingsError names each wrong variable in one line, never its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, item['loc'])).upper()}: {_lower_first(item['msg'])}" for item in error.errors()]
+        raise SettingsError("; ".join(wrong)) from None
+
+
+def _lower_first(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
 
 
 def asyncpg_url(url: str) -> URL:

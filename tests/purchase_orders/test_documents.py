@@ -4,6 +4,7 @@ import hashlib
 import io
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -13,6 +14,7 @@ import pytest
 from pypdf import PdfReader
 
 from po_api.core.money import PricedLine, TaxRounding, line_net, totals
+from po_api.purchase_orders import documents
 from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, render
 
 BUYER = Party(
@@ -88,6 +90,17 @@ def is_archival(reader: PdfReader) -> bool:
     """Whether the PDF declares itself PDF/A, which it can only with a glyph for every character."""
     stream = reader.root_object["/Metadata"].get_object()
     return b"pdfaid:part" in stream.get_data()  # type: ignore[union-attr]
+
+
+def fonts(reader: PdfReader) -> dict[str, bytes]:
+    """The embedded fonts, each cut down to the shapes that are used."""
+    found = {}
+    for page in reader.pages:
+        for font in page["/Resources"]["/Font"].values():  # type: ignore[index]
+            name = font["/BaseFont"].partition("+")[2].partition("-")[0]
+            descriptor = font["/DescendantFonts"][0]["/FontDescriptor"]
+            found[name] = (descriptor.get("/FontFile2") or descriptor["/FontFile3"]).get_data()
+    return found
 
 
 def digest(document: PurchaseOrderDocument) -> str:
@@ -250,7 +263,46 @@ def test_other_scripts_have_their_glyphs() -> None:
     assert is_archival(reader)
 
 
-@pytest.mark.parametrize("text", ["ship it 🚀 👩‍🔧", "\ue000", "🚀" * 300])
+@pytest.mark.parametrize(
+    ("font", "text"),
+    [
+        ("NotoEmoji", "ship it 🚀 👩‍🔧 👍🏽 🇩🇪 1️⃣ ❤️ ☑"),
+        ("NotoEmoji", "🚀" * 300),
+        ("NotoSansSymbols", "✔ ⚕"),
+        ("NotoSansHebrew", "משאבה הידראולית"),
+        ("NotoSansThai", "ปั๊มไฮดรอลิกสำหรับโรงงานอุตสาหกรรมขนาดใหญ่"),
+        ("NotoSans", "हाइड्रोलिक पंप"),
+        ("NotoSansBengali", "হাইড্রোলিক পাম্প"),
+        ("NotoSansTamil", "ஹைட்ராலிக் பம்ப்"),
+        ("NotoSansKannada", "ವಿಶ್ವವಿದ್ಯಾಲಯಗಳಲ್ಲಿರುವವರೆಲ್ಲರಿಗೂ"),
+        ("NotoSansMyanmar", "ပန့်စက်ရုံကြီးများအတွက်မြန်မာနိုင်ငံ"),
+        ("NotoSansKhmer", "ម៉ាស៊ីនបូមធារាសាស្ត្រ"),
+        ("NotoSansArmenian", "հիդրավլիկ պոմպ"),
+        ("NotoSansGeorgian", "ჰიდრავლიკური ტუმბო"),
+        ("NotoSansEthiopic", "ሃይድሮሊክ ፓምፕ"),
+    ],
+)
+def test_emoji_and_every_packaged_script_come_from_their_font(font: str, text: str) -> None:
+    reader = read(order(line(description=text)))
+    assert font in fonts(reader)
+    assert is_archival(reader)
+
+
+@pytest.mark.parametrize(
+    ("font", "words"),
+    [
+        ("NotoSansKannada", "ವಿಶ್ವವಿದ್ಯಾಲಯಗಳಲ್ಲಿ ರುವವರೆಲ್ಲರಿಗೂ"),
+        ("NotoSansMyanmar", "ပန့်စက်ရုံကြီးများ အတွက်မြန်မာနိုင်ငံ"),
+        ("NotoSansArabic", "أفاستسقيناكموها أفاستسقيناكموها"),
+    ],
+)
+def test_a_long_word_keeps_its_letters_joined(font: str, words: str) -> None:
+    """It needs the same shapes as the words that it is made of."""
+    parts, whole = (fonts(read(order(line(description=it)))) for it in (words, words.replace(" ", "")))
+    assert parts[font] == whole[font]
+
+
+@pytest.mark.parametrize("text", ["\ue000", "བོད", "🚀\ue000" * 100])
 def test_a_character_without_a_glyph_does_not_stop_the_order(text: str) -> None:
     reader = read(order(line(description=f"Before {text} after")))
     assert "Before" in reader.pages[0].extract_text()
@@ -269,10 +321,36 @@ def test_metadata() -> None:
 
 
 def test_the_same_order_gives_the_same_bytes_from_every_thread() -> None:
-    documents = [many(60), order(line(description="🚀")), many(5)] * 2
+    orders = [many(60), order(line(description="🚀 \ue000")), many(5)] * 2
     with ThreadPoolExecutor(3) as threads:
-        parallel = list(threads.map(digest, documents))
-    assert parallel == [digest(document) for document in documents]
+        parallel = list(threads.map(digest, orders))
+    assert parallel == [digest(document) for document in orders]
+
+
+def test_of_long_orders_one_is_rendered_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendering, most = 0, 0
+    guard, pause = threading.Lock(), threading.Event()
+
+    def compile_(*_: object, **__: object) -> bytes:
+        nonlocal rendering, most
+        with guard:
+            rendering += 1
+            most = max(most, rendering)
+            if rendering == 3:
+                pause.set()
+        pause.wait(0.1)
+        with guard:
+            rendering -= 1
+        return b""
+
+    monkeypatch.setattr(documents, "_compile", compile_)
+    monkeypatch.setattr(documents, "_forget", lambda: None)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(render, [many(501)] * 3))
+        assert most == 1
+        pause.clear()
+        list(threads.map(render, [many(500)] * 3))
+        assert most == 3
 
 
 def test_another_process_gives_the_same_bytes() -> None:

@@ -23,12 +23,20 @@ SEES_ALL = frozenset({Role.BUYER, Role.ADMIN, Role.AUDITOR})
 
 @dataclass(frozen=True)
 class Tenant:
-    """A member acting inside one organisation; every repository of a tenant's data is built with one."""
+    """A member acting inside one organisation; every repository of a tenant's data is built with one.
+
+    `user_id` 0 is the command line, which acts for no member.
+    """
 
     organisation_id: int
     user_id: int
     roles: frozenset[Role]
     approval_limit: Decimal | None = None
+
+    @property
+    def actor_id(self) -> int | None:
+        """Whom the audit trail names."""
+        return self.user_id or None
 
     def has(self, *roles: Role) -> bool:
         """Whether the member has at least one of `roles`."""

@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, pool, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from po_api.core.database import libpq_url
 from po_api.tables import metadata
@@ -133,3 +133,29 @@ def _run(connection: Connection, to: str) -> None:
 
 def _ancestors(script: ScriptDirectory, revision: str) -> set[str]:
     return {item.revision for item in script.iterate_revisions(revision, "base")} - {revision}
+
+
+class StaleSchema(Exception):
+    """The database's schema is not the one this version of the application was written for."""
+
+
+async def require_head(engine: AsyncEngine) -> None:
+    """Raise StaleSchema, naming both revisions, unless the schema is the application's own."""
+    async with engine.connect() as connection:
+        found = await current_revision(connection)
+    if found != head_revision():
+        raise StaleSchema(
+            f"the database is at revision {found or 'none'}, this version needs {head_revision()}: run `po-api migrate`"
+        )
+
+
+async def find_revision(owner_url: str) -> str | None:
+    """The revision of the database at `owner_url`; None for an empty one."""
+    async with owner_connection(owner_url) as connection:
+        return await current_revision(connection)
+
+
+def is_revision(name: str) -> bool:
+    """Whether `name` is something to migrate to."""
+    known = {item.revision for item in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+    return name in known | {"head", "base"}

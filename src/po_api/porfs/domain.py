@@ -60,6 +60,8 @@ class Decision(StrEnum):
 
 # Who may raise requests; approvers and auditors may not, unless they have one of these roles too.
 RAISERS = (Role.REQUESTER, Role.BUYER, Role.ADMIN)
+# Auditors read all and write nothing.
+COMMENTERS = (*RAISERS, Role.APPROVER)
 
 
 @dataclass(frozen=True)

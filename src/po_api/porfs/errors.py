@@ -134,3 +134,24 @@ class ApprovalMismatch(Conflict):
 
     code = "approval_mismatch"
     title = "The approval does not cover this content"
+
+
+class UnknownSupplier(Unprocessable):
+    """There is no such active supplier in the organisation."""
+
+    code = "unknown_supplier"
+    title = "There is no such active supplier"
+
+
+class UnknownLine(Unprocessable):
+    """The request has no such line."""
+
+    code = "unknown_line"
+    title = "The request has no such line"
+
+
+class DuplicateLine(Unprocessable):
+    """A line is named twice: name it once, with the whole quantity."""
+
+    code = "duplicate_line"
+    title = "A line is named twice"

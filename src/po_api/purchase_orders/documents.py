@@ -7,6 +7,8 @@ network.
 
 import json
 import re
+import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -71,6 +73,11 @@ _UNITS = {
 # Tags make a line cost 2.4 kB instead of 0.15 kB.
 _TAGGED_LINES = 500
 
+# Typst needs 0.1 MB for each line, 1.2 GB for 10,000: long orders wait for one another. Not a semaphore of asyncio, as
+# callers render in threads.
+_LONG_LINES = 500
+_long_order = threading.Lock()
+
 # Up to this length the ten orders that typst remembers are not worth the 10 ms of making it forget them.
 _REMEMBERED_LINES = 50
 
@@ -128,15 +135,21 @@ class PurchaseOrderDocument:
 def render(document: PurchaseOrderDocument) -> bytes:
     """The order as a PDF/A, tagged for screen readers up to 500 lines; the same data always gives the same bytes.
 
-    CPU-bound (other threads go on meanwhile) and thread-safe. KeyError for a currency that ISO 4217 does not have.
+    CPU-bound (other threads go on meanwhile) and thread-safe; of the orders longer than 500 lines, one at a time is
+    rendered. KeyError for a currency that ISO 4217 does not have.
     """
+    with _long_order if len(document.lines) > _LONG_LINES else nullcontext():
+        return _render(document)
+
+
+def _render(document: PurchaseOrderDocument) -> bytes:
     tagged = len(document.lines) <= _TAGGED_LINES
     data = json.dumps(_data(document), ensure_ascii=False)
     try:
         return _compile(data, document.issued_on, tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
     except typst.TypstError:
-        # PDF/A forbids a character that no font has, such as an emoji. An order that shows a box in its place is worth
-        # more than no order; any other error comes again.
+        # PDF/A forbids a character that no font has, such as one for private use. An order that shows a box in its
+        # place is worth more than no order; any other error comes again.
         return _compile(data, document.issued_on, tagged=tagged, standards=[])
     finally:
         if len(document.lines) > _REMEMBERED_LINES:
@@ -172,7 +185,9 @@ def _template() -> bytes:
 def _fonts() -> typst.Fonts:
     """The packaged fonts, opened once per process: reading them takes longer than a short order does."""
     latin, arabic = (fontpkg.family(name).files[0].path.parent for name in ("Noto Sans", "Noto Sans Arabic"))
-    folders = [latin, arabic, Path(str(noto_cjk_sans_otc.FONT_PATH)).parent]
+    cjk, others = Path(str(noto_cjk_sans_otc.FONT_PATH)).parent, Path(str(resources.files("manimgx_fonts")))
+    # The others, emoji among them, come with smaller editions of the first two: of two alike, the first is taken.
+    folders = [latin, arabic, cjk, others]
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=folders)
 
 

@@ -8,7 +8,7 @@ from fastapi import Path, Request, Response
 from po_api.organisations.schemas import OrganisationCreate, OrganisationRead
 from po_api.users.dependencies import UserFiltersDep, UserPaging, UserServiceDep
 from po_api.users.models import User
-from po_api.users.schemas import Me, PorfReference, UserInvite, UserPage, UserRead, UserUpdate, UserNotice
+from po_api.users.schemas import Me, PorfReference, UserInvite, UserNotice, UserPage, UserRead, UserUpdate
 from po_api.users.service import Leftover
 from po_api.web.dependencies import DryRun, PrincipalDep, TenantDep, link_next
 from po_api.web.etags import IfMatch, set_version

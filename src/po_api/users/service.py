@@ -164,7 +164,7 @@ class UserService:
         if not after:
             return user, []
         user.version += 1
-        self._record(tenant.organisation_id, tenant.user_id, audit.Change(action, "user", user.id, before, after))
+        self._record(tenant.organisation_id, tenant.actor_id, audit.Change(action, "user", user.id, before, after))
         await self._session.flush()
         warnings = [await question(self._session, tenant) for question in self._left_behind]
         return user, [warning for warning in warnings if warning is not None]

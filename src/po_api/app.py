@@ -1,0 +1,119 @@
+"""The application: its lifespan, middleware, error handlers and routers."""
+
+import atexit
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.middleware.cors import CORSMiddleware
+
+from po_api.api import v1
+from po_api.core import logging
+from po_api.core.database import open_database
+from po_api.core.tenancy import Principal
+from po_api.operations import health
+from po_api.operations.databases import Connections, connections
+from po_api.operations.migrations import require_head
+from po_api.porfs.service import left_without_approver
+from po_api.sessions.service import SessionService
+from po_api.settings import Settings, load_settings
+from po_api.web import docs, openapi
+from po_api.web.errors import add_error_handlers
+from po_api.web.middleware import BodyLimit, RequestContext
+from po_api.web.rate_limits import RateLimiter
+
+EXPOSED_HEADERS = (
+    "ETag",
+    "Location",
+    "Link",
+    "X-Request-ID",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "Deprecation",
+    "Sunset",
+    "Idempotent-Replayed",
+    "Content-Disposition",
+)
+
+
+def create_app(settings: Settings, found: Connections) -> FastAPI:
+    """The application on the databases that were found; it refuses to start on a schema that is not its own."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await require_head(app.state.database.engine)
+        yield
+        await app.state.database.dispose()
+
+    app = FastAPI(
+        title="po-api",
+        version=version("po-api"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.database = open_database(found.app_url, settings)
+    app.state.secret_key = found.secret_key
+    app.state.rate_limiter = RateLimiter(settings)
+    app.state.authenticate = _authenticator(found.secret_key)
+    app.state.left_behind = (left_without_approver,)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+
+    _add_middleware(app, settings)
+    add_error_handlers(app)
+    app.include_router(v1.router)
+    app.include_router(health.router)
+    app.include_router(docs.router)
+    app.add_api_route("/openapi.json", _get_document, include_in_schema=False)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The application as the environment configures it: `uvicorn --factory po_api.app:from_environment`."""
+    settings = load_settings()
+    logging.configure(settings.log_level)
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return create_app(settings, stack.enter_context(connections(settings)))
+
+
+async def _get_document(request: Request) -> JSONResponse:
+    return JSONResponse(request.app.openapi())
+
+
+def _authenticator(key: str) -> Any:
+    async def authenticate(
+        session: AsyncSession, token: str, *, address: str | None, user_agent: str | None
+    ) -> Principal:
+        return await SessionService(session, key=key).authenticate(token, address=address, user_agent=user_agent)
+
+    return authenticate
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """The last added is the outermost: CORS headers go on every answer, a refused body's included."""
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContext)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-Match",
+                "If-None-Match",
+                "Idempotency-Key",
+                "X-Request-ID",
+            ],
+            expose_headers=EXPOSED_HEADERS,
+            max_age=600,
+        )

@@ -1,0 +1,52 @@
+"""The demo organisation: something to try the API with."""
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core.database import enter_tenant
+from po_api.core.tenancy import Role, Tenant
+from po_api.organisations.models import Organisation
+from po_api.organisations.service import OrganisationService
+from po_api.sessions.service import SessionService
+from po_api.suppliers.service import SupplierService
+from po_api.users.service import UserService
+
+ORGANISATION = "Demo Organisation"
+USERS = {
+    "admin@demo.example": ("Ada Admin", Role.ADMIN),
+    "requester@demo.example": ("Rosa Requester", Role.REQUESTER),
+    "approver@demo.example": ("Amir Approver", Role.APPROVER),
+    "buyer@demo.example": ("Bo Buyer", Role.BUYER),
+    "auditor@demo.example": ("Aoife Auditor", Role.AUDITOR),
+}
+SUPPLIER = {"name": "Müller & Söhne GmbH", "email": "orders@mueller.example", "tax_id": "DE123456789"}
+ADDRESS = "Hafenstraße 12\n20457 Hamburg\nGermany"
+
+
+async def is_empty(session: AsyncSession) -> bool:
+    """Whether nobody has set up anything yet."""
+    return await session.scalar(select(func.count()).select_from(Organisation)) == 0
+
+
+async def seed(session: AsyncSession) -> None:
+    """The demo organisation with a user for each role and a supplier. Raises EmailTaken if it is there already."""
+    organisation = await OrganisationService(session).create(
+        name=ORGANISATION, timezone="Europe/London", currency="GBP", address="1 Demo Street\nLondon\nUnited Kingdom"
+    )
+    await enter_tenant(session, organisation.id)
+    users = UserService(session)
+    for email, (name, role) in USERS.items():
+        await users.create(email=email, name=name, organisation_id=organisation.id, roles=[role])
+    buyer = await users.by_email("buyer@demo.example")
+    tenant = Tenant(organisation.id, buyer.id, frozenset({Role.BUYER}))
+    await SupplierService(session, tenant).create(**SUPPLIER, address=ADDRESS)
+
+
+async def open_session(session: AsyncSession, *, email: str, key: str, lifetime: timedelta) -> str:
+    """An access token for a user; UserNotFound."""
+    user = await UserService(session).by_email(email)
+    if user.organisation_id is not None:
+        await enter_tenant(session, user.organisation_id)
+    return await SessionService(session, key=key).open(user, lifetime=lifetime)

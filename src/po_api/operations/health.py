@@ -1,0 +1,82 @@
+"""Whether the process lives, and whether it can serve."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from po_api.core.database import Database
+from po_api.operations.migrations import current_revision, head_revision
+from po_api.web.schemas import Schema
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+# Row-level security binds whoever is neither the tables' owner nor above it.
+_BOUND = text(
+    "SELECT relrowsecurity AND NOT pg_has_role(current_user, relowner, 'USAGE')"
+    " AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)"
+    " FROM pg_class WHERE oid = to_regclass('porfs')"
+)
+
+
+class Liveness(Schema):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Readiness(Schema):
+    """Whether requests can be served, and if not, why."""
+
+    status: Literal["ready", "not_ready"]
+    database: Literal["reachable", "unreachable"]
+    revision: str | None = Field(description="The schema's revision", examples=["009"])
+    expected_revision: str = Field(examples=["009"])
+    row_level_security: Literal["active", "inactive"] = Field(
+        description="inactive where the application connects as the tables' owner"
+    )
+
+
+@router.get("/live", operation_id="getLiveness", summary="Does the process live?")
+async def get_liveness() -> Liveness:
+    return Liveness()
+
+
+@router.get(
+    "/ready",
+    operation_id="getReadiness",
+    summary="Can it serve?",
+    responses={503: {"model": Readiness, "description": "It cannot serve now"}},
+)
+async def get_readiness(request: Request, response: Response) -> Readiness:
+    database: Database = request.app.state.database
+    try:
+        async with database.engine.connect() as connection:
+            readiness = await _examine(connection)
+    except (SQLAlchemyError, OSError):
+        readiness = Readiness(
+            status="not_ready",
+            database="unreachable",
+            revision=None,
+            expected_revision=head_revision(),
+            row_level_security="inactive",
+        )
+    if readiness.status == "not_ready":
+        response.status_code = 503
+    return readiness
+
+
+async def _examine(connection: AsyncConnection) -> Readiness:
+    revision = await current_revision(connection)
+    bound = await connection.scalar(_BOUND)
+    expected = head_revision()
+    return Readiness(
+        status="ready" if revision == expected else "not_ready",
+        database="reachable",
+        revision=revision,
+        expected_revision=expected,
+        row_level_security="active" if bound else "inactive",
+    )

@@ -1,0 +1,129 @@
+"""What happens to a request: submitted, decided, cancelled, closed … One method runs every action of the table."""
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core import audit
+from po_api.core.clock import utc_now
+from po_api.core.errors import FieldError
+from po_api.core.tenancy import Role, Tenant
+from po_api.core.versions import ExpectedVersions, require_version
+from po_api.porfs import errors
+from po_api.porfs.domain import DECISIONS, MACHINE, NEW_ROUND, Decision, PorfAction, content_hash, remaining
+from po_api.porfs.models import ApprovalDecision, Porf
+from po_api.porfs.repository import PorfRepository
+from po_api.porfs.service import PorfService, PorfView, facts_of
+from po_api.users.service import UserService
+
+
+class PorfActions:
+    """The transitions; each writes the row, its history and one audit event in the caller's transaction."""
+
+    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+        self._session = session
+        self._tenant = tenant
+        self._repository = PorfRepository(session, tenant)
+        self._service = PorfService(session, tenant)
+
+    async def perform(
+        self, action: PorfAction, porf_id: int, *, expected: ExpectedVersions, comment: str | None = None
+    ) -> PorfView:
+        """Run `action`, or raise what `allowed_actions` says of it.
+
+        The guards come before the version: who loses a race is told that somebody else decided (409), not that the
+        ETag is old (412).
+        """
+        decision = DECISIONS.get(action)
+        if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
+            error = FieldError("/comment", errors.CommentRequired.code, errors.CommentRequired.title)
+            raise errors.CommentRequired(errors=(error,))
+        porf = await self._locked(porf_id)
+        actor = self._tenant if decision is None else await self._approver()
+        MACHINE.require(action, facts_of(await self._service.header(porf_id)), actor)
+        require_version(porf.version, expected)
+        before = {"status": porf.status, "approval_round": porf.approval_round}
+        await self._apply(action, porf)
+        if decision is not None:
+            await self._decide(porf, decision, comment)
+        porf.version += 1
+        self._record(action, porf, before, comment)
+        await self._session.flush()
+        if comment is not None and decision is None:
+            await self._service.comment(porf_id, comment)
+        return await self._service.view(porf_id)
+
+    async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> PorfView:
+        """Give a request to another active member, such as when its requester has left (admins)."""
+        porf = await self._locked(porf_id)
+        MACHINE.require(PorfAction.REASSIGN, facts_of(await self._service.header(porf_id)), self._tenant)
+        require_version(porf.version, expected)
+        member = await UserService(self._session).current_member(self._tenant, requester_id)
+        if member is None or not member.is_active:
+            error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
+            raise errors.UnknownRequester(errors=(error,))
+        change = audit.Change(
+            "porf.reassign", "porf", porf.id, {"requester_id": porf.requester_id}, {"requester_id": requester_id}
+        )
+        porf.requester_id = requester_id
+        porf.version += 1
+        self._audit(change)
+        await self._session.flush()
+        return await self._service.view(porf_id)
+
+    async def _locked(self, porf_id: int) -> Porf:
+        found = await self._repository.locked([porf_id])
+        if not found:
+            raise errors.PorfNotFound
+        return found[0]
+
+    async def _approver(self) -> Tenant:
+        """The approver as committed now: the rights they had when the request began may be gone."""
+        user = await UserService(self._session).current_member(self._tenant, self._tenant.user_id)
+        if user is None or not user.is_active:
+            raise errors.ApproverInactive
+        roles = frozenset(Role(role) for role in user.roles)
+        return Tenant(self._tenant.organisation_id, user.id, roles, user.approval_limit)
+
+    async def _apply(self, action: PorfAction, porf: Porf) -> None:
+        now = utc_now()
+        porf.status = MACHINE.target(action)
+        if action is PorfAction.SUBMIT:
+            porf.submitted_at = now
+            await self._repository.grant_tolerance(porf.id)
+        if action in (PorfAction.APPROVE, PorfAction.REJECT):
+            porf.decided_at = now
+        if action in NEW_ROUND:
+            porf.approval_round += 1
+        if action is PorfAction.CLOSE:
+            for line in await self._repository.locked_lines([porf.id]):
+                line.closed_quantity += remaining(line)
+
+    async def _decide(self, porf: Porf, decision: Decision, comment: str | None) -> None:
+        lines = await self._repository.lines(porf.id)
+        self._session.add(
+            ApprovalDecision(
+                organisation_id=porf.organisation_id,
+                porf_id=porf.id,
+                round=porf.approval_round,
+                approver_id=self._tenant.user_id,
+                decision=decision,
+                comment=comment,
+                content_hash=content_hash(porf, lines),
+                decided_at=utc_now(),
+            )
+        )
+
+    def _record(self, action: PorfAction, porf: Porf, before: dict[str, Any], comment: str | None) -> None:
+        after = {"status": porf.status, "approval_round": porf.approval_round}
+        if comment is not None:
+            after["comment"] = comment
+        self._audit(audit.Change(f"porf.{action}", "porf", porf.id, before, after))
+
+    def _audit(self, change: audit.Change) -> None:
+        audit.record(
+            self._session,
+            organisation_id=self._tenant.organisation_id,
+            actor_id=self._tenant.user_id,
+            change=change,
+        )

@@ -1,0 +1,67 @@
+"""What the requests' handlers ask for."""
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from po_api.core.pagination import PageRequest
+from po_api.porfs.actions import PorfActions
+from po_api.porfs.domain import PorfStatus
+from po_api.porfs.repository import EVENT_SORTS, LINE_SORTS, SORTS, PorfFilters
+from po_api.porfs.service import PorfService
+from po_api.web.dependencies import SessionDep, TenantDep, paging
+from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
+
+
+def _service(session: SessionDep, tenant: TenantDep) -> PorfService:
+    return PorfService(session, tenant)
+
+
+def _actions(session: SessionDep, tenant: TenantDep) -> PorfActions:
+    return PorfActions(session, tenant)
+
+
+def _filters(
+    status: Annotated[list[PorfStatus], Query(description="Any of these")] = [],  # noqa: B006
+    requester_id: Annotated[list[Id], Query(description="Any of these")] = [],  # noqa: B006
+    supplier_id: Annotated[list[Id], Query(description="Any of these")] = [],  # noqa: B006
+    currency: Annotated[list[Currency], Query(description="Any of these")] = [],  # noqa: B006
+    cost_centre: Annotated[list[ShortText], Query(description="Any of these")] = [],  # noqa: B006
+    created_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
+    created_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
+    updated_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
+    updated_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
+    needed_by_gte: Annotated[date | None, Query(examples=["2026-01-01"])] = None,
+    needed_by_lt: Annotated[date | None, Query(examples=["2027-01-01"])] = None,
+    q: Annotated[
+        Search | None, Query(description="Beginnings of words of number, title, cost centre, justification")
+    ] = None,
+    waiting_for_me: Annotated[bool, Query(description="Only what the caller could approve now")] = False,
+) -> PorfFilters:
+    bounds = {
+        "created_at_gte": created_at_gte,
+        "created_at_lt": created_at_lt,
+        "updated_at_gte": updated_at_gte,
+        "updated_at_lt": updated_at_lt,
+        "needed_by_gte": needed_by_gte,
+        "needed_by_lt": needed_by_lt,
+    }
+    return PorfFilters(
+        status=status,
+        requester_id=requester_id,
+        supplier_id=supplier_id,
+        currency=currency,
+        cost_centre=cost_centre,
+        bounds={name: bound for name, bound in bounds.items() if bound is not None},
+        q=q,
+        waiting_for_me=waiting_for_me,
+    )
+
+
+PorfServiceDep = Annotated[PorfService, Depends(_service)]
+PorfActionsDep = Annotated[PorfActions, Depends(_actions)]
+PorfFiltersDep = Annotated[PorfFilters, Depends(_filters)]
+PorfPaging = Annotated[PageRequest, Depends(paging(*SORTS))]
+LinePaging = Annotated[PageRequest, Depends(paging(*LINE_SORTS))]
+EventPaging = Annotated[PageRequest, Depends(paging(*EVENT_SORTS))]

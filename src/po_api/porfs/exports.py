@@ -1,0 +1,192 @@
+"""Writing PORF lines as CSV or XLSX, so that the file can be imported again as it is.
+
+Spreadsheets run text that looks like a formula. In CSV such text gets an apostrophe, which the import takes off again.
+In XLSX the type of a cell is written down, so the text stays as it is in a string cell of text format: with that format
+it does not turn into a formula when somebody edits the cell either.
+"""
+
+import csv
+import datetime as dt
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, StrEnum
+from io import BytesIO, StringIO
+from typing import Any
+
+from xlsxwriter import Workbook
+
+# What spreadsheets take for the start of a formula (OWASP's list, with the full-width forms that Asian locales accept),
+# white space before it included. What begins with apostrophes and then so is in the set for the mark to be removable
+# without a doubt; the error values are because in CSV nothing else tells `#N/A` the text from #N/A the failure.
+_FORMULA_LIKE = r"[\s']*(?:[=+\-@\t\r\n＝＋－＠]|#(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)\s*$)"
+_NEEDS_MARK = re.compile(_FORMULA_LIKE)
+_HAS_MARK = re.compile("'" + _FORMULA_LIKE)
+
+# The digits that a spreadsheet keeps of a number: it calculates with binary doubles and shows no more.
+EXACT_DIGITS = 15
+# Spreadsheets disagree about dates before March 1900, a leap year for some of them.
+_FIRST_DATE = dt.date(1901, 1, 1)
+# Otherwise the same lines would give another file every second.
+_CREATED = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+
+
+class FileType(StrEnum):
+    """The kinds of files that lines are read from and written to."""
+
+    CSV = "csv"
+    XLSX = "xlsx"
+
+
+@dataclass(frozen=True)
+class ExportedLine:
+    """A line as it is written; percentages are 0–100, `net` is in the PORF's currency."""
+
+    position: int
+    description: str
+    sku: str | None
+    quantity: Decimal
+    unit: str
+    unit_price: Decimal
+    discount_percent: Decimal
+    tax_rate: Decimal
+    net: Decimal
+    needed_by: dt.date | None
+
+
+class _Kind(Enum):
+    TEXT = "@"
+    NUMBER = "General"
+    DATE = "yyyy-mm-dd"
+
+
+_LAYOUT = {  # in the export's order: kind and width in characters
+    "position": (_Kind.NUMBER, 9),
+    "description": (_Kind.TEXT, 50),
+    "sku": (_Kind.TEXT, 20),
+    "quantity": (_Kind.NUMBER, 12),
+    "unit": (_Kind.TEXT, 8),
+    "unit_price": (_Kind.NUMBER, 14),
+    "discount_percent": (_Kind.NUMBER, 17),
+    "tax_rate": (_Kind.NUMBER, 10),
+    "net": (_Kind.NUMBER, 16),
+    "needed_by": (_Kind.DATE, 13),
+}
+_Value = str | int | Decimal | dt.date | None
+
+
+def write(lines: Iterable[ExportedLine], file_type: FileType) -> bytes:
+    """A file with a header and a row for each line, in the order given."""
+    names = tuple(_LAYOUT)
+    return write_table(names, ([getattr(line, name) for name in names] for line in lines), file_type)
+
+
+def write_table(
+    names: Sequence[str],
+    rows: Iterable[Sequence[_Value]],
+    file_type: FileType,
+    *,
+    validations: dict[str, dict[str, Any]] | None = None,
+    validated_rows: int = 0,
+) -> bytes:
+    """A file with the columns `names` of an export; `validations` (xlsxwriter's options by name) is for XLSX only."""
+    if file_type is FileType.CSV:
+        return _csv(names, rows)
+    return _xlsx(names, rows, validations or {}, validated_rows)
+
+
+def neutralise(text: str) -> str:
+    """`text` for a CSV cell, with an apostrophe before what a spreadsheet would run."""
+    return f"'{text}" if _NEEDS_MARK.match(text) else text
+
+
+def restore(cell: str) -> str:
+    """The text that `neutralise` made `cell` of."""
+    return cell[1:] if _HAS_MARK.match(cell) else cell
+
+
+def significant_digits(value: Decimal) -> int:
+    """How many digits a finite `value` has between its first and last that are not zero."""
+    return len("".join(map(str, value.as_tuple().digits)).strip("0"))
+
+
+def _csv(names: Sequence[str], rows: Iterable[Sequence[_Value]]) -> bytes:
+    """Comma and CRLF as in RFC 4180, and a byte order mark: without it Excel takes UTF-8 for the local legacy charset.
+
+    Where the decimal mark is a comma, Excel shows such a file in one column. Nothing that would help it there (a first
+    line `sep=,`, semicolons) is understood by other readers; XLSX is the file for people.
+    """
+    buffer = StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_csv_cell(value) for value in row])
+    return buffer.getvalue().encode("utf-8-sig")
+
+
+def _csv_cell(value: _Value) -> str:
+    if isinstance(value, str):
+        return neutralise(value)
+    if isinstance(value, Decimal):
+        return format(value, "f")  # str() may give an exponent
+    return "" if value is None else str(value)
+
+
+def _xlsx(
+    names: Sequence[str], rows: Iterable[Sequence[_Value]], validations: dict[str, dict[str, Any]], validated_rows: int
+) -> bytes:
+    buffer = BytesIO()
+    workbook = Workbook(buffer, {"in_memory": True})
+    workbook.set_properties({"created": _CREATED})
+    sheet = workbook.add_worksheet("Lines")
+    formats = _Formats(workbook)
+    for column, name in enumerate(names):
+        kind, width = _LAYOUT[name]
+        sheet.set_column(column, column, width, formats.of(kind.value))
+        sheet.write_string(0, column, name, formats.header)
+        if name in validations:
+            sheet.data_validation(1, column, validated_rows, column, validations[name])
+    sheet.freeze_panes(1, 0)
+    for row, values in enumerate(rows, start=1):
+        for column, value in enumerate(values):
+            _write_cell(sheet, row, column, value, formats)
+    workbook.close()
+    return buffer.getvalue()
+
+
+class _Formats:
+    """A workbook's formats, each made once."""
+
+    def __init__(self, workbook: Any):
+        self._workbook = workbook
+        self._made: dict[str, Any] = {}
+        self.header = workbook.add_format({"bold": True, "num_format": _Kind.TEXT.value})
+
+    def of(self, number_format: str) -> Any:
+        if number_format not in self._made:
+            self._made[number_format] = self._workbook.add_format({"num_format": number_format})
+        return self._made[number_format]
+
+
+def _write_cell(sheet: Any, row: int, column: int, value: _Value, formats: _Formats) -> None:
+    """Always by the method for the type: xlsxwriter's `write` would guess from the text."""
+    if isinstance(value, Decimal) and significant_digits(value) > EXACT_DIGITS:
+        # As a number it would change. A text that is right is better, and the import reads it.
+        sheet.write_string(row, column, format(value, "f"), formats.of(_Kind.TEXT.value))
+    elif isinstance(value, Decimal):
+        sheet.write_number(row, column, float(value), formats.of(_number_format(value)))
+    elif isinstance(value, int):
+        sheet.write_number(row, column, value)
+    elif isinstance(value, str):
+        sheet.write_string(row, column, value, formats.of(_Kind.TEXT.value))
+    elif value is not None and value >= _FIRST_DATE:
+        sheet.write_datetime(row, column, value, formats.of(_Kind.DATE.value))
+    elif value is not None:
+        sheet.write_string(row, column, value.isoformat(), formats.of(_Kind.TEXT.value))
+
+
+def _number_format(value: Decimal) -> str:
+    """Shows the decimals that `value` is written with: 12.50 and 3, not 12.5 and 3.00."""
+    decimals = len(format(value, "f").partition(".")[2])
+    return f"0.{'0' * decimals}" if decimals else "0"

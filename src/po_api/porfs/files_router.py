@@ -1,0 +1,91 @@
+"""/porfs/import and the files that go with it: lines in and out as CSV and XLSX."""
+
+import asyncio
+from dataclasses import fields
+from datetime import date
+from typing import Annotated
+
+from fastapi import Form, Query, Response, UploadFile
+
+from po_api.porfs import exports, imports
+from po_api.porfs.dependencies import PorfServiceDep
+from po_api.porfs.router import PorfId, created
+from po_api.porfs.schemas import PorfRead
+from po_api.porfs.service import LineInput, PorfInput
+from po_api.web.idempotency import IDEMPOTENT
+from po_api.web.openapi import binary, problems
+from po_api.web.routing import api_router
+from po_api.web.schemas import Currency, Id, LongText, ShortText, Title
+
+router = api_router(prefix="/porfs", tags=["porfs"])
+
+MEDIA_TYPES = {
+    imports.FileType.CSV: "text/csv; charset=utf-8",
+    imports.FileType.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+Format = Annotated[imports.FileType, Query(description="The kind of file")]
+_FILES = binary("text/csv", MEDIA_TYPES[imports.FileType.XLSX])
+
+
+def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
+    """A download: the name is the server's own, so it needs no quoting."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{file_type}"'}
+    return Response(content, media_type=MEDIA_TYPES[file_type], headers=headers)
+
+
+@router.post(
+    "/import",
+    operation_id="importPorf",
+    summary="Raise a request from a CSV or XLSX file of lines",
+    status_code=201,
+    dependencies=[IDEMPOTENT],
+    responses=problems(403, 409, 413),
+)
+async def import_porf(
+    response: Response,
+    service: PorfServiceDep,
+    file: UploadFile,
+    title: Annotated[Title, Form(examples=["Office supplies"])],
+    justification: Annotated[LongText | None, Form()] = None,
+    cost_centre: Annotated[ShortText | None, Form()] = None,
+    needed_by: Annotated[date | None, Form()] = None,
+    currency: Annotated[Currency | None, Form()] = None,
+    supplier_id: Annotated[Id | None, Form()] = None,
+) -> PorfRead:
+    content = await file.read()
+    rows = await asyncio.to_thread(imports.parse, content)
+    lines = [LineInput(**{field.name: getattr(row, field.name) for field in fields(row)}) for row in rows]
+    wanted = PorfInput(title, justification, cost_centre, needed_by, currency, supplier_id, lines=lines)
+    return created(response, await service.create(wanted))
+
+
+@router.get(
+    "/import-template",
+    operation_id="getPorfImportTemplate",
+    summary="An empty file to fill in",
+    response_class=Response,
+    responses=_FILES,
+)
+async def get_template(_service: PorfServiceDep, format: Format = imports.FileType.CSV) -> Response:  # noqa: A002
+    return _file(imports.template(format), "porf-lines", format)
+
+
+@router.get(
+    "/{porf_id}/export",
+    operation_id="exportPorf",
+    summary="The lines of a request as a file",
+    response_class=Response,
+    responses=_FILES | problems(403, 404),
+)
+async def export_porf(
+    service: PorfServiceDep,
+    porf_id: PorfId,
+    format: Format = imports.FileType.CSV,  # noqa: A002
+) -> Response:
+    view = await service.view(porf_id)
+    lines = [
+        exports.ExportedLine(**{field.name: getattr(line, field.name) for field in fields(exports.ExportedLine)})
+        for line in view.lines
+    ]
+    content = await asyncio.to_thread(exports.write, lines, format)
+    return _file(content, view.header.number, format)

@@ -1,0 +1,265 @@
+"""Reading PORF lines from a CSV or XLSX file: all of them, or every reason why not.
+
+The first row names the columns, in any order; rows are numbered as a spreadsheet shows them. Nothing is rounded,
+guessed or cut: what cannot be taken exactly is an error that names row and column and never repeats the cell.
+"""
+
+import codecs
+import csv
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+from po_api.core.errors import FieldError, PayloadTooLarge, Unprocessable
+from po_api.core.text import has_forbidden_characters, normalise
+from po_api.porfs.columns import COLUMNS, MAX_DESCRIPTION, MAX_SKU, BadCell, Column
+from po_api.porfs.exports import FileType, restore, write_table
+from po_api.porfs.units import DEFAULT_UNIT
+from po_api.porfs.workbooks import (
+    MAX_COLUMNS,
+    MAX_SHEET_ROWS,
+    Cell,
+    CellFailure,
+    InvalidFile,
+    TooManyColumns,
+    TooManyRows,
+    column_letters,
+    first_sheet,
+)
+
+# What this module is to others; columns and file types are kept where reading and writing share them.
+__all__ = ["COLUMNS", "MAX_FILE_BYTES", "MAX_ROWS", "FileType", "ImportFailed", "ImportedLine", "parse", "template"]
+
+MAX_ROWS = 10_000
+MAX_FILE_BYTES = 10 * 1024 * 1024
+MAX_LISTED_ERRORS = 1_000
+
+_MAX_CSV_LINE = 131_072  # as many characters as the csv module allows a field
+_MAX_NAME_SHOWN = 40
+
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_DELIMITERS = ",;\t"
+_CSV_FAILURES = frozenset("#DIV/0! #N/A #NAME? #NULL! #NUM! #REF! #VALUE!".split())
+
+
+class ImportFailed(Unprocessable):
+    """The file has errors and nothing was imported; `errors` names each with its row and column."""
+
+    code = "import_failed"
+    title = "The file has errors; nothing was imported"
+
+
+@dataclass(frozen=True)
+class ImportedLine:
+    """A line as a file gives it; percentages are 0–100."""
+
+    description: str
+    quantity: Decimal
+    unit_price: Decimal
+    sku: str | None = None
+    unit: str = DEFAULT_UNIT
+    discount_percent: Decimal = Decimal(0)
+    tax_rate: Decimal = Decimal(0)
+    needed_by: dt.date | None = None
+
+
+_BY_NAME = {column.name: column for column in COLUMNS}
+_REQUIRED = frozenset(column.name for column in COLUMNS if column.required)
+_IGNORED = frozenset({"position", "net"})  # an export has them: the server numbers lines and computes amounts itself
+
+
+class _Errors:
+    """Collects errors, all of them counted and the first thousand listed."""
+
+    def __init__(self) -> None:
+        self._listed: list[FieldError] = []
+        self.count = 0
+
+    def add(self, row: int, column: str, code: str, detail: str) -> None:
+        self.count += 1
+        if len(self._listed) < MAX_LISTED_ERRORS:
+            where = f"Row {row}, column {column}" if column else f"Row {row}"
+            escaped = column.replace("~", "~0").replace("/", "~1")
+            pointer = f"/rows/{row}/{escaped}" if column else f"/rows/{row}"
+            self._listed.append(FieldError(pointer, code, f"{where}: {detail}", "file"))
+
+    def raise_if_any(self) -> None:
+        if not self.count:
+            return
+        more = self.count - len(self._listed)
+        if more:
+            self._listed.append(FieldError("/rows", "more_errors", f"Errors not listed: {more}", "file"))
+        raise ImportFailed(f"Errors in the file: {self.count}; nothing was imported", errors=tuple(self._listed))
+
+
+def parse(content: bytes) -> list[ImportedLine]:
+    """The lines of a CSV or XLSX file, which of the two being seen from its content; no line is an empty list.
+
+    Raises ImportFailed with every error of the cells, PayloadTooLarge, or InvalidFile, TooManyRows or TooManyColumns.
+    """
+    if len(content) > MAX_FILE_BYTES:
+        raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES // 1024 // 1024} MB")
+    if content.startswith(_OLE):
+        raise InvalidFile("The file is an old .xls or has a password; save it as .xlsx without one, or as CSV")
+    rows: Iterable[list[Cell]] = first_sheet(content) if content.startswith(_ZIP) else _csv_rows(content)
+    errors = _Errors()
+    lines = _lines(rows, errors)
+    errors.raise_if_any()
+    return lines
+
+
+def template(file_type: FileType) -> bytes:
+    """A file to fill in: the header, and one row as an example."""
+    names = [column.name for column in COLUMNS]
+    example = ("Laptop, 14 inch", "LAP-14", Decimal(2), DEFAULT_UNIT, Decimal("1250.00"), Decimal(5), Decimal(20))
+    rows = [(*example, dt.date(2030, 1, 31))]
+    return write_table(names, rows, file_type, validations=_VALIDATIONS, validated_rows=MAX_ROWS)
+
+
+_PERCENT = {"validate": "decimal", "criteria": "between", "minimum": 0, "maximum": 100}
+_VALIDATIONS: dict[str, dict[str, Any]] = {
+    "description": {"validate": "length", "criteria": "between", "minimum": 1, "maximum": MAX_DESCRIPTION},
+    "sku": {"validate": "length", "criteria": "<=", "value": MAX_SKU},
+    "quantity": {"validate": "decimal", "criteria": ">", "value": 0},
+    "unit": {"validate": "length", "criteria": "between", "minimum": 2, "maximum": 3},
+    "unit_price": {"validate": "decimal", "criteria": ">=", "value": 0},
+    "discount_percent": _PERCENT,
+    "tax_rate": _PERCENT,
+    "needed_by": {"validate": "date", "criteria": ">=", "value": dt.date(2000, 1, 1)},
+}
+
+
+def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[ImportedLine]:
+    lines: list[ImportedLine] = []
+    layout = _Layout({}, frozenset())
+    used = number = 0
+    try:
+        for number, cells in enumerate(rows, start=1):
+            if len(cells) > MAX_COLUMNS:
+                raise TooManyColumns(f"Row {number} has more than {MAX_COLUMNS} columns")
+            if number == 1:
+                layout = _header(cells, errors)
+                if not layout.columns:
+                    break  # another kind of file; its rows would be nothing but errors
+                continue
+            filled = {index: cell for index, cell in enumerate(cells) if not _is_blank(cell)}
+            used += bool(filled)
+            if used > MAX_ROWS or number > MAX_SHEET_ROWS:
+                raise TooManyRows(f"A file may have {MAX_ROWS} rows, and none below row {MAX_SHEET_ROWS}")
+            if filled:
+                lines.extend(_line(number, filled, layout, errors))
+    except csv.Error:
+        # From here on nobody knows where a row ends.
+        errors.add(number + 1, "", "invalid_row", "cannot be read; is a quotation mark missing or not doubled?")
+    else:
+        if number == 0:
+            _header([], errors)
+    return lines
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which column is where, by index from 0; what stands in the ignored ones does not matter."""
+
+    columns: dict[int, Column]
+    ignored: frozenset[int]
+
+
+def _header(cells: list[Cell], errors: _Errors) -> _Layout:
+    """The layout that the first row describes, after telling of its errors."""
+    columns: dict[int, Column] = {}
+    ignored: set[int] = set()
+    seen: set[str] = set()
+    for index, cell in enumerate(cells):
+        if _is_blank(cell):
+            continue
+        name = _column_name(cell)
+        letters = column_letters(index + 1)
+        if name and name in seen:
+            errors.add(1, _shown(name) or letters, "duplicate_column", "is there twice")
+        elif name in _BY_NAME:
+            columns[index] = _BY_NAME[name]
+        elif name not in _IGNORED:
+            known = ", ".join(_BY_NAME)
+            errors.add(1, _shown(name) or letters, "unknown_column", f"is not one of {known}")
+        if index not in columns:
+            ignored.add(index)
+        seen.add(name)
+    for column in COLUMNS:
+        if column.required and column.name not in seen:
+            errors.add(1, column.name, "missing_column", "is missing")
+    return _Layout(columns, frozenset(ignored))
+
+
+def _line(row: int, filled: dict[int, Cell], layout: _Layout, errors: _Errors) -> Iterator[ImportedLine]:
+    """The line of a row, none if the row has an error."""
+    values: dict[str, Any] = {}
+    before = errors.count
+    for index, column in layout.columns.items():
+        cell = filled.get(index)
+        try:
+            if cell is CellFailure.FAILED:
+                raise BadCell("spreadsheet_error", "is an error of the spreadsheet, such as #REF!")
+            if cell is not None:
+                values[column.name] = column.read(cell)
+            elif column.required:
+                raise BadCell("required", "must not be empty")
+        except BadCell as error:
+            errors.add(row, column.name, error.code, error.detail)
+    for index in sorted(filled.keys() - layout.columns.keys() - layout.ignored):
+        errors.add(row, column_letters(index + 1), "unexpected_cell", "has a value but no name in row 1")
+    if errors.count == before and values.keys() >= _REQUIRED:
+        yield ImportedLine(**values)
+
+
+def _column_name(cell: Cell) -> str:
+    return normalise(cell).lower() if isinstance(cell, str) else ""
+
+
+def _shown(name: str) -> str:
+    """A column's name, which is the file's own, short and printable."""
+    return "".join(character for character in name[:_MAX_NAME_SHOWN] if character.isprintable())
+
+
+def _is_blank(cell: Cell) -> bool:
+    # strip() takes some control characters for white space; they are not.
+    return isinstance(cell, str) and not cell.strip() and not has_forbidden_characters(cell)
+
+
+def _csv_rows(content: bytes) -> Iterator[list[Cell]]:
+    """The records of CSV text; csv.Error where one cannot be read.
+
+    Strictly, since an open quotation mark would otherwise swallow all that follows it.
+    """
+    try:
+        text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidFile("The file is neither XLSX nor CSV in UTF-8 or UTF-16") from error
+    for record in csv.reader(_physical_lines(text), delimiter=_delimiter(text), strict=True):
+        yield [CellFailure.FAILED if cell.strip() in _CSV_FAILURES else restore(cell) for cell in record]
+
+
+def _delimiter(text: str) -> str:
+    """The delimiter with which most names of the header are known; the comma when none is."""
+
+    def known(delimiter: str) -> int:
+        try:
+            header = next(csv.reader(_physical_lines(text), delimiter=delimiter), [])
+        except csv.Error:
+            return 0
+        return sum(_column_name(cell) in _BY_NAME for cell in header)
+
+    return max(_DELIMITERS, key=known)
+
+
+def _physical_lines(text: str) -> Iterator[str]:
+    """Lines with their ends as they are, which quoted cells keep; csv.Error for one of millions of empty cells."""
+    for line in StringIO(text, newline=""):
+        if len(line) > _MAX_CSV_LINE:
+            raise csv.Error("line too long")
+        yield line

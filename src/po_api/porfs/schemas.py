@@ -1,0 +1,268 @@
+"""How purchase order requests are written and read."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from pydantic import MISSING, AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from po_api.core.errors import AppError
+from po_api.core.money import TaxAmount, TaxRounding
+from po_api.porfs.domain import MAX_LINES, PorfStatus, remaining
+from po_api.porfs.service import PorfView
+from po_api.porfs.units import is_unit
+from po_api.web.schemas import (
+    AmountString,
+    Currency,
+    Id,
+    LongText,
+    Multiline,
+    Page,
+    PercentString,
+    PriceString,
+    QuantityString,
+    RemainderString,
+    Schema,
+    ShortText,
+    Title,
+)
+
+
+def _known_unit(code: str) -> str:
+    if not is_unit(code):
+        raise PydanticCustomError("invalid_unit", "must be a unit code of UN/ECE Recommendation 20")
+    return code
+
+
+Unit = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Z0-9]{2,3}$"),
+    AfterValidator(_known_unit),
+    Field(description="UN/ECE Rec 20 code; C62 is a piece", examples=["C62"]),
+]
+Description = Annotated[Multiline, StringConstraints(max_length=2000), Field(examples=["Desk lamp"])]
+NO_PERCENT = Field(default="0", validate_default=True)
+
+
+class AllowedAction(Schema):
+    """Whether the caller may do this now, and why not."""
+
+    allowed: bool
+    reason: str | None = Field(description="The code of the problem that the action would answer")
+
+
+AllowedActions = Annotated[
+    dict[str, AllowedAction], Field(examples=[{"submit": {"allowed": False, "reason": "no_approver"}}])
+]
+
+
+def allowed_actions(refusals: Mapping[Any, type[AppError] | None]) -> dict[str, AllowedAction]:
+    """The refusals of a state machine as the API shows them."""
+    return {
+        str(action): AllowedAction(allowed=refused is None, reason=None if refused is None else refused.code)
+        for action, refused in refusals.items()
+    }
+
+
+class PorfLineCreate(Schema):
+    """A line; `net`, if sent, has to be what the server computes."""
+
+    description: Description
+    quantity: QuantityString
+    unit_price: PriceString
+    sku: ShortText | None = None
+    unit: Unit = "C62"
+    discount_percent: PercentString = NO_PERCENT
+    tax_rate: PercentString = NO_PERCENT
+    needed_by: date | None = None
+    net: AmountString | None = None
+
+
+class PorfLineUpdate(Schema):
+    """A merge patch: what is left out stays."""
+
+    description: Description | MISSING = MISSING
+    quantity: QuantityString | MISSING = MISSING
+    unit_price: PriceString | MISSING = MISSING
+    sku: ShortText | None | MISSING = MISSING
+    unit: Unit | MISSING = MISSING
+    discount_percent: PercentString | MISSING = MISSING
+    tax_rate: PercentString | MISSING = MISSING
+    needed_by: date | None | MISSING = MISSING
+
+
+class PorfLineRead(Schema):
+    """A line; `remaining_quantity` is what is neither ordered nor closed."""
+
+    id: int
+    position: int
+    description: str
+    sku: str | None
+    quantity: QuantityString
+    unit: str
+    unit_price: PriceString
+    discount_percent: PercentString
+    tax_rate: PercentString
+    needed_by: date | None
+    net: AmountString
+    ordered_quantity: RemainderString
+    closed_quantity: RemainderString
+    remaining_quantity: RemainderString
+
+    @classmethod
+    def of(cls, line: Any) -> "PorfLineRead":
+        fields = {name: getattr(line, name) for name in cls.model_fields if name != "remaining_quantity"}
+        return cls.model_validate({**fields, "remaining_quantity": remaining(line)})
+
+
+class PorfLinePage(Page):
+    """One page of lines."""
+
+    items: list[PorfLineRead]
+
+
+class PorfCreate(Schema):
+    """A new draft; `total`, if sent, has to be what the server computes."""
+
+    title: Title = Field(examples=["Desk lamps for the new office"])
+    justification: LongText | None = None
+    cost_centre: ShortText | None = Field(default=None, examples=["4711"])
+    needed_by: date | None = None
+    currency: Currency | None = Field(default=None, description="Default: the organisation's")
+    supplier_id: Id | None = None
+    total: AmountString | None = None
+    lines: Annotated[list[PorfLineCreate], Field(max_length=MAX_LINES)] = Field(
+        default=[],
+        examples=[[{"description": "Desk lamp", "quantity": "10", "unit_price": "24.90", "tax_rate": "20"}]],
+    )
+
+
+class PorfUpdate(Schema):
+    """A merge patch of a draft's header: what is left out stays. Lines have their own resource."""
+
+    title: Title | MISSING = MISSING
+    justification: LongText | None | MISSING = MISSING
+    cost_centre: ShortText | None | MISSING = MISSING
+    needed_by: date | None | MISSING = MISSING
+    currency: Currency | MISSING = MISSING
+    supplier_id: Id | None | MISSING = MISSING
+
+
+class PorfSummary(Schema):
+    """A request in a list."""
+
+    id: int
+    number: str = Field(examples=["PORF-2026-000001"])
+    title: str
+    status: PorfStatus
+    requester_id: int
+    requester_name: str
+    supplier_id: int | None
+    supplier_name: str | None
+    cost_centre: str | None
+    needed_by: date | None
+    currency: str
+    net: AmountString
+    tax: AmountString
+    total: AmountString
+    line_count: int
+    approval_round: int
+    version: int
+    submitted_at: datetime | None
+    decided_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    allowed_actions: AllowedActions
+
+    @classmethod
+    def of(cls, view: PorfView) -> "PorfSummary":
+        return cls.model_validate(_header_fields(view, cls.model_fields))
+
+
+class TaxRead(Schema):
+    """The tax at one rate."""
+
+    rate: PercentString
+    net: AmountString
+    tax: AmountString
+
+
+class PorfRead(PorfSummary):
+    """A request as a whole."""
+
+    justification: str | None
+    tax_rounding: TaxRounding
+    taxes: list[TaxRead]
+    lines: list[PorfLineRead]
+
+    @classmethod
+    def of(cls, view: PorfView) -> "PorfRead":
+        taxes: Sequence[TaxAmount] = view.totals.taxes if view.totals else ()
+        fields = _header_fields(view, cls.model_fields.keys() - {"taxes", "lines"})
+        lines = [PorfLineRead.of(line) for line in view.lines]
+        return cls.model_validate({**fields, "taxes": [TaxRead.model_validate(tax) for tax in taxes], "lines": lines})
+
+
+def _header_fields(view: PorfView, names: Any) -> dict[str, Any]:
+    fields = {name: getattr(view.header, name) for name in names if name != "allowed_actions"}
+    return {**fields, "allowed_actions": allowed_actions(view.allowed_actions)}
+
+
+class PorfPage(Page):
+    """One page of requests."""
+
+    items: list[PorfSummary]
+
+
+class ActionNote(Schema):
+    """What one says with an action; required to reject or return."""
+
+    comment: LongText | None = Field(default=None, examples=["Please use the framework contract"])
+
+
+class Reassignment(Schema):
+    """Who becomes the requester."""
+
+    requester_id: Id
+
+
+class CommentCreate(Schema):
+    """A comment."""
+
+    text: LongText = Field(examples=["Delivery to the side entrance, please"])
+
+
+class CommentRead(Schema):
+    """A comment."""
+
+    id: int
+    author_id: int
+    author_name: str
+    text: str
+    created_at: datetime
+
+
+class CommentPage(Page):
+    """One page of comments."""
+
+    items: list[CommentRead]
+
+
+class HistoryEvent(Schema):
+    """What somebody did."""
+
+    id: int
+    action: str = Field(examples=["porf.submit"])
+    actor_id: int | None
+    actor_name: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    request_id: str | None
+    created_at: datetime
+
+
+class HistoryPage(Page):
+    """One page of history, oldest first."""
+
+    items: list[HistoryEvent]

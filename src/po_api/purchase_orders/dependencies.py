@@ -1,0 +1,50 @@
+"""What the purchase orders' handlers ask for."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from po_api.core.pagination import PageRequest
+from po_api.purchase_orders.domain import PurchaseOrderStatus
+from po_api.purchase_orders.repository import SORTS, PurchaseOrderFilters
+from po_api.purchase_orders.service import PurchaseOrderService
+from po_api.web.dependencies import SessionDep, TenantDep, paging
+from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
+
+
+def _service(session: SessionDep, tenant: TenantDep) -> PurchaseOrderService:
+    return PurchaseOrderService(session, tenant)
+
+
+def _filters(
+    status: Annotated[list[PurchaseOrderStatus], Query(description="Any of these")] = [],  # noqa: B006
+    supplier_id: Annotated[list[Id], Query(description="Any of these")] = [],  # noqa: B006
+    currency: Annotated[list[Currency], Query(description="Any of these")] = [],  # noqa: B006
+    number: Annotated[list[ShortText], Query(description="Any of these")] = [],  # noqa: B006
+    porf_id: Annotated[list[Id], Query(description="Those that hold something of any of these")] = [],  # noqa: B006
+    created_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
+    created_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
+    issued_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
+    issued_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
+    q: Annotated[Search | None, Query(description="Beginnings of words of number and supplier")] = None,
+) -> PurchaseOrderFilters:
+    bounds = {
+        "created_at_gte": created_at_gte,
+        "created_at_lt": created_at_lt,
+        "issued_at_gte": issued_at_gte,
+        "issued_at_lt": issued_at_lt,
+    }
+    return PurchaseOrderFilters(
+        status=status,
+        supplier_id=supplier_id,
+        currency=currency,
+        number=number,
+        porf_id=porf_id,
+        bounds={name: bound for name, bound in bounds.items() if bound is not None},
+        q=q,
+    )
+
+
+PurchaseOrderServiceDep = Annotated[PurchaseOrderService, Depends(_service)]
+PurchaseOrderFiltersDep = Annotated[PurchaseOrderFilters, Depends(_filters)]
+PurchaseOrderPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

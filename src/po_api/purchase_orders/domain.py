@@ -1,0 +1,56 @@
+"""The rules of a purchase order: its states, and who may do what."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from po_api.core.errors import AppError
+from po_api.core.state_machine import Rule, StateMachine
+from po_api.core.tenancy import MissingRole, Role, Tenant
+
+
+class PurchaseOrderStatus(StrEnum):
+    """Where an order stands; `closed` and `cancelled` are final."""
+
+    DRAFT = "draft"
+    ISSUED = "issued"
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+
+
+class PurchaseOrderAction(StrEnum):
+    """What can be done with an order."""
+
+    EDIT = "edit"
+    ISSUE = "issue"
+    CANCEL = "cancel"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True)
+class PurchaseOrderFacts:
+    """What the guards look at."""
+
+    status: PurchaseOrderStatus
+
+
+def _buyer(_facts: PurchaseOrderFacts, actor: Tenant) -> type[AppError] | None:
+    """a buyer or an admin"""
+    return None if actor.has(Role.BUYER, Role.ADMIN) else MissingRole
+
+
+def _rule(sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None) -> Any:
+    return Rule(frozenset(sources), target, _buyer)
+
+
+_DRAFT, _ISSUED = PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED
+
+MACHINE: StateMachine[PurchaseOrderStatus, PurchaseOrderAction, PurchaseOrderFacts] = StateMachine(
+    {
+        PurchaseOrderAction.EDIT: _rule([_DRAFT], None),
+        PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED),
+        PurchaseOrderAction.CANCEL: _rule([_DRAFT, _ISSUED], PurchaseOrderStatus.CANCELLED),
+        PurchaseOrderAction.CLOSE: _rule([_ISSUED], PurchaseOrderStatus.CLOSED),
+    }
+)

@@ -1,0 +1,142 @@
+"""How purchase orders are written and read."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from pydantic import MISSING, Field
+
+from po_api.core.money import TaxAmount, TaxRounding
+from po_api.organisations.schemas import Address
+from po_api.porfs.domain import MAX_LINES
+from po_api.porfs.schemas import AllowedActions, TaxRead, allowed_actions
+from po_api.purchase_orders.domain import PurchaseOrderStatus
+from po_api.purchase_orders.service import PurchaseOrderView
+from po_api.web.schemas import (
+    AmountString,
+    Id,
+    LongText,
+    Page,
+    PercentString,
+    PriceString,
+    QuantityString,
+    RemainderString,
+    Schema,
+)
+
+Terms = Annotated[LongText, Field(examples=["Payment within 30 days net"])]
+
+
+class OrderedLine(Schema):
+    """So much of a request's line; without a quantity, all that is left of it."""
+
+    line_id: Id
+    quantity: QuantityString | None = None
+
+
+OrderedLines = Annotated[list[OrderedLine], Field(max_length=MAX_LINES)]
+
+
+class ConvertPorf(Schema):
+    """What to order of a request: without lines, all that is left of it."""
+
+    lines: OrderedLines = Field(default=[], examples=[[]])
+    supplier_id: Id | None = Field(default=None, description="Needed if the request names none")
+    terms: Terms | None = None
+    delivery_address: Address | None = None
+
+
+class PurchaseOrderCreate(ConvertPorf):
+    """An order from several requests of one supplier and currency."""
+
+    porf_ids: Annotated[list[Id], Field(min_length=1, max_length=50)]
+
+
+class PurchaseOrderUpdate(Schema):
+    """A merge patch of a draft: what is left out stays."""
+
+    terms: Terms | None | MISSING = MISSING
+    delivery_address: Address | None | MISSING = MISSING
+
+
+class PurchaseOrderLineRead(Schema):
+    """A line, and the request's line that it takes from."""
+
+    id: int
+    position: int
+    description: str
+    sku: str | None
+    quantity: QuantityString
+    unit: str
+    unit_price: PriceString
+    discount_percent: PercentString
+    tax_rate: PercentString
+    needed_by: date | None
+    net: AmountString
+    porf_id: int
+    porf_number: str
+    porf_line_id: int
+    released_quantity: RemainderString = Field(description="What a cancellation gave back")
+
+
+class PurchaseOrderSummary(Schema):
+    """An order in a list; it has a number once it is issued."""
+
+    id: int
+    number: str | None = Field(examples=["PO-2026-000001"])
+    status: PurchaseOrderStatus
+    revision: int
+    supplier_id: int
+    supplier_name: str
+    currency: str
+    net: AmountString
+    tax: AmountString
+    total: AmountString
+    line_count: int
+    created_by_id: int
+    created_by_name: str
+    version: int
+    issued_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    allowed_actions: AllowedActions
+
+    @classmethod
+    def of(cls, view: PurchaseOrderView) -> "PurchaseOrderSummary":
+        return cls.model_validate(_header_fields(view, cls.model_fields))
+
+
+class PurchaseOrderRead(PurchaseOrderSummary):
+    """An order as a whole; the supplier's particulars are those of its making."""
+
+    supplier_email: str | None
+    supplier_tax_id: str | None
+    supplier_address: str | None
+    tax_rounding: TaxRounding
+    terms: str | None
+    delivery_address: str | None
+    taxes: list[TaxRead]
+    lines: list[PurchaseOrderLineRead]
+
+    @classmethod
+    def of(cls, view: PurchaseOrderView) -> "PurchaseOrderRead":
+        taxes: Sequence[TaxAmount] = view.totals.taxes if view.totals else ()
+        lines = [
+            PurchaseOrderLineRead.model_validate(
+                {name: getattr(line, name) for name in PurchaseOrderLineRead.model_fields}
+            )
+            for line in view.lines
+        ]
+        fields = _header_fields(view, cls.model_fields.keys() - {"taxes", "lines"})
+        return cls.model_validate({**fields, "taxes": [TaxRead.model_validate(tax) for tax in taxes], "lines": lines})
+
+
+def _header_fields(view: PurchaseOrderView, names: Any) -> dict[str, Any]:
+    fields = {name: getattr(view.header, name) for name in names if name != "allowed_actions"}
+    return {**fields, "allowed_actions": allowed_actions(view.allowed_actions)}
+
+
+class PurchaseOrderPage(Page):
+    """One page of orders."""
+
+    items: list[PurchaseOrderSummary]

@@ -1,0 +1,95 @@
+"""The docs pages, served from the package: no other host is asked for anything."""
+
+import html
+from importlib.resources import files
+
+from fastapi import APIRouter, Request, Response
+
+from po_api.core.errors import AppError, NotFound
+
+router = APIRouter(include_in_schema=False)
+
+_STATIC = files("fastapi_offline") / "static"
+_SWAGGER_START = """
+SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#docs", deepLinking: true, persistAuthorization: true,
+  presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout",
+});
+"""
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+code { background: #f2f2f2; padding: 0 .3em; } dt { margin-top: 1rem; } a { color: #0550ae; }
+"""
+_OWN = {"swagger-start.js": _SWAGGER_START, "pages.css": _STYLE}
+_BUNDLED = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "redoc.standalone.js"})
+
+# The bundles bring their styles at run time and start workers from blobs; everything comes from this host.
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self';"
+    " connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def _page(title: str, body: str) -> Response:
+    content = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+    content += f'<meta name="viewport" content="width=device-width">{body}</html>'
+    return Response(content, media_type="text/html", headers={"Content-Security-Policy": _CSP})
+
+
+@router.get("/docs")
+async def get_docs(request: Request) -> Response:
+    return _page(
+        request.app.title,
+        '<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head><body><div id="docs"></div>'
+        '<script src="/docs/assets/swagger-ui-bundle.js"></script>'
+        '<script src="/docs/assets/swagger-start.js"></script></body>',
+    )
+
+
+@router.get("/redoc")
+async def get_redoc(request: Request) -> Response:
+    return _page(
+        request.app.title,
+        '</head><body><redoc spec-url="/openapi.json"></redoc>'
+        '<script src="/docs/assets/redoc.standalone.js"></script></body>',
+    )
+
+
+@router.get("/docs/assets/{name}")
+async def get_asset(name: str) -> Response:
+    if name not in _BUNDLED | _OWN.keys():
+        raise NotFound
+    content = (_STATIC / name).read_bytes() if name in _BUNDLED else _OWN[name].encode()
+    media_type = "text/css" if name.endswith(".css") else "text/javascript"
+    return Response(content, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"})
+
+
+def _entry(error: type[AppError]) -> str:
+    explanation = " ".join((error.__doc__ or error.title).split())
+    code = html.escape(error.code)
+    return (
+        f'<dt id="{code}"><a href="/docs/errors/{code}"><code>{code}</code></a> · {error.status}</dt>'
+        f"<dd>{html.escape(explanation)}</dd>"
+    )
+
+
+def _errors_page(title: str, errors: list[type[AppError]]) -> Response:
+    entries = "".join(_entry(error) for error in errors)
+    return _page(
+        title,
+        '<link rel="stylesheet" href="/docs/assets/pages.css"></head>'
+        f'<body><h1>{html.escape(title)}</h1><dl>{entries}</dl><p><a href="/docs/errors">All problems</a></p></body>',
+    )
+
+
+@router.get("/docs/errors")
+async def get_errors() -> Response:
+    return _errors_page("Problems", AppError.known())
+
+
+@router.get("/docs/errors/{code}")
+async def get_error(code: str) -> Response:
+    found = [error for error in AppError.known() if error.code == code]
+    if not found:
+        raise NotFound
+    return _errors_page(found[0].title, found)
