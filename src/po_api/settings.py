@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from limits import parse
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_BYTES = 32
+RATE_LIMIT_STORES = {"memory", "redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster"}
 
 
 class SettingsError(Exception):
@@ -80,26 +83,47 @@ class Settings(BaseSettings):
             asyncpg_url(value.get_secret_value())
         return value
 
+    @field_validator("rate_limit_per_user", "rate_limit_per_address")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        try:
+            parse(value)
+        except ValueError:
+            raise ValueError("expected a number of requests and a time, such as 100/minute") from None
+        return value
+
+    @field_validator("rate_limit_storage_uri")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        # `limits` would say the same, with the whole address and the password in it.
+        if value.partition("://")[0].removeprefix("async+") not in RATE_LIMIT_STORES:
+            raise ValueError("only memory:// and redis://host:6379 are supported")
+        return value
+
 
 def load_settings() -> Settings:
-    """The environment's settings; SettingsError names each wrong variable in one line, never its value."""
+    """The configuration; SettingsError names every variable that is wrong, on one line and without its value."""
     try:
         return Settings()
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, item['loc'])).upper()}: {_lower_first(item['msg'])}" for item in error.errors()]
-        raise SettingsError("; ".join(wrong)) from None
+        details = error.errors(include_url=False, include_input=False)
+        raise SettingsError("; ".join(_explained(detail) for detail in details)) from None
+    except (OSError, UnicodeError):
+        raise SettingsError(".env: cannot be read as UTF-8 text") from None
 
 
-def _lower_first(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
+def _explained(detail: ErrorDetails) -> str:
+    """`PORT: input should be a valid integer`; the words of our own validators as they are."""
+    reason = detail.get("ctx", {}).get("error") or detail["msg"]
+    message = str(reason).partition(", ")[0] if detail["type"].endswith("_parsing") else str(reason)
+    return f"{str(detail['loc'][0]).upper()}: {message[:1].lower()}{message[1:]}"
 
 
 def asyncpg_url(url: str) -> URL:
     """Any `postgresql://…` form as an asyncpg URL; ValueError for anything else."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a ValueError quotes what it took for the port, part of a password perhaps
         raise ValueError("not a database URL; expected postgresql://user:password@host:5432/name") from None
     if parsed.drivername.split("+")[0] not in {"postgresql", "postgres"}:
         raise ValueError("only PostgreSQL is supported: postgresql://user:password@host:5432/name")

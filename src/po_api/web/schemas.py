@@ -146,7 +146,7 @@ _quantity = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10
 _price = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10**14), exclusive=False, example="19.99")
 _percent = _decimal(digits=3, places=4, minimum=Decimal(0), maximum=Decimal(100), exclusive=False, example="20")
 _amount = _decimal(digits=18, places=4, minimum=Decimal(0), maximum=Decimal(10**18), exclusive=False, example="49.98")
-_plainly = PlainSerializer(plain, return_type=str)
+_plainly = PlainSerializer(plain, return_type=str, when_used="json")
 
 QuantityString = Annotated[Decimal, *_quantity, _plainly]
 PriceString = Annotated[Decimal, *_price, _plainly]
@@ -154,4 +154,6 @@ PercentString = Annotated[Decimal, *_percent, _plainly]
 # What may be zero, such as what is left of a line.
 RemainderString = Annotated[Decimal, *_price, _plainly]
 # Amounts show the currency's minor units as they are: "12.50", "1250", "1.250".
-AmountString = Annotated[Decimal, *_amount, PlainSerializer(lambda amount: format(amount, "f"), return_type=str)]
+AmountString = Annotated[
+    Decimal, *_amount, PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json")
+]

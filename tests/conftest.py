@@ -1,0 +1,98 @@
+"""One PostgreSQL, made by the real migrations; the application on it, as its own role."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from clusters import Cluster
+from fastapi import FastAPI
+from sqlalchemy.engine import make_url
+from support import Cast, Company, Member, new_cast, new_company, new_member
+
+from po_api.app import create_app
+from po_api.core import logging
+from po_api.operations import migrations
+from po_api.operations.databases import Connections
+from po_api.settings import Settings
+
+SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The embedded server, or with PO_TEST_POSTGRES=system the one whose binaries are installed."""
+    make = Cluster.system if os.environ.get("PO_TEST_POSTGRES") == "system" else Cluster.embedded
+    with make() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def urls(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The owner's and the application's URL; DATABASE_TEST_URL names a server instead, with one role for both."""
+    url = os.environ.get("DATABASE_TEST_URL")
+    if url is None:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        return cluster.url("po_api", "po_owner"), cluster.url("po_api", "po_app")
+    name = make_url(url).database or ""
+    if "test" not in name:
+        pytest.exit(f"DATABASE_TEST_URL: the database {name!r} is not marked as a test database by its name", 2)
+    return url, url
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return Settings(
+        _env_file=None,
+        rate_limit_per_user="1000000/minute",
+        rate_limit_per_address="1000000/minute",
+        db_pool_size=20,
+        db_max_overflow=60,
+        db_pool_timeout=30,
+        cors_origins="https://spa.example",
+        log_level="ERROR",
+    )
+
+
+@pytest.fixture(scope="session")
+async def app(urls: tuple[str, str], settings: Settings) -> AsyncIterator[FastAPI]:
+    logging.configure(settings.log_level)
+    owner_url, app_url = urls
+    await migrations.upgrade(owner_url=owner_url, app_url=app_url, to="base")
+    await migrations.upgrade(owner_url=owner_url, app_url=app_url)
+    application = create_app(settings, Connections(owner_url, app_url, SECRET_KEY))
+    yield application
+    await application.state.database.dispose()
+
+
+@pytest.fixture(scope="session")
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    # Errors are answers here as they are behind a server: nothing is raised through the transport.
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
+        yield made
+
+
+@pytest.fixture
+async def company(app: FastAPI, client: httpx.AsyncClient) -> Company:
+    """An organisation of the test's own, without members."""
+    return await new_company(app, client)
+
+
+@pytest.fixture
+async def cast(app: FastAPI, client: httpx.AsyncClient) -> Cast:
+    """A company with a member for each role, and a supplier."""
+    return await new_cast(app, client)
+
+
+@pytest.fixture
+async def stranger(app: FastAPI, client: httpx.AsyncClient) -> Member:
+    """A user who belongs to no organisation yet."""
+    return await new_member(app, client, None, [])
+
+
+@pytest.fixture
+def project() -> Path:
+    """The repository's top."""
+    return Path(__file__).parents[1]

@@ -1,0 +1,119 @@
+"""The configuration: `.env.example` tells all of it, and a wrong value is one line that keeps secrets."""
+
+import re
+import traceback
+from pathlib import Path
+
+import pytest
+
+from po_api.settings import Settings, SettingsError, load_settings
+
+EXAMPLE = Path(__file__).parents[1] / ".env.example"
+VARIABLES = sorted(name.upper() for name in Settings.model_fields)
+
+
+@pytest.fixture(autouse=True)
+def no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the environment's variables nor a `.env` of whoever runs the tests."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def example() -> dict[str, str]:
+    return dict(re.findall(r"^# ([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+
+
+def test_the_example_has_every_variable_and_no_other() -> None:
+    assert sorted(example()) == VARIABLES
+
+
+def test_every_line_of_the_example_is_a_comment() -> None:
+    assert all(line == "" or line.startswith("# ") for line in EXAMPLE.read_text().splitlines())
+
+
+def test_the_example_uncommented_is_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\n".join(f"{name}={value}" for name, value in example().items()))
+    assert load_settings() == Settings(_env_file=None)
+
+
+def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=1\nHOST=::1\n")
+    monkeypatch.setenv("PORT", "2")
+    settings = load_settings()
+    assert (settings.port, settings.host) == (2, "::1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("PORT", "x", "PORT: input should be a valid integer"),
+        ("PORT", "65536", "PORT: input should be less than or equal to 65535"),
+        ("DB_POOL_TIMEOUT", "0", "DB_POOL_TIMEOUT: input should be greater than 0"),
+        ("SQLALCHEMY_ECHO", "perhaps", "SQLALCHEMY_ECHO: input should be a valid boolean"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL: input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("CORS_ORIGINS", "*", "CORS_ORIGINS: each origin is scheme://host[:port], exactly; no wildcard"),
+        (
+            "CORS_ORIGINS",
+            "https://a.example/b",
+            "CORS_ORIGINS: each origin is scheme://host[:port], exactly; no wildcard",
+        ),
+        (
+            "RATE_LIMIT_PER_USER",
+            "many",
+            "RATE_LIMIT_PER_USER: expected a number of requests and a time, such as 100/minute",
+        ),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{re.escape(line)}$"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("SECRET_KEY", "hunter2", "at least 32 bytes are needed"),
+        ("DATABASE_URL", "mysql://po:hunter2@db/po", "only PostgreSQL is supported: postgresql://"),
+        ("DATABASE_URL", "postgresql:hunter2", "not a database URL; expected postgresql://"),
+        ("DATABASE_MIGRATION_URL", "postgresql://po@db:hunter2/po", "not a database URL; expected postgresql://"),
+        ("RATE_LIMIT_STORAGE_URI", "reddis://:hunter2@cache", "only memory:// and redis://host:6379 are supported"),
+    ],
+)
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(f"{name}: {line}")
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_several_wrong_values_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "hunter2")
+    monkeypatch.setenv("PORT", "x")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == "SECRET_KEY: at least 32 bytes are needed; PORT: input should be a valid integer"
+
+
+def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"PORT=\xff")
+    with pytest.raises(SettingsError, match=r"^\.env: cannot be read as UTF-8 text$"):
+        load_settings()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg"])
+def test_any_form_of_a_database_url_is_accepted(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://po_app:hunter2@db:5432/po_api?sslmode=require")
+    settings = load_settings()
+    assert settings.database_url is not None
+    assert "hunter2" not in repr(settings)
+
+
+def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", "https://a.example/, http://localhost:5173 ,")
+    assert load_settings().cors_origins == ("https://a.example", "http://localhost:5173")
