@@ -18,10 +18,9 @@ import pytest
 from sqlalchemy import NullPool, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from po_api.core import server_user
 from po_api.core.embedded import (
     EmbeddedServerError,
-    _admit,
-    _make_readable,
     embedded_secret_key,
     embedded_server,
 )
@@ -338,7 +337,7 @@ def test_only_the_users_let_in_pass_a_closed_directory(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     for uid in (54321, 12345, 54321):
-        _admit(uid, closed / "postgres")
+        server_user.admit(uid, closed / "postgres")
     try:
         entries = os.getxattr(closed, "system.posix_acl_access")[4:]
     except (OSError, AttributeError):  # there are no access lists here
@@ -362,7 +361,7 @@ def test_programs_installed_for_one_user_are_opened_to_the_server(tmp_path: Path
         path.write_text("")
         path.chmod(mode)
     binaries.chmod(0o700)
-    _make_readable(binaries)
+    server_user.make_readable(binaries)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (binaries, *sorted(binaries.iterdir()))] == [
         0o755,
         0o644,

@@ -18,8 +18,6 @@ import secrets
 import shlex
 import shutil
 import socket
-import stat
-import struct
 import subprocess
 import sys
 import tempfile
@@ -30,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
+
+from po_api.core import server_user
 
 if sys.platform != "win32":
     import fcntl
@@ -53,7 +53,6 @@ _SOCKET_PATH_BYTES = 103
 _SHORT_DIRECTORY = Path("/tmp")  # noqa: S108
 _SOCKET_PREFIX = "po-api-"
 
-_SERVER_USER = "pgserver"
 _SECRET_BYTES = 48
 _MIN_SECRET_LENGTH = 32
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
@@ -144,7 +143,7 @@ def _create_secret_key(path: Path) -> None:
             file.write(secrets.token_urlsafe(_SECRET_BYTES))
             file.flush()
             os.fsync(descriptor)
-            _give_to_owner_of(path.parent, descriptor)
+            server_user.give_to_owner_of(path.parent, descriptor)
         with suppress(FileExistsError):
             os.link(draft, path)
     finally:
@@ -181,7 +180,7 @@ class _Server:
         """Start or join the server, with its roles and database in place; the directory of its socket."""
         with _one_line(self._data_dir):
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._user = _server_user(self._data_dir)
+            self._user = self._find_user()
             with self._starting_or_stopping():
                 self._membership = self._open("users")
                 fcntl.flock(self._membership, fcntl.LOCK_SH)
@@ -192,6 +191,12 @@ class _Server:
                     self._leave()
                     raise
         return directory
+
+    def _find_user(self) -> "pwd.struct_passwd | None":
+        try:
+            return server_user.find(self._data_dir)
+        except server_user.NoServerUserError as error:
+            raise EmbeddedServerError(str(error)) from error
 
     def leave(self) -> None:
         """Stop using the server; the last one stops it."""
@@ -220,7 +225,7 @@ class _Server:
     def _open(self, name: str) -> int:
         """A lock file's descriptor, each call with a lock of its own; child processes do not inherit it."""
         lock = os.open(self._data_dir / f"postgres.{name}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        _give_to_owner_of(self._data_dir, lock)
+        server_user.give_to_owner_of(self._data_dir, lock)
         return lock
 
     def _try_lock(self, name: str) -> int | None:
@@ -276,9 +281,9 @@ class _Server:
     def _start(self, alive: int) -> None:
         """Start the server, which inherits `alive`; the data directory is made if need be."""
         if self._user is not None:
-            _admit(self._user.pw_uid, self._pgdata)
-            _admit(self._user.pw_uid, self._binaries)
-            _make_readable(self._binaries)
+            server_user.admit(self._user.pw_uid, self._pgdata)
+            server_user.admit(self._user.pw_uid, self._binaries)
+            server_user.make_readable(self._binaries)
         self._check_or_make_pgdata(alive)
         self._tidy_up()
         directory = self._choose_socket_directory()
@@ -435,76 +440,3 @@ def _initdb_options(major: int) -> Sequence[str]:
         "--no-instructions",
         *locale,
     ]
-
-
-def _server_user(data_dir: Path) -> "pwd.struct_passwd | None":
-    """Who the server runs as: None is the present user. PostgreSQL refuses to run as root.
-
-    For root that is the owner of the data directory, or a system user of its own if that is root too: not `nobody`,
-    as other services of the machine run as that and could then read the data.
-    """
-    if os.geteuid() != 0:
-        return None
-    owner = data_dir.stat().st_uid
-    with suppress(KeyError):
-        return pwd.getpwuid(owner) if owner != 0 else pwd.getpwnam(_SERVER_USER)
-    try:
-        subprocess.run(  # noqa: S603 - nothing in it comes from outside
-            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _SERVER_USER],  # noqa: S607
-            check=True,
-            capture_output=True,
-        )
-        return pwd.getpwnam(_SERVER_USER)
-    except (OSError, subprocess.CalledProcessError, KeyError) as error:
-        raise EmbeddedServerError(
-            "PostgreSQL does not run as root, and no system user could be made: use an ordinary user or DATABASE_URL"
-        ) from error
-
-
-def _give_to_owner_of(directory: Path, descriptor: int) -> None:
-    """What root makes in somebody's data directory is theirs, or they could not use it afterwards."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def _admit(uid: int, path: Path) -> None:
-    """Let the server's user, and if possible nobody else, pass through the closed directories above `path`."""
-    for directory in path.parents:
-        status = directory.stat()
-        if status.st_mode & stat.S_IXOTH or status.st_uid == uid:
-            continue
-        try:
-            _grant_search(directory, uid, stat.S_IMODE(status.st_mode))
-        except (OSError, AttributeError):
-            # A system or file system without access lists: others may pass, but still not see what is in there.
-            directory.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
-
-
-def _grant_search(directory: Path, uid: int, mode: int) -> None:
-    """Add `user:<uid>:--x` to a directory's POSIX access list ; OSError or AttributeError where there are none.
-
-    The extended attribute is a 32-bit version and 8-byte entries (tag, permissions, id), sorted; see acl(5).
-    """
-    attribute, version, nobody = "system.posix_acl_access", 2, 0xFFFFFFFF
-    owner_tag, user_tag, group_tag, mask_tag, other_tag = 0x01, 0x02, 0x04, 0x10, 0x20
-    entries = {(owner_tag, nobody): mode >> 6 & 7, (group_tag, nobody): mode >> 3 & 7, (other_tag, nobody): mode & 7}
-    with suppress(OSError):
-        packed = os.getxattr(directory, attribute)[4:]
-        entries = {(tag, who): allowed for tag, allowed, who in struct.iter_unpack("<HHI", packed)}
-    entries[user_tag, uid] = entries.get((user_tag, uid), 0) | 1
-    entries[mask_tag, nobody] = entries.get((mask_tag, nobody), entries[group_tag, nobody]) | 1
-    packed = b"".join(struct.pack("<HHI", tag, allowed, who) for (tag, who), allowed in sorted(entries.items()))
-    os.setxattr(directory, attribute, struct.pack("<I", version) + packed)
-
-
-def _make_readable(binaries: Path) -> None:
-    """Open the wheel's files, which anybody can download, if they were installed with a umask that closes them."""
-    if (binaries / "postgres").stat().st_mode & stat.S_IXOTH and binaries.stat().st_mode & stat.S_IXOTH:
-        return
-    package = binaries.parent.parent
-    for top in (binaries.parent, package.with_name(f"{package.name}.libs")):
-        for folder, _, files in os.walk(top):
-            for path in (Path(folder), *(Path(folder, name) for name in files)):
-                readable = 0o055 if path.stat().st_mode & stat.S_IXUSR else 0o044
-                path.chmod(stat.S_IMODE(path.stat().st_mode) | readable)

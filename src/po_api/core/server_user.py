@@ -1,0 +1,91 @@
+"""Which OS user the embedded PostgreSQL runs as, and how that user reaches its files when we are root."""
+
+import os
+import stat
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+if sys.platform != "win32":
+    import pwd
+
+SERVER_USER = "pgserver"
+
+
+class NoServerUserError(Exception):
+    """We are root, and no system user could be found or made."""
+
+
+def find(data_dir: Path) -> "pwd.struct_passwd | None":
+    """Who the server runs as: None is the present user. PostgreSQL refuses to run as root.
+
+    For root that is the owner of the data directory, or a system user of its own if that is root too: not `nobody`,
+    as other services of the machine run as that and could then read the data.
+    """
+    if os.geteuid() != 0:
+        return None
+    owner = data_dir.stat().st_uid
+    with suppress(KeyError):
+        return pwd.getpwuid(owner) if owner != 0 else pwd.getpwnam(SERVER_USER)
+    try:
+        subprocess.run(  # noqa: S603 - nothing in it comes from outside
+            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER],  # noqa: S607
+            check=True,
+            capture_output=True,
+        )
+        return pwd.getpwnam(SERVER_USER)
+    except (OSError, subprocess.CalledProcessError, KeyError) as error:
+        raise NoServerUserError(
+            "PostgreSQL does not run as root, and no system user could be made: use an ordinary user or DATABASE_URL"
+        ) from error
+
+
+def give_to_owner_of(directory: Path, descriptor: int) -> None:
+    """What root makes in somebody's data directory is theirs, or they could not use it afterwards."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def admit(uid: int, path: Path) -> None:
+    """Let the server's user, and if possible nobody else, pass through the closed directories above `path`."""
+    for directory in path.parents:
+        status = directory.stat()
+        if status.st_mode & stat.S_IXOTH or status.st_uid == uid:
+            continue
+        try:
+            _grant_search(directory, uid, stat.S_IMODE(status.st_mode))
+        except (OSError, AttributeError):
+            # A system or file system without access lists: others may pass, but still not see what is in there.
+            directory.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
+
+
+def _grant_search(directory: Path, uid: int, mode: int) -> None:
+    """Add `user:<uid>:--x` to a directory's POSIX access list ; OSError or AttributeError where there are none.
+
+    The extended attribute is a 32-bit version and 8-byte entries (tag, permissions, id), sorted; see acl(5).
+    """
+    attribute, version, nobody = "system.posix_acl_access", 2, 0xFFFFFFFF
+    owner_tag, user_tag, group_tag, mask_tag, other_tag = 0x01, 0x02, 0x04, 0x10, 0x20
+    entries = {(owner_tag, nobody): mode >> 6 & 7, (group_tag, nobody): mode >> 3 & 7, (other_tag, nobody): mode & 7}
+    with suppress(OSError):
+        packed = os.getxattr(directory, attribute)[4:]
+        entries = {(tag, who): allowed for tag, allowed, who in struct.iter_unpack("<HHI", packed)}
+    entries[user_tag, uid] = entries.get((user_tag, uid), 0) | 1
+    entries[mask_tag, nobody] = entries.get((mask_tag, nobody), entries[group_tag, nobody]) | 1
+    packed = b"".join(struct.pack("<HHI", tag, allowed, who) for (tag, who), allowed in sorted(entries.items()))
+    os.setxattr(directory, attribute, struct.pack("<I", version) + packed)
+
+
+def make_readable(binaries: Path) -> None:
+    """Open the wheel's files, which anybody can download, if they were installed with a umask that closes them."""
+    if (binaries / "postgres").stat().st_mode & stat.S_IXOTH and binaries.stat().st_mode & stat.S_IXOTH:
+        return
+    package = binaries.parent.parent
+    for top in (binaries.parent, package.with_name(f"{package.name}.libs")):
+        for folder, _, files in os.walk(top):
+            for path in (Path(folder), *(Path(folder, name) for name in files)):
+                readable = 0o055 if path.stat().st_mode & stat.S_IXUSR else 0o044
+                path.chmod(stat.S_IMODE(path.stat().st_mode) | readable)
