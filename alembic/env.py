@@ -3,11 +3,14 @@
 import asyncio
 
 from alembic import context
+from alembic.util import CommandError
+from asyncpg import PostgresError
 from sqlalchemy import Connection, text
 
+from po_api.core.embedded import EmbeddedServerError
 from po_api.operations.databases import owner_urls
 from po_api.operations.migrations import application_role, configure_options, grant_to_application, owner_connection
-from po_api.settings import Settings
+from po_api.settings import SettingsError, load_settings
 
 
 def run_offline() -> None:
@@ -43,5 +46,9 @@ elif connection is not None:
     # `po-api migrate` and the tests bring their own.
     run_on(connection)
 else:
-    with owner_urls(Settings()) as (owner, app):
-        asyncio.run(run_online(owner, app))
+    try:
+        with owner_urls(load_settings()) as (owner, app):
+            asyncio.run(run_online(owner, app))
+    except (SettingsError, EmbeddedServerError, OSError, PostgresError) as error:
+        # Alembic prints this one as a line.
+        raise CommandError(str(error)) from None

@@ -16,5 +16,5 @@ unset DATABASE_MIGRATION_URL
 # The application writes the access log itself.
 exec uvicorn --factory po_api.app:from_environment \
     --host 0.0.0.0 --port "${PORT:-8000}" \
-    --proxy-headers --no-server-header --no-access-log \
+    --proxy-headers --no-server-header --no-access-log --log-level warning \
     --timeout-keep-alive 75 --timeout-graceful-shutdown 30

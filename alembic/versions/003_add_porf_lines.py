@@ -18,7 +18,7 @@ depends_on = None
 ORGANISATION_CHECKS = {
     "ck_organisations_currency": "currency ~ '^[A-Z]{3}$'",
     "ck_organisations_tax_rounding": "tax_rounding IN ('document', 'line')",
-    "ck_organisations_over_order_percent": "over_order_percent BETWEEN 0 AND 100",
+    "ck_organisations_over_order_percent": "over_order_percent >= 0",
 }
 PORF_CHECKS = {
     "ck_porfs_currency": "currency ~ '^[A-Z]{3}$'",
@@ -92,7 +92,7 @@ def upgrade() -> None:
         sa.CheckConstraint("unit_price >= 0 AND unit_price < 'Infinity'", name=op.f("ck_porf_lines_unit_price")),
         sa.CheckConstraint("discount_percent BETWEEN 0 AND 100", name=op.f("ck_porf_lines_discount_percent")),
         sa.CheckConstraint("tax_rate BETWEEN 0 AND 100", name=op.f("ck_porf_lines_tax_rate")),
-        sa.CheckConstraint("over_order_percent BETWEEN 0 AND 100", name=op.f("ck_porf_lines_over_order_percent")),
+        sa.CheckConstraint("over_order_percent >= 0", name=op.f("ck_porf_lines_over_order_percent")),
         sa.CheckConstraint("closed_quantity >= 0 AND ordered_quantity >= 0", name=op.f("ck_porf_lines_quantities")),
         sa.CheckConstraint(
             "ordered_quantity + closed_quantity <= quantity * (1 + over_order_percent / 100)",

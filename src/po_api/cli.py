@@ -33,6 +33,7 @@ from po_api.sessions.service import SessionService
 from po_api.settings import Settings, SettingsError, load_settings
 from po_api.users.schemas import UserInvite
 from po_api.users.service import UserService
+from po_api.web import idempotency
 
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ app = typer.Typer(
 organisations = typer.Typer(help="Organisations.", no_args_is_help=True)
 users = typer.Typer(help="Users.", no_args_is_help=True)
 sessions = typer.Typer(help="Sessions.", no_args_is_help=True)
+idempotency_keys = typer.Typer(help="Idempotency keys.", no_args_is_help=True)
+app.add_typer(idempotency_keys, name="idempotency-keys")
 app.add_typer(organisations, name="organisations")
 app.add_typer(users, name="users")
 app.add_typer(sessions, name="sessions")
@@ -300,13 +303,25 @@ def purge_sessions(
     typer.echo(_run(work))
 
 
+@idempotency_keys.command("purge")
+def purge_idempotency_keys(
+    hours: Annotated[int, typer.Option(min=24, help="Keep those of the last hours.")] = 48,
+) -> None:
+    """Forget old Idempotency-Keys and their answers; prints how many."""
+
+    async def work(session: AsyncSession, _found: Connections) -> int:
+        return await idempotency.purge(session, before=utc_now() - timedelta(hours=hours))
+
+    typer.echo(_run(work))
+
+
 @app.command()
 def openapi(
     output: Annotated[Path | None, typer.Option(help="The file to write; default: stdout.")] = None,
 ) -> None:
     """Print the OpenAPI document."""
     unused = Connections("postgresql://", "postgresql://", "")
-    text = json.dumps(create_app(Settings(), unused).openapi(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(create_app(Settings(), unused).openapi(), indent=1, ensure_ascii=False) + "\n"
     if output is None:
         sys.stdout.write(text)
     else:

@@ -70,4 +70,5 @@ class TenantRow:
             sort_order=-20,
         )
 
-    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True, sort_order=-10)
+    # `autoincrement` says so of a composite key; without it the ORM inserts row by row.
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True, autoincrement=True, sort_order=-10)

@@ -20,7 +20,7 @@ class Organisation(GlobalRow, Versioned, Timestamped, Base):
         CheckConstraint("name <> '' AND length(name) <= 255", name="name"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint("tax_rounding IN ('document', 'line')", name="tax_rounding"),
-        CheckConstraint("over_order_percent BETWEEN 0 AND 100", name="over_order_percent"),
+        CheckConstraint("over_order_percent >= 0", name="over_order_percent"),
         CheckConstraint("porf_prefix ~ '^[A-Z0-9]{1,10}$' AND po_prefix ~ '^[A-Z0-9]{1,10}$'", name="prefixes"),
     )
 

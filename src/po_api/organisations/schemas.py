@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
 from po_api.core.tenancy import Role
-from po_api.web.schemas import AmountString, Currency, Multiline, Page, PercentString, Schema, ShortText, Title
+from po_api.web.schemas import AmountString, Currency, Multiline, Page, Schema, ShortText, Title, ToleranceString
 
 
 def _known_timezone(name: str) -> str:
@@ -26,14 +26,17 @@ FolderId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$"), 
 Address = Annotated[Multiline, StringConstraints(max_length=1000), Field(examples=["1 High Street\nLondon"])]
 
 
+OrganisationName = Annotated[Title, Field(examples=["Acme Ltd"])]
+
+
 class OrganisationCreate(Schema):
     """A new organisation; what is left out gets its default."""
 
-    name: Title = Field(examples=["Acme Ltd"])
+    name: OrganisationName
     currency: Currency = "EUR"
     timezone: Timezone = "UTC"
     tax_rounding: TaxRounding = TaxRounding.DOCUMENT
-    over_order_percent: PercentString = Field(default="0", validate_default=True)
+    over_order_percent: ToleranceString = Field(default="0", validate_default=True)
     allow_self_approval: bool = False
     porf_prefix: Prefix = "PORF"
     po_prefix: Prefix = "PO"
@@ -45,11 +48,11 @@ class OrganisationCreate(Schema):
 class OrganisationUpdate(Schema):
     """A merge patch: what is left out stays."""
 
-    name: Title | MISSING = MISSING
+    name: OrganisationName | MISSING = MISSING
     currency: Currency | MISSING = MISSING
     timezone: Timezone | MISSING = MISSING
     tax_rounding: TaxRounding | MISSING = MISSING
-    over_order_percent: PercentString | MISSING = MISSING
+    over_order_percent: ToleranceString | MISSING = MISSING
     allow_self_approval: bool | MISSING = MISSING
     porf_prefix: Prefix | MISSING = MISSING
     po_prefix: Prefix | MISSING = MISSING
@@ -62,7 +65,7 @@ class OrganisationSummary(Schema):
     """An organisation in a list."""
 
     id: int
-    name: str
+    name: str = Field(examples=["Acme Ltd"])
     currency: str
     timezone: str
     version: int
@@ -75,7 +78,7 @@ class Member(Schema):
 
     id: int
     email: str
-    name: str
+    name: str = Field(examples=["Ada Lovelace"])
     roles: list[Role]
     approval_limit: AmountString | None
     is_active: bool
@@ -87,7 +90,7 @@ class OrganisationRead(OrganisationSummary):
 
     workspace_folder_id: str | None
     tax_rounding: TaxRounding
-    over_order_percent: PercentString
+    over_order_percent: ToleranceString
     allow_self_approval: bool
     porf_prefix: str
     po_prefix: str

@@ -10,7 +10,7 @@ from po_api.core.errors import FieldError
 from po_api.core.tenancy import Role, Tenant
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.porfs import errors
-from po_api.porfs.domain import DECISIONS, MACHINE, NEW_ROUND, Decision, PorfAction, content_hash, remaining
+from po_api.porfs.domain import DECISIONS, MACHINE, NEW_ROUND, RAISERS, Decision, PorfAction, content_hash, remaining
 from po_api.porfs.models import ApprovalDecision, Porf
 from po_api.porfs.repository import PorfRepository
 from po_api.porfs.service import PorfService, PorfView, facts_of
@@ -54,12 +54,12 @@ class PorfActions:
         return await self._service.view(porf_id)
 
     async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> PorfView:
-        """Give a request to another active member, such as when its requester has left (admins)."""
+        """Give a request to another member who may raise some, such as when its requester has left (admins)."""
         porf = await self._locked(porf_id)
         MACHINE.require(PorfAction.REASSIGN, facts_of(await self._service.header(porf_id)), self._tenant)
         require_version(porf.version, expected)
         member = await UserService(self._session).current_member(self._tenant, requester_id)
-        if member is None or not member.is_active:
+        if member is None or not member.is_active or not set(RAISERS).intersection(member.roles):
             error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
             raise errors.UnknownRequester(errors=(error,))
         change = audit.Change(

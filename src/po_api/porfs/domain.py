@@ -66,7 +66,8 @@ COMMENTERS = (*RAISERS, Role.APPROVER)
 
 @dataclass(frozen=True)
 class PorfFacts:
-    """What the guards look at. `ordered` is whether any quantity is held by purchase orders, `has_approver` whether
+    """What the guards look at. `ordered` is whether any quantity is held by purchase orders, `orderable` whether
+    any may still be ordered, `has_approver` whether
     someone active could approve it (known for drafts only)."""
 
     status: PorfStatus
@@ -77,6 +78,7 @@ class PorfFacts:
     allow_self_approval: bool
     line_count: int
     ordered: bool
+    orderable: bool
     submitted: bool
     has_approver: bool
 
@@ -86,7 +88,10 @@ PorfGuard = Guard[PorfFacts]
 
 def _requester(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
     """the requester"""
-    return None if facts.requester_id == actor.user_id else errors.NotRequester
+    if facts.requester_id != actor.user_id:
+        return errors.NotRequester
+    # Who has become an auditor or no more than an approver since then writes no requests.
+    return _raiser(facts, actor)
 
 
 def _requester_or_admin(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
@@ -120,7 +125,7 @@ def _raiser(_facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
 
 def _canceller(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
     """the requester before approval, a buyer, an admin"""
-    if facts.status in (PorfStatus.DRAFT, PorfStatus.PENDING) and facts.requester_id == actor.user_id:
+    if facts.status in (PorfStatus.DRAFT, PorfStatus.PENDING) and _requester(facts, actor) is None:
         return None
     return _buyer(facts, actor)
 
@@ -149,6 +154,11 @@ def _nothing_ordered(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
     return errors.HasOrders if facts.ordered else None
 
 
+def _something_left(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+    """something of it may still be ordered"""
+    return None if facts.orderable else errors.NothingLeft
+
+
 def _never_submitted(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
     """it was never submitted"""
     return errors.WasSubmitted if facts.submitted else None
@@ -175,7 +185,7 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.REVISE: _rule([PorfStatus.REJECTED], _D, _requester),
         PorfAction.CANCEL: _rule([_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
         PorfAction.REOPEN: _rule([_A], _D, _buyer, _nothing_ordered),
-        PorfAction.CONVERT: _rule([_A, _PARTLY, _ORDERED], None, _buyer),
+        PorfAction.CONVERT: _rule([_A, _PARTLY, _ORDERED], None, _buyer, _something_left),
         PorfAction.CLOSE: _rule([_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(_OPEN, None, _admin),
         PorfAction.COPY: _rule(PorfStatus, None, _raiser),

@@ -116,10 +116,10 @@ class TooManyLines(Unprocessable):
 
 
 class UnknownRequester(Unprocessable):
-    """There is no such active member in the organisation."""
+    """The organisation has no such active member who may raise requests."""
 
     code = "unknown_requester"
-    title = "There is no such active member"
+    title = "There is no such active member who may raise requests"
 
 
 class QuantityExceedsRemaining(Conflict):

@@ -45,7 +45,7 @@ async def import_porf(
     response: Response,
     service: PorfServiceDep,
     file: UploadFile,
-    title: Annotated[Title, Form(examples=["Office supplies"])],
+    title: Annotated[Title, Form(examples=["Desk lamps for the new office"])],
     justification: Annotated[LongText | None, Form()] = None,
     cost_centre: Annotated[ShortText | None, Form()] = None,
     needed_by: Annotated[date | None, Form()] = None,
@@ -64,7 +64,7 @@ async def import_porf(
     operation_id="getPorfImportTemplate",
     summary="An empty file to fill in",
     response_class=Response,
-    responses=_FILES,
+    responses=_FILES | problems(403),
 )
 async def get_template(_service: PorfServiceDep, format: Format = imports.FileType.CSV) -> Response:  # noqa: A002
     return _file(imports.template(format), "porf-lines", format)

@@ -84,7 +84,7 @@ class PorfLine(TenantRow, Timestamped, Base):
         CheckConstraint("unit_price >= 0 AND unit_price < 'Infinity'", name="unit_price"),
         CheckConstraint("discount_percent BETWEEN 0 AND 100", name="discount_percent"),
         CheckConstraint("tax_rate BETWEEN 0 AND 100", name="tax_rate"),
-        CheckConstraint("over_order_percent BETWEEN 0 AND 100", name="over_order_percent"),
+        CheckConstraint("over_order_percent >= 0", name="over_order_percent"),
         CheckConstraint("closed_quantity >= 0 AND ordered_quantity >= 0", name="quantities"),
         CheckConstraint(
             "ordered_quantity + closed_quantity <= quantity * (1 + over_order_percent / 100)", name="remaining"

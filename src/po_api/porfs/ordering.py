@@ -41,6 +41,14 @@ class Taken:
     quantity: Decimal
 
 
+@dataclass(frozen=True)
+class Locked:
+    """Requests and all of their lines, locked until the transaction ends."""
+
+    porfs: Sequence[Porf]
+    lines: Sequence[PorfLine]
+
+
 class PorfOrdering:
     """Takes and gives back quantities; the requests and then their lines are locked, each in the order of their ids."""
 
@@ -50,42 +58,39 @@ class PorfOrdering:
         self._repository = PorfRepository(session, tenant)
         self._service = PorfService(session, tenant)
 
-    async def lock(self, porf_ids: Collection[int]) -> Sequence[Porf]:
-        """The requests, locked; PorfNotFound if the caller sees one of them not."""
+    async def lock(self, porf_ids: Collection[int]) -> Locked:
+        """The requests and their lines; PorfNotFound if the caller sees one of them not."""
         porfs = await self._repository.locked(porf_ids)
         if len(porfs) != len(set(porf_ids)):
             raise errors.PorfNotFound
-        return porfs
+        return Locked(porfs, await self._repository.locked_lines(porf_ids))
 
-    async def take(self, porfs: Sequence[Porf], wanted: Sequence[Wanted]) -> list[Taken]:
+    async def take(self, locked: Locked, wanted: Sequence[Wanted]) -> list[Taken]:
         """Take the wanted quantities of the locked requests' lines, or all that is left of them.
 
         Raises what the guards say, ApprovalMismatch, UnknownLine, NothingLeft or QuantityExceedsRemaining.
         """
-        for porf in porfs:
+        for porf in locked.porfs:
             MACHINE.require(PorfAction.CONVERT, facts_of(await self._service.header(porf.id)), self._tenant)
-        lines = await self._repository.locked_lines([porf.id for porf in porfs])
-        for porf in porfs:
-            await self._require_approval(porf, lines)
-        taken = self._choose(lines, wanted)
+            await self._require_approval(porf, locked.lines)
+        taken = self._choose(locked.lines, wanted)
         if not taken:
             raise errors.NothingLeft
         for item in taken:
             item.line.ordered_quantity += item.quantity
-        self._derive(porfs, lines, "porf.convert")
+        self._derive(locked, "porf.convert")
         await self._session.flush()
         return taken
 
-    async def give_back(self, porfs: Sequence[Porf], quantities: Mapping[int, Decimal]) -> None:
+    async def give_back(self, locked: Locked, quantities: Mapping[int, Decimal]) -> None:
         """Give back what cancelled orders held, by line id. What a closed request gets back stays closed."""
-        lines = await self._repository.locked_lines([porf.id for porf in porfs])
-        closed = {porf.id for porf in porfs if porf.status == PorfStatus.CLOSED}
-        for line in lines:
+        closed = {porf.id for porf in locked.porfs if porf.status == PorfStatus.CLOSED}
+        for line in locked.lines:
             quantity = quantities.get(line.id, Decimal(0))
             line.ordered_quantity -= quantity
             if line.porf_id in closed:
                 line.closed_quantity += min(quantity, remaining(line))
-        self._derive(porfs, lines, "porf.release")
+        self._derive(locked, "porf.release")
         await self._session.flush()
 
     async def _require_approval(self, porf: Porf, lines: Sequence[PorfLine]) -> None:
@@ -118,12 +123,12 @@ class PorfOrdering:
             raise errors.QuantityExceedsRemaining("; ".join(item.detail for item in problems), errors=tuple(problems))
         return taken
 
-    def _derive(self, porfs: Sequence[Porf], lines: Sequence[PorfLine], action: str) -> None:
+    def _derive(self, locked: Locked, action: str) -> None:
         """The statuses follow from the quantities; each request gets its audit event."""
-        for porf in porfs:
+        for porf in locked.porfs:
             before = {"status": porf.status}
             if porf.status != PorfStatus.CLOSED:
-                porf.status = ordering_status([line for line in lines if line.porf_id == porf.id])
+                porf.status = ordering_status([line for line in locked.lines if line.porf_id == porf.id])
             porf.version += 1
             audit.record(
                 self._session,

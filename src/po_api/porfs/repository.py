@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, column, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.audit import AuditEvent
@@ -69,6 +70,7 @@ class PorfRepository:
                 Organisation.allow_self_approval,
                 select(func.count()).where(lines).correlate(Porf).scalar_subquery().label("line_count"),
                 select(true()).where(lines, PorfLine.ordered_quantity > 0).correlate(Porf).exists().label("ordered"),
+                select(true()).where(lines, _orderable() > 0).correlate(Porf).exists().label("orderable"),
                 _has_approver().label("has_approver"),
             )
             .join(User, User.id == Porf.requester_id)
@@ -93,8 +95,8 @@ class PorfRepository:
             compared = getattr(Porf, attribute)
             conditions.append(compared >= bound if comparison == "gte" else compared < bound)
         if filters.q is not None:
-            found = func.search_porfs(filters.q).table_valued(column("id"))
-            conditions.append(Porf.id.in_(select(found.c.id)))
+            found = func.search_porfs(filters.q).column_valued("found")
+            conditions.append(Porf.id.in_(select(found)))
         if filters.waiting_for_me:
             conditions.append(self._waiting())
         return conditions
@@ -216,6 +218,12 @@ class PorfRepository:
 
     def _of(self, porf_id: int) -> ColumnElement[bool]:
         return and_(PorfLine.organisation_id == self._tenant.organisation_id, PorfLine.porf_id == porf_id)
+
+
+def _orderable() -> ColumnElement[Decimal]:
+    """domain.orderable in SQL."""
+    with_tolerance = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
+    return func.trunc(with_tolerance - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4)
 
 
 def _eligible_approver() -> Select[Any]:

@@ -37,7 +37,7 @@ from po_api.users.service import UserService
 from po_api.web.dependencies import DryRun, SessionDep, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
-from po_api.web.openapi import problems
+from po_api.web.openapi import problems, tagged
 from po_api.web.routing import api_router
 from po_api.web.schemas import MAX_ID
 
@@ -192,7 +192,7 @@ async def list_lines(
     summary="Append a line to a draft",
     status_code=201,
     dependencies=[IDEMPOTENT],
-    responses=_CHANGING,
+    responses=_CHANGING | tagged(201),
 )
 async def add_line(
     response: Response, service: PorfServiceDep, porf_id: PorfId, expected: IfMatch, body: PorfLineCreate
@@ -207,7 +207,7 @@ async def add_line(
     "/{porf_id}/lines/{line_id}",
     operation_id="getPorfLine",
     summary="One line; the ETag is its request's",
-    responses=_READING,
+    responses=_READING | tagged(),
 )
 async def get_line(response: Response, service: PorfServiceDep, porf_id: PorfId, line_id: LineId) -> PorfLineRead:
     line, version = await service.line(porf_id, line_id)
@@ -216,7 +216,10 @@ async def get_line(response: Response, service: PorfServiceDep, porf_id: PorfId,
 
 
 @router.patch(
-    "/{porf_id}/lines/{line_id}", operation_id="updatePorfLine", summary="Change a draft's line", responses=_CHANGING
+    "/{porf_id}/lines/{line_id}",
+    operation_id="updatePorfLine",
+    summary="Change a draft's line",
+    responses=_CHANGING | tagged(),
 )
 async def update_line(
     response: Response,

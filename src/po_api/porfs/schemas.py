@@ -42,6 +42,7 @@ Unit = Annotated[
     Field(description="UN/ECE Rec 20 code; C62 is a piece", examples=["C62"]),
 ]
 Description = Annotated[Multiline, StringConstraints(max_length=2000), Field(examples=["Desk lamp"])]
+PorfTitle = Annotated[Title, Field(examples=["Desk lamps for the new office"])]
 NO_PERCENT = Field(default="0", validate_default=True)
 
 
@@ -71,7 +72,7 @@ class PorfLineCreate(Schema):
     description: Description
     quantity: QuantityString
     unit_price: PriceString
-    sku: ShortText | None = None
+    sku: ShortText | None = Field(default=None, examples=["LAMP-7"])
     unit: Unit = "C62"
     discount_percent: PercentString = NO_PERCENT
     tax_rate: PercentString = NO_PERCENT
@@ -125,7 +126,7 @@ class PorfLinePage(Page):
 class PorfCreate(Schema):
     """A new draft; `total`, if sent, has to be what the server computes."""
 
-    title: Title = Field(examples=["Desk lamps for the new office"])
+    title: PorfTitle
     justification: LongText | None = None
     cost_centre: ShortText | None = Field(default=None, examples=["4711"])
     needed_by: date | None = None
@@ -141,7 +142,7 @@ class PorfCreate(Schema):
 class PorfUpdate(Schema):
     """A merge patch of a draft's header: what is left out stays. Lines have their own resource."""
 
-    title: Title | MISSING = MISSING
+    title: PorfTitle | MISSING = MISSING
     justification: LongText | None | MISSING = MISSING
     cost_centre: ShortText | None | MISSING = MISSING
     needed_by: date | None | MISSING = MISSING
@@ -157,15 +158,15 @@ class PorfSummary(Schema):
     title: str
     status: PorfStatus
     requester_id: int
-    requester_name: str
+    requester_name: str = Field(examples=["Rosa Requester"])
     supplier_id: int | None
-    supplier_name: str | None
+    supplier_name: str | None = Field(examples=["Müller & Söhne GmbH"])
     cost_centre: str | None
     needed_by: date | None
     currency: str
     net: AmountString
-    tax: AmountString
-    total: AmountString
+    tax: AmountString = Field(examples=["49.80"])
+    total: AmountString = Field(examples=["298.80"])
     line_count: int
     approval_round: int
     version: int
@@ -185,13 +186,13 @@ class TaxRead(Schema):
 
     rate: PercentString
     net: AmountString
-    tax: AmountString
+    tax: AmountString = Field(examples=["49.80"])
 
 
 class PorfRead(PorfSummary):
     """A request as a whole."""
 
-    justification: str | None
+    justification: str | None = Field(examples=["The new office opens in December"])
     tax_rounding: TaxRounding
     taxes: list[TaxRead]
     lines: list[PorfLineRead]
@@ -238,7 +239,7 @@ class CommentRead(Schema):
 
     id: int
     author_id: int
-    author_name: str
+    author_name: str = Field(examples=["Bo Buyer"])
     text: str
     created_at: datetime
 
@@ -255,10 +256,10 @@ class HistoryEvent(Schema):
     id: int
     action: str = Field(examples=["porf.submit"])
     actor_id: int | None
-    actor_name: str | None
+    actor_name: str | None = Field(examples=["Bo Buyer"])
     before: dict[str, Any] | None
     after: dict[str, Any] | None
-    request_id: str | None
+    request_id: str | None = Field(examples=["6f1c2d"])
     created_at: datetime
 
 

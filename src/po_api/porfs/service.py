@@ -89,6 +89,7 @@ def facts_of(header: Row[Any]) -> PorfFacts:
         allow_self_approval=header.allow_self_approval,
         line_count=header.line_count,
         ordered=header.ordered,
+        orderable=header.orderable,
         submitted=header.submitted_at is not None,
         has_approver=header.has_approver,
     )
@@ -189,6 +190,7 @@ class PorfService:
             title=header.title,
             justification=header.justification,
             cost_centre=header.cost_centre,
+            needed_by=header.needed_by,
             currency=header.currency,
             supplier_id=supplier,
             lines=[LineInput(**{name: getattr(line, name) for name in fields}) for line in source.lines],

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, column, func, select, true
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.pagination import Keyset, PageOf, PageRequest
@@ -77,8 +77,8 @@ class PurchaseOrderRepository:
         if filters.porf_id:
             conditions.append(_holds(Porf.id.in_(filters.porf_id)))
         if filters.q is not None:
-            found = func.search_purchase_orders(filters.q).table_valued(column("id"))
-            conditions.append(PurchaseOrder.id.in_(select(found.c.id)))
+            found = func.search_purchase_orders(filters.q).column_valued("found")
+            conditions.append(PurchaseOrder.id.in_(select(found)))
         return conditions
 
     async def header(self, order_id: int) -> Any:

@@ -178,7 +178,7 @@ async def close_order(
     operation_id="getPurchaseOrderDocument",
     summary="The document as it was issued",
     response_class=Response,
-    responses=binary(PDF) | problems(403, 404, 409),
+    responses=binary(PDF, has_etag=True) | problems(403, 404, 409),
 )
 async def get_document(service: PurchaseOrderServiceDep, order_id: OrderId) -> Response:
     content, header = await service.document(order_id)

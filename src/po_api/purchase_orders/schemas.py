@@ -74,7 +74,7 @@ class PurchaseOrderLineRead(Schema):
     needed_by: date | None
     net: AmountString
     porf_id: int
-    porf_number: str
+    porf_number: str = Field(examples=["PORF-2026-000001"])
     porf_line_id: int
     released_quantity: RemainderString = Field(description="What a cancellation gave back")
 
@@ -90,11 +90,11 @@ class PurchaseOrderSummary(Schema):
     supplier_name: str
     currency: str
     net: AmountString
-    tax: AmountString
-    total: AmountString
+    tax: AmountString = Field(examples=["49.80"])
+    total: AmountString = Field(examples=["298.80"])
     line_count: int
     created_by_id: int
-    created_by_name: str
+    created_by_name: str = Field(examples=["Bo Buyer"])
     version: int
     issued_at: datetime | None
     created_at: datetime
@@ -109,9 +109,9 @@ class PurchaseOrderSummary(Schema):
 class PurchaseOrderRead(PurchaseOrderSummary):
     """An order as a whole; the supplier's particulars are those of its making."""
 
-    supplier_email: str | None
-    supplier_tax_id: str | None
-    supplier_address: str | None
+    supplier_email: str | None = Field(examples=["orders@mueller.example"])
+    supplier_tax_id: str | None = Field(examples=["DE123456789"])
+    supplier_address: str | None = Field(examples=["Hafenstraße 12\n20457 Hamburg"])
     tax_rounding: TaxRounding
     terms: str | None
     delivery_address: str | None

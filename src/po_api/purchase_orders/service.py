@@ -90,10 +90,11 @@ class PurchaseOrderService:
         is told what remains (409), not that the ETag is old (412).
         """
         self._tenant.require(Role.BUYER, Role.ADMIN)
-        porfs = await self._ordering.lock(conversion.porf_ids)
+        locked = await self._ordering.lock(conversion.porf_ids)
+        porfs = locked.porfs
         if len({porf.currency for porf in porfs}) > 1:
             raise errors.MixedCurrencies
-        taken = await self._ordering.take(porfs, conversion.wanted)
+        taken = await self._ordering.take(locked, conversion.wanted)
         if len(porfs) == 1:
             # `take` has added one to the version that the caller knows.
             require_version(porfs[0].version - 1, expected)
@@ -146,14 +147,18 @@ class PurchaseOrderService:
         self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None
     ) -> PurchaseOrderView:
         """Cancel the order: its requests get back what it held, its number stays its own."""
-        await self._header(order_id)
+        header = await self._header(order_id)
+        # Asked again under the lock; whoever may not do it anyway need not see all of the order's requests.
+        MACHINE.require(
+            PurchaseOrderAction.CANCEL, PurchaseOrderFacts(PurchaseOrderStatus(header.status)), self._tenant
+        )
         held = await self._repository.allocations(order_id)
         porf_ids = {line.porf_id for line in await self._repository.lines(order_id)}
         # Requests and lines are locked before the order (domain.md, lock order).
-        porfs = await self._ordering.lock(porf_ids)
+        locked = await self._ordering.lock(porf_ids)
         order = await self._locked(order_id, PurchaseOrderAction.CANCEL, expected)
         await self._ordering.give_back(
-            porfs, {item.porf_line_id: item.quantity - item.released_quantity for item in held}
+            locked, {item.porf_line_id: item.quantity - item.released_quantity for item in held}
         )
         for item in held:
             item.released_quantity = item.quantity

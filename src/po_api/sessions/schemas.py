@@ -14,8 +14,8 @@ class SessionRead(Schema):
     created_at: datetime
     expires_at: datetime
     last_seen_at: datetime | None
-    ip_address: str | None
-    user_agent: str | None
+    ip_address: str | None = Field(examples=["192.0.2.7"])
+    user_agent: str | None = Field(examples=["Mozilla/5.0"])
     is_current: bool = Field(description="Whether this request came with it")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, column, func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.pagination import Keyset, PageOf, PageRequest
@@ -47,6 +47,6 @@ class SupplierRepository:
         if filters.is_active is not None:
             statement = statement.where(Supplier.is_active == filters.is_active)
         if filters.q is not None:
-            found = func.search_suppliers(filters.q).table_valued(column("id"))
-            statement = statement.where(Supplier.id.in_(select(found.c.id)))
+            found = func.search_suppliers(filters.q).column_valued("found")
+            statement = statement.where(Supplier.id.in_(select(found)))
         return await _KEYSET.page(self._session, statement, request)

@@ -1,6 +1,7 @@
 """How suppliers are written and read."""
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import MISSING, Field
 
@@ -8,11 +9,13 @@ from po_api.organisations.schemas import Address
 from po_api.users.schemas import Email
 from po_api.web.schemas import Page, Schema, ShortText, Title
 
+SupplierName = Annotated[Title, Field(examples=["Müller & Söhne GmbH"])]
+
 
 class SupplierCreate(Schema):
     """A new supplier; its name is unique among the active ones, whatever the spelling."""
 
-    name: Title = Field(examples=["Müller & Söhne GmbH"])
+    name: SupplierName
     email: Email | None = None
     tax_id: ShortText | None = Field(default=None, examples=["DE123456789"])
     address: Address | None = None
@@ -21,7 +24,7 @@ class SupplierCreate(Schema):
 class SupplierUpdate(Schema):
     """A merge patch: what is left out stays."""
 
-    name: Title | MISSING = MISSING
+    name: SupplierName | MISSING = MISSING
     email: Email | None | MISSING = MISSING
     tax_id: ShortText | None | MISSING = MISSING
     address: Address | None | MISSING = MISSING
@@ -31,8 +34,8 @@ class SupplierRead(Schema):
     """A supplier."""
 
     id: int
-    name: str
-    email: str | None
+    name: str = Field(examples=["Müller & Söhne GmbH"])
+    email: str | None = Field(examples=["orders@mueller.example"])
     tax_id: str | None
     address: str | None
     is_active: bool

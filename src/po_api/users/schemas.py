@@ -37,11 +37,14 @@ def _unique(roles: list[Role]) -> list[Role]:
 Roles = Annotated[list[Role], Field(min_length=1, max_length=10), AfterValidator(_unique)]
 
 
+UserName = Annotated[Title, Field(examples=["Ada Lovelace"])]
+
+
 class UserInvite(Schema):
     """A new member; the address joins the invitation to the first sign-in."""
 
     email: Email
-    name: Title = Field(examples=["Ada Lovelace"])
+    name: UserName
     roles: Roles = Field(default=[Role.REQUESTER])
     approval_limit: AmountString | None = Field(default=None, description="In the base currency; null is no limit")
 
@@ -49,7 +52,7 @@ class UserInvite(Schema):
 class UserUpdate(Schema):
     """A merge patch: what is left out stays."""
 
-    name: Title | MISSING = MISSING
+    name: UserName | MISSING = MISSING
     roles: Roles | MISSING = MISSING
     approval_limit: AmountString | None | MISSING = MISSING
 

@@ -5,10 +5,11 @@ of committed requests are kept: a refused request changed nothing and is simply 
 """
 
 import hashlib
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import UploadFile
 
@@ -122,6 +123,13 @@ async def _request_hash(request: Request) -> str:
 
 
 IDEMPOTENT = Depends(_claim)
+
+
+async def purge(session: AsyncSession, *, before: datetime) -> int:
+    """Forget the answers that were given before `before`; returns how many."""
+    statement = delete(IdempotencyRecord).where(IdempotencyRecord.created_at < before)
+    result = await session.execute(statement.returning(IdempotencyRecord.user_id))
+    return len(result.all())
 
 
 async def remember(request: Request, response: Response) -> None:

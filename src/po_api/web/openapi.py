@@ -1,21 +1,73 @@
 """The OpenAPI document: what FastAPI derives, made exact for generators and linters (api.md)."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from po_api.web.errors import MEDIA_TYPE
-from po_api.web.schemas import Problem
+from po_api.core import errors
+from po_api.core.errors import AppError
+from po_api.web.errors import MEDIA_TYPE, InternalError
+from po_api.web.schemas import MAX_ID, FieldProblem, Problem
 
 Json = dict[str, Any]
 
-_PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
+# One response component for each status of a problem.
+_FAMILIES = {
+    family.status: family
+    for family in (
+        errors.BadRequest,
+        errors.Unauthenticated,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.Conflict,
+        errors.PreconditionFailed,
+        errors.PayloadTooLarge,
+        errors.UnsupportedMediaType,
+        errors.Unprocessable,
+        errors.PreconditionRequired,
+        errors.TooManyRequests,
+        InternalError,
+        errors.Unavailable,
+    )
+}
 # What every operation under /api/v1 can answer besides its own problems; those with a body two more.
 _ALWAYS = (400, 401, 422, 429, 500, 503)
 _WITH_BODY = (413, 415)
+
+_TEXT = {"type": "string"}
+_HEADERS: Json = {
+    "X-Request-ID": {
+        "description": "The request's own id, or a new one; the log and the problem name it",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"},
+    },
+    "RateLimit-Policy": {
+        "description": 'The limit that counted this request, as in `"user";q=100;w=60`',
+        "schema": _TEXT,
+    },
+    "RateLimit": {"description": 'What is left of it, and for how many seconds: `"user";r=99;t=60`', "schema": _TEXT},
+    "Retry-After": {
+        "description": "How many seconds to wait",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {"description": "How to sign in", "required": True, "schema": _TEXT},
+    "ETag": {"description": "The version that the body shows: send it as `If-Match` to change it", "schema": _TEXT},
+    "Location": {"description": "Where the new resource is", "schema": {"type": "string", "format": "uri-reference"}},
+    "Link": {"description": 'The next page, as in `</api/v1/porfs?cursor=…>; rel="next"`', "schema": _TEXT},
+    "Idempotent-Replayed": {
+        "description": "Present where an earlier request with the same `Idempotency-Key` got this answer",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Content-Disposition": {"description": "An attachment, and its name", "schema": _TEXT},
+}
+_EVERYWHERE = ("X-Request-ID",)
+_COUNTED = (*_EVERYWHERE, "RateLimit-Policy", "RateLimit")
+_OF_PROBLEMS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 TAGS = {
     "sessions": "The caller's own sign-ins",
@@ -36,21 +88,47 @@ Amounts are decimal strings. Changes and actions take the `ETag` of what was rea
 code is explained at its `type`. A representation's `allowed_actions` says what the caller may do now, and why not.
 """
 
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag you have: the answer is 304, without a body, as long as it is the present one",
+    "schema": _TEXT,
+}
+# What a description says besides the summary, by a parameter that the operation takes.
+_CONVENTIONS = {
+    "If-Match": "Takes the ETag you read as `If-Match`: without one the answer is 428, with an old one 412.",
+    "Idempotency-Key": "Repeated with the same `Idempotency-Key`, it does nothing and gives the first answer again.",
+    "dry_run": "With `dry_run=true` it answers what would happen, and changes nothing.",
+    "cursor": "Go on with `next_cursor`, or the `Link` header, until `has_more` is false.",
+    "If-None-Match": "Answers 304 as long as the ETag in `If-None-Match` is the present one.",
+}
+
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation that answers with these problems, besides those that all operations have."""
-    return {status: _problem(status) for status in statuses}
+    return {status: _reference("responses", _FAMILIES[status].__name__) for status in statuses}
 
 
-def binary(*media_types: str) -> dict[int | str, dict[str, Any]]:
+def binary(*media_types: str, has_etag: bool = False) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation that answers with a file."""
     schema = {"type": "string", "format": "binary"}
     content = {media_type.partition(";")[0]: {"schema": schema} for media_type in media_types}
-    return {200: {"description": "The file", "content": content}}
+    headers = _headers("Content-Disposition", *(("ETag",) if has_etag else ()))
+    return {200: {"description": "The file", "content": content, "headers": headers}}
 
 
-def _problem(status: int) -> Json:
-    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: _PROBLEM}}
+def tagged(status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an operation whose answer has an ETag without showing a `version`."""
+    return {status: {"headers": _headers("ETag")}}
+
+
+def _reference(kind: str, name: str) -> Json:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def _headers(*names: str) -> Json:
+    return {name: _reference("headers", name) for name in names}
 
 
 def document(app: FastAPI) -> Json:
@@ -73,21 +151,36 @@ def document(app: FastAPI) -> Json:
 
 
 def _complete(spec: Json) -> None:
-    schemas = spec["components"]["schemas"]
+    components = spec["components"]
+    spec["security"] = [{name: []} for name in components["securitySchemes"]]
+    schemas = components["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(schemas["Problem"].pop("$defs"))
+    _name_form_bodies(spec)
+    for schema in schemas.values():
+        _tidy_schema(schema)
+    examples = _Examples(schemas)
+    for model in (FieldProblem, Problem):
+        schemas[model.__name__] = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        _tidy_schema(schemas[model.__name__])
+    schemas["Problem"].pop("$defs")
     for path, method, operation in _operations(spec):
-        operation["parameters"] = [_parameter(item) for item in operation.get("parameters", [])]
-        operation.setdefault("description", f"{operation['summary']}.")
-        if path.startswith("/api/"):
-            _add_problems(operation)
-        body = operation.get("requestBody", {}).get("content", {})
-        if method == "patch" and "application/json" in body:
-            body["application/merge-patch+json"] = body["application/json"]
-        for content in (body, *(response.get("content", {}) for response in operation["responses"].values())):
-            _add_examples(content, schemas)
+        is_counted = path.startswith("/api/")
+        _complete_parameters(operation)
+        _complete_responses(operation, method, schemas, is_counted=is_counted)
+        _complete_body(operation, method)
+        _describe(operation)
+        if operation.get("security") == spec["security"]:
+            del operation["security"]
+        else:
+            operation["security"] = []
+        examples.add_to(operation)
+    _accept_additions(spec)
+    components["responses"] = {family.__name__: _problem(family) for family in _FAMILIES.values()}
+    components["headers"] = _HEADERS
+    components["examples"] = dict(sorted(examples.used.items()))
+    components["parameters"] = _share_parameters(spec)
+    components["schemas"] = dict(sorted(schemas.items()))
 
 
 def _operations(spec: Json) -> Iterator[tuple[str, str, Json]]:
@@ -96,56 +189,251 @@ def _operations(spec: Json) -> Iterator[tuple[str, str, Json]]:
             yield path, method, operation
 
 
-def _add_problems(operation: Json) -> None:
-    responses = operation["responses"]
-    statuses = (*_ALWAYS, *(_WITH_BODY if "requestBody" in operation else ()))
-    responses.update({str(status): _problem(status) for status in statuses})
-    operation["responses"] = dict(sorted(responses.items()))
+def _name_form_bodies(spec: Json) -> None:
+    """`ImportPorfBody` for FastAPI's `Body_importPorf`; a form leaves its optional fields out, it has no null."""
+    schemas = spec["components"]["schemas"]
+    for _, _, operation in _operations(spec):
+        for part in operation.get("requestBody", {}).get("content", {}).values():
+            found = part["schema"]["$ref"].rpartition("/")[2]
+            if found.startswith("Body_"):
+                operation_id = operation["operationId"]
+                name = f"{operation_id[0].upper()}{operation_id[1:]}Body"
+                form = schemas.pop(found)
+                form["title"] = name
+                form["properties"] = {key: _without_null(field) for key, field in form["properties"].items()}
+                schemas[name] = form
+                part["schema"] = _reference("schemas", name)
+
+
+def _tidy_schema(schema: Json) -> None:
+    """Leave out titles that only repeat the property's name; bounds of integers are integers, files are binary."""
+    for field in schema.get("properties", {}).values():
+        field.pop("title", None)
+        if field.pop("contentMediaType", None):
+            field["format"] = "binary"
+        for part in (field, field.get("items", {}), *field.get("anyOf", [])):
+            if part.get("type") == "integer":
+                # FastAPI reads bounds as floats, which cannot hold the largest id.
+                part.update({bound: min(int(part[bound]), MAX_ID) for bound in ("minimum", "maximum") if bound in part})
+
+
+def _complete_parameters(operation: Json) -> None:
+    parameters = [_parameter(item) for item in operation.pop("parameters", [])]
+    if parameters:
+        operation["parameters"] = parameters
 
 
 def _parameter(parameter: Json) -> Json:
-    """An optional parameter is left out, never null; If-Match is required although its absence has its own status."""
-    schema = parameter["schema"]
-    options = [option for option in schema.pop("anyOf", []) if option != {"type": "null"}]
-    if options:
-        schema.update(options[0])
+    """An optional parameter is left out, never null; If-Match is required although its absence has its own status.
+
+    The examples of optional ones stay in the schema: those of the parameter are what the docs page sends.
+    """
+    schema = _without_null(parameter["schema"])
+    for name in ("title", "description"):
+        schema.pop(name, None)
+    if schema.get("default") == []:
+        del schema["default"]
     if parameter["name"] == "If-Match":
         parameter["required"] = True
-    examples = schema.pop("examples", None)
-    if examples:
-        parameter["example"] = examples[0]
-    parameter.setdefault("description", parameter["name"].replace("_", " "))
+        parameter["example"] = schema.pop("examples")[0]
+    parameter["schema"] = schema
+    parameter.setdefault("description", _meaning(parameter["name"]))
     return parameter
 
 
-def _add_examples(content: Json, schemas: Json) -> None:
-    for media_type, part in content.items():
-        if "json" in media_type and "schema" in part:
-            part.setdefault("example", _example(part["schema"], schemas))
+def _without_null(schema: Json) -> Json:
+    """`schema` without the null that only says that a parameter or a form's field is optional."""
+    options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
+    if len(options) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **options[0]}
 
 
-def _example(schema: Json, schemas: Json) -> Any:
-    """An example made of the fields' own ones."""
-    if "$ref" in schema:
-        return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
-    for key in ("examples", "enum"):
-        if schema.get(key):
-            return schema[key][0]
-    if "const" in schema or "default" in schema:
-        return schema.get("const", schema.get("default"))
-    if "anyOf" in schema:
-        return _example(schema["anyOf"][0], schemas)
-    if "allOf" in schema:
-        return _example(schema["allOf"][0], schemas)
-    match schema.get("type"):
-        case "object":
-            return {name: _example(field, schemas) for name, field in schema.get("properties", {}).items()}
-        case "array":
-            return [_example(schema["items"], schemas)] if "items" in schema else []
-        case "integer":
-            return 1
-        case "boolean":
-            return True
-        case "null" | None:
-            return None
-    return {"date": "2026-11-30", "date-time": "2026-11-22T10:00:00Z"}.get(schema.get("format", ""), "text")
+def _share_parameters(spec: Json) -> Json:
+    """Refer to the parameters that several operations take in the same way; returns their components."""
+    operations = [operation for _, _, operation in _operations(spec) if "parameters" in operation]
+    seen = Counter(repr(parameter) for operation in operations for parameter in operation["parameters"])
+    shared: Json = {}
+
+    def share(parameter: Json) -> Json:
+        key = "".join(part.capitalize() for part in re.split("[-_]", parameter["name"]))
+        if seen[repr(parameter)] == 1 or shared.setdefault(key, parameter) != parameter:
+            return parameter
+        return _reference("parameters", key)
+
+    for operation in operations:
+        operation["parameters"] = [share(parameter) for parameter in operation["parameters"]]
+    return dict(sorted(shared.items()))
+
+
+def _meaning(name: str) -> str:
+    for suffix, meaning in {"_gte": "Not before this", "_lt": "Before this", "_id": "Its id"}.items():
+        if name.endswith(suffix):
+            return meaning
+    return name.replace("_", " ").capitalize()
+
+
+def _complete_responses(operation: Json, method: str, schemas: Json, *, is_counted: bool) -> None:
+    responses = operation["responses"]
+    if is_counted:
+        statuses = (*_ALWAYS, *(_WITH_BODY if "requestBody" in operation else ()))
+        responses.update({str(status): answer for status, answer in problems(*statuses).items()})
+    for status, response in responses.items():
+        if "$ref" in response:
+            response.pop("description", None)
+        else:
+            _complete_answer(response, int(status), operation, schemas, is_counted=is_counted)
+    if method == "get" and "ETag" in responses["200"]["headers"]:
+        operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
+        headers = _headers(*_COUNTED, "ETag")
+        responses["304"] = {"description": "What you have is the present one", "headers": headers}
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _complete_answer(response: Json, status: int, operation: Json, schemas: Json, *, is_counted: bool) -> None:
+    """Its description and headers: those that all answers have, and those that follow from what it shows."""
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    shown = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
+    if response["description"] == "Successful Response":
+        response["description"] = shown.get("description", "Done")
+    headers = [*(_COUNTED if is_counted else _EVERYWHERE), *response.get("headers", {})]
+    fields = shown.get("properties", {})
+    if "next_cursor" in fields:
+        headers.append("Link")
+    if "version" in fields:
+        headers.append("ETag")
+    if status == 201 and "ETag" in headers:
+        headers.append("Location")
+    if "Idempotency-Key" in _names(operation):
+        headers.append("Idempotent-Replayed")
+    response["headers"] = _headers(*headers)
+
+
+def _names(operation: Json) -> list[str]:
+    return [parameter["name"] for parameter in operation.get("parameters", [])]
+
+
+def _complete_body(operation: Json, method: str) -> None:
+    content = operation.get("requestBody", {}).get("content", {})
+    for part in content.values():
+        part["schema"].pop("default", None)
+    if method == "patch":
+        content["application/merge-patch+json"] = dict(content["application/json"])
+
+
+def _describe(operation: Json) -> None:
+    conventions = [text for name, text in _CONVENTIONS.items() if name in _names(operation)]
+    said = operation.get("description") or f"{operation['summary'].rstrip('.?')}."
+    operation["description"] = " ".join([said, *conventions])
+
+
+def _problem(family: type[AppError]) -> Json:
+    """The response that all operations with this status share."""
+    codes = ", ".join(f"`{error.code}`" for error in AppError.known() if error.status == family.status)
+    example = Problem(
+        type=f"/docs/errors/{family.code}",
+        title=family.title,
+        status=family.status,
+        detail=family.title,
+        instance="urn:request:6f1c2d",
+        code=family.code,
+        request_id="6f1c2d",
+        errors=[],
+    )
+    return {
+        "description": f"{family.title}: {codes}",
+        "headers": _headers(*_COUNTED, *_OF_PROBLEMS.get(family.status, ())),
+        "content": {MEDIA_TYPE: {"schema": _reference("schemas", "Problem"), "example": example.model_dump()}},
+    }
+
+
+def _accept_additions(spec: Json) -> None:
+    """Unknown fields are refused in what is sent; what is answered may get more of them within a version."""
+    schemas = spec["components"]["schemas"]
+    sent: set[str] = set()
+    waiting = [operation.get("requestBody", {}) for _, _, operation in _operations(spec)]
+    while waiting:
+        names = _references(waiting.pop()) - sent
+        sent |= names
+        waiting.extend(schemas[name] for name in names)
+    for name, schema in schemas.items():
+        if name not in sent and schema.get("additionalProperties") is False:
+            del schema["additionalProperties"]
+
+
+def _references(part: Any) -> set[str]:
+    """The names of the schemas that `part` refers to."""
+    if isinstance(part, list):
+        return set().union(*map(_references, part))
+    if not isinstance(part, dict):
+        return set()
+    reference = part.get("$ref", "")
+    own = {reference.rpartition("/")[2]} if reference.startswith("#/components/schemas/") else set()
+    return own.union(*map(_references, part.values()))
+
+
+class _Examples:
+    """Examples made of the fields' own ones, one for each schema; `used` are those that operations refer to."""
+
+    def __init__(self, schemas: Json) -> None:
+        self._schemas = schemas
+        self.used: Json = {}
+        # A field that brings none shows what another of its name brings.
+        self._by_name: Json = {}
+        for schema in schemas.values():
+            for name, field in schema.get("properties", {}).items():
+                shown = [self._of(part) for part in (field, *field.get("anyOf", [])) if part.get("examples")]
+                if shown:
+                    self._by_name.setdefault(name, shown[0])
+
+    def add_to(self, operation: Json) -> None:
+        for part in operation.get("requestBody", {}).get("content", {}).values():
+            self._add(part, "Request", is_sent=True)
+        for response in operation["responses"].values():
+            for media_type, part in response.get("content", {}).items():
+                if media_type == "application/json":
+                    self._add(part, "Answer", is_sent=False)
+
+    def _add(self, part: Json, kind: str, *, is_sent: bool) -> None:
+        name = part["schema"]["$ref"].rpartition("/")[2]
+        value = self._sent(self._schemas[name]) if is_sent else self._of(part["schema"])
+        key = name if name not in self.used or self.used[name]["value"] == value else f"{name}{kind}"
+        self.used[key] = {"summary": "An example", "value": value}
+        part["examples"] = {"example": _reference("examples", key)}
+
+    def _sent(self, schema: Json) -> Json:
+        """What is required and what has an example of its own: no ids that need not exist. A patch sets one field."""
+        fields = schema["properties"]
+        if not schema.get("required"):
+            fields = dict([next(iter(fields.items()))])
+        else:
+            fields = {k: v for k, v in fields.items() if k in schema["required"] or v.get("examples")}
+        return {name: self._field(name, field) for name, field in fields.items() if field.get("format") != "binary"}
+
+    def _field(self, name: str, schema: Json) -> Any:
+        kinds = [part.get("type") for part in (schema, *schema.get("anyOf", []))]
+        if "examples" in schema or "string" not in kinds or "const" in schema or "enum" in schema:
+            return self._of(schema)
+        return self._by_name.get(name, self._of(schema))
+
+    def _of(self, schema: Json) -> Any:
+        if "$ref" in schema:
+            return self._of(self._schemas[schema["$ref"].rpartition("/")[2]])
+        for key in ("const", "default"):
+            if schema.get(key):
+                return schema[key]
+        for key in ("examples", "enum"):
+            if schema.get(key):
+                return schema[key][0]
+        if "anyOf" in schema:
+            return self._of(schema["anyOf"][0])
+        match schema.get("type"):
+            case "object":
+                return {name: self._field(name, field) for name, field in schema.get("properties", {}).items()}
+            case "array":
+                return [] if "default" in schema else [self._of(schema["items"])]
+            case "integer":
+                return 1
+            case "boolean":
+                return True
+        return {"date": "2026-11-30", "date-time": "2026-11-22T10:00:00Z"}.get(schema.get("format", ""), "text")

@@ -56,7 +56,9 @@ class Problem(Schema):
 class Page(Schema):
     """One page of a list; subclasses add `items`."""
 
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` for the next page; null on the last", examples=["WyI0Y2E3IiwiNTAiXQ"]
+    )
     has_more: bool
 
 
@@ -112,7 +114,7 @@ Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 def _decimal(*, digits: int, places: int, minimum: Decimal, maximum: Decimal, exclusive: bool, example: str) -> Any:
     """A decimal that crosses the API as a plain string: digits before and after the point, no sign, no exponent."""
-    pattern = rf"^\d{{1,{digits}}}(\.\d{{1,{places}}})?$"
+    pattern = rf"^[0-9]{{1,{digits}}}(\.[0-9]{{1,{places}}})?$"
     shape = re.compile(rf"\d{{1,{digits}}}(\.\d{{1,{places}}})?", re.ASCII)
 
     def parse(value: object) -> Decimal:
@@ -142,17 +144,20 @@ def plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-_quantity = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10**14), exclusive=True, example="2.5")
-_price = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10**14), exclusive=False, example="19.99")
+_quantity = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10**14), exclusive=True, example="10")
+_price = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10**14), exclusive=False, example="24.90")
+_remainder = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10**14), exclusive=False, example="0")
 _percent = _decimal(digits=3, places=4, minimum=Decimal(0), maximum=Decimal(100), exclusive=False, example="20")
-_amount = _decimal(digits=18, places=4, minimum=Decimal(0), maximum=Decimal(10**18), exclusive=False, example="49.98")
+_tolerance = _decimal(digits=3, places=4, minimum=Decimal(0), maximum=Decimal(999), exclusive=False, example="5")
+_amount = _decimal(digits=18, places=4, minimum=Decimal(0), maximum=Decimal(10**18), exclusive=False, example="249.00")
 _plainly = PlainSerializer(plain, return_type=str, when_used="json")
 
 QuantityString = Annotated[Decimal, *_quantity, _plainly]
 PriceString = Annotated[Decimal, *_price, _plainly]
 PercentString = Annotated[Decimal, *_percent, _plainly]
+ToleranceString = Annotated[Decimal, *_tolerance, _plainly]
 # What may be zero, such as what is left of a line.
-RemainderString = Annotated[Decimal, *_price, _plainly]
+RemainderString = Annotated[Decimal, *_remainder, _plainly]
 # Amounts show the currency's minor units as they are: "12.50", "1250", "1.250".
 AmountString = Annotated[
     Decimal, *_amount, PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json")

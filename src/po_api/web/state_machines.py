@@ -14,7 +14,9 @@ class TransitionRead(Schema):
 
     action: str = Field(examples=["submit"])
     sources: list[str] = Field(examples=[["draft"]])
-    target: str | None = Field(description="null where the status stays, or follows from quantities")
+    target: str | None = Field(
+        examples=["pending"], description="null where the status stays, or follows from quantities"
+    )
     who: str = Field(examples=["the requester or an admin"])
     guards: list[str] = Field(examples=[["it has at least one line"]])
 
@@ -22,7 +24,7 @@ class TransitionRead(Schema):
 class StateMachineRead(Schema):
     """A state machine: its statuses and its transitions."""
 
-    statuses: list[str]
+    statuses: list[str] = Field(examples=[["draft", "pending"]])
     transitions: list[TransitionRead]
 
 
