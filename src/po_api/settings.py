@@ -28,9 +28,7 @@ class Settings(BaseSettings):
     po_data_dir: Path = Path(".data")
     secret_key: SecretStr | None = None
 
-    jwt_access_token_expires: Annotated[int, Field(ge=1, le=900)] = 900
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    frontend_url: str | None = None
 
     db_pool_size: Annotated[int, Field(ge=1, le=500)] = 10
     db_max_overflow: Annotated[int, Field(ge=0, le=500)] = 10
