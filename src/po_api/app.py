@@ -14,13 +14,14 @@ from starlette.middleware.cors import CORSMiddleware
 from po_api.api import v1
 from po_api.core import logging
 from po_api.core.database import open_database
+from po_api.core.embedded import EmbeddedServerError
 from po_api.core.tenancy import Principal
 from po_api.operations import health
 from po_api.operations.databases import Connections, connections
 from po_api.operations.migrations import require_head
 from po_api.porfs.service import left_without_approver
 from po_api.sessions.service import SessionService
-from po_api.settings import Settings, load_settings
+from po_api.settings import Settings, SettingsError, load_settings
 from po_api.web import docs, openapi
 from po_api.web.errors import add_error_handlers
 from po_api.web.middleware import BodyLimit, RequestContext
@@ -76,12 +77,18 @@ def create_app(settings: Settings, found: Connections) -> FastAPI:
 
 
 def from_environment() -> FastAPI:
-    """The application as the environment configures it: `uvicorn --factory po_api.app:from_environment`."""
-    settings = load_settings()
-    logging.configure(settings.log_level)
+    """The application as the environment configures it: `uvicorn --factory po_api.app:from_environment`.
+
+    What is wrong with the configuration ends the process with one line.
+    """
     stack = ExitStack()
     atexit.register(stack.close)
-    return create_app(settings, stack.enter_context(connections(settings)))
+    try:
+        settings = load_settings()
+        logging.configure(settings.log_level)
+        return create_app(settings, stack.enter_context(connections(settings)))
+    except (SettingsError, EmbeddedServerError) as error:
+        raise SystemExit(f"po-api: {error}") from None
 
 
 async def _get_document(request: Request) -> JSONResponse:

@@ -26,8 +26,17 @@ Timestamp = TIMESTAMP(timezone=True)
 # Quantities, prices and percentages; the scale is part of the rule (domain.md).
 Quantity = Numeric(18, 4)
 Percent = Numeric(7, 4)
-# Amounts keep the scale they were rounded to ("12.50", "1250", "1.250"), so the column does not pad them.
-Amount = Numeric()
+
+
+class _Amount(Numeric[Decimal]):
+    """Amounts keep the scale they were rounded to ("12.50", "1250", "1.250"), so the column does not pad them."""
+
+    def compare_values(self, x: Decimal | None, y: Decimal | None) -> bool:
+        """Another scale is another value: 100.00 becomes 100 when the currency does."""
+        return str(x) == str(y)
+
+
+Amount = _Amount()
 
 
 class Base(DeclarativeBase):

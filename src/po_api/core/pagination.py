@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
@@ -134,16 +134,19 @@ def _decode(cursor: str, binding: str, keys: Sequence[_Key]) -> list[Any]:
         if found != binding or len(texts) != len(keys):
             raise InvalidCursor
         return [_parse(key.column.type.python_type, text) for key, text in zip(keys, texts, strict=True)]
-    except (ValueError, TypeError, InvalidOperation, RecursionError):
+    except (ValueError, TypeError, OverflowError, InvalidOperation, RecursionError):
         raise InvalidCursor from None
 
 
-def _parse(kind: type, text: str) -> Any:
+def _parse(kind: type, text: object) -> Any:
+    if not isinstance(text, str):
+        raise TypeError("a cursor's values are texts")
+    text.encode()  # a lone surrogate cannot be sent to PostgreSQL: UnicodeEncodeError
     if kind is datetime:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             raise ValueError("a cursor's time has an offset")
-        return moment
+        return moment.astimezone(UTC)
     if kind is int:
         number = int(text)
         if not -(2**63) <= number < 2**63:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import Field
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,9 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.core.database import Database
 from po_api.operations.migrations import current_revision, head_revision
+from po_api.web.openapi import problems
+from po_api.web.routing import api_router
 from po_api.web.schemas import Schema
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = api_router(prefix="/health", tags=["health"])
 
 # Row-level security binds whoever is neither the tables' owner nor above it.
 _BOUND = text(
@@ -40,7 +42,7 @@ class Readiness(Schema):
     )
 
 
-@router.get("/live", operation_id="getLiveness", summary="Does the process live?")
+@router.get("/live", operation_id="getLiveness", summary="Does the process live?", responses=problems(400))
 async def get_liveness() -> Liveness:
     return Liveness()
 
@@ -49,7 +51,7 @@ async def get_liveness() -> Liveness:
     "/ready",
     operation_id="getReadiness",
     summary="Can it serve?",
-    responses={503: {"model": Readiness, "description": "It cannot serve now"}},
+    responses=problems(400) | {503: {"model": Readiness, "description": "It cannot serve now"}},
 )
 async def get_readiness(request: Request, response: Response) -> Readiness:
     database: Database = request.app.state.database

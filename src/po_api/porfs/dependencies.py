@@ -1,6 +1,5 @@
 """What the requests' handlers ask for."""
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import Depends, Query
@@ -11,7 +10,7 @@ from po_api.porfs.domain import PorfStatus
 from po_api.porfs.repository import EVENT_SORTS, LINE_SORTS, SORTS, PorfFilters
 from po_api.porfs.service import PorfService
 from po_api.web.dependencies import SessionDep, TenantDep, paging
-from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
+from po_api.web.schemas import Currency, Id, IsoDate, Moment, Search, ShortText
 
 
 def _service(session: SessionDep, tenant: TenantDep) -> PorfService:
@@ -32,8 +31,8 @@ def _filters(
     created_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
     updated_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
     updated_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
-    needed_by_gte: Annotated[date | None, Query(examples=["2026-01-01"])] = None,
-    needed_by_lt: Annotated[date | None, Query(examples=["2027-01-01"])] = None,
+    needed_by_gte: Annotated[IsoDate | None, Query(examples=["2026-01-01"])] = None,
+    needed_by_lt: Annotated[IsoDate | None, Query(examples=["2027-01-01"])] = None,
     q: Annotated[
         Search | None, Query(description="Beginnings of words of number, title, cost centre, justification")
     ] = None,

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import fields
-from datetime import date
 from typing import Annotated
 
 from fastapi import Form, Query, Response, UploadFile
@@ -15,7 +14,7 @@ from po_api.porfs.service import LineInput, PorfInput
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
 from po_api.web.routing import api_router
-from po_api.web.schemas import Currency, Id, LongText, ShortText, Title
+from po_api.web.schemas import Currency, Id, IsoDate, LongText, ShortText, Title
 
 router = api_router(prefix="/porfs", tags=["porfs"])
 
@@ -48,7 +47,7 @@ async def import_porf(
     title: Annotated[Title, Form(examples=["Desk lamps for the new office"])],
     justification: Annotated[LongText | None, Form()] = None,
     cost_centre: Annotated[ShortText | None, Form()] = None,
-    needed_by: Annotated[date | None, Form()] = None,
+    needed_by: Annotated[IsoDate | None, Form()] = None,
     currency: Annotated[Currency | None, Form()] = None,
     supplier_id: Annotated[Id | None, Form()] = None,
 ) -> PorfRead:

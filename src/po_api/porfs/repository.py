@@ -168,9 +168,11 @@ class PorfRepository:
         statement = update(PorfLine).where(self._of(porf_id)).values(over_order_percent=tolerance)
         await self._session.execute(statement.execution_options(synchronize_session=False))
 
-    async def next_position(self, porf_id: int) -> int:
-        last = await self._session.scalar(select(func.max(PorfLine.position)).where(self._of(porf_id)))
-        return (last or 0) + 1
+    async def positions(self, porf_id: int) -> tuple[int, int]:
+        """How many lines there are, and the position of the last: there are gaps where lines were deleted."""
+        statement = select(func.count(), func.coalesce(func.max(PorfLine.position), 0)).where(self._of(porf_id))
+        count, last = (await self._session.execute(statement)).one()
+        return count, last
 
     async def approved_hash(self, porf: Porf) -> str | None:
         """The hash of the content that the approval of the current round is about."""

@@ -16,6 +16,7 @@ from po_api.web.schemas import (
     AmountString,
     Currency,
     Id,
+    IsoDate,
     LongText,
     Multiline,
     Page,
@@ -41,7 +42,7 @@ Unit = Annotated[
     AfterValidator(_known_unit),
     Field(description="UN/ECE Rec 20 code; C62 is a piece", examples=["C62"]),
 ]
-Description = Annotated[Multiline, StringConstraints(max_length=2000), Field(examples=["Desk lamp"])]
+Description = Annotated[Multiline, StringConstraints(min_length=1, max_length=2000), Field(examples=["Desk lamp"])]
 PorfTitle = Annotated[Title, Field(examples=["Desk lamps for the new office"])]
 NO_PERCENT = Field(default="0", validate_default=True)
 
@@ -76,7 +77,7 @@ class PorfLineCreate(Schema):
     unit: Unit = "C62"
     discount_percent: PercentString = NO_PERCENT
     tax_rate: PercentString = NO_PERCENT
-    needed_by: date | None = None
+    needed_by: IsoDate | None = None
     net: AmountString | None = None
 
 
@@ -90,7 +91,7 @@ class PorfLineUpdate(Schema):
     unit: Unit | MISSING = MISSING
     discount_percent: PercentString | MISSING = MISSING
     tax_rate: PercentString | MISSING = MISSING
-    needed_by: date | None | MISSING = MISSING
+    needed_by: IsoDate | None | MISSING = MISSING
 
 
 class PorfLineRead(Schema):
@@ -129,7 +130,7 @@ class PorfCreate(Schema):
     title: PorfTitle
     justification: LongText | None = None
     cost_centre: ShortText | None = Field(default=None, examples=["4711"])
-    needed_by: date | None = None
+    needed_by: IsoDate | None = None
     currency: Currency | None = Field(default=None, description="Default: the organisation's")
     supplier_id: Id | None = None
     total: AmountString | None = None
@@ -145,7 +146,7 @@ class PorfUpdate(Schema):
     title: PorfTitle | MISSING = MISSING
     justification: LongText | None | MISSING = MISSING
     cost_centre: ShortText | None | MISSING = MISSING
-    needed_by: date | None | MISSING = MISSING
+    needed_by: IsoDate | None | MISSING = MISSING
     currency: Currency | MISSING = MISSING
     supplier_id: Id | None | MISSING = MISSING
 

@@ -209,12 +209,12 @@ class PorfService:
     async def add_line(self, porf_id: int, wanted: LineInput, *, expected: ExpectedVersions) -> tuple[PorfLine, int]:
         """Append a line to a draft; returns it with the request's new version."""
         porf = await self._editable(porf_id, expected)
-        position = await self._repository.next_position(porf_id)
-        if position > MAX_LINES:
+        count, last = await self._repository.positions(porf_id)
+        if count >= MAX_LINES:
             raise errors.TooManyLines
         organisation = await OrganisationService(self._session).get(self._tenant.organisation_id)
         (net,) = self._nets([wanted], porf.currency, prefix="")
-        line = PorfLine(**self._row(porf_id, position, wanted, net, organisation.over_order_percent))
+        line = PorfLine(**self._row(porf_id, last + 1, wanted, net, organisation.over_order_percent))
         self._session.add(line)
         await self._session.flush()
         await self._retotal(porf)

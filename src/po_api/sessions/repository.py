@@ -50,10 +50,14 @@ class SessionRepository:
         return (await self._session.execute(statement)).one_or_none()
 
     async def seen(self, session_id: int, now: datetime, address: str | None, user_agent: str | None) -> None:
-        """Note when and from where a session was last used."""
+        """Note when and from where a session was last used, unless another request is doing so.
+
+        Waiting for that one's transaction would queue up all requests of a session behind its slowest.
+        """
+        free = select(UserSession.id).where(UserSession.id == session_id)
         await self._session.execute(
             update(UserSession)
-            .where(UserSession.id == session_id)
+            .where(UserSession.id == free.with_for_update(skip_locked=True, key_share=True).scalar_subquery())
             .values(last_seen_at=now, ip_address=address, user_agent=user_agent)
             .execution_options(synchronize_session=False)
         )

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from jose import jwt
 from jose.exceptions import JOSEError
 
+from po_api.core.clock import utc_now
 from po_api.core.errors import Unauthenticated
 
 ALGORITHM = "HS256"
@@ -19,6 +20,9 @@ TYPE = "at+jwt"
 ISSUER = AUDIENCE = "po-api"
 MAX_LENGTH = 8192
 MIN_KEY_BYTES = 32
+MAX_ID = 2**63 - 1
+# How far ahead the clock of another process may be.
+CLOCK_SKEW = timedelta(seconds=10)
 _REQUIRED = ("exp", "iat", "aud", "iss", "sub")
 _OPTIONS = {f"require_{claim}": True for claim in _REQUIRED} | {"leeway": 0}
 
@@ -63,6 +67,16 @@ def verify(token: str, *, key: str) -> AccessToken:
         claims = jwt.decode(
             token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=dict(_OPTIONS)
         )
-        return AccessToken(int(claims["sub"]), int(claims["sid"]))
-    except (JOSEError, KeyError, TypeError, ValueError):
+        # jose asks of `iat` only that it is a number.
+        if claims["iat"] > (utc_now() + CLOCK_SKEW).timestamp():
+            raise Unauthenticated
+        return AccessToken(_id(claims["sub"]), _id(claims["sid"]))
+    except (JOSEError, KeyError, TypeError, ValueError, OverflowError):
         raise Unauthenticated from None
+
+
+def _id(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= MAX_ID:
+        raise ValueError("no row's id")
+    return number

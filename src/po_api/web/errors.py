@@ -1,5 +1,6 @@
 """Errors become RFC 9457 problems: one place, one shape, never the input's value or an internal name."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -28,6 +29,7 @@ from po_api.web.schemas import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
+_PARAMETER = re.compile(r"\{[^}]+\}")
 _log = get_logger(__name__)
 
 
@@ -87,8 +89,12 @@ def problem_response(request: Request, error: AppError) -> Response:
 def from_validation(errors: list[Mapping[str, Any]]) -> AppError:
     """What FastAPI and Pydantic found, without the input's values."""
     if any(item["type"] == "json_invalid" for item in errors):
-        return Unprocessable("the body is not valid JSON", errors=(FieldError("", "json_invalid", "not valid JSON"),))
+        return _not_json()
     return Unprocessable(errors=tuple(_field_error(item) for item in errors))
+
+
+def _not_json() -> AppError:
+    return Unprocessable("the body is not valid JSON", errors=(FieldError("", "json_invalid", "not valid JSON"),))
 
 
 def _field_error(item: Mapping[str, Any]) -> FieldError:
@@ -108,6 +114,10 @@ def _detail(item: Mapping[str, Any]) -> str:
 
 def from_http_exception(error: HTTPException) -> AppError:
     """Starlette's own refusals: no route, wrong method, unreadable body."""
+    if isinstance(error.__cause__, AppError):
+        return error.__cause__  # the body was refused while FastAPI read it
+    if isinstance(error.__cause__, ValueError | RecursionError):
+        return _not_json()  # not UTF-8, nested too deeply, a number of too many digits
     fallback = BadRequest if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else InternalError
     family: type[AppError] = _BY_STATUS.get(error.status_code, fallback)
     return family(headers=dict(error.headers or {}))
@@ -154,11 +164,25 @@ def from_exception(error: Exception) -> AppError:
     return InternalError()
 
 
+def _complete_allow(request: Request, error: AppError) -> None:
+    """Name all methods of the path in `Allow`: Starlette names those of the first route that has it."""
+    paths = request.app.openapi()["paths"]
+    found = [
+        methods for path, methods in paths.items() if re.fullmatch(_PARAMETER.sub("[^/]+", path), request.url.path)
+    ]
+    methods = {method.upper() for method in paths.get(request.url.path) or next(iter(found), {})}
+    methods |= {method.strip() for method in error.headers.get("allow", "").split(",") if method}
+    error.headers = {"Allow": ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))}
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer with problems. What no handler takes, the middleware makes a 500 problem of."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return problem_response(request, from_exception(error))
+        problem = from_exception(error)
+        if isinstance(problem, MethodNotAllowed):
+            _complete_allow(request, problem)
+        return problem_response(request, problem)
 
     for family in (AppError, RequestValidationError, HTTPException, DBAPIError, PoolTimeoutError, StaleDataError):
         app.add_exception_handler(family, handle)

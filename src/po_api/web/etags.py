@@ -62,7 +62,8 @@ def finish(request: Request, response: Response) -> Response:
         return response
     tag = f'"{version.strip(chr(34))}-{hashlib.sha256(response.body).hexdigest()[:16]}"'
     response.headers["ETag"] = tag
-    known = request.headers.get("if-none-match", "")
-    if request.method == "GET" and (known.strip() == "*" or tag in [part.strip() for part in known.split(",")]):
+    # The weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes weak tags of strong ones.
+    known = [part.strip().removeprefix("W/") for part in ",".join(request.headers.getlist("if-none-match")).split(",")]
+    if request.method == "GET" and (known == ["*"] or tag in known):
         return Response(status_code=304, headers={"ETag": tag})
     return response

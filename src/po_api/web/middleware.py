@@ -40,6 +40,9 @@ class RequestContext:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
         status = 0
+        method = scope["method"]
+        if method == "HEAD":  # what GET answers; the server leaves out the body
+            scope = {**scope, "method": "GET"}
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -59,7 +62,7 @@ class RequestContext:
             route = scope.get("route")
             _log.info(
                 "request",
-                method=scope["method"],
+                method=method,
                 route=getattr(route, "path", None),
                 status=status,
                 duration_ms=int((time.perf_counter() - started) * 10_000) / 10,

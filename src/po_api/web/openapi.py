@@ -318,7 +318,9 @@ def _complete_body(operation: Json, method: str) -> None:
     for part in content.values():
         part["schema"].pop("default", None)
     if method == "patch":
-        content["application/merge-patch+json"] = dict(content["application/json"])
+        # `application/json` is taken too (api.md); with both in the document, a generated client is given a choice that
+        # makes no difference, and some generators stumble over it.
+        content["application/merge-patch+json"] = content.pop("application/json")
 
 
 def _describe(operation: Json) -> None:
@@ -387,8 +389,10 @@ class _Examples:
                     self._by_name.setdefault(name, shown[0])
 
     def add_to(self, operation: Json) -> None:
-        for part in operation.get("requestBody", {}).get("content", {}).values():
-            self._add(part, "Request", is_sent=True)
+        for media_type, part in operation.get("requestBody", {}).get("content", {}).items():
+            # A form's file has no example; its fields bring theirs.
+            if not media_type.startswith("multipart/"):
+                self._add(part, "Request", is_sent=True)
         for response in operation["responses"].values():
             for media_type, part in response.get("content", {}).items():
                 if media_type == "application/json":

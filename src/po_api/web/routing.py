@@ -5,10 +5,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Form
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
-from po_api.core.errors import BadRequest, FieldError
+from po_api.core.errors import BadRequest, FieldError, UnsupportedMediaType
 from po_api.web import etags, idempotency
+from po_api.web.rate_limits import RateLimiter
 
 
 class UnknownParameter(BadRequest):
@@ -19,31 +23,63 @@ class UnknownParameter(BadRequest):
 
 
 class ApiRoute(APIRoute):
-    """Refuses unknown query parameters, completes ETags, replays and remembers idempotent answers."""
+    """Refuses unknown query parameters and media types, completes ETags, replays and remembers idempotent answers."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         known = _query_parameters(self.dependant)
+        media_types = self._media_types()
 
         async def handler(request: Request) -> Response:
-            unknown = sorted(set(request.query_params) - known)
-            if unknown:
-                raise UnknownParameter(
-                    errors=tuple(
-                        # The name is the caller's own text: it is counted, not repeated.
-                        FieldError("", UnknownParameter.code, UnknownParameter.title, "query")
-                        for _ in unknown
-                    )
-                )
             try:
+                _require_known(request, known)
+                _require_media_type(request, media_types)
                 response = await handle(request)
             except idempotency.Replay as replay:
                 return replay.response
+            except (BadRequest, UnsupportedMediaType, RequestValidationError, HTTPException):
+                await _count(request)
+                raise
             response = etags.finish(request, response)
             await idempotency.remember(request, response)
             return response
 
         return handler
+
+    def _media_types(self) -> frozenset[str]:
+        """What a body may be; nothing where the operation takes none."""
+        if self.body_field is None:
+            return frozenset()
+        if isinstance(self.body_field.field_info, Form):
+            return frozenset({"multipart/form-data"})
+        return frozenset({"application/json", *(["application/merge-patch+json"] if "PATCH" in (self.methods or ()) else [])})
+
+
+def _require_known(request: Request, known: set[str]) -> None:
+    unknown = set(request.query_params) - known
+    if unknown:
+        # The name is the caller's own text: it is counted, not repeated.
+        error = FieldError("", UnknownParameter.code, UnknownParameter.title, "query")
+        raise UnknownParameter(errors=(error,) * len(unknown))
+
+
+def _require_media_type(request: Request, media_types: frozenset[str]) -> None:
+    """A body says what it is; FastAPI would take one of another type for a text and complain of its content."""
+    headers = request.headers
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if (
+        media_types
+        and has_body
+        and headers.get("content-type", "").partition(";")[0].strip().lower() not in media_types
+    ):
+        raise UnsupportedMediaType(f"send the body as {' or '.join(sorted(media_types))}")
+
+
+async def _count(request: Request) -> None:
+    """What is refused before the token is looked at, such as a body that is not JSON, counts for the address."""
+    if getattr(request.state, "rate_limit", None) is None:
+        limiter: RateLimiter = request.app.state.rate_limiter
+        await limiter.hit_address(request.state, request.client.host if request.client else None)
 
 
 def _query_parameters(dependant: Dependant) -> set[str]:

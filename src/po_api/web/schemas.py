@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -100,6 +100,19 @@ Currency = Annotated[
 ]
 
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _iso_date(value: object) -> object:
+    # Pydantic alone takes numbers too, as seconds since 1970, and times at midnight.
+    if not isinstance(value, date) and not (isinstance(value, str) and _ISO_DATE.fullmatch(value)):
+        raise PydanticCustomError("invalid_date", "must be a date such as 2026-12-31")
+    return value
+
+
+IsoDate = Annotated[date, BeforeValidator(_iso_date)]
 
 
 def _to_utc(moment: datetime) -> datetime:
