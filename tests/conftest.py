@@ -6,16 +6,16 @@ from pathlib import Path
 
 import httpx
 import pytest
-from clusters import Cluster
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
-from support import Cast, Company, Member, new_cast, new_company, new_member
 
+from clusters import Cluster
 from po_api.app import create_app
 from po_api.core import logging
 from po_api.operations import migrations
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
+from support import Cast, Company, Member, new_cast, new_company, new_member
 
 SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
 
@@ -50,6 +50,9 @@ def settings() -> Settings:
         db_pool_size=20,
         db_max_overflow=60,
         db_pool_timeout=30,
+        # A busy machine makes a long queue for an organisation's next number: that is no failure.
+        db_lock_timeout_ms=60_000,
+        db_statement_timeout_ms=60_000,
         cors_origins="https://spa.example",
         log_level="ERROR",
     )

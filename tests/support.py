@@ -1,7 +1,7 @@
 """What the tests stand on: organisations of their own, whose members talk to the API."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -141,10 +141,38 @@ class Cast:
             )
         )
 
+    async def in_status(self, status: str) -> httpx.Response:
+        """A request of the requester's that came to this status, as the member who brought it there sees it."""
+        match status:
+            case "draft":
+                return await self.draft()
+            case "pending":
+                return await self.pending()
+            case "rejected":
+                return await act(self.approver, await self.pending(), "reject", comment="No budget")
+            case "cancelled":
+                return await act(self.requester, await self.pending(), "cancel")
+        approved = await self.approved()
+        match status:
+            case "approved":
+                return approved
+            case "closed":
+                return await act(self.buyer, approved, "close")
+        path, line_id = f"/porfs/{approved.json()['id']}", approved.json()["lines"][0]["id"]
+        wanted = {"partially_ordered": [{"line_id": line_id, "quantity": "4"}], "ordered": []}[status]
+        etag = approved.headers["ETag"]
+        await created(self.buyer.post(f"{path}/purchase-orders", etag=etag, json={"lines": wanted}))
+        return await ok(self.buyer.get(path))
+
     async def issued(self, **fields: Any) -> httpx.Response:
         order = await self.ordered(**fields)
         path = f"/purchase-orders/{order.json()['id']}/issue"
         return await ok(self.buyer.post(path, etag=order.headers["ETag"]))
+
+    async def convert(self, porf: httpx.Response, **body: Any) -> httpx.Response:
+        """The answer to the buyer who converts the request that `porf` shows."""
+        path = f"/porfs/{porf.json()['id']}/purchase-orders"
+        return await self.buyer.post(path, etag=porf.headers["ETag"], json=body)
 
 
 async def new_cast(app: FastAPI, client: httpx.AsyncClient, **settings: Any) -> Cast:
@@ -179,6 +207,18 @@ async def act(member: Member, porf: httpx.Response, action: str, **body: Any) ->
     return await ok(member.post(path, etag=porf.headers["ETag"], json=body))
 
 
+async def perform(member: Member, order: httpx.Response, action: str, **options: Any) -> httpx.Response:
+    """The answer to an action on the purchase order that `order` shows."""
+    path = f"/purchase-orders/{order.json()['id']}/{action}"
+    return await member.post(path, etag=order.headers["ETag"], **options)
+
+
+async def again(member: Member, shown: httpx.Response) -> httpx.Response:
+    """The request or purchase order that `shown` shows, as it is now."""
+    kind = "porfs" if "approval_round" in shown.json() else "purchase-orders"
+    return await ok(member.get(f"/{kind}/{shown.json()['id']}"))
+
+
 async def refused(pending: Any, status: int, code: str) -> dict[str, Any]:
     """The problem, which has to have this status and code."""
     response: httpx.Response = await pending
@@ -189,3 +229,15 @@ async def refused(pending: Any, status: int, code: str) -> dict[str, Any]:
     assert problem["status"] == status
     assert problem["request_id"] == response.headers["x-request-id"]
     return problem
+
+
+def operations(app: FastAPI) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method, path and operation of everything in the OpenAPI document; references to parameters are resolved."""
+    document = app.openapi()
+    shared = document["components"].get("parameters", {})
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            parameters = [
+                shared.get(item.get("$ref", "").rpartition("/")[2], item) for item in operation.get("parameters", [])
+            ]
+            yield method.upper(), path, {**operation, "parameters": parameters}

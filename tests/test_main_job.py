@@ -3,6 +3,7 @@
 from io import BytesIO
 
 from pypdf import PdfReader
+
 from support import Cast, act, created, ok
 
 

@@ -47,9 +47,11 @@ def create_app(settings: Settings, found: Connections) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await require_head(app.state.database.engine)
-        yield
-        await app.state.database.dispose()
+        try:
+            await require_head(app.state.database.engine)
+            yield
+        finally:
+            await app.state.database.dispose()
 
     app = FastAPI(
         title="po-api",

@@ -141,7 +141,9 @@ def _listen(settings: Settings) -> socket.socket:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        raise SettingsError(f"HOST, PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+        # Python appends the address in brackets to some of the system's reasons.
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise SettingsError(f"HOST, PORT: cannot listen on {settings.host}:{settings.port}: {reason}") from None
 
 
 async def _require_head(settings: Settings, found: Connections) -> None:

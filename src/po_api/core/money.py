@@ -97,4 +97,5 @@ def totals(lines: Iterable[PricedLine], *, currency: str, tax_rounding: TaxRound
         taxes = tuple(TaxAmount(rate, nets[rate], due[rate]) for rate in sorted(nets))
         net = round_to_minor(sum((tax.net for tax in taxes), Decimal(0)), currency)
         tax = round_to_minor(sum((tax.tax for tax in taxes), Decimal(0)), currency)
-    return Totals(net=net, tax=tax, total=net + tax, taxes=taxes)
+        # Inside the context, too: the default one would round a sum of more than 28 digits.
+        return Totals(net=net, tax=tax, total=net + tax, taxes=taxes)

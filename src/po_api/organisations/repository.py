@@ -34,7 +34,8 @@ class OrganisationRepository:
         return await self._session.get(Organisation, organisation_id)
 
     async def locked(self, organisation_id: int) -> Organisation | None:
-        return await self._session.get(Organisation, organisation_id, with_for_update=True, populate_existing=True)
+        lock = {"key_share": True}
+        return await self._session.get(Organisation, organisation_id, with_for_update=lock, populate_existing=True)
 
     async def members(self, organisation_id: int) -> Sequence[Row[Any]]:
         member = _member()
@@ -63,3 +64,8 @@ class OrganisationRepository:
             .returning(NumberSeries.next_value - 1)
         )
         return int((await self._session.execute(statement)).scalar_one())
+
+    async def likely_value(self, organisation_id: int, document_type: str, period: str) -> int:
+        """What `next_value` would give now."""
+        found = await self._session.get(NumberSeries, (organisation_id, document_type, period), populate_existing=True)
+        return 1 if found is None else found.next_value

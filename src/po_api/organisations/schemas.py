@@ -23,7 +23,9 @@ Timezone = Annotated[
 ]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,10}$"), Field(examples=["PO"])]
 FolderId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Field(examples=["1AbC_dEf"])]
-Address = Annotated[Multiline, StringConstraints(min_length=1, max_length=1000), Field(examples=["1 High Street\nLondon"])]
+Address = Annotated[
+    Multiline, StringConstraints(min_length=1, max_length=1000), Field(examples=["1 High Street\nLondon"])
+]
 
 
 OrganisationName = Annotated[Title, Field(examples=["Acme Ltd"])]

@@ -77,5 +77,15 @@ class OrganisationService:
         """
         period = period_of(utc_now(), organisation.timezone)
         value = await self._repository.next_value(organisation.id, document_type, period)
-        prefix = organisation.porf_prefix if document_type is DocumentType.PORF else organisation.po_prefix
-        return format_number(prefix, period, value)
+        return _number(organisation, document_type, period, value)
+
+    async def likely_number(self, organisation: Organisation, document_type: DocumentType) -> str:
+        """What `next_number` will give if nobody else takes it first; locks nothing."""
+        period = period_of(utc_now(), organisation.timezone)
+        value = await self._repository.likely_value(organisation.id, document_type, period)
+        return _number(organisation, document_type, period, value)
+
+
+def _number(organisation: Organisation, document_type: DocumentType, period: str, value: int) -> str:
+    prefix = organisation.porf_prefix if document_type is DocumentType.PORF else organisation.po_prefix
+    return format_number(prefix, period, value)

@@ -35,13 +35,13 @@ class PorfActions:
         ETag is old (412).
         """
         decision = DECISIONS.get(action)
-        if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
-            error = FieldError("/comment", errors.CommentRequired.code, errors.CommentRequired.title)
-            raise errors.CommentRequired(errors=(error,))
         porf = await self._locked(porf_id)
         actor = self._tenant if decision is None else await self._approver()
         MACHINE.require(action, facts_of(await self._service.header(porf_id)), actor)
         require_version(porf.version, expected)
+        if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
+            error = FieldError("/comment", errors.CommentRequired.code, errors.CommentRequired.title)
+            raise errors.CommentRequired(errors=(error,))
         before = {"status": porf.status, "approval_round": porf.approval_round}
         await self._apply(action, porf)
         if decision is not None:

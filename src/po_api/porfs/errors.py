@@ -109,7 +109,7 @@ class AmountTooLarge(Unprocessable):
 
 
 class TooManyLines(Unprocessable):
-    """A request has at most 10,000 lines."""
+    """A request or a purchase order has at most 10,000 lines."""
 
     code = "too_many_lines"
     title = "There are too many lines"

@@ -12,6 +12,7 @@ from po_api.core.tenancy import Tenant
 from po_api.porfs import errors
 from po_api.porfs.domain import (
     MACHINE,
+    MAX_LINES,
     PorfAction,
     PorfStatus,
     content_hash,
@@ -68,7 +69,8 @@ class PorfOrdering:
     async def take(self, locked: Locked, wanted: Sequence[Wanted]) -> list[Taken]:
         """Take the wanted quantities of the locked requests' lines, or all that is left of them.
 
-        Raises what the guards say, ApprovalMismatch, UnknownLine, NothingLeft or QuantityExceedsRemaining.
+        Raises what the guards say, ApprovalMismatch, UnknownLine, DuplicateLine, NothingLeft, TooManyLines or
+        QuantityExceedsRemaining.
         """
         for porf in locked.porfs:
             MACHINE.require(PorfAction.CONVERT, facts_of(await self._service.header(porf.id)), self._tenant)
@@ -76,6 +78,8 @@ class PorfOrdering:
         taken = self._choose(locked.lines, wanted)
         if not taken:
             raise errors.NothingLeft
+        if len(taken) > MAX_LINES:
+            raise errors.TooManyLines
         for item in taken:
             item.line.ordered_quantity += item.quantity
         self._derive(locked, "porf.convert")

@@ -15,7 +15,6 @@ from po_api.porfs.units import is_unit
 from po_api.web.schemas import (
     AmountString,
     Currency,
-    Id,
     IsoDate,
     LongText,
     Multiline,
@@ -23,6 +22,7 @@ from po_api.web.schemas import (
     PercentString,
     PriceString,
     QuantityString,
+    Reference,
     RemainderString,
     Schema,
     ShortText,
@@ -132,7 +132,7 @@ class PorfCreate(Schema):
     cost_centre: ShortText | None = Field(default=None, examples=["4711"])
     needed_by: IsoDate | None = None
     currency: Currency | None = Field(default=None, description="Default: the organisation's")
-    supplier_id: Id | None = None
+    supplier_id: Reference | None = None
     total: AmountString | None = None
     lines: Annotated[list[PorfLineCreate], Field(max_length=MAX_LINES)] = Field(
         default=[],
@@ -148,7 +148,7 @@ class PorfUpdate(Schema):
     cost_centre: ShortText | None | MISSING = MISSING
     needed_by: IsoDate | None | MISSING = MISSING
     currency: Currency | MISSING = MISSING
-    supplier_id: Id | None | MISSING = MISSING
+    supplier_id: Reference | None | MISSING = MISSING
 
 
 class PorfSummary(Schema):
@@ -226,7 +226,7 @@ class ActionNote(Schema):
 class Reassignment(Schema):
     """Who becomes the requester."""
 
-    requester_id: Id
+    requester_id: Reference
 
 
 class CommentCreate(Schema):

@@ -89,7 +89,7 @@ class PurchaseOrderRepository:
         statement = (
             select(PurchaseOrder)
             .where(self._visible(), PurchaseOrder.id == order_id)
-            .with_for_update(of=PurchaseOrder)
+            .with_for_update(of=PurchaseOrder, key_share=True)
             .execution_options(populate_existing=True)
         )
         return (await self._session.scalars(statement)).one_or_none()

@@ -14,12 +14,12 @@ from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.service import PurchaseOrderView
 from po_api.web.schemas import (
     AmountString,
-    Id,
     LongText,
     Page,
     PercentString,
     PriceString,
     QuantityString,
+    Reference,
     RemainderString,
     Schema,
 )
@@ -30,7 +30,7 @@ Terms = Annotated[LongText, Field(examples=["Payment within 30 days net"])]
 class OrderedLine(Schema):
     """So much of a request's line; without a quantity, all that is left of it."""
 
-    line_id: Id
+    line_id: Reference
     quantity: QuantityString | None = None
 
 
@@ -41,7 +41,7 @@ class ConvertPorf(Schema):
     """What to order of a request: without lines, all that is left of it."""
 
     lines: OrderedLines = Field(default=[], examples=[[]])
-    supplier_id: Id | None = Field(default=None, description="Needed if the request names none")
+    supplier_id: Reference | None = Field(default=None, description="Needed if the request names none")
     terms: Terms | None = None
     delivery_address: Address | None = None
 
@@ -49,7 +49,7 @@ class ConvertPorf(Schema):
 class PurchaseOrderCreate(ConvertPorf):
     """An order from several requests of one supplier and currency."""
 
-    porf_ids: Annotated[list[Id], Field(min_length=1, max_length=50)]
+    porf_ids: Annotated[list[Reference], Field(min_length=1, max_length=50)]
 
 
 class PurchaseOrderUpdate(Schema):

@@ -117,8 +117,9 @@ class PurchaseOrderService:
     async def issue(self, order_id: int, *, expected: ExpectedVersions) -> PurchaseOrderView:
         """Give the order its number, freeze it and store its document.
 
-        The number comes last but for the document, which shows it: until the transaction ends, the organisation's
-        other orders wait for their numbers, and a rollback leaves no gap.
+        The number comes last: until the transaction ends, the organisation's other orders wait for theirs, and a
+        rollback leaves no gap. The document shows it and may take seconds to make, so it is made before, with the
+        number that is likely to come, and once more only if another order was faster.
         """
         order = await self._locked(order_id, PurchaseOrderAction.ISSUE, expected)
         before = {"status": order.status}
@@ -127,8 +128,12 @@ class PurchaseOrderService:
         view = await self.view(order_id)
         order.status = MACHINE.target(PurchaseOrderAction.ISSUE)
         order.issued_at = utc_now()
-        order.number = await organisations.next_number(organisation, DocumentType.PURCHASE_ORDER)
+        likely = await organisations.likely_number(organisation, DocumentType.PURCHASE_ORDER)
+        order.number = likely
         content = await asyncio.to_thread(render, _document(order, organisation, view))
+        order.number = await organisations.next_number(organisation, DocumentType.PURCHASE_ORDER)
+        if order.number != likely:
+            content = await asyncio.to_thread(render, _document(order, organisation, view))
         self._session.add(
             PurchaseOrderFile(
                 organisation_id=order.organisation_id,

@@ -38,7 +38,7 @@ class SupplierRepository:
         return (await self._session.scalars(self._base().where(Supplier.id == supplier_id))).one_or_none()
 
     async def locked(self, supplier_id: int) -> Supplier | None:
-        statement = self._base().where(Supplier.id == supplier_id).with_for_update()
+        statement = self._base().where(Supplier.id == supplier_id).with_for_update(key_share=True)
         statement = statement.execution_options(populate_existing=True)
         return (await self._session.scalars(statement)).one_or_none()
 

@@ -45,14 +45,16 @@ class UserRepository:
     async def locked_with_admins(self, organisation_id: int, user_id: int) -> Sequence[User]:
         """The member and all active admins, locked in the order of their ids.
 
-        Two admins who demote each other at once would otherwise both find that the other one remains.
+        Two admins who demote each other at once would otherwise both find that the other one remains. Rows are locked
+        FOR NO KEY UPDATE everywhere: a plain FOR UPDATE also waits for whoever refers to the row, an audit event's
+        actor or organisation, and deadlocks with them.
         """
         is_admin = User.roles.contains([Role.ADMIN]) & User.is_active
         statement = (
             select(User)
             .where(User.organisation_id == organisation_id, or_(User.id == user_id, is_admin))
             .order_by(User.id)
-            .with_for_update()
+            .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
         )
         return (await self._session.execute(statement)).scalars().all()

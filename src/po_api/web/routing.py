@@ -52,7 +52,9 @@ class ApiRoute(APIRoute):
             return frozenset()
         if isinstance(self.body_field.field_info, Form):
             return frozenset({"multipart/form-data"})
-        return frozenset({"application/json", *(["application/merge-patch+json"] if "PATCH" in (self.methods or ()) else [])})
+        return frozenset(
+            {"application/json", *(["application/merge-patch+json"] if "PATCH" in (self.methods or ()) else [])}
+        )
 
 
 def _require_known(request: Request, known: set[str]) -> None:

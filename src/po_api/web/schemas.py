@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    Strict,
     StringConstraints,
     WithJsonSchema,
 )
@@ -100,6 +101,8 @@ Currency = Annotated[
 ]
 
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+# In JSON, where "1", 1.0 and true are no ids.
+Reference = Annotated[Id, Strict()]
 
 
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

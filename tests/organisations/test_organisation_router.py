@@ -1,0 +1,280 @@
+"""Organisations: founded, read, changed by their admins, listed by operators."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select, update
+
+from po_api.core.audit import AuditEvent
+from po_api.core.clock import utc_now
+from po_api.core.database import enter_tenant
+from po_api.core.tenancy import Role
+from po_api.users.models import User
+from support import Cast, Company, Member, created, new_company, new_member, ok, refused
+
+MISSING = 8_000_000_000_000_000_000
+PATH = "/organisations/current"
+
+
+@pytest.fixture
+async def operator(app: FastAPI, client: httpx.AsyncClient) -> Member:
+    """Somebody who runs the installation and belongs to no organisation."""
+    return await new_member(app, client, None, [], is_operator=True)
+
+
+async def _patch(who: Member, **fields: Any) -> httpx.Response:
+    shown = await ok(who.get(PATH))
+    return await who.patch(PATH, etag=shown.headers["ETag"], json=fields)
+
+
+async def test_who_founds_an_organisation_becomes_its_admin(stranger: Member) -> None:
+    response = await created(stranger.post("/organisations", json={"name": "Acme"}))
+    founded = response.json()
+    assert response.headers["Location"] == f"/api/v1/organisations/{founded['id']}"
+    assert (founded["currency"], founded["timezone"], founded["tax_rounding"]) == ("EUR", "UTC", "document")
+    assert (founded["over_order_percent"], founded["allow_self_approval"]) == ("0", False)
+    assert (founded["porf_prefix"], founded["po_prefix"], founded["version"]) == ("PORF", "PO", 1)
+    me = (await ok(stranger.get("/users/me"))).json()
+    assert me["organisation_id"] == founded["id"]
+    assert "admin" in me["roles"]
+    shown = await ok(stranger.get(response.headers["Location"].removeprefix("/api/v1")))
+    assert shown.json() == founded
+    await ok(_patch(stranger, name="Acme Ltd"))
+
+
+async def test_a_member_founds_no_second_organisation(company: Company, stranger: Member) -> None:
+    member = await company.member(Role.ADMIN)
+    await refused(member.post("/organisations", json={"name": "Second"}), 409, "already_member")
+    await created(stranger.post("/organisations", json={"name": "First"}))
+    await refused(stranger.post("/organisations", json={"name": "Second"}), 409, "already_member")
+
+
+async def test_founding_several_at_once_founds_one(stranger: Member) -> None:
+    responses = await asyncio.gather(*(stranger.post("/organisations", json={"name": "Acme"}) for _ in range(4)))
+    assert sorted(response.status_code for response in responses) == [201, 409, 409, 409]
+
+
+async def test_founding_is_repeated_with_its_key_and_done_once(stranger: Member) -> None:
+    options: dict[str, Any] = {"json": {"name": "Acme"}, "headers": {"Idempotency-Key": "found"}}
+    first = await created(stranger.post("/organisations", **options))
+    second = await created(stranger.post("/organisations", **options))
+    assert second.json() == first.json()
+    assert second.headers["Idempotent-Replayed"] == "true"
+
+
+async def test_members_read_their_organisation_and_no_other(company: Company, app: FastAPI) -> None:
+    member = await company.member()
+    current = (await ok(member.get(PATH))).json()
+    assert current["id"] == company.organisation_id
+    assert current["users"] is None
+    assert (await ok(member.get(f"/organisations/{company.organisation_id}"))).json() == current
+    other = await new_company(app, company.client)
+    for number in (other.organisation_id, MISSING):
+        await refused(member.get(f"/organisations/{number}"), 404, "organisation_not_found")
+
+
+async def test_someone_without_an_organisation_has_none_to_read(stranger: Member, company: Company) -> None:
+    await refused(stranger.get(PATH), 403, "no_organisation")
+    await refused(stranger.patch(PATH, etag="*", json={"name": "X"}), 403, "no_organisation")
+    await refused(stranger.get(f"/organisations/{company.organisation_id}"), 404, "organisation_not_found")
+
+
+async def test_users_are_shown_when_asked_for(company: Company) -> None:
+    admin, member = await company.member(Role.ADMIN, name="Zed"), await company.member(name="Ann")
+    path = f"/organisations/{company.organisation_id}"
+    users = (await ok(admin.get(path, params={"include": "users"}))).json()["users"]
+    assert [user["id"] for user in users] == [member.user_id, admin.user_id]
+    assert (users[0]["name"], users[0]["roles"], users[0]["is_active"]) == ("Ann", ["requester"], True)
+    await refused(admin.get(path, params={"include": "secrets"}), 422, "validation_failed")
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
+async def test_only_admins_change_the_settings(company: Company, role: Role) -> None:
+    await refused(_patch(await company.member(role), name="Other"), 403, "missing_role")
+
+
+VALID: dict[str, Any] = {
+    "name": "Ünïcode 株式会社",
+    "currency": "JPY",
+    "timezone": "Pacific/Auckland",
+    "tax_rounding": "line",
+    "over_order_percent": "12.5",
+    "allow_self_approval": True,
+    "porf_prefix": "REQ",
+    "po_prefix": "B2",
+    "workspace_folder_id": "1AbC_dEf-2",
+    "tax_id": "GB123",
+    "address": "1 High Street\nLondon",
+}
+
+
+async def test_every_setting_can_be_changed_and_is_read_back(company: Company) -> None:
+    admin = await company.member(Role.ADMIN)
+    changed = (await ok(_patch(admin, **VALID))).json()
+    assert {name: changed[name] for name in VALID} == VALID
+    assert changed["version"] == 2
+    assert (await ok(admin.get(PATH))).json() == changed
+
+
+async def test_founding_takes_every_setting(stranger: Member) -> None:
+    founded = (await created(stranger.post("/organisations", json=VALID))).json()
+    assert {name: founded[name] for name in VALID} == VALID
+
+
+INVALID: list[tuple[str, Any]] = [
+    ("name", ""),
+    ("name", "x" * 256),
+    ("name", "a\u0000b"),
+    ("name", "two\nlines"),
+    ("name", None),
+    ("currency", "XXX"),
+    ("currency", "eur"),
+    ("currency", "XAU"),
+    ("currency", ""),
+    ("currency", None),
+    ("timezone", "Mars/Olympus"),
+    ("timezone", "../etc/passwd"),
+    ("timezone", ""),
+    ("timezone", None),
+    ("tax_rounding", "never"),
+    ("over_order_percent", "-1"),
+    ("over_order_percent", "1000"),
+    ("over_order_percent", 5),
+    ("over_order_percent", "1.00001"),
+    ("over_order_percent", "NaN"),
+    ("allow_self_approval", "maybe"),
+    ("allow_self_approval", None),
+    ("porf_prefix", "lower"),
+    ("porf_prefix", "TOOLONGPREFIX"),
+    ("po_prefix", ""),
+    ("po_prefix", "A-B"),
+    ("workspace_folder_id", "a/b"),
+    ("workspace_folder_id", ""),
+    ("tax_id", "x" * 101),
+    ("address", "x" * 1001),
+    ("id", 1),
+    ("version", 7),
+    ("users", []),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), INVALID, ids=lambda value: repr(value)[:20])
+async def test_a_wrong_setting_is_refused_when_founding_and_when_changing(
+    company: Company, stranger: Member, field: str, value: Any
+) -> None:
+    admin = await company.member(Role.ADMIN)
+    problem = await refused(_patch(admin, **{field: value}), 422, "validation_failed")
+    assert problem["errors"]
+    body = {"name": "Acme", field: value}
+    problem = await refused(stranger.post("/organisations", json=body), 422, "validation_failed")
+    assert problem["errors"]
+    assert (await ok(admin.get(PATH))).json()["version"] == 1
+
+
+async def test_nullable_settings_take_null(company: Company) -> None:
+    admin = await company.member(Role.ADMIN)
+    await ok(_patch(admin, **VALID))
+    nothing = dict.fromkeys(("workspace_folder_id", "tax_id", "address"))
+    changed = (await ok(_patch(admin, **nothing))).json()
+    assert {name: changed[name] for name in nothing} == nothing
+
+
+async def test_a_change_names_the_version_it_was_decided_on(company: Company) -> None:
+    admin = await company.member(Role.ADMIN)
+    etag = (await ok(admin.get(PATH))).headers["ETag"]
+    await refused(admin.patch(PATH, json={"name": "New"}), 428, "if_match_required")
+    changed = await ok(admin.patch(PATH, etag=etag, json={"name": "New"}))
+    await refused(admin.patch(PATH, etag=etag, json={"name": "Newer"}), 412, "stale_version")
+    assert (await ok(admin.patch(PATH, etag=changed.headers["ETag"], json={"name": "New"}))).json()["version"] == 2
+
+
+async def test_concurrent_changes_of_one_version_let_one_through(company: Company) -> None:
+    admin = await company.member(Role.ADMIN)
+    etag = (await ok(admin.get(PATH))).headers["ETag"]
+    changes = (admin.patch(PATH, etag=etag, json={"name": f"Name {turn}"}) for turn in range(5))
+    responses = await asyncio.gather(*changes)
+    assert sorted(response.status_code for response in responses) == [200, 412, 412, 412, 412]
+
+
+async def test_what_exists_keeps_the_rules_it_was_made_under(cast: Cast) -> None:
+    draft = (await cast.draft()).json()
+    await ok(_patch(cast.admin, currency="JPY", tax_rounding="line", porf_prefix="REQ"))
+    kept = (await ok(cast.requester.get(f"/porfs/{draft['id']}"))).json()
+    assert (kept["currency"], kept["tax_rounding"], kept["number"]) == ("GBP", "document", draft["number"])
+    new = (await cast.draft()).json()
+    assert (new["currency"], new["tax_rounding"]) == ("JPY", "line")
+    assert new["number"].startswith("REQ-")
+
+
+async def test_changes_are_on_record(company: Company) -> None:
+    admin = await company.member(Role.ADMIN)
+    await ok(_patch(admin, name="New", over_order_percent="5"))
+    async with company.database.sessions() as session:
+        await enter_tenant(session, company.organisation_id)
+        statement = select(AuditEvent).where(AuditEvent.action == "organisation.update")
+        (event,) = (await session.scalars(statement)).all()
+    assert event.actor_id == admin.user_id
+    assert event.after == {"name": "New", "over_order_percent": "5"}
+
+
+async def test_only_operators_list_organisations(company: Company, stranger: Member) -> None:
+    for who in (await company.member(Role.ADMIN), stranger):
+        await refused(who.get("/organisations"), 403, "operators_only")
+
+
+async def test_operators_see_every_organisation_and_change_none(company: Company, operator: Member) -> None:
+    await company.member(name="Ann")
+    path = f"/organisations/{company.organisation_id}"
+    shown = (await ok(operator.get(path, params={"include": "users"}))).json()
+    assert [user["name"] for user in shown["users"]] == ["Ann"]
+    await refused(operator.get(f"/organisations/{MISSING}"), 404, "organisation_not_found")
+    await refused(operator.patch(PATH, etag="*", json={"name": "Mine"}), 403, "no_organisation")
+
+
+async def _listed(operator: Member, **params: Any) -> set[int]:
+    """The ids of all pages."""
+    found: list[int] = []
+    cursor = None
+    while True:
+        given = {"limit": 100} | params | ({"cursor": cursor} if cursor else {})
+        page = (await ok(operator.get("/organisations", params=given))).json()
+        found += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            assert len(found) == len(set(found))
+            return set(found)
+
+
+@pytest.mark.parametrize("sort", ["name", "-created_at"])
+async def test_operators_page_through_all_organisations(
+    app: FastAPI, company: Company, operator: Member, sort: str
+) -> None:
+    mine = {company.organisation_id} | {(await new_company(app, company.client)).organisation_id for _ in range(3)}
+    assert mine <= await _listed(operator, sort=sort)
+
+
+async def test_active_since_finds_organisations_by_their_members_last_sign_in(
+    app: FastAPI, client: httpx.AsyncClient, operator: Member
+) -> None:
+    active, quiet, empty = [await new_company(app, client) for _ in range(3)]
+    await active.member()
+    sleeper = await quiet.member()
+    now = utc_now()
+    async with quiet.database.sessions.begin() as session:
+        long_ago = now - timedelta(days=40)
+        await session.execute(update(User).where(User.id == sleeper.user_id).values(last_login=long_ago))
+    companies = {active.organisation_id, quiet.organisation_id, empty.organisation_id}
+    recently = await _listed(operator, active_since=(now - timedelta(days=30)).isoformat())
+    assert recently & companies == {active.organisation_id}
+    longer = await _listed(operator, active_since=(now - timedelta(days=50)).isoformat())
+    assert longer & companies == {active.organisation_id, quiet.organisation_id}
+    assert companies <= await _listed(operator)
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"])
+async def test_active_since_is_a_time_with_an_offset(operator: Member, moment: str) -> None:
+    await refused(operator.get("/organisations", params={"active_since": moment}), 422, "validation_failed")

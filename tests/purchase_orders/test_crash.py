@@ -1,0 +1,215 @@
+"""The server is killed again and again while orders are made and issued: nothing is lost, doubled or left out.
+
+PO_TEST_CRASH_ORDERS (default 75, two requests each) and PO_TEST_CRASH_KILLS (default 5) make it longer.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy.engine import make_url
+
+from clusters import Cluster
+from invariants import check
+from po_api.app import create_app
+from po_api.core.database import libpq_url
+from po_api.operations import migrations
+from po_api.operations.databases import Connections
+from po_api.settings import Settings
+from support import Cast, Member, new_cast, ok
+
+ORDERS = int(os.environ.get("PO_TEST_CRASH_ORDERS", "75"))
+KILLS = int(os.environ.get("PO_TEST_CRASH_KILLS", "5"))
+WORKERS = 8
+REQUESTS = 4
+SEED = 20_261_122
+SECRET_KEY = "crash-test-0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+async def database(request: pytest.FixtureRequest, urls: tuple[str, str]) -> AsyncIterator[tuple[str, str]]:
+    """The owner's and the application's URL of a migrated database of this test's own."""
+    owner, app = (make_url(url) for url in urls)
+    name = f"{owner.database}_crash"
+    administrator = urls[0]
+    if "DATABASE_TEST_URL" not in os.environ:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        administrator = cluster.url("postgres", "postgres")
+    connection = await asyncpg.connect(libpq_url(administrator))
+    await connection.execute(f'CREATE DATABASE "{name}" OWNER "{owner.username}"')
+    own, used = (url.set(database=name).render_as_string(hide_password=False) for url in (owner, app))
+    await migrations.upgrade(owner_url=own, app_url=used)
+    yield own, used
+    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await connection.close()
+
+
+@pytest.fixture
+async def actors(database: tuple[str, str], settings: Settings) -> AsyncIterator[Cast]:
+    """A cast in that database; its buyer is the one who goes through the server that is killed."""
+    app = create_app(settings, Connections(*database, SECRET_KEY))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield await new_cast(app, client)
+    await app.state.database.dispose()
+
+
+class Server:
+    """`po-api serve` in a process of its own."""
+
+    def __init__(self, app_url: str, directory: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            self.port = found.getsockname()[1]
+        self._log = directory / "server.log"
+        self._directory = directory
+        self._environment = os.environ | {
+            "DATABASE_URL": app_url,
+            "SECRET_KEY": SECRET_KEY,
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "RATE_LIMIT_PER_USER": "1000000/minute",
+            "RATE_LIMIT_PER_ADDRESS": "1000000/minute",
+            "DB_LOCK_TIMEOUT_MS": "60000",
+            "DB_STATEMENT_TIMEOUT_MS": "60000",
+            "LOG_LEVEL": "ERROR",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", "from po_api.cli import main; main()", "serve"],
+                cwd=self._directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL: it finishes nothing."""
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        self._process.kill()
+        self._process.wait()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.start()
+        try:
+            yield
+        finally:
+            self.kill()
+
+
+@dataclass
+class Journal:
+    """What the client was told: by order, the answers to its conversion and its issue."""
+
+    converted: dict[int, httpx.Response] = field(default_factory=dict)
+    issued: dict[int, httpx.Response] = field(default_factory=dict)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def __len__(self) -> int:
+        return len(self.converted) + len(self.issued)
+
+    async def note(self, answers: dict[int, httpx.Response], index: int, answer: httpx.Response) -> None:
+        async with self.changed:
+            answers[index] = answer
+            self.changed.notify_all()
+
+    async def reaches(self, number: int) -> None:
+        async with self.changed:
+            await self.changed.wait_for(lambda: len(self) >= number)
+
+
+async def persist(member: Member, path: str, key: str, **options: Any) -> httpx.Response:
+    """Repeat one request under one key until it is answered: the server may be away, or still busy with it."""
+    while True:
+        try:
+            answer = await member.post(path, headers={"Idempotency-Key": key}, **options)
+        except httpx.TransportError:
+            await asyncio.sleep(0.05)
+            continue
+        if answer.status_code == 503 or (
+            answer.status_code == 409 and answer.json()["code"] == "idempotency_key_in_flight"
+        ):
+            await asyncio.sleep(0.05)
+            continue
+        return answer
+
+
+async def work(buyer: Member, jobs: Iterator[int], porfs: list[Any], journal: Journal) -> None:
+    """Order one piece of a request, and issue the order, until the jobs are done."""
+    for index in jobs:
+        porf = porfs[index % len(porfs)]
+        lines = [{"line_id": porf["lines"][0]["id"], "quantity": "1"}]
+        path = f"/porfs/{porf['id']}/purchase-orders"
+        order = await persist(buyer, path, f"convert-{index}", etag="*", json={"lines": lines})
+        assert order.status_code == 201, order.text
+        await journal.note(journal.converted, index, order)
+        path = f"/purchase-orders/{order.json()['id']}/issue"
+        issued = await persist(buyer, path, f"issue-{index}", etag=order.headers["ETag"])
+        assert issued.status_code == 200, issued.text
+        await journal.note(journal.issued, index, issued)
+
+
+async def crash(server: Server, journal: Journal, randomness: random.Random) -> None:
+    """Kill the server each time that some more requests were answered, at any moment of those under way."""
+    for number in sorted(randomness.sample(range(1, 2 * ORDERS - WORKERS), KILLS)):
+        await journal.reaches(number)
+        await asyncio.sleep(randomness.uniform(0, 0.2))
+        server.kill()
+        server.start()
+
+
+async def test_a_server_killed_at_random_loses_and_doubles_nothing(
+    actors: Cast, database: tuple[str, str], tmp_path: Path, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    line = {"description": "Lamp", "quantity": str(ORDERS), "unit_price": "24.90", "tax_rate": "20"}
+    porfs = [(await actors.approved(lines=[line])).json() for _ in range(REQUESTS)]
+    server, journal, jobs = Server(database[1], tmp_path), Journal(), iter(range(ORDERS))
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", limits=limits, timeout=90) as client:
+        buyer = replace(actors.buyer, client=client)
+        # A server that does not come back would be waited for in vain.
+        with server.running():
+            async with asyncio.timeout(10 * ORDERS), asyncio.TaskGroup() as group:
+                group.create_task(crash(server, journal, random.Random(SEED)))
+                for _ in range(WORKERS):
+                    group.create_task(work(buyer, jobs, porfs, journal))
+
+    await check(database[0])
+    shown = [issued.json() for issued in journal.issued.values()]
+    assert sorted(int(order["number"][-6:]) for order in shown) == list(range(1, ORDERS + 1))
+    assert {order["id"] for order in shown} == {order.json()["id"] for order in journal.converted.values()}
+    stored = await everything(actors.auditor)
+    assert {order["id"]: order["number"] for order in stored} == {order["id"]: order["number"] for order in shown}
+    for porf in porfs:
+        now = (await ok(actors.buyer.get(f"/porfs/{porf['id']}"))).json()
+        mine = sum(order["lines"][0]["porf_id"] == porf["id"] for order in shown)
+        assert now["lines"][0]["ordered_quantity"] == str(mine)
+    answers = [*journal.converted.values(), *journal.issued.values()]
+    record_testsuite_property("replayed", sum("Idempotent-Replayed" in answer.headers for answer in answers))
+
+
+async def everything(member: Member) -> list[Any]:
+    """Every order, page by page."""
+    found, params = [], {"limit": "100"}
+    while True:
+        page = (await ok(member.get("/purchase-orders", params=params))).json()
+        found += page["items"]
+        if not page["has_more"]:
+            return found
+        params["cursor"] = page["next_cursor"]

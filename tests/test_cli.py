@@ -1,0 +1,216 @@
+"""The command line: real processes, as a person or a container starts them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from po_api import cli
+from support import Cast, Member, ok
+from web_support import CANARY, SECRET_KEY, canary_answers
+
+COMMAND = Path(sys.executable).with_name("po-api")
+TIMEOUT = 60
+Environment = dict[str, str]
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Environment:
+    """An environment in which nothing is configured but a data directory of the test's own."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return kept | {"PO_DATA_DIR": str(tmp_path / "data")}
+
+
+@pytest.fixture
+def configured(outside: Environment, urls: tuple[str, str], cast: Cast) -> Environment:
+    """One with the tests' database, which the cast's organisation is in."""
+    owner, application = urls
+    return outside | {"DATABASE_URL": application, "DATABASE_MIGRATION_URL": owner, "SECRET_KEY": SECRET_KEY}
+
+
+def _run(environment: Environment, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments], env=environment, cwd=place, capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+
+
+def _says(done: subprocess.CompletedProcess[str], words: str) -> bool:
+    """Whether it failed with one line on stderr that holds `words`."""
+    line = done.stderr.removesuffix("\n")
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert line.startswith("po-api: ")
+    assert "\n" not in line
+    return words in line
+
+
+def _commands(group: typer.Typer) -> Iterator[list[str]]:
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield [command.name or command.callback.__name__]
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        assert inner.name is not None
+        yield [inner.name]
+        yield from ([inner.name, *rest] for rest in _commands(inner.typer_instance))
+
+
+def test_every_command_explains_itself() -> None:
+    commands = list(_commands(cli.app))
+    assert ["sessions", "create"] in commands
+    for command in ([], *commands):
+        result = CliRunner().invoke(cli.app, [*command, "--help"])
+        assert result.exit_code == 0
+        assert "Usage:" in result.output
+
+
+async def test_sessions_create_prints_a_token_and_nothing_else(
+    configured: Environment, tmp_path: Path, cast: Cast
+) -> None:
+    done = _run(configured, tmp_path, "sessions", "create", "--email", cast.buyer.email.upper())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", done.stdout)
+    signed_in = Member(cast.buyer.client, 0, "", done.stdout.strip())
+    assert (await ok(signed_in.get("/users/me"))).json()["email"] == cast.buyer.email
+
+
+def test_an_unknown_address_is_one_line(configured: Environment, tmp_path: Path) -> None:
+    done = _run(configured, tmp_path, "sessions", "create", "--email", "nobody@nowhere.example")
+    assert _says(done, "There is no such user")
+
+
+async def test_a_deactivated_user_is_signed_out(configured: Environment, tmp_path: Path, cast: Cast) -> None:
+    listed = _run(configured, tmp_path, "users", "list").stdout
+    line = next(line for line in listed.splitlines() if cast.approver.email in line)
+    assert line.split("\t")[1:4] == [str(cast.company.organisation_id), "active", "approver"]
+    pending = await cast.pending()
+    done = _run(configured, tmp_path, "users", "deactivate", "--email", cast.approver.email)
+    assert done.returncode == 0
+    assert pending.json()["number"] in done.stderr
+    assert (await cast.approver.get("/users/me")).status_code == 401
+    assert _says(_run(configured, tmp_path, "users", "deactivate", "--email", cast.admin.email), "admin")
+
+
+def test_purge_says_how_many_sessions_it_deleted(configured: Environment, tmp_path: Path) -> None:
+    done = _run(configured, tmp_path, "sessions", "purge", "--days", "3650")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+def test_migrate_says_where_the_database_is(configured: Environment, tmp_path: Path) -> None:
+    done = _run(configured, tmp_path, "migrate", "--status")
+    found = re.fullmatch(r"database: (\w+), this version: (\w+)\n", done.stdout)
+    assert found is not None
+    assert found[1] == found[2]
+    assert _says(_run(configured, tmp_path, "migrate", "--to", "999"), "--to 999: there is no such revision")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SECRET_KEY", CANARY), ("DATABASE_URL", f"mysql://u:{CANARY}@h/d"), ("PORT", CANARY), ("SECRET_KEY", "")],
+)
+def test_a_wrong_variable_is_one_line_that_names_it(
+    configured: Environment, tmp_path: Path, name: str, value: str
+) -> None:
+    done = _run(configured | {"PORT": "0"} | {name: value}, tmp_path, "serve")
+    assert _says(done, f"po-api: {name}: ")
+    assert CANARY not in done.stderr
+
+
+def test_an_unreachable_database_is_one_line(configured: Environment, tmp_path: Path) -> None:
+    url = f"postgresql://po_app:{CANARY}@127.0.0.1:1/po_api"
+    for command in (["users", "list"], ["serve"]):
+        done = _run(configured | {"DATABASE_URL": url, "PORT": "0"}, tmp_path, *command)
+        assert _says(done, "database")
+        assert CANARY not in done.stderr
+
+
+def test_a_port_in_use_is_one_line(configured: Environment, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        assert _says(_run(configured | {"PORT": port}, tmp_path, "serve"), f"cannot listen on 127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("below", ["a regular file", "what cannot be written to"])
+def test_a_data_directory_that_cannot_be_made_is_one_line(outside: Environment, tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    place = {"a regular file": tmp_path / "file" / "data", "what cannot be written to": Path("/proc/po-data")}[below]
+    done = _run(outside | {"PO_DATA_DIR": str(place)}, tmp_path, "users", "list")
+    assert _says(done, str(place))
+
+
+@contextmanager
+def _serving(environment: Environment, place: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`serve --demo` and its address; what it writes to stderr goes to the file `log`."""
+    with (place / "log").open("w") as log:
+        process = subprocess.Popen(
+            [str(COMMAND), "serve", "--demo"],
+            env=environment | {"PORT": "0"},
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://\S+(?=/docs)", process.stdout.readline())
+            assert found is not None, (place / "log").read_text()
+            yield process, found[0]
+        finally:
+            process.terminate()
+            process.communicate(timeout=TIMEOUT)
+
+
+def _token(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().split()[-1]
+
+
+def _stop(process: subprocess.Popen[str], how: signal.Signals, data: Path) -> None:
+    """Stop it, and see that it and all that it started are gone: the server, which is nobody's child, by its file."""
+    (pid_file,) = data.rglob("postmaster.pid")
+    server = psutil.Process(int(pid_file.read_text().split()[0]))
+    started = [server, *server.children(recursive=True), *psutil.Process(process.pid).children(recursive=True)]
+    assert "postgres" in server.name()
+    process.send_signal(how)
+    process.communicate(timeout=TIMEOUT)
+    _, alive = psutil.wait_procs(started, timeout=TIMEOUT)
+    assert alive == []
+
+
+def test_serve_keeps_its_data_and_stops_what_it_started(outside: Environment, tmp_path: Path) -> None:
+    with _serving(outside, tmp_path) as (process, address):
+        headers = {"Authorization": f"Bearer {_token(process)}"}
+        assert httpx.get(f"{address}/health/ready", timeout=TIMEOUT).json()["row_level_security"] == "active"
+        body = {"name": "Kept Ltd"}
+        made = httpx.post(f"{address}/api/v1/suppliers", json=body, headers=headers, timeout=TIMEOUT)
+        assert made.status_code == 201
+        _stop(process, signal.SIGINT, tmp_path / "data")
+        assert process.returncode in {0, 130}
+    with _serving(outside, tmp_path) as (process, address):
+        again = httpx.get(f"{address}{made.headers['Location']}", headers=headers, timeout=TIMEOUT)
+        assert again.json()["name"] == "Kept Ltd"
+        _stop(process, signal.SIGTERM, tmp_path / "data")
+        assert process.returncode == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+async def test_what_was_sent_is_not_in_the_log(configured: Environment, tmp_path: Path, cast: Cast) -> None:
+    limits = {"RATE_LIMIT_PER_USER": "10000/minute", "RATE_LIMIT_PER_ADDRESS": "10000/minute"}
+    with _serving(configured | limits | {"LOG_LEVEL": "DEBUG"}, tmp_path) as (_, address):
+        async with httpx.AsyncClient(base_url=address, timeout=TIMEOUT) as client:
+            answers = await canary_answers(Member(client, 0, "", cast.requester.token))
+    log = (tmp_path / "log").read_text()
+    assert log.count('"event": "request"') == len(answers) > 50
+    for secret in (CANARY, cast.requester.token, cast.requester.email, SECRET_KEY):
+        assert secret not in log

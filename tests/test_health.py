@@ -1,0 +1,49 @@
+"""Liveness and readiness: for load balancers, without a token."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.engine import make_url
+
+from po_api.operations.migrations import StaleSchema, head_revision
+from web_support import client_of, new_app
+
+
+async def test_it_lives_and_is_ready(client: httpx.AsyncClient, urls: tuple[str, str]) -> None:
+    assert (await client.get("/health/live")).json() == {"status": "live"}
+    ready = await client.get("/health/ready")
+    assert ready.status_code == 200
+    assert ready.json() == {
+        "status": "ready",
+        "database": "reachable",
+        "revision": head_revision(),
+        "expected_revision": head_revision(),
+        "row_level_security": "active" if urls[0] != urls[1] else "inactive",
+    }
+
+
+async def test_with_the_tables_owner_row_level_security_is_said_to_be_inactive(
+    app: FastAPI, urls: tuple[str, str]
+) -> None:
+    async with client_of(new_app(urls[0])) as client:
+        ready = (await client.get("/health/ready")).json()
+    assert (ready["status"], ready["row_level_security"]) == ("ready", "inactive")
+
+
+async def test_with_the_database_away_it_lives_and_is_not_ready() -> None:
+    async with client_of(new_app("postgresql://po_app@127.0.0.1:1/po_api", db_pool_timeout=1)) as client:
+        assert (await client.get("/health/live")).status_code == 200
+        ready = await client.get("/health/ready")
+    assert ready.status_code == 503
+    assert (ready.json()["status"], ready.json()["database"]) == ("not_ready", "unreachable")
+    assert ready.headers["Cache-Control"] == "no-store"
+
+
+async def test_on_a_schema_of_another_version_it_is_not_ready_and_does_not_start(urls: tuple[str, str]) -> None:
+    app = new_app(make_url(urls[1]).set(database="postgres").render_as_string(hide_password=False))
+    async with client_of(app) as client:
+        ready = await client.get("/health/ready")
+        assert ready.status_code == 503
+        assert (ready.json()["database"], ready.json()["revision"]) == ("reachable", None)
+        with pytest.raises(StaleSchema, match=f"revision none, this version needs {head_revision()}"):
+            await app.router.lifespan_context(app).__aenter__()

@@ -1,0 +1,58 @@
+"""The check that other tests end with: it finds each kind of damage."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from invariants import check, check_connection
+from po_api.core.database import libpq_url
+from support import Cast, perform
+
+
+@pytest.fixture
+async def owner(urls: tuple[str, str]) -> AsyncIterator[Any]:
+    """A transaction of the tables' owner that is rolled back."""
+    connection = await asyncpg.connect(libpq_url(urls[0]))
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+async def test_nothing_is_found_after_ordinary_work(cast: Cast, urls: tuple[str, str]) -> None:
+    await cast.issued()
+    await perform(cast.buyer, await cast.issued(), "cancel")
+    await cast.draft()
+    await check(urls[0], cast.company.organisation_id)
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("UPDATE porf_lines SET ordered_quantity = 9", "ordered quantity is what orders hold"),
+        ("UPDATE porfs SET status = 'partially_ordered'", "status follows from its quantities"),
+        ("UPDATE allocations SET released_quantity = 1", "ordered quantity is what orders hold"),
+        ("UPDATE purchase_orders SET issued_at = issued_at - interval '2 years'", "of the year"),
+        ("UPDATE purchase_order_files SET content = content || 'x'::bytea", "has its document"),
+        ("DELETE FROM purchase_order_files", "has its document"),
+        ("UPDATE porfs SET version = version + 1", "has one event"),
+        ("DELETE FROM audit_events WHERE action = 'porf.submit'", "has one event"),
+        ("UPDATE audit_events SET before = '{}' WHERE action = 'porf.approve'", "without a break"),
+        ("UPDATE purchase_orders SET status = 'closed'", "the last event tells"),
+        ("UPDATE porfs SET net = net + 1, total = total + 1", "totals are their lines"),
+        ("UPDATE porfs SET title = 'Another'", "what is approved is what is there"),
+        ("UPDATE purchase_orders SET number = replace(number, '000001', '000002')", "the numbers of"),
+        ("UPDATE number_series SET next_value = 9", "the counter of"),
+    ],
+)
+async def test_damage_is_found(cast: Cast, owner: Any, damage: str, found: str) -> None:
+    await cast.issued()
+    organisation = cast.company.organisation_id
+    head, where, condition = damage.partition(" WHERE ")
+    restriction = f" WHERE organisation_id = {organisation}" + (f" AND {condition}" if where else "")
+    await owner.execute(head + restriction)
+    with pytest.raises(AssertionError, match=found):
+        await check_connection(owner, organisation)

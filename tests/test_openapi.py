@@ -1,0 +1,257 @@
+"""The OpenAPI document: complete and exact enough for generators, and the same as the committed one."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from fastapi import FastAPI
+
+from po_api.web.errors import MEDIA_TYPE
+from support import LINE, Cast, created, ok
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document(app: FastAPI) -> Json:
+    return app.openapi()
+
+
+def _resolve(document: Json, part: Json) -> Json:
+    while "$ref" in part:
+        kind, name = part["$ref"].split("/")[-2:]
+        part = document["components"][kind][name]
+    return part
+
+
+def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def _parameters(document: Json, operation: Json) -> dict[str, Json]:
+    found = [_resolve(document, item) for item in operation.get("parameters", [])]
+    return {parameter["name"]: parameter for parameter in found}
+
+
+def _answers(document: Json, operation: Json) -> dict[str, Json]:
+    return {status: _resolve(document, answer) for status, answer in operation["responses"].items()}
+
+
+def _parts(part: Any) -> Iterator[Json]:
+    """Every object inside of `part`."""
+    if isinstance(part, dict):
+        yield part
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from _parts(inner)
+
+
+def test_the_committed_document_is_the_present_one(project: Path) -> None:
+    """By the command that writes it: `make openapi` after a change; what a client relies on may only be added to."""
+    command = Path(sys.executable).with_name("po-api")
+    printed = subprocess.run([command, "openapi"], cwd=project, capture_output=True, text=True, check=True).stdout
+    assert printed == (project / "openapi.json").read_text(), "run: make openapi"
+    assert len(printed) < 300_000
+
+
+def test_it_is_openapi_3_1(document: Json) -> None:
+    assert re.fullmatch(r"3\.1\.\d", document["openapi"])
+    assert {"title", "version", "description", "license", "contact"} <= set(document["info"])
+
+
+def test_operation_ids_are_unique_and_camel_case(document: Json) -> None:
+    ids = Counter(operation["operationId"] for _, _, operation in _operations(document))
+    assert max(ids.values()) == 1
+    assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", operation_id) for operation_id in ids)
+
+
+def test_every_operation_says_what_it_does(document: Json) -> None:
+    tags = {tag["name"] for tag in document["tags"]}
+    for method, path, operation in _operations(document):
+        assert operation["summary"], (method, path)
+        assert len(operation["description"]) >= len(operation["summary"])
+        assert len(operation["tags"]) == 1
+        assert set(operation["tags"]) <= tags
+        for parameter in _parameters(document, operation).values():
+            assert parameter["description"]
+
+
+def test_models_for_writing_and_reading_are_separate(document: Json) -> None:
+    names = set(document["components"]["schemas"])
+    assert not [name for name in names if name.endswith(("-Input", "-Output"))]
+    assert not names & {"HTTPValidationError", "ValidationError"}
+    assert not [name for name in names if name.startswith("Body_")]
+
+
+def test_decimals_are_strings_with_a_pattern(document: Json) -> None:
+    decimals = [part for part in _parts(document) if part.get("format") == "decimal"]
+    assert len(decimals) > 30
+    for schema in decimals:
+        assert schema["type"] == "string"
+        assert re.fullmatch(schema["pattern"], "12.5")
+        assert not re.fullmatch(schema["pattern"], "1e3")
+        assert not re.fullmatch(schema["pattern"], "-1")
+    assert not [part for part in _parts(document) if part.get("type") == "number"]
+
+
+def test_amounts_are_decimals_wherever_they_occur(document: Json) -> None:
+    amount = re.compile(r"net|tax|total|rate|(unit_)?price|quantity|\w+_quantity|\w+_percent|tax_rate|approval_limit")
+    for name, schema in document["components"]["schemas"].items():
+        for field, shape in schema.get("properties", {}).items():
+            if amount.fullmatch(field):
+                shapes = [part.get("format") for part in shape.get("anyOf", [shape]) if part.get("type") != "null"]
+                assert shapes == ["decimal"], (name, field)
+
+
+def test_optional_parameters_are_left_out_and_not_null(document: Json) -> None:
+    for _, path, operation in _operations(document):
+        for parameter in _parameters(document, operation).values():
+            assert not [part for part in _parts(parameter["schema"]) if part.get("type") == "null"], path
+            assert "anyOf" not in parameter["schema"]
+
+
+def test_ids_are_integers_that_fit(document: Json) -> None:
+    bounds = {part["maximum"] for part in _parts(document) if part.get("type") == "integer" and "maximum" in part}
+    assert all(isinstance(bound, int) and bound < 2**63 for bound in bounds)
+
+
+def test_changes_require_if_match_and_take_a_merge_patch(document: Json) -> None:
+    for method, path, operation in _operations(document):
+        is_action = method == "post" and re.search(r"\{\w+\}/(?!comments|copy)", path)
+        is_change = method in {"patch", "delete"} and not path.startswith("/api/v1/sessions")
+        if_match = _parameters(document, operation).get("If-Match")
+        assert (if_match is not None and if_match["required"]) == bool(is_action or is_change), (method, path)
+        assert {"412", "428"} <= set(operation["responses"]) or if_match is None
+        if method == "patch":
+            content = operation["requestBody"]["content"]
+            assert set(content) == {"application/merge-patch+json"}
+
+
+def test_every_post_takes_an_idempotency_key(document: Json) -> None:
+    for method, path, operation in _operations(document):
+        key = _parameters(document, operation).get("Idempotency-Key")
+        assert (key is not None) == (method == "post"), path
+        if key is not None:
+            assert not key["required"]
+            assert "409" in operation["responses"]
+
+
+def test_errors_are_problems_with_exact_statuses(document: Json) -> None:
+    for method, path, operation in _operations(document):
+        answers = _answers(document, operation)
+        assert all(re.fullmatch(r"\d{3}", status) for status in answers), path
+        if not path.startswith("/api/"):
+            continue
+        assert {"400", "401", "422", "429", "500", "503"} <= set(answers), path
+        assert ("415" in answers) == ("413" in answers) == ("requestBody" in operation), (method, path)
+        for status, answer in answers.items():
+            if status >= "400":
+                assert set(answer["content"]) == {MEDIA_TYPE}
+                assert answer["content"][MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/Problem"}
+                assert answer["content"][MEDIA_TYPE]["example"]["status"] == int(status)
+
+
+def test_headers_are_documented(document: Json) -> None:
+    for method, path, operation in _operations(document):
+        answers = _answers(document, operation)
+        assert all("X-Request-ID" in answer["headers"] for answer in answers.values())
+        if not path.startswith("/api/"):
+            continue
+        assert all({"RateLimit", "RateLimit-Policy"} <= set(answer["headers"]) for answer in answers.values())
+        assert {"Retry-After"} <= set(answers["429"]["headers"]) & set(answers["503"]["headers"])
+        success = next(answer["headers"] for status, answer in answers.items() if status < "300")
+        assert ("Idempotent-Replayed" in success) == (method == "post")
+        assert ("304" in answers) == (method == "get" and "ETag" in success)
+        assert ("Link" in success) == ("cursor" in _parameters(document, operation))
+
+
+def test_files_are_binary_with_their_media_type(document: Json) -> None:
+    sheet = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    files = {
+        ("/api/v1/porfs/import-template"): {"text/csv", sheet},
+        ("/api/v1/porfs/{porf_id}/export"): {"text/csv", sheet},
+        ("/api/v1/purchase-orders/{order_id}/document.pdf"): {"application/pdf"},
+    }
+    for path, media_types in files.items():
+        content = document["paths"][path]["get"]["responses"]["200"]["content"]
+        assert set(content) == media_types
+        assert all(part["schema"] == {"type": "string", "format": "binary"} for part in content.values())
+    form = document["paths"]["/api/v1/porfs/import"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert _resolve(document, form["schema"])["properties"]["file"] == {"type": "string", "format": "binary"}
+
+
+def test_bodies_and_answers_have_examples_that_are_valid(document: Json) -> None:
+    checked = 0
+    for _, path, operation in _operations(document):
+        bodies = [*_answers(document, operation).values(), operation.get("requestBody", {})]
+        for media_type, part in ((kind, part) for body in bodies for kind, part in body.get("content", {}).items()):
+            if "json" not in media_type:
+                continue
+            examples = [_resolve(document, shown)["value"] for shown in part.get("examples", {}).values()]
+            for example in examples or [part["example"]]:
+                schema = part["schema"] | {"components": document["components"]}
+                assert [str(error) for error in jsonschema_rs.iter_errors(schema, example)] == [], path
+                checked += 1
+    assert checked > 150
+
+
+def test_all_components_are_used(document: Json) -> None:
+    used = {part["$ref"] for part in _parts(document) if "$ref" in part}
+    for kind in ("schemas", "responses", "headers", "examples", "parameters"):
+        for name in document["components"][kind]:
+            assert f"#/components/{kind}/{name}" in used
+
+
+def _example(document: Json, name: str) -> Json:
+    example: Json = document["components"]["examples"][name]["value"]
+    return example
+
+
+async def test_the_examples_work_when_they_are_tried(cast: Cast, document: Json) -> None:
+    draft = await created(cast.requester.post("/porfs", json=_example(document, "PorfCreate")))
+    path = f"/porfs/{draft.json()['id']}"
+    line = await created(cast.requester.post(f"{path}/lines", etag='"1"', json=_example(document, "PorfLineCreate")))
+    etag = line.headers["ETag"]
+    changed = await ok(cast.requester.patch(path, etag=etag, json=_example(document, "PorfUpdate")))
+    etag = changed.headers["ETag"]
+    line_path = f"{path}/lines/{line.json()['id']}"
+    changed = await ok(cast.requester.patch(line_path, etag=etag, json=_example(document, "PorfLineUpdate")))
+    note = _example(document, "ActionNote")
+    etag = changed.headers["ETag"]
+    await created(cast.requester.post(f"{path}/comments", json=_example(document, "CommentCreate")))
+    pending = await ok(cast.requester.post(f"{path}/submit", etag=etag, json=note))
+    approved = await ok(cast.approver.post(f"{path}/approve", etag=pending.headers["ETag"], json=note))
+    supplier = await created(
+        cast.buyer.post("/suppliers", json=_example(document, "SupplierCreate") | {"name": "Another one"})
+    )
+    body = _example(document, "ConvertPorf") | {"supplier_id": supplier.json()["id"]}
+    order = await created(cast.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json=body))
+    order_path = f"/purchase-orders/{order.json()['id']}"
+    update = _example(document, "PurchaseOrderUpdate")
+    await ok(cast.buyer.patch(order_path, etag=order.headers["ETag"], json=update))
+    organisation = await ok(cast.admin.get("/organisations/current"))
+    update = _example(document, "OrganisationUpdate")
+    await ok(cast.admin.patch("/organisations/current", etag=organisation.headers["ETag"], json=update))
+
+
+async def test_the_answers_have_the_headers_that_are_documented(cast: Cast, document: Json) -> None:
+    draft = await cast.draft()
+    path = f"/porfs/{draft.json()['id']}"
+    line = await created(cast.requester.post(f"{path}/lines", etag=draft.headers["ETag"], json=LINE))
+    answers = {
+        ("/api/v1/porfs", "post"): draft,
+        ("/api/v1/porfs/{porf_id}", "get"): await ok(cast.requester.get(path)),
+        ("/api/v1/porfs/{porf_id}/lines", "post"): line,
+        ("/api/v1/porfs/{porf_id}/history", "get"): await ok(cast.requester.get(f"{path}/history?limit=1")),
+        ("/api/v1/users/me", "get"): await ok(cast.requester.get("/users/me")),
+    }
+    for (path, method), answer in answers.items():
+        documented = set(document["paths"][path][method]["responses"][str(answer.status_code)]["headers"])
+        assert {name for name in documented if name not in answer.headers} <= {"Idempotent-Replayed"}, path

@@ -1,0 +1,181 @@
+"""How many statements each endpoint takes: the numbers may be improved, they do not grow unnoticed."""
+
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import event
+
+from support import LINE, Cast, act, created, new_cast, ok
+
+# The session check, and one query for the page.
+LIST = 2
+
+
+class Counter:
+    """Counts the statements that the application sends."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._engine = app.state.database.engine.sync_engine
+        self._statements: list[str] = []
+
+    @contextmanager
+    def _listening(self) -> Any:
+        def note(_conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            self._statements.append(statement)
+
+        event.listen(self._engine, "before_cursor_execute", note)
+        try:
+            yield
+        finally:
+            event.remove(self._engine, "before_cursor_execute", note)
+
+    async def of(self, request: Awaitable[httpx.Response]) -> tuple[int, httpx.Response]:
+        """The number of statements of a request that succeeds, and its answer."""
+        self._statements.clear()
+        with self._listening():
+            response = await request
+        assert response.is_success, response.text
+        return len(self._statements), response
+
+
+@pytest.fixture(scope="module")
+def counter(app: FastAPI) -> Counter:
+    return Counter(app)
+
+
+@pytest.fixture
+async def seen(app: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[Cast]:
+    """A cast whose sessions were used a moment ago: that is written once a minute, and is not counted here."""
+    cast = await new_cast(app, client)
+    for member in (cast.requester, cast.approver, cast.buyer, cast.admin, cast.auditor):
+        await ok(member.get("/users/me"))
+    yield cast
+
+
+async def test_a_list_takes_one_query_whatever_its_size(seen: Cast, counter: Counter) -> None:
+    paths = ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions")
+    small = {path: (await counter.of(seen.admin.get(path)))[0] for path in paths}
+    for number in range(3):
+        await seen.ordered(lines=[])
+        await created(seen.buyer.post("/suppliers", json={"name": f"Supplier {number}"}))
+        await seen.draft(lines=[LINE] * 20)
+    large = {path: (await counter.of(seen.admin.get(path)))[0] for path in paths}
+    assert small == large == dict.fromkeys(paths, LIST)
+
+
+async def test_filters_sorts_and_pages_take_no_further_query(seen: Cast, counter: Counter) -> None:
+    for _ in range(3):
+        await seen.pending()
+    first, page = await counter.of(seen.approver.get("/porfs?waiting_for_me=true&limit=1&sort=total&q=lamps"))
+    second, _ = await counter.of(seen.approver.get(page.links["next"]["url"].removeprefix("/api/v1")))
+    assert (first, second) == (LIST, LIST)
+
+
+async def test_reading_takes_so_many_statements_whatever_the_number_of_lines(seen: Cast, counter: Counter) -> None:
+    counts = []
+    for lines in ([LINE], [LINE] * 30):
+        draft = await seen.draft(lines=lines)
+        path = f"/porfs/{draft.json()['id']}"
+        counts.append(
+            {
+                name: (await counter.of(seen.requester.get(path + name)))[0]
+                for name in ("", "/lines", "/history", "/comments")
+            }
+        )
+    assert counts[0] == counts[1] == READING
+
+
+READING = {"": 3, "/lines": 3, "/history": 3, "/comments": 3}
+
+
+async def test_the_main_job_takes_so_many_statements(seen: Cast, counter: Counter) -> None:
+    """Creating, submitting, approving, converting, issuing: none grows with the number of lines."""
+    assert [await _main_job(seen, counter, lines) for lines in (1, 5, 40)] == [MAIN_JOB] * 3
+
+
+# The session check is one of each.
+MAIN_JOB = {
+    "create": 9,
+    "patch": 8,
+    "add line": 9,
+    "dry run": 8,
+    "submit with a key": 11,
+    "replay": 3,
+    "submit": 8,
+    "approve": 10,
+    "convert": 15,
+    "read order": 3,
+    "issue": 12,
+    "document": 3,
+    "cancel order": 15,
+}
+
+
+async def _main_job(cast: Cast, counter: Counter, lines: int) -> dict[str, int]:
+    counts = {}
+    body = {"title": "x", "supplier_id": cast.supplier_id, "lines": [LINE] * lines}
+    counts["create"], shown = await counter.of(cast.requester.post("/porfs", json=body))
+    path = f"/porfs/{shown.json()['id']}"
+    etag = shown.headers["ETag"]
+    counts["patch"], shown = await counter.of(cast.requester.patch(path, etag=etag, json={"title": "y"}))
+    etag = shown.headers["ETag"]
+    counts["add line"], shown = await counter.of(cast.requester.post(f"{path}/lines", etag=etag, json=LINE))
+    etag = shown.headers["ETag"]
+    counts["dry run"], _ = await counter.of(cast.requester.post(f"{path}/submit?dry_run=true", etag=etag))
+    key = {"Idempotency-Key": path}
+    counts["submit with a key"], shown = await counter.of(cast.requester.post(f"{path}/submit", etag=etag, headers=key))
+    counts["replay"], _ = await counter.of(cast.requester.post(f"{path}/submit", etag=etag, headers=key))
+    recalled = await act(cast.requester, shown, "recall")
+    counts["submit"], shown = await counter.of(cast.requester.post(f"{path}/submit", etag=recalled.headers["ETag"]))
+    counts["approve"], shown = await counter.of(cast.approver.post(f"{path}/approve", etag=shown.headers["ETag"]))
+    counts["convert"], order = await counter.of(cast.buyer.post(f"{path}/purchase-orders", etag=shown.headers["ETag"]))
+    order_path = f"/purchase-orders/{order.json()['id']}"
+    counts["read order"], _ = await counter.of(cast.buyer.get(order_path))
+    counts["issue"], order = await counter.of(cast.buyer.post(f"{order_path}/issue", etag=order.headers["ETag"]))
+    counts["document"], _ = await counter.of(cast.buyer.get(f"{order_path}/document.pdf"))
+    counts["cancel order"], _ = await counter.of(cast.buyer.post(f"{order_path}/cancel", etag=order.headers["ETag"]))
+    return counts
+
+
+async def test_the_smaller_things_take_so_many_statements(seen: Cast, counter: Counter) -> None:
+    assert await _smaller_things(seen, counter) == SMALLER_THINGS
+
+
+SMALLER_THINGS = {
+    "/users/me": 2,
+    "/users/{id}": 2,
+    "/organisations/current": 2,
+    "/organisations/{id}?include=users": 3,
+    "/suppliers/{id}": 2,
+    "/sessions/current": 2,
+    "/state-machines/porf": 1,
+    "add supplier": 3,
+    "invite": 5,
+    "comment": 4,
+}
+
+
+async def _smaller_things(cast: Cast, counter: Counter) -> dict[str, int]:
+    counts = {}
+    admin = cast.admin
+    for name, place in {
+        "/users/me": "/users/me",
+        "/users/{id}": f"/users/{cast.buyer.user_id}",
+        "/organisations/current": "/organisations/current",
+        "/organisations/{id}?include=users": f"/organisations/{cast.company.organisation_id}?include=users",
+        "/suppliers/{id}": f"/suppliers/{cast.supplier_id}",
+        "/sessions/current": "/sessions/current",
+        "/state-machines/porf": "/state-machines/porf",
+    }.items():
+        counts[name], _ = await counter.of(admin.get(place))
+    counts["add supplier"], _ = await counter.of(admin.post("/suppliers", json={"name": "Other"}))
+    counts["invite"], _ = await counter.of(
+        admin.post("/users", json={"email": f"x{admin.user_id}@y.example", "name": "X"})
+    )
+    draft = await cast.draft()
+    counts["comment"], _ = await counter.of(admin.post(f"/porfs/{draft.json()['id']}/comments", json={"text": "x"}))
+    return counts

@@ -1,0 +1,71 @@
+"""The application answers as its OpenAPI document says, whoever asks whatever: Schemathesis over a real server."""
+
+import asyncio
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from support import Cast, Member
+from web_support import new_app
+
+COMMAND = (sys.executable, "-m", "schemathesis.cli", "--config-file", "tests/schemathesis.toml", "run", "--no-color")
+ROLES = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "nobody")
+
+
+@pytest.fixture(scope="module")
+def served(urls: tuple[str, str], app: FastAPI) -> Iterator[str]:
+    """The address of the application, served by a thread with a loop of its own on the tests' database."""
+    limits = {"rate_limit_per_user": "1000000/minute", "rate_limit_per_address": "1000000/minute"}
+    config = uvicorn.Config(new_app(urls[1], **limits), log_level="error", access_log=False, lifespan="on")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+async def _run(project: Path, address: str, member: Member | None, *options: str) -> tuple[int | None, str]:
+    headers = () if member is None else ("--header", f"Authorization: Bearer {member.token}")
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        f"{address}/openapi.json",
+        *headers,
+        *options,
+        cwd=project,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+def _assert_conforms(app: FastAPI, status: int | None, output: str) -> None:
+    operations = sum(len(methods) for methods in app.openapi()["paths"].values())
+    assert f"Tested: {operations}\n" in output, output
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_answers_are_as_documented(
+    project: Path, app: FastAPI, served: str, cast: Cast, stranger: Member, role: str
+) -> None:
+    await cast.issued()
+    members = {**vars(cast), "stranger": stranger, "nobody": None}
+    status, output = await _run(project, served, members[role], "--phases", "examples,fuzzing", "--max-examples", "2")
+    _assert_conforms(app, status, output)
+
+
+async def test_the_edges_of_every_parameter_are_as_documented(
+    project: Path, app: FastAPI, served: str, cast: Cast
+) -> None:
+    await cast.issued()
+    status, output = await _run(project, served, cast.buyer, "--phases", "coverage")
+    _assert_conforms(app, status, output)

@@ -1,0 +1,578 @@
+"""Another organisation's data is as if it did not exist: through the API, and below it through row-level security."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import ForeignKeyConstraint, Table, text
+
+from po_api.app import create_app
+from po_api.core.database import TENANT_SETTING, libpq_url
+from po_api.core.tenancy import Role
+from po_api.operations.databases import Connections
+from po_api.operations.migrations import APPEND_ONLY
+from po_api.settings import Settings
+from po_api.tables import metadata
+from support import LINE, PREFIX, Cast, Member, act, created, new_cast, ok, operations
+
+MISSING = 8_000_000_000_000_000_000
+ANY_VERSION = "*"
+Json = dict[str, Any]
+
+TENANT_TABLES = [table for table in metadata.sorted_tables if "organisation_id" in table.primary_key.columns]
+
+# Operations that name something in their path, each with a body that would be accepted if it were the caller's.
+BY_PATH: dict[str, Json | None] = {
+    "revokeSession": None,
+    "getUser": None,
+    "updateUser": {"name": "Mallory"},
+    "deactivateUser": None,
+    "activateUser": None,
+    "getOrganisation": None,
+    "getSupplier": None,
+    "updateSupplier": {"name": "Mallory Ltd"},
+    "deactivateSupplier": None,
+    "activateSupplier": None,
+    "exportPorf": None,
+    "getPorf": None,
+    "updatePorf": {"title": "Mine now"},
+    "deletePorf": None,
+    "copyPorf": None,
+    "submitPorf": {},
+    "recallPorf": {},
+    "returnPorf": {"comment": "No"},
+    "approvePorf": {},
+    "rejectPorf": {"comment": "No"},
+    "revisePorf": {},
+    "cancelPorf": {},
+    "reopenPorf": {},
+    "closePorf": {},
+    "reassignPorf": {"requester_id": 1},
+    "listPorfLines": None,
+    "addPorfLine": LINE,
+    "getPorfLine": None,
+    "updatePorfLine": {"description": "Other"},
+    "deletePorfLine": None,
+    "listPorfComments": None,
+    "addPorfComment": {"text": "Hello"},
+    "listPorfHistory": None,
+    "convertPorf": {},
+    "getPurchaseOrder": None,
+    "updatePurchaseOrder": {"terms": "None"},
+    "issuePurchaseOrder": None,
+    "cancelPurchaseOrder": {},
+    "closePurchaseOrder": {},
+    "getPurchaseOrderDocument": None,
+}
+
+# Operations that take ids, numbers or texts elsewhere: each is tried in a test below.
+BY_BODY = {"createPorf", "updatePorf", "importPorf", "reassignPorf", "convertPorf", "createPurchaseOrder"}
+BY_QUERY = {"listPorfs", "listPurchaseOrders", "listSuppliers", "listUsers", "listOrganisations", "listSessions"}
+
+# Nothing in these requests can name what is another's.
+NAMES_NOTHING = {
+    "revokeAllSessions",
+    "getCurrentSession",
+    "revokeCurrentSession",
+    "getMe",
+    "inviteUser",
+    "createOrganisation",
+    "getCurrentOrganisation",
+    "updateCurrentOrganisation",
+    "createSupplier",
+    "getPorfImportTemplate",
+    "getPorfStateMachine",
+    "getPurchaseOrderStateMachine",
+    "getLiveness",
+    "getReadiness",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """Two organisations in which everything has happened; `intruder` has all roles in the second one."""
+
+    victim: Cast
+    ids: dict[str, int]
+    porf: Json
+    order: Json
+    own: Cast
+    intruder: Member
+    own_porf: httpx.Response
+    own_approved: httpx.Response
+
+
+async def _lived_in(cast: Cast) -> tuple[Json, Json]:
+    """A request and an order made of it, with a row in every table on the way."""
+    approved = await cast.approved(title="Zanzibar lamps")
+    path = f"/porfs/{approved.json()['id']}"
+    await created(cast.requester.post(f"{path}/comments", json={"text": "Please hurry"}))
+    order = await created(cast.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
+    issue = f"/purchase-orders/{order.json()['id']}/issue"
+    issued = await ok(cast.buyer.post(issue, etag=order.headers["ETag"]))
+    return (await ok(cast.admin.get(path))).json(), issued.json()
+
+
+@pytest.fixture(scope="module")
+async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
+    victim, own = await new_cast(app, client), await new_cast(app, client)
+    (porf, order), _ = await _lived_in(victim), await _lived_in(own)
+    session = (await ok(victim.admin.get("/sessions/current"))).json()["id"]
+    ids = {
+        "session_id": session,
+        "user_id": victim.requester.user_id,
+        "organisation_id": victim.company.organisation_id,
+        "supplier_id": victim.supplier_id,
+        "porf_id": porf["id"],
+        "line_id": porf["lines"][0]["id"],
+        "order_id": order["id"],
+    }
+    return World(
+        victim,
+        ids,
+        porf,
+        order,
+        own,
+        await own.company.member(*Role),
+        await own.draft(),
+        await own.approved(supplier_id=None),
+    )
+
+
+def _answer(response: httpx.Response) -> tuple[int, Any, dict[str, str]]:
+    """What a caller can tell one answer from another by."""
+    varying = {"x-request-id", "ratelimit", "ratelimit-policy", "content-length"}
+    headers = {name: value for name, value in response.headers.items() if name not in varying}
+    body = response.json() if "json" in headers["content-type"] else response.content
+    if isinstance(body, dict):
+        body = {name: value for name, value in body.items() if name not in {"request_id", "instance"}}
+    return response.status_code, body, headers
+
+
+async def _victim_sees(world: World) -> list[Any]:
+    """Everything that the other organisation's admin can read."""
+    paths = (
+        "/organisations/current",
+        "/users",
+        "/suppliers",
+        "/porfs",
+        f"/porfs/{world.ids['porf_id']}",
+        f"/porfs/{world.ids['porf_id']}/history",
+        f"/porfs/{world.ids['porf_id']}/comments",
+        f"/purchase-orders/{world.ids['order_id']}",
+        "/sessions",
+    )
+    bodies = [(await ok(world.victim.admin.get(path))).json() for path in paths]
+    for session in bodies[-1]["items"]:
+        session.pop("last_seen_at")
+    return bodies
+
+
+async def test_the_matrix_has_a_row_for_every_operation(app: FastAPI) -> None:
+    paths = {operation["operationId"]: path for _, path, operation in operations(app)}
+    assert {name for name, path in paths.items() if "{" in path} == BY_PATH.keys()
+    assert paths.keys() == BY_PATH.keys() | BY_BODY | BY_QUERY | NAMES_NOTHING
+
+
+@pytest.mark.parametrize("name", BY_PATH)
+async def test_a_foreign_id_in_the_path_is_a_missing_one(app: FastAPI, world: World, name: str) -> None:
+    ((method, path, operation),) = [item for item in operations(app) if item[2]["operationId"] == name]
+    dry_run = any(item["name"] == "dry_run" for item in operation["parameters"])
+    foreign = _filled(path, world.ids)
+    missing = _filled(path, dict.fromkeys(world.ids, MISSING))
+    for params in ({}, {"dry_run": "true"}) if dry_run else ({},):
+        for etag in (ANY_VERSION, '"99"'):
+            options: Json = {"etag": etag, "json": BY_PATH[name], "params": params}
+            answers = [_answer(await world.intruder.request(method, url, **options)) for url in (foreign, missing)]
+            assert answers[0] == answers[1]
+            assert answers[0][0] == 404
+
+
+def _filled(path: str, ids: dict[str, int]) -> str:
+    return re.sub(r"{(\w+)}", lambda match: str(ids[match[1]]), path.removeprefix(PREFIX))
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+async def test_a_foreign_line_of_an_own_request_is_a_missing_one(world: World, method: str) -> None:
+    body = {"description": "Other"} if method == "PATCH" else None
+    answers = [
+        _answer(
+            await world.intruder.request(
+                method, f"/porfs/{world.own_porf.json()['id']}/lines/{line}", etag=ANY_VERSION, json=body
+            )
+        )
+        for line in (world.ids["line_id"], MISSING)
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 404
+
+
+async def test_trying_changed_nothing_of_the_other_organisation(app: FastAPI, world: World) -> None:
+    before = await _victim_sees(world)
+    for method, path, operation in operations(app):
+        if operation["operationId"] in BY_PATH:
+            body = BY_PATH[operation["operationId"]]
+            await world.intruder.request(method, _filled(path, world.ids), etag=ANY_VERSION, json=body)
+    assert await _victim_sees(world) == before
+
+
+def _bodies(world: World) -> dict[str, tuple[str, str, Json]]:
+    """Requests of the intruder's own things that name `{…}` of the other organisation in the body."""
+    own, approved = world.own_porf.json(), world.own_approved.json()
+    line = approved["lines"][0]["id"]
+    convert = f"/porfs/{approved['id']}/purchase-orders"
+    return {
+        "createPorf": ("POST", "/porfs", {"title": "T", "supplier_id": "{supplier_id}"}),
+        "updatePorf": ("PATCH", f"/porfs/{own['id']}", {"supplier_id": "{supplier_id}"}),
+        "reassignPorf": ("POST", f"/porfs/{own['id']}/reassign", {"requester_id": "{user_id}"}),
+        "convertPorf: supplier": ("POST", convert, {"supplier_id": "{supplier_id}"}),
+        "convertPorf: line": ("POST", convert, {"lines": [{"line_id": "{line_id}"}]}),
+        "convertPorf: another line": (
+            "POST",
+            convert,
+            {"lines": [{"line_id": line}, {"line_id": "{line_id}", "quantity": "1"}]},
+        ),
+        "createPurchaseOrder": ("POST", "/purchase-orders", {"porf_ids": ["{porf_id}"]}),
+        "createPurchaseOrder: another": ("POST", "/purchase-orders", {"porf_ids": [approved["id"], "{porf_id}"]}),
+        "createPurchaseOrder: line": (
+            "POST",
+            "/purchase-orders",
+            {"porf_ids": [approved["id"]], "lines": [{"line_id": "{line_id}"}]},
+        ),
+        "createPurchaseOrder: supplier": (
+            "POST",
+            "/purchase-orders",
+            {"porf_ids": [approved["id"]], "supplier_id": "{supplier_id}"},
+        ),
+    }
+
+
+def _with_ids(value: Any, ids: dict[str, int]) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_ids(item, ids) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_ids(item, ids) for item in value]
+    return ids[value.strip("{}")] if isinstance(value, str) and value.startswith("{") else value
+
+
+async def test_a_foreign_id_in_a_body_is_a_missing_one(world: World) -> None:
+    bodies = _bodies(world)
+    assert {name.partition(":")[0] for name in bodies} | {"importPorf"} == BY_BODY
+    for name, (method, path, template) in bodies.items():
+        answers = []
+        for ids in (world.ids, dict.fromkeys(world.ids, MISSING)):
+            body = _with_ids(template, ids)
+            answers.append(_answer(await world.intruder.request(method, path, etag=ANY_VERSION, json=body)))
+        assert answers[0] == answers[1], name
+        assert answers[0][0] in {404, 422}, (name, answers[0])
+
+
+async def test_a_foreign_supplier_of_an_imported_request_is_a_missing_one(world: World) -> None:
+    answers = []
+    for supplier in (world.ids["supplier_id"], MISSING):
+        files = {"file": ("lines.csv", b"description,quantity,unit_price\nLamp,1,2\n")}
+        data = {"title": "Imported", "supplier_id": str(supplier)}
+        answers.append(_answer(await world.intruder.post("/porfs/import", files=files, data=data)))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 422
+
+
+async def test_a_foreign_value_in_a_filter_or_a_search_finds_nothing(world: World) -> None:
+    own = world.own
+    victim = world.victim
+    # Numbers, titles and supplier names are the same in both organisations: only one's own are found.
+    (own_lamps,) = (await ok(world.intruder.get("/porfs?q=zanzibar"))).json()["items"]
+    assert own_lamps["number"] == world.porf["number"]
+    assert own_lamps["id"] != world.porf["id"]
+    (own_order,) = (await ok(world.intruder.get("/purchase-orders", params={"number": world.order["number"]}))).json()[
+        "items"
+    ]
+    assert own_order["id"] != world.order["id"]
+    (supplier,) = (await ok(world.intruder.get("/suppliers?q=müller"))).json()["items"]
+    assert supplier["id"] == own.supplier_id
+    nothing = (
+        f"/porfs?supplier_id={victim.supplier_id}",
+        f"/porfs?requester_id={victim.requester.user_id}",
+        f"/purchase-orders?supplier_id={victim.supplier_id}",
+        f"/purchase-orders?porf_id={world.porf['id']}",
+        f"/users?email={victim.admin.email}",
+        f"/users?q={victim.admin.email}",
+    )
+    for path in nothing:
+        assert (await ok(world.intruder.get(path))).json()["items"] == [], path
+
+
+async def test_a_list_never_shows_what_is_anothers(world: World) -> None:
+    for path in ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions"):
+        theirs, mine = [(await ok(who.get(path))).json()["items"] for who in (world.victim.admin, world.intruder)]
+        assert theirs
+        assert mine
+        assert not {item["id"] for item in theirs} & {item["id"] for item in mine}, path
+    response = await world.intruder.get("/organisations")
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/porfs", "/suppliers", "/users"])
+async def test_a_foreign_cursor_leads_to_ones_own_rows_only(world: World, path: str) -> None:
+    admin = world.victim.admin
+    if path == "/porfs":
+        await world.victim.draft()
+    if path == "/suppliers":
+        await created(world.victim.buyer.post(path, json={"name": "Second"}))
+    cursor = (await ok(admin.get(path, params={"limit": 1}))).json()["next_cursor"]
+    assert cursor is not None
+    everything = (await ok(world.intruder.get(path))).json()["items"]
+    behind = (await ok(world.intruder.get(path, params={"cursor": cursor}))).json()["items"]
+    assert {item["id"] for item in behind} <= {item["id"] for item in everything}
+
+
+async def test_organisations_may_use_the_same_names_and_numbers(world: World) -> None:
+    await created(world.victim.buyer.post("/suppliers", json={"name": "Twin Ltd"}))
+    await created(world.own.buyer.post("/suppliers", json={"name": "Twin Ltd"}))
+
+
+# Below the API
+
+
+async def _says_inactive(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/health/ready")).json()["row_level_security"] == "inactive"
+
+
+@pytest.fixture
+async def application(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection | None]:
+    """A connection as the application's role; None where one role owns the tables and serves, too."""
+    if urls[0] == urls[1]:
+        yield None
+        return
+    connection = await asyncpg.connect(libpq_url(urls[1]))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def owner(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(libpq_url(urls[0]))
+    yield connection
+    await connection.close()
+
+
+async def _enter(connection: asyncpg.Connection, organisation_id: int) -> None:
+    await connection.execute("SELECT set_config($1, $2, true)", TENANT_SETTING, str(organisation_id))
+
+
+async def test_readiness_says_whether_row_level_security_binds(
+    client: httpx.AsyncClient, urls: tuple[str, str], app: FastAPI
+) -> None:
+    response = await client.get("/health/ready")
+    assert response.json()["row_level_security"] == ("inactive" if urls[0] == urls[1] else "active")
+
+
+async def test_both_organisations_have_rows_in_every_table(owner: asyncpg.Connection, world: World) -> None:
+    for table in TENANT_TABLES:
+        found = await owner.fetch(f"SELECT DISTINCT organisation_id FROM {table.name}")
+        tenants = {row["organisation_id"] for row in found}
+        assert tenants >= {world.victim.company.organisation_id, world.own.company.organisation_id}, table.name
+
+
+@pytest.mark.parametrize("table", TENANT_TABLES, ids=str)
+async def test_a_query_without_a_filter_sees_one_organisation(
+    application: asyncpg.Connection | None, client: httpx.AsyncClient, world: World, table: Table
+) -> None:
+    if application is None:
+        await _says_inactive(client)
+        return
+    own = world.own.company.organisation_id
+    assert await application.fetch(f"SELECT * FROM {table.name}") == []
+    async with application.transaction():
+        await _enter(application, own)
+        rows = await application.fetch(f"SELECT organisation_id FROM {table.name}")
+        assert {row["organisation_id"] for row in rows} == {own}
+    assert await application.fetch(f"SELECT * FROM {table.name}") == []
+
+
+@pytest.mark.parametrize("table", TENANT_TABLES, ids=str)
+async def test_a_write_cannot_reach_another_organisation(
+    application: asyncpg.Connection | None, client: httpx.AsyncClient, world: World, table: Table
+) -> None:
+    if application is None:
+        await _says_inactive(client)
+        return
+    own, foreign = world.own.company.organisation_id, world.victim.company.organisation_id
+    columns = ", ".join(column.name for column in table.columns if column.name not in {"organisation_id", "id"})
+    refused = [
+        f"INSERT INTO {table.name} (organisation_id, {columns}) SELECT {foreign}, {columns} FROM {table.name} LIMIT 1",
+        f"UPDATE {table.name} SET organisation_id = {foreign}",
+    ]
+    harmless = [
+        f"UPDATE {table.name} SET organisation_id = organisation_id WHERE organisation_id = {foreign}",
+        f"DELETE FROM {table.name} WHERE organisation_id = {foreign}",
+    ]
+    for statement in refused + (harmless if table.name in APPEND_ONLY else []):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await _try(application, own, statement)
+    for statement in [] if table.name in APPEND_ONLY else harmless:
+        assert (await _try(application, own, statement)).endswith(" 0")
+
+
+async def _try(connection: asyncpg.Connection, organisation_id: int, statement: str) -> str:
+    """Run a statement inside the organisation and take it back; returns how many rows it touched."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await _enter(connection, organisation_id)
+        status: str = await connection.execute(statement)
+        return status
+    finally:
+        await transaction.rollback()
+
+
+async def test_nothing_can_be_written_without_a_tenant(
+    application: asyncpg.Connection | None, client: httpx.AsyncClient, world: World
+) -> None:
+    if application is None:
+        await _says_inactive(client)
+        return
+    organisation_id = world.own.company.organisation_id
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await application.execute(
+            f"INSERT INTO suppliers (organisation_id, name, name_key) VALUES ({organisation_id}, 'x', 'x')"
+        )
+    assert await application.execute("UPDATE suppliers SET name = 'x'") == "UPDATE 0"
+    assert await application.execute("DELETE FROM porfs") == "DELETE 0"
+
+
+async def test_search_functions_stay_inside_the_organisation(
+    application: asyncpg.Connection | None, client: httpx.AsyncClient, world: World
+) -> None:
+    if application is None:
+        await _says_inactive(client)
+        return
+    own = world.own.company.organisation_id
+    questions = {"porfs": "zanzibar", "purchase_orders": "müller", "suppliers": "müller"}
+    for table, question in questions.items():
+        assert await application.fetch(f"SELECT search_{table}($1)", question) == []
+        async with application.transaction():
+            await _enter(application, own)
+            found = await application.fetch(f"SELECT search_{table}($1) AS id", question)
+            mine = await application.fetch(f"SELECT id FROM {table}")
+            assert {row["id"] for row in found} <= {row["id"] for row in mine}
+            assert found
+
+
+FORBIDDEN = [
+    *(f"UPDATE {table} SET organisation_id = organisation_id" for table in sorted(APPEND_ONLY)),
+    *(f"DELETE FROM {table}" for table in sorted(APPEND_ONLY)),
+    "TRUNCATE porfs",
+    "CREATE TABLE mine (id int)",
+    "CREATE SCHEMA mine",
+    "ALTER TABLE porfs DISABLE ROW LEVEL SECURITY",
+    "ALTER TABLE porfs ADD COLUMN mine int",
+    "DROP TABLE audit_events",
+    "DROP POLICY tenant ON porfs",
+    "CREATE POLICY mine ON porfs USING (true)",
+    "CREATE FUNCTION search_mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "UPDATE alembic_version SET version_num = '001'",
+    "SET ROLE po_owner",
+    "SET SESSION AUTHORIZATION po_owner",
+]
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+async def test_the_applications_role_cannot(
+    application: asyncpg.Connection | None, client: httpx.AsyncClient, world: World, statement: str
+) -> None:
+    if application is None:
+        await _says_inactive(client)
+        return
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await _try(application, world.own.company.organisation_id, statement)
+
+
+async def test_the_applications_role_cannot_switch_row_security_off(
+    application: asyncpg.Connection | None, client: httpx.AsyncClient, world: World
+) -> None:
+    if application is None:
+        await _says_inactive(client)
+        return
+    await application.execute("SET row_security = off")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await application.fetch("SELECT * FROM porfs")
+
+
+COMPOSITE = [
+    pytest.param(key, id=str(key.name))
+    for table in TENANT_TABLES
+    for key in table.foreign_key_constraints
+    if len(key.column_keys) == 2
+]
+
+
+@pytest.mark.parametrize("key", COMPOSITE)
+async def test_not_even_the_owner_can_refer_to_another_organisations_row(
+    owner: asyncpg.Connection, world: World, key: ForeignKeyConstraint
+) -> None:
+    own, foreign = world.own.company.organisation_id, world.victim.company.organisation_id
+    child, parent, column = key.table.name, key.referred_table.name, key.column_keys[1]
+    with pytest.raises(asyncpg.ForeignKeyViolationError) as caught:
+        await owner.execute(
+            f"UPDATE {child} SET {column} = (SELECT max(id) FROM {parent} WHERE organisation_id = {foreign})"
+            f" WHERE id = (SELECT max(id) FROM {child} WHERE organisation_id = {own})"
+        )
+    assert caught.value.constraint_name == key.name
+
+
+@pytest.fixture
+async def narrow(settings: Settings, app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[FastAPI]:
+    """The application with a single connection, which every request has to share."""
+    single = settings.model_copy(update={"db_pool_size": 1, "db_max_overflow": 0})
+    made = create_app(single, Connections(*urls, app.state.secret_key))
+    yield made
+    await made.state.database.dispose()
+
+
+async def test_a_pooled_connection_does_not_carry_the_tenant_to_the_next_request(narrow: FastAPI, world: World) -> None:
+    members = (world.victim.admin, world.own.admin)
+    expected = [{item["id"] for item in (await ok(who.get("/porfs"))).json()["items"]} for who in members]
+    transport = httpx.ASGITransport(narrow, raise_app_exceptions=False)
+
+    async def asked(client: httpx.AsyncClient, turn: int) -> bool:
+        who = turn % 2
+        headers = {"Authorization": f"Bearer {members[who].token}"}
+        if turn % 5 == 4:  # a request that fails midway gives its connection back, too
+            path = f"/api/v1/porfs/{world.porf['id']}/recall"
+            response = await client.post(path, headers=headers | {"If-Match": "*"})
+            return response.status_code in {403, 404, 409}
+        items = (await client.get("/api/v1/porfs", headers=headers)).json()["items"]
+        return {item["id"] for item in items} == expected[who]
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert all(await asyncio.gather(*(asked(client, turn) for turn in range(60))))
+    async with narrow.state.database.engine.connect() as connection:
+        assert await connection.scalar(text(f"SELECT current_setting('{TENANT_SETTING}', true)")) in (None, "")
+
+
+async def test_a_cancelled_request_leaves_no_tenant_behind(narrow: FastAPI, world: World) -> None:
+    transport = httpx.ASGITransport(narrow, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {world.victim.admin.token}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for steps in range(0, 60, 3):
+            request = asyncio.create_task(client.get("/api/v1/porfs", headers=headers))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+            async with narrow.state.database.engine.connect() as connection:
+                assert await connection.scalar(text(f"SELECT current_setting('{TENANT_SETTING}', true)")) in (None, "")
+    assert narrow.state.database.engine.pool.checkedout() == 0
+
+
+async def test_acting_on_ones_own_still_works(world: World) -> None:
+    """The matrix would be green, too, if nothing worked at all."""
+    draft = await created(world.intruder.post("/porfs", json={"title": "Own", "lines": [LINE]}))
+    assert (await act(world.intruder, draft, "submit")).json()["status"] == "pending"

@@ -1,0 +1,124 @@
+"""ETags: one read again costs nothing while it stays the same, and nobody overwrites what they have not seen."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from po_api.core.errors import BadRequest
+from po_api.web.etags import parse_if_match
+from support import Cast, act, ok, refused
+
+
+@pytest.mark.parametrize(
+    ("header", "versions"),
+    [
+        ("*", None),
+        (" * ", None),
+        ('"3"', {3}),
+        ('"3-0af1"', {3}),
+        ('"3", "4-aa" ,"5"', {3, 4, 5}),
+        ('W/"3"', set()),
+        ('W/"3", "4"', {4}),
+        ('"another server\'s"', set()),
+        ('""', set()),
+        ('"3-XYZ"', set()),
+        ('"9999999999999999999999"', set()),
+    ],
+)
+def test_if_match_names_versions(header: str, versions: set[int] | None) -> None:
+    assert parse_if_match(header) == versions
+
+
+@pytest.mark.parametrize("header", ["", "3", '"3', "'3'", '"3";"4"', '*, "3"', '"3",', "w/3", '"a"b"'])
+def test_if_match_without_an_entity_tag_is_refused(header: str) -> None:
+    with pytest.raises(BadRequest):
+        parse_if_match(header)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_read_or_refused(header: str) -> None:
+    try:
+        versions = parse_if_match(header)
+    except BadRequest:
+        return
+    assert versions is None or all(version >= 0 for version in versions)
+
+
+async def test_what_is_unchanged_is_not_sent_again(cast: Cast) -> None:
+    draft = await cast.draft()
+    path, etag = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
+    for known in (etag, "*", f"W/{etag}", f'"other", {etag}'):
+        response = await ok(cast.requester.get(path, headers={"If-None-Match": known}), 304)
+        assert response.content == b""
+        assert response.headers["ETag"] == etag
+    for other in ('"other"', '"1"', etag.strip('"'), ""):
+        await ok(cast.requester.get(path, headers={"If-None-Match": other}))
+
+
+async def test_a_change_makes_another_etag_and_the_old_one_stale(cast: Cast) -> None:
+    draft = await cast.draft()
+    path, old = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
+    changed = await ok(cast.requester.patch(path, etag=old, json={"title": "Other lamps"}))
+    assert changed.headers["ETag"].startswith('"2-')
+    await ok(cast.requester.get(path, headers={"If-None-Match": old}))
+    await refused(cast.requester.patch(path, etag=old, json={"title": "x"}), 412, "stale_version")
+    await refused(cast.requester.patch(path, json={"title": "x"}), 428, "if_match_required")
+    await refused(cast.requester.patch(path, etag="2", json={"title": "x"}), 400, "invalid_if_match")
+    await refused(cast.requester.patch(path, etag=f"W/{changed.headers['ETag']}", json={}), 412, "stale_version")
+    await ok(cast.requester.patch(path, etag=f"{old}, {changed.headers['ETag']}", json={"title": "Third"}))
+    await ok(cast.requester.patch(path, etag="*", json={"title": "Fourth"}))
+
+
+async def test_a_patch_that_changes_nothing_keeps_the_etag(cast: Cast) -> None:
+    draft = await cast.draft()
+    path, etag = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
+    assert (await ok(cast.requester.patch(path, etag=etag, json={"title": "Lamps"}))).headers["ETag"] == etag
+
+
+async def test_the_etag_differs_with_what_the_reader_may_do(cast: Cast) -> None:
+    pending = await cast.pending()
+    path = f"/porfs/{pending.json()['id']}"
+    tags = [(await ok(member.get(path))).headers["ETag"] for member in (cast.requester, cast.approver, cast.auditor)]
+    assert {tag.split("-")[0] for tag in tags} == {'"2'}
+    assert len(set(tags)) == 3
+
+
+async def test_the_etag_changes_when_the_allowed_actions_do(cast: Cast) -> None:
+    pending = await cast.pending()
+    path, member = f"/porfs/{pending.json()['id']}", f"/users/{cast.approver.user_id}"
+    before = await ok(cast.approver.get(path))
+    etag = (await ok(cast.admin.get(member))).headers["ETag"]
+    await ok(cast.admin.patch(member, etag=etag, json={"approval_limit": "1"}))
+    after = await ok(cast.approver.get(path, headers={"If-None-Match": before.headers["ETag"]}))
+    assert after.json()["version"] == before.json()["version"]
+    assert before.json()["allowed_actions"]["approve"] == {"allowed": True, "reason": None}
+    assert after.json()["allowed_actions"]["approve"] == {"allowed": False, "reason": "over_approval_limit"}
+
+
+async def test_the_etag_of_the_answer_to_a_change_is_that_of_the_next_read(cast: Cast) -> None:
+    pending = await act(cast.requester, await cast.draft(), "submit")
+    read = await ok(cast.requester.get(f"/porfs/{pending.json()['id']}"))
+    assert read.headers["ETag"] == pending.headers["ETag"]
+    assert read.json() == pending.json()
+
+
+async def test_a_line_has_the_etag_version_of_its_request(cast: Cast) -> None:
+    draft = await cast.draft()
+    path = f"/porfs/{draft.json()['id']}"
+    line = f"{path}/lines/{draft.json()['lines'][0]['id']}"
+    etag = (await ok(cast.requester.get(line))).headers["ETag"]
+    await ok(cast.requester.patch(line, etag=etag, json={"quantity": "11"}))
+    await refused(cast.requester.patch(path, etag=etag, json={"title": "x"}), 412, "stale_version")
+
+
+async def test_lists_and_problems_have_no_etag(cast: Cast) -> None:
+    assert "ETag" not in (await cast.requester.get("/porfs")).headers
+    assert "ETag" not in (await cast.requester.get("/porfs/9999999999")).headers
+
+
+async def test_a_document_is_not_sent_twice(cast: Cast) -> None:
+    order = await cast.issued()
+    path = f"/purchase-orders/{order.json()['id']}/document.pdf"
+    first = await ok(cast.buyer.get(path))
+    again = await ok(cast.buyer.get(path, headers={"If-None-Match": first.headers["ETag"]}), 304)
+    assert again.content == b""

@@ -1,0 +1,259 @@
+"""Every refusal is a problem of RFC 9457 that says what was wrong, and nothing of what was sent."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from po_api.core.tenancy import Role
+from po_api.web.openapi import _FAMILIES
+from support import LINE, PREFIX, Cast, Company, Member, created, ok, refused
+from web_support import CANARY, canary_answers, client_of, new_app
+
+JSON = {"Content-Type": "application/json"}
+
+
+async def _send(
+    member: Member, body: bytes | AsyncIterator[bytes], path: str = "/porfs", **headers: str
+) -> httpx.Response:
+    return await member.post(
+        path, content=body, headers=JSON | {name.replace("_", "-"): v for name, v in headers.items()}
+    )
+
+
+@pytest.fixture
+async def requester(company: Company) -> Member:
+    return await company.member(Role.REQUESTER)
+
+
+def _is_problem(response: httpx.Response, status: int) -> bool:
+    problem = response.json()
+    return (
+        response.status_code == problem["status"] == status
+        and response.headers["content-type"] == "application/problem+json"
+        and set(problem) == {"type", "title", "status", "detail", "instance", "code", "request_id", "errors"}
+        and problem["type"] == f"/docs/errors/{problem['code']}"
+        and problem["request_id"] == response.headers["x-request-id"]
+        and problem["instance"] == f"urn:request:{problem['request_id']}"
+    )
+
+
+async def test_each_refusal_is_a_problem_whose_type_is_a_page(cast: Cast, client: httpx.AsyncClient) -> None:
+    draft = await cast.draft()
+    path, etag = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
+    answers = {
+        400: await cast.requester.get("/porfs", params={"colour": "red"}),
+        401: await client.get(f"{PREFIX}/porfs"),
+        403: await cast.auditor.post("/porfs", json={"title": "x"}),
+        404: await cast.requester.get("/porfs/9999999999"),
+        405: await cast.requester.request("PUT", "/porfs"),
+        409: await cast.requester.post(f"{path}/recall", etag=etag),
+        412: await cast.requester.patch(path, etag='"7"', json={"title": "x"}),
+        413: await _send(cast.requester, b" " * 13_000_000),
+        415: await cast.requester.post("/porfs", content=b"<a/>", headers={"Content-Type": "text/xml"}),
+        422: await cast.requester.post("/porfs", json={}),
+        428: await cast.requester.patch(path, json={"title": "x"}),
+    }
+    assert {status for status, answer in answers.items() if not _is_problem(answer, status)} == set()
+    pages = {(await client.get(answer.json()["type"])).status_code for answer in answers.values()}
+    assert pages == {200}
+    assert set(answers) | {429, 500, 503} == set(_FAMILIES) | {405}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"title": ',
+        b"",
+        b"null",
+        b"7",
+        b'{"title": "\xff"}',
+        b'{"title": "x", "supplier_id": ' + b"9" * 5000 + b"}",
+        b'{"title": "x", "supplier_id": ' + b"9" * 30 + b"}",
+        b'{"title": "x", "supplier_id": 1e400}',
+        b'{"title": "x", "supplier_id": NaN}',
+        b'{"title": "\\ud800"}',
+        b'{"title": "a\\u0000b"}',
+        b"[" * 100_000 + b"]" * 100_000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"title": "x", "lines": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=range(15),
+)
+async def test_a_body_that_is_no_request_is_unprocessable(requester: Member, body: bytes) -> None:
+    problem = await refused(_send(requester, body), 422, "validation_failed")
+    assert problem["errors"][0]["location"] == "body"
+
+
+async def test_of_a_repeated_key_the_last_counts(requester: Member) -> None:
+    draft = await created(_send(requester, b'{"title": "first", "title": "last"}'))
+    assert draft.json()["title"] == "last"
+
+
+async def test_pointers_name_the_place_in_the_body(requester: Member) -> None:
+    body = {"title": "x", "lines": [LINE, LINE | {"quantity": "0", "a/b~c": 1}]}
+    problem = await refused(requester.post("/porfs", json=body), 422, "validation_failed")
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [
+        ("/lines/1/quantity", "greater_than"),
+        ("/lines/1", "unknown_field"),
+    ]
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/xml", "application/x-www-form-urlencoded", ""])
+async def test_a_body_of_another_media_type_is_refused(requester: Member, media_type: str) -> None:
+    headers = {"Content-Type": media_type} if media_type else {}
+    for path in ("/porfs", "/porfs/import", "/porfs/1/submit"):
+        request = requester.post(path, content=b'{"title": "x"}', headers=headers, etag='"1"')
+        await refused(request, 415, "unsupported_media_type")
+
+
+async def test_a_patch_is_a_merge_patch_by_either_name(cast: Cast) -> None:
+    draft = await cast.draft()
+    path = f"/porfs/{draft.json()['id']}"
+    merge = {"Content-Type": "application/merge-patch+json"}
+    changed = await ok(cast.requester.patch(path, etag=draft.headers["ETag"], content=b'{"title": "A"}', headers=merge))
+    changed = await ok(cast.requester.patch(path, etag=changed.headers["ETag"], json={"title": "B"}))
+    assert changed.json()["title"] == "B"
+    await refused(cast.requester.post("/porfs", content=b"{}", headers=merge), 415, "unsupported_media_type")
+
+
+async def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_chunks(requester: Member) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(13):
+            yield b" " * 2**20
+
+    await refused(_send(requester, b"{}", Content_Length="99999999"), 413, "payload_too_large")
+    await refused(_send(requester, chunks()), 413, "payload_too_large")
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("q=%00", 422),
+        ("q=" + "x" * 5000, 422),
+        ("cost_centre=%00", 422),
+        ("cursor=%00", 400),
+        ("cursor=" + "x" * 5000, 422),
+        ("limit=0", 422),
+        ("limit=101", 422),
+        ("limit=" + "9" * 5000, 422),
+        ("created_at_gte=0001-01-01T00:00:00%2B23:59", 422),
+        ("created_at_gte=yesterday", 422),
+        ("sort=secret", 400),
+        ("sort=number,number", 400),
+        ("status=draft&status=open", 422),
+        ("unknown=1", 400),
+        ("LIMIT=1", 400),
+    ],
+)
+async def test_a_query_that_cannot_be_meant_is_refused(requester: Member, query: str, status: int) -> None:
+    response = await requester.get(f"/porfs?{query}")
+    assert _is_problem(response, status), response.text
+    assert response.json()["errors"][0]["location"] == "query"
+
+
+async def test_an_id_beyond_the_column_is_refused(requester: Member) -> None:
+    for wrong in ("0", "-1", "9223372036854775808", "9" * 5000, "1.5", "%00", "abc"):
+        assert _is_problem(await requester.get(f"/porfs/{wrong}"), 422)
+    assert _is_problem(await requester.get("/porfs/9223372036854775807"), 404)
+
+
+async def test_there_are_no_trailing_slashes(requester: Member) -> None:
+    assert _is_problem(await requester.get("/porfs/"), 404)
+
+
+async def test_allow_names_every_method_of_the_path(cast: Cast) -> None:
+    draft = await cast.draft()
+    for path, allowed in {
+        "/porfs": "GET, HEAD, POST",
+        f"/porfs/{draft.json()['id']}": "DELETE, GET, HEAD, PATCH",
+        "/porfs/import": "POST",
+        f"/porfs/{draft.json()['id']}/submit": "POST",
+    }.items():
+        for method in ("PUT", "OPTIONS", "TRACE"):
+            response = await cast.requester.request(method, path)
+            assert _is_problem(response, 405)
+            assert response.headers["Allow"] == allowed
+
+
+async def test_head_answers_as_get_does_without_the_body(cast: Cast, client: httpx.AsyncClient) -> None:
+    draft = await cast.draft()
+    path = f"/porfs/{draft.json()['id']}"
+    head, got = await ok(cast.requester.request("HEAD", path)), await ok(cast.requester.get(path))
+    assert head.content == b""
+    assert (head.headers["ETag"], head.headers["Content-Length"]) == (
+        got.headers["ETag"],
+        got.headers["Content-Length"],
+    )
+    assert (await client.head("/health/live")).status_code == 200
+
+
+async def test_a_request_id_is_taken_or_replaced(requester: Member) -> None:
+    good = {"X-Request-ID": "Order-66"}
+    assert (await requester.get("/porfs", headers=good)).headers["X-Request-ID"] == "Order-66"
+    assert (await requester.get("/nothing", headers=good)).json()["request_id"] == "Order-66"
+    for bad in ("", "a b", "a_b", "x" * 65, "a\tb", "é".encode("latin-1").decode("latin-1")):
+        made = (await requester.get("/porfs", headers={"X-Request-ID": bad.encode("latin-1")})).headers["X-Request-ID"]
+        assert len(made) == 24
+        assert made.isalnum()
+
+
+async def test_every_answer_has_the_safe_headers(requester: Member, client: httpx.AsyncClient) -> None:
+    paths = ("/porfs", "/porfs/9999999999", "/nothing", "/porfs?x=1")
+    answers = [await requester.get(path) for path in paths]
+    for answer in (*answers, await client.get(f"{PREFIX}/porfs")):
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert "server" not in answer.headers
+
+
+async def test_401_says_how_to_sign_in(client: httpx.AsyncClient) -> None:
+    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic YTpi"}, {"Authorization": ""}):
+        response = await client.get(f"{PREFIX}/porfs", headers=headers)
+        assert _is_problem(response, 401)
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_what_was_sent_is_in_no_problem(requester: Member) -> None:
+    answers = await canary_answers(requester)
+    assert {answer.status_code for answer in answers} >= {400, 401, 404, 405, 415, 422}
+    assert all(_is_problem(answer, answer.status_code) for answer in answers)
+    assert [answer.text for answer in answers if CANARY in answer.text or CANARY in str(answer.headers)] == []
+
+
+async def test_what_nothing_catches_is_a_problem_with_its_request_id(urls: tuple[str, str]) -> None:
+    app = new_app(urls[1])
+
+    async def fail() -> None:
+        raise RuntimeError(CANARY)
+
+    app.add_api_route("/fail", fail)
+    async with client_of(app) as client:
+        response = await client.get("/fail", headers={"X-Request-ID": "abc-1"})
+    assert _is_problem(response, 500)
+    assert response.json()["code"] == "internal_error"
+    assert response.json()["request_id"] == "abc-1"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert CANARY not in response.text
+
+
+async def test_with_the_database_away_the_answer_is_a_problem_that_passes(requester: Member) -> None:
+    app = new_app("postgresql://po_app@127.0.0.1:1/po_api", db_pool_timeout=1)
+    async with client_of(app) as client:
+        response = await client.get(f"{PREFIX}/porfs", headers={"Authorization": f"Bearer {requester.token}"})
+    assert _is_problem(response, 503)
+    assert int(response.headers["Retry-After"]) > 0
+
+
+async def test_an_exhausted_pool_is_a_problem_that_passes(requester: Member, urls: tuple[str, str]) -> None:
+    app = new_app(urls[1], db_pool_size=1, db_max_overflow=0, db_pool_timeout=0.2)
+    async with client_of(app) as client:
+        member = Member(client, requester.user_id, requester.email, requester.token)
+        async with app.state.database.engine.connect():
+            response = await member.get("/porfs")
+        assert _is_problem(response, 503)
+        assert int(response.headers["Retry-After"]) > 0
+        await ok(member.get("/porfs"))
