@@ -28,7 +28,7 @@ check: $(READY)
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 test-server: $(READY) ## the tests on a PostgreSQL server whose binaries are installed (version 15 or later)
 	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest

@@ -247,7 +247,9 @@ async def test_ending_sessions_is_on_record(company: Company, session: AsyncSess
     await ok(member.delete(f"/sessions/{session_id}"), 204)
     await ok(member.delete("/sessions"), 204)
     events = await session.scalars(
-        select(AuditEvent).where(AuditEvent.actor_id == member.user_id, AuditEvent.entity == "session")
+        select(AuditEvent)
+        .where(AuditEvent.actor_id == member.user_id, AuditEvent.entity == "session")
+        .order_by(AuditEvent.id)
     )
     actions = [(event.action, event.entity_id) for event in events]
     assert actions[0] == ("session.revoke", session_id)

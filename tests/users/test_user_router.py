@@ -376,3 +376,12 @@ async def test_an_operator_has_no_right_inside_an_organisation(
 async def test_users_are_found_by_address_in_any_spelling(company: Company, admin: Member) -> None:
     async with company.database.sessions() as session:
         assert (await UserService(session).by_email(f" {admin.email.upper()} ")).id == admin.user_id
+
+
+async def test_sessions_end_for_good_when_their_user_is_deactivated(cast: Cast) -> None:
+    path = f"/users/{cast.requester.user_id}"
+    before = await ok(cast.admin.get(path))
+    inactive = await ok(cast.admin.post(f"{path}/deactivate", etag=before.headers["ETag"]))
+    await refused(cast.requester.get("/users/me"), 401, "unauthenticated")
+    await ok(cast.admin.post(f"{path}/activate", etag=inactive.headers["ETag"]))
+    await refused(cast.requester.get("/users/me"), 401, "unauthenticated")

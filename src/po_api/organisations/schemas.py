@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import MISSING, AfterValidator, Field, StringConstraints
+from pydantic import MISSING, AfterValidator, Field, StrictBool, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
@@ -39,7 +39,7 @@ class OrganisationCreate(Schema):
     timezone: Timezone = "UTC"
     tax_rounding: TaxRounding = TaxRounding.DOCUMENT
     over_order_percent: ToleranceString = Field(default="0", validate_default=True)
-    allow_self_approval: bool = False
+    allow_self_approval: StrictBool = False
     porf_prefix: Prefix = "PORF"
     po_prefix: Prefix = "PO"
     workspace_folder_id: FolderId | None = None
@@ -55,7 +55,7 @@ class OrganisationUpdate(Schema):
     timezone: Timezone | MISSING = MISSING
     tax_rounding: TaxRounding | MISSING = MISSING
     over_order_percent: ToleranceString | MISSING = MISSING
-    allow_self_approval: bool | MISSING = MISSING
+    allow_self_approval: StrictBool | MISSING = MISSING
     porf_prefix: Prefix | MISSING = MISSING
     po_prefix: Prefix | MISSING = MISSING
     workspace_folder_id: FolderId | None | MISSING = MISSING

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.pagination import Keyset, PageOf, PageRequest
@@ -82,6 +83,13 @@ class UserRepository:
                 or_(User.name.icontains(filters.q, autoescape=True), User.email.icontains(filters.q, autoescape=True))
             )
         return await _KEYSET.page(self._session, statement, request)
+
+    async def revoke_sessions(self, user_id: int, now: datetime) -> None:
+        """End the user's sessions for good: taken back one day, they sign in anew."""
+        # The sessions' entity by way of the relationship: that feature stands above this one.
+        session = User.sessions.property.mapper.class_
+        statement = update(session).where(session.user_id == user_id, session.revoked_at.is_(None))
+        await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))
 
     async def all(self) -> Sequence[User]:
         """Every user of the installation, for the command line."""

@@ -169,6 +169,8 @@ class UserService:
         user.version += 1
         self._record(tenant.organisation_id, tenant.actor_id, audit.Change(action, "user", user.id, before, after))
         await self._session.flush()
+        if not user.is_active:
+            await self._repository.revoke_sessions(user.id, utc_now())
         warnings = [await question(self._session, tenant) for question in self._left_behind]
         return user, [warning for warning in warnings if warning is not None]
 
