@@ -542,6 +542,8 @@ async def test_an_approval_of_what_was_seen_before_an_edit_is_refused(cast: Cast
 )
 async def test_rights_lost_between_load_and_decision_are_lost(cast: Cast, fields: Any, code: str) -> None:
     porf = await cast.pending()
+    # Seen just now: the approval then writes nothing to its session, for which a deactivation would wait.
+    await ok(cast.approver.get("/users/me"))
     async with cast.company.database.sessions.begin() as session, asyncio.timeout(20), asyncio.TaskGroup() as group:
         await enter_tenant(session, cast.company.organisation_id)
         await session.execute(select(Porf.id).where(Porf.id == porf.json()["id"]).with_for_update())

@@ -385,3 +385,17 @@ async def test_sessions_end_for_good_when_their_user_is_deactivated(cast: Cast) 
     await refused(cast.requester.get("/users/me"), 401, "unauthenticated")
     await ok(cast.admin.post(f"{path}/activate", etag=inactive.headers["ETag"]))
     await refused(cast.requester.get("/users/me"), 401, "unauthenticated")
+
+
+async def test_a_decision_and_a_deactivation_at_once_never_block_each_other(cast: Cast) -> None:
+    for _ in range(5):
+        approver = await cast.company.member(Role.APPROVER)
+        porf = await cast.pending()
+        before = await ok(cast.admin.get(f"/users/{approver.user_id}"))
+        path = f"/porfs/{porf.json()['id']}/approve"
+        decision, deactivation = await asyncio.gather(
+            approver.post(path, etag=porf.headers["ETag"]),
+            cast.admin.post(f"/users/{approver.user_id}/deactivate", etag=before.headers["ETag"]),
+        )
+        assert deactivation.status_code == 200, deactivation.text
+        assert decision.status_code in {200, 401, 403}, decision.text

@@ -45,6 +45,13 @@ async def test_style_sheets_load_nothing_from_elsewhere(client: httpx.AsyncClien
         assert [url for url in re.findall(r"url\(['\"]?([^)'\"]+)", style) if not url.startswith("data:")] == []
 
 
+async def test_scripts_show_no_image_from_elsewhere(client: httpx.AsyncClient) -> None:
+    for name in ("swagger-ui-bundle.js", "redoc.standalone.js"):
+        script = (await client.get(f"/docs/assets/{name}")).text
+        assert re.findall(r'src:"(https?:[^"]+)"', script) == []
+        assert "cdn.redoc.ly" not in script
+
+
 async def test_assets_have_their_types_and_no_others_are_served(client: httpx.AsyncClient) -> None:
     for name, kind in {"swagger-ui-bundle.js": "text/javascript", "pages.css": "text/css"}.items():
         response = await client.get(f"/docs/assets/{name}")

@@ -156,6 +156,9 @@ class UserService:
         self, tenant: Tenant, user_id: int, action: str, values: Mapping[str, Any], expected: ExpectedVersions
     ) -> tuple[User, list[Leftover]]:
         await self.member(tenant, user_id)
+        if values.get("is_active") is False:
+            # Before the user's row is locked: requests lock their session's row first, too.
+            await self._repository.revoke_sessions(user_id, utc_now())
         users = await self._repository.locked_with_admins(tenant.organisation_id, user_id)
         user = next(candidate for candidate in users if candidate.id == user_id)
         require_version(user.version, expected)
@@ -169,8 +172,6 @@ class UserService:
         user.version += 1
         self._record(tenant.organisation_id, tenant.actor_id, audit.Change(action, "user", user.id, before, after))
         await self._session.flush()
-        if not user.is_active:
-            await self._repository.revoke_sessions(user.id, utc_now())
         warnings = [await question(self._session, tenant) for question in self._left_behind]
         return user, [warning for warning in warnings if warning is not None]
 
