@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Each worker has a PostgreSQL of its own.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: run test check test-server test-clients node-20 format lock lock-clients openapi clean help
 
@@ -22,7 +24,7 @@ run: $(READY) ## start everything: database, migrations, demo data, API
 	@exec $(BIN)/po-api serve --demo
 
 test: check ## every check: format, lint, types, import rules, tests
-	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
 
 check: $(READY)
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
@@ -31,7 +33,7 @@ check: $(READY)
 	@$(BIN)/lint-imports --no-cache --no-logo
 
 test-server: $(READY) ## the tests on a PostgreSQL server whose binaries are installed (version 15 or later)
-	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest
+	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL)
 
 # What others make of openapi.json. Their tools stay in clients/, apart from the project's own environment.
 test-clients: clients/node_modules/.ready clients/.venv/.ready ## lint openapi.json and compile clients made from it (needs Node.js)

@@ -28,7 +28,8 @@ Environment = dict[str, str]
 @pytest.fixture
 def outside(tmp_path: Path) -> Environment:
     """An environment in which nothing is configured but a data directory of the test's own."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    names = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return kept | {"PO_DATA_DIR": str(tmp_path / "data")}
 
 
