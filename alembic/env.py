@@ -7,9 +7,16 @@ from alembic.util import CommandError
 from asyncpg import PostgresError
 from sqlalchemy import Connection, text
 
+from po_api.core import logging
 from po_api.core.embedded import EmbeddedServerError
 from po_api.operations.databases import owner_urls
-from po_api.operations.migrations import application_role, configure_options, grant_to_application, owner_connection
+from po_api.operations.migrations import (
+    application_role,
+    configure_options,
+    grant_to_application,
+    owner_connection,
+    run_patiently,
+)
 from po_api.settings import SettingsError, load_settings
 
 
@@ -31,8 +38,7 @@ def run_on(connection: Connection) -> None:
 
 async def run_online(owner_url: str, app_url: str) -> None:
     async with owner_connection(owner_url) as connection:
-        await connection.run_sync(run_on)
-        await connection.commit()
+        await run_patiently(connection, run_on)
         role = application_role(owner_url, app_url)
         if role is not None:
             await connection.run_sync(grant_to_application, role)
@@ -46,6 +52,7 @@ elif connection is not None:
     # `po-api migrate` and the tests bring their own.
     run_on(connection)
 else:
+    logging.configure("WARNING")
     try:
         with owner_urls(load_settings()) as (owner, app):
             asyncio.run(run_online(owner, app))

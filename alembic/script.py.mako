@@ -3,9 +3,27 @@
 Revises: ${down_revision | comma,n}
 """
 
-import sqlalchemy as sa
+# Rules (po_api.operations.ddl says why, and has the steps):
+#
+# - What exists already is changed in `with ddl.steps():`, first in `upgrade`, by steps that can be repeated. What
+#   cannot be repeated comes after it, in the transaction that stamps the revision: new tables with their indexes, and
+#   what ends something that is in use (drop, rename). A revision killed anywhere can be run again.
+# - An index on an existing table: `ddl.create_index` (CONCURRENTLY; never IF NOT EXISTS, which keeps an invalid one).
+#   Unique: `ddl.add_unique`. CHECK and foreign key: `ddl.add_checks`, `ddl.add_tenant_reference` (NOT VALID, then
+#   VALIDATE in a later transaction). Tables created in the same revision need none of this.
+# - A new column is nullable or has a constant default. To require an existing one: `ddl.add_checks` with
+#   "… IS NOT NULL", SET NOT NULL (which then reads no rows), drop the check.
+# - Expand first: the running version goes on while this runs. Add, have both versions write it, backfill in batches
+#   that commit (a DO block with COMMIT, among the steps), require; take away what nobody reads a release later.
+# - The connection has a lock_timeout of 2 s, after which the upgrade is tried again: lock one existing table per
+#   transaction. There is no statement_timeout: a build or a backfill takes as long as it takes.
+# - `downgrade` is one transaction (no steps) that copies no rows; say so if it loses data.
+# - A landed revision is never edited, and neither is the meaning of what it uses.
 
+import sqlalchemy as sa
 from alembic import op
+
+from po_api.operations import ddl
 ${imports if imports else ""}
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,22 +28,16 @@ BINARIES = Path(sys.executable).parent
 REVISIONS = ["001", "002", "003", "004", "005", "006", "007", "008", "009"]
 HEAD = migrations.head_revision()
 
-# Nobody ran the application before this revision: until then, no table that is locked holds anything.
-FIRST_RELEASE = "009"
-LOCKING_RULES = [
-    "constraint-missing-not-valid",
-    "disallowed-unique-constraint",
-    "require-concurrent-index-creation",
-    "ban-drop-column",
-    "ban-drop-constraint",
-]
 NOT_APPLICABLE = [
-    "prefer-robust-stmts",  # a revision runs once: IF NOT EXISTS would hide a schema that is not the expected one
+    "prefer-robust-stmts",  # for new tables: IF NOT EXISTS would hide one that is not the expected one
+    "ban-drop-constraint",  # a step taken again drops what it adds, in the same statement
     "prefer-bigint-over-int",  # positions, rounds and versions stay small; ids are bigint
     "prefer-text-field",  # Alembic's own table
     "require-lock-timeout",  # set on the connection that migrates
-    "require-statement-timeout",  # a backfill takes as long as it takes
+    "require-statement-timeout",  # a build or a backfill takes as long as it takes
 ]
+# The author becomes the requester: the version that runs meanwhile ends with this revision however it is done.
+RENAMING = ["renaming-column", "renaming-object"]
 
 _serial = itertools.count(1)
 
@@ -51,6 +46,7 @@ _serial = itertools.count(1)
 class Fresh:
     """A new database of the cluster's, and the URLs of the two roles."""
 
+    name: str
     owner: str
     app: str
     binaries: Path
@@ -85,18 +81,27 @@ class Fresh:
         return process.returncode, output.decode(), errors.decode()
 
 
-@pytest.fixture
-async def fresh(cluster: Cluster) -> AsyncIterator[Fresh]:
+@asynccontextmanager
+async def fresh_database(cluster: Cluster, template: str = "template1") -> AsyncIterator[Fresh]:
+    """A new database, empty or a copy of one that nobody is connected to."""
     name = f"fresh{next(_serial)}"
     superuser = await asyncpg.connect(libpq_url(cluster.url("postgres", "postgres")))
-    await superuser.execute(f"CREATE DATABASE {name} OWNER po_owner")
+    await superuser.execute(f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {template}")
     owner, app = cluster.url(name, "po_owner"), cluster.url(name, "po_app")
     # Plans are not kept: the tables change under them.
     connection = await asyncpg.connect(libpq_url(owner), statement_cache_size=0)
-    yield Fresh(owner, app, cluster.binaries, connection)
-    await connection.close()
-    await superuser.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await superuser.close()
+    try:
+        yield Fresh(name, owner, app, cluster.binaries, connection)
+    finally:
+        await connection.close()
+        await superuser.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await superuser.close()
+
+
+@pytest.fixture
+async def fresh(cluster: Cluster) -> AsyncIterator[Fresh]:
+    async with fresh_database(cluster) as database:
+        yield database
 
 
 # Values by the name of the column, such that every check of every revision holds; `{n}` differs from row to row.
@@ -200,11 +205,11 @@ def _insert(table: str, columns: dict[str, str], organisation: int) -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({filled})"
 
 
-async def _insert_everywhere(database: Fresh) -> None:
-    """A row in every table of the present revision for each of two new organisations, every column filled."""
+async def insert_everywhere(database: Fresh, organisations: int = 2) -> None:
+    """A row in every table of the present revision for each of some new organisations, every column filled."""
     columns = await _columns(database)
     assert columns.keys() <= set(ORDER)
-    for _ in range(2):
+    for _ in range(organisations):
         await database.fetch(_insert("organisations", columns["organisations"], 0))
         (row,) = await database.fetch("SELECT max(id) AS id FROM organisations")
         for table in ORDER[1:]:
@@ -250,7 +255,7 @@ async def test_the_chain_is_the_one_that_was_asked_for() -> None:
 @pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
 async def test_data_survives_up_down_up_and_the_schema_comes_back(fresh: Fresh, before: str, after: str) -> None:
     await fresh.to(before)
-    await _insert_everywhere(fresh)
+    await insert_everywhere(fresh)
     old_columns, old_schema = await _columns(fresh), await fresh.schema()
     old_content = await _content(fresh, old_columns)
     assert all(len(rows) >= 2 for rows in old_content.values())
@@ -273,7 +278,7 @@ async def test_data_survives_up_down_up_and_the_schema_comes_back(fresh: Fresh, 
 @pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
 async def test_data_of_a_revision_survives_down_and_up(fresh: Fresh, before: str, after: str) -> None:
     await fresh.to(after)
-    await _insert_everywhere(fresh)
+    await insert_everywhere(fresh)
     new_columns, new_schema = await _columns(fresh), await fresh.schema()
     complete = await _content(fresh, new_columns)
 
@@ -289,7 +294,7 @@ async def test_data_of_a_revision_survives_down_and_up(fresh: Fresh, before: str
 
 async def test_the_author_of_a_request_becomes_its_requester_and_back(fresh: Fresh) -> None:
     await fresh.to("003")
-    await _insert_everywhere(fresh)
+    await insert_everywhere(fresh)
     authors = "SELECT id, {} AS who FROM porfs ORDER BY id"
     before = await fresh.fetch(authors.format("user_id"))
     await fresh.to("004")
@@ -308,7 +313,7 @@ async def test_head_is_what_the_models_say(fresh: Fresh) -> None:
 async def test_downgrade_to_base_leaves_nothing(fresh: Fresh) -> None:
     empty = await fresh.schema()
     await fresh.to("head")
-    await _insert_everywhere(fresh)
+    await insert_everywhere(fresh)
     await fresh.to("base")
     for catalogue, namespace in (
         ("pg_class", "relnamespace"),
@@ -320,7 +325,7 @@ async def test_downgrade_to_base_leaves_nothing(fresh: Fresh) -> None:
     assert await fresh.schema() == empty
 
 
-async def _assert_sound(database: Fresh) -> None:
+async def assert_sound(database: Fresh) -> None:
     """At head, without an invalid index or a constraint that was never validated."""
     assert [row["version_num"] for row in await database.fetch("SELECT version_num FROM alembic_version")] == [HEAD]
     assert await database.fetch("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid") == []
@@ -331,7 +336,7 @@ async def test_alembic_needs_nothing_but_database_url_and_may_run_again(fresh: F
     for _ in range(2):
         status, _, errors = await fresh.run(BINARIES / "alembic", "upgrade", "head")
         assert status == 0, errors
-        await _assert_sound(fresh)
+        await assert_sound(fresh)
 
 
 async def test_a_separate_application_role_gets_its_rights(fresh: Fresh) -> None:
@@ -352,7 +357,7 @@ async def test_a_separate_application_role_gets_its_rights(fresh: Fresh) -> None
 async def test_two_processes_may_migrate_at_once(fresh: Fresh) -> None:
     results = await asyncio.gather(*(fresh.run(BINARIES / "alembic", "upgrade", "head") for _ in range(2)))
     assert [status for status, _, _ in results] == [0, 0], results
-    await _assert_sound(fresh)
+    await assert_sound(fresh)
 
 
 def _sql(tmp_path: Path, revisions: str) -> Path:
@@ -371,7 +376,7 @@ async def test_the_printed_sql_makes_the_same_schema(fresh: Fresh, tmp_path: Pat
     status, _, errors = await fresh.run(fresh.binaries / "psql", *options, libpq_url(fresh.owner))
     assert status == 0, errors
     printed = await fresh.schema()
-    await _assert_sound(fresh)
+    await assert_sound(fresh)
     await fresh.to("base")
     await migrations.upgrade(owner_url=fresh.owner, app_url=fresh.owner)
     assert await fresh.schema() == printed
@@ -379,7 +384,7 @@ async def test_the_printed_sql_makes_the_same_schema(fresh: Fresh, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("revisions", "excluded"),
-    [(f"base:{FIRST_RELEASE}", [*NOT_APPLICABLE, *LOCKING_RULES]), (f"{FIRST_RELEASE}:head", NOT_APPLICABLE)],
+    [("base:003", NOT_APPLICABLE), ("003:004", [*NOT_APPLICABLE, *RENAMING]), ("004:head", NOT_APPLICABLE)],
 )
 def test_squawk_finds_nothing(tmp_path: Path, revisions: str, excluded: list[str]) -> None:
     path = _sql(tmp_path, revisions)

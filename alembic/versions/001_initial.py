@@ -5,21 +5,13 @@ Revises: nothing
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+from po_api.operations import ddl
 
 revision = "001"
 down_revision = None
 branch_labels = None
 depends_on = None
-
-NOW = sa.text("now()")
-
-
-def timestamps() -> list[sa.Column]:
-    return [
-        sa.Column("created_at", TIMESTAMP(timezone=True), server_default=NOW, nullable=False),
-        sa.Column("updated_at", TIMESTAMP(timezone=True), server_default=NOW, nullable=False),
-    ]
 
 
 def upgrade() -> None:
@@ -32,7 +24,7 @@ def upgrade() -> None:
         sa.Column("tax_id", sa.Text),
         sa.Column("address", sa.Text),
         sa.Column("version", sa.Integer, server_default="1", nullable=False),
-        *timestamps(),
+        *ddl.timestamps(),
         sa.PrimaryKeyConstraint("id", name="pk_organisations"),
         sa.CheckConstraint("name <> '' AND length(name) <= 255", name=op.f("ck_organisations_name")),
     )
@@ -44,7 +36,7 @@ def upgrade() -> None:
         sa.Column("organisation_id", sa.BigInteger),
         sa.Column("is_active", sa.Boolean, server_default=sa.true(), nullable=False),
         sa.Column("version", sa.Integer, server_default="1", nullable=False),
-        *timestamps(),
+        *ddl.timestamps(),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name="fk_users_organisation_id"),
         sa.UniqueConstraint("email", name="uq_users_email"),
@@ -55,21 +47,15 @@ def upgrade() -> None:
     op.create_index("ix_users_organisation_id_created_at", "users", ["organisation_id", "created_at", "id"])
     op.create_table(
         "porfs",
-        sa.Column("organisation_id", sa.BigInteger, nullable=False),
-        sa.Column("id", sa.BigInteger, sa.Identity(always=True)),
+        *ddl.tenant_columns(),
         sa.Column("number", sa.Text, nullable=False),
         sa.Column("title", sa.Text, nullable=False),
         sa.Column("justification", sa.Text),
         sa.Column("user_id", sa.BigInteger, nullable=False),
         sa.Column("version", sa.Integer, server_default="1", nullable=False),
-        *timestamps(),
-        sa.PrimaryKeyConstraint("organisation_id", "id", name="pk_porfs"),
-        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name="fk_porfs_organisation_id"),
-        sa.ForeignKeyConstraint(
-            ["organisation_id", "user_id"],
-            ["users.organisation_id", "users.id"],
-            name="fk_porfs_organisation_id_user_id",
-        ),
+        *ddl.timestamps(),
+        *ddl.tenant_constraints("porfs"),
+        ddl.tenant_reference("porfs", "user_id", "users"),
         sa.UniqueConstraint("organisation_id", "number", name="uq_porfs_organisation_id_number"),
         sa.CheckConstraint("title <> '' AND length(title) <= 255", name=op.f("ck_porfs_title")),
     )

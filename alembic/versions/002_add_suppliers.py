@@ -5,7 +5,8 @@ Revises: 001
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+from po_api.operations import ddl
 
 revision = "002"
 down_revision = "001"
@@ -16,8 +17,7 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "suppliers",
-        sa.Column("organisation_id", sa.BigInteger, nullable=False),
-        sa.Column("id", sa.BigInteger, sa.Identity(always=True)),
+        *ddl.tenant_columns(),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("name_key", sa.Text, nullable=False),
         sa.Column("email", sa.Text),
@@ -25,10 +25,8 @@ def upgrade() -> None:
         sa.Column("address", sa.Text),
         sa.Column("is_active", sa.Boolean, server_default=sa.true(), nullable=False),
         sa.Column("version", sa.Integer, server_default="1", nullable=False),
-        sa.Column("created_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("organisation_id", "id", name="pk_suppliers"),
-        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name="fk_suppliers_organisation_id"),
+        *ddl.timestamps(),
+        *ddl.tenant_constraints("suppliers"),
         sa.CheckConstraint("name <> '' AND length(name) <= 255", name=op.f("ck_suppliers_name")),
     )
     op.create_index(

@@ -1,14 +1,12 @@
 """PORF lines and the money columns.
 
-A column added with a constant default costs no rewrite of the table, whatever its size. Checks over such columns hold
-for every row there is; they are added NOT VALID and validated afterwards, which lets readers and writers go on.
-
 Revises: 002
 """
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+from po_api.operations import ddl
 
 revision = "003"
 down_revision = "002"
@@ -29,32 +27,28 @@ PORF_CHECKS = {
 }
 
 
-def add_checks(table: str, checks: dict[str, str]) -> None:
-    for name, condition in checks.items():
-        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID")
-        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
-
-
 def upgrade() -> None:
-    op.add_column("organisations", sa.Column("currency", sa.Text, server_default="EUR", nullable=False))
-    op.add_column("organisations", sa.Column("tax_rounding", sa.Text, server_default="document", nullable=False))
-    op.add_column(
-        "organisations", sa.Column("over_order_percent", sa.Numeric(7, 4), server_default="0", nullable=False)
-    )
-    add_checks("organisations", ORGANISATION_CHECKS)
-
-    op.add_column("porfs", sa.Column("cost_centre", sa.Text))
-    op.add_column("porfs", sa.Column("needed_by", sa.Date))
-    op.add_column("porfs", sa.Column("currency", sa.Text, server_default="EUR", nullable=False))
-    op.add_column("porfs", sa.Column("tax_rounding", sa.Text, server_default="document", nullable=False))
-    for amount in ("net", "tax", "total"):
-        op.add_column("porfs", sa.Column(amount, sa.Numeric, server_default="0", nullable=False))
-    add_checks("porfs", PORF_CHECKS)
+    with ddl.steps():
+        ddl.add_columns(
+            "organisations",
+            sa.Column("currency", sa.Text, server_default="EUR", nullable=False),
+            sa.Column("tax_rounding", sa.Text, server_default="document", nullable=False),
+            sa.Column("over_order_percent", sa.Numeric(7, 4), server_default="0", nullable=False),
+        )
+        ddl.add_checks("organisations", ORGANISATION_CHECKS)
+        ddl.add_columns(
+            "porfs",
+            sa.Column("cost_centre", sa.Text),
+            sa.Column("needed_by", sa.Date),
+            sa.Column("currency", sa.Text, server_default="EUR", nullable=False),
+            sa.Column("tax_rounding", sa.Text, server_default="document", nullable=False),
+            *(sa.Column(amount, sa.Numeric, server_default="0", nullable=False) for amount in ("net", "tax", "total")),
+        )
+        ddl.add_checks("porfs", PORF_CHECKS)
 
     op.create_table(
         "porf_lines",
-        sa.Column("organisation_id", sa.BigInteger, nullable=False),
-        sa.Column("id", sa.BigInteger, sa.Identity(always=True)),
+        *ddl.tenant_columns(),
         sa.Column("porf_id", sa.BigInteger, nullable=False),
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("description", sa.Text, nullable=False),
@@ -69,16 +63,9 @@ def upgrade() -> None:
         sa.Column("over_order_percent", sa.Numeric(7, 4), server_default="0", nullable=False),
         sa.Column("closed_quantity", sa.Numeric(18, 4), server_default="0", nullable=False),
         sa.Column("ordered_quantity", sa.Numeric(18, 4), server_default="0", nullable=False),
-        sa.Column("created_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("organisation_id", "id", name="pk_porf_lines"),
-        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name="fk_porf_lines_organisation_id"),
-        sa.ForeignKeyConstraint(
-            ["organisation_id", "porf_id"],
-            ["porfs.organisation_id", "porfs.id"],
-            name="fk_porf_lines_organisation_id_porf_id",
-            ondelete="CASCADE",
-        ),
+        *ddl.timestamps(),
+        *ddl.tenant_constraints("porf_lines"),
+        ddl.tenant_reference("porf_lines", "porf_id", "porfs", ondelete="CASCADE"),
         sa.UniqueConstraint(
             "organisation_id",
             "porf_id",

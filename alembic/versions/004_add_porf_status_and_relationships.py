@@ -1,7 +1,7 @@
 """PORF status fields; links to requester, supplier and organisation.
 
-The author (`user_id`) becomes the requester: the column is added, filled in batches and only then required, so that the
-table is never locked for long. Indexes are built CONCURRENTLY, which has to happen outside a transaction.
+The author (`user_id`) becomes the requester. The column is only renamed, last of all: nothing has to be copied while
+others write, and up to that moment there is no second column for them to leave empty.
 
 Revises: 003
 """
@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
+from po_api.operations import ddl
+
 revision = "004"
 down_revision = "003"
 branch_labels = None
 depends_on = None
-
-BATCH = 10_000
 
 CHECKS = {
     "ck_porfs_status": (
@@ -25,84 +25,56 @@ CHECKS = {
     "ck_porfs_decided_at": "status IN ('draft', 'pending', 'cancelled') OR decided_at IS NOT NULL",
     "ck_porfs_approval_round": "approval_round >= 1",
 }
-FOREIGN_KEYS = {
-    "fk_porfs_organisation_id_requester_id": ("requester_id", "users"),
-    "fk_porfs_organisation_id_supplier_id": ("supplier_id", "suppliers"),
-}
 INDEXES = {
-    "ix_porfs_organisation_id_total": ["organisation_id", "total", "id"],
-    "ix_porfs_organisation_id_status": ["organisation_id", "status", "created_at", "id"],
-    "ix_porfs_organisation_id_requester_id": ["organisation_id", "requester_id", "created_at", "id"],
-    "ix_porfs_organisation_id_supplier_id": ["organisation_id", "supplier_id", "created_at", "id"],
+    "ix_porfs_organisation_id_total": "organisation_id, total, id",
+    "ix_porfs_organisation_id_status": "organisation_id, status, created_at, id",
+    "ix_porfs_organisation_id_requester_id": "organisation_id, user_id, created_at, id",
+    "ix_porfs_organisation_id_supplier_id": "organisation_id, supplier_id, created_at, id",
 }
-
-
-def fill(target: str, source: str) -> None:
-    """Copy one column of `porfs` to another in batches by id; one statement, so that `--sql` can print it too."""
-    op.execute(
-        f"""
-        DO $$
-        DECLARE first bigint := (SELECT min(id) FROM porfs); last bigint := (SELECT max(id) FROM porfs);
-        BEGIN
-            WHILE first <= last LOOP
-                UPDATE porfs SET {target} = {source}
-                WHERE id >= first AND id < first + {BATCH} AND {target} IS DISTINCT FROM {source};
-                first := first + {BATCH};
-            END LOOP;
-        END $$
-        """
-    )
-
-
-def require(column: str) -> None:
-    """NOT NULL by way of a validated check: the scan then needs no exclusive lock."""
-    name = f"ck_porfs_{column}_required"
-    op.execute(f"ALTER TABLE porfs ADD CONSTRAINT {name} CHECK ({column} IS NOT NULL) NOT VALID")
-    op.execute(f"ALTER TABLE porfs VALIDATE CONSTRAINT {name}")
-    op.execute(f"ALTER TABLE porfs ALTER COLUMN {column} SET NOT NULL")
-    op.execute(f"ALTER TABLE porfs DROP CONSTRAINT {name}")
-
-
-def add_foreign_key(name: str, column: str, referred: str) -> None:
-    op.execute(
-        f"ALTER TABLE porfs ADD CONSTRAINT {name} FOREIGN KEY (organisation_id, {column})"
-        f" REFERENCES {referred} (organisation_id, id) NOT VALID"
-    )
-    op.execute(f"ALTER TABLE porfs VALIDATE CONSTRAINT {name}")
 
 
 def upgrade() -> None:
-    op.add_column(
-        "organisations", sa.Column("allow_self_approval", sa.Boolean, server_default=sa.false(), nullable=False)
-    )
-    op.add_column("porfs", sa.Column("status", sa.Text, server_default="draft", nullable=False))
-    op.add_column("porfs", sa.Column("requester_id", sa.BigInteger))
-    op.add_column("porfs", sa.Column("supplier_id", sa.BigInteger))
-    op.add_column("porfs", sa.Column("approval_round", sa.Integer, server_default="1", nullable=False))
-    op.add_column("porfs", sa.Column("submitted_at", TIMESTAMP(timezone=True)))
-    op.add_column("porfs", sa.Column("decided_at", TIMESTAMP(timezone=True)))
-    fill("requester_id", "user_id")
-    require("requester_id")
-    for name, (column, referred) in FOREIGN_KEYS.items():
-        add_foreign_key(name, column, referred)
-    for name, condition in CHECKS.items():
-        op.execute(f"ALTER TABLE porfs ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID")
-        op.execute(f"ALTER TABLE porfs VALIDATE CONSTRAINT {name}")
-    op.drop_constraint(op.f("fk_porfs_organisation_id_user_id"), "porfs")
-    op.drop_column("porfs", "user_id")
-    for name, columns in INDEXES.items():
-        op.create_index(name, "porfs", columns)
+    with ddl.steps():
+        ddl.add_columns(
+            "organisations", sa.Column("allow_self_approval", sa.Boolean, server_default=sa.false(), nullable=False)
+        )
+        ddl.add_columns(
+            "porfs",
+            sa.Column("status", sa.Text, server_default="draft", nullable=False),
+            sa.Column("supplier_id", sa.BigInteger),
+            sa.Column("approval_round", sa.Integer, server_default="1", nullable=False),
+            sa.Column("submitted_at", TIMESTAMP(timezone=True)),
+            sa.Column("decided_at", TIMESTAMP(timezone=True)),
+        )
+        ddl.add_checks("porfs", CHECKS)
+        ddl.add_tenant_reference("porfs", "supplier_id", "suppliers")
+        for name, columns in INDEXES.items():
+            ddl.create_index(name, f"porfs ({columns})")
+
+    rename_author("user_id", "requester_id")
 
 
 def downgrade() -> None:
-    op.add_column("porfs", sa.Column("user_id", sa.BigInteger))
-    fill("user_id", "requester_id")
-    require("user_id")
-    add_foreign_key("fk_porfs_organisation_id_user_id", "user_id", "users")
     for name in INDEXES:
         op.drop_index(name, "porfs")
-    for name in (*CHECKS, *FOREIGN_KEYS):
+    for name in CHECKS:
         op.drop_constraint(op.f(name), "porfs")
-    for column in ("decided_at", "submitted_at", "approval_round", "supplier_id", "requester_id", "status"):
+    for column in ("decided_at", "submitted_at", "approval_round", "supplier_id", "status"):
         op.drop_column("porfs", column)
     op.drop_column("organisations", "allow_self_approval")
+    rename_author("requester_id", "user_id")
+
+
+def rename_author(old: str, new: str) -> None:
+    op.execute(f"ALTER TABLE porfs RENAME COLUMN {old} TO {new}")
+    op.execute(f"ALTER TABLE porfs RENAME CONSTRAINT fk_porfs_organisation_id_{old} TO fk_porfs_organisation_id_{new}")
+    # From PostgreSQL 18 on, NOT NULL is a constraint that has a name.
+    op.execute(
+        f"""
+        DO $$ BEGIN
+            IF EXISTS (SELECT FROM pg_constraint WHERE conname = 'porfs_{old}_not_null') THEN
+                ALTER TABLE porfs RENAME CONSTRAINT porfs_{old}_not_null TO porfs_{new}_not_null;
+            END IF;
+        END $$
+        """
+    )

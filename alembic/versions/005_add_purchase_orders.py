@@ -7,42 +7,24 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import BYTEA, TIMESTAMP
 
+from po_api.operations import ddl
+
 revision = "005"
 down_revision = "004"
 branch_labels = None
 depends_on = None
 
-PREFIXES = "porf_prefix ~ '^[A-Z0-9]{1,10}$' AND po_prefix ~ '^[A-Z0-9]{1,10}$'"
-
-
-def tenant_columns() -> list[sa.Column]:
-    return [
-        sa.Column("organisation_id", sa.BigInteger, nullable=False),
-        sa.Column("id", sa.BigInteger, sa.Identity(always=True)),
-    ]
-
-
-def tenant_constraints(table: str) -> list[sa.Constraint]:
-    return [
-        sa.PrimaryKeyConstraint("organisation_id", "id", name=f"pk_{table}"),
-        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name=f"fk_{table}_organisation_id"),
-    ]
-
-
-def tenant_reference(table: str, column: str, referred: str, **options: str) -> sa.Constraint:
-    return sa.ForeignKeyConstraint(
-        ["organisation_id", column],
-        [f"{referred}.organisation_id", f"{referred}.id"],
-        name=f"fk_{table}_organisation_id_{column}",
-        **options,
-    )
+CHECKS = {"ck_organisations_prefixes": "porf_prefix ~ '^[A-Z0-9]{1,10}$' AND po_prefix ~ '^[A-Z0-9]{1,10}$'"}
 
 
 def upgrade() -> None:
-    op.add_column("organisations", sa.Column("porf_prefix", sa.Text, server_default="PORF", nullable=False))
-    op.add_column("organisations", sa.Column("po_prefix", sa.Text, server_default="PO", nullable=False))
-    op.execute(f"ALTER TABLE organisations ADD CONSTRAINT ck_organisations_prefixes CHECK ({PREFIXES}) NOT VALID")
-    op.execute("ALTER TABLE organisations VALIDATE CONSTRAINT ck_organisations_prefixes")
+    with ddl.steps():
+        ddl.add_columns(
+            "organisations",
+            sa.Column("porf_prefix", sa.Text, server_default="PORF", nullable=False),
+            sa.Column("po_prefix", sa.Text, server_default="PO", nullable=False),
+        )
+        ddl.add_checks("organisations", CHECKS)
 
     op.create_table(
         "number_series",
@@ -57,7 +39,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "purchase_orders",
-        *tenant_columns(),
+        *ddl.tenant_columns(),
         sa.Column("number", sa.Text),
         sa.Column("status", sa.Text, server_default="draft", nullable=False),
         sa.Column("revision", sa.Integer, server_default="1", nullable=False),
@@ -76,11 +58,10 @@ def upgrade() -> None:
         sa.Column("delivery_address", sa.Text),
         sa.Column("issued_at", TIMESTAMP(timezone=True)),
         sa.Column("version", sa.Integer, server_default="1", nullable=False),
-        sa.Column("created_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
-        *tenant_constraints("purchase_orders"),
-        tenant_reference("purchase_orders", "supplier_id", "suppliers"),
-        tenant_reference("purchase_orders", "created_by_id", "users"),
+        *ddl.timestamps(),
+        *ddl.tenant_constraints("purchase_orders"),
+        ddl.tenant_reference("purchase_orders", "supplier_id", "suppliers"),
+        ddl.tenant_reference("purchase_orders", "created_by_id", "users"),
         sa.UniqueConstraint("organisation_id", "number", name="uq_purchase_orders_organisation_id_number"),
         sa.CheckConstraint(
             "status IN ('draft', 'issued', 'closed', 'cancelled')", name=op.f("ck_purchase_orders_status")
@@ -111,7 +92,7 @@ def upgrade() -> None:
         )
     op.create_table(
         "purchase_order_lines",
-        *tenant_columns(),
+        *ddl.tenant_columns(),
         sa.Column("purchase_order_id", sa.BigInteger, nullable=False),
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("description", sa.Text, nullable=False),
@@ -123,8 +104,8 @@ def upgrade() -> None:
         sa.Column("tax_rate", sa.Numeric(7, 4), nullable=False),
         sa.Column("needed_by", sa.Date),
         sa.Column("net", sa.Numeric, nullable=False),
-        *tenant_constraints("purchase_order_lines"),
-        tenant_reference("purchase_order_lines", "purchase_order_id", "purchase_orders", ondelete="CASCADE"),
+        *ddl.tenant_constraints("purchase_order_lines"),
+        ddl.tenant_reference("purchase_order_lines", "purchase_order_id", "purchase_orders", ondelete="CASCADE"),
         sa.UniqueConstraint(
             "organisation_id",
             "purchase_order_id",
@@ -140,14 +121,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "allocations",
-        *tenant_columns(),
+        *ddl.tenant_columns(),
         sa.Column("purchase_order_line_id", sa.BigInteger, nullable=False),
         sa.Column("porf_line_id", sa.BigInteger, nullable=False),
         sa.Column("quantity", sa.Numeric(18, 4), nullable=False),
         sa.Column("released_quantity", sa.Numeric(18, 4), server_default="0", nullable=False),
-        *tenant_constraints("allocations"),
-        tenant_reference("allocations", "purchase_order_line_id", "purchase_order_lines", ondelete="CASCADE"),
-        tenant_reference("allocations", "porf_line_id", "porf_lines"),
+        *ddl.tenant_constraints("allocations"),
+        ddl.tenant_reference("allocations", "purchase_order_line_id", "purchase_order_lines", ondelete="CASCADE"),
+        ddl.tenant_reference("allocations", "porf_line_id", "porf_lines"),
         sa.UniqueConstraint(
             "organisation_id",
             "purchase_order_line_id",
@@ -160,14 +141,14 @@ def upgrade() -> None:
     op.create_index("ix_allocations_organisation_id_porf_line_id", "allocations", ["organisation_id", "porf_line_id"])
     op.create_table(
         "purchase_order_files",
-        *tenant_columns(),
+        *ddl.tenant_columns(),
         sa.Column("purchase_order_id", sa.BigInteger, nullable=False),
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("content", BYTEA, nullable=False),
         sa.Column("digest", sa.Text, nullable=False),
         sa.Column("created_at", TIMESTAMP(timezone=True), nullable=False),
-        *tenant_constraints("purchase_order_files"),
-        tenant_reference("purchase_order_files", "purchase_order_id", "purchase_orders"),
+        *ddl.tenant_constraints("purchase_order_files"),
+        ddl.tenant_reference("purchase_order_files", "purchase_order_id", "purchase_orders"),
         sa.UniqueConstraint(
             "organisation_id",
             "purchase_order_id",
@@ -181,6 +162,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("purchase_order_files", "allocations", "purchase_order_lines", "purchase_orders", "number_series"):
         op.drop_table(table)
-    op.drop_constraint(op.f("ck_organisations_prefixes"), "organisations")
+    for name in CHECKS:
+        op.drop_constraint(op.f(name), "organisations")
     op.drop_column("organisations", "po_prefix")
     op.drop_column("organisations", "porf_prefix")

@@ -7,45 +7,24 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
+from po_api.operations import ddl
+
 revision = "006"
 down_revision = "005"
 branch_labels = None
 depends_on = None
 
-APPROVAL_LIMIT = "approval_limit >= 0"
-
-
-def tenant_columns() -> list[sa.Column]:
-    return [
-        sa.Column("organisation_id", sa.BigInteger, nullable=False),
-        sa.Column("id", sa.BigInteger, sa.Identity(always=True)),
-    ]
-
-
-def tenant_constraints(table: str) -> list[sa.Constraint]:
-    return [
-        sa.PrimaryKeyConstraint("organisation_id", "id", name=f"pk_{table}"),
-        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name=f"fk_{table}_organisation_id"),
-    ]
-
-
-def tenant_reference(table: str, column: str, referred: str, **options: str) -> sa.Constraint:
-    return sa.ForeignKeyConstraint(
-        ["organisation_id", column],
-        [f"{referred}.organisation_id", f"{referred}.id"],
-        name=f"fk_{table}_organisation_id_{column}",
-        **options,
-    )
+CHECKS = {"ck_users_approval_limit": "approval_limit >= 0"}
 
 
 def upgrade() -> None:
-    op.add_column("users", sa.Column("approval_limit", sa.Numeric))
-    op.execute(f"ALTER TABLE users ADD CONSTRAINT ck_users_approval_limit CHECK ({APPROVAL_LIMIT}) NOT VALID")
-    op.execute("ALTER TABLE users VALIDATE CONSTRAINT ck_users_approval_limit")
+    with ddl.steps():
+        ddl.add_columns("users", sa.Column("approval_limit", sa.Numeric))
+        ddl.add_checks("users", CHECKS)
 
     op.create_table(
         "approval_decisions",
-        *tenant_columns(),
+        *ddl.tenant_columns(),
         sa.Column("porf_id", sa.BigInteger, nullable=False),
         sa.Column("round", sa.Integer, nullable=False),
         sa.Column("approver_id", sa.BigInteger, nullable=False),
@@ -53,9 +32,9 @@ def upgrade() -> None:
         sa.Column("comment", sa.Text),
         sa.Column("content_hash", sa.Text, nullable=False),
         sa.Column("decided_at", TIMESTAMP(timezone=True), nullable=False),
-        *tenant_constraints("approval_decisions"),
-        tenant_reference("approval_decisions", "porf_id", "porfs"),
-        tenant_reference("approval_decisions", "approver_id", "users"),
+        *ddl.tenant_constraints("approval_decisions"),
+        ddl.tenant_reference("approval_decisions", "porf_id", "porfs"),
+        ddl.tenant_reference("approval_decisions", "approver_id", "users"),
         sa.CheckConstraint(
             "decision IN ('approved', 'rejected', 'returned')", name=op.f("ck_approval_decisions_decision")
         ),
@@ -77,14 +56,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "porf_comments",
-        *tenant_columns(),
+        *ddl.tenant_columns(),
         sa.Column("porf_id", sa.BigInteger, nullable=False),
         sa.Column("author_id", sa.BigInteger, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("created_at", TIMESTAMP(timezone=True), nullable=False),
-        *tenant_constraints("porf_comments"),
-        tenant_reference("porf_comments", "porf_id", "porfs", ondelete="CASCADE"),
-        tenant_reference("porf_comments", "author_id", "users"),
+        *ddl.tenant_constraints("porf_comments"),
+        ddl.tenant_reference("porf_comments", "porf_id", "porfs", ondelete="CASCADE"),
+        ddl.tenant_reference("porf_comments", "author_id", "users"),
         sa.CheckConstraint("length(text) BETWEEN 1 AND 5000", name=op.f("ck_porf_comments_text")),
     )
     op.create_index(
@@ -95,7 +74,7 @@ def upgrade() -> None:
     op.create_index("ix_porf_comments_organisation_id_author_id", "porf_comments", ["organisation_id", "author_id"])
     op.create_table(
         "audit_events",
-        *tenant_columns(),
+        *ddl.tenant_columns(),
         sa.Column("actor_id", sa.BigInteger),
         sa.Column("action", sa.Text, nullable=False),
         sa.Column("entity", sa.Text, nullable=False),
@@ -104,8 +83,8 @@ def upgrade() -> None:
         sa.Column("after", JSONB),
         sa.Column("request_id", sa.Text),
         sa.Column("created_at", TIMESTAMP(timezone=True), nullable=False),
-        *tenant_constraints("audit_events"),
-        tenant_reference("audit_events", "actor_id", "users"),
+        *ddl.tenant_constraints("audit_events"),
+        ddl.tenant_reference("audit_events", "actor_id", "users"),
     )
     op.create_index(
         "ix_audit_events_entity", "audit_events", ["organisation_id", "entity", "entity_id", "created_at", "id"]
@@ -119,5 +98,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("audit_events", "porf_comments", "approval_decisions"):
         op.drop_table(table)
-    op.drop_constraint(op.f("ck_users_approval_limit"), "users")
+    for name in CHECKS:
+        op.drop_constraint(op.f(name), "users")
     op.drop_column("users", "approval_limit")

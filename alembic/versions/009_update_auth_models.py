@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 
+from po_api.operations import ddl
+
 revision = "009"
 down_revision = "008"
 branch_labels = None
@@ -21,16 +23,19 @@ CHECKS = {
 
 
 def upgrade() -> None:
-    op.add_column("users", sa.Column("google_id", sa.Text))
-    op.add_column("users", sa.Column("identity_issuer", sa.Text))
-    op.add_column("users", sa.Column("roles", ARRAY(sa.Text), server_default="{requester}", nullable=False))
-    op.add_column("users", sa.Column("is_operator", sa.Boolean, server_default=sa.false(), nullable=False))
-    op.add_column("users", sa.Column("last_login", TIMESTAMP(timezone=True)))
-    for name, condition in CHECKS.items():
-        op.execute(f"ALTER TABLE users ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID")
-        op.execute(f"ALTER TABLE users VALIDATE CONSTRAINT {name}")
-    op.create_unique_constraint("uq_users_google_id", "users", ["google_id"])
-    op.create_index("ix_users_last_login", "users", ["last_login"])
+    with ddl.steps():
+        ddl.add_columns(
+            "users",
+            sa.Column("google_id", sa.Text),
+            sa.Column("identity_issuer", sa.Text),
+            sa.Column("roles", ARRAY(sa.Text), server_default="{requester}", nullable=False),
+            sa.Column("is_operator", sa.Boolean, server_default=sa.false(), nullable=False),
+            sa.Column("last_login", TIMESTAMP(timezone=True)),
+        )
+        ddl.add_checks("users", CHECKS)
+        ddl.add_unique("uq_users_google_id", "users", "google_id")
+        ddl.create_index("ix_users_last_login", "users (last_login)")
+
     op.create_table(
         "sessions",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True)),
@@ -41,8 +46,7 @@ def upgrade() -> None:
         sa.Column("ip_address", sa.Text),
         sa.Column("user_agent", sa.Text),
         sa.Column("revoked_at", TIMESTAMP(timezone=True)),
-        sa.Column("created_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        *ddl.timestamps(),
         sa.PrimaryKeyConstraint("id", name="pk_sessions"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_sessions_user_id", ondelete="CASCADE"),
         sa.UniqueConstraint("token", name="uq_sessions_token"),

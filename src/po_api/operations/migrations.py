@@ -1,8 +1,9 @@
 """The schema's revisions: which one a database is at, and how it gets to another."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, pool, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from po_api.core.database import libpq_url
+from po_api.core.logging import get_logger
 from po_api.tables import metadata
 
 PROJECT = Path(__file__).parents[3]
@@ -23,10 +26,16 @@ PROJECT = Path(__file__).parents[3]
 # Any constant will do, as long as all processes that migrate this application's databases use the same.
 MIGRATION_LOCK = 7_302_251_100
 LOCK_POLL_SECONDS = 0.2
-LOCK_TIMEOUT = "5s"
+
+# Whoever wants a table that a migration waits for waits behind it: so it gives up soon, and comes again.
+LOCK_TIMEOUT = "2s"
+LOCK_NOT_AVAILABLE = "55P03"
+PAUSES = (0.5, 1, 2, 4, 8, 15, 30, 30, 30)
 
 # The application's role may add to these and read them, no more (domain.md, invariant 5).
 APPEND_ONLY = frozenset({"approval_decisions", "audit_events", "purchase_order_files"})
+
+_log = get_logger(__name__)
 
 
 def alembic_config() -> Config:
@@ -82,6 +91,24 @@ async def owner_connection(owner_url: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
+async def run_patiently(connection: AsyncConnection, migrate: Callable[[Connection], None]) -> None:
+    """Migrate and commit; after a lock time-out, all again: revisions done are done, the others can be restarted."""
+    for pause in PAUSES:
+        try:
+            await connection.run_sync(migrate)
+            await connection.commit()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            await connection.rollback()
+            _log.warning("migration_waits_for_a_lock", again_in_seconds=pause)
+            await asyncio.sleep(pause)
+        else:
+            return
+    await connection.run_sync(migrate)
+    await connection.commit()
+
+
 def grant_to_application(connection: Connection, role: str) -> None:
     """Give the application's role what it needs of the schema as it is now, and take what it must not have."""
     quoted = connection.dialect.identifier_preparer.quote(role)
@@ -111,8 +138,7 @@ async def upgrade(*, owner_url: str, app_url: str, to: str = "head") -> tuple[st
     async with owner_connection(owner_url) as connection:
         before = await current_revision(connection)
         await connection.rollback()
-        await connection.run_sync(_run, to)
-        await connection.commit()
+        await run_patiently(connection, partial(_run, to=to))
         after = await current_revision(connection)
         role = application_role(owner_url, app_url)
         if role is not None:

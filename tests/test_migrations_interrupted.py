@@ -1,0 +1,236 @@
+"""Revisions on tables in use: killed anywhere they can be run again, and nobody else has to wait for them."""
+
+import asyncio
+import itertools
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from types import SimpleNamespace
+
+import asyncpg
+import pytest
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from clusters import Cluster
+from po_api.core.database import libpq_url
+from po_api.operations import migrations
+from test_migrations import PROJECT, REVISIONS, Fresh, assert_sound, fresh_database, insert_everywhere
+
+# Runs `alembic`, each time in a process of its own, that dies by SIGKILL right after its n-th statement that changes
+# anything (-1: never). Forked, since importing the application takes longer than migrating.
+DRIVER = """
+import json, os, signal, sys
+from alembic.config import main
+from sqlalchemy import Engine, event
+from po_api.operations import migrations
+
+verb, revision, reading, runs = json.loads(sys.argv[1])
+
+def run(url, last):
+    os.environ["DATABASE_URL"] = url
+    done = 0
+
+    @event.listens_for(Engine, "after_cursor_execute")
+    def count(connection, cursor, statement, *_):
+        nonlocal done
+        done += not statement.lstrip().startswith(tuple(reading))
+        if done == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    main([verb, revision])
+
+children = []
+for url, last in runs:
+    children.append(os.fork())
+    if children[-1] == 0:
+        run(url, last)
+        os._exit(0)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+# Statements that change nothing in a run that nothing came before; Alembic's own questions are among them.
+READING = ("SELECT", "SHOW", "SET", "RESET", "select", "show", "DROP INDEX CONCURRENTLY IF EXISTS")
+KILLED = -9
+NEVER = -1
+
+
+@contextmanager
+def _recorded() -> Iterator[list[bool]]:
+    """One item for each statement that changes anything: whether it commits by itself."""
+    found: list[bool] = []
+
+    def record(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if not statement.lstrip().startswith(READING):
+            found.append(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")
+
+    event.listen(Engine, "after_cursor_execute", record)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "after_cursor_execute", record)
+
+
+async def _upgrade(database: Fresh, to: str) -> None:
+    """As one role that owns the tables and uses them: rights are given after migrating, and are no matter here."""
+    await migrations.upgrade(owner_url=database.owner, app_url=database.owner, to=to)
+
+
+async def _drive(verb: str, revision: str, runs: list[tuple[str, int]]) -> list[int]:
+    arguments = json.dumps([verb, revision, READING, runs])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", DRIVER, arguments), cwd=PROJECT, env={}, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    codes: list[int] = json.loads(output)
+    return codes
+
+
+@pytest.fixture(scope="module")
+async def filled(cluster: Cluster) -> AsyncIterator[dict[str, str]]:
+    """The names of databases by revision, each holding some hundred rows; nobody is connected to them."""
+    async with AsyncExitStack() as stack:
+        names = {}
+        template = "template1"
+        for revision in ("base", *REVISIONS):
+            database = await stack.enter_async_context(fresh_database(cluster, template))
+            if revision != "base":
+                await _upgrade(database, revision)
+                await insert_everywhere(database, organisations=20)
+            await database.connection.close()
+            names[revision] = template = database.name
+        yield names
+
+
+@pytest.fixture(scope="module")
+async def undisturbed(cluster: Cluster, filled: dict[str, str]) -> list[str]:
+    """The schema at head of a database that was migrated in peace."""
+    async with fresh_database(cluster, filled[REVISIONS[-1]]) as database:
+        return await database.schema()
+
+
+async def _kill_and_run_again(
+    cluster: Cluster, template: str, verb: str, to: str, points: list[int]
+) -> list[tuple[list[str], list[str]]]:
+    """For each point, the schema at head and the requests after a run killed there and another in peace."""
+    async with AsyncExitStack() as stack:
+        databases = [await stack.enter_async_context(fresh_database(cluster, template)) for _ in points]
+        runs = [(database.owner, point) for database, point in zip(databases, points, strict=True)]
+        assert await _drive(verb, to, runs) == [KILLED] * len(points)
+        assert await _drive("upgrade", "head", [(url, NEVER) for url, _ in runs]) == [0] * len(points)
+        for database in databases:
+            await assert_sound(database)
+        schemas = await asyncio.gather(*(database.schema() for database in databases))
+        return [(schema, await _requests(database)) for schema, database in zip(schemas, databases, strict=True)]
+
+
+async def _requests(database: Fresh) -> list[str]:
+    who = "requester_id" if await _has_column(database, "requester_id") else "user_id"
+    rows = await database.fetch(
+        f"SELECT ROW(organisation_id, id, number, title, {who})::text AS row FROM porfs ORDER BY 1"
+    )
+    return [row["row"] for row in rows]
+
+
+async def _has_column(database: Fresh, column: str) -> bool:
+    found = await database.fetch("SELECT FROM pg_attribute WHERE attrelid = 'porfs'::regclass AND attname = $1", column)
+    return bool(found)
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(("base", *REVISIONS))))
+async def test_an_upgrade_killed_anywhere_is_run_again(
+    cluster: Cluster, filled: dict[str, str], undisturbed: list[str], before: str, after: str
+) -> None:
+    async with fresh_database(cluster, filled[before]) as database:
+        with _recorded() as committed:
+            await _upgrade(database, after)
+        requests = await _requests(database)
+    # Wherever it is that a transaction ends unfinished, it leaves the same: one point inside the last one, and its end.
+    steps = [point for point, alone in enumerate(committed, start=1) if alone]
+    points = sorted({*steps, len(steps) + 1, len(committed)})
+    assert not any(committed[len(steps) :])
+    for schema, found in await _kill_and_run_again(cluster, filled[before], "upgrade", after, points):
+        assert schema == undisturbed
+        assert found == requests
+
+
+@asynccontextmanager
+async def _held(database: Fresh, statement: str) -> AsyncIterator[None]:
+    """A transaction that began with this statement, open meanwhile."""
+    connection = await asyncpg.connect(libpq_url(database.owner))
+    try:
+        async with connection.transaction(isolation="repeatable_read"):
+            await connection.execute(statement)
+            yield
+    finally:
+        await connection.close()
+
+
+async def _building(database: Fresh) -> int:
+    """Wait until an index is being built, and return the server's process that waits for older transactions to end."""
+    waiting = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        " AND query LIKE 'CREATE INDEX CONCURRENTLY%'"
+    )
+    while not (found := await database.fetch(waiting)):
+        await asyncio.sleep(0.05)
+    pid: int = found[0]["pid"]
+    return pid
+
+
+async def test_others_read_and_write_while_indexes_are_built(cluster: Cluster, filled: dict[str, str]) -> None:
+    add = (
+        "INSERT INTO porfs (organisation_id, number, title, user_id)"
+        " SELECT organisation_id, 'new', title, user_id FROM porfs LIMIT 1 RETURNING id"
+    )
+    async with fresh_database(cluster, filled["003"]) as database:
+        # A transaction with an old snapshot and no lock: builds wait for it, nothing else does.
+        async with _held(database, "SELECT 1"):
+            migrating = asyncio.create_task(_upgrade(database, "004"))
+            await _building(database)
+            await database.fetch("SET lock_timeout = '10ms'")
+            (new,) = await database.fetch(add)
+            (changed,) = await database.fetch(
+                "UPDATE porfs SET title = 'changed' WHERE id = $1 RETURNING user_id", new[0]
+            )
+            assert await database.fetch("SELECT FROM porfs WHERE title = 'changed'") != []
+            assert not migrating.done()
+        await migrating
+        (found,) = await database.fetch("SELECT requester_id, status FROM porfs WHERE id = $1", new[0])
+        assert tuple(found) == (changed["user_id"], "draft")
+
+
+async def test_an_index_left_invalid_is_built_again(
+    cluster: Cluster, filled: dict[str, str], undisturbed: list[str]
+) -> None:
+    async with fresh_database(cluster, filled["003"]) as database:
+        async with _held(database, "SELECT 1"):
+            migrating = asyncio.create_task(_upgrade(database, "004"))
+            await database.fetch("SELECT pg_terminate_backend($1)", await _building(database))
+            with pytest.raises(SQLAlchemyError):
+                await migrating
+        assert await database.fetch("SELECT FROM pg_index WHERE NOT indisvalid") != []
+        await _upgrade(database, "head")
+        await assert_sound(database)
+        assert await database.schema() == undisturbed
+
+
+async def test_a_migration_gives_way_and_comes_again(
+    cluster: Cluster, filled: dict[str, str], undisturbed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gave_way = asyncio.Event()
+    monkeypatch.setattr(migrations, "_log", SimpleNamespace(warning=lambda *_, **__: gave_way.set()))
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "20ms")
+    async with fresh_database(cluster, filled["003"]) as database:
+        async with _held(database, "SELECT FROM porfs"):
+            monkeypatch.setattr(migrations, "PAUSES", (0, 0))
+            with pytest.raises(DBAPIError, match="lock timeout"):
+                await _upgrade(database, "head")
+            gave_way.clear()
+            monkeypatch.setattr(migrations, "PAUSES", (0.05,) * 1000)
+            migrating = asyncio.create_task(_upgrade(database, "head"))
+            await gave_way.wait()
+        await migrating
+        await assert_sound(database)
+        assert await database.schema() == undisturbed
