@@ -508,7 +508,7 @@ async def test_the_applications_role_cannot_switch_row_security_off(
 COMPOSITE = [
     pytest.param(key, id=str(key.name))
     for table in TENANT_TABLES
-    for key in table.foreign_key_constraints
+    for key in sorted(table.foreign_key_constraints, key=lambda key: str(key.name))
     if len(key.column_keys) == 2
 ]
 
