@@ -24,7 +24,7 @@ run: $(READY) ## start everything: database, migrations, demo data, API
 	@exec $(BIN)/po-api serve --demo
 
 test: check ## every check: format, lint, types, import rules, tests
-	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 check: $(READY)
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
@@ -32,8 +32,9 @@ check: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-test-server: $(READY) ## the tests on a PostgreSQL server whose binaries are installed (version 15 or later)
-	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL)
+# With coverage, which takes twice the time: one of the two runs is enough for that.
+test-server: $(READY) ## the tests on the installed PostgreSQL (version 15 or later), with coverage
+	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
 
 # What others make of openapi.json. Their tools stay in clients/, apart from the project's own environment.
 test-clients: clients/node_modules/.ready clients/.venv/.ready ## lint openapi.json and compile clients made from it (needs Node.js)
