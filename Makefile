@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# Each worker has a PostgreSQL of its own.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
+# Each worker has a PostgreSQL of its own; the one database of DATABASE_TEST_URL cannot be shared.
+PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses logical --maxprocesses 4 --dist worksteal)
 
 .PHONY: run test check test-server test-clients node-20 format lock lock-clients openapi clean help
 

@@ -154,7 +154,7 @@ SMALLER_THINGS = {
     "/sessions/current": 2,
     "/state-machines/porf": 1,
     "add supplier": 3,
-    "invite": 5,
+    "invite": 3,
     "comment": 4,
 }
 

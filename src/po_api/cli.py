@@ -22,7 +22,7 @@ from po_api.core import logging
 from po_api.core.clock import utc_now
 from po_api.core.database import enter_tenant, open_database
 from po_api.core.embedded import EmbeddedServerError
-from po_api.core.errors import AppError
+from po_api.core.errors import AppError, violated
 from po_api.core.tenancy import Role, Tenant
 from po_api.operations import demo, migrations
 from po_api.operations.databases import Connections, connections, owner_urls
@@ -67,7 +67,8 @@ def main() -> None:
     except AppError as error:
         _fail("; ".join([error.detail, *(item.detail for item in error.errors)]))
     except (DBAPIError, asyncpg.PostgresError, OSError) as error:
-        _fail(f"the database refuses: {_first_line(error)}")
+        known = violated(getattr(error, "orig", None))
+        _fail(known.detail if known else f"the database refuses: {_first_line(error)}")
 
 
 def _fail(message: str) -> NoReturn:

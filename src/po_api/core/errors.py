@@ -23,6 +23,8 @@ class AppError(Exception):
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
+    # The database constraint that says the same: whoever hits it in spite of all care is told this.
+    constraint: ClassVar[str | None] = None
 
     def __init__(self, detail: str = "", *, errors: tuple[FieldError, ...] = (), headers: dict[str, str] | None = None):
         self.detail = detail or self.title
@@ -41,6 +43,14 @@ class AppError(Exception):
             if "code" in vars(error):
                 found[error.code] = error
         return [found[code] for code in sorted(found)]
+
+
+def violated(error: object) -> AppError | None:
+    """What a driver's error says of a known constraint, by its name; None for any other error."""
+    name = getattr(getattr(error, "driver_exception", None), "constraint_name", None)
+    if name is None:
+        return None
+    return next((known() for known in AppError.known() if known.constraint == name), None)
 
 
 class BadRequest(AppError):

@@ -15,3 +15,4 @@ class SupplierNameTaken(Conflict):
 
     code = "supplier_name_taken"
     title = "An active supplier of this name exists already"
+    constraint = "uq_suppliers_organisation_id_name_key"

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
@@ -12,7 +11,7 @@ from po_api.core.pagination import PageOf, PageRequest
 from po_api.core.tenancy import Role, Tenant
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
-from po_api.suppliers.errors import SupplierNameTaken, SupplierNotFound
+from po_api.suppliers.errors import SupplierNotFound
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.repository import SupplierFilters, SupplierRepository
 
@@ -43,11 +42,11 @@ class SupplierService:
         return supplier if supplier is not None and supplier.is_active else None
 
     async def create(self, *, name: str, **values: Any) -> Supplier:
-        """A new supplier (buyers, admins); SupplierNameTaken."""
+        """A new supplier (buyers, admins); the database refuses a name that is taken (SupplierNameTaken)."""
         self._tenant.require(*_EDITORS)
         supplier = Supplier(organisation_id=self._tenant.organisation_id, name=name, name_key=canonical(name), **values)
         self._session.add(supplier)
-        await self._flush()
+        await self._session.flush()
         await self._record("supplier.create", supplier, None, {"name": name, **values})
         return supplier
 
@@ -72,16 +71,9 @@ class SupplierService:
         before, after = changes.apply(supplier, values)
         if after:
             supplier.version += 1
-            await self._flush()
+            await self._session.flush()
             await self._record(action, supplier, before, after)
         return supplier
-
-    async def _flush(self) -> None:
-        try:
-            async with self._session.begin_nested():
-                await self._session.flush()
-        except IntegrityError:
-            raise SupplierNameTaken from None
 
     async def _record(
         self, action: str, supplier: Supplier, before: Mapping[str, Any] | None, after: Mapping[str, Any]

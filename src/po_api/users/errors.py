@@ -15,6 +15,7 @@ class EmailTaken(Conflict):
 
     code = "email_taken"
     title = "A user with this e-mail address exists already"
+    constraint = "uq_users_email"
 
 
 class LastAdmin(Conflict):

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Row
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
@@ -19,7 +18,7 @@ from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.errors import AlreadyMember
 from po_api.organisations.models import Organisation
 from po_api.organisations.service import OrganisationService
-from po_api.users.errors import EmailTaken, LastAdmin, UserNotFound
+from po_api.users.errors import LastAdmin, UserNotFound
 from po_api.users.models import User
 from po_api.users.repository import UserFilters, UserRepository
 
@@ -88,7 +87,7 @@ class UserService:
         is_operator: bool = False,
         actor_id: int | None = None,
     ) -> User:
-        """A new user, who may sign in with this address; EmailTaken."""
+        """A new user, who may sign in with this address; the database refuses one that is taken (EmailTaken)."""
         user = User(
             email=canonical(email),
             name=name,
@@ -97,11 +96,8 @@ class UserService:
             approval_limit=approval_limit,
             is_operator=is_operator,
         )
-        try:
-            async with self._session.begin_nested():
-                self._session.add(user)
-        except IntegrityError:
-            raise EmailTaken from None
+        self._session.add(user)
+        await self._session.flush()
         if organisation_id is not None:
             after = {"roles": user.roles, "approval_limit": approval_limit}
             self._record(organisation_id, actor_id, audit.Change("user.create", "user", user.id, None, after))

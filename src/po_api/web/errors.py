@@ -1,6 +1,7 @@
 """Errors become RFC 9457 problems: one place, one shape, never the input's value or an internal name."""
 
 import re
+import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import asyncpg
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
@@ -23,6 +24,7 @@ from po_api.core.errors import (
     Unavailable,
     Unprocessable,
     UnsupportedMediaType,
+    violated,
 )
 from po_api.core.logging import get_logger
 from po_api.web.schemas import FieldProblem, Problem
@@ -55,9 +57,6 @@ class Duplicate(Conflict):
     code = "already_exists"
     title = "There is one already"
 
-
-# Constraints that a race or an input can hit although the application looked first.
-CONSTRAINT_ERRORS: dict[str, type[AppError]] = {}
 
 _BY_STATUS = {
     error.status: error for error in (BadRequest, NotFound, MethodNotAllowed, PayloadTooLarge, UnsupportedMediaType)
@@ -126,18 +125,16 @@ def from_http_exception(error: HTTPException) -> AppError:
 def from_database(error: DBAPIError) -> AppError:
     """What PostgreSQL refused: a constraint by its name, a passing trouble, or a bug of ours."""
     sqlstate = getattr(error.orig, "sqlstate", None) or ""
-    constraint = getattr(getattr(error.orig, "driver_exception", None), "constraint_name", None)
-    if isinstance(error, IntegrityError):
-        known = CONSTRAINT_ERRORS.get(constraint or "")
-        if known is not None:
-            return known()
-        if sqlstate == "23505":
-            return Duplicate()
+    known = violated(error.orig)
+    if known is not None:
+        return known
+    if sqlstate == "23505":
+        return Duplicate()
     if sqlstate == "22003":
         return Unprocessable("a number is beyond what can be stored")
     if error.connection_invalidated or sqlstate.startswith(_PASSING):
         return unavailable()
-    _log.error("database_error", sqlstate=sqlstate, constraint=constraint, exc_info=error)
+    _log.error("database_error", sqlstate=sqlstate, **_whereabouts(error))
     return InternalError()
 
 
@@ -160,8 +157,14 @@ def from_exception(error: Exception) -> AppError:
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError | asyncpg.PostgresError):
         _log.warning("database_unavailable", error=type(error).__name__)
         return unavailable()
-    _log.error("unhandled_error", exc_info=error)
+    _log.error("unhandled_error", **_whereabouts(error))
     return InternalError()
+
+
+def _whereabouts(error: Exception) -> dict[str, str]:
+    """What the log says of a bug: its kind and its place. Messages may quote what somebody sent."""
+    kind = type(getattr(error, "orig", None) or error).__name__
+    return {"error": kind, "stack": "".join(traceback.format_tb(error.__traceback__))}
 
 
 def _complete_allow(request: Request, error: AppError) -> None:
