@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -399,3 +400,15 @@ def test_a_damaged_secret_key_is_not_replaced(data_dir: Path) -> None:
     (data_dir / "secret_key").write_text("short")
     with pytest.raises(EmbeddedServerError, match=r"^.*/secret_key is damaged: .*$"):
         embedded_secret_key(data_dir)
+
+
+def test_users_let_in_at_once_all_pass(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    uids = range(20_000, 20_040)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda uid: server_user.admit(uid, closed / "postgres"), uids))
+    if stat.S_IMODE(closed.stat().st_mode) & stat.S_IXOTH:
+        return  # there are no access lists here: everybody passes
+    entries = os.getxattr(closed, "system.posix_acl_access")[4:]
+    assert set(uids) <= {who for _, _, who in struct.iter_unpack("<HHI", entries)}

@@ -300,7 +300,8 @@ class _Server:
             check=False,
         )
         if result.returncode:
-            reason = _reason(self._log.read_text(errors="replace") if self._log.exists() else result.stderr)
+            log = self._log.read_text(errors="replace") if self._log.exists() else ""
+            reason = _reason(f"{result.stderr}\n{log}")
             raise EmbeddedServerError(f"the embedded PostgreSQL did not start: {reason} (see {self._log})")
 
     def _check_or_make_pgdata(self, alive: int) -> None:
@@ -410,7 +411,7 @@ class _Server:
 
 def _reason(output: str) -> str:
     """The last error that PostgreSQL's programs wrote, on one line and without its time stamp."""
-    found = re.findall(r"(?:FATAL|PANIC|ERROR|error): +(.+)", output)
+    found = re.findall(r"(?:FATAL|PANIC|ERROR|error|pg_ctl): +(.+)", output)
     return found[-1] if found else "no reason given"
 
 

@@ -5,10 +5,12 @@ import stat
 import struct
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 if sys.platform != "win32":
+    import fcntl
     import pwd
 
 SERVER_USER = "pgserver"
@@ -56,14 +58,26 @@ def admit(uid: int, path: Path) -> None:
         if status.st_mode & stat.S_IXOTH or status.st_uid == uid:
             continue
         try:
-            _grant_search(directory, uid, stat.S_IMODE(status.st_mode))
+            with _alone(directory):
+                _grant_search(directory, uid, stat.S_IMODE(directory.stat().st_mode))
         except (OSError, AttributeError):
             # A system or file system without access lists: others may pass, but still not see what is in there.
             directory.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
 
 
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Hold the directory's own lock: of two who read and write its list at once, the slower would undo the other."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _grant_search(directory: Path, uid: int, mode: int) -> None:
-    """Add `user:<uid>:--x` to a directory's POSIX access list ; OSError or AttributeError where there are none.
+    """Add `user:<uid>:--x` to a directory's POSIX access list; OSError or AttributeError where there are none.
 
     The extended attribute is a 32-bit version and 8-byte entries (tag, permissions, id), sorted; see acl(5).
     """
