@@ -1,6 +1,6 @@
 """How purchase order requests are written and read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -65,6 +65,12 @@ def allowed_actions(refusals: Mapping[Any, type[AppError] | None]) -> dict[str, 
         str(action): AllowedAction(allowed=refused is None, reason=None if refused is None else refused.code)
         for action, refused in refusals.items()
     }
+
+
+def header_fields(header: Any, refusals: Mapping[Any, type[AppError] | None], names: Iterable[str]) -> dict[str, Any]:
+    """The named fields of a header's row, with the allowed actions; requests and purchase orders are shown so."""
+    fields = {name: getattr(header, name) for name in names if name != "allowed_actions"}
+    return {**fields, "allowed_actions": allowed_actions(refusals)}
 
 
 class PorfLineCreate(Schema):
@@ -179,7 +185,7 @@ class PorfSummary(Schema):
 
     @classmethod
     def of(cls, view: PorfView) -> "PorfSummary":
-        return cls.model_validate(_header_fields(view, cls.model_fields))
+        return cls.model_validate(header_fields(view.header, view.allowed_actions, cls.model_fields))
 
 
 class TaxRead(Schema):
@@ -201,14 +207,9 @@ class PorfRead(PorfSummary):
     @classmethod
     def of(cls, view: PorfView) -> "PorfRead":
         taxes: Sequence[TaxAmount] = view.totals.taxes if view.totals else ()
-        fields = _header_fields(view, cls.model_fields.keys() - {"taxes", "lines"})
+        fields = header_fields(view.header, view.allowed_actions, cls.model_fields.keys() - {"taxes", "lines"})
         lines = [PorfLineRead.of(line) for line in view.lines]
         return cls.model_validate({**fields, "taxes": [TaxRead.model_validate(tax) for tax in taxes], "lines": lines})
-
-
-def _header_fields(view: PorfView, names: Any) -> dict[str, Any]:
-    fields = {name: getattr(view.header, name) for name in names if name != "allowed_actions"}
-    return {**fields, "allowed_actions": allowed_actions(view.allowed_actions)}
 
 
 class PorfPage(Page):

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import MISSING, Field
 
 from po_api.core.money import TaxAmount, TaxRounding
 from po_api.organisations.schemas import Address
 from po_api.porfs.domain import MAX_LINES
-from po_api.porfs.schemas import AllowedActions, TaxRead, allowed_actions
+from po_api.porfs.schemas import AllowedActions, TaxRead, header_fields
 from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.service import PurchaseOrderView
 from po_api.web.schemas import (
@@ -103,7 +103,7 @@ class PurchaseOrderSummary(Schema):
 
     @classmethod
     def of(cls, view: PurchaseOrderView) -> "PurchaseOrderSummary":
-        return cls.model_validate(_header_fields(view, cls.model_fields))
+        return cls.model_validate(header_fields(view.header, view.allowed_actions, cls.model_fields))
 
 
 class PurchaseOrderRead(PurchaseOrderSummary):
@@ -127,13 +127,8 @@ class PurchaseOrderRead(PurchaseOrderSummary):
             )
             for line in view.lines
         ]
-        fields = _header_fields(view, cls.model_fields.keys() - {"taxes", "lines"})
+        fields = header_fields(view.header, view.allowed_actions, cls.model_fields.keys() - {"taxes", "lines"})
         return cls.model_validate({**fields, "taxes": [TaxRead.model_validate(tax) for tax in taxes], "lines": lines})
-
-
-def _header_fields(view: PurchaseOrderView, names: Any) -> dict[str, Any]:
-    fields = {name: getattr(view.header, name) for name in names if name != "allowed_actions"}
-    return {**fields, "allowed_actions": allowed_actions(view.allowed_actions)}
 
 
 class PurchaseOrderPage(Page):
