@@ -68,15 +68,15 @@ openapi: $(READY) ## write openapi.json anew
 
 lock: $(READY) ## lock the requirements anew (needs the package uv, taken into the environment for this)
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links --extra build pyproject.toml --output-file requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras pyproject.toml --output-file requirements-dev.txt
 
 # npm's lock file names who would like to be paid; such addresses have no place here.
 lock-clients: $(READY) node-20 ## lock the tools of test-clients anew (needs uv, as above, and Node.js)
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links clients/requirements.in --output-file clients/requirements.txt
 	@cd clients && npm install --loglevel error --package-lock-only
 	@cd clients && node -e 'const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); for (const it of Object.values(lock.packages)) delete it.funding; fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n")'
