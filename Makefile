@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# With the tools of test-clients first, Node.js among them: the machine needs none of them.
+IN_CLIENTS := cd clients && export PATH="$$PWD/.venv/bin:$$PATH" &&
 # Each worker has a PostgreSQL of its own; the one database of DATABASE_TEST_URL cannot be shared.
 PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses logical --maxprocesses 4 --dist worksteal)
 
-.PHONY: run test check test-server test-clients node-20 format lock lock-clients openapi clean help
+.PHONY: run test check test-server test-clients format lock lock-clients openapi clean help
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,21 +39,16 @@ test-server: $(READY) ## the tests on the installed PostgreSQL (version 15 or la
 	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
 
 # What others make of openapi.json. Their tools stay in clients/, apart from the project's own environment.
-test-clients: clients/node_modules/.ready clients/.venv/.ready ## lint openapi.json and compile clients made from it (needs Node.js)
-	@cd clients && REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npm run --silent test
-	@cd clients && .venv/bin/openapi-python-client generate --path ../openapi.json --config python.yaml --meta none \
-		--output-path build/po_api_client --overwrite --fail-on-warning
-	@cd clients/build && ../.venv/bin/mypy --config-file ../mypy.ini --cache-dir .mypy_cache po_api_client
-	@cd clients/build && ../.venv/bin/python -c 'import importlib, pkgutil, po_api_client as client; \
-		[importlib.import_module(it.name) for it in pkgutil.walk_packages(client.__path__, "po_api_client.")]'
+test-clients: $(READY) clients/node_modules/.ready ## lint openapi.json, and do the main job with the clients made from it
+	@$(IN_CLIENTS) REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npm run --silent lint
+	@$(IN_CLIENTS) npm run --silent generate
+	@$(IN_CLIENTS) npm run --silent compile
+	@$(BIN)/python clients/run.py
 
-clients/node_modules/.ready: clients/package.json clients/package-lock.json | node-20
+clients/node_modules/.ready: clients/package.json clients/package-lock.json clients/.venv/.ready
 	@echo "installing the locked packages into clients/node_modules ..."
-	@cd clients && npm ci --loglevel error
+	@$(IN_CLIENTS) npm ci --loglevel error
 	@touch $@
-
-node-20:
-	@printf '%s\n' v20.19 "$$(node --version 2>&1)" | sort -VC && npm --version >/dev/null 2>&1 || { echo "make test-clients needs Node.js 20.19 or later, and npm" >&2; exit 1; }
 
 clients/.venv/.ready: clients/requirements.txt
 	@$(PYTHON) -m venv clients/.venv
@@ -74,12 +71,12 @@ lock: $(READY) ## lock the requirements anew (needs the package uv, taken into t
 		--no-emit-index-url --no-emit-find-links --all-extras pyproject.toml --output-file requirements-dev.txt
 
 # npm's lock file names who would like to be paid; such addresses have no place here.
-lock-clients: $(READY) node-20 ## lock the tools of test-clients anew (needs uv, as above, and Node.js)
+lock-clients: $(READY) clients/.venv/.ready ## lock the tools of test-clients anew (needs uv, as above)
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links clients/requirements.in --output-file clients/requirements.txt
-	@cd clients && npm install --loglevel error --package-lock-only
-	@cd clients && node -e 'const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); for (const it of Object.values(lock.packages)) delete it.funding; fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n")'
+	@$(IN_CLIENTS) npm install --loglevel error --package-lock-only
+	@$(IN_CLIENTS) node -e 'const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); for (const it of Object.values(lock.packages)) delete it.funding; fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n")'
 
 clean: ## remove the environments and caches; .data, the database, is kept
 	rm -rf $(VENV) clients/.venv clients/node_modules clients/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
