@@ -10,11 +10,13 @@ from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from clusters import Cluster
+from identity_provider import Provider, running_provider
 from po_api.app import create_app
 from po_api.core import logging
 from po_api.operations import migrations
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
+from sign_in_support import app_with, browser_at
 from support import Cast, Company, Member, new_cast, new_company, new_member
 
 SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
@@ -93,6 +95,32 @@ async def cast(app: FastAPI, client: httpx.AsyncClient) -> Cast:
 async def stranger(app: FastAPI, client: httpx.AsyncClient) -> Member:
     """A user who belongs to no organisation yet."""
     return await new_member(app, client, None, [])
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Provider]:
+    with running_provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(running: Provider) -> Provider:
+    """The provider, honest unless the test makes it lie."""
+    running.reset()
+    return running
+
+
+@pytest.fixture
+async def signing(urls: tuple[str, str], app: FastAPI, provider: Provider) -> AsyncIterator[FastAPI]:
+    """The application with that provider, of which it has asked nothing yet."""
+    async with app_with(provider, urls[1]) as made:
+        yield made
+
+
+@pytest.fixture
+async def browser(signing: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with browser_at(signing) as made:
+        yield made
 
 
 @pytest.fixture

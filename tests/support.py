@@ -17,6 +17,11 @@ from po_api.sessions.service import SessionService
 from po_api.users.service import UserService
 
 PREFIX = "/api/v1"
+# What nobody has to be signed in for.
+SIGNING_IN = {"startSignIn", "completeSignIn", "exchangeSignInCode", "createSession", "refreshSession"}
+PUBLIC = {"getLiveness", "getReadiness", *SIGNING_IN}
+# These answers are stored nowhere, so no Idempotency-Key brings them back.
+ANSWERS_WITH_SECRETS = {"exchangeSignInCode", "createSession", "refreshSession", "createApiKey", "rotateApiKey"}
 _serial = itertools.count(1)
 
 

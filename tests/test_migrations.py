@@ -25,7 +25,7 @@ from po_api.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
 BINARIES = Path(sys.executable).parent
-REVISIONS = ["001", "002", "003", "004", "005", "006", "007", "008", "009"]
+REVISIONS = [f"{number:03}" for number in range(1, 11)]
 HEAD = migrations.head_revision()
 
 NOT_APPLICABLE = [
@@ -144,6 +144,8 @@ VALUES = {
     "requester_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
     "revision": "1",
     "roles": "'{{admin,buyer}}'",
+    "scopes": "'{{porfs:read}}'",
+    "session_id": "(SELECT max(id) FROM sessions)",
     "round": "2",
     "status": "'closed'",
     "supplier_id": "(SELECT id FROM suppliers WHERE organisation_id = {organisation} LIMIT 1)",
@@ -155,6 +157,7 @@ VALUES = {
     "user_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
 }
 BY_TYPE = {
+    "bytea": r"'\x00ff'",
     "bigint": "{n}",
     "integer": "{n}",
     "numeric": "7.5",
@@ -182,6 +185,10 @@ ORDER = (
     "audit_events",
     "idempotency_records",
     "sessions",
+    "rotated_tokens",
+    "sign_in_attempts",
+    "sign_in_codes",
+    "api_keys",
 )
 
 

@@ -154,7 +154,7 @@ SMALLER_THINGS = {
     "/sessions/current": 2,
     "/state-machines/porf": 1,
     "add supplier": 3,
-    "invite": 3,
+    "invite": 4,
     "comment": 4,
 }
 

@@ -1,18 +1,15 @@
 """The application answers as its OpenAPI document says, whoever asks whatever: Schemathesis over a real server."""
 
 import asyncio
-import socket
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from support import Cast, Member
-from web_support import new_app
+from web_support import new_app, serving
 
 COMMAND = (sys.executable, "-m", "schemathesis.cli", "--config-file", "tests/schemathesis.toml", "run", "--no-color")
 ROLES = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "nobody")
@@ -21,15 +18,9 @@ ROLES = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "nobo
 @pytest.fixture(scope="module")
 def served(urls: tuple[str, str], app: FastAPI) -> Iterator[str]:
     """The address of the application, served by a thread with a loop of its own on the tests' database."""
-    limits = {"rate_limit_per_user": "1000000/minute", "rate_limit_per_address": "1000000/minute"}
-    config = uvicorn.Config(new_app(urls[1], **limits), log_level="error", access_log=False, lifespan="on")
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    kinds = ("per_user", "per_address", "sign_in", "refresh")
+    with serving(new_app(urls[1], **{f"rate_limit_{kind}": "1000000/minute" for kind in kinds})) as address:
+        yield address
 
 
 async def _run(project: Path, address: str, member: Member | None, *options: str) -> tuple[int | None, str]:

@@ -30,6 +30,9 @@ TENANT_TABLES = [table for table in metadata.sorted_tables if "organisation_id" 
 # Operations that name something in their path, each with a body that would be accepted if it were the caller's.
 BY_PATH: dict[str, Json | None] = {
     "revokeSession": None,
+    "getApiKey": None,
+    "rotateApiKey": {},
+    "revokeApiKey": None,
     "getUser": None,
     "updateUser": {"name": "Mallory"},
     "deactivateUser": None,
@@ -73,10 +76,24 @@ BY_PATH: dict[str, Json | None] = {
 
 # Operations that take ids, numbers or texts elsewhere: each is tried in a test below.
 BY_BODY = {"createPorf", "updatePorf", "importPorf", "reassignPorf", "convertPorf", "createPurchaseOrder"}
-BY_QUERY = {"listPorfs", "listPurchaseOrders", "listSuppliers", "listUsers", "listOrganisations", "listSessions"}
+BY_QUERY = {
+    "listPorfs",
+    "listPurchaseOrders",
+    "listSuppliers",
+    "listUsers",
+    "listOrganisations",
+    "listSessions",
+    "listApiKeys",
+}
 
 # Nothing in these requests can name what is another's.
 NAMES_NOTHING = {
+    "startSignIn",
+    "completeSignIn",
+    "exchangeSignInCode",
+    "createSession",
+    "refreshSession",
+    "createApiKey",
     "revokeAllSessions",
     "getCurrentSession",
     "revokeCurrentSession",
@@ -124,8 +141,11 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     victim, own = await new_cast(app, client), await new_cast(app, client)
     (porf, order), _ = await _lived_in(victim), await _lived_in(own)
     session = (await ok(victim.admin.get("/sessions/current"))).json()["id"]
+    key = await created(victim.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
+    await created(own.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
     ids = {
         "session_id": session,
+        "key_id": key.json()["id"],
         "user_id": victim.requester.user_id,
         "organisation_id": victim.company.organisation_id,
         "supplier_id": victim.supplier_id,
@@ -166,6 +186,7 @@ async def _victim_sees(world: World) -> list[Any]:
         f"/porfs/{world.ids['porf_id']}/history",
         f"/porfs/{world.ids['porf_id']}/comments",
         f"/purchase-orders/{world.ids['order_id']}",
+        "/api-keys",
         "/sessions",
     )
     bodies = [(await ok(world.victim.admin.get(path))).json() for path in paths]
@@ -309,7 +330,7 @@ async def test_a_foreign_value_in_a_filter_or_a_search_finds_nothing(world: Worl
 
 
 async def test_a_list_never_shows_what_is_anothers(world: World) -> None:
-    for path in ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions"):
+    for path in ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions", "/api-keys"):
         theirs, mine = [(await ok(who.get(path))).json()["items"] for who in (world.victim.admin, world.intruder)]
         assert theirs
         assert mine

@@ -1,10 +1,13 @@
 """Second applications beside the tests' own one: with other limits, or on a database that is not there."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
 
 from po_api.app import create_app
@@ -32,6 +35,19 @@ async def client_of(app: FastAPI, address: str = "192.0.2.1") -> AsyncIterator[h
             yield client
         finally:
             await app.state.database.dispose()
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The address of an application that is served by a thread with a loop of its own."""
+    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
 
 
 async def canary_answers(member: Member) -> list[httpx.Response]:

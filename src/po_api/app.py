@@ -3,6 +3,7 @@
 import atexit
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -10,8 +11,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from po_api.api import v1
+from po_api.api_keys.domain import is_api_key
+from po_api.api_keys.service import ApiKeyService
 from po_api.core import logging
 from po_api.core.database import open_database
 from po_api.core.embedded import EmbeddedServerError
@@ -20,9 +24,12 @@ from po_api.operations import health
 from po_api.operations.databases import Connections, connections
 from po_api.operations.migrations import require_head
 from po_api.porfs.service import left_without_approver
+from po_api.sessions.domain import Device, Lifetimes
+from po_api.sessions.oidc import IdentityProvider
 from po_api.sessions.service import SessionService
 from po_api.settings import Settings, SettingsError, load_settings
 from po_api.web import docs, openapi
+from po_api.web.cookies import CSRF_HEADER
 from po_api.web.errors import add_error_handlers
 from po_api.web.middleware import BodyLimit, RequestContext
 from po_api.web.rate_limits import RateLimiter
@@ -64,8 +71,17 @@ def create_app(settings: Settings, found: Connections) -> FastAPI:
     )
     app.state.database = open_database(found.app_url, settings)
     app.state.secret_key = found.secret_key
+    app.state.lifetimes = Lifetimes(
+        access=timedelta(seconds=settings.jwt_access_token_expires),
+        absolute=timedelta(seconds=settings.session_lifetime),
+        idle=timedelta(seconds=settings.session_idle_timeout),
+    )
+    app.state.identity_provider = IdentityProvider(settings)
+    app.state.front_ends = settings.frontend_url
+    app.state.cors_origins = settings.cors_origins
     app.state.rate_limiter = RateLimiter(settings)
-    app.state.authenticate = _authenticator(found.secret_key)
+    app.state.max_body_bytes = settings.max_body_bytes
+    app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)
     app.state.left_behind = (left_without_approver,)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
 
@@ -97,11 +113,14 @@ async def _get_document(request: Request) -> JSONResponse:
     return JSONResponse(request.app.openapi())
 
 
-def _authenticator(key: str) -> Any:
+def _authenticator(key: str, lifetimes: Lifetimes) -> Any:
     async def authenticate(
         session: AsyncSession, token: str, *, address: str | None, user_agent: str | None
     ) -> Principal:
-        return await SessionService(session, key=key).authenticate(token, address=address, user_agent=user_agent)
+        if is_api_key(token):
+            return await ApiKeyService(session).authenticate(token)
+        sessions = SessionService(session, key=key, lifetimes=lifetimes)
+        return await sessions.authenticate(token, Device(address, user_agent))
 
     return authenticate
 
@@ -114,6 +133,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
+            # For cookies, which browsers send from the same site only and web/cookies.py takes from there only.
+            allow_credentials=True,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=[
                 "Authorization",
@@ -122,7 +143,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
                 "If-None-Match",
                 "Idempotency-Key",
                 "X-Request-ID",
+                CSRF_HEADER,
             ],
             expose_headers=EXPOSED_HEADERS,
             max_age=600,
         )
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))

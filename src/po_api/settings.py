@@ -1,7 +1,10 @@
 """The configuration: environment variables or `.env`, as `.env.example` documents them. No default secrets."""
 
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from limits import parse
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -11,11 +14,17 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_BYTES = 32
+# A token that was stolen is soon worth nothing (security.md).
+MAX_ACCESS_TOKEN_SECONDS = 900
 RATE_LIMIT_STORES = {"memory", "redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster"}
 
 
 class SettingsError(Exception):
     """A variable is wrong: one line that names it and never shows a secret's value."""
+
+
+List = Annotated[tuple[str, ...], NoDecode]
+Seconds = Annotated[int, Field(ge=60, le=366 * 86400)]
 
 
 class Settings(BaseSettings):
@@ -28,7 +37,18 @@ class Settings(BaseSettings):
     po_data_dir: Path = Path(".data")
     secret_key: SecretStr | None = None
 
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    oidc_issuer: str = "https://accounts.google.com"
+    google_client_id: str | None = None
+    google_client_secret: SecretStr | None = None
+    google_redirect_uri: str | None = None
+    oidc_hosted_domain: List = ()
+    jwt_access_token_expires: Annotated[int, Field(ge=1, le=MAX_ACCESS_TOKEN_SECONDS)] = MAX_ACCESS_TOKEN_SECONDS
+    session_lifetime: Seconds = 30 * 86400
+    session_idle_timeout: Seconds = 7 * 86400
+
+    frontend_url: List = ()
+    cors_origins: List = ()
+    trusted_proxies: List = ()
 
     db_pool_size: Annotated[int, Field(ge=1, le=500)] = 10
     db_max_overflow: Annotated[int, Field(ge=0, le=500)] = 10
@@ -40,6 +60,8 @@ class Settings(BaseSettings):
 
     rate_limit_per_user: str = "100/minute"
     rate_limit_per_address: str = "20/minute"
+    rate_limit_sign_in: str = "10/minute"
+    rate_limit_refresh: str = "30/minute"
     rate_limit_storage_uri: str = "memory://"
     max_body_bytes: Annotated[int, Field(ge=1024)] = 12 * 1024 * 1024
 
@@ -47,19 +69,48 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "frontend_url", "oidc_hosted_domain", "trusted_proxies", mode="before")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+            return tuple(item.strip() for item in value.split(",") if item.strip())
         return value
 
     @field_validator("cors_origins")
     @classmethod
     def _exact_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
+        origins = tuple(origin.rstrip("/") for origin in value)
+        for origin in origins:
             if "*" in origin or not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise ValueError("each origin is scheme://host[:port], exactly; no wildcard")
+        return origins
+
+    @field_validator("oidc_issuer", "google_redirect_uri")
+    @classmethod
+    def _over_tls(cls, value: str | None) -> str | None:
+        if value is not None and not is_secure_url(value):
+            raise ValueError("expected an https:// address; http:// only for this machine")
+        return value
+
+    @field_validator("frontend_url")
+    @classmethod
+    def _front_ends(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not is_secure_url(url) or "#" in url:
+                raise ValueError("each is an https:// address without fragment; http:// only for this machine")
+        return value
+
+    @field_validator("oidc_hosted_domain")
+    @classmethod
+    def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(domain.lower() for domain in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            if not _parses(ip_network if "/" in item else ip_address, item):
+                raise ValueError("each is an IP address or a network such as 10.0.0.0/8")
         return value
 
     @field_validator("log_level", mode="before")
@@ -81,7 +132,7 @@ class Settings(BaseSettings):
             asyncpg_url(value.get_secret_value())
         return value
 
-    @field_validator("rate_limit_per_user", "rate_limit_per_address")
+    @field_validator("rate_limit_per_user", "rate_limit_per_address", "rate_limit_sign_in", "rate_limit_refresh")
     @classmethod
     def _rate(cls, value: str) -> str:
         try:
@@ -126,3 +177,22 @@ def asyncpg_url(url: str) -> URL:
     if parsed.drivername.split("+")[0] not in {"postgresql", "postgres"}:
         raise ValueError("only PostgreSQL is supported: postgresql://user:password@host:5432/name")
     return parsed.set(drivername="postgresql+asyncpg")
+
+
+def is_secure_url(url: str) -> bool:
+    """Whether `url` is absolute and nobody on the way can read what is sent there: https, or this very machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    is_local = host == "localhost" or (_parses(ip_address, host) and ip_address(host).is_loopback)
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_local))
+
+
+def _parses(parse_address: Callable[[str], object], text: str) -> bool:
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True

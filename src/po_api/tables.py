@@ -1,5 +1,6 @@
 """Every feature's tables, for Alembic and the tests."""
 
+from po_api.api_keys import models as api_keys
 from po_api.core import audit
 from po_api.core.models import Base
 from po_api.organisations import models as organisations
@@ -10,6 +11,17 @@ from po_api.suppliers import models as suppliers
 from po_api.users import models as users
 from po_api.web import models as web
 
-__all__ = ["audit", "metadata", "organisations", "porfs", "purchase_orders", "sessions", "suppliers", "users", "web"]
+__all__ = [
+    "api_keys",
+    "audit",
+    "metadata",
+    "organisations",
+    "porfs",
+    "purchase_orders",
+    "sessions",
+    "suppliers",
+    "users",
+    "web",
+]
 
 metadata = Base.metadata

@@ -14,6 +14,7 @@ from po_api.core.clock import utc_now
 from po_api.core.database import enter_tenant
 from po_api.core.errors import Unauthenticated
 from po_api.core.tenancy import Role
+from po_api.sessions.domain import Device
 from po_api.sessions.models import UserSession
 from po_api.sessions.service import SessionService
 from po_api.users.models import User
@@ -220,7 +221,7 @@ async def test_the_check_is_one_query_on_indexes(company: Company) -> None:
     async with company.database.sessions() as session:
         service = SessionService(session, key=company.app.state.secret_key)
         with _statements(company) as sent:
-            principal = await service.authenticate(member.token, address=None, user_agent=None)
+            principal = await service.authenticate(member.token, Device())
         assert principal.user_id == member.user_id
         ((statement, parameters),) = sent
         connection = await session.connection()

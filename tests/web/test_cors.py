@@ -62,9 +62,11 @@ async def test_a_foreign_header_or_method_is_not_allowed(client: httpx.AsyncClie
         assert response.status_code == 400
 
 
-async def test_credentials_are_not_shared(client: httpx.AsyncClient) -> None:
+async def test_cookies_may_be_sent_by_the_front_ends_and_by_nobody_else(client: httpx.AsyncClient) -> None:
     response = await client.get(f"{PREFIX}/porfs", headers={"Origin": ORIGIN})
-    assert "access-control-allow-credentials" not in _cors(response)
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+    response = await client.get(f"{PREFIX}/porfs", headers={"Origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in _cors(response)
 
 
 async def test_without_configured_origins_there_is_no_cors(urls: tuple[str, str]) -> None:

@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from po_api.core.errors import AppError
+from web_support import client_of, new_app
 
-PAGES = ["/docs", "/redoc", "/docs/errors", "/docs/errors/not_found"]
+PAGES = ["/docs", "/redoc", "/docs/errors", "/docs/errors/not_found", "/docs/limits"]
 
 
 def _targets(html: str) -> list[str]:
@@ -78,3 +79,13 @@ async def test_the_docs_show_the_document(client: httpx.AsyncClient) -> None:
     assert '"/openapi.json"' in (await client.get("/docs/assets/swagger-start.js")).text
     assert 'spec-url="/openapi.json"' in (await client.get("/redoc")).text
     assert (await client.get("/openapi.json")).json()["openapi"].startswith("3.1")
+
+
+async def test_the_limits_are_those_of_the_installation(urls: tuple[str, str]) -> None:
+    limits = {"rate_limit_per_user": "77/minute", "rate_limit_sign_in": "7/hour", "max_body_bytes": 5_000_000}
+    async with client_of(new_app(urls[1], **limits)) as client:
+        page = (await client.get("/docs/limits")).text
+        for said in ("77 per 1 minute", "7 per 1 hour", "5,000,000 bytes", "<code>refresh</code>", "100"):
+            assert said in page
+        for code in ("rate_limited", "payload_too_large"):
+            assert 'href="/docs/limits">/docs/limits</a>' in (await client.get(f"/docs/errors/{code}")).text

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from po_api.api_keys.router import router as api_keys
 from po_api.organisations.router import router as organisations
 from po_api.porfs import domain as porf_domain
 from po_api.porfs.files_router import router as porf_files
@@ -10,6 +11,7 @@ from po_api.purchase_orders import domain as purchase_order_domain
 from po_api.purchase_orders.router import conversion_router
 from po_api.purchase_orders.router import router as purchase_orders
 from po_api.sessions.router import router as sessions
+from po_api.sessions.sign_in_router import router as sign_in
 from po_api.suppliers.router import router as suppliers
 from po_api.users.router import founding_router
 from po_api.users.router import router as users
@@ -35,7 +37,9 @@ async def get_purchase_order_machine(_principal: PrincipalDep) -> StateMachineRe
 router = APIRouter(prefix=PREFIX)
 # `porf_files` before `porfs`: /porfs/import-template is not the request of that id.
 for _feature in (
+    sign_in,
     sessions,
+    api_keys,
     users,
     founding_router,
     organisations,

@@ -25,6 +25,10 @@ class AppError(Exception):
     title: ClassVar[str]
     # The database constraint that says the same: whoever hits it in spite of all care is told this.
     constraint: ClassVar[str | None] = None
+    # The page of the docs that says more than the docstring.
+    page: ClassVar[str | None] = None
+    # Whether what was written before the error is kept: it is itself what the request came to.
+    is_outcome: ClassVar[bool] = False
 
     def __init__(self, detail: str = "", *, errors: tuple[FieldError, ...] = (), headers: dict[str, str] | None = None):
         self.detail = detail or self.title
@@ -117,6 +121,7 @@ class PayloadTooLarge(AppError):
     status = 413
     code = "payload_too_large"
     title = "The body is too large"
+    page = "/docs/limits"
 
 
 class UnsupportedMediaType(AppError):
@@ -149,6 +154,7 @@ class TooManyRequests(AppError):
     status = 429
     code = "rate_limited"
     title = "Too many requests"
+    page = "/docs/limits"
 
 
 class Unavailable(AppError):

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from po_api.core.errors import AppError, InvalidTransition
-from po_api.core.tenancy import Tenant
+from po_api.core.tenancy import MissingScope, Scope, Tenant
 
 
 class Facts(Protocol):
@@ -38,13 +38,16 @@ class Rule(Generic[S, F]):
 
 
 class StateMachine(Generic[S, A, F]):
-    """The table and the questions it answers."""
+    """The table and the questions it answers. `scope_of` names the scope that an API key needs for an action."""
 
-    def __init__(self, rules: Mapping[A, Rule[S, F]]) -> None:
+    def __init__(self, rules: Mapping[A, Rule[S, F]], *, scope_of: Callable[[A], Scope]) -> None:
         self.rules = rules
+        self.scope_of = scope_of
 
     def refusal(self, action: A, facts: F, actor: Tenant) -> type[AppError] | None:
         """Why `actor` may not do this now; None if they may. Who comes first, then the status, then the rest."""
+        if not actor.in_scope(self.scope_of(action)):
+            return MissingScope
         rule = self.rules[action]
         refused = rule.who(facts, actor)
         if refused is not None:

@@ -17,6 +17,22 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
+class Scope(StrEnum):
+    """What an API key may be used for, within its user's roles; `write` does not include `read`."""
+
+    PORFS_READ = "porfs:read"
+    PORFS_WRITE = "porfs:write"
+    PORFS_APPROVE = "porfs:approve"
+    PURCHASE_ORDERS_READ = "purchase_orders:read"
+    PURCHASE_ORDERS_WRITE = "purchase_orders:write"
+    SUPPLIERS_READ = "suppliers:read"
+    SUPPLIERS_WRITE = "suppliers:write"
+    USERS_READ = "users:read"
+    USERS_WRITE = "users:write"
+    ORGANISATIONS_READ = "organisations:read"
+    ORGANISATIONS_WRITE = "organisations:write"
+
+
 # Those who see everything in their organisation.
 SEES_ALL = frozenset({Role.BUYER, Role.ADMIN, Role.AUDITOR})
 
@@ -25,13 +41,14 @@ SEES_ALL = frozenset({Role.BUYER, Role.ADMIN, Role.AUDITOR})
 class Tenant:
     """A member acting inside one organisation; every repository of a tenant's data is built with one.
 
-    `user_id` 0 is the command line, which acts for no member.
+    `user_id` 0 is the command line, which acts for no member. `scopes` is None unless the member acts by an API key.
     """
 
     organisation_id: int
     user_id: int
     roles: frozenset[Role]
     approval_limit: Decimal | None = None
+    scopes: frozenset[Scope] | None = None
 
     @property
     def actor_id(self) -> int | None:
@@ -47,6 +64,10 @@ class Tenant:
         if not self.has(*roles):
             raise MissingRole(f"this takes one of the roles {', '.join(sorted(roles))}")
 
+    def in_scope(self, scope: Scope) -> bool:
+        """Whether the way in which the member signed in may be used for this."""
+        return self.scopes is None or scope in self.scopes
+
     @property
     def sees_all(self) -> bool:
         return not self.roles.isdisjoint(SEES_ALL)
@@ -54,20 +75,33 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Principal:
-    """The signed-in user; `organisation_id` is None until they join one."""
+    """The signed-in user, by a session or by an API key; `organisation_id` is None until they join one.
+
+    `scopes` are those of the key. With a session it is None, and `session_id` is set.
+    """
 
     user_id: int
-    session_id: int
+    session_id: int | None
     organisation_id: int | None
     roles: frozenset[Role]
     approval_limit: Decimal | None
     is_operator: bool
+    scopes: frozenset[Scope] | None = None
+
+    def require(self, scope: Scope | None) -> None:
+        """Raise MissingScope or KeyNotAccepted if a key was sent that may not be used for this; None takes no keys."""
+        if self.scopes is None:
+            return
+        if scope is None:
+            raise KeyNotAccepted
+        if scope not in self.scopes:
+            raise MissingScope(f"this takes a key with the scope {scope}")
 
     def tenant(self) -> Tenant:
         """The member inside their organisation; NoOrganisation for those who have none."""
         if self.organisation_id is None:
             raise NoOrganisation
-        return Tenant(self.organisation_id, self.user_id, self.roles, self.approval_limit)
+        return Tenant(self.organisation_id, self.user_id, self.roles, self.approval_limit, self.scopes)
 
 
 class NoOrganisation(Forbidden):
@@ -82,3 +116,17 @@ class MissingRole(Forbidden):
 
     code = "missing_role"
     title = "None of your roles allows this"
+
+
+class MissingScope(Forbidden):
+    """The API key lacks the scope that this takes: make one that has it, or sign in."""
+
+    code = "missing_scope"
+    title = "The key lacks a scope for this"
+
+
+class KeyNotAccepted(Forbidden):
+    """API keys and sessions are looked after by people: sign in for this."""
+
+    code = "key_not_accepted"
+    title = "This takes no API keys"

@@ -1,5 +1,6 @@
 """What happens to a request: submitted, decided, cancelled, closed … One method runs every action of the table."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -83,7 +84,7 @@ class PorfActions:
         if user is None or not user.is_active:
             raise errors.ApproverInactive
         roles = frozenset(Role(role) for role in user.roles)
-        return Tenant(self._tenant.organisation_id, user.id, roles, user.approval_limit)
+        return replace(self._tenant, roles=roles, approval_limit=user.approval_limit)
 
     async def _apply(self, action: PorfAction, porf: Porf) -> None:
         now = utc_now()

@@ -12,7 +12,7 @@ from typing import Any
 from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, totals
 from po_api.core.state_machine import Guard, Rule, StateMachine
-from po_api.core.tenancy import MissingRole, Role, Tenant
+from po_api.core.tenancy import MissingRole, Role, Scope, Tenant
 from po_api.porfs import errors
 
 MAX_LINES = 10_000
@@ -168,6 +168,19 @@ def _rule(sources: Iterable[PorfStatus], target: PorfStatus | None, who: PorfGua
     return Rule(frozenset(sources), target, who, guards)
 
 
+def _scope_of(action: PorfAction) -> Scope:
+    if action in DECISIONS:
+        return Scope.PORFS_APPROVE
+    return Scope.PURCHASE_ORDERS_WRITE if action is PorfAction.CONVERT else Scope.PORFS_WRITE
+
+
+NEW_ROUND = frozenset({PorfAction.REVISE, PorfAction.REOPEN})
+DECISIONS = {
+    PorfAction.APPROVE: Decision.APPROVED,
+    PorfAction.REJECT: Decision.REJECTED,
+    PorfAction.RETURN: Decision.RETURNED,
+}
+
 _D, _P, _A = PorfStatus.DRAFT, PorfStatus.PENDING, PorfStatus.APPROVED
 _PARTLY, _ORDERED = PorfStatus.PARTIALLY_ORDERED, PorfStatus.ORDERED
 _OPEN = frozenset(PorfStatus) - {PorfStatus.CANCELLED, PorfStatus.CLOSED}
@@ -189,15 +202,9 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.CLOSE: _rule([_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(_OPEN, None, _admin),
         PorfAction.COPY: _rule(PorfStatus, None, _raiser),
-    }
+    },
+    scope_of=_scope_of,
 )
-
-NEW_ROUND = frozenset({PorfAction.REVISE, PorfAction.REOPEN})
-DECISIONS = {
-    PorfAction.APPROVE: Decision.APPROVED,
-    PorfAction.REJECT: Decision.REJECTED,
-    PorfAction.RETURN: Decision.RETURNED,
-}
 
 
 def priced(line: Any) -> PricedLine:

@@ -13,7 +13,7 @@ from po_api.porfs.dependencies import (
     PorfPaging,
     PorfServiceDep,
 )
-from po_api.porfs.domain import PorfAction
+from po_api.porfs.domain import MACHINE, PorfAction
 from po_api.porfs.schemas import (
     ActionNote,
     CommentCreate,
@@ -38,7 +38,7 @@ from po_api.web.dependencies import DryRun, SessionDep, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems, tagged
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, takes
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/porfs", tags=["porfs"])
@@ -160,6 +160,7 @@ for _action, _summary in _SUMMARIES.items():
         summary=_summary,
         dependencies=[IDEMPOTENT],
         responses=_CHANGING,
+        openapi_extra=takes(MACHINE.scope_of(_action)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from po_api.core.errors import AppError
 from po_api.core.state_machine import Rule, StateMachine
-from po_api.core.tenancy import MissingRole, Role, Tenant
+from po_api.core.tenancy import MissingRole, Role, Scope, Tenant
 
 
 class PurchaseOrderStatus(StrEnum):
@@ -52,5 +52,6 @@ MACHINE: StateMachine[PurchaseOrderStatus, PurchaseOrderAction, PurchaseOrderFac
         PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED),
         PurchaseOrderAction.CANCEL: _rule([_DRAFT, _ISSUED], PurchaseOrderStatus.CANCELLED),
         PurchaseOrderAction.CLOSE: _rule([_ISSUED], PurchaseOrderStatus.CLOSED),
-    }
+    },
+    scope_of=lambda _action: Scope.PURCHASE_ORDERS_WRITE,
 )

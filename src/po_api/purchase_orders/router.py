@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
+from po_api.core.tenancy import Scope
 from po_api.porfs.ordering import Wanted
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ActionNote
@@ -25,7 +26,7 @@ from po_api.web.dependencies import DryRun, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, takes
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/purchase-orders", tags=["purchase orders"])
@@ -64,6 +65,7 @@ def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
+    openapi_extra=takes(Scope.PURCHASE_ORDERS_WRITE),
 )
 async def convert_porf(
     response: Response,

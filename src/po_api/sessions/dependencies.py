@@ -5,14 +5,34 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from po_api.core.pagination import PageRequest
+from po_api.sessions.domain import Device
 from po_api.sessions.repository import SORTS
 from po_api.sessions.service import SessionService
-from po_api.web.dependencies import SessionDep, paging
+from po_api.sessions.sign_in import SignInService
+from po_api.web.dependencies import BeginDep, SessionDep, address_of, paging
 
 
 def _service(request: Request, session: SessionDep) -> SessionService:
-    return SessionService(session, key=request.app.state.secret_key)
+    state = request.app.state
+    return SessionService(session, key=state.secret_key, lifetimes=state.lifetimes)
+
+
+def _sign_in_service(request: Request, begin: BeginDep) -> SignInService:
+    state = request.app.state
+    return SignInService(
+        begin,
+        state.identity_provider,
+        key=state.secret_key,
+        lifetimes=state.lifetimes,
+        front_ends=state.front_ends,
+    )
+
+
+def _device(request: Request) -> Device:
+    return Device(address_of(request), request.headers.get("user-agent"))
 
 
 SessionServiceDep = Annotated[SessionService, Depends(_service)]
+SignInServiceDep = Annotated[SignInService, Depends(_sign_in_service)]
+DeviceDep = Annotated[Device, Depends(_device)]
 SessionPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

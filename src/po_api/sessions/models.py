@@ -1,8 +1,9 @@
-"""The sessions: a row per sign-in, checked on every request."""
+"""The sessions: a row per sign-in, checked on every request; and what a sign-in under way has to remember."""
 
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from po_api.core.models import Base, GlobalRow, Timestamped
@@ -10,8 +11,8 @@ from po_api.users.models import User
 
 
 class UserSession(GlobalRow, Timestamped, Base):
-    """One sign-in. `token` is the SHA-256 digest (hex) of the token that was shown once; it is live until
-    `expires_at` unless `revoked_at` is set."""
+    """One sign-in. `token` is the SHA-256 digest (hex) of its present refresh token; it is live until `expires_at`
+    unless `revoked_at` is set, or it was not used for too long."""
 
     __tablename__ = "sessions"
     __table_args__ = (
@@ -30,3 +31,52 @@ class UserSession(GlobalRow, Timestamped, Base):
     revoked_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship(back_populates="sessions", lazy="raise")
+
+
+class RotatedToken(Base):
+    """A refresh token that was used: its digest, and the salt from which its successor can be made once more."""
+
+    __tablename__ = "rotated_tokens"
+    __table_args__ = (
+        CheckConstraint("token ~ '^[0-9a-f]{64}$'", name="token"),
+        Index("ix_rotated_tokens_session_id", "session_id"),
+    )
+
+    token: Mapped[str] = mapped_column(primary_key=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    salt: Mapped[bytes] = mapped_column(BYTEA)
+    rotated_at: Mapped[datetime]
+
+
+class SignInAttempt(Base):
+    """A browser that was sent to the identity provider; deleted when it comes back.
+
+    `state` and `browser` are digests of what the browser carries: the one in the address, the other in a cookie.
+    `code_challenge` is the front end's own, for the code that it gets in bearer mode; None means cookies.
+    """
+
+    __tablename__ = "sign_in_attempts"
+    __table_args__ = (Index("ix_sign_in_attempts_expires_at", "expires_at"),)
+
+    state: Mapped[str] = mapped_column(primary_key=True)
+    browser: Mapped[str]
+    nonce: Mapped[str]
+    code_verifier: Mapped[str]
+    return_to: Mapped[str]
+    code_challenge: Mapped[str | None]
+    expires_at: Mapped[datetime]
+
+
+class SignInCode(Base):
+    """What a front end exchanges for the tokens, once: `code` is its digest."""
+
+    __tablename__ = "sign_in_codes"
+    __table_args__ = (
+        Index("ix_sign_in_codes_user_id", "user_id"),
+        Index("ix_sign_in_codes_expires_at", "expires_at"),
+    )
+
+    code: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    code_challenge: Mapped[str]
+    expires_at: Mapped[datetime]

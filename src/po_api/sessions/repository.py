@@ -3,13 +3,13 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.database import tenant_setting
 from po_api.core.pagination import Keyset, PageOf, PageRequest
-from po_api.sessions.models import UserSession
+from po_api.sessions.models import RotatedToken, SignInAttempt, SignInCode, UserSession
 from po_api.users.models import User
+from po_api.users.service import WHO
 
 SORTS = ("created_at",)
 _KEYSET = Keyset({"created_at": UserSession.created_at}, id_column=UserSession.id, default="-created_at")
@@ -17,35 +17,31 @@ SEEN_AT_MOST_EVERY = timedelta(minutes=1)
 
 
 class SessionRepository:
-    """Named questions about sessions; all but the check are about one user's own."""
+    """Named questions about sessions. A session is live until it is revoked, expires or was idle for `idle`."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, *, idle: timedelta) -> None:
         self._session = session
+        self._idle = idle
 
-    async def check(self, session_id: int, user_id: int, token: str, now: datetime) -> Any:
+    def _live(self, now: datetime) -> ColumnElement[bool]:
+        return and_(
+            UserSession.revoked_at.is_(None),
+            UserSession.expires_at > now,
+            func.coalesce(UserSession.last_seen_at, UserSession.created_at) > now - self._idle,
+        )
+
+    async def check(self, session_id: int, user_id: int, now: datetime) -> Any:
         """The live session of an active user, or None, in one indexed query that also opens the tenant's rows."""
         statement = (
             select(
                 UserSession.id,
-                User.id.label("user_id"),
-                User.organisation_id,
-                User.roles,
-                User.approval_limit,
-                User.is_operator,
                 or_(UserSession.last_seen_at.is_(None), UserSession.last_seen_at < now - SEEN_AT_MOST_EVERY).label(
                     "stale"
                 ),
-                tenant_setting(User.organisation_id),
+                *WHO,
             )
             .join(User, User.id == UserSession.user_id)
-            .where(
-                UserSession.id == session_id,
-                UserSession.user_id == user_id,
-                UserSession.token == token,
-                UserSession.revoked_at.is_(None),
-                UserSession.expires_at > now,
-                User.is_active,
-            )
+            .where(UserSession.id == session_id, UserSession.user_id == user_id, self._live(now), User.is_active)
         )
         return (await self._session.execute(statement)).one_or_none()
 
@@ -64,25 +60,45 @@ class SessionRepository:
 
     async def page(self, user_id: int, request: PageRequest, now: datetime) -> PageOf[Row[Any]]:
         """The user's live sessions."""
-        statement = select(*UserSession.__table__.columns).where(
-            UserSession.user_id == user_id, UserSession.revoked_at.is_(None), UserSession.expires_at > now
-        )
+        statement = select(*UserSession.__table__.columns).where(UserSession.user_id == user_id, self._live(now))
         return await _KEYSET.page(self._session, statement, request)
 
     async def get(self, user_id: int, session_id: int, now: datetime) -> UserSession | None:
         statement = select(UserSession).where(
-            UserSession.user_id == user_id,
-            UserSession.id == session_id,
-            UserSession.revoked_at.is_(None),
-            UserSession.expires_at > now,
+            UserSession.user_id == user_id, UserSession.id == session_id, self._live(now)
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def refreshed_by(self, token: str, now: datetime) -> UserSession | None:
+        """The live session of an active user whose present refresh token this is (a digest), locked.
+
+        Whoever waits for the lock finds, when it is free, that the token is no longer the present one.
+        """
+        statement = (
+            select(UserSession)
+            .join(User, User.id == UserSession.user_id)
+            .where(UserSession.token == token, self._live(now), User.is_active)
+            .with_for_update(of=UserSession, key_share=True)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def rotated(self, token: str, now: datetime) -> Row[UserSession, RotatedToken, int | None] | None:
+        """The live session of an active user that once had this refresh token (a digest), locked; what became of the
+        token; and the user's organisation."""
+        statement = (
+            select(UserSession, RotatedToken, User.organisation_id)
+            .join(RotatedToken, RotatedToken.session_id == UserSession.id)
+            .join(User, User.id == UserSession.user_id)
+            .where(RotatedToken.token == token, self._live(now), User.is_active)
+            .with_for_update(of=UserSession, key_share=True)
+        )
+        return (await self._session.execute(statement)).one_or_none()
 
     async def revoke_all(self, user_id: int, now: datetime) -> int:
         """Revoke the user's live sessions; returns how many there were."""
         statement = (
             update(UserSession)
-            .where(UserSession.user_id == user_id, UserSession.revoked_at.is_(None), UserSession.expires_at > now)
+            .where(UserSession.user_id == user_id, self._live(now))
             .values(revoked_at=now)
             .returning(UserSession.id)
             .execution_options(synchronize_session=False)
@@ -98,3 +114,29 @@ class SessionRepository:
             .execution_options(synchronize_session=False)
         )
         return len((await self._session.execute(statement)).all())
+
+
+class SignInRepository:
+    """What a sign-in under way has to remember; each row is taken once."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def take_attempt(self, state: str, browser: str, now: datetime) -> SignInAttempt | None:
+        """The attempt with these digests, if it has not expired; it is gone then."""
+        statement = (
+            delete(SignInAttempt)
+            .where(SignInAttempt.state == state, SignInAttempt.browser == browser, SignInAttempt.expires_at > now)
+            .returning(SignInAttempt)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def take_code(self, code: str, now: datetime) -> SignInCode | None:
+        """The code of this digest, if it has not expired; it is gone then."""
+        statement = delete(SignInCode).where(SignInCode.code == code, SignInCode.expires_at > now).returning(SignInCode)
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def purge(self, now: datetime) -> None:
+        """Delete what has expired."""
+        for table in (SignInAttempt, SignInCode):
+            await self._session.execute(delete(table).where(table.expires_at < now))

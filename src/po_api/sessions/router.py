@@ -1,12 +1,12 @@
 """/sessions: the caller's own sign-ins."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.core.tenancy import Principal
 from po_api.sessions.dependencies import SessionPaging, SessionServiceDep
 from po_api.sessions.schemas import SessionPage, SessionRead
+from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE, delete_cookies
 from po_api.web.dependencies import PrincipalDep, link_next
 from po_api.web.openapi import problems
 from po_api.web.routing import api_router
@@ -15,12 +15,6 @@ from po_api.web.schemas import MAX_ID
 router = api_router(prefix="/sessions", tags=["sessions"])
 
 SessionId = Annotated[int, Path(ge=1, le=MAX_ID)]
-_FIELDS = [name for name in SessionRead.model_fields if name != "is_current"]
-
-
-def _read(session: Any, principal: Principal) -> SessionRead:
-    fields = {name: getattr(session, name) for name in _FIELDS}
-    return SessionRead.model_validate({**fields, "is_current": session.id == principal.session_id})
 
 
 @router.get("", operation_id="listSessions", summary="The caller's live sessions")
@@ -28,17 +22,22 @@ async def list_sessions(
     request: Request, response: Response, principal: PrincipalDep, service: SessionServiceDep, paging: SessionPaging
 ) -> SessionPage:
     page = await service.page(principal, paging)
-    return SessionPage(items=[_read(row, principal) for row in page.items], **link_next(request, response, page))
+    items = [SessionRead.of(row, current_id=principal.session_id) for row in page.items]
+    return SessionPage(items=items, **link_next(request, response, page))
 
 
 @router.get("/current", operation_id="getCurrentSession", summary="The session this request came with")
 async def get_current(principal: PrincipalDep, service: SessionServiceDep) -> SessionRead:
-    return _read(await service.get(principal, principal.session_id), principal)
+    return SessionRead.of(await service.current(principal), current_id=principal.session_id)
 
 
 @router.delete("/current", operation_id="revokeCurrentSession", summary="Sign out", status_code=204)
-async def revoke_current(principal: PrincipalDep, service: SessionServiceDep) -> None:
-    await service.revoke(principal, principal.session_id)
+async def revoke_current(
+    request: Request, response: Response, principal: PrincipalDep, service: SessionServiceDep
+) -> None:
+    current = await service.current(principal)
+    await service.revoke(principal, current.id)
+    delete_cookies(request, response, ACCESS_COOKIE, REFRESH_COOKIE)
 
 
 @router.delete(
@@ -49,5 +48,6 @@ async def revoke_session(principal: PrincipalDep, service: SessionServiceDep, se
 
 
 @router.delete("", operation_id="revokeAllSessions", summary="Sign out everywhere", status_code=204)
-async def revoke_all(principal: PrincipalDep, service: SessionServiceDep) -> None:
+async def revoke_all(request: Request, response: Response, principal: PrincipalDep, service: SessionServiceDep) -> None:
     await service.revoke_all(principal)
+    delete_cookies(request, response, ACCESS_COOKIE, REFRESH_COOKIE)

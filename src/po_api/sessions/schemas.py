@@ -1,10 +1,47 @@
-"""How sessions are read."""
+"""How sessions are opened and read."""
 
 from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from po_api.web.schemas import Page, Schema
+
+# As long as tokens.MAX_LENGTH: what is longer is no token of anybody's.
+Token = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
+Secret = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
+Verifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]{43,128}$")]
+
+_SECRET = "Vn3mQx8u2yT5w7zA9bC1dE3fG5hJ7kL9mN1pQ3rS5tU"  # noqa: S105 - an example
+
+
+class SignInMode(StrEnum):
+    """How the tokens get to a front end: in the answer, or in cookies that no script can read."""
+
+    BEARER = "bearer"
+    COOKIE = "cookie"
+
+
+class IdTokenSignIn(Schema):
+    """An ID token of the identity provider's, as a page gets it from Google's button."""
+
+    id_token: Token = Field(examples=["eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.e30.c2lnbmF0dXJl"])
+    nonce: Token | None = Field(default=None, description="What the page asked for the ID token with, if with any")
+    mode: SignInMode = SignInMode.BEARER
+
+
+class SignInCodeExchange(Schema):
+    """What the browser came back with, and what the front end kept when it sent the browser away."""
+
+    code: Secret = Field(examples=[_SECRET])
+    code_verifier: Verifier = Field(examples=[_SECRET], description="What the `code_challenge` was made of (RFC 7636)")
+
+
+class RefreshRequest(Schema):
+    """Left out where the refresh token comes in its cookie."""
+
+    refresh_token: Token | None = Field(default=None, examples=[_SECRET])
 
 
 class SessionRead(Schema):
@@ -12,11 +49,28 @@ class SessionRead(Schema):
 
     id: int
     created_at: datetime
-    expires_at: datetime
+    expires_at: datetime = Field(description="When it ends in any case; it ends sooner if it is not used")
     last_seen_at: datetime | None
     ip_address: str | None = Field(examples=["192.0.2.7"])
     user_agent: str | None = Field(examples=["Mozilla/5.0"])
     is_current: bool = Field(description="Whether this request came with it")
+
+    @classmethod
+    def of(cls, session: Any, *, current_id: int | None) -> Self:
+        fields = {name: getattr(session, name) for name in cls.model_fields if name != "is_current"}
+        return cls.model_validate({**fields, "is_current": session.id == current_id})
+
+
+class SessionTokens(Schema):
+    """A session and its tokens, which are shown this once; null where they came in cookies."""
+
+    token_type: Literal["Bearer"]
+    access_token: str | None = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJl"])
+    expires_in: int = Field(description="Seconds that the access token is good for", examples=[900])
+    refresh_token: str | None = Field(
+        examples=[_SECRET], description="Good for one refresh; the answer has the next one"
+    )
+    session: SessionRead
 
 
 class SessionPage(Page):

@@ -1,6 +1,6 @@
-"""Sessions: opened once, checked on every request, revoked at once."""
+"""Sessions: opened once, checked on every request, refreshed in between, revoked at once."""
 
-import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,63 +9,107 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit
 from po_api.core.clock import utc_now
+from po_api.core.database import enter_tenant
 from po_api.core.errors import Unauthenticated
+from po_api.core.logging import get_logger
 from po_api.core.pagination import PageOf, PageRequest
-from po_api.core.tenancy import Principal, Role
+from po_api.core.tenancy import Principal
 from po_api.sessions import tokens
-from po_api.sessions.errors import SessionNotFound
-from po_api.sessions.models import UserSession
-from po_api.sessions.repository import SessionRepository
+from po_api.sessions.domain import REFRESH_GRACE, USUAL_LIFETIMES, Device, Lifetimes
+from po_api.sessions.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
+from po_api.sessions.models import RotatedToken, UserSession
+from po_api.sessions.repository import SessionRepository, SignInRepository
 from po_api.users.models import User
-from po_api.users.service import UserService
+from po_api.users.service import UserService, principal_of
 
-MAX_USER_AGENT = 500
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What the owner of a session holds: both tokens are shown this once."""
+
+    session: UserSession
+    access_token: str
+    access_lifetime: timedelta
+    refresh_token: str
+    refresh_lifetime: timedelta
 
 
 class SessionService:
     """What can be done with sessions; it flushes, the caller commits."""
 
-    def __init__(self, session: AsyncSession, *, key: str) -> None:
+    def __init__(self, session: AsyncSession, *, key: str, lifetimes: Lifetimes = USUAL_LIFETIMES) -> None:
         self._session = session
         self._key = key
-        self._repository = SessionRepository(session)
+        self._lifetimes = lifetimes
+        self._repository = SessionRepository(session, idle=lifetimes.idle)
 
     async def open(self, user: User, *, lifetime: timedelta) -> str:
-        """A new session of an active user; returns its access token, which is shown this once."""
-        if not user.is_active:
-            raise Unauthenticated("the user is deactivated")
-        now = utc_now()
-        # The token names the session and the session keeps the token's digest: the row comes first.
-        row = UserSession(user_id=user.id, token=tokens.digest(secrets.token_hex()), expires_at=now + lifetime)
-        self._session.add(row)
-        await self._session.flush()
-        token = tokens.sign(tokens.AccessToken(user.id, row.id), key=self._key, issued_at=now, lifetime=lifetime)
-        row.token = tokens.digest(token)
+        """A session that lives as long as its one access token, which is shown this once: nobody can refresh it."""
+        row = await self._add(user, tokens.new_secret(), lifetime, Device())
         await UserService(self._session).signed_in(user)
-        return token
+        return self._access_token(row, lifetime)
 
-    async def authenticate(self, token: str, *, address: str | None, user_agent: str | None) -> Principal:
+    async def sign_in(self, user: User, device: Device) -> Credentials:
+        """A new session of a user who has just proved who they are; Unauthenticated if they are deactivated."""
+        refresh_token = tokens.new_secret()
+        row = await self._add(user, refresh_token, self._lifetimes.absolute, device)
+        await UserService(self._session).signed_in(user)
+        _log.info("signed_in", user_id=user.id, session_id=row.id)
+        return self._credentials(row, refresh_token)
+
+    async def refresh(self, refresh_token: str, device: Device) -> Credentials:
+        """The next tokens of a session; InvalidRefreshToken, or RefreshTokenReused, which ends the session.
+
+        Within the grace the old token gets the same successor again, so that no tab loses its session to another one.
+        """
+        now = utc_now()
+        used = tokens.digest(refresh_token)
+        row = await self._repository.refreshed_by(used, now)
+        if row is None:
+            return await self._refresh_again(refresh_token, now)
+        salt = tokens.new_salt()
+        successor = tokens.successor(refresh_token, salt=salt, key=self._key)
+        self._session.add(RotatedToken(token=used, session_id=row.id, salt=salt, rotated_at=now))
+        row.token = tokens.digest(successor)
+        row.last_seen_at, row.ip_address, row.user_agent = now, device.address, device.user_agent
+        await self._session.flush()
+        return self._credentials(row, successor)
+
+    async def _refresh_again(self, refresh_token: str, now: datetime) -> Credentials:
+        found = await self._repository.rotated(tokens.digest(refresh_token), now)
+        if found is None:
+            raise InvalidRefreshToken
+        row, rotated, organisation_id = found
+        if now - rotated.rotated_at <= REFRESH_GRACE:
+            return self._credentials(row, tokens.successor(refresh_token, salt=rotated.salt, key=self._key))
+        row.revoked_at = now
+        if organisation_id is not None:
+            await enter_tenant(self._session, organisation_id)
+            self._record(organisation_id, row.user_id, "session.refresh_token_reused", row.id)
+        _log.warning("refresh_token_reused", user_id=row.user_id, session_id=row.id)
+        await self._session.flush()
+        raise RefreshTokenReused
+
+    async def authenticate(self, token: str, device: Device) -> Principal:
         """The user whom the token speaks for; Unauthenticated unless session and user are live. Opens the tenant."""
         claims = tokens.verify(token, key=self._key)
         now = utc_now()
-        found = await self._repository.check(claims.session_id, claims.user_id, tokens.digest(token), now)
+        found = await self._repository.check(claims.session_id, claims.user_id, now)
         if found is None:
             raise Unauthenticated
         if found.stale:
-            agent = user_agent[:MAX_USER_AGENT].replace("\x00", "") if user_agent else None
-            await self._repository.seen(found.id, now, address, agent)
-        return Principal(
-            user_id=found.user_id,
-            session_id=found.id,
-            organisation_id=found.organisation_id,
-            roles=frozenset(Role(role) for role in found.roles),
-            approval_limit=found.approval_limit,
-            is_operator=found.is_operator,
-        )
+            await self._repository.seen(found.id, now, device.address, device.user_agent)
+        return principal_of(found, session_id=found.id)
 
     async def page(self, principal: Principal, request: PageRequest) -> PageOf[Row[Any]]:
         """The caller's live sessions."""
         return await self._repository.page(principal.user_id, request, utc_now())
+
+    async def current(self, principal: Principal) -> UserSession:
+        """The session that the caller came with."""
+        return await self.get(principal, _session_id(principal))
 
     async def get(self, principal: Principal, session_id: int) -> UserSession:
         """One of the caller's live sessions; SessionNotFound."""
@@ -78,22 +122,51 @@ class SessionService:
         """End one of the caller's sessions, from the next request on."""
         found = await self.get(principal, session_id)
         found.revoked_at = utc_now()
-        self._record(principal, "session.revoke", session_id)
+        self._record(principal.organisation_id, principal.user_id, "session.revoke", session_id)
         await self._session.flush()
 
     async def revoke_all(self, principal: Principal) -> None:
         """End all of the caller's sessions, this one included."""
         await self._repository.revoke_all(principal.user_id, utc_now())
-        self._record(principal, "session.revoke_all", principal.session_id)
+        self._record(principal.organisation_id, principal.user_id, "session.revoke_all", _session_id(principal))
         await self._session.flush()
 
     async def purge(self, *, before: datetime) -> int:
-        """Delete sessions that ended before `before`; returns how many."""
+        """Delete sessions that ended before `before`, and abandoned sign-ins; returns how many sessions."""
+        await SignInRepository(self._session).purge(utc_now())
         return await self._repository.purge(before)
 
-    def _record(self, principal: Principal, action: str, session_id: int) -> None:
-        if principal.organisation_id is not None:
+    async def _add(self, user: User, secret: str, lifetime: timedelta, device: Device) -> UserSession:
+        if not user.is_active:
+            raise Unauthenticated("the user is deactivated")
+        row = UserSession(
+            user_id=user.id,
+            token=tokens.digest(secret),
+            expires_at=utc_now() + lifetime,
+            ip_address=device.address,
+            user_agent=device.user_agent,
+        )
+        self._session.add(row)
+        await self._session.flush()
+        return row
+
+    def _credentials(self, row: UserSession, refresh_token: str) -> Credentials:
+        """No access token outlives its session."""
+        left = row.expires_at - utc_now()
+        lifetime = min(self._lifetimes.access, left)
+        return Credentials(row, self._access_token(row, lifetime), lifetime, refresh_token, left)
+
+    def _access_token(self, row: UserSession, lifetime: timedelta) -> str:
+        owner = tokens.AccessToken(row.user_id, row.id)
+        return tokens.sign(owner, key=self._key, issued_at=utc_now(), lifetime=lifetime)
+
+    def _record(self, organisation_id: int | None, user_id: int, action: str, session_id: int) -> None:
+        if organisation_id is not None:
             change = audit.Change(action, "session", session_id)
-            audit.record(
-                self._session, organisation_id=principal.organisation_id, actor_id=principal.user_id, change=change
-            )
+            audit.record(self._session, organisation_id=organisation_id, actor_id=user_id, change=change)
+
+
+def _session_id(principal: Principal) -> int:
+    """Operations on sessions take no API keys."""
+    assert principal.session_id is not None
+    return principal.session_id

@@ -1,21 +1,28 @@
-"""Access tokens: JWTs signed with the application's key. The only file that imports jose.
+"""Tokens: our own access and refresh tokens, and the identity provider's ID tokens. The only file that imports jose.
 
 jose checks what it is asked to check and no more, so every claim is asked for by name, the algorithm is a constant and
 the header is read by ourselves (security.md).
 """
 
+import base64
 import hashlib
+import hmac
+import re
 import secrets
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from jose import jwt
 from jose.exceptions import JOSEError
 
 from po_api.core.clock import utc_now
 from po_api.core.errors import Unauthenticated
+from po_api.sessions.errors import InvalidIdToken
 
 ALGORITHM = "HS256"
+PROVIDERS_ALGORITHM = "RS256"
 TYPE = "at+jwt"
 ISSUER = AUDIENCE = "po-api"
 MAX_LENGTH = 8192
@@ -25,6 +32,10 @@ MAX_ID = 2**63 - 1
 CLOCK_SKEW = timedelta(seconds=10)
 _REQUIRED = ("exp", "iat", "aud", "iss", "sub")
 _OPTIONS = {f"require_{claim}": True for claim in _REQUIRED} | {"leeway": 0}
+_SECRET_BYTES = 32
+# jose takes padding and foreign characters, too: then one token would have many spellings.
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_MALFORMED = (JOSEError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,29 @@ class AccessToken:
 def digest(token: str) -> str:
     """What is stored of a token: SHA-256 (hex)."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def new_secret() -> str:
+    """256 random bits, 43 characters of base64url."""
+    return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def new_salt() -> bytes:
+    return secrets.token_bytes(_SECRET_BYTES)
+
+
+def successor(refresh_token: str, *, salt: bytes, key: str) -> str:
+    """The refresh token that follows on `refresh_token`: 256 bits that take it, the stored salt and the key to know.
+
+    It is derived because parallel tabs have to get the same one, while no token is stored in the clear.
+    """
+    derived = hmac.digest(key.encode(), b"refresh token\x00" + salt + refresh_token.encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(derived).decode().rstrip("=")
+
+
+def code_challenge(verifier: str) -> str:
+    """The S256 challenge of a PKCE verifier (RFC 7636)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
 def sign(token: AccessToken, *, key: str, issued_at: datetime, lifetime: timedelta) -> str:
@@ -58,21 +92,80 @@ def sign(token: AccessToken, *, key: str, issued_at: datetime, lifetime: timedel
 
 def verify(token: str, *, key: str) -> AccessToken:
     """What the token says, if its signature and all of its claims hold; Unauthenticated otherwise."""
-    if len(token) > MAX_LENGTH:
-        raise Unauthenticated
     try:
-        header = jwt.get_unverified_header(token)
+        header = _header(token)
         if header.get("typ") != TYPE or header.get("alg") != ALGORITHM or "crit" in header:
             raise Unauthenticated
         claims = jwt.decode(
             token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=dict(_OPTIONS)
         )
-        # jose asks of `iat` only that it is a number.
-        if claims["iat"] > (utc_now() + CLOCK_SKEW).timestamp():
-            raise Unauthenticated
+        _require_past(claims["iat"])
         return AccessToken(_id(claims["sub"]), _id(claims["sid"]))
-    except (JOSEError, KeyError, TypeError, ValueError, OverflowError):
+    except _MALFORMED:
         raise Unauthenticated from None
+
+
+def id_token_key(token: str) -> str:
+    """Which of the provider's keys an ID token says it is signed with; InvalidIdToken."""
+    try:
+        header = _header(token)
+        if header.get("alg") != PROVIDERS_ALGORITHM or "crit" in header or not isinstance(header["kid"], str):
+            raise InvalidIdToken
+        return header["kid"]
+    except _MALFORMED:
+        raise InvalidIdToken from None
+
+
+def verify_id_token(
+    token: str, *, key: Mapping[str, Any], issuers: Collection[str], client_id: str, nonce: str | None
+) -> dict[str, Any]:
+    """The claims of an ID token (OpenID Connect Core, 3.1.3.7), if all of them hold; InvalidIdToken otherwise.
+
+    `key` is the RSA key (JWK) that `id_token_key` named. `nonce` is what the sign-in began with, None if with none.
+    """
+    # A public key that jose takes for a text would be the secret of a token signed with HMAC.
+    if (
+        key.get("kty") != "RSA"
+        or key.get("use", "sig") != "sig"
+        or key.get("alg", PROVIDERS_ALGORITHM) != (PROVIDERS_ALGORITHM)
+    ):
+        raise InvalidIdToken
+    # The access token that comes with it is not used for anything: nothing depends on its hash.
+    options = _OPTIONS | {"leeway": int(CLOCK_SKEW.total_seconds()), "verify_at_hash": False}
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            dict(key),
+            algorithms=[PROVIDERS_ALGORITHM],
+            audience=client_id,
+            issuer=tuple(issuers),
+            options=options,
+        )
+        _require_past(claims["iat"])
+        if claims["sub"] == "" or claims.get("nonce") != nonce or not _is_for(claims, client_id):
+            raise InvalidIdToken
+        return claims
+    except _MALFORMED:
+        raise InvalidIdToken from None
+
+
+def _header(token: str) -> dict[str, Any]:
+    if len(token) > MAX_LENGTH or not _COMPACT.fullmatch(token):
+        raise ValueError("no compact JWS")
+    header: dict[str, Any] = jwt.get_unverified_header(token)
+    return header
+
+
+def _is_for(claims: Mapping[str, Any], client_id: str) -> bool:
+    """Whether we are the party that the token was issued to: among several audiences, `azp` has to say so."""
+    several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+    return bool(claims.get("azp", None if several else client_id) == client_id)
+
+
+def _require_past(issued_at: float) -> None:
+    """jose asks of `iat` only that it is a number."""
+    if issued_at > (utc_now() + CLOCK_SKEW).timestamp():
+        raise ValueError("issued in the future")
 
 
 def _id(text: str) -> int:

@@ -1,6 +1,6 @@
 """What can go wrong with a user."""
 
-from po_api.core.errors import Conflict, NotFound
+from po_api.core.errors import Conflict, Forbidden, NotFound
 
 
 class UserNotFound(NotFound):
@@ -23,3 +23,17 @@ class LastAdmin(Conflict):
 
     code = "last_admin"
     title = "An organisation keeps at least one active administrator"
+
+
+class UserDeactivated(Forbidden):
+    """An administrator has deactivated this user: only an administrator can take them back."""
+
+    code = "user_deactivated"
+    title = "This user is deactivated"
+
+
+class IdentityMismatch(Conflict):
+    """The user with this e-mail address signs in with another account of the identity provider, or at another one."""
+
+    code = "identity_mismatch"
+    title = "The user with this address signs in otherwise"

@@ -13,6 +13,7 @@ from po_api.core.models import Amount, Base, GlobalRow, Timestamped, Versioned
 from po_api.organisations.models import Organisation
 
 if TYPE_CHECKING:
+    from po_api.api_keys.models import ApiKey
     from po_api.sessions.models import UserSession
 
 
@@ -26,7 +27,8 @@ class User(GlobalRow, Versioned, Timestamped, Base):
     __tablename__ = "users"
     __table_args__ = (
         UniqueConstraint("email"),
-        UniqueConstraint("google_id"),
+        # A subject is one person's with its issuer only (OpenID Connect Core, 5.7).
+        UniqueConstraint("identity_issuer", "google_id"),
         # What the tenant tables' composite foreign keys point to: nobody from another organisation can be named.
         UniqueConstraint("organisation_id", "id"),
         CheckConstraint("email <> '' AND length(email) <= 255", name="email"),
@@ -54,5 +56,8 @@ class User(GlobalRow, Versioned, Timestamped, Base):
 
     organisation: Mapped[Organisation | None] = relationship(back_populates="users", lazy="raise")
     sessions: Mapped[list["UserSession"]] = relationship(
+        back_populates="user", lazy="raise", cascade="all, delete-orphan", passive_deletes=True
+    )
+    api_keys: Mapped[list["ApiKey"]] = relationship(
         back_populates="user", lazy="raise", cascade="all, delete-orphan", passive_deletes=True
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.pagination import Keyset, PageOf, PageRequest
@@ -35,6 +36,25 @@ class UserRepository:
     async def by_email(self, email: str) -> User | None:
         """`email` in its canonical form."""
         return (await self._session.execute(select(User).where(User.email == email))).scalar_one_or_none()
+
+    async def by_identity(self, issuer: str, subject: str) -> User | None:
+        statement = select(User).where(User.identity_issuer == issuer, User.google_id == subject)
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def ensure(self, email: str, name: str) -> None:
+        """A user with this address; of two requests that find none, one makes it and the other waits for that."""
+        statement = insert(User).values(email=email, name=name)
+        await self._session.execute(statement.on_conflict_do_nothing(index_elements=[User.email]))
+
+    async def locked_by_email(self, email: str) -> User | None:
+        """`email` in its canonical form; the user as committed now."""
+        statement = (
+            select(User)
+            .where(User.email == email)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none()
 
     async def get(self, user_id: int) -> User | None:
         return await self._session.get(User, user_id)
@@ -84,12 +104,13 @@ class UserRepository:
             )
         return await _KEYSET.page(self._session, statement, request)
 
-    async def revoke_sessions(self, user_id: int, now: datetime) -> None:
-        """End the user's sessions for good: taken back one day, they sign in anew."""
-        # The sessions' entity by way of the relationship: that feature stands above this one.
-        session = User.sessions.property.mapper.class_
-        statement = update(session).where(session.user_id == user_id, session.revoked_at.is_(None))
-        await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))
+    async def revoke_credentials(self, user_id: int, now: datetime) -> None:
+        """End the user's sessions and keys for good: taken back one day, they sign in anew."""
+        for credentials in (User.sessions, User.api_keys):
+            # The entity by way of the relationship: those features stand above this one.
+            entity = credentials.property.mapper.class_
+            statement = update(entity).where(entity.user_id == user_id, entity.revoked_at.is_(None))
+            await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))
 
     async def all(self) -> Sequence[User]:
         """Every user of the installation, for the command line."""

@@ -3,38 +3,31 @@
 from datetime import datetime
 from typing import Annotated
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import MISSING, AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from po_api.core.tenancy import Role
-from po_api.core.text import canonical
 from po_api.organisations.schemas import Member
-from po_api.web.schemas import AmountString, Page, Schema, SingleLine, Title
+from po_api.users.domain import MAX_EMAIL_LENGTH, canonical_email
+from po_api.web.schemas import AmountString, Page, Schema, SingleLine, Title, unique
 
 
 def _address(text: str) -> str:
-    """The canonical form of a syntactically valid address; whether it can be delivered to, the sign-in shows."""
     try:
-        found = validate_email(text, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
+        return canonical_email(text)
+    except ValueError:
         raise PydanticCustomError("invalid_email", "must be an e-mail address") from None
-    return canonical(found.normalized)
 
 
 Email = Annotated[
     SingleLine,
-    StringConstraints(max_length=255),
+    StringConstraints(max_length=MAX_EMAIL_LENGTH),
     AfterValidator(_address),
     Field(json_schema_extra={"format": "email"}, examples=["ada@example.com"]),
 ]
 
 
-def _unique(roles: list[Role]) -> list[Role]:
-    return sorted(set(roles))
-
-
-Roles = Annotated[list[Role], Field(min_length=1, max_length=10), AfterValidator(_unique)]
+Roles = Annotated[list[Role], Field(min_length=1, max_length=10), AfterValidator(unique)]
 
 
 UserName = Annotated[Title, Field(examples=["Ada Lovelace"])]

@@ -10,15 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
 from po_api.core.clock import utc_now
-from po_api.core.database import enter_tenant
+from po_api.core.database import enter_tenant, tenant_setting
 from po_api.core.pagination import PageOf, PageRequest
-from po_api.core.tenancy import Principal, Role, Tenant
+from po_api.core.tenancy import Principal, Role, Scope, Tenant
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.errors import AlreadyMember
 from po_api.organisations.models import Organisation
 from po_api.organisations.service import OrganisationService
-from po_api.users.errors import LastAdmin, UserNotFound
+from po_api.users.domain import Identity
+from po_api.users.errors import IdentityMismatch, LastAdmin, UserDeactivated, UserNotFound
 from po_api.users.models import User
 from po_api.users.repository import UserFilters, UserRepository
 
@@ -30,6 +31,30 @@ class Leftover:
     code: str
     detail: str
     porfs: Sequence[tuple[int, str]]
+
+
+# What a check of somebody's credentials selects of their user: who they are. It opens the tenant's rows as well.
+WHO = (
+    User.id.label("user_id"),
+    User.organisation_id,
+    User.roles,
+    User.approval_limit,
+    User.is_operator,
+    tenant_setting(User.organisation_id),
+)
+
+
+def principal_of(row: Any, *, session_id: int | None = None, scopes: frozenset[Scope] | None = None) -> Principal:
+    """The user that a row with the columns of `WHO` shows, signed in by a session or by a key with `scopes`."""
+    return Principal(
+        user_id=row.user_id,
+        session_id=session_id,
+        organisation_id=row.organisation_id,
+        roles=frozenset(Role(role) for role in row.roles),
+        approval_limit=row.approval_limit,
+        is_operator=row.is_operator,
+        scopes=scopes,
+    )
 
 
 # What a member's loss of rights leaves behind is known to the features above; create_app and the command line
@@ -104,10 +129,53 @@ class UserService:
             await self._session.flush()
         return user
 
-    async def invite(self, tenant: Tenant, **values: Any) -> User:
-        """A new member of the caller's organisation (admins)."""
+    async def invite(self, tenant: Tenant, *, email: str, **values: Any) -> User:
+        """A new member of the caller's organisation (admins).
+
+        Who has signed in before being invited, and belongs nowhere yet, joins at once and keeps their name.
+        """
         tenant.require(Role.ADMIN)
-        return await self.create(organisation_id=tenant.organisation_id, actor_id=tenant.user_id, **values)
+        user = await self._repository.locked_by_email(canonical(email))
+        if user is None or user.organisation_id is not None or user.is_operator or not user.is_active:
+            return await self.create(
+                email=email, organisation_id=tenant.organisation_id, actor_id=tenant.user_id, **values
+            )
+        user.organisation_id = tenant.organisation_id
+        user.roles = sorted(values["roles"])
+        user.approval_limit = values["approval_limit"]
+        user.version += 1
+        after = {"roles": user.roles, "approval_limit": user.approval_limit}
+        self._record(tenant.organisation_id, tenant.user_id, audit.Change("user.join", "user", user.id, None, after))
+        await self._session.flush()
+        return user
+
+    async def identified(self, identity: Identity) -> User:
+        """The user whom an identity provider vouches for: known by issuer and subject, or invited by address, or new.
+
+        The address only joins an invitation to its first sign-in. IdentityMismatch if the user with the address has
+        signed in otherwise before; UserDeactivated.
+        """
+        user = await self._repository.by_identity(identity.issuer, identity.subject)
+        if user is None:
+            user = await self._joined(identity)
+        if not user.is_active:
+            raise UserDeactivated
+        return user
+
+    async def _joined(self, identity: Identity) -> User:
+        await self._repository.ensure(identity.email, identity.name)
+        user = await self._repository.locked_by_email(identity.email)
+        assert user is not None
+        if user.google_id is None:
+            user.identity_issuer, user.google_id = identity.issuer, identity.subject
+            user.version += 1
+            if user.organisation_id is not None:
+                await enter_tenant(self._session, user.organisation_id)
+                self._record(user.organisation_id, user.id, audit.Change("user.identify", "user", user.id))
+            await self._session.flush()
+        elif (user.identity_issuer, user.google_id) != (identity.issuer, identity.subject):
+            raise IdentityMismatch
+        return user
 
     async def found_organisation(self, principal: Principal, **values: Any) -> Organisation:
         """A new organisation, whose admin the caller becomes; AlreadyMember if they belong to one."""
@@ -154,7 +222,7 @@ class UserService:
         await self.member(tenant, user_id)
         if values.get("is_active") is False:
             # Before the user's row is locked: requests lock their session's row first, too.
-            await self._repository.revoke_sessions(user_id, utc_now())
+            await self._repository.revoke_credentials(user_id, utc_now())
         users = await self._repository.locked_with_admins(tenant.organisation_id, user_id)
         user = next(candidate for candidate in users if candidate.id == user_id)
         require_version(user.version, expected)

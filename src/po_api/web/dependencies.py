@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Query, Request, Response
@@ -9,9 +10,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.database import Database
-from po_api.core.errors import Unauthenticated
+from po_api.core.errors import AppError, Unauthenticated
 from po_api.core.pagination import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, PageOf, PageRequest
 from po_api.core.tenancy import Principal, Tenant
+from po_api.web.cookies import CrossSiteRequest, access_cookie, require_own_site
 from po_api.web.rate_limits import RateLimiter
 
 DRY_RUN = "dry_run"
@@ -23,8 +25,11 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     async with database.sessions() as session:
         try:
             yield session
-        except BaseException:
-            await session.rollback()
+        except BaseException as error:
+            if isinstance(error, AppError) and error.is_outcome:
+                await session.commit()
+            else:
+                await session.rollback()
             raise
         if session.info.get(DRY_RUN):
             await session.rollback()
@@ -33,6 +38,17 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
 
 
 SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
+
+Begin = Callable[[], AbstractAsyncContextManager[AsyncSession]]
+
+
+def _begin(request: Request) -> Begin:
+    """For what waits for others in between: transactions one by one, each committed at its end."""
+    database: Database = request.app.state.database
+    return database.sessions.begin
+
+
+BeginDep = Annotated[Begin, Depends(_begin)]
 
 
 class Authenticator(Protocol):
@@ -44,33 +60,65 @@ class Authenticator(Protocol):
 
 
 _bearer = HTTPBearer(
-    auto_error=False, scheme_name="accessToken", bearerFormat="JWT", description="An access token of a session"
+    auto_error=False,
+    scheme_name="accessToken",
+    bearerFormat="JWT",
+    description="An access token of a session, or an API key",
 )
+
+
+def address_of(request: Request) -> str | None:
+    """Where a request comes from; behind a trusted proxy, what that says."""
+    return request.client.host if request.client else None
+
+
+def _token(request: Request, credentials: HTTPAuthorizationCredentials | None, cookie: str | None) -> str:
+    """The token that the caller chose to send, else the one that a browser sends of its own accord."""
+    if credentials is not None:
+        return credentials.credentials
+    if cookie is None:
+        raise Unauthenticated
+    require_own_site(request)
+    return cookie
 
 
 async def _principal(
     request: Request,
     session: SessionDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    cookie: Annotated[str | None, Depends(access_cookie)],
 ) -> Principal:
     limiter: RateLimiter = request.app.state.rate_limiter
-    address = request.client.host if request.client else None
+    address = address_of(request)
     authenticate: Authenticator = request.app.state.authenticate
     try:
-        if credentials is None:
-            raise Unauthenticated
-        principal = await authenticate(
-            session, credentials.credentials, address=address, user_agent=request.headers.get("user-agent")
-        )
-    except Unauthenticated:
+        token = _token(request, credentials, cookie)
+        principal = await authenticate(session, token, address=address, user_agent=request.headers.get("user-agent"))
+    except (Unauthenticated, CrossSiteRequest):
         await limiter.hit_address(request.state, address)
         raise
     await limiter.hit_user(request.state, principal.user_id)
     request.state.user_id = principal.user_id
+    principal.require(request.scope["route"].key_scope)
     return principal
 
 
 PrincipalDep = Annotated[Principal, Depends(_principal)]
+
+
+async def _count_sign_in(request: Request) -> None:
+    limiter: RateLimiter = request.app.state.rate_limiter
+    await limiter.hit_sign_in(request.state, address_of(request))
+
+
+async def _count_address(request: Request) -> None:
+    limiter: RateLimiter = request.app.state.rate_limiter
+    await limiter.hit_address(request.state, address_of(request))
+
+
+# Of operations that nobody has to be signed in for: where an attempt to sign in begins, and where it goes on.
+SIGN_IN_LIMIT = Depends(_count_sign_in)
+ADDRESS_LIMIT = Depends(_count_address)
 
 
 def _tenant(principal: PrincipalDep) -> Tenant:

@@ -1,11 +1,14 @@
 """The docs pages, served from the package: no other host is asked for anything."""
 
 import html
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
 from po_api.core.errors import AppError, NotFound
+from po_api.core.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from po_api.web.rate_limits import RateLimiter
 
 router = APIRouter(include_in_schema=False)
 
@@ -19,6 +22,14 @@ SwaggerUIBundle({
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 code { background: #f2f2f2; padding: 0 .3em; } dt { margin-top: 1rem; } a { color: #0550ae; }
+table { border-collapse: collapse; } td { padding: .2em 1em .2em 0; border-bottom: 1px solid #ddd; }
+"""
+_LIMITS = """
+<h2>Requests</h2>{rates}
+<p>An answer says in <code>RateLimit-Policy</code> which limit counted it, and in <code>RateLimit</code> what is left
+of that (<code>r</code>) and for how many seconds (<code>t</code>). Beyond a limit it is 429, with the seconds to wait
+in <code>Retry-After</code>. All IPv6 addresses of one /64 network count as one. Health checks are not counted.</p>
+<h2>Sizes</h2>{sizes}
 """
 _OWN = {"swagger-start.js": _SWAGGER_START, "pages.css": _STYLE}
 # Redoc shows its maker's logo from there; an image that cannot be had is left out.
@@ -68,27 +79,30 @@ async def get_asset(name: str) -> Response:
     return Response(content, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"})
 
 
-def _entry(error: type[AppError]) -> str:
-    explanation = " ".join((error.__doc__ or error.title).split())
-    code = html.escape(error.code)
-    return (
-        f'<dt id="{code}"><a href="/docs/errors/{code}"><code>{code}</code></a> · {error.status}</dt>'
-        f"<dd>{html.escape(explanation)}</dd>"
-    )
-
-
-def _errors_page(title: str, errors: list[type[AppError]]) -> Response:
-    entries = "".join(_entry(error) for error in errors)
+def _text_page(title: str, content: str) -> Response:
+    """A page of plain text, with the way to the others."""
     return _page(
         title,
         '<link rel="stylesheet" href="/docs/assets/pages.css"></head>'
-        f'<body><h1>{html.escape(title)}</h1><dl>{entries}</dl><p><a href="/docs/errors">All problems</a></p></body>',
+        f"<body><h1>{html.escape(title)}</h1>{content}"
+        '<p><a href="/docs">API</a> · <a href="/docs/errors">Problems</a> · <a href="/docs/limits">Limits</a></p>'
+        "</body>",
+    )
+
+
+def _entry(error: type[AppError]) -> str:
+    explanation = html.escape(" ".join((error.__doc__ or error.title).split()))
+    code = html.escape(error.code)
+    more = "" if error.page is None else f' See <a href="{error.page}">{error.page}</a>.'
+    return (
+        f'<dt id="{code}"><a href="/docs/errors/{code}"><code>{code}</code></a> · {error.status}</dt>'
+        f"<dd>{explanation}{more}</dd>"
     )
 
 
 @router.get("/docs/errors")
 async def get_errors() -> Response:
-    return _errors_page("Problems", AppError.known())
+    return _text_page("Problems", f"<dl>{''.join(map(_entry, AppError.known()))}</dl>")
 
 
 @router.get("/docs/errors/{code}")
@@ -96,4 +110,23 @@ async def get_error(code: str) -> Response:
     found = [error for error in AppError.known() if error.code == code]
     if not found:
         raise NotFound
-    return _errors_page(found[0].title, found)
+    return _text_page(found[0].title, f"<dl>{_entry(found[0])}</dl>")
+
+
+@router.get("/docs/limits")
+async def get_limits(request: Request) -> Response:
+    """The limits of this installation, as it is configured."""
+    limiter: RateLimiter = request.app.state.rate_limiter
+    rows = [
+        (f"<code>{policy.name}</code>", html.escape(policy.counts), html.escape(str(policy.item))) for policy in limiter
+    ]
+    sizes = [
+        ("A body, an uploaded file included", f"{request.app.state.max_body_bytes:,} bytes"),
+        ("Items on a page", f"{MAX_LIMIT}, {DEFAULT_LIMIT} unless asked for otherwise with <code>limit</code>"),
+    ]
+    return _text_page("Limits", _LIMITS.format(rates=_table(rows), sizes=_table(sizes)))
+
+
+def _table(rows: Iterable[Sequence[str]]) -> str:
+    cells = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"

@@ -16,6 +16,9 @@ from po_api.web.schemas import MAX_ID, FieldProblem, Problem
 
 Json = dict[str, Any]
 
+# The extension that names the scope which an API key needs for an operation.
+KEY_SCOPE = "x-key-scope"
+
 # One response component for each status of a problem.
 _FAMILIES = {
     family.status: family
@@ -35,8 +38,10 @@ _FAMILIES = {
         errors.Unavailable,
     )
 }
-# What every operation under /api/v1 can answer besides its own problems; those with a body two more.
-_ALWAYS = (400, 401, 422, 429, 500, 503)
+# What every operation under /api/v1 can answer besides its own problems; those for which one has to be signed in, and
+# those with a body, two more.
+_ALWAYS = (400, 422, 429, 500, 503)
+_SIGNED_IN = (401, 403)
 _WITH_BODY = (413, 415)
 
 _TEXT = {"type": "string"}
@@ -65,13 +70,15 @@ _HEADERS: Json = {
         "schema": {"type": "string", "const": "true"},
     },
     "Content-Disposition": {"description": "An attachment, and its name", "schema": _TEXT},
+    "Set-Cookie": {"description": "What the browser is known by, for this host only", "schema": _TEXT},
 }
 _EVERYWHERE = ("X-Request-ID",)
 _COUNTED = (*_EVERYWHERE, "RateLimit-Policy", "RateLimit")
 _OF_PROBLEMS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 TAGS = {
-    "sessions": "The caller's own sign-ins",
+    "sessions": "Signing in, and the caller's own sign-ins",
+    "API keys": "Keys with which scripts act for a user",
     "users": "The members of the caller's organisation",
     "organisations": "Tenants and their rules",
     "suppliers": "Whom one orders from",
@@ -84,9 +91,11 @@ TAGS = {
 DESCRIPTION = """
 From a purchase order request (PORF) to an issued purchase order.
 
+The access token of a session (see the operations of `sessions`) or an API key comes as `Authorization: Bearer …`.
 Amounts are decimal strings. Changes and actions take the `ETag` of what was read as `If-Match`; every POST takes an
-`Idempotency-Key`, which makes its repetition harmless. Errors are problems of RFC 9457 with a stable `code`; each
-code is explained at its `type`. A representation's `allowed_actions` says what the caller may do now, and why not.
+`Idempotency-Key`, which makes its repetition harmless, unless it answers with a secret. Errors are problems of RFC 9457
+with a stable `code`; each code is explained at its `type`. A representation's `allowed_actions` says what the caller
+may do now, and why not.
 """
 
 _IF_NONE_MATCH = {
@@ -122,6 +131,11 @@ def binary(*media_types: str, has_etag: bool = False) -> dict[int | str, dict[st
 def tagged(status: int = 200) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation whose answer has an ETag without showing a `version`."""
     return {status: {"headers": _headers("ETag")}}
+
+
+def redirect(description: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an operation that a browser navigates to, and is sent on by."""
+    return {303: {"description": description, "headers": _headers("Location", "Set-Cookie")}}
 
 
 def _reference(kind: str, name: str) -> Json:
@@ -167,14 +181,15 @@ def _complete(spec: Json) -> None:
     schemas["Problem"].pop("$defs")
     for path, method, operation in _operations(spec):
         is_counted = path.startswith("/api/")
+        is_public = "security" not in operation
         _complete_parameters(operation)
-        _complete_responses(operation, method, schemas, is_counted=is_counted)
+        _complete_responses(operation, method, schemas, is_counted=is_counted, is_public=is_public)
         _complete_body(operation, method)
-        _describe(operation)
-        if operation.get("security") == spec["security"]:
-            del operation["security"]
-        else:
+        _describe(operation, is_public=is_public)
+        if is_public:
             operation["security"] = []
+        else:
+            del operation["security"]
         examples.add_to(operation)
     _accept_additions(spec)
     components["responses"] = {family.__name__: _problem(family) for family in _FAMILIES.values()}
@@ -274,17 +289,17 @@ def _meaning(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _complete_responses(operation: Json, method: str, schemas: Json, *, is_counted: bool) -> None:
+def _complete_responses(operation: Json, method: str, schemas: Json, *, is_counted: bool, is_public: bool) -> None:
     responses = operation["responses"]
     if is_counted:
-        statuses = (*_ALWAYS, *(_WITH_BODY if "requestBody" in operation else ()))
+        statuses = (*_ALWAYS, *(() if is_public else _SIGNED_IN), *(_WITH_BODY if "requestBody" in operation else ()))
         responses.update({str(status): answer for status, answer in problems(*statuses).items()})
     for status, response in responses.items():
         if "$ref" in response:
             response.pop("description", None)
         else:
             _complete_answer(response, int(status), operation, schemas, is_counted=is_counted)
-    if method == "get" and "ETag" in responses["200"]["headers"]:
+    if method == "get" and "ETag" in responses.get("200", {}).get("headers", {}):
         operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
         headers = _headers(*_COUNTED, "ETag")
         responses["304"] = {"description": "What you have is the present one", "headers": headers}
@@ -324,8 +339,11 @@ def _complete_body(operation: Json, method: str) -> None:
         content["application/merge-patch+json"] = content.pop("application/json")
 
 
-def _describe(operation: Json) -> None:
+def _describe(operation: Json, *, is_public: bool) -> None:
     conventions = [text for name, text in _CONVENTIONS.items() if name in _names(operation)]
+    if not is_public:
+        scope = operation.get(KEY_SCOPE)
+        conventions.append(f"An API key needs the scope `{scope}`." if scope else "Takes no API keys.")
     said = operation.get("description") or f"{operation['summary'].rstrip('.?')}."
     operation["description"] = " ".join([said, *conventions])
 

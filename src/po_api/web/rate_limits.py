@@ -1,8 +1,10 @@
-"""Rate limits: so many requests per user, fewer per address that has not signed in."""
+"""Rate limits: so many requests per user, fewer per address that has not signed in, and fewer still to sign in."""
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import Storage
@@ -13,10 +15,16 @@ from starlette.datastructures import State
 from po_api.core.errors import TooManyRequests
 from po_api.settings import Settings
 
+# Who is given IPv6 addresses is given this many bits of them to choose from.
+_IPV6_PREFIX = 64
+
 
 @dataclass(frozen=True)
-class _Policy:
+class Policy:
+    """One limit: `name` is what the headers call it, `counts` what it is about."""
+
     name: str
+    counts: str
     item: RateLimitItem
 
     @property
@@ -32,8 +40,16 @@ class RateLimiter:
         storage = storage_from_string(f"async+{uri.removeprefix('async+')}")
         assert isinstance(storage, Storage)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
-        self._user = _Policy("user", parse(settings.rate_limit_per_user))
-        self._address = _Policy("address", parse(settings.rate_limit_per_address))
+        self._user = Policy("user", "Requests of one signed-in user", parse(settings.rate_limit_per_user))
+        self._address = Policy(
+            "address", "Requests without a valid token from one address", parse(settings.rate_limit_per_address)
+        )
+        self._sign_in = Policy("sign-in", "Attempts to sign in from one address", parse(settings.rate_limit_sign_in))
+        self._refresh = Policy("refresh", "Tokens refreshed by one user", parse(settings.rate_limit_refresh))
+
+    def __iter__(self) -> Iterator[Policy]:
+        """The limits, for their page in the docs."""
+        return iter((self._user, self._address, self._sign_in, self._refresh))
 
     async def hit_user(self, state: State, user_id: int) -> None:
         """Count a request of a signed-in user; TooManyRequests when the limit is used up."""
@@ -41,9 +57,17 @@ class RateLimiter:
 
     async def hit_address(self, state: State, address: str | None) -> None:
         """Count a request without a valid token; TooManyRequests when the limit is used up."""
-        await self._hit(state, self._address, address or "unknown")
+        await self._hit(state, self._address, _network(address))
 
-    async def _hit(self, state: State, policy: _Policy, who: str) -> None:
+    async def hit_sign_in(self, state: State, address: str | None) -> None:
+        """Count an attempt to sign in; TooManyRequests when the limit is used up."""
+        await self._hit(state, self._sign_in, _network(address))
+
+    async def hit_refresh(self, state: State, user_id: int) -> None:
+        """Count a refreshed token; TooManyRequests when the limit is used up."""
+        await self._hit(state, self._refresh, str(user_id))
+
+    async def _hit(self, state: State, policy: Policy, who: str) -> None:
         allowed = await self._limiter.hit(policy.item, policy.name, who)
         window = await self._limiter.get_window_stats(policy.item, policy.name, who)
         wait = max(1, math.ceil(window.reset_time - time.time()))
@@ -53,3 +77,14 @@ class RateLimiter:
         }
         if not allowed:
             raise TooManyRequests(headers={"Retry-After": str(wait)})
+
+
+def _network(address: str | None) -> str:
+    """Whom requests from `address` count for: the address, or the network of an IPv6 one."""
+    try:
+        found = ip_address(address or "")
+    except ValueError:
+        return address or "unknown"
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or IPv6Network((found, _IPV6_PREFIX), strict=False))

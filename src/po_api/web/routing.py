@@ -1,6 +1,6 @@
 """The route class of the API: conventions that hold for every operation (api.md)."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,7 +11,9 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from po_api.core.errors import BadRequest, FieldError, UnsupportedMediaType
+from po_api.core.tenancy import Scope
 from po_api.web import etags, idempotency
+from po_api.web.openapi import KEY_SCOPE
 from po_api.web.rate_limits import RateLimiter
 
 
@@ -22,8 +24,38 @@ class UnknownParameter(BadRequest):
     title = "There is no such query parameter"
 
 
+# What an operation is about, by its tag, and so which scope it takes of an API key. Others take no keys.
+_SUBJECTS = {
+    "porfs": (Scope.PORFS_READ, Scope.PORFS_WRITE),
+    "purchase orders": (Scope.PURCHASE_ORDERS_READ, Scope.PURCHASE_ORDERS_WRITE),
+    "suppliers": (Scope.SUPPLIERS_READ, Scope.SUPPLIERS_WRITE),
+    "users": (Scope.USERS_READ, Scope.USERS_WRITE),
+    "organisations": (Scope.ORGANISATIONS_READ, Scope.ORGANISATIONS_WRITE),
+    "state machines": (Scope.PORFS_READ, Scope.PORFS_WRITE),
+}
+
+
+def takes(scope: Scope) -> dict[str, str]:
+    """The `openapi_extra` of an operation for which an API key needs another scope than its tag and method say."""
+    return {KEY_SCOPE: scope}
+
+
 class ApiRoute(APIRoute):
-    """Refuses unknown query parameters and media types, completes ETags, replays and remembers idempotent answers."""
+    """Refuses unknown query parameters and media types, completes ETags, replays and remembers idempotent answers.
+
+    `key_scope` is the scope that an API key needs for the operation; None takes no keys.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        said: Mapping[str, Any] = self.openapi_extra or {}
+        self.key_scope: Scope | None = said.get(KEY_SCOPE) or self._usual_scope()
+        if self.key_scope is not None:
+            self.openapi_extra = {**said, KEY_SCOPE: self.key_scope}
+
+    def _usual_scope(self) -> Scope | None:
+        reading, writing = _SUBJECTS.get(str(next(iter(self.tags), "")), (None, None))
+        return reading if self.methods == {"GET"} else writing
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +25,7 @@ from po_api.core.money import CURRENCIES
 from po_api.core.text import has_forbidden_characters, normalise
 
 MAX_ID = 2**63 - 1
+T = TypeVar("T", bound=StrEnum)
 
 
 class Schema(BaseModel):
@@ -99,6 +101,12 @@ Currency = Annotated[
     AfterValidator(_known_currency),
     Field(description="ISO 4217 code", examples=["EUR"]),
 ]
+
+
+def unique(values: list[T]) -> list[T]:
+    """Each value once, sorted: for what is a set and comes as a list."""
+    return sorted(set(values))
+
 
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 # In JSON, where "1", 1.0 and true are no ids.

@@ -1,0 +1,34 @@
+"""The keys of integrators: global rows like the sessions, since the key says who asks."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.types import Text
+
+from po_api.core.models import Base, GlobalRow, Timestamped
+from po_api.users.models import User
+
+
+class ApiKey(GlobalRow, Timestamped, Base):
+    """A key that acts as its user. `token` is the SHA-256 digest (hex) of the key that was shown once."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        UniqueConstraint("token"),
+        CheckConstraint("token ~ '^[0-9a-f]{64}$'", name="token"),
+        CheckConstraint("name <> '' AND length(name) <= 100", name="name"),
+        CheckConstraint("cardinality(scopes) >= 1", name="scopes"),
+        Index("ix_api_keys_user_id_created_at", "user_id", "created_at", "id"),
+    )
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    token: Mapped[str]
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(back_populates="api_keys", lazy="raise")

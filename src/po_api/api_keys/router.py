@@ -1,0 +1,75 @@
+"""/api-keys: keys with which scripts act for a user.
+
+What makes a key takes no `Idempotency-Key`: the answer holds a secret, of which nothing but the digest is stored.
+"""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Path, Request, Response
+
+from po_api.api_keys.dependencies import ApiKeyPaging, ApiKeyServiceDep
+from po_api.api_keys.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyRead, ApiKeyRotation
+from po_api.web.dependencies import PrincipalDep, link_next
+from po_api.web.openapi import problems
+from po_api.web.routing import api_router
+from po_api.web.schemas import MAX_ID
+
+router = api_router(prefix="/api-keys", tags=["API keys"])
+
+KeyId = Annotated[int, Path(ge=1, le=MAX_ID)]
+USUAL_OVERLAP = ApiKeyRotation()
+
+
+@router.post("", operation_id="createApiKey", summary="Make a key", status_code=201)
+async def create_api_key(
+    response: Response, principal: PrincipalDep, service: ApiKeyServiceDep, body: ApiKeyCreate
+) -> ApiKeyCreated:
+    lifetime = timedelta(days=body.expires_in_days)
+    row, key = await service.create(principal, name=body.name, scopes=body.scopes, lifetime=lifetime)
+    response.headers["Location"] = f"/api/v1/api-keys/{row.id}"
+    return ApiKeyCreated.of(row, key=key)
+
+
+@router.get("", operation_id="listApiKeys", summary="The caller's live keys; all members' for admins")
+async def list_api_keys(
+    request: Request, response: Response, principal: PrincipalDep, service: ApiKeyServiceDep, paging: ApiKeyPaging
+) -> ApiKeyPage:
+    page = await service.page(principal, paging)
+    return ApiKeyPage(items=[ApiKeyRead.of(row) for row in page.items], **link_next(request, response, page))
+
+
+@router.get("/{key_id}", operation_id="getApiKey", summary="One key", responses=problems(404))
+async def get_api_key(principal: PrincipalDep, service: ApiKeyServiceDep, key_id: KeyId) -> ApiKeyRead:
+    return ApiKeyRead.of(await service.get(principal, key_id))
+
+
+@router.post(
+    "/{key_id}/rotate",
+    operation_id="rotateApiKey",
+    summary="Make a successor of one's own key",
+    status_code=201,
+    responses=problems(404),
+)
+async def rotate_api_key(
+    response: Response,
+    principal: PrincipalDep,
+    service: ApiKeyServiceDep,
+    key_id: KeyId,
+    body: ApiKeyRotation = USUAL_OVERLAP,
+) -> ApiKeyCreated:
+    overlap, lifetime = timedelta(seconds=body.overlap_seconds), timedelta(days=body.expires_in_days)
+    row, key = await service.rotate(principal, key_id, overlap=overlap, lifetime=lifetime)
+    response.headers["Location"] = f"/api/v1/api-keys/{row.id}"
+    return ApiKeyCreated.of(row, key=key)
+
+
+@router.delete(
+    "/{key_id}",
+    operation_id="revokeApiKey",
+    summary="End a key: one's own, for admins any member's",
+    status_code=204,
+    responses=problems(404),
+)
+async def revoke_api_key(principal: PrincipalDep, service: ApiKeyServiceDep, key_id: KeyId) -> None:
+    await service.revoke(principal, key_id)

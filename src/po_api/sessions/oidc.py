@@ -1,0 +1,271 @@
+"""The identity provider: what it publishes, where it is asked, whom it vouches for (OpenID Connect Core, Discovery).
+
+Whatever the provider does, the caller waits no longer than the deadline and gets one of our errors.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx
+
+from po_api.core.logging import get_logger
+from po_api.core.text import has_forbidden_characters, normalise
+from po_api.sessions import tokens
+from po_api.sessions.errors import (
+    DomainNotAllowed,
+    EmailNotVerified,
+    IdentityProviderUnavailable,
+    InvalidIdToken,
+    SignInNotConfigured,
+    SignInRefused,
+)
+from po_api.settings import Settings, is_secure_url
+from po_api.users.domain import Identity, canonical_email
+
+# Its tokens name it with or without the scheme (developers.google.com/identity/openid-connect/openid-connect).
+GOOGLE = "https://accounts.google.com"
+
+DEADLINE_SECONDS = 5
+_MAX_BYTES = 256 * 1024
+_RETRY_AFTER = {"Retry-After": "10"}
+
+# Providers announce a new key days before they sign with it.
+_CACHED_SECONDS = 3600
+# Anybody can send a token with a key id of his own making: that is no reason to ask each time.
+_UNKNOWN_KEY_SECONDS = 10
+
+_ERROR_CODE = re.compile(r"[a-z_]{1,60}")
+_MAX_SUBJECT = 255
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What the provider publishes of itself."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    sends_issuer: bool
+    takes_basic: bool
+
+
+@dataclass(frozen=True)
+class _Published:
+    """The metadata and the signing keys (JWKs by their id), as of `fetched_at` (seconds, monotonic)."""
+
+    metadata: _Metadata
+    keys: Mapping[str, Mapping[str, Any]]
+    fetched_at: float
+
+
+class IdentityProvider:
+    """One provider, by its issuer. Errors are those of `sessions.errors`; SignInNotConfigured without a client id."""
+
+    def __init__(self, settings: Settings) -> None:
+        secret = settings.google_client_secret
+        self._issuer = settings.oidc_issuer
+        self._client_id = settings.google_client_id
+        self._client_secret = secret.get_secret_value() if secret else None
+        self._redirect_uri = settings.google_redirect_uri
+        self._domains = settings.oidc_hosted_domain
+        self._published: _Published | None = None
+        self._asked_for_unknown_key = float("-inf")
+        self._fetching: asyncio.Task[_Published] | None = None
+
+    async def authorization_url(self, *, state: str, nonce: str, challenge: str) -> str:
+        """Where to send the browser; it comes back to the redirect URI with `state` and a code."""
+        client_id, redirect_uri = self._client()
+        metadata = (await self._current()).metadata
+        query = {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": redirect_uri,
+            "scope": "openid email profile",
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        if self._is_google and len(self._domains) == 1:
+            query["hd"] = self._domains[0]
+        separator = "&" if "?" in metadata.authorization_endpoint else "?"
+        return f"{metadata.authorization_endpoint}{separator}{urlencode(query)}"
+
+    async def require_own_answer(self, issuer: str | None) -> None:
+        """Refuse an answer that another provider gave (RFC 9207); SignInRefused."""
+        metadata = (await self._current()).metadata
+        if issuer != metadata.issuer and (issuer is not None or metadata.sends_issuer):
+            raise SignInRefused("the answer is another provider's")
+
+    async def redeem(self, code: str, *, verifier: str, nonce: str) -> Identity:
+        """Exchange the code that the browser brought back for the identity of its user."""
+        client_id, redirect_uri = self._client()
+        metadata = (await self._current()).metadata
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": verifier,
+        }
+        auth = None
+        if self._client_secret is None:
+            form["client_id"] = client_id
+        elif metadata.takes_basic:
+            # Both are form-encoded before they are base64-encoded (RFC 6749, 2.3.1).
+            auth = httpx.BasicAuth(quote(client_id, safe=""), quote(self._client_secret, safe=""))
+        else:
+            form |= {"client_id": client_id, "client_secret": self._client_secret}
+        answer = await self._ask("POST", metadata.token_endpoint, data=form, auth=auth)
+        if not isinstance(answer.get("id_token"), str):
+            raise self._unavailable("no ID token in the answer")
+        return await self.identity(answer["id_token"], nonce=nonce)
+
+    async def identity(self, id_token: str, *, nonce: str | None) -> Identity:
+        """Whom an ID token speaks of; `nonce` is what the sign-in began with."""
+        if self._client_id is None:
+            raise SignInNotConfigured
+        key = await self._key(tokens.id_token_key(id_token))
+        metadata = (await self._current()).metadata
+        issuers = {GOOGLE, GOOGLE.partition("://")[2]} if self._is_google else {metadata.issuer}
+        claims = tokens.verify_id_token(id_token, key=key, issuers=issuers, client_id=self._client_id, nonce=nonce)
+        if claims.get("email_verified") is not True:
+            raise EmailNotVerified
+        identity = self._identity(claims)
+        self._require_domain(claims, identity)
+        return identity
+
+    def _identity(self, claims: Mapping[str, Any]) -> Identity:
+        subject, email, name = claims["sub"], claims.get("email"), claims.get("name")
+        if not (subject.isascii() and subject.isprintable() and 0 < len(subject) <= _MAX_SUBJECT):
+            raise InvalidIdToken
+        try:
+            email = canonical_email(email if isinstance(email, str) else "")
+        except ValueError:
+            raise InvalidIdToken from None
+        if not isinstance(name, str) or has_forbidden_characters(name, multiline=False):
+            name = ""
+        return Identity(self._issuer, subject, email, normalise(name)[:255].strip())
+
+    def _require_domain(self, claims: Mapping[str, Any], identity: Identity) -> None:
+        # At Google an account's address may be anybody's; `hd` says whose the account is.
+        domain = claims.get("hd") if self._is_google else identity.email.rpartition("@")[2]
+        if self._domains and domain not in self._domains:
+            raise DomainNotAllowed
+
+    @property
+    def _is_google(self) -> bool:
+        return self._issuer.rstrip("/") == GOOGLE
+
+    def _client(self) -> tuple[str, str]:
+        if self._client_id is None or self._redirect_uri is None:
+            raise SignInNotConfigured
+        return self._client_id, self._redirect_uri
+
+    async def _key(self, key_id: str) -> Mapping[str, Any]:
+        """The provider's signing key of this id; asked for anew if it is unknown. InvalidIdToken if there is none."""
+        published = await self._current()
+        if key_id not in published.keys and self._may_ask_again():
+            published = await self._asked_anew()
+        if key_id not in published.keys:
+            raise InvalidIdToken
+        return published.keys[key_id]
+
+    def _may_ask_again(self) -> bool:
+        now = time.monotonic()
+        allowed = now - self._asked_for_unknown_key >= _UNKNOWN_KEY_SECONDS
+        if allowed:
+            self._asked_for_unknown_key = now
+        return allowed
+
+    async def _current(self) -> _Published:
+        """What the provider publishes, at most an hour old."""
+        found = self._published
+        if found is None or time.monotonic() - found.fetched_at > _CACHED_SECONDS:
+            found = await self._asked_anew()
+        return found
+
+    async def _asked_anew(self) -> _Published:
+        """Ask once for all who wait for it: they do not queue up behind a provider that hangs."""
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self._fetch())
+        # Shielded, since whoever began it may go away while others wait.
+        self._published = await asyncio.shield(self._fetching)
+        return self._published
+
+    async def _fetch(self) -> _Published:
+        found = await self._ask("GET", f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+        metadata = self._read_metadata(found)
+        keys = (await self._ask("GET", metadata.jwks_uri)).get("keys")
+        if not isinstance(keys, list):
+            raise self._unavailable("no keys")
+        by_id = {key["kid"]: key for key in keys if isinstance(key, dict) and isinstance(key.get("kid"), str)}
+        return _Published(metadata, by_id, time.monotonic())
+
+    def _read_metadata(self, found: Mapping[str, Any]) -> _Metadata:
+        issuer = found.get("issuer")
+        # The document of another issuer would make this one's tokens of that one's (Discovery, 4.3).
+        if not isinstance(issuer, str) or issuer.rstrip("/") != self._issuer.rstrip("/"):
+            raise self._unavailable("another issuer's metadata")
+        names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        endpoints = {name: found.get(name) for name in names}
+        if not all(isinstance(url, str) and is_secure_url(url) for url in endpoints.values()):
+            raise self._unavailable("endpoints that are no https addresses")
+        methods = found.get("token_endpoint_auth_methods_supported")
+        return _Metadata(
+            issuer=issuer,
+            **{name: str(url) for name, url in endpoints.items()},
+            sends_issuer=found.get("authorization_response_iss_parameter_supported") is True,
+            takes_basic=not isinstance(methods, list) or "client_secret_basic" in methods,
+        )
+
+    async def _ask(self, method: str, url: str, **options: Any) -> Mapping[str, Any]:
+        """The JSON object that the provider answers with; a refusal of the code is SignInRefused."""
+        try:
+            async with (
+                asyncio.timeout(DEADLINE_SECONDS),
+                httpx.AsyncClient(timeout=DEADLINE_SECONDS) as client,
+                client.stream(method, url, **options) as response,
+            ):
+                body = await self._read(response)
+        except TimeoutError:
+            raise self._unavailable("no answer in time", url) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unavailable(type(error).__name__, url) from None
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            raise self._unavailable("an answer that is no JSON", url) from None
+        if not isinstance(found, dict):
+            raise self._unavailable("an answer that is no object", url)
+        if method == "POST" and response.status_code in (400, 401, 403):
+            raise refusal(found.get("error"))
+        if response.status_code != httpx.codes.OK:
+            raise self._unavailable(f"status {response.status_code}", url)
+        return found
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        body = b""
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > _MAX_BYTES:
+                raise self._unavailable("an answer that is too long", str(response.url))
+        return body
+
+    def _unavailable(self, reason: str, url: str | None = None) -> IdentityProviderUnavailable:
+        _log.warning("identity_provider_unavailable", reason=reason, host=urlsplit(url or self._issuer).hostname)
+        return IdentityProviderUnavailable(headers=_RETRY_AFTER)
+
+
+def refusal(code: object) -> SignInRefused:
+    """What the provider's own error code (RFC 6749, 4.1.2.1 and 5.2) comes to; it is repeated if it looks like one."""
+    known = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None
+    _log.warning("identity_provider_refused", code=known)
+    return SignInRefused(f"the identity provider answered {known}" if known else "")

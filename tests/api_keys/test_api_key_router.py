@@ -1,0 +1,310 @@
+"""Keys for integrators: made and ended by people, used by scripts within their scopes, the main job included."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select, update
+
+from po_api.api_keys.models import ApiKey
+from po_api.api_keys.service import ApiKeyService
+from po_api.core.audit import AuditEvent
+from po_api.core.clock import utc_now
+from po_api.core.database import enter_tenant
+from po_api.core.tenancy import Role, Scope
+from support import LINE, Cast, Company, Member, created, ok, refused
+
+EVERYTHING = sorted(Scope)
+
+
+async def _made(member: Member, *scopes: str, **body: Any) -> dict[str, Any]:
+    """A new key of the member's."""
+    body = {"name": "Script", "scopes": list(scopes) or EVERYTHING} | body
+    key: dict[str, Any] = (await created(member.post("/api-keys", json=body))).json()
+    return key
+
+
+def _script(member: Member, key: dict[str, Any]) -> Member:
+    """The member, acting by the key."""
+    return Member(member.client, member.user_id, member.email, key["key"])
+
+
+async def _change(company: Company, key_id: int, **values: Any) -> None:
+    """Change a key's row as time would."""
+    async with company.database.sessions.begin() as session:
+        await session.execute(update(ApiKey).where(ApiKey.id == key_id).values(**values))
+
+
+async def test_a_key_is_shown_once_and_stored_as_a_digest(company: Company) -> None:
+    member = await company.member()
+    response = await created(member.post("/api-keys", json={"name": "ERP", "scopes": ["porfs:write", "porfs:read"]}))
+    made = response.json()
+    assert response.headers["Location"] == f"/api/v1/api-keys/{made['id']}"
+    assert made["key"].startswith(made["prefix"])
+    assert made["scopes"] == ["porfs:read", "porfs:write"]
+    shown = (await ok(member.get(f"/api-keys/{made['id']}"))).json()
+    assert shown == {name: value for name, value in made.items() if name != "key"}
+    assert (await ok(member.get("/api-keys"))).json()["items"] == [shown]
+    async with company.database.sessions() as session:
+        stored = await session.scalar(select(ApiKey.token).where(ApiKey.id == made["id"]))
+    assert stored is not None
+    assert len(stored) == 64
+    assert stored not in made["key"]
+
+
+async def test_scripts_do_the_main_job(cast: Cast) -> None:
+    requester = _script(cast.requester, await _made(cast.requester, "porfs:write"))
+    approver = _script(cast.approver, await _made(cast.approver, "porfs:read", "porfs:approve"))
+    buyer = _script(cast.buyer, await _made(cast.buyer, "porfs:read", "purchase_orders:write", "purchase_orders:read"))
+    key = {"Idempotency-Key": "once"}
+    body = {"title": "Lamps", "supplier_id": cast.supplier_id, "lines": [LINE]}
+    draft = await created(requester.post("/porfs", json=body, headers=key))
+    again = await created(requester.post("/porfs", json=body, headers=key))
+    assert (again.json()["id"], again.headers["Idempotent-Replayed"]) == (draft.json()["id"], "true")
+    path = f"/porfs/{draft.json()['id']}"
+    await ok(requester.post(f"{path}/submit", etag=draft.headers["ETag"]))
+    (waiting,) = (await ok(approver.get("/porfs?waiting_for_me=true"))).json()["items"]
+    pending = await ok(approver.get(f"/porfs/{waiting['id']}"))
+    approved = await ok(approver.post(f"{path}/approve", etag=pending.headers["ETag"]))
+    order = await created(buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
+    order_path = f"/purchase-orders/{order.json()['id']}"
+    await ok(buyer.post(f"{order_path}/issue", etag=order.headers["ETag"]))
+    assert (await ok(buyer.get(f"{order_path}/document.pdf"))).content.startswith(b"%PDF")
+    history = (await ok(buyer.get(f"{path}/history"))).json()["items"]
+    assert {item["actor_id"] for item in history} == {cast.requester.user_id, cast.approver.user_id, cast.buyer.user_id}
+
+
+async def test_a_key_does_no_more_than_its_scopes_say(cast: Cast) -> None:
+    script = _script(cast.admin, await _made(cast.admin, "porfs:read"))
+    draft = await cast.draft()
+    path = f"/porfs/{draft.json()['id']}"
+    await ok(script.get(path))
+    await refused(script.post("/porfs", json={"title": "x"}), 403, "missing_scope")
+    await refused(script.post(f"{path}/submit", etag="*"), 403, "missing_scope")
+    await refused(script.get("/users"), 403, "missing_scope")
+    await refused(script.get("/purchase-orders"), 403, "missing_scope")
+
+
+async def test_a_key_does_no_more_than_its_user_may(cast: Cast) -> None:
+    script = _script(cast.auditor, await _made(cast.auditor))
+    await ok(script.get("/porfs"))
+    await refused(script.post("/porfs", json={"title": "x"}), 403, "missing_role")
+    await refused(script.get("/organisations"), 403, "operators_only")
+
+
+async def test_a_key_follows_its_users_roles_at_once(company: Company) -> None:
+    admin, member = await company.member(Role.ADMIN), await company.member()
+    script = _script(member, await _made(member))
+    await refused(script.post("/suppliers", json={"name": "Mine"}), 403, "missing_role")
+    await ok(admin.patch(f"/users/{member.user_id}", etag="*", json={"roles": ["buyer"]}))
+    await created(script.post("/suppliers", json={"name": "Mine"}))
+
+
+async def test_allowed_actions_say_what_the_key_lacks(cast: Cast) -> None:
+    """A representation says what this caller may do, and gives the code that the action would answer with."""
+    pending = await cast.pending()
+    script = _script(cast.approver, await _made(cast.approver, "porfs:read", "porfs:write"))
+    path = f"/porfs/{pending.json()['id']}"
+    shown = (await ok(script.get(path))).json()["allowed_actions"]
+    assert shown["approve"] == {"allowed": False, "reason": "missing_scope"}
+    await refused(script.post(f"{path}/approve", etag="*"), 403, "missing_scope")
+    assert (await ok(cast.approver.get(path))).json()["allowed_actions"]["approve"]["allowed"]
+
+
+async def test_keys_and_sessions_are_looked_after_by_people_only(company: Company) -> None:
+    member = await company.member(*Role)
+    made = await _made(member)
+    script = _script(member, made)
+    for method, path in (
+        ("GET", "/api-keys"),
+        ("GET", f"/api-keys/{made['id']}"),
+        ("DELETE", f"/api-keys/{made['id']}"),
+        ("POST", f"/api-keys/{made['id']}/rotate"),
+        ("GET", "/sessions"),
+        ("GET", "/sessions/current"),
+        ("DELETE", "/sessions/current"),
+        ("DELETE", "/sessions"),
+    ):
+        await refused(script.request(method, path), 403, "key_not_accepted")
+    body = {"name": "Another", "scopes": EVERYTHING}
+    await refused(script.post("/api-keys", json=body), 403, "key_not_accepted")
+
+
+async def test_a_key_is_ended_at_once(company: Company) -> None:
+    member = await company.member()
+    made = await _made(member)
+    script = _script(member, made)
+    await ok(script.get("/porfs"))
+    await ok(member.delete(f"/api-keys/{made['id']}"), 204)
+    await refused(script.get("/porfs"), 401, "unauthenticated")
+    await refused(member.get(f"/api-keys/{made['id']}"), 404, "api_key_not_found")
+    await refused(member.delete(f"/api-keys/{made['id']}"), 404, "api_key_not_found")
+    assert (await ok(member.get("/api-keys"))).json()["items"] == []
+
+
+async def test_a_key_expires(company: Company) -> None:
+    member = await company.member()
+    made = await _made(member, expires_in_days=1)
+    await _change(company, made["id"], expires_at=utc_now())
+    await refused(_script(member, made).get("/porfs"), 401, "unauthenticated")
+    assert (await ok(member.get("/api-keys"))).json()["items"] == []
+
+
+async def test_a_key_of_a_deactivated_user_is_ended_for_good(company: Company) -> None:
+    admin, member = await company.member(Role.ADMIN), await company.member()
+    script = _script(member, await _made(member))
+    await ok(admin.post(f"/users/{member.user_id}/deactivate", etag="*"))
+    await refused(script.get("/porfs"), 401, "unauthenticated")
+    await ok(admin.post(f"/users/{member.user_id}/activate", etag="*"))
+    await refused(script.get("/porfs"), 401, "unauthenticated")
+
+
+async def test_rotation_lets_both_keys_work_for_the_overlap(company: Company) -> None:
+    member = await company.member()
+    old = await _made(member, "porfs:read", expires_in_days=30)
+    path = f"/api-keys/{old['id']}/rotate"
+    new = (await created(member.post(path, json={"overlap_seconds": 3600}))).json()
+    assert (new["name"], new["scopes"]) == (old["name"], old["scopes"])
+    for key in (old, new):
+        await ok(_script(member, key).get("/porfs"))
+    shown = {item["id"]: item for item in (await ok(member.get("/api-keys"))).json()["items"]}
+    assert shown[old["id"]]["expires_at"] < shown[new["id"]]["expires_at"]
+    await _change(company, old["id"], expires_at=utc_now())
+    await refused(_script(member, old).get("/porfs"), 401, "unauthenticated")
+    await ok(_script(member, new).get("/porfs"))
+
+
+async def test_a_rotation_without_overlap_ends_the_old_key(company: Company) -> None:
+    member = await company.member()
+    old = await _made(member)
+    path = f"/api-keys/{old['id']}/rotate"
+    new = (await created(member.post(path, json={"overlap_seconds": 0, "expires_in_days": 30}))).json()
+    await refused(_script(member, old).get("/porfs"), 401, "unauthenticated")
+    await refused(member.post(path), 404, "api_key_not_found")
+    async with company.database.sessions() as session:
+        row = await session.get(ApiKey, new["id"])
+    assert row is not None
+    assert row.expires_at - row.created_at == timedelta(days=30)
+
+
+async def test_an_admin_sees_and_ends_members_keys_but_gets_none_of_them(company: Company) -> None:
+    admin, member, bystander = await company.member(Role.ADMIN), await company.member(), await company.member()
+    made = await _made(member)
+    path = f"/api-keys/{made['id']}"
+    assert [item["user_id"] for item in (await ok(admin.get("/api-keys"))).json()["items"]] == [member.user_id]
+    await refused(bystander.get(path), 404, "api_key_not_found")
+    await refused(bystander.delete(path), 404, "api_key_not_found")
+    await refused(admin.post(f"{path}/rotate"), 404, "api_key_not_found")
+    await ok(_script(member, made).get("/porfs"))
+    await ok(admin.delete(path), 204)
+    await refused(_script(member, made).get("/porfs"), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"name": ""}, "/name"),
+        ({"name": "x" * 101}, "/name"),
+        ({"name": "a\x07b"}, "/name"),
+        ({"scopes": []}, "/scopes"),
+        ({"scopes": ["everything"]}, "/scopes/0"),
+        ({"scopes": ["porfs:read"] * 99}, "/scopes"),
+        ({"expires_in_days": 0}, "/expires_in_days"),
+        ({"expires_in_days": 367}, "/expires_in_days"),
+        ({"expires_in_days": "30"}, "/expires_in_days"),
+        ({"expires_in_days": None}, "/expires_in_days"),
+        ({"user_id": 1}, ""),
+    ],
+)
+async def test_a_wrong_field_is_pointed_at(company: Company, change: dict[str, Any], pointer: str) -> None:
+    member = await company.member()
+    body = {"name": "Script", "scopes": ["porfs:read"]} | change
+    problem = await refused(member.post("/api-keys", json=body), 422, "validation_failed")
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("overlap", [-1, 604_801, "1", 1.5, None])
+async def test_a_wrong_overlap_is_refused(company: Company, overlap: Any) -> None:
+    member = await company.member()
+    made = await _made(member)
+    pending = member.post(f"/api-keys/{made['id']}/rotate", json={"overlap_seconds": overlap})
+    await refused(pending, 422, "validation_failed")
+
+
+async def test_a_mistyped_or_foreign_key_is_refused(company: Company) -> None:
+    member = await company.member()
+    first, second = (await _made(member))["key"], (await _made(member))["key"]
+    mixed = second[: second.rindex("_")] + first[first.rindex("_") :]
+    for key in (first[:-1], first + "x", first.swapcase(), mixed, "po_", "po_1_x", "po_" + "9" * 4000):
+        await refused(Member(member.client, 0, "", key).get("/porfs"), 401, "unauthenticated")
+
+
+async def test_last_use_is_noted_once_a_minute(company: Company) -> None:
+    member = await company.member()
+    made = await _made(member)
+    assert made["last_used_at"] is None
+    script = _script(member, made)
+    path = f"/api-keys/{made['id']}"
+    await ok(script.get("/porfs"))
+    first = (await ok(member.get(path))).json()["last_used_at"]
+    await ok(script.get("/porfs"))
+    assert (await ok(member.get(path))).json()["last_used_at"] == first is not None
+    await _change(company, made["id"], last_used_at=utc_now() - timedelta(seconds=61))
+    await ok(script.get("/porfs"))
+    assert (await ok(member.get(path))).json()["last_used_at"] > first
+
+
+async def test_the_check_is_one_query_on_indexes(company: Company) -> None:
+    member = await company.member()
+    made = await _made(member)
+    await ok(_script(member, made).get("/porfs"))
+    sent: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        sent.append((statement, parameters))
+
+    engine = company.database.engine.sync_engine
+    async with company.database.sessions() as session:
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            await ApiKeyService(session).authenticate(made["key"])
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+        ((statement, parameters),) = sent
+        connection = await session.connection()
+        await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+    assert "Seq Scan" not in plan
+    assert "pk_users" in plan
+
+
+async def test_what_happens_to_keys_is_on_record(company: Company) -> None:
+    member = await company.member()
+    made = await _made(member)
+    new = (await created(member.post(f"/api-keys/{made['id']}/rotate"))).json()
+    await ok(member.delete(f"/api-keys/{new['id']}"), 204)
+    async with company.database.sessions() as session:
+        await enter_tenant(session, company.organisation_id)
+        events = await session.scalars(select(AuditEvent).where(AuditEvent.entity == "api_key").order_by(AuditEvent.id))
+        found = [(event.action, event.entity_id, str(event.after)) for event in events]
+    assert [(action, key_id) for action, key_id, _ in found] == [
+        ("api_key.create", made["id"]),
+        ("api_key.rotate", made["id"]),
+        ("api_key.revoke", new["id"]),
+    ]
+    assert not any(secret in after for _, _, after in found for secret in (made["key"], new["key"]))
+
+
+async def test_somebody_without_an_organisation_has_keys_too(stranger: Member) -> None:
+    made = await _made(stranger, "users:read")
+    script = _script(stranger, made)
+    assert (await ok(script.get("/users/me"))).json()["id"] == stranger.user_id
+    await refused(script.get("/users"), 403, "no_organisation")
+
+
+async def test_keys_are_paged(company: Company) -> None:
+    member = await company.member()
+    ids = [(await _made(member, "porfs:read"))["id"] for _ in range(3)]
+    first = await ok(member.get("/api-keys", params={"limit": 2}))
+    rest = await ok(member.get("/api-keys", params={"limit": 2, "cursor": first.json()["next_cursor"]}))
+    assert [item["id"] for page in (first, rest) for item in page.json()["items"]] == ids[::-1]

@@ -1,0 +1,120 @@
+"""Sessions in cookies: for pages of the front ends on the API's own site, and for nobody else."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from identity_provider import Provider
+from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE
+from sign_in_support import BY_COOKIE, FROM_PAGE, FRONT_END, browser_at, there_and_back
+from support import LINE, Company, Member, created, ok, refused
+
+PORF = {"title": "Lamps", "lines": [LINE]}
+
+
+@pytest.fixture
+async def page(browser: httpx.AsyncClient, provider: Provider, company: Company) -> httpx.AsyncClient:
+    """A browser that is signed in with cookies."""
+    provider.be((await company.member()).email)
+    await there_and_back(browser, **BY_COOKIE)
+    return browser
+
+
+async def test_a_page_reads_and_writes_with_cookies(page: httpx.AsyncClient) -> None:
+    await created(page.post("/porfs", json=PORF, headers=FROM_PAGE))
+    shown = await ok(page.get("/porfs", headers={"Origin": FRONT_END, "Sec-Fetch-Site": "same-site"}))
+    assert len(shown.json()["items"]) == 1
+    assert shown.headers["access-control-allow-credentials"] == "true"
+
+
+async def test_the_apis_own_pages_may_use_the_cookies(page: httpx.AsyncClient) -> None:
+    own = {"Origin": "https://api.test", "Sec-Fetch-Site": "same-origin", "X-CSRF": "1"}
+    await created(page.post("/porfs", json=PORF, headers=own))
+
+
+NOT_FROM_A_PAGE = {
+    "no header": {"X-CSRF": None},
+    "an empty header": {"X-CSRF": ""},
+    "another header": {"X-CSRF": "true"},
+    "another site": {"Sec-Fetch-Site": "cross-site"},
+    "an unheard-of site": {"Sec-Fetch-Site": "elsewhere"},
+    "another origin": {"Origin": "https://evil.test"},
+    "another origin of the same site": {"Origin": "https://blog.spa.test"},
+    "another port": {"Origin": f"{FRONT_END}:8443"},
+    "another scheme": {"Origin": FRONT_END.replace("https", "http")},
+    "no origin to speak of": {"Origin": "null"},
+    "a front end one may return to but that may not call": {"Origin": "https://other.test"},
+}
+
+
+@pytest.mark.parametrize("changes", NOT_FROM_A_PAGE.values(), ids=NOT_FROM_A_PAGE)
+async def test_others_change_nothing_with_the_cookies(page: httpx.AsyncClient, changes: dict[str, str | None]) -> None:
+    headers = {name: value for name, value in {**FROM_PAGE, **changes}.items() if value is not None}
+    await refused(page.post("/porfs", json=PORF, headers=headers), 403, "cross_site_request")
+    await refused(page.delete("/sessions/current", headers=headers), 403, "cross_site_request")
+    await refused(page.post("/sessions/refresh", headers=headers), 403, "cross_site_request")
+    assert (await ok(page.get("/porfs"))).json()["items"] == []
+
+
+async def test_another_site_reads_nothing_with_the_cookies(page: httpx.AsyncClient) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    await refused(page.get("/porfs", headers=headers), 403, "cross_site_request")
+
+
+async def test_an_address_that_is_typed_in_may_be_read(page: httpx.AsyncClient) -> None:
+    """A PDF opened in a tab of its own."""
+    await ok(page.get("/porfs", headers={"Sec-Fetch-Site": "none"}))
+
+
+async def test_a_token_that_is_sent_on_purpose_comes_before_the_cookies(
+    page: httpx.AsyncClient, company: Company
+) -> None:
+    other = await company.member()
+    headers = {"Authorization": f"Bearer {other.token}"}
+    assert (await ok(page.get("/users/me", headers=headers))).json()["id"] == other.user_id
+    # Nobody else can make a browser send that, so it needs no more.
+    await created(page.post("/porfs", json=PORF, headers=headers | {"Sec-Fetch-Site": "cross-site"}))
+    await refused(page.get("/users/me", headers={"Authorization": "Bearer x"}), 401, "unauthenticated")
+
+
+async def test_cookies_are_refreshed_by_cookies(page: httpx.AsyncClient) -> None:
+    before = dict(page.cookies)
+    response = await ok(page.post("/sessions/refresh", headers=FROM_PAGE))
+    assert (response.json()["access_token"], response.json()["refresh_token"]) == (None, None)
+    after = dict(page.cookies)
+    assert before.keys() == after.keys() >= {ACCESS_COOKIE, REFRESH_COOKIE}
+    assert before[REFRESH_COOKIE] != after[REFRESH_COOKIE]
+    await ok(page.get("/users/me"))
+
+
+async def test_a_refresh_works_when_the_access_cookie_has_gone(page: httpx.AsyncClient) -> None:
+    page.cookies.delete(ACCESS_COOKIE)
+    await refused(page.get("/users/me"), 401, "unauthenticated")
+    await ok(page.post("/sessions/refresh", headers=FROM_PAGE))
+    await ok(page.get("/users/me"))
+
+
+@pytest.mark.parametrize("path", ["/sessions/current", "/sessions"])
+async def test_signing_out_takes_the_cookies_away(page: httpx.AsyncClient, path: str) -> None:
+    await ok(page.delete(path, headers=FROM_PAGE), 204)
+    assert not {ACCESS_COOKIE, REFRESH_COOKIE} & set(page.cookies)
+
+
+async def test_signing_out_with_a_token_sets_no_cookies(company: Company) -> None:
+    member = await company.member()
+    assert "set-cookie" not in (await ok(member.delete("/sessions/current"), 204)).headers
+
+
+async def test_a_cookie_that_is_no_token_is_refused(signing: FastAPI) -> None:
+    async with browser_at(signing) as browser:
+        for value in ("x", "a.b.c", "x" * 9000, '"'):
+            headers = {"Cookie": f"{ACCESS_COOKIE}={value}"}
+            await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
+
+
+async def test_without_the_prefix_a_cookie_is_nobodys(signing: FastAPI, company: Company) -> None:
+    """A cookie that another host of the domain could have set."""
+    member: Member = await company.member()
+    async with browser_at(signing) as browser:
+        headers = {"Cookie": f"po_access={member.token}"}
+        await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")

@@ -1,0 +1,302 @@
+"""POST /sessions: an ID token is taken if it is the provider's, for us, and holds in every claim."""
+
+import asyncio
+import hashlib
+import hmac
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from fastapi import FastAPI
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from identity_provider import CLIENT_ID, Provider, SigningKey, segment
+from po_api.sessions import oidc
+from sign_in_support import BY_TOKEN, FROM_PAGE, app_with, bearing, browser_at, depart
+from support import Company, Member, created, ok, refused
+
+NONCE = "n-0S6_WzA2Mj"
+
+
+@pytest.fixture(autouse=True)
+async def somebody(provider: Provider, company: Company) -> Member:
+    """A member whom the provider signs in from now on."""
+    member = await company.member()
+    provider.be(member.email)
+    return member
+
+
+async def _sign_in(browser: httpx.AsyncClient, token: str, **body: Any) -> httpx.Response:
+    return await browser.post("/sessions", json={"id_token": token, **body})
+
+
+async def _accepted(browser: httpx.AsyncClient, token: str, **body: Any) -> dict[str, Any]:
+    tokens: dict[str, Any] = (await created(_sign_in(browser, token, **body))).json()
+    return tokens
+
+
+async def _refused(browser: httpx.AsyncClient, token: str, **body: Any) -> None:
+    problem = await refused(_sign_in(browser, token, **body), 401, "invalid_id_token")
+    assert token not in str(problem)
+
+
+async def test_an_id_token_becomes_a_session(browser: httpx.AsyncClient, provider: Provider, somebody: Member) -> None:
+    tokens = await _accepted(browser, provider.id_token())
+    me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
+    assert me["id"] == somebody.user_id
+    assert me["last_login"] is not None
+
+
+async def test_an_id_token_becomes_cookies_for_a_page_of_the_front_end(
+    browser: httpx.AsyncClient, provider: Provider, somebody: Member
+) -> None:
+    body = {"id_token": provider.id_token(), "mode": "cookie"}
+    await refused(browser.post("/sessions", json=body), 403, "cross_site_request")
+    shown = (await created(browser.post("/sessions", json=body, headers=FROM_PAGE))).json()
+    assert (shown["access_token"], shown["refresh_token"]) == (None, None)
+    assert (await ok(browser.get("/users/me"))).json()["id"] == somebody.user_id
+
+
+async def test_a_nonce_has_to_be_the_one_that_was_asked_for(browser: httpx.AsyncClient, provider: Provider) -> None:
+    await _accepted(browser, provider.id_token(nonce=NONCE), nonce=NONCE)
+    await _refused(browser, provider.id_token(nonce=NONCE))
+    await _refused(browser, provider.id_token(nonce=NONCE), nonce="another")
+    await _refused(browser, provider.id_token(), nonce=NONCE)
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "no issuer": {"iss": None},
+    "another issuer": {"iss": "https://evil.test"},
+    "google": {"iss": "https://accounts.google.com"},
+    "no audience": {"aud": None},
+    "another audience": {"aud": "another"},
+    "an audience of several without azp": {"aud": [CLIENT_ID, "another"]},
+    "an audience of several for another": {"aud": [CLIENT_ID, "another"], "azp": "another"},
+    "issued to another": {"azp": "another"},
+    "no expiry": {"exp": None},
+    "expired": {"exp": 1_700_000_000},
+    "an expiry that is no number": {"exp": "tomorrow"},
+    "no time of issue": {"iat": None},
+    "issued in the future": {"iat": 9_999_999_999},
+    "a time of issue that is no number": {"iat": "x"},
+    "not yet valid": {"nbf": 9_999_999_999},
+    "no subject": {"sub": None},
+    "an empty subject": {"sub": ""},
+    "a subject that is no text": {"sub": 7},
+    "a subject too long": {"sub": "x" * 256},
+    "a subject with a control character": {"sub": "a\x00b"},
+    "no address": {"email": None},
+    "an address that is none": {"email": "somebody"},
+    "an address that is no text": {"email": ["a@b.example"]},
+}
+
+
+@pytest.mark.parametrize("claims", WRONG.values(), ids=WRONG)
+async def test_a_claim_that_does_not_hold_is_refused(
+    browser: httpx.AsyncClient, provider: Provider, claims: dict[str, Any]
+) -> None:
+    await _refused(browser, provider.id_token(**claims))
+
+
+@pytest.mark.parametrize("claims", [{"aud": [CLIENT_ID]}, {"azp": CLIENT_ID}, {"at_hash": "unchecked"}])
+async def test_what_providers_say_besides_is_fine(
+    browser: httpx.AsyncClient, provider: Provider, claims: dict[str, Any]
+) -> None:
+    await _accepted(browser, provider.id_token(**claims))
+
+
+@pytest.mark.parametrize("verified", [False, None, "true", 1])
+async def test_the_address_has_to_be_verified(browser: httpx.AsyncClient, provider: Provider, verified: object) -> None:
+    token = provider.id_token(email_verified=verified)
+    await refused(_sign_in(browser, token), 403, "email_not_verified")
+
+
+# Attacks on the signature
+
+
+def _unsigned(provider: Provider, header: dict[str, Any]) -> str:
+    return f"{segment(header)}.{provider.id_token().split('.')[1]}"
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE"])
+async def test_a_token_without_signature_is_refused(
+    browser: httpx.AsyncClient, provider: Provider, algorithm: str
+) -> None:
+    unsigned = _unsigned(provider, {"alg": algorithm, "kid": provider.keys[0].id})
+    for signature in ("", provider.id_token().split(".")[2]):
+        await _refused(browser, f"{unsigned}.{signature}")
+
+
+@pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+async def test_the_public_key_is_no_secret_to_sign_with(
+    browser: httpx.AsyncClient, provider: Provider, encoding: Encoding, algorithm: str
+) -> None:
+    unsigned = _unsigned(provider, {"alg": algorithm, "kid": provider.keys[0].id})
+    secret = provider.keys[0].public(encoding)
+    digest = getattr(hashlib, f"sha{algorithm[2:]}")
+    await _refused(browser, f"{unsigned}.{segment(hmac.digest(secret, unsigned.encode(), digest))}")
+
+
+async def test_a_shared_key_among_the_published_ones_signs_nothing(
+    browser: httpx.AsyncClient, provider: Provider
+) -> None:
+    shared = {"kty": "oct", "kid": "shared", "k": segment(b"k" * 32), "alg": "HS256"}
+    provider.answers["/jwks"] = JSONResponse({"keys": [shared]})
+    unsigned = _unsigned(provider, {"alg": "HS256", "kid": "shared"})
+    await _refused(browser, f"{unsigned}.{segment(hmac.digest(b'k' * 32, unsigned.encode(), hashlib.sha256))}")
+    await _refused(browser, provider.id_token(header={"kid": "shared"}))
+
+
+@pytest.mark.parametrize("changes", [{"use": "enc"}, {"alg": "RS512"}, {"kty": "EC"}, {"n": "AQAB"}])
+async def test_a_published_key_that_is_for_something_else_signs_nothing(
+    browser: httpx.AsyncClient, provider: Provider, changes: dict[str, str]
+) -> None:
+    provider.answers["/jwks"] = JSONResponse({"keys": [provider.keys[0].published | changes]})
+    await _refused(browser, provider.id_token())
+
+
+async def test_a_token_signed_by_somebody_else_is_refused(browser: httpx.AsyncClient, provider: Provider) -> None:
+    stranger = SigningKey()
+    await _refused(browser, provider.id_token(key=stranger))
+    await _refused(browser, provider.id_token(key=stranger, header={"kid": provider.keys[0].id}))
+    embedded = {"kid": provider.keys[0].id, "jwk": stranger.published}
+    await _refused(browser, provider.id_token(key=stranger, header=embedded))
+
+
+@pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"kid": None}, {"kid": 7}, {"alg": "RS512"}, {"alg": None}])
+async def test_a_header_that_asks_for_more_is_refused(
+    browser: httpx.AsyncClient, provider: Provider, header: dict[str, Any]
+) -> None:
+    honest = provider.id_token()
+    changed = segment({"alg": "RS256", "kid": provider.keys[0].id, "typ": "JWT"} | header)
+    await _refused(browser, f"{changed}.{honest.partition('.')[2]}")
+    await _refused(browser, provider.id_token(header=header) if "crit" in header else changed)
+
+
+@pytest.mark.parametrize("change", ["{token}=", "{token}.x", "x{token}", " {token}", "{token}é", "...", "x"])
+async def test_what_is_no_token_is_refused(browser: httpx.AsyncClient, provider: Provider, change: str) -> None:
+    await _refused(browser, change.format(token=provider.id_token()))
+
+
+async def test_our_own_access_token_is_no_id_token(browser: httpx.AsyncClient, somebody: Member) -> None:
+    await _refused(browser, somebody.token)
+
+
+async def test_an_id_token_is_no_access_token(browser: httpx.AsyncClient, provider: Provider) -> None:
+    headers = {"Authorization": f"Bearer {provider.id_token()}"}
+    await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
+
+
+# Keys come and go
+
+
+async def test_what_the_provider_publishes_is_asked_for_once(browser: httpx.AsyncClient, provider: Provider) -> None:
+    await asyncio.gather(*(_accepted(browser, provider.id_token()) for _ in range(5)))
+    await _accepted(browser, provider.id_token())
+    assert provider.requests == {"/.well-known/openid-configuration": 1, "/jwks": 1}
+
+
+async def test_a_new_key_is_found_and_the_old_one_is_forgotten(browser: httpx.AsyncClient, provider: Provider) -> None:
+    old = provider.keys[0]
+    await _accepted(browser, provider.id_token())
+    provider.rotate()
+    await _accepted(browser, provider.id_token())
+    await _refused(browser, provider.id_token(key=old))
+
+
+async def test_unknown_keys_are_asked_for_no_more_than_every_ten_seconds(
+    browser: httpx.AsyncClient, provider: Provider
+) -> None:
+    await _accepted(browser, provider.id_token())
+    for _ in range(5):
+        await _refused(browser, provider.id_token(header={"kid": SigningKey().id}))
+    assert provider.requests["/jwks"] == 2
+    await _accepted(browser, provider.id_token())
+
+
+# The provider in trouble
+
+NONSENSE: dict[str, tuple[str, Response]] = {
+    "no JSON": ("/.well-known/openid-configuration", PlainTextResponse("<html>")),
+    "no object": ("/jwks", JSONResponse([1])),
+    "no keys": ("/jwks", JSONResponse({"keys": "none"})),
+    "deeply nested": ("/jwks", PlainTextResponse("[" * 100_000)),
+    "an error": ("/jwks", JSONResponse({}, 500)),
+    "a redirect": ("/jwks", Response(status_code=302, headers={"Location": "https://evil.test"})),
+    "too much": ("/jwks", PlainTextResponse("x" * 300_000)),
+    "no UTF-8": ("/jwks", Response(b"\xff\xfe\x00")),
+    "another issuer": ("/.well-known/openid-configuration", JSONResponse({"issuer": "https://evil.test"})),
+}
+
+
+@pytest.mark.parametrize(("path", "answer"), NONSENSE.values(), ids=NONSENSE)
+async def test_a_provider_that_answers_nonsense_is_a_clear_problem(
+    browser: httpx.AsyncClient, provider: Provider, path: str, answer: Response
+) -> None:
+    provider.answers[path] = answer
+    response = await _sign_in(browser, provider.id_token())
+    await refused(_sign_in(browser, provider.id_token()), 503, "identity_provider_unavailable")
+    assert int(response.headers["retry-after"]) > 0
+    provider.reset()
+    await _accepted(browser, provider.id_token())
+
+
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("url", [None, "http://provider.example/x", "file:///etc/passwd", 7])
+async def test_endpoints_have_to_be_reached_over_tls(
+    browser: httpx.AsyncClient, provider: Provider, name: str, url: object
+) -> None:
+    provider.metadata = {name: url}
+    await refused(browser.get("/sessions/oidc/start", params=BY_TOKEN), 503, "identity_provider_unavailable")
+
+
+async def test_a_provider_that_hangs_holds_nobody_up_for_long(
+    monkeypatch: pytest.MonkeyPatch, browser: httpx.AsyncClient, signing: FastAPI, provider: Provider
+) -> None:
+    monkeypatch.setattr(oidc, "DEADLINE_SECONDS", 0.2)
+    provider.hanging.add("/jwks")
+    waiting = [_sign_in(browser, provider.id_token()) for _ in range(10)]
+    answers = await asyncio.gather(*waiting)
+    assert {answer.status_code for answer in answers} == {503}
+    # All of them waited for one and the same question, and none with a connection to the database.
+    assert provider.requests["/jwks"] == 1
+    assert signing.state.database.engine.pool.checkedout() == 0
+
+
+async def test_a_provider_that_is_away_is_a_clear_problem(
+    urls: tuple[str, str], app: FastAPI, provider: Provider
+) -> None:
+    async with app_with(provider, urls[1], oidc_issuer="http://127.0.0.1:1") as made, browser_at(made) as browser:
+        await refused(_sign_in(browser, provider.id_token()), 503, "identity_provider_unavailable")
+        await refused(browser.get("/sessions/oidc/start", params=BY_TOKEN), 503, "identity_provider_unavailable")
+
+
+# Who may sign in
+
+
+async def test_only_people_of_the_allowed_domains_may_sign_in(
+    urls: tuple[str, str], app: FastAPI, provider: Provider
+) -> None:
+    allowed = "company.example, other.example"
+    async with app_with(provider, urls[1], oidc_hosted_domain=allowed) as made, browser_at(made) as browser:
+        await _accepted(browser, provider.id_token())
+        for email in ("eve@evil.example", "eve@sub.company.example", "company.example@evil.example"):
+            # A claim that only Google makes says nothing at another provider.
+            token = provider.id_token(email=email, sub="eve", hd="company.example")
+            await refused(_sign_in(browser, token), 403, "domain_not_allowed")
+
+
+async def test_at_google_the_account_has_to_be_the_domains(
+    monkeypatch: pytest.MonkeyPatch, urls: tuple[str, str], app: FastAPI, provider: Provider
+) -> None:
+    """Google vouches for the domain with `hd`; an address of it may belong to a private account."""
+    monkeypatch.setattr(oidc, "GOOGLE", provider.issuer)
+    domain = "company.example"
+    async with app_with(provider, urls[1], oidc_hosted_domain=domain) as made, browser_at(made) as browser:
+        for spelling in (provider.issuer, provider.issuer.removeprefix("http://")):
+            await _accepted(browser, provider.id_token(iss=spelling, hd=domain))
+        for wrong in (None, "evil.example", domain.upper()):
+            await refused(_sign_in(browser, provider.id_token(hd=wrong)), 403, "domain_not_allowed")
+        assert f"hd={domain}" in await depart(browser)

@@ -1,0 +1,191 @@
+"""Joining: an invitation is taken up at the first sign-in, and an account is one person's for good."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from identity_provider import Provider
+from po_api.core.audit import AuditEvent
+from po_api.core.database import enter_tenant
+from po_api.core.tenancy import Role
+from sign_in_support import bearing, exchange, sign_in, there_and_back, told
+from support import Company, Member, created, new_company, new_member, ok, refused
+
+INVITATION = {"name": "Ada Lovelace", "roles": ["approver"], "approval_limit": "500.00"}
+
+
+@pytest.fixture
+async def admin(company: Company) -> Member:
+    return await company.member(Role.ADMIN)
+
+
+def _address(admin: Member, name: str = "ada") -> str:
+    """An address that no other test uses."""
+    return f"{name}{admin.user_id}@joining.example"
+
+
+async def _me(browser: httpx.AsyncClient) -> dict[str, Any]:
+    me: dict[str, Any] = (await ok(browser.get("/users/me", headers=bearing(await sign_in(browser))))).json()
+    return me
+
+
+async def test_an_invitation_is_taken_up_at_the_first_sign_in(
+    browser: httpx.AsyncClient, provider: Provider, company: Company, admin: Member
+) -> None:
+    email = _address(admin)
+    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
+    assert invited["last_login"] is None
+    provider.be(email.upper(), sub=f"sub-{email}", name="Ada at the provider")
+    me = await _me(browser)
+    assert (me["id"], me["organisation_id"], me["name"]) == (invited["id"], company.organisation_id, "Ada Lovelace")
+    assert (me["roles"], me["approval_limit"]) == (["approver"], "500.00")
+    async with company.database.sessions() as session:
+        await enter_tenant(session, company.organisation_id)
+        actions = await session.scalars(select(AuditEvent.action).where(AuditEvent.actor_id == me["id"]))
+        assert list(actions) == ["user.identify"]
+
+
+async def test_the_account_is_known_by_its_subject_from_then_on(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member
+) -> None:
+    email = _address(admin)
+    await created(admin.post("/users", json={"email": email, **INVITATION}))
+    provider.be(email, sub=f"sub-{email}")
+    first = await _me(browser)
+    provider.be(_address(admin, "married"), sub=f"sub-{email}")
+    again = await _me(browser)
+    assert (again["id"], again["email"]) == (first["id"], email)
+
+
+async def test_another_account_with_the_same_address_is_refused(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member
+) -> None:
+    """Addresses are given to others one day; what the first one had stays theirs."""
+    email = _address(admin)
+    await created(admin.post("/users", json={"email": email, **INVITATION}))
+    provider.be(email, sub=f"sub-{email}")
+    await _me(browser)
+    provider.be(email, sub=f"other-{email}")
+    assert told(await there_and_back(browser))["error"] == "identity_mismatch"
+    await refused(browser.post("/sessions", json={"id_token": provider.id_token()}), 409, "identity_mismatch")
+
+
+async def test_an_address_that_is_not_verified_takes_up_no_invitation(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member
+) -> None:
+    email = _address(admin)
+    await created(admin.post("/users", json={"email": email, **INVITATION}))
+    provider.be(email)
+    provider.claims = {"email_verified": False}
+    assert told(await there_and_back(browser))["error"] == "email_not_verified"
+    assert (await ok(admin.get("/users", params={"email": email}))).json()["items"][0]["last_login"] is None
+
+
+async def test_who_is_unknown_may_found_an_organisation_and_is_its_admin(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member
+) -> None:
+    provider.be(_address(admin, "founder"), name="Fay Founder")
+    tokens = await sign_in(browser)
+    me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
+    assert (me["organisation_id"], me["name"], me["roles"]) == (None, "Fay Founder", ["requester"])
+    await refused(browser.get("/porfs", headers=bearing(tokens)), 403, "no_organisation")
+    founded = await created(browser.post("/organisations", json={"name": "Founded"}, headers=bearing(tokens)))
+    me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
+    assert me["organisation_id"] == founded.json()["id"]
+    assert "admin" in me["roles"]
+
+
+@pytest.mark.parametrize("name", [None, "", 7, "a\x07b", "x" * 1000])
+async def test_a_name_of_any_kind_hinders_nobody(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member, name: Any
+) -> None:
+    provider.be(_address(admin, "strange"), name=name)
+    assert len((await _me(browser))["name"]) <= 255
+
+
+async def test_who_signs_in_before_being_invited_joins_with_the_invitation(
+    browser: httpx.AsyncClient, provider: Provider, company: Company, admin: Member
+) -> None:
+    email = _address(admin, "early")
+    provider.be(email, name="Early Bird")
+    tokens = await sign_in(browser)
+    before = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
+    invited = (await created(admin.post("/users", json={"email": email.upper(), **INVITATION}))).json()
+    assert (invited["id"], invited["name"], invited["version"]) == (before["id"], "Early Bird", before["version"] + 1)
+    me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
+    assert (me["organisation_id"], me["roles"]) == (company.organisation_id, ["approver"])
+    await ok(browser.get("/porfs", headers=bearing(tokens)))
+    await refused(admin.post("/users", json={"email": email, **INVITATION}), 409, "email_taken")
+
+
+async def test_an_invitation_does_not_take_members_of_others_along(
+    admin: Member, app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    other = await (await new_company(app, client)).member()
+    operator = await new_member(app, client, None, [], is_operator=True)
+    for taken in (other, operator):
+        await refused(admin.post("/users", json={"email": taken.email, **INVITATION}), 409, "email_taken")
+
+
+async def test_an_invitation_races_with_the_founding_of_an_organisation(
+    browser: httpx.AsyncClient, provider: Provider, company: Company, admin: Member
+) -> None:
+    email = _address(admin, "torn")
+    provider.be(email)
+    headers = bearing(await sign_in(browser))
+    answers = await asyncio.gather(
+        admin.post("/users", json={"email": email, **INVITATION}),
+        browser.post("/organisations", json={"name": "Founded"}, headers=headers),
+    )
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
+
+
+async def test_two_first_sign_ins_at_once_make_one_user(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member
+) -> None:
+    provider.be(_address(admin, "twice"))
+    token = provider.id_token()
+    answers = await asyncio.gather(*(browser.post("/sessions", json={"id_token": token}) for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {201}
+    users = {(await ok(browser.get("/users/me", headers=bearing(answer.json())))).json()["id"] for answer in answers}
+    assert len(users) == 1
+
+
+async def test_a_deactivated_user_is_told_so_and_stays_out(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member
+) -> None:
+    email = _address(admin)
+    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
+    provider.be(email)
+    await _me(browser)
+    await ok(admin.post(f"/users/{invited['id']}/deactivate", etag="*"))
+    assert told(await there_and_back(browser))["error"] == "user_deactivated"
+    await refused(browser.post("/sessions", json={"id_token": provider.id_token()}), 403, "user_deactivated")
+
+
+async def test_who_was_deactivated_before_the_first_sign_in_gets_no_account(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member
+) -> None:
+    email = _address(admin)
+    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
+    await ok(admin.post(f"/users/{invited['id']}/deactivate", etag="*"))
+    provider.be(email, sub=f"first-{email}")
+    assert told(await there_and_back(browser))["error"] == "user_deactivated"
+    await ok(admin.post(f"/users/{invited['id']}/activate", etag="*"))
+    provider.be(email, sub=f"second-{email}")
+    assert (await _me(browser))["id"] == invited["id"]
+
+
+async def test_a_user_deactivated_between_code_and_exchange_stays_out(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member
+) -> None:
+    email = _address(admin)
+    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
+    provider.be(email)
+    code = told(await there_and_back(browser))["sign_in_code"]
+    await ok(admin.post(f"/users/{invited['id']}/deactivate", etag="*"))
+    assert (await exchange(browser, code)).status_code == 401
