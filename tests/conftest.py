@@ -49,6 +49,8 @@ def settings() -> Settings:
         _env_file=None,
         rate_limit_per_user="1000000/minute",
         rate_limit_per_address="1000000/minute",
+        rate_limit_sign_in="1000000/minute",
+        rate_limit_refresh="1000000/minute",
         db_pool_size=20,
         db_max_overflow=60,
         db_pool_timeout=30,

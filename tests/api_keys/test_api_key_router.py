@@ -85,6 +85,14 @@ async def test_a_key_does_no_more_than_its_scopes_say(cast: Cast) -> None:
     await refused(script.get("/purchase-orders"), 403, "missing_scope")
 
 
+async def test_members_take_a_scope_of_their_own_wherever_they_are_shown(cast: Cast) -> None:
+    path = f"/organisations/{cast.company.organisation_id}"
+    for scopes, status in ((["organisations:read"], 403), (["organisations:read", "users:read"], 200)):
+        script = _script(cast.admin, await _made(cast.admin, *scopes))
+        await ok(script.get(path))
+        await ok(script.get(f"{path}?include=users"), status)
+
+
 async def test_a_key_does_no_more_than_its_user_may(cast: Cast) -> None:
     script = _script(cast.auditor, await _made(cast.auditor))
     await ok(script.get("/porfs"))

@@ -188,4 +188,4 @@ async def test_a_user_deactivated_between_code_and_exchange_stays_out(
     provider.be(email)
     code = told(await there_and_back(browser))["sign_in_code"]
     await ok(admin.post(f"/users/{invited['id']}/deactivate", etag="*"))
-    assert (await exchange(browser, code)).status_code == 401
+    await refused(exchange(browser, code), 403, "user_deactivated")

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.core.audit import AuditEvent
 from po_api.core.clock import utc_now
 from po_api.core.database import enter_tenant
-from po_api.core.errors import Unauthenticated
 from po_api.core.tenancy import Role
 from po_api.sessions.domain import Device
 from po_api.sessions.models import UserSession
 from po_api.sessions.service import SessionService
+from po_api.users.errors import UserDeactivated
 from po_api.users.models import User
 from po_api.users.service import UserService
 from support import Company, Member, ok, refused
@@ -153,7 +153,7 @@ async def test_a_deactivated_user_is_out_on_the_next_request(company: Company) -
     await refused(member.get("/users/me"), 401, "unauthenticated")
     async with company.database.sessions() as session:
         user = await UserService(session).get(member.user_id)
-        with pytest.raises(Unauthenticated):
+        with pytest.raises(UserDeactivated):
             await SessionService(session, key=company.app.state.secret_key).open(user, lifetime=HOUR)
 
 

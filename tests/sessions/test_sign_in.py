@@ -15,6 +15,7 @@ from po_api.core.clock import utc_now
 from po_api.sessions.models import SignInAttempt, SignInCode
 from po_api.sessions.sign_in import ATTEMPT_LIFETIME, CODE_LIFETIME
 from po_api.sessions.tokens import code_challenge, digest, new_secret
+from po_api.web.cookies import SIGN_IN_COOKIE
 from sign_in_support import (
     BY_COOKIE,
     BY_TOKEN,
@@ -138,6 +139,17 @@ async def test_two_tabs_may_sign_in_at_once(browser: httpx.AsyncClient) -> None:
     answers = [await authorized(await depart(browser)) for _ in range(2)]
     for answer in answers:
         assert "sign_in_code" in told(await come_back(browser, answer))
+
+
+@pytest.mark.parametrize("cookie", ["x", '"a\\012b"', "x" * 43 + "; evil=1", "é" * 43])
+async def test_a_browsers_own_idea_of_its_secret_is_not_taken_over(
+    browser: httpx.AsyncClient, signing: FastAPI, cookie: str
+) -> None:
+    headers = {b"Cookie": f"{SIGN_IN_COOKIE}={cookie}".encode()}
+    response = await ok(browser.get("/sessions/oidc/start", params=BY_TOKEN, headers=headers), 303)
+    (given,) = response.headers.get_list("set-cookie")
+    assert f"={cookie};" not in given
+    assert "sign_in_code" in told(await come_back(browser, await authorized(response.headers["location"])))
 
 
 async def test_another_browser_cannot_finish_a_sign_in(browser: httpx.AsyncClient, signing: FastAPI) -> None:

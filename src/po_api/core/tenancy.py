@@ -18,7 +18,10 @@ class Role(StrEnum):
 
 
 class Scope(StrEnum):
-    """What an API key may be used for, within its user's roles; `write` does not include `read`."""
+    """What an API key may be used for, within its user's roles.
+
+    `write` does not include `read`: it answers with what it changed or copied, and no more.
+    """
 
     PORFS_READ = "porfs:read"
     PORFS_WRITE = "porfs:write"

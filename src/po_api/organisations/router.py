@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
 
+from po_api.core.tenancy import Scope
 from po_api.organisations.dependencies import OrganisationPaging, OrganisationServiceDep
 from po_api.organisations.models import Organisation
 from po_api.organisations.schemas import (
@@ -85,5 +86,6 @@ async def get_organisation(
     representation = _read(response, await service.visible(principal, organisation_id))
     if Include.USERS not in include:
         return representation
+    principal.require(Scope.USERS_READ)
     users = [Member.model_validate(row) for row in await service.members(organisation_id)]
     return representation.model_copy(update={"users": users})

@@ -19,6 +19,7 @@ from po_api.sessions.domain import REFRESH_GRACE, USUAL_LIFETIMES, Device, Lifet
 from po_api.sessions.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
 from po_api.sessions.models import RotatedToken, UserSession
 from po_api.sessions.repository import SessionRepository, SignInRepository
+from po_api.users.errors import UserDeactivated
 from po_api.users.models import User
 from po_api.users.service import UserService, principal_of
 
@@ -52,7 +53,7 @@ class SessionService:
         return self._access_token(row, lifetime)
 
     async def sign_in(self, user: User, device: Device) -> Credentials:
-        """A new session of a user who has just proved who they are; Unauthenticated if they are deactivated."""
+        """A new session of a user who has just proved who they are; UserDeactivated."""
         refresh_token = tokens.new_secret()
         row = await self._add(user, refresh_token, self._lifetimes.absolute, device)
         await UserService(self._session).signed_in(user)
@@ -138,7 +139,7 @@ class SessionService:
 
     async def _add(self, user: User, secret: str, lifetime: timedelta, device: Device) -> UserSession:
         if not user.is_active:
-            raise Unauthenticated("the user is deactivated")
+            raise UserDeactivated
         row = UserSession(
             user_id=user.id,
             token=tokens.digest(secret),

@@ -82,7 +82,7 @@ class SignInService:
         """
         return_to = self._allowed(return_to)
         state, nonce, verifier = (tokens.new_secret() for _ in range(3))
-        browser = browser or tokens.new_secret()
+        browser = browser if browser and tokens.is_secret(browser) else tokens.new_secret()
         url = await self._provider.authorization_url(
             state=state, nonce=nonce, challenge=tokens.code_challenge(verifier)
         )

@@ -23,7 +23,14 @@ from po_api.sessions.schemas import (
 )
 from po_api.sessions.service import Credentials
 from po_api.sessions.sign_in import ATTEMPT_LIFETIME, Arrival, ProvidersAnswer
-from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE, SIGN_IN_COOKIE, require_own_site, set_cookie
+from po_api.web.cookies import (
+    ACCESS_COOKIE,
+    REFRESH_COOKIE,
+    SIGN_IN_COOKIE,
+    CrossSiteRequest,
+    require_own_site,
+    set_cookie,
+)
 from po_api.web.dependencies import ADDRESS_LIMIT, SIGN_IN_LIMIT, address_of
 from po_api.web.openapi import problems, redirect
 from po_api.web.rate_limits import RateLimiter
@@ -152,7 +159,7 @@ async def refresh_session(
     try:
         token, in_cookies = _refresh_token(request, body)
         credentials = await service.refresh(token, device)
-    except InvalidRefreshToken:
+    except (InvalidRefreshToken, CrossSiteRequest):
         await limiter.hit_sign_in(request.state, address_of(request))
         raise
     await limiter.hit_refresh(request.state, credentials.session.user_id)

@@ -33,6 +33,7 @@ CLOCK_SKEW = timedelta(seconds=10)
 _REQUIRED = ("exp", "iat", "aud", "iss", "sub")
 _OPTIONS = {f"require_{claim}": True for claim in _REQUIRED} | {"leeway": 0}
 _SECRET_BYTES = 32
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 # jose takes padding and foreign characters, too: then one token would have many spellings.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _MALFORMED = (JOSEError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
@@ -54,6 +55,11 @@ def digest(token: str) -> str:
 def new_secret() -> str:
     """256 random bits, 43 characters of base64url."""
     return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def is_secret(text: str) -> bool:
+    """Whether `new_secret` could have made this."""
+    return _SECRET.fullmatch(text) is not None
 
 
 def new_salt() -> bytes:

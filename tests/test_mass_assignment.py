@@ -1,0 +1,345 @@
+"""A body says what is documented and nothing else: every column and every field that is shown, tried on every write."""
+
+import copy
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import Table
+
+from identity_provider import Provider
+from po_api.core.database import libpq_url
+from po_api.core.tenancy import Role, Scope
+from po_api.tables import metadata
+from po_api.users.models import User
+from sign_in_support import VERIFIER, bearing, sign_in, there_and_back, told
+from support import LINE, PREFIX, SIGNING_IN, Member, created, new_company, ok, operations, refused
+from test_security_matrix import Ids, World, new_world, outcome
+
+Json = dict[str, Any]
+Send = Callable[[Json], Awaitable[httpx.Response]]
+
+COLUMNS = {column.name for table in metadata.sorted_tables for column in table.columns}
+
+# What somebody who wants more than they have would try first, each by itself.
+TEMPTING: Json = {
+    "id": 1,
+    "organisation_id": 1,
+    "user_id": 1,
+    "requester_id": 1,
+    "is_admin": True,
+    "is_operator": True,
+    "is_active": True,
+    "roles": ["admin"],
+    "role": "admin",
+    "scopes": ["users:write"],
+    "approval_limit": None,
+    "status": "approved",
+    "number": "PORF-2026-000001",
+    "version": 99,
+    "token": "0" * 64,
+    "expires_at": "2099-01-01T00:00:00Z",
+    "__proto__": {},
+}
+
+# The bodies that may hold what decides who may do what, or whose something is.
+WALLS = {
+    "roles": {"inviteUser", "updateUser"},
+    "approval_limit": {"inviteUser", "updateUser"},
+    "email": {"inviteUser", "createSupplier", "updateSupplier"},
+    "scopes": {"createApiKey"},
+    "requester_id": {"reassignPorf"},
+    "allow_self_approval": {"createOrganisation", "updateCurrentOrganisation"},
+    "over_order_percent": {"createOrganisation", "updateCurrentOrganisation"},
+    "nonce": {"createSession"},
+    "code": {"exchangeSignInCode"},
+    "code_verifier": {"exchangeSignInCode"},
+    # Only to be compared with what the server computes.
+    "total": {"createPorf"},
+    "net": {"createPorf", "addPorfLine"},
+}
+# Columns that hold what people wrote and that decide nothing.
+CONTENT = set(
+    """
+    address comment cost_centre currency delivery_address description discount_percent justification name needed_by
+    po_prefix porf_prefix quantity sku supplier_id tax_id tax_rate tax_rounding terms text timezone title unit
+    unit_price workspace_folder_id
+    """.split()
+)
+# What any request writes down of its caller.
+VOLATILE = ["last_seen_at", "last_used_at", "ip_address", "user_agent"]
+
+# Every operation that takes JSON.
+JSON_BODIES = set(
+    """
+    createApiKey rotateApiKey inviteUser updateUser createOrganisation updateCurrentOrganisation createSupplier
+    updateSupplier createPorf updatePorf addPorfLine updatePorfLine addPorfComment submitPorf recallPorf returnPorf
+    approvePorf rejectPorf revisePorf cancelPorf reopenPorf closePorf reassignPorf convertPorf createPurchaseOrder
+    updatePurchaseOrder cancelPurchaseOrder closePurchaseOrder exchangeSignInCode createSession refreshSession
+    """.split()
+)
+# Those that act without being told anything, and could be told too much.
+WITHOUT_BODY = {
+    "copyPorf",
+    "issuePurchaseOrder",
+    "deactivateUser",
+    "activateUser",
+    "deactivateSupplier",
+    "activateSupplier",
+}
+
+
+def _schema_of(operation: Json) -> str:
+    """The name of the JSON body's schema; empty if there is none."""
+    content = operation.get("requestBody", {}).get("content", {})
+    found = [part["schema"]["$ref"].rpartition("/")[2] for name, part in content.items() if "json" in name]
+    return found[0] if found else ""
+
+
+def _places(schemas: Json, name: str, pointer: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Each object in a body, by its pointer (the first of a list), and the fields that it is documented to have."""
+    yield pointer, set(schemas[name]["properties"])
+    for field, schema in schemas[name]["properties"].items():
+        reference = schema.get("items", {}).get("$ref", "")
+        if "properties" in schemas.get(reference.rpartition("/")[2], {}):
+            yield from _places(schemas, reference.rpartition("/")[2], f"{pointer}/{field}/0")
+
+
+@pytest.fixture(scope="module")
+def schemas(app: FastAPI) -> Json:
+    found: Json = app.openapi()["components"]["schemas"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def bodies(app: FastAPI) -> dict[str, str]:
+    """The name of the JSON body's schema, by operation."""
+    found = {operation["operationId"]: _schema_of(operation) for _, _, operation in operations(app)}
+    return {name: schema for name, schema in found.items() if schema}
+
+
+@pytest.fixture(scope="module")
+def names(schemas: Json) -> set[str]:
+    """Every column and every field of every representation."""
+    return COLUMNS | {name for schema in schemas.values() for name in schema.get("properties", {})}
+
+
+@pytest.fixture(scope="module")
+async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
+    return await new_world(app, client)
+
+
+@pytest.fixture(scope="module")
+async def owner(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
+    """The owner of the tables sees all rows."""
+    connection = await asyncpg.connect(libpq_url(urls[0]))
+    yield connection
+    await connection.close()
+
+
+_MEMBERS = "(SELECT id FROM users WHERE organisation_id = $1)"
+_CONDITIONS = {
+    "organisations": "id = $1",
+    "rotated_tokens": f"session_id IN (SELECT id FROM sessions WHERE user_id IN {_MEMBERS})",
+}
+
+
+def _condition(table: Table) -> str | None:
+    if "organisation_id" in table.columns:
+        return "organisation_id = $1"
+    return _CONDITIONS.get(table.name) or (f"user_id IN {_MEMBERS}" if "user_id" in table.columns else None)
+
+
+_SNAPSHOT = " UNION ALL ".join(
+    f"SELECT '{table.name}' AS kind, md5((to_jsonb(t) - $2::text[])::text) AS content FROM {table.name} t WHERE {where}"
+    for table in metadata.sorted_tables
+    if (where := _condition(table)) is not None
+)
+
+
+async def _everything(owner: asyncpg.Connection, world: World) -> list[tuple[str, str]]:
+    """All rows of the world's organisation, but for when and from where somebody was last there."""
+    rows = await owner.fetch(_SNAPSHOT, world.cast.company.organisation_id, VOLATILE)
+    return sorted((row["kind"], row["content"]) for row in rows)
+
+
+async def test_every_write_is_tried(app: FastAPI, bodies: dict[str, str]) -> None:
+    assert bodies.keys() == JSON_BODIES
+    bodiless = {item["operationId"] for method, _, item in operations(app) if method in {"POST", "PATCH", "PUT"}}
+    assert bodiless - bodies.keys() == WITHOUT_BODY | {"importPorf"}
+
+
+def _with(body: Json, pointer: str, extras: Mapping[str, Any]) -> Json:
+    """A copy of the body with more fields in the object at `pointer`."""
+    changed = copy.deepcopy(body)
+    place: Any = changed
+    for part in pointer.split("/")[1:]:
+        place = place[int(part) if part.isdigit() else part]
+    place.update(extras)
+    return changed
+
+
+async def _refuses_more(send: Send, body: Json, places: Iterable[tuple[str, set[str]]], names: set[str]) -> None:
+    """Try everything at once, of which each has to be refused, and what tempts most by itself."""
+    for pointer, documented in places:
+        extras = dict.fromkeys(names - documented, 1)
+        alone = [{field: value} for field, value in TEMPTING.items() if field not in documented]
+        for more in (extras, *alone):
+            problem = await refused(send(_with(body, pointer, more)), 422, "validation_failed")
+            found = [(error["pointer"], error["code"], error["location"]) for error in problem["errors"]]
+            assert found == [(pointer, "unknown_field", "body")] * len(more), more
+
+
+def _sender(world: World, who: Member, name: str, ids: Ids) -> Send:
+    method, path, options = world.request(name, ids)
+
+    def send(body: Json) -> Awaitable[httpx.Response]:
+        return who.request(method, path, **options | {"json": body})
+
+    return send
+
+
+def _full_body(world: World, name: str, ids: Ids) -> Json:
+    """A body that is accepted, with something in each of its lists."""
+    body = world.body(name, ids) or {}
+    lines = {"createPorf": [LINE], "convertPorf": [{"line_id": ids.get("line_id")}]}
+    lines["createPurchaseOrder"] = lines["convertPorf"]
+    return body | ({"lines": lines[name]} if name in lines else {})
+
+
+@pytest.mark.parametrize("name", sorted(JSON_BODIES - SIGNING_IN))
+async def test_a_field_that_is_not_documented_is_refused_and_nothing_is_changed(
+    world: World, owner: asyncpg.Connection, schemas: Json, bodies: dict[str, str], names: set[str], name: str
+) -> None:
+    who = await world.newcomer("stranger") if name == "createOrganisation" else world.everyone
+    ids = await world.possible(name)
+    send, body = _sender(world, who, name, ids), _full_body(world, name, ids)
+    before = await _everything(owner, world)
+    await _refuses_more(send, body, _places(schemas, bodies[name]), names)
+    assert await _everything(owner, world) == before
+    # It was nothing but those fields.
+    assert outcome(await send(body)) == "yes"
+
+
+async def _body_of_sign_in(name: str, browser: httpx.AsyncClient, provider: Provider) -> Json:
+    if name == "createSession":
+        return {"id_token": provider.id_token()}
+    if name == "exchangeSignInCode":
+        return {"code": told(await there_and_back(browser))["sign_in_code"], "code_verifier": VERIFIER}
+    return {"refresh_token": (await sign_in(browser))["refresh_token"]}
+
+
+@pytest.mark.parametrize("name", sorted(JSON_BODIES & SIGNING_IN))
+async def test_signing_in_takes_no_more_than_is_documented(
+    world: World,
+    browser: httpx.AsyncClient,
+    provider: Provider,
+    schemas: Json,
+    bodies: dict[str, str],
+    names: set[str],
+    name: str,
+) -> None:
+    path = world.routes[name].path.removeprefix(PREFIX)
+    provider.be((await world.newcomer("requester")).email)
+    body = await _body_of_sign_in(name, browser, provider)
+    await _refuses_more(lambda sent: browser.post(path, json=sent), body, _places(schemas, bodies[name]), names)
+    # No code, no token and no user was used up on the way.
+    me = await ok(browser.get("/users/me", headers=bearing((await browser.post(path, json=body)).json())))
+    assert (me.json()["roles"], me.json()["is_operator"]) == (["requester"], False)
+
+
+async def test_a_form_takes_nothing_that_is_not_documented(world: World, names: set[str], schemas: Json) -> None:
+    documented = set(schemas["ImportPorfBody"]["properties"])
+    method, path, options = world.request("importPorf", {})
+    plain = await created(world.everyone.request(method, path, **options))
+    more = dict.fromkeys(names - documented, "1") | {"status": "approved", "number": "PORF-1", "currency[]": "EUR"}
+    tried = await created(world.everyone.request(method, path, **options | {"data": options["data"] | more}))
+    assert _lasting(tried) == _lasting(plain)
+
+
+def _lasting(response: httpx.Response) -> Json:
+    """What a new request shows, but for what is another's for each one."""
+    shown: Json = response.json()
+    lines = [{name: value for name, value in line.items() if name != "id"} for line in shown["lines"]]
+    passing = {"id", "number", "created_at", "updated_at"}
+    return {name: value for name, value in shown.items() if name not in passing} | {"lines": lines}
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_BODY))
+async def test_where_no_body_is_documented_none_has_an_effect(
+    world: World, owner: asyncpg.Connection, names: set[str], name: str
+) -> None:
+    method, path, options = world.request(name, await world.possible(name))
+    before = await _everything(owner, world)
+    for body in (dict.fromkeys(names, 1), TEMPTING):
+        answers = [await world.everyone.request(method, path, **options | more) for more in ({}, {"json": body})]
+        assert [outcome(answer) for answer in answers] == ["yes", "yes"]
+        plain, tried = [_lasting(answer) if name == "copyPorf" else _still(answer) for answer in answers]
+        assert tried == plain
+    assert await _everything(owner, world) == before
+
+
+def _still(response: httpx.Response) -> Json:
+    return {name: value for name, value in response.json().items() if not name.endswith("_at")}
+
+
+# Documented fields that must not be moved across a wall
+
+
+async def _unmoved(world: World, member: Member) -> Json:
+    """A member as the admin sees them."""
+    shown: Json = (await ok(world.cast.admin.get(f"/users/{member.user_id}"))).json()
+    return shown
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
+async def test_nobody_but_an_admin_gives_rights_to_anybody(world: World, role: Role) -> None:
+    member = world.callers[role]
+    for target in (member, world.other):
+        before = await _unmoved(world, target)
+        for rights in ({"roles": ["admin"]}, {"roles": [role]}, {"approval_limit": None}, {"approval_limit": "1"}):
+            for body in (rights, rights | {"name": "Mallory"}):
+                changing = member.patch(f"/users/{target.user_id}", etag="*", json=body)
+                await refused(changing, 403, "missing_role")
+        assert await _unmoved(world, target) == before
+
+
+async def test_a_key_gives_no_rights_that_its_user_could_not_give(world: World) -> None:
+    key = await world.new_key(world.cast.requester, *Scope)
+    for body in ({"roles": ["admin"]}, {"approval_limit": None}):
+        await refused(key.patch(f"/users/{key.user_id}", etag="*", json=body), 403, "missing_role")
+
+
+async def test_an_invitation_moves_nobody_who_belongs_elsewhere(world: World) -> None:
+    """Neither a member of another organisation nor an operator nor somebody who was deactivated."""
+    company, admin = world.cast.company, world.cast.admin
+    elsewhere = await new_company(world.app, company.client)
+    member = await elsewhere.member(Role.ADMIN)
+    operator, ended = await world.newcomer("operator"), await world.newcomer("stranger")
+    await world.alter(User, User.id, ended.user_id, is_active=False)
+    for target in (member, operator, ended, world.other):
+        body = {"email": target.email.upper(), "name": "Mallory", "roles": ["auditor"]}
+        await refused(admin.post("/users", json=body), 409, "email_taken")
+    shown = (await ok(member.get("/users/me"))).json()
+    assert (shown["organisation_id"], shown["roles"]) == (elsewhere.organisation_id, ["admin"])
+    assert (await ok(operator.get("/users/me"))).json()["organisation_id"] is None
+
+
+async def test_a_successor_of_a_key_has_its_scopes_and_its_owner(world: World) -> None:
+    key = await world.new_key(world.everyone, Scope.PORFS_READ)
+    shown = (await created(world.everyone.post(f"/api-keys/{key.token.split('_')[1]}/rotate", json={}))).json()
+    assert (shown["scopes"], shown["user_id"]) == (["porfs:read"], world.everyone.user_id)
+
+
+async def test_what_a_client_reckons_is_compared_and_not_believed(world: World) -> None:
+    draft = await world.thing("draft", world.everyone)
+    line = LINE | {"net": "1.00"}
+    for path, body in (
+        ("/porfs", {"title": "Lamps", "lines": [LINE], "total": "1.00"}),
+        ("/porfs", {"title": "Lamps", "lines": [line]}),
+        (f"/porfs/{draft['porf_id']}/lines", line),
+    ):
+        await refused(world.everyone.post(path, etag="*", json=body), 422, "total_mismatch")
