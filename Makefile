@@ -5,11 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # With the tools of test-clients first, Node.js among them: the machine needs none of them.
-IN_CLIENTS := cd clients && export PATH="$$PWD/.venv/bin:$$PATH" &&
+WITH_NODE  := export PATH="$(CURDIR)/clients/.venv/bin:$$PATH" &&
+IN_CLIENTS := $(WITH_NODE) cd clients &&
+IN_SPA     := $(WITH_NODE) cd examples/spa &&
 # Each worker has a PostgreSQL of its own; the one database of DATABASE_TEST_URL cannot be shared.
 PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses logical --maxprocesses 4 --dist worksteal)
 
-.PHONY: run test check test-server test-clients format lock lock-clients openapi clean help
+.PHONY: run test check test-server test-clients test-browser format lock lock-clients openapi clean help
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,11 +41,21 @@ test-server: $(READY) ## the tests on the installed PostgreSQL (version 15 or la
 	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
 
 # What others make of openapi.json. Their tools stay in clients/, apart from the project's own environment.
-test-clients: $(READY) clients/node_modules/.ready ## lint openapi.json, and do the main job with the clients made from it
+test-clients: $(READY) clients/node_modules/.ready test-browser ## lint openapi.json, do the main job with clients made from it and in a browser
 	@$(IN_CLIENTS) REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npm run --silent lint
 	@$(IN_CLIENTS) npm run --silent generate
 	@$(IN_CLIENTS) npm run --silent compile
 	@$(BIN)/python clients/run.py
+
+# Whoever looks at the page is Chromium: the one that is installed, or what CHROMIUM names.
+test-browser: $(READY) examples/spa/node_modules/.ready ## do the main job in Chromium with the example front end (needs Chromium)
+	@$(IN_SPA) npm run --silent check
+	@$(IN_SPA) npm run --silent e2e
+
+examples/spa/node_modules/.ready: examples/spa/package.json examples/spa/package-lock.json clients/.venv/.ready
+	@echo "installing the locked packages into examples/spa/node_modules ..."
+	@$(IN_SPA) npm ci --loglevel error
+	@touch $@
 
 clients/node_modules/.ready: clients/package.json clients/package-lock.json clients/.venv/.ready
 	@echo "installing the locked packages into clients/node_modules ..."
@@ -76,7 +88,9 @@ lock-clients: $(READY) clients/.venv/.ready ## lock the tools of test-clients an
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links clients/requirements.in --output-file clients/requirements.txt
 	@$(IN_CLIENTS) npm install --loglevel error --package-lock-only
-	@$(IN_CLIENTS) node -e 'const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); for (const it of Object.values(lock.packages)) delete it.funding; fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n")'
+	@$(IN_SPA) npm install --loglevel error --package-lock-only
+	@$(WITH_NODE) node -e 'const fs = require("fs"); for (const file of process.argv.slice(1)) { const lock = JSON.parse(fs.readFileSync(file)); for (const it of Object.values(lock.packages)) delete it.funding; fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n"); }' \
+		clients/package-lock.json examples/spa/package-lock.json
 
 clean: ## remove the environments and caches; .data, the database, is kept
-	rm -rf $(VENV) clients/.venv clients/node_modules clients/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) clients/.venv clients/node_modules clients/build examples/spa/node_modules examples/spa/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -158,8 +158,13 @@ async def refresh_session(
     limiter: RateLimiter = request.app.state.rate_limiter
     try:
         token, in_cookies = _refresh_token(request, body)
-        credentials = await service.refresh(token, device)
     except (InvalidRefreshToken, CrossSiteRequest):
+        # A front end that asks whether there is a session guesses nothing.
+        await limiter.hit_address(request.state, address_of(request))
+        raise
+    try:
+        credentials = await service.refresh(token, device)
+    except InvalidRefreshToken:
         await limiter.hit_sign_in(request.state, address_of(request))
         raise
     await limiter.hit_refresh(request.state, credentials.session.user_id)

@@ -1,0 +1,19 @@
+import { after, afterEach, before, describe } from "node:test";
+import { mainJob } from "./main-job";
+import { MODES } from "./person";
+import { refusals } from "./refusals";
+import { sessions } from "./sessions";
+import { Together } from "./together";
+
+describe("the app, the API and an identity provider", { timeout: 300_000 }, () => {
+  const together = new Together();
+  before(() => together.begin());
+  afterEach(() => together.everybodyLeaves());
+  after(() => together.end());
+
+  for (const mode of MODES) {
+    mainJob(mode, together);
+    sessions(mode, together);
+  }
+  refusals(together);
+});

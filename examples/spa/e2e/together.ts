@@ -1,0 +1,90 @@
+// One stack and one browser for all tests, since starting them takes longest.
+
+import assert from "node:assert/strict";
+import { type Browser, type BrowserContext, chromium } from "playwright-core";
+import { type Mode, Person } from "./person";
+import { Stack } from "./stack";
+
+// No sandbox, because continuous integration is root; the rest keeps the browser from speaking to its maker.
+const BROWSER_ARGUMENTS = [
+  "--headless=new",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export class Together {
+  #stack: Stack | undefined;
+  #browser: Browser | undefined;
+  #people: Person[] = [];
+  #faults: string[] = [];
+
+  get stack(): Stack {
+    return this.#stack!;
+  }
+
+  async begin(): Promise<void> {
+    this.#stack = await Stack.start();
+    this.#browser = await chromium.launch({
+      executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+      args: BROWSER_ARGUMENTS,
+    });
+    await this.#letTheBuyerApprove();
+  }
+
+  async end(): Promise<void> {
+    await this.#browser?.close();
+    await this.#stack?.stop();
+  }
+
+  /** Somebody with a fresh browser profile, at the app's first page. */
+  async visitor(mode: Mode, userAgent?: string): Promise<Person> {
+    const context = await this.#browser!.newContext(userAgent === undefined ? {} : { userAgent });
+    this.#watch(context);
+    const person = await Person.at(this.stack.app, context, mode);
+    this.#people.push(person);
+    return person;
+  }
+
+  async signedIn(mode: Mode, email: string, userAgent?: string): Promise<Person> {
+    const person = await this.visitor(mode, userAgent);
+    await person.signIn(email);
+    await person.heading("Requests").waitFor();
+    return person;
+  }
+
+  async everybodyLeaves(): Promise<void> {
+    await Promise.all(this.#people.splice(0).map((person) => person.leave()));
+    assert.deepEqual(this.#faults.splice(0), []);
+  }
+
+  /** Notes what no test should see: errors of the app, breaches of its policy, requests to hosts that it has no business with. */
+  #watch(context: BrowserContext): void {
+    const known = new Set([this.stack.app, this.stack.api, this.stack.provider.issuer]);
+    context.on("weberror", (event) => this.#faults.push(String(event.error())));
+    context.on("console", (message) => {
+      if (message.text().includes("Content Security Policy")) this.#faults.push(message.text());
+    });
+    context.on("request", (request) => {
+      const { origin, protocol } = new URL(request.url());
+      if (protocol.startsWith("http") && !known.has(origin)) this.#faults.push(request.url());
+    });
+  }
+
+  /** So that two people can do the whole job. */
+  async #letTheBuyerApprove(): Promise<void> {
+    const headers = {
+      Authorization: `Bearer ${await this.stack.token("admin@demo.example")}`,
+      "Content-Type": "application/json",
+    };
+    const users = `${this.stack.api}/api/v1/users`;
+    const { items } = await (await fetch(`${users}?email=buyer@demo.example`, { headers })).json();
+    const { id, version } = items[0];
+    const body = JSON.stringify({ roles: ["approver", "buyer"] });
+    await fetch(`${users}/${id}`, { method: "PATCH", headers: { ...headers, "If-Match": `"${version}"` }, body });
+  }
+}

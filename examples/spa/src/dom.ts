@@ -1,0 +1,50 @@
+// Elements from data. Nothing here takes markup, so nothing that a user typed can become any.
+
+type Child = Node | string;
+
+/** An element with these properties and children. */
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  properties: Partial<HTMLElementTagNameMap[K]> = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+export const link = (href: string, text: string): HTMLAnchorElement => h("a", { href }, text);
+
+export const field = (label: string, control: HTMLElement): HTMLLabelElement =>
+  h("label", {}, h("span", {}, label), control);
+
+export const input = (name: string, properties: Partial<HTMLInputElement> = {}): HTMLInputElement =>
+  h("input", { name, id: name, required: true, autocomplete: "off", ...properties });
+
+export function select(name: string, options: [value: string, text: string][]): HTMLSelectElement {
+  return h("select", { name, id: name }, ...options.map(([value, text]) => h("option", { value }, text)));
+}
+
+export function table(caption: string, head: string[], rows: Child[][]): HTMLElement {
+  const header = h("tr", {}, ...head.map((text) => h("th", { scope: "col" }, text)));
+  const body = rows.map((cells) => h("tr", {}, ...cells.map((cell) => h("td", {}, cell))));
+  return h("table", {}, h("caption", {}, caption), h("thead", {}, header), h("tbody", {}, ...body));
+}
+
+export function facts(entries: Record<string, string | null>): HTMLElement {
+  const known = Object.entries(entries).filter((entry): entry is [string, string] => entry[1] !== null);
+  return h("dl", {}, ...known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+export const status = (text: string): HTMLElement => h("span", { className: "status" }, words(text));
+
+/** `over_approval_limit` as people read it. */
+export const words = (code: string): string => code.replaceAll("_", " ");
+
+export const when = (time: string): string => new Date(time).toLocaleString();
+
+/** What the form's control of that name says. */
+export function value(form: HTMLFormElement, name: string): string {
+  const control = form.elements.namedItem(name);
+  return control instanceof HTMLInputElement || control instanceof HTMLSelectElement ? control.value : "";
+}

@@ -1,0 +1,90 @@
+// The views by their addresses, and what happens when the app is opened.
+
+import { me, type Schemas, signOut } from "./api";
+import { attempt } from "./attempt";
+import { exchange, onSignOutElsewhere } from "./auth";
+import { h, link } from "./dom";
+import { go } from "./navigation";
+import { foundOrganisationView } from "./views/organisation";
+import { orderView } from "./views/order";
+import { porfView } from "./views/porf";
+import { porfsView } from "./views/porfs";
+import { raiseView } from "./views/raise";
+import { sessionsView } from "./views/sessions";
+import { signInView } from "./views/sign-in";
+
+const VIEWS: Record<string, (...parameters: string[]) => Promise<Node[]>> = {
+  porfs: porfsView,
+  porf: (id = "") => porfView(id),
+  order: (id = "") => orderView(id),
+  raise: raiseView,
+  sessions: sessionsView,
+};
+
+const page = document.querySelector("main")!;
+const bar = document.querySelector("header")!;
+let drawn = 0;
+
+/** Shows the view of the address. Meanwhile nobody can act on the view that is about to go. */
+async function draw(): Promise<void> {
+  const drawing = ++drawn;
+  page.inert = true;
+  try {
+    await fill(() => drawing === drawn);
+  } finally {
+    page.inert = drawing !== drawn;
+    page.focus();
+  }
+}
+
+/** Fills the page, unless another address was asked for while its data came. */
+async function fill(wanted: () => boolean): Promise<void> {
+  const [name = "", ...parameters] = location.hash.split("/").slice(1).map(decodeURIComponent);
+  const user = name === "sign-in" ? null : await me();
+  if (wanted()) bar.replaceChildren(...(user === null ? [] : navigation(user)));
+  const nodes = await (user === null ? signInView : viewFor(user, name))(...parameters);
+  if (!wanted()) return;
+  page.replaceChildren(...nodes);
+  document.title = page.querySelector("h1")?.textContent ?? document.title;
+}
+
+function viewFor(user: Schemas["Me"], name: string): (...parameters: string[]) => Promise<Node[]> {
+  const view = VIEWS[name] ?? porfsView;
+  return user.organisation_id === null && view !== sessionsView ? foundOrganisationView : view;
+}
+
+function navigation(user: Schemas["Me"]): Node[] {
+  const leave = h("button", {}, "Sign out");
+  leave.onclick = () =>
+    attempt(async () => {
+      await signOut();
+      go("#/sign-in");
+    });
+  return [
+    h("nav", {}, link("#/porfs", "Requests"), link("#/sessions", "Sessions")),
+    h("span", {}, `${user.name} (${user.roles.join(", ") || "no role"})`),
+    leave,
+  ];
+}
+
+/** What the API sent along with the browser: a code for tokens, or why there is none. */
+async function arrive(): Promise<void> {
+  const sent = new URLSearchParams(location.hash.slice(1));
+  const [code, error] = [sent.get("sign_in_code"), sent.get("error")];
+  if (error !== null)
+    show(`#/sign-in/${encodeURIComponent(error)}/${encodeURIComponent(sent.get("request_id") ?? "")}`);
+  if (code !== null) {
+    show("#/sign-in");
+    await draw();
+    await exchange(code);
+    show("#/porfs");
+  }
+  await draw();
+}
+
+/** Puts another address in the place of this one, so that no code stays in the history. */
+const show = (hash: string): void => history.replaceState(null, "", hash);
+
+addEventListener("hashchange", () => attempt(draw));
+onSignOutElsewhere(() => go("#/sign-in/session_ended"));
+void attempt(arrive);

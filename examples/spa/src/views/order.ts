@@ -1,0 +1,64 @@
+import { api, once, type Schemas } from "../api";
+import { form } from "../attempt";
+import { facts, h, status, table, when } from "../dom";
+import { go } from "../navigation";
+import { ensure, unwrap, type Versioned, versioned } from "../problems";
+import { actionButtons } from "./actions";
+
+type Order = Schemas["PurchaseOrderRead"];
+const ACTIONS = ["issue", "cancel", "close"] as const;
+type Action = (typeof ACTIONS)[number];
+
+/** One order, and once it is issued, its document. */
+export async function orderView(id: string): Promise<Node[]> {
+  const path = { order_id: Number(id) };
+  const order = versioned(await api.GET("/api/v1/purchase-orders/{order_id}", { params: { path } }));
+  return [
+    h("h1", {}, `${order.body.number ?? "Draft order"} `, status(order.body.status)),
+    about(order.body),
+    lines(order.body),
+    decide(order),
+    ...(order.body.number === null ? [] : await pdf(order.body)),
+  ];
+}
+
+const about = (order: Order): Node =>
+  facts({
+    Supplier: order.supplier_name,
+    Buyer: order.created_by_name,
+    Issued: order.issued_at && when(order.issued_at),
+    Total: `${order.total} ${order.currency}`,
+  });
+
+const lines = (order: Order): Node =>
+  table(
+    "Lines",
+    ["Description", "Quantity", "Unit price", "Net"],
+    order.lines.map((line) => [line.description, line.quantity, line.unit_price, line.net]),
+  );
+
+function decide({ body: order, etag }: Versioned<Order>): Node {
+  const params = { path: { order_id: order.id }, header: { "If-Match": etag, ...once() } };
+  return form(
+    async (_form, pressed) => {
+      ensure(await api.POST(`/api/v1/purchase-orders/{order_id}/${pressed as Action}`, { params }));
+      go(`#/order/${order.id}`);
+    },
+    actionButtons(ACTIONS, order.allowed_actions),
+  );
+}
+
+/** The document comes with the session, so it cannot be a plain link: the browser shows it from memory. */
+async function pdf(order: Order): Promise<Node[]> {
+  const path = { order_id: order.id };
+  const answer = await api.GET("/api/v1/purchase-orders/{order_id}/document.pdf", {
+    params: { path },
+    parseAs: "blob",
+  });
+  const src = URL.createObjectURL(unwrap(answer));
+  addEventListener("hashchange", () => URL.revokeObjectURL(src), { once: true });
+  return [
+    h("p", {}, h("a", { href: src, download: `${order.number}.pdf` }, "Download the document")),
+    h("iframe", { src, title: `Document of ${order.number}` }),
+  ];
+}
