@@ -11,7 +11,7 @@ IN_SPA     := $(WITH_NODE) cd examples/spa &&
 # Each worker has a PostgreSQL of its own; the one database of DATABASE_TEST_URL cannot be shared.
 PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses logical --maxprocesses 4 --dist worksteal)
 
-.PHONY: run test check test-server test-clients test-browser format lock lock-clients openapi clean help
+.PHONY: run test check test-server test-clients test-browser bench format lock lock-clients openapi clean help
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -68,6 +68,16 @@ clients/.venv/.ready: clients/requirements.txt
 	@clients/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r clients/requirements.txt
 	@touch $@
 
+# BENCH: options such as --quick or --full; `.venv/bin/python -m benchmarks --help` lists them.
+bench: $(READY) benchmarks/.venv/.ready ## measure, beside two peers; results in benchmarks/results
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+benchmarks/.venv/.ready: benchmarks/requirements.txt
+	@$(PYTHON) -m venv benchmarks/.venv
+	@echo "installing the locked requirements into benchmarks/.venv ..."
+	@benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
+	@touch $@
+
 format: $(READY) ## format and fix what can be fixed
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
@@ -81,6 +91,8 @@ lock: $(READY) ## lock the requirements anew (needs the package uv, taken into t
 		--no-emit-index-url --no-emit-find-links --extra build pyproject.toml --output-file requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras pyproject.toml --output-file requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
+		--no-emit-index-url --no-emit-find-links benchmarks/requirements.in --output-file benchmarks/requirements.txt
 
 # npm's lock file names who would like to be paid; such addresses have no place here.
 lock-clients: $(READY) clients/.venv/.ready ## lock the tools of test-clients anew (needs uv, as above)
@@ -93,4 +105,4 @@ lock-clients: $(READY) clients/.venv/.ready ## lock the tools of test-clients an
 		clients/package-lock.json examples/spa/package-lock.json
 
 clean: ## remove the environments and caches; .data, the database, is kept
-	rm -rf $(VENV) clients/.venv clients/node_modules clients/build examples/spa/node_modules examples/spa/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) benchmarks/.venv clients/.venv clients/node_modules clients/build examples/spa/node_modules examples/spa/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

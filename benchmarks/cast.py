@@ -1,0 +1,144 @@
+"""Who asks, and for what: members of the data set's organisations, signed in for this run."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from benchmarks.database import Server, connection
+from po_api.core.clock import utc_now
+from po_api.sessions import tokens
+
+LIFETIME = timedelta(days=1)
+PAGE = 50
+DEEP = 100_000
+CASTS = 16
+_PORFS_EACH = 12
+
+# Those of the largest organisation and of others, in each role, who see more than a page.
+_READERS = """
+    WITH organisation AS (
+        SELECT organisation_id AS id FROM porfs GROUP BY 1 HAVING count(*) > 60 ORDER BY count(*) DESC LIMIT 4
+    ), busiest AS (
+        SELECT requester_id FROM porfs WHERE organisation_id = (SELECT min(id) FROM organisation)
+        GROUP BY 1 HAVING count(*) > 60 ORDER BY count(*) DESC LIMIT 1
+    )
+    SELECT min(u.id) AS user_id, u.organisation_id, u.roles[1] AS role
+    FROM users u JOIN organisation o ON o.id = u.organisation_id
+    WHERE u.roles[1] <> 'requester' AND u.roles[1] IN ('buyer', CASE WHEN o.id = 1 THEN u.roles[1] END)
+    GROUP BY 2, 3, u.approval_limit IS NULL
+    UNION ALL
+    SELECT u.id, u.organisation_id, u.roles[1] FROM users u JOIN busiest b ON b.requester_id = u.id
+    ORDER BY 2, 3
+"""
+_CASTS = """
+    SELECT u.organisation_id, min(s.id) AS supplier_id,
+        min(u.id) FILTER (WHERE 'requester' = ANY (u.roles)) AS requester,
+        min(u.id) FILTER (WHERE 'approver' = ANY (u.roles) AND u.approval_limit IS NULL) AS approver,
+        min(u.id) FILTER (WHERE 'buyer' = ANY (u.roles)) AS buyer
+    FROM users u JOIN suppliers s ON s.organisation_id = u.organisation_id AND s.is_active
+    WHERE u.organisation_id > 1 GROUP BY 1 ORDER BY 1 LIMIT $1
+"""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Someone who reads, and some requests that they may see."""
+
+    token: str
+    role: str
+    organisation_id: int
+    porfs: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The tokens of those who do the main job in one organisation."""
+
+    requester: str
+    approver: str
+    buyer: str
+    supplier_id: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row of a list by the values that the list is sorted by; a page begins behind it."""
+
+    created_at: datetime
+    id: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Actors:
+    """All who take part. `deep` is far down in the list of the largest organisation, whose buyer is `largest`."""
+
+    readers: Sequence[Reader]
+    largest: Reader
+    casts: Sequence[Cast]
+    deep: Place
+    rare_word: str
+    common_word: str
+
+
+async def engage(server: Server, key: str) -> Actors:
+    """Find them in the data, and sign them in."""
+    async with connection(server.urls.owner) as owner:
+        readers = [await _reader(owner, key, row) for row in await owner.fetch(_READERS)]
+        casts = [await _cast(owner, key, row) for row in await owner.fetch(_CASTS, CASTS)]
+        largest = next(reader for reader in readers if reader.role == "buyer" and reader.organisation_id == 1)
+        titles = await owner.fetch("SELECT title FROM porfs WHERE organisation_id = 1 ORDER BY id LIMIT 1000")
+        words = [word for row in titles for word in row["title"].split()]
+        models = sorted(word for word in set(words) if word[-4:].isdigit())
+        common = max(sorted({word for word in words if word.isalpha()}), key=words.count)
+        return Actors(readers, largest, casts, await _deep(owner), models[0], common)
+
+
+async def _reader(owner: Any, key: str, row: Any) -> Reader:
+    visible = "" if row["role"] != "requester" else f"AND requester_id = {row['user_id']}"
+    porfs = await owner.fetch(
+        f"SELECT id FROM porfs WHERE organisation_id = $1 {visible} AND submitted_at IS NOT NULL"
+        " ORDER BY md5(id::text) LIMIT $2",
+        row["organisation_id"],
+        _PORFS_EACH,
+    )
+    token = await _sign_in(owner, key, row["user_id"])
+    return Reader(token, row["role"], row["organisation_id"], [porf["id"] for porf in porfs])
+
+
+async def _cast(owner: Any, key: str, row: Any) -> Cast:
+    requester, approver, buyer = [await _sign_in(owner, key, row[role]) for role in ("requester", "approver", "buyer")]
+    return Cast(requester, approver, buyer, row["supplier_id"])
+
+
+async def _sign_in(owner: Any, key: str, user_id: int) -> str:
+    now = utc_now()
+    session_id = await owner.fetchval(
+        "INSERT INTO sessions (user_id, token, expires_at) VALUES ($1, $2, $3) RETURNING id",
+        user_id,
+        tokens.digest(tokens.new_secret()),
+        now + LIFETIME,
+    )
+    return tokens.sign(tokens.AccessToken(user_id, session_id), key=key, issued_at=now, lifetime=LIFETIME)
+
+
+async def _deep(owner: Any) -> Place:
+    """The row at position 100,000, or the last that a full page follows."""
+    count = await owner.fetchval("SELECT count(*) FROM porfs WHERE organisation_id = 1")
+    position = min(DEEP, count - PAGE - 1)
+    row = await owner.fetchrow(
+        "SELECT created_at, id FROM porfs WHERE organisation_id = 1 ORDER BY created_at DESC, id DESC"
+        " OFFSET $1 LIMIT 1",
+        position - 1,
+    )
+    return Place(row["created_at"], row["id"], position)
+
+
+def cursor_at(place: Place, given: str) -> str:
+    """The cursor that the list would give after `place`, made from another one that it gave."""
+    binding = json.loads(urlsafe_b64decode(given + "=" * (-len(given) % 4)))[0]
+    text = json.dumps([binding, place.created_at.isoformat(), str(place.id)])
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")

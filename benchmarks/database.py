@@ -1,0 +1,145 @@
+"""The server with a data set: a temporary embedded PostgreSQL, made by the real migrations and loaded by COPY."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy.engine import make_url
+
+from benchmarks.data import COLUMNS, Batch, DataSet
+from benchmarks.progress import say
+from po_api.core.embedded import EmbeddedUrls, embedded_server
+from po_api.operations import migrations
+
+# Durability is PostgreSQL's default: complete. The rest is what one would give a server of this size.
+SETTINGS = {
+    "shared_buffers": "512MB",
+    "maintenance_work_mem": "256MB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "30min",
+    "max_connections": "300",
+    "jit": "off",
+}
+SEED = 20_260_701
+# More than the scenarios' own: raised whenever the generator makes other rows of the same seed.
+GENERATION = 1
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server with so many requests in it; `port` and `directory` are its socket's."""
+
+    requests: int
+    urls: EmbeddedUrls
+    process_id: int
+    directory: Path
+
+    @property
+    def superuser(self) -> str:
+        return make_url(self.urls.owner).set(username="postgres").render_as_string()
+
+
+@contextmanager
+def running_server(requests: int, keep: Path | None) -> Iterator[Server]:
+    """A server with a data set of so many requests; `keep` is where to keep it for further runs, or take it from."""
+    base = Path(tempfile.mkdtemp(prefix="po-bench-")) if keep is None else keep / f"{requests}-{SEED}-{GENERATION}"
+    ready = base / "loaded"
+    try:
+        if base.exists() and not ready.exists():
+            shutil.rmtree(base)
+        with embedded_server(base, settings=SETTINGS) as urls:
+            directory = base.resolve() / "postgres"
+            status = (directory / "postmaster.pid").read_text().splitlines()
+            server = Server(requests, urls, int(status[0]), Path(status[4]))
+            if not ready.exists():
+                asyncio.run(_fill(server))
+                ready.touch()
+            asyncio.run(_settle(server))
+            yield server
+    finally:
+        if keep is None:
+            shutil.rmtree(base, ignore_errors=True)
+
+
+async def _fill(server: Server) -> None:
+    say(f"{server.requests:,} requests: migrating, loading")
+    await migrations.upgrade(owner_url=server.urls.owner, app_url=server.urls.app)
+    async with connection(server.urls.owner) as owner:
+        definitions = await _drop_what_slows_copy(owner)
+        await _copy(owner, DataSet(seed=SEED, requests=server.requests))
+        say("making the indexes and keys")
+        for definition in definitions:
+            await owner.execute(definition)
+        await _set_sequences(owner)
+        await owner.execute("VACUUM (FREEZE, ANALYZE)")
+
+
+async def _settle(server: Server) -> None:
+    """The same beginning for every run: nothing left to be written or vacuumed."""
+    async with connection(server.urls.owner) as owner:
+        await owner.execute("VACUUM ANALYZE")
+    async with connection(server.superuser) as superuser:
+        await superuser.execute("CHECKPOINT")
+
+
+@asynccontextmanager
+async def connection(url: str) -> AsyncIterator[Any]:
+    opened = await asyncpg.connect(url)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def _drop_what_slows_copy(owner: Any) -> Sequence[str]:
+    """Drop indexes that keep no rule, and foreign keys; returns what makes them anew, and so checks every row."""
+    indexes = await owner.fetch(
+        "SELECT indexrelid::regclass AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index"
+        " JOIN pg_class c ON c.oid = indrelid WHERE c.relnamespace = 'public'::regnamespace"
+        " AND NOT indisunique"
+    )
+    keys = await owner.fetch(
+        "SELECT conrelid::regclass AS on, conname AS name, pg_get_constraintdef(oid) AS definition FROM pg_constraint"
+        " WHERE contype = 'f' AND connamespace = 'public'::regnamespace"
+    )
+    for index in indexes:
+        await owner.execute(f"DROP INDEX {index['name']}")
+    for key in keys:
+        await owner.execute(f"ALTER TABLE {key['on']} DROP CONSTRAINT {key['name']}")
+    made = [index["definition"] for index in indexes]
+    return [*made, *(f"ALTER TABLE {key['on']} ADD CONSTRAINT {key['name']} {key['definition']}" for key in keys)]
+
+
+async def _copy(owner: Any, data: DataSet) -> None:
+    """Copy one batch while the next is made."""
+    batches = data.batches()
+    pending: asyncio.Task[None] | None = None
+    while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+        if pending is not None:
+            await pending
+        pending = asyncio.create_task(_copy_batch(owner, batch))
+    if pending is not None:
+        await pending
+
+
+async def _copy_batch(owner: Any, batch: Batch) -> None:
+    for table, columns in COLUMNS.items():
+        if rows := batch.get(table):
+            source = BytesIO("".join(rows).encode())
+            await owner.copy_to_table(table, source=source, columns=columns.split(), format="text")
+
+
+async def _set_sequences(owner: Any) -> None:
+    """COPY brings ids of its own; the identities go on behind them."""
+    for table, columns in COLUMNS.items():
+        if "id" in columns.split():
+            await owner.execute(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))"
+            )

@@ -1,0 +1,247 @@
+"""The seed's own stack: Flask and Flask-SQLAlchemy, entities and relationships as its tutorials have them.
+
+    gunicorn --worker-class gthread benchmarks.peers.flask_stack:app
+
+with DATABASE_URL and SECRET_KEY in the environment. What a tutorial would learn the hard way is done right here: no
+query per row, and the counts of lines come from the database.
+"""
+
+# The type checker's environment has no Flask.
+# mypy: disable-error-code="name-defined, misc, untyped-decorator, no-any-return"
+
+import os
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from flask import Flask, Response, abort, jsonify, request
+from flask_sqlalchemy import SQLAlchemy
+from jose import JWTError, jwt
+from sqlalchemy import and_, case, false, func, or_, select, tuple_
+from sqlalchemy.orm import aliased, column_property, contains_eager, joinedload, selectinload
+
+from benchmarks.peers import shared
+from po_api.tables import metadata
+
+app = Flask(__name__)
+app.config["SECRET_KEY"] = os.environ["SECRET_KEY"]
+app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"].replace("postgresql:", "postgresql+psycopg:")
+app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_size": 10, "max_overflow": 10}
+app.json.sort_keys = False
+db = SQLAlchemy(app)
+tables = metadata.tables
+
+SEES_ALL = {"buyer", "admin", "auditor"}
+
+
+class Organisation(db.Model):
+    __table__ = tables["organisations"]
+
+
+class User(db.Model):
+    __table__ = tables["users"]
+
+
+class UserSession(db.Model):
+    __table__ = tables["sessions"]
+    user = db.relationship(User)
+
+
+class Supplier(db.Model):
+    __table__ = tables["suppliers"]
+
+
+class PorfLine(db.Model):
+    __table__ = tables["porf_lines"]
+
+    @property
+    def remaining_quantity(self) -> Decimal:
+        return max(self.quantity - self.ordered_quantity - self.closed_quantity, Decimal(0))
+
+
+class Porf(db.Model):
+    __table__ = tables["porfs"]
+    organisation = db.relationship(Organisation, viewonly=True)
+    requester = db.relationship(User, viewonly=True)
+    supplier = db.relationship(Supplier, viewonly=True)
+    lines = db.relationship(PorfLine, viewonly=True, order_by=PorfLine.__table__.c.position)
+
+
+approver = aliased(User)
+own_lines = and_(PorfLine.organisation_id == Porf.organisation_id, PorfLine.porf_id == Porf.id)
+orderable = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
+orderable = func.trunc(orderable - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4) > 0
+Porf.line_count = column_property(select(func.count()).where(own_lines).correlate_except(PorfLine).scalar_subquery())
+Porf.ordered = column_property(
+    select(1).where(own_lines, PorfLine.ordered_quantity > 0).correlate_except(PorfLine).exists()
+)
+Porf.orderable = column_property(select(1).where(own_lines, orderable).correlate_except(PorfLine).exists())
+Porf.has_approver = column_property(
+    case(
+        (
+            Porf.status == "draft",
+            select(1)
+            .select_from(approver)
+            .join(Organisation, Organisation.id == approver.organisation_id)
+            .where(
+                approver.organisation_id == Porf.organisation_id,
+                approver.is_active,
+                approver.roles.contains(["approver"]),
+                or_(approver.id != Porf.requester_id, Organisation.allow_self_approval),
+                or_(
+                    approver.approval_limit.is_(None),
+                    and_(approver.approval_limit >= Porf.total, Porf.currency == Organisation.currency),
+                ),
+            )
+            .correlate(Porf.__table__)
+            .exists(),
+        ),
+        else_=false(),
+    )
+)
+
+
+def check() -> User:
+    """The user whom the token speaks for; opens the organisation's rows."""
+    try:
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        key = app.config["SECRET_KEY"]
+        claims = jwt.decode(token, key, algorithms=["HS256"], audience="po-api", issuer="po-api")
+    except (KeyError, JWTError):
+        abort(401)
+    last_used = func.coalesce(UserSession.last_seen_at, UserSession.created_at)
+    found = db.session.scalar(
+        select(UserSession)
+        .join(UserSession.user)
+        .options(contains_eager(UserSession.user))
+        .where(
+            UserSession.id == int(claims["sid"]),
+            UserSession.user_id == int(claims["sub"]),
+            UserSession.revoked_at.is_(None),
+            UserSession.expires_at > func.now(),
+            last_used > func.now() - func.make_interval(0, 0, 0, 7),
+            User.is_active,
+        )
+    )
+    if found is None:
+        abort(401)
+    return found.user
+
+
+def enter_organisation(user: User) -> None:
+    db.session.execute(select(func.set_config("app.organisation_id", str(user.organisation_id), True)))
+
+
+def visible(user: User) -> Any:
+    statement = select(Porf).where(Porf.organisation_id == user.organisation_id)
+    if SEES_ALL.isdisjoint(user.roles):
+        mine = Porf.requester_id == user.id
+        statement = statement.where(or_(mine, Porf.submitted_at.is_not(None)) if "approver" in user.roles else mine)
+    return statement.options(joinedload(Porf.requester), joinedload(Porf.supplier), joinedload(Porf.organisation))
+
+
+def text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def summary(porf: Porf, user: User) -> dict[str, Any]:
+    return {
+        "id": porf.id,
+        "number": porf.number,
+        "title": porf.title,
+        "status": porf.status,
+        "requester_id": porf.requester_id,
+        "requester_name": porf.requester.name,
+        "supplier_id": porf.supplier_id,
+        "supplier_name": porf.supplier.name if porf.supplier else None,
+        "cost_centre": porf.cost_centre,
+        "needed_by": text(porf.needed_by),
+        "currency": porf.currency,
+        "net": format(porf.net, "f"),
+        "tax": format(porf.tax, "f"),
+        "total": format(porf.total, "f"),
+        "line_count": porf.line_count,
+        "approval_round": porf.approval_round,
+        "version": porf.version,
+        "submitted_at": text(porf.submitted_at),
+        "decided_at": text(porf.decided_at),
+        "created_at": text(porf.created_at),
+        "updated_at": text(porf.updated_at),
+        "allowed_actions": shared.allowed_actions(
+            tuple(user.roles),
+            status=porf.status,
+            own=porf.requester_id == user.id,
+            limited=user.approval_limit is not None,
+            within_limit=user.approval_limit is None or porf.total <= user.approval_limit,
+            base_currency=porf.currency == porf.organisation.currency,
+            self_approval=porf.organisation.allow_self_approval,
+            lines=porf.line_count > 0,
+            ordered=porf.ordered,
+            orderable=porf.orderable,
+            submitted=porf.submitted_at is not None,
+            has_approver=porf.has_approver,
+        ),
+    }
+
+
+def whole_line(line: PorfLine) -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "position": line.position,
+        "description": line.description,
+        "sku": line.sku,
+        "quantity": shared.plain(line.quantity),
+        "unit": line.unit,
+        "unit_price": shared.plain(line.unit_price),
+        "discount_percent": shared.plain(line.discount_percent),
+        "tax_rate": shared.plain(line.tax_rate),
+        "needed_by": text(line.needed_by),
+        "net": format(line.net, "f"),
+        "ordered_quantity": shared.plain(line.ordered_quantity),
+        "closed_quantity": shared.plain(line.closed_quantity),
+        "remaining_quantity": shared.plain(line.remaining_quantity),
+    }
+
+
+@app.get("/api/v1/state-machines/porf")
+def get_state_machine() -> Response:
+    check()
+    return jsonify(shared.STATE_MACHINE)
+
+
+@app.get("/api/v1/porfs")
+def list_porfs() -> Response:
+    user = check()
+    enter_organisation(user)
+    limit = request.args.get("limit", 50, int)
+    statement = visible(user)
+    if "cursor" in request.args:
+        statement = statement.where(tuple_(Porf.created_at, Porf.id) < shared.decode_cursor(request.args["cursor"]))
+    statement = statement.order_by(Porf.created_at.desc(), Porf.id.desc()).limit(limit + 1)
+    porfs = db.session.scalars(statement).all()
+    has_more = len(porfs) > limit
+    last = porfs[limit - 1] if has_more else None
+    return jsonify(
+        items=[summary(porf, user) for porf in porfs[:limit]],
+        next_cursor=last and shared.encode_cursor(last.created_at, last.id),
+        has_more=has_more,
+    )
+
+
+@app.get("/api/v1/porfs/<int:porf_id>")
+def get_porf(porf_id: int) -> Response:
+    user = check()
+    enter_organisation(user)
+    porf = db.session.scalar(visible(user).where(Porf.id == porf_id).options(selectinload(Porf.lines)))
+    if porf is None:
+        abort(404)
+    rates = [(line.tax_rate, line.net) for line in porf.lines]
+    return jsonify(
+        **summary(porf, user),
+        justification=porf.justification,
+        tax_rounding=porf.tax_rounding,
+        taxes=shared.taxes(rates, currency=porf.currency, tax_rounding=porf.tax_rounding),
+        lines=[whole_line(line) for line in porf.lines],
+    )

@@ -1,0 +1,191 @@
+"""The limit: Starlette, asyncpg and orjson by hand.
+
+    python -m benchmarks.peers.limit PORT        with DATABASE_URL and SECRET_KEY in the environment
+
+It stands behind the same wall as po-api: SET LOCAL, so a transaction, together with its BEGIN. The session check needs
+neither. Notes of when a session was last used, ETags, headers and limits of rates are left out.
+"""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+import asyncpg
+import orjson
+import uvicorn
+from jose import JWTError, jwt
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from benchmarks.peers import shared
+
+KEY = os.environ["SECRET_KEY"]
+
+CHECK = """
+    SELECT u.id, u.organisation_id, u.roles, u.approval_limit,
+        'requester' = ANY (u.roles) AS requests, 'approver' = ANY (u.roles) AS approves
+    FROM sessions s JOIN users u ON u.id = s.user_id
+    WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND s.expires_at > now() AND u.is_active
+        AND coalesce(s.last_seen_at, s.created_at) > now() - interval '7 days'
+"""
+SUMMARY = """
+    p.id, p.number, p.title, p.status, p.requester_id, u.name AS requester_name, p.supplier_id,
+    s.name AS supplier_name, p.cost_centre, p.needed_by, p.currency, p.net::text, p.tax::text, p.total::text,
+    l.line_count, p.approval_round, p.version, p.submitted_at, p.decided_at, p.created_at, p.updated_at
+"""
+GUARDS = """
+    p.requester_id = $2 AS own, $5::numeric IS NOT NULL AS limited, coalesce(p.total <= $5, true) AS within_limit,
+    p.currency = o.currency AS base_currency, o.allow_self_approval AS self_approval, l.line_count > 0 AS lines,
+    l.ordered, l.orderable, p.submitted_at IS NOT NULL AS submitted,
+    p.status = 'draft' AND EXISTS (
+        SELECT FROM users a
+        WHERE a.organisation_id = p.organisation_id AND a.is_active AND a.roles @> '{approver}'
+            AND (a.id <> p.requester_id OR o.allow_self_approval)
+            AND (a.approval_limit IS NULL OR (a.approval_limit >= p.total AND p.currency = o.currency))
+    ) AS has_approver
+"""
+VISIBLE = """
+    FROM porfs p JOIN users u ON u.id = p.requester_id JOIN organisations o ON o.id = p.organisation_id
+    LEFT JOIN suppliers s ON s.organisation_id = p.organisation_id AND s.id = p.supplier_id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS line_count, coalesce(bool_or(ordered_quantity > 0), false) AS ordered, coalesce(bool_or(
+            trunc(quantity * (1 + over_order_percent / 100) - ordered_quantity - closed_quantity, 4) > 0
+        ), false) AS orderable
+        FROM porf_lines WHERE organisation_id = p.organisation_id AND porf_id = p.id
+    ) l
+    WHERE p.organisation_id = $1
+        AND (NOT ($3 OR $4) OR p.requester_id = $2 OR ($4 AND p.submitted_at IS NOT NULL))
+"""
+ORDER = "ORDER BY p.created_at DESC, p.id DESC LIMIT $6"
+FIRST_PAGE = f"SELECT {SUMMARY}, {GUARDS} {VISIBLE} {ORDER}"
+NEXT_PAGE = f"SELECT {SUMMARY}, {GUARDS} {VISIBLE} AND (p.created_at, p.id) < ($7, $8) {ORDER}"
+WHOLE = f"SELECT {SUMMARY}, p.justification, p.tax_rounding, {GUARDS} {VISIBLE} AND p.id = $6"
+LINES = """
+    SELECT id, position, description, sku, trim_scale(quantity)::text AS quantity, unit,
+        trim_scale(unit_price)::text AS unit_price, trim_scale(discount_percent)::text AS discount_percent,
+        trim_scale(tax_rate)::text AS tax_rate, needed_by, net::text,
+        trim_scale(ordered_quantity)::text AS ordered_quantity, trim_scale(closed_quantity)::text AS closed_quantity,
+        trim_scale(greatest(quantity - ordered_quantity - closed_quantity, 0))::text AS remaining_quantity,
+        tax_rate AS exact_rate, net AS exact_net
+    FROM porf_lines WHERE organisation_id = $1 AND porf_id = $2 ORDER BY position
+"""
+SUMMARY_NAMES = """id number title status requester_id requester_name supplier_id supplier_name cost_centre needed_by
+    currency net tax total line_count approval_round version submitted_at decided_at created_at updated_at""".split()
+WHOLE_NAMES = [*SUMMARY_NAMES, "justification", "tax_rounding"]
+LINE_NAMES = """id position description sku quantity unit unit_price discount_percent tax_rate needed_by net
+    ordered_quantity closed_quantity remaining_quantity""".split()
+
+
+async def check(connection: Any, request: Request) -> Any:
+    """The user whom the token speaks for."""
+    try:
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        claims = jwt.decode(token, KEY, algorithms=["HS256"], audience="po-api", issuer="po-api")
+    except (KeyError, JWTError):
+        raise HTTPException(401) from None
+    user = await connection.fetchrow(CHECK, int(claims["sid"]), int(claims["sub"]))
+    if user is None:
+        raise HTTPException(401)
+    return user
+
+
+@asynccontextmanager
+async def tenant(connection: Any, user: Any) -> AsyncIterator[tuple[Any, ...]]:
+    """A transaction that sees the user's organisation; the first parameters of its statements."""
+    organisation_id = int(user["organisation_id"])
+    await connection.execute(f"BEGIN; SET LOCAL app.organisation_id = {organisation_id}")
+    try:
+        yield organisation_id, user["id"], user["requests"], user["approves"], user["approval_limit"]
+    finally:
+        await connection.execute("COMMIT")
+
+
+@cache
+def rendered_actions(roles: tuple[str, ...], status: str, facts: tuple[bool, ...]) -> orjson.Fragment:
+    names = "own limited within_limit base_currency self_approval lines ordered orderable submitted has_approver"
+    actions = shared.allowed_actions(roles, status=status, **dict(zip(names.split(), facts, strict=True)))
+    return orjson.Fragment(orjson.dumps(actions))
+
+
+def summary(row: Any, names: list[str], user: Any) -> dict[str, Any]:
+    values = tuple(row)
+    item = dict(zip(names, values, strict=False))
+    item["allowed_actions"] = rendered_actions(tuple(user["roles"]), item["status"], values[len(names) :])
+    return item
+
+
+def answer(content: Mapping[str, Any]) -> Response:
+    return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), media_type="application/json")
+
+
+async def get_state_machine(request: Request) -> Response:
+    async with request.app.state.pool.acquire() as connection:
+        await check(connection, request)
+    return answer(shared.STATE_MACHINE)
+
+
+async def list_porfs(request: Request) -> Response:
+    limit = int(request.query_params.get("limit", 50))
+    cursor = request.query_params.get("cursor")
+    async with request.app.state.pool.acquire() as connection:
+        user = await check(connection, request)
+        async with tenant(connection, user) as who:
+            if cursor is None:
+                rows = await connection.fetch(FIRST_PAGE, *who, limit + 1)
+            else:
+                rows = await connection.fetch(NEXT_PAGE, *who, limit + 1, *shared.decode_cursor(cursor))
+    has_more = len(rows) > limit
+    last = rows[limit - 1] if has_more else None
+    return answer(
+        {
+            "items": [summary(row, SUMMARY_NAMES, user) for row in rows[:limit]],
+            "next_cursor": last and shared.encode_cursor(last["created_at"], last["id"]),
+            "has_more": has_more,
+        }
+    )
+
+
+async def get_porf(request: Request) -> Response:
+    porf_id = request.path_params["porf_id"]
+    async with request.app.state.pool.acquire() as connection:
+        user = await check(connection, request)
+        async with tenant(connection, user) as who:
+            row = await connection.fetchrow(WHOLE, *who, porf_id)
+            lines = await connection.fetch(LINES, who[0], porf_id)
+    if row is None:
+        raise HTTPException(404)
+    porf = summary(row, WHOLE_NAMES, user)
+    rates = [(line["exact_rate"], line["exact_net"]) for line in lines]
+    porf["taxes"] = shared.taxes(rates, currency=porf["currency"], tax_rounding=porf["tax_rounding"])
+    porf["lines"] = [dict(zip(LINE_NAMES, line, strict=False)) for line in lines]
+    return answer(porf)
+
+
+async def nothing(_connection: Any) -> None:
+    """SET LOCAL leaves nothing behind that would have to be reset."""
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async with asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=10, max_size=20, reset=nothing) as pool:
+        app.state.pool = pool
+        yield
+
+
+app = Starlette(
+    routes=[
+        Route("/api/v1/state-machines/porf", get_state_machine),
+        Route("/api/v1/porfs", list_porfs),
+        Route("/api/v1/porfs/{porf_id:int}", get_porf),
+    ],
+    lifespan=lifespan,
+)
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False, log_level="warning")

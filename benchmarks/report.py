@@ -1,0 +1,138 @@
+"""The results as a table on the terminal, as Markdown with a chart, and as JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.apps import NAME
+from benchmarks.chart import bars
+from benchmarks.measure import CONNECTIONS, Measurement
+from benchmarks.results import Results, Size
+from benchmarks.statements import Count
+from benchmarks.targets import Verdict, judge
+
+_MEASURED = (
+    "scenario",
+    "server",
+    "requests/s",
+    "CPU ms/request, API",
+    "PostgreSQL",
+    "p50 ms",
+    "p99 ms",
+    "memory MB",
+    "errors",
+)
+_STEPS = ("create", "submit", "approve", "convert", "issue", "PDF")
+_SIGNS = {True: "met", False: "missed", None: "–"}
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+def tables(results: Results) -> Iterator[tuple[str, Table]]:
+    """All tables with their titles."""
+    for size in results.sizes:
+        yield f"{size.requests:,} PORFs, {CONNECTIONS} connections", _measured(size.measurements)
+    if results.crowds:
+        yield "More connections", _measured(results.crowds, connections=True)
+    if steps := _steps(results.sizes[0]):
+        yield "The steps of the main job", steps
+    if results.counts:
+        yield "Statements and round trips, seen on the wire", _counted(results.counts)
+    yield "Targets", _judged(judge(results))
+
+
+def on_terminal(results: Results) -> str:
+    return "\n".join(f"\n{title}\n{_aligned(table)}" for title, table in tables(results))
+
+
+def write(results: Results, directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    content = {**asdict(results), "targets": [asdict(verdict) for verdict in judge(results)]}
+    (directory / "results.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    (directory / "chart.svg").write_text(_chart(results.sizes[0]))
+    (directory / "README.md").write_text(_markdown(results))
+
+
+def _measured(measurements: Sequence[Measurement], *, connections: bool = False) -> Table:
+    rows = [
+        (
+            f"{each.scenario}, {each.connections} connections" if connections else each.scenario,
+            each.app,
+            f"{each.per_second:,.0f}",
+            f"{each.api_ms:.3f}",
+            f"{each.database_ms:.3f}",
+            f"{each.p50:.1f}",
+            f"{each.p99:.1f}",
+            f"{each.resident_mb:.0f}",
+            str(each.unexpected + each.broken),
+        )
+        for each in measurements
+    ]
+    return _MEASURED, rows
+
+
+def _steps(size: Size) -> Table | None:
+    job = size.find("main job")
+    if job is None:
+        return None
+    rows = [
+        (label, f"{job.steps[label].requests:,}", f"{job.steps[label].p50:.1f}", f"{job.steps[label].p99:.1f}")
+        for label in _STEPS
+        if label in job.steps
+    ]
+    return ("step", "requests", "p50 ms", "p99 ms"), rows
+
+
+def _counted(counts: Sequence[Count]) -> Table:
+    header = ("request", "server", "round trips", "with statements", "after the check", "with statements after it")
+    rows = [
+        (
+            count.label,
+            count.app,
+            str(count.round_trips),
+            str(count.working),
+            str(count.round_trips_after_check),
+            str(count.working_after_check),
+        )
+        for count in counts
+    ]
+    return header, rows
+
+
+def _judged(verdicts: Sequence[Verdict]) -> Table:
+    rows = [(str(each.target), each.what, each.wanted, each.found, _SIGNS[each.met]) for each in verdicts]
+    return ("", "target", "wanted", "found", ""), rows
+
+
+def _aligned(table: Table) -> str:
+    header, rows = table
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    )
+
+
+def _markdown(results: Results) -> str:
+    parts = [
+        "# Results of the benchmark\n",
+        f"Written by `make bench` on {results.date}: each scenario {results.rounds} times for {results.seconds:g} s,"
+        " the servers taking turns, and these are the medians. The API has one core to itself,"
+        " PostgreSQL and the load share the others; CPU is what the processes say themselves that they used.\n",
+        "\n".join(f"- {name}: {text}" for name, text in results.machine.items()) + "\n",
+        "![CPU of the API process per request](chart.svg)\n",
+    ]
+    for title, (header, rows) in tables(results):
+        lines = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
+        parts.append(f"## {title}\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _chart(size: Size) -> str:
+    compared = [each.scenario for each in size.measurements if each.app not in (NAME,)]
+    groups = {
+        scenario: {each.app: each.api_ms for each in size.measurements if each.scenario == scenario}
+        for scenario in dict.fromkeys(compared)
+    }
+    return bars("Processor time of the API process per request", "ms", groups)

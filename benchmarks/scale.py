@@ -1,0 +1,64 @@
+"""What becomes of it in the large: many connections, row-level security, a hundred thousand requests, other sizes."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.apps import po_api
+from benchmarks.cast import Actors
+from benchmarks.database import Server
+from benchmarks.load import Scripts, generate
+from benchmarks.measure import CONNECTIONS, Measurement, measure
+from benchmarks.processes import Cores, Tree
+from benchmarks.progress import say
+from benchmarks.scenarios import all_scenarios
+
+CROWDS = (64, 200)
+OWNER = "po-api as owner"
+MEMORY_REQUESTS = 100_000
+_MEMORY_STEPS = 10
+_CHUNK_SECONDS = 2
+_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident megabytes after so many requests, `[(0, 95.1), (10_000, …) …]`."""
+
+    samples: list[tuple[int, float]]
+
+
+def measure_crowds(server: Server, cores: Cores, actors: Actors, *, seconds: float) -> list[Measurement]:
+    """The list for many more connections than the pool has."""
+    with po_api(server.urls.app, cores) as app:
+        scripts = _scripts(actors, app.port, "list of 50")
+        return [
+            measure(app, Tree(server.process_id), "list of 50", scripts, seconds=seconds, connections=crowd, warm_up=2)
+            for crowd in CROWDS
+        ]
+
+
+def measure_memory(server: Server, cores: Cores, actors: Actors, *, requests: int = MEMORY_REQUESTS) -> Memory:
+    """The mix until so many requests are answered, in a process that has done nothing else."""
+    with po_api(server.urls.app, cores) as app:
+        scripts = _scripts(actors, app.port, "mix")
+        done, samples = 0, [(0, app.resident_bytes() / 2**20)]
+        while done < requests:
+            done += generate(app.port, scripts, connections=CONNECTIONS, seconds=_CHUNK_SECONDS).requests
+            if done >= len(samples) * requests / _MEMORY_STEPS:
+                samples.append((done, app.resident_bytes() / 2**20))
+                say(f"memory after {done:,} requests: {samples[-1][1]:.0f} MB")
+        return Memory(samples)
+
+
+def measure_start(server: Server, cores: Cores) -> float:
+    """Seconds from the start of the process to its first ready answer."""
+    seconds = []
+    for _ in range(_STARTS):
+        with ExitStack() as stack:
+            seconds.append(stack.enter_context(po_api(server.urls.app, cores)).ready_seconds)
+    return median(seconds)
+
+
+def _scripts(actors: Actors, port: int, name: str) -> Scripts:
+    return next(scenario.scripts for scenario in all_scenarios(actors, port) if scenario.name == name)

@@ -1,0 +1,183 @@
+"""What is asked: the requests of each scenario, as bytes."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from urllib.parse import quote
+
+from benchmarks.cast import Actors, Cast, Reader, cursor_at
+from benchmarks.load import Request, Script, Scripts, ask
+
+PREFIX = "/api/v1"
+LIST = "/porfs?limit=50"
+SESSION = "/state-machines/porf"
+_LINES = [
+    {
+        "description": f"Desk lamp {number}",
+        "sku": f"LAMP-{number}",
+        "quantity": "10",
+        "unit_price": "24.90",
+        "discount_percent": "5",
+        "tax_rate": "20",
+    }
+    for number in range(5)
+]
+# What somebody at work asks for, in so many of a hundred requests.
+_MIX = {"list": 40, "porf": 30, "filtered": 8, "search": 5, "session": 7, "create": 6, "job": 4}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`peers` says whether the peers do it too."""
+
+    name: str
+    scripts: Scripts
+    peers: bool = False
+
+
+def get(path: str, token: str, label: str) -> Request:
+    return Request(_head("GET", path, token) + b"\r\n", label)
+
+
+def post(path: str, token: str, label: str, *, status: int = 200, body: Any = None, etag: str = "") -> Request:
+    content = b"" if body is None else json.dumps(body).encode()
+    head = _head("POST", path, token) + f"Content-Length: {len(content)}\r\n".encode()
+    if content:
+        head += b"Content-Type: application/json\r\n"
+    if etag:
+        head += f"If-Match: {etag}\r\n".encode()
+    return Request(head + b"\r\n" + content, label, status)
+
+
+def _head(method: str, path: str, token: str) -> bytes:
+    return (
+        f"{method} {PREFIX}{path} HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: application/json\r\n"
+        f"Authorization: Bearer {token}\r\n"
+    ).encode()
+
+
+def all_scenarios(actors: Actors, port: int) -> list[Scenario]:
+    """All of them; `port` is where the API gives a first cursor."""
+    readers = actors.readers
+    return [
+        Scenario("session check", _by_readers(readers, session_checks), peers=True),
+        Scenario("list of 50", _by_readers(readers, lists), peers=True),
+        Scenario("one PORF with lines", _by_readers(readers, single_porfs), peers=True),
+        Scenario("first page", _cycling([get(LIST, actors.largest.token, "first page")])),
+        Scenario("deep page", _cycling([deep_page(actors, port)])),
+        Scenario("filtered and sorted list", _cycling(filtered(actors.largest))),
+        Scenario("search, rare word", _cycling([search(actors.largest, actors.rare_word)])),
+        Scenario("search, common word", _cycling([search(actors.largest, actors.common_word)])),
+        Scenario("create with 5 lines", _by_casts(actors, _creating)),
+        Scenario("main job", _by_casts(actors, _main_jobs)),
+        Scenario("mix", _mixed(actors)),
+    ]
+
+
+def session_checks(reader: Reader) -> list[Request]:
+    return [get(SESSION, reader.token, "session check")]
+
+
+def lists(reader: Reader) -> list[Request]:
+    return [get(LIST, reader.token, "list of 50")]
+
+
+def single_porfs(reader: Reader) -> list[Request]:
+    return [get(f"/porfs/{porf}", reader.token, "one PORF with lines") for porf in reader.porfs]
+
+
+def filtered(reader: Reader) -> list[Request]:
+    paths = (
+        "/porfs?status=approved&status=closed&sort=-total&limit=50",
+        "/porfs?created_at_gte=2025-01-01T00:00:00Z&created_at_lt=2026-01-01T00:00:00Z&sort=number&limit=50",
+        "/porfs?status=pending&sort=updated_at&limit=50",
+        "/porfs?waiting_for_me=false&currency=EUR&cost_centre=4007&limit=50",
+    )
+    return [get(path, reader.token, "filtered and sorted list") for path in paths]
+
+
+def search(reader: Reader, word: str) -> Request:
+    return get(f"/porfs?q={quote(word)}&limit=50", reader.token, "search")
+
+
+def deep_page(actors: Actors, port: int) -> Request:
+    token = actors.largest.token
+    given = json.loads(ask(port, get(LIST, token, "")).body)["next_cursor"]
+    return get(f"{LIST}&cursor={cursor_at(actors.deep, given)}", token, "deep page")
+
+
+def create(cast: Cast) -> Request:
+    body = {"title": "Lamps for the new office", "supplier_id": cast.supplier_id, "lines": _LINES}
+    return post("/porfs", cast.requester, "create", status=201, body=body)
+
+
+def main_job(cast: Cast) -> Script:
+    """From nothing to the supplier's document; given up where an answer is not what it should be."""
+    draft = yield create(cast)
+    if draft.status != 201:
+        return
+    porf = f"/porfs/{draft.id}"
+    pending = yield post(f"{porf}/submit", cast.requester, "submit", etag=draft.etag)
+    approved = yield post(f"{porf}/approve", cast.approver, "approve", etag=pending.etag)
+    order = yield post(f"{porf}/purchase-orders", cast.buyer, "convert", status=201, etag=approved.etag)
+    if order.status != 201:
+        return
+    path = f"/purchase-orders/{order.id}"
+    yield post(f"{path}/issue", cast.buyer, "issue", etag=order.etag)
+    yield get(f"{path}/document.pdf", cast.buyer, "PDF")
+
+
+def _cycling(requests: Sequence[Request]) -> Scripts:
+    """Each connection begins elsewhere."""
+
+    def script(number: int) -> Script:
+        position = number
+        while True:
+            yield requests[position % len(requests)]
+            position += 1
+
+    return script
+
+
+def _by_readers(readers: Sequence[Reader], requests_of: Callable[[Reader], list[Request]]) -> Scripts:
+    return _cycling([request for reader in readers for request in requests_of(reader)])
+
+
+def _by_casts(actors: Actors, script_of: Callable[[Cast], Script]) -> Scripts:
+    return lambda number: script_of(actors.casts[number % len(actors.casts)])
+
+
+def _creating(cast: Cast) -> Script:
+    request = create(cast)
+    while True:
+        yield request
+
+
+def _main_jobs(cast: Cast) -> Script:
+    while True:
+        yield from main_job(cast)
+
+
+def _mixed(actors: Actors) -> Scripts:
+    largest = actors.largest
+    pools = {
+        "list": [request for reader in actors.readers for request in lists(reader)],
+        "porf": [request for reader in actors.readers for request in single_porfs(reader)],
+        "filtered": filtered(largest),
+        "search": [search(largest, actors.rare_word)],
+        "session": [request for reader in actors.readers for request in session_checks(reader)],
+        "create": [create(cast) for cast in actors.casts],
+    }
+
+    def script(number: int) -> Script:
+        random = Random(number)
+        while True:
+            kind = random.choices(list(_MIX), weights=list(_MIX.values()))[0]
+            if kind == "job":
+                yield from main_job(actors.casts[number % len(actors.casts)])
+            else:
+                yield random.choice(pools[kind])
+
+    return script
