@@ -69,13 +69,19 @@ class Porf(db.Model):
 
 approver = aliased(User)
 own_lines = and_(PorfLine.organisation_id == Porf.organisation_id, PorfLine.porf_id == Porf.id)
-orderable = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
-orderable = func.trunc(orderable - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4) > 0
+left = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
+left = func.trunc(left - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4)
+
+
+def any_line(condition: Any) -> Any:
+    """No EXISTS: without regard to LIMIT, PostgreSQL would read all lines of the organisation to answer it."""
+    found = func.coalesce(func.bool_or(condition), false())
+    return select(found).where(own_lines).correlate_except(PorfLine).scalar_subquery()
+
+
 Porf.line_count = column_property(select(func.count()).where(own_lines).correlate_except(PorfLine).scalar_subquery())
-Porf.ordered = column_property(
-    select(1).where(own_lines, PorfLine.ordered_quantity > 0).correlate_except(PorfLine).exists()
-)
-Porf.orderable = column_property(select(1).where(own_lines, orderable).correlate_except(PorfLine).exists())
+Porf.ordered = column_property(any_line(PorfLine.ordered_quantity > 0))
+Porf.orderable = column_property(any_line(left > 0))
 Porf.has_approver = column_property(
     case(
         (
