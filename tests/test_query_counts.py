@@ -1,14 +1,12 @@
 """How many statements each endpoint takes: the numbers may be improved, they do not grow unnoticed."""
 
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import event
 
+from statements import sent_to
 from support import LINE, Cast, act, created, new_cast, ok
 
 # The session check, and one query for the page.
@@ -19,27 +17,19 @@ class Counter:
     """Counts the statements that the application sends."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._engine = app.state.database.engine.sync_engine
-        self._statements: list[str] = []
-
-    @contextmanager
-    def _listening(self) -> Any:
-        def note(_conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-            self._statements.append(statement)
-
-        event.listen(self._engine, "before_cursor_execute", note)
-        try:
-            yield
-        finally:
-            event.remove(self._engine, "before_cursor_execute", note)
+        self._database = app.state.database
 
     async def of(self, request: Awaitable[httpx.Response]) -> tuple[int, httpx.Response]:
         """The number of statements of a request that succeeds, and its answer."""
-        self._statements.clear()
-        with self._listening():
+        statements, _, response = await self.round_trips(request)
+        return statements, response
+
+    async def round_trips(self, request: Awaitable[httpx.Response]) -> tuple[int, int, httpx.Response]:
+        """The number of statements, that of round trips (transactions begin and end as well), and the answer."""
+        with sent_to(self._database) as sent:
             response = await request
         assert response.is_success, response.text
-        return len(self._statements), response
+        return sum(item.is_statement for item in sent), len(sent), response
 
 
 @pytest.fixture(scope="module")

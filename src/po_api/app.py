@@ -9,16 +9,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from po_api.api import v1
 from po_api.api_keys.domain import is_api_key
-from po_api.api_keys.service import ApiKeyService
+from po_api.api_keys.reading import ApiKeyReading
 from po_api.core import logging
 from po_api.core.database import open_database
 from po_api.core.embedded import EmbeddedServerError
+from po_api.core.reading import Reader
 from po_api.core.tenancy import Principal
 from po_api.operations import health
 from po_api.operations.databases import Connections, connections
@@ -26,7 +26,7 @@ from po_api.operations.migrations import require_head
 from po_api.porfs.service import left_without_approver
 from po_api.sessions.domain import Device, Lifetimes
 from po_api.sessions.oidc import IdentityProvider
-from po_api.sessions.service import SessionService
+from po_api.sessions.reading import SessionReading
 from po_api.settings import Settings, SettingsError, load_settings
 from po_api.web import docs, openapi
 from po_api.web.cookies import CSRF_HEADER
@@ -83,11 +83,11 @@ def create_app(settings: Settings, found: Connections) -> FastAPI:
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)
     app.state.left_behind = (left_without_approver,)
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.document(app, [*v1.documented_routes, *health.router.routes])  # type: ignore[method-assign]
 
     _add_middleware(app, settings)
     add_error_handlers(app)
-    app.include_router(v1.router)
+    app.router.routes.extend(v1.routes)
     app.include_router(health.router)
     app.include_router(docs.router)
     app.add_api_route("/openapi.json", _get_document, include_in_schema=False)
@@ -114,12 +114,10 @@ async def _get_document(request: Request) -> JSONResponse:
 
 
 def _authenticator(key: str, lifetimes: Lifetimes) -> Any:
-    async def authenticate(
-        session: AsyncSession, token: str, *, address: str | None, user_agent: str | None
-    ) -> Principal:
+    async def authenticate(reader: Reader, token: str, *, address: str | None, user_agent: str | None) -> Principal:
         if is_api_key(token):
-            return await ApiKeyService(session).authenticate(token)
-        sessions = SessionService(session, key=key, lifetimes=lifetimes)
+            return await ApiKeyReading(reader).authenticate(token)
+        sessions = SessionReading(reader, key=key, lifetimes=lifetimes)
         return await sessions.authenticate(token, Device(address, user_agent))
 
     return authenticate

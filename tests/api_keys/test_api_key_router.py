@@ -4,14 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
 from po_api.api_keys.models import ApiKey
-from po_api.api_keys.service import ApiKeyService
 from po_api.core.audit import AuditEvent
 from po_api.core.clock import utc_now
 from po_api.core.database import enter_tenant
 from po_api.core.tenancy import Role, Scope
+from statements import plan_of, sent_to
 from support import LINE, Cast, Company, Member, created, ok, refused
 
 EVERYTHING = sorted(Scope)
@@ -266,22 +266,10 @@ async def test_the_check_is_one_query_on_indexes(company: Company) -> None:
     member = await company.member()
     made = await _made(member)
     await ok(_script(member, made).get("/porfs"))
-    sent: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        sent.append((statement, parameters))
-
-    engine = company.database.engine.sync_engine
-    async with company.database.sessions() as session:
-        event.listen(engine, "before_cursor_execute", note)
-        try:
-            await ApiKeyService(session).authenticate(made["key"])
-        finally:
-            event.remove(engine, "before_cursor_execute", note)
-        ((statement, parameters),) = sent
-        connection = await session.connection()
-        await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+    with sent_to(company.database) as sent:
+        await ok(_script(member, made).get("/state-machines/porf"))
+    (check,) = sent
+    plan = await plan_of(company.database, check)
     assert "Seq Scan" not in plan
     assert "pk_users" in plan
 

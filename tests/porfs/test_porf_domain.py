@@ -99,7 +99,7 @@ def test_what_is_told_of_an_action_is_what_requiring_it_raises(state: PorfFacts,
 @given(facts, actors)
 def test_nobody_brings_a_final_request_back(state: PorfFacts, actor: Tenant) -> None:
     for final in (PorfStatus.CANCELLED, PorfStatus.CLOSED):
-        allowed = MACHINE.allowed_actions(replace(state, status=final), actor)
+        allowed = MACHINE.allowed_actions(state._replace(status=final), actor)
         assert {action for action, refusal in allowed.items() if refusal is None} <= {PorfAction.COPY}
 
 
@@ -123,7 +123,7 @@ def test_an_approval_is_within_the_limit_and_of_somebody_else_s_request(state: P
 @given(facts, actors)
 def test_nothing_that_is_ordered_is_cancelled_or_reopened(state: PorfFacts, actor: Tenant) -> None:
     for action in (PorfAction.CANCEL, PorfAction.REOPEN):
-        assert MACHINE.refusal(action, replace(state, ordered=True), actor) is not None
+        assert MACHINE.refusal(action, state._replace(ordered=True), actor) is not None
 
 
 def test_a_refusal_for_the_status_names_action_and_status() -> None:

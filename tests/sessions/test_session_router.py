@@ -1,24 +1,23 @@
 """Sessions: listed, revoked, expired; what changes about a user takes effect on the next request."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.audit import AuditEvent
 from po_api.core.clock import utc_now
 from po_api.core.database import enter_tenant
 from po_api.core.tenancy import Role
-from po_api.sessions.domain import Device
 from po_api.sessions.models import UserSession
 from po_api.sessions.service import SessionService
 from po_api.users.errors import UserDeactivated
 from po_api.users.models import User
 from po_api.users.service import UserService
+from statements import plan_of, sent_to
 from support import Company, Member, ok, refused
 
 HOUR = timedelta(hours=1)
@@ -199,35 +198,13 @@ async def test_last_seen_is_written_at_most_once_a_minute(company: Company) -> N
     assert later["user_agent"] == "Other/2.0"
 
 
-@contextmanager
-def _statements(company: Company) -> Iterator[list[tuple[str, Any]]]:
-    """What is sent to the database in the meantime."""
-    sent: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        sent.append((statement, parameters))
-
-    engine = company.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
 async def test_the_check_is_one_query_on_indexes(company: Company) -> None:
     member = await company.member()
     await _current(member)
-    async with company.database.sessions() as session:
-        service = SessionService(session, key=company.app.state.secret_key)
-        with _statements(company) as sent:
-            principal = await service.authenticate(member.token, Device())
-        assert principal.user_id == member.user_id
-        ((statement, parameters),) = sent
-        connection = await session.connection()
-        # The tables are small here: the question is whether an index could serve, not whether it pays.
-        await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+    with sent_to(company.database) as sent:
+        await ok(member.get("/state-machines/porf"))
+    (check,) = sent
+    plan = await plan_of(company.database, check)
     assert "Seq Scan" not in plan
     assert "on sessions" in plan
     assert "pk_users" in plan
@@ -236,7 +213,7 @@ async def test_the_check_is_one_query_on_indexes(company: Company) -> None:
 async def test_a_request_takes_the_check_and_its_own_queries(company: Company) -> None:
     member = await company.member()
     await _current(member)
-    with _statements(company) as sent:
+    with sent_to(company.database) as sent:
         await _current(member)
     assert len(sent) == 2, sent
 

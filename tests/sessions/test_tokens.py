@@ -106,6 +106,15 @@ def test_an_expired_token_is_refused() -> None:
     _refused(sign(AccessToken(7, 9), key=KEY, issued_at=utc_now() - 2 * HOUR, lifetime=HOUR))
 
 
+def test_a_token_that_was_good_expires_all_the_same() -> None:
+    expires_at = utc_now() + timedelta(seconds=2)
+    token = sign(AccessToken(7, 9), key=KEY, issued_at=utc_now(), lifetime=expires_at - utc_now())
+    assert verify(token, key=KEY) == AccessToken(7, 9)
+    while utc_now() < expires_at:
+        pass
+    _refused(token)
+
+
 def test_a_token_from_the_future_is_refused() -> None:
     _refused(sign(AccessToken(7, 9), key=KEY, issued_at=utc_now() + HOUR, lifetime=HOUR))
 

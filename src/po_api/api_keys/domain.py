@@ -3,11 +3,14 @@
 The prefix is for secret scanners, the checksum tells a mistyped key from a revoked one without asking the database.
 """
 
+import hashlib
 import re
 import secrets
 import string
 import zlib
 from datetime import timedelta
+
+from po_api.core.tenancy import Principal, Role
 
 _PREFIX = "po_"
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -45,6 +48,16 @@ def id_of(key: str) -> int | None:
     if match is None or _checksum(key[:-_CHECKSUM_LENGTH]) != match[3] or int(match[1]) >= 2**63:
         return None
     return int(match[1])
+
+
+def digest(key: str) -> str:
+    """What is stored of a key: SHA-256 (hex). It holds 256 random bits, so a slow hash would add nothing."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def administered(principal: Principal) -> int | None:
+    """The organisation whose keys a user looks after, if they are an admin."""
+    return principal.organisation_id if Role.ADMIN in principal.roles else None
 
 
 def _checksum(text: str) -> str:

@@ -1,24 +1,19 @@
 """Keys: made and looked after by people, used by scripts in their name."""
 
-import hashlib
 import secrets
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.api_keys.domain import id_of, new_key
+from po_api.api_keys.domain import administered, digest, new_key
 from po_api.api_keys.errors import ApiKeyNotFound
 from po_api.api_keys.models import ApiKey
 from po_api.api_keys.repository import ApiKeyRepository
 from po_api.core import audit
 from po_api.core.clock import utc_now
-from po_api.core.errors import Unauthenticated
-from po_api.core.pagination import PageOf, PageRequest
-from po_api.core.tenancy import Principal, Role, Scope
-from po_api.users.service import principal_of
+from po_api.core.tenancy import Principal, Scope
 
 
 class ApiKeyService:
@@ -28,17 +23,6 @@ class ApiKeyService:
         self._session = session
         self._repository = ApiKeyRepository(session)
 
-    async def authenticate(self, key: str) -> Principal:
-        """The user whom the key speaks for; Unauthenticated unless key and user are live. Opens the tenant."""
-        key_id = id_of(key)
-        now = utc_now()
-        found = None if key_id is None else await self._repository.check(key_id, _digest(key), now)
-        if found is None:
-            raise Unauthenticated
-        if found.stale:
-            await self._repository.used(found.id, now)
-        return principal_of(found, scopes=frozenset(Scope(scope) for scope in found.scopes))
-
     async def create(
         self, principal: Principal, *, name: str, scopes: Collection[Scope], lifetime: timedelta
     ) -> tuple[ApiKey, str]:
@@ -47,16 +31,6 @@ class ApiKeyService:
         self._record(principal, "api_key.create", row)
         await self._session.flush()
         return row, key
-
-    async def page(self, principal: Principal, request: PageRequest) -> PageOf[Row[Any]]:
-        """The caller's live keys; for an admin, those of the whole organisation."""
-        return await self._repository.page(
-            request, utc_now(), user_id=principal.user_id, organisation_id=_administered(principal)
-        )
-
-    async def get(self, principal: Principal, key_id: int) -> ApiKey:
-        """One of those keys; ApiKeyNotFound."""
-        return await self._found(principal, key_id, _administered(principal))
 
     async def rotate(
         self, principal: Principal, key_id: int, *, overlap: timedelta, lifetime: timedelta
@@ -74,8 +48,8 @@ class ApiKeyService:
         return row, key
 
     async def revoke(self, principal: Principal, key_id: int) -> None:
-        """End a key, from the next request on."""
-        row = await self.get(principal, key_id)
+        """End a key of the caller's, or for an admin any member's, from the next request on; ApiKeyNotFound."""
+        row = await self._found(principal, key_id, administered(principal))
         row.revoked_at = utc_now()
         self._record(principal, "api_key.revoke", row)
         await self._session.flush()
@@ -93,14 +67,14 @@ class ApiKeyService:
             user_id=user_id,
             name=name,
             scopes=list(scopes),
-            token=_digest(secrets.token_hex()),
+            token=digest(secrets.token_hex()),
             created_at=now,
             expires_at=now + lifetime,
         )
         self._session.add(row)
         await self._session.flush()
         key = new_key(row.id)
-        row.token = _digest(key)
+        row.token = digest(key)
         return row, key
 
     def _record(self, principal: Principal, action: str, row: ApiKey, **details: Any) -> None:
@@ -110,12 +84,3 @@ class ApiKeyService:
             audit.record(
                 self._session, organisation_id=principal.organisation_id, actor_id=principal.user_id, change=change
             )
-
-
-def _administered(principal: Principal) -> int | None:
-    return principal.organisation_id if Role.ADMIN in principal.roles else None
-
-
-def _digest(key: str) -> str:
-    """What is stored of a key: SHA-256 (hex). It holds 256 random bits, so a slow hash would add nothing."""
-    return hashlib.sha256(key.encode()).hexdigest()

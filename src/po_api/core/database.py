@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, event, func, select
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import Text
@@ -12,6 +13,14 @@ from sqlalchemy.types import Text
 from po_api.settings import Settings
 
 TENANT_SETTING = "app.organisation_id"
+
+
+class Record(asyncpg.Record):  # type: ignore[misc]
+    """A row whose columns are attributes, as SQLAlchemy's are."""
+
+    __slots__ = ()
+    # The lookup by key is the driver's own, in C.
+    __getattr__ = asyncpg.Record.__getitem__
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,9 @@ def open_database(url: str, settings: Settings) -> Database:
 
     async def connect(**_: Any) -> Any:
         # asyncpg reads the URL itself: several hosts, sslmode and the other parameters of libpq keep their meaning.
-        return await asyncpg.connect(libpq_url(url), server_settings=server_settings, timeout=settings.db_pool_timeout)
+        return await asyncpg.connect(
+            libpq_url(url), server_settings=server_settings, timeout=settings.db_pool_timeout, record_class=Record
+        )
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -47,11 +58,18 @@ def open_database(url: str, settings: Settings) -> Database:
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout,
-        pool_pre_ping=True,
         echo=settings.sqlalchemy_echo,
         hide_parameters=True,
     )
+    event.listen(engine.sync_engine, "checkout", _require_open)
     return Database(engine, async_sessionmaker(engine, expire_on_commit=False, autoflush=False))
+
+
+def _require_open(connection: Any, *_: Any) -> None:
+    """Have a connection replaced whose socket was closed. The driver knows: asking the server (`pool_pre_ping`) would
+    take three round trips before every request."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError("the server has closed this connection")
 
 
 def libpq_url(url: str) -> str:

@@ -84,12 +84,17 @@ def line_net(line: PricedLine, currency: str) -> Decimal:
 
 def totals(lines: Iterable[PricedLine], *, currency: str, tax_rounding: TaxRounding) -> Totals:
     """The totals of a document with these lines; zero for none."""
+    nets = ((line.tax_rate, line_net(line, currency)) for line in lines)
+    return taxed(nets, currency=currency, tax_rounding=tax_rounding)
+
+
+def taxed(lines: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_rounding: TaxRounding) -> Totals:
+    """The totals of a document whose lines have these (tax rate, net), the net rounded as `line_net` does."""
     nets: defaultdict[Decimal, Decimal] = defaultdict(Decimal)
     line_taxes: defaultdict[Decimal, Decimal] = defaultdict(Decimal)
     with localcontext(_EXACT):
-        for line in lines:
-            net = line_net(line, currency)
-            rate = line.tax_rate.normalize()
+        for exact_rate, net in lines:
+            rate = exact_rate.normalize()
             nets[rate] += net
             line_taxes[rate] += round_to_minor(net * rate / _HUNDRED, currency)
         document_taxes = {rate: round_to_minor(net * rate / _HUNDRED, currency) for rate, net in nets.items()}

@@ -3,17 +3,17 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select, and_, or_, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, literal_column, or_, select, tuple_
 
 from po_api.core.errors import BadRequest, FieldError
+from po_api.core.reading import Question, Reader
 
 T = TypeVar("T")
 
@@ -64,54 +64,96 @@ class PageOf(Generic[T]):
 @dataclass(frozen=True)
 class _Key:
     name: str
-    column: InstrumentedAttribute[Any]
     descending: bool
 
 
-class Keyset:
-    """The sorts a list allows: names to columns that are never NULL and lead an index. Every sort ends in the id."""
+class Listing:
+    """A list that can be sorted and paged.
+
+    `sorts` name columns of `table` that are never NULL and lead an index; every sort ends in the id. `show` completes
+    the rows of a page, and of them only: it gets the rows' source and selects what is to be known of each.
+    """
 
     def __init__(
-        self, sorts: Mapping[str, InstrumentedAttribute[Any]], *, id_column: InstrumentedAttribute[int], default: str
-    ):
-        self._sorts = sorts
-        self._id = id_column
+        self, table: FromClause, *, sorts: Sequence[str], default: str, show: Callable[[FromClause], Select[Any]]
+    ) -> None:
+        self.table = table
+        self.show = show
+        self._sorts = frozenset(sorts)
         self._default = default
 
-    async def page(self, session: AsyncSession, statement: Select[Any], request: PageRequest) -> PageOf[Row[Any]]:
-        """The page of `statement` that `request` asks for, in one query. The statement selects the sorts' columns."""
+    async def page(
+        self, reader: Reader, chosen: Callable[[], Select[Any]], request: PageRequest, parameters: Mapping[str, Any]
+    ) -> PageOf[Any]:
+        """The page that `request` asks for, in one query.
+
+        `chosen` selects the rows of the table that are on the list, with a `bindparam` for each of the `parameters`.
+        It is asked for its statement once: whatever changes the statement is part of its hash.
+        """
         keys = self._keys(request.sort or self._default)
         binding = _binding(request, keys)
+        last: dict[str, Any] = {}
         if request.cursor is not None:
-            statement = statement.where(_after(keys, _decode(request.cursor, binding, keys)))
-        ordered = statement.order_by(*(key.column.desc() if key.descending else key.column.asc() for key in keys))
-        rows = (await session.execute(ordered.limit(request.limit + 1))).all()
+            columns = [self.table.c[key.name] for key in keys]
+            last = {
+                _after(key): value for key, value in zip(keys, _decode(request.cursor, binding, columns), strict=True)
+            }
+        question = _page_question(self, chosen, keys, request.limit, continues=bool(last))
+        rows = await reader.rows(question, **parameters, **last)
         if len(rows) <= request.limit:
             return PageOf(rows, None)
-        last = rows[request.limit - 1]
-        values = [last._mapping[key.name] for key in keys]
+        values = [getattr(rows[request.limit - 1], _sorted_by(key)) for key in keys]
         return PageOf(rows[: request.limit], _encode(binding, values))
 
-    def _keys(self, sort: str) -> list[_Key]:
-        names = sort.split(",")
-        keys = [_Key(name.removeprefix("-"), self._id, name.startswith("-")) for name in names]
-        known = all(key.name in self._sorts for key in keys)
-        if not known or len({key.name for key in keys}) != len(keys):
+    def _keys(self, sort: str) -> tuple[_Key, ...]:
+        keys = [_Key(name.removeprefix("-"), name.startswith("-")) for name in sort.split(",")]
+        if not self._sorts.issuperset(key.name for key in keys) or len({key.name for key in keys}) != len(keys):
             raise InvalidSort(sorted(self._sorts))
-        keys = [_Key(key.name, self._sorts[key.name], key.descending) for key in keys]
-        return [*keys, _Key("id", self._id, keys[-1].descending)]
+        return (*keys, _Key("id", keys[-1].descending))
 
 
-def _after(keys: Sequence[_Key], values: Sequence[Any]) -> ColumnElement[bool]:
-    """The rows behind the one with `values`: a row comparison where one index direction serves, else spelled out."""
-    columns = [key.column for key in keys]
+def all_columns(rows: FromClause) -> Select[Any]:
+    """Rows shown as they are."""
+    return select(*rows.c)
+
+
+@lru_cache(maxsize=1024)
+def _page_question(
+    listing: Listing, chosen: Callable[[], Select[Any]], keys: Sequence[_Key], limit: int, *, continues: bool
+) -> Question:
+    """The limit is part of the text: PostgreSQL plans badly for one that it does not know."""
+    statement = chosen()
+    if continues:
+        statement = statement.where(_behind(listing.table, keys))
+    statement = statement.order_by(*_order(listing.table, keys)).limit(literal_column(str(limit + 1)))
+    rows = statement.subquery("page")
+    sorted_by = (rows.c[key.name].label(_sorted_by(key)) for key in keys)
+    return Question(listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, keys)))
+
+
+def _order(source: FromClause, keys: Sequence[_Key]) -> list[ColumnElement[Any]]:
+    return [source.c[key.name].desc() if key.descending else source.c[key.name].asc() for key in keys]
+
+
+def _after(key: _Key) -> str:
+    return f"after_{key.name}"
+
+
+def _sorted_by(key: _Key) -> str:
+    return f"sorted_by_{key.name}"
+
+
+def _behind(table: FromClause, keys: Sequence[_Key]) -> ColumnElement[bool]:
+    """The rows behind the cursor's: a row comparison where one index direction serves, else spelled out."""
+    columns = [table.c[key.name] for key in keys]
+    values = [bindparam(_after(key), type_=column.type) for key, column in zip(keys, columns, strict=True)]
     if len({key.descending for key in keys}) == 1:
         row, last = tuple_(*columns), tuple_(*values)
         return row < last if keys[0].descending else row > last
     branches = []
     for position, key in enumerate(keys):
         equal = [columns[before] == values[before] for before in range(position)]
-        behind = key.column < values[position] if key.descending else key.column > values[position]
+        behind = columns[position] < values[position] if key.descending else columns[position] > values[position]
         branches.append(and_(*equal, behind))
     return or_(*branches)
 
@@ -126,14 +168,14 @@ def _encode(binding: str, values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps([binding, *texts]).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str, binding: str, keys: Sequence[_Key]) -> list[Any]:
+def _decode(cursor: str, binding: str, columns: Sequence[ColumnElement[Any]]) -> list[Any]:
     try:
         if len(cursor) > MAX_CURSOR_LENGTH:
             raise InvalidCursor
         found, *texts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        if found != binding or len(texts) != len(keys):
+        if found != binding or len(texts) != len(columns):
             raise InvalidCursor
-        return [_parse(key.column.type.python_type, text) for key, text in zip(keys, texts, strict=True)]
+        return [_parse(column.type.python_type, text) for column, text in zip(columns, texts, strict=True)]
     except (ValueError, TypeError, OverflowError, InvalidOperation, RecursionError):
         raise InvalidCursor from None
 

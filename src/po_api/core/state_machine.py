@@ -6,7 +6,8 @@ The same table answers the API's guards, `allowed_actions`, the dry run and the 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from json import dumps
+from typing import Any, Generic, Protocol, TypeVar
 
 from po_api.core.errors import AppError, InvalidTransition
 from po_api.core.tenancy import MissingScope, Scope, Tenant
@@ -77,6 +78,15 @@ class StateMachine(Generic[S, A, F]):
     def allowed_actions(self, facts: F, actor: Tenant) -> dict[A, type[AppError] | None]:
         """For every action, why not; None where it is allowed."""
         return {action: self.refusal(action, facts, actor) for action in self.rules}
+
+
+def explained(refusals: Mapping[Any, type[AppError] | None]) -> str:
+    """Whether each action is allowed, and why not, as JSON: a problem's code."""
+    shown = {
+        str(action): {"allowed": refused is None, "reason": None if refused is None else refused.code}
+        for action, refused in refusals.items()
+    }
+    return dumps(shown, separators=(",", ":"))
 
 
 def everyone(_facts: Facts, _actor: Tenant) -> type[AppError] | None:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from po_api.core.database import Database
 from po_api.operations.migrations import current_revision, head_revision
 from po_api.web.openapi import problems
-from po_api.web.routing import api_router
+from po_api.web.routing import ApiRoute
 from po_api.web.schemas import Schema
 
-router = api_router(prefix="/health", tags=["health"])
+router = APIRouter(route_class=ApiRoute, prefix="/health", tags=["health"])
 
 # Row-level security binds whoever is neither the tables' owner nor above it.
 _BOUND = text(

@@ -1,27 +1,9 @@
 """The organisations' rows."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Row, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.pagination import Keyset, PageOf, PageRequest
 from po_api.organisations.models import NumberSeries, Organisation
-
-SORTS = ("created_at", "name")
-_KEYSET = Keyset(
-    {"created_at": Organisation.created_at, "name": Organisation.name},
-    id_column=Organisation.id,
-    default="created_at",
-)
-
-
-def _member() -> Any:
-    """The users' entity by way of the relationship: that feature stands above this one."""
-    return Organisation.users.property.mapper.class_
 
 
 class OrganisationRepository:
@@ -36,21 +18,6 @@ class OrganisationRepository:
     async def locked(self, organisation_id: int) -> Organisation | None:
         lock = {"key_share": True}
         return await self._session.get(Organisation, organisation_id, with_for_update=lock, populate_existing=True)
-
-    async def members(self, organisation_id: int) -> Sequence[Row[Any]]:
-        member = _member()
-        statement = (
-            select(*member.__table__.columns)
-            .where(member.organisation_id == organisation_id)
-            .order_by(member.name, member.id)
-        )
-        return (await self._session.execute(statement)).all()
-
-    async def page(self, request: PageRequest, *, active_since: datetime | None) -> PageOf[Row[Any]]:
-        statement = select(*Organisation.__table__.columns)
-        if active_since is not None:
-            statement = statement.where(Organisation.users.any(_member().last_login >= active_since))
-        return await _KEYSET.page(self._session, statement, request)
 
     async def next_value(self, organisation_id: int, document_type: str, period: str) -> int:
         """Take the next value of a series; its row stays locked until the end of the transaction."""

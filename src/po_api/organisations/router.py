@@ -1,13 +1,12 @@
 """/organisations: the caller's own, and all of them for operators."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
 
 from po_api.core.tenancy import Scope
-from po_api.organisations.dependencies import OrganisationPaging, OrganisationServiceDep
-from po_api.organisations.models import Organisation
+from po_api.organisations.dependencies import OrganisationPaging, OrganisationReadingDep, OrganisationServiceDep
 from po_api.organisations.schemas import (
     Member,
     OrganisationPage,
@@ -32,10 +31,10 @@ class Include(StrEnum):
     USERS = "users"
 
 
-def _read(response: Response, organisation: Organisation) -> OrganisationRead:
+def _read(response: Response, organisation: Any) -> OrganisationRead:
     set_version(response, organisation.version)
-    columns = {column.name: getattr(organisation, column.name) for column in Organisation.__table__.columns}
-    return OrganisationRead.model_validate(columns)
+    fields = {name: getattr(organisation, name) for name in OrganisationRead.model_fields if name != "users"}
+    return OrganisationRead.model_validate(fields)
 
 
 @router.get("", operation_id="listOrganisations", summary="List organisations (operators)", responses=problems(403))
@@ -43,14 +42,14 @@ async def list_organisations(
     request: Request,
     response: Response,
     principal: PrincipalDep,
-    service: OrganisationServiceDep,
+    reading: OrganisationReadingDep,
     paging: OrganisationPaging,
     active_since: Annotated[
         Moment | None,
         Query(description="Only those with a member who signed in since", examples=["2026-01-01T00:00:00Z"]),
     ] = None,
 ) -> OrganisationPage:
-    page = await service.page(principal, paging, active_since=active_since)
+    page = await reading.page(principal, paging, active_since=active_since)
     items = [OrganisationSummary.model_validate(row) for row in page.items]
     return OrganisationPage(items=items, **link_next(request, response, page))
 
@@ -58,8 +57,8 @@ async def list_organisations(
 @router.get(
     "/current", operation_id="getCurrentOrganisation", summary="The caller's organisation", responses=problems(403)
 )
-async def get_current(response: Response, tenant: TenantDep, service: OrganisationServiceDep) -> OrganisationRead:
-    return _read(response, await service.get(tenant.organisation_id))
+async def get_current(response: Response, tenant: TenantDep, reading: OrganisationReadingDep) -> OrganisationRead:
+    return _read(response, await reading.own(tenant))
 
 
 @router.patch(
@@ -79,13 +78,13 @@ async def update_current(
 async def get_organisation(
     response: Response,
     principal: PrincipalDep,
-    service: OrganisationServiceDep,
+    reading: OrganisationReadingDep,
     organisation_id: OrganisationId,
     include: Annotated[list[Include], Query(description="What else to show")] = [],  # noqa: B006
 ) -> OrganisationRead:
-    representation = _read(response, await service.visible(principal, organisation_id))
+    representation = _read(response, await reading.visible(principal, organisation_id))
     if Include.USERS not in include:
         return representation
     principal.require(Scope.USERS_READ)
-    users = [Member.model_validate(row) for row in await service.members(organisation_id)]
+    users = [Member.model_validate(row) for row in await reading.members(organisation_id)]
     return representation.model_copy(update={"users": users})

@@ -1,19 +1,16 @@
 """Organisations: their settings, and the numbers of their documents."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
 from po_api.core.clock import utc_now
-from po_api.core.pagination import PageOf, PageRequest
-from po_api.core.tenancy import Principal, Role, Tenant
+from po_api.core.tenancy import Role, Tenant
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.domain import DocumentType, format_number, period_of
-from po_api.organisations.errors import OperatorsOnly, OrganisationNotFound
+from po_api.organisations.errors import OrganisationNotFound
 from po_api.organisations.models import Organisation
 from po_api.organisations.repository import OrganisationRepository
 
@@ -38,23 +35,6 @@ class OrganisationService:
         if organisation is None:
             raise OrganisationNotFound
         return organisation
-
-    async def visible(self, principal: Principal, organisation_id: int) -> Organisation:
-        """The caller's own organisation, or any for an operator; OrganisationNotFound otherwise."""
-        if organisation_id != principal.organisation_id and not principal.is_operator:
-            raise OrganisationNotFound
-        return await self.get(organisation_id)
-
-    async def members(self, organisation_id: int) -> Sequence[Row[Any]]:
-        return await self._repository.members(organisation_id)
-
-    async def page(
-        self, principal: Principal, request: PageRequest, *, active_since: datetime | None
-    ) -> PageOf[Row[Any]]:
-        """All organisations, for operators; with `active_since`, those with a member who signed in since then."""
-        if not principal.is_operator:
-            raise OperatorsOnly
-        return await self._repository.page(request, active_since=active_since)
 
     async def update(self, tenant: Tenant, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Organisation:
         """Change the settings of the caller's organisation; what exists keeps the rules it was made under."""

@@ -8,13 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.core import audit
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
+from po_api.core.reading import TransactionReader
+from po_api.core.representations import Shown
 from po_api.core.tenancy import Role, Tenant
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.porfs import errors
 from po_api.porfs.domain import DECISIONS, MACHINE, NEW_ROUND, RAISERS, Decision, PorfAction, content_hash, remaining
 from po_api.porfs.models import ApprovalDecision, Porf
+from po_api.porfs.reading import PorfReading
 from po_api.porfs.repository import PorfRepository
-from po_api.porfs.service import PorfService, PorfView, facts_of
+from po_api.porfs.service import PorfService
 from po_api.users.service import UserService
 
 
@@ -26,10 +29,11 @@ class PorfActions:
         self._tenant = tenant
         self._repository = PorfRepository(session, tenant)
         self._service = PorfService(session, tenant)
+        self._reading = PorfReading(TransactionReader(session), tenant)
 
     async def perform(
         self, action: PorfAction, porf_id: int, *, expected: ExpectedVersions, comment: str | None = None
-    ) -> PorfView:
+    ) -> Shown:
         """Run `action`, or raise what `allowed_actions` says of it.
 
         The guards come before the version: who loses a race is told that somebody else decided (409), not that the
@@ -38,7 +42,7 @@ class PorfActions:
         decision = DECISIONS.get(action)
         porf = await self._locked(porf_id)
         actor = self._tenant if decision is None else await self._approver()
-        MACHINE.require(action, facts_of(await self._service.header(porf_id)), actor)
+        MACHINE.require(action, await self._reading.facts(porf_id), actor)
         require_version(porf.version, expected)
         if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
             error = FieldError("/comment", errors.CommentRequired.code, errors.CommentRequired.title)
@@ -52,12 +56,12 @@ class PorfActions:
         await self._session.flush()
         if comment is not None and decision is None:
             await self._service.comment(porf_id, comment)
-        return await self._service.view(porf_id)
+        return await self._reading.whole(porf_id)
 
-    async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> PorfView:
+    async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> Shown:
         """Give a request to another member who may raise some, such as when its requester has left (admins)."""
         porf = await self._locked(porf_id)
-        MACHINE.require(PorfAction.REASSIGN, facts_of(await self._service.header(porf_id)), self._tenant)
+        MACHINE.require(PorfAction.REASSIGN, await self._reading.facts(porf_id), self._tenant)
         require_version(porf.version, expected)
         member = await UserService(self._session).current_member(self._tenant, requester_id)
         if member is None or not member.is_active or not set(RAISERS).intersection(member.roles):
@@ -70,7 +74,7 @@ class PorfActions:
         porf.version += 1
         self._audit(change)
         await self._session.flush()
-        return await self._service.view(porf_id)
+        return await self._reading.whole(porf_id)
 
     async def _locked(self, porf_id: int) -> Porf:
         found = await self._repository.locked([porf_id])

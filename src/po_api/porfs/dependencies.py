@@ -7,21 +7,26 @@ from fastapi import Depends, Query
 from po_api.core.pagination import PageRequest
 from po_api.porfs.actions import PorfActions
 from po_api.porfs.domain import PorfStatus
-from po_api.porfs.repository import EVENT_SORTS, LINE_SORTS, SORTS, PorfFilters
+from po_api.porfs.queries import EVENT_SORTS, LINE_SORTS, SORTS, PorfFilters
+from po_api.porfs.reading import PorfReading
 from po_api.porfs.service import PorfService
-from po_api.web.dependencies import SessionDep, TenantDep, paging
+from po_api.web.dependencies import ReaderDep, SessionDep, TenantDep, paging
 from po_api.web.schemas import Currency, Id, IsoDate, Moment, Search, ShortText
 
 
-def _service(session: SessionDep, tenant: TenantDep) -> PorfService:
+async def _reading(reader: ReaderDep, tenant: TenantDep) -> PorfReading:
+    return PorfReading(reader, tenant)
+
+
+async def _service(session: SessionDep, tenant: TenantDep) -> PorfService:
     return PorfService(session, tenant)
 
 
-def _actions(session: SessionDep, tenant: TenantDep) -> PorfActions:
+async def _actions(session: SessionDep, tenant: TenantDep) -> PorfActions:
     return PorfActions(session, tenant)
 
 
-def _filters(
+async def _filters(
     status: Annotated[list[PorfStatus], Query(description="Any of these")] = [],  # noqa: B006
     requester_id: Annotated[list[Id], Query(description="Any of these")] = [],  # noqa: B006
     supplier_id: Annotated[list[Id], Query(description="Any of these")] = [],  # noqa: B006
@@ -58,6 +63,7 @@ def _filters(
     )
 
 
+PorfReadingDep = Annotated[PorfReading, Depends(_reading)]
 PorfServiceDep = Annotated[PorfService, Depends(_service)]
 PorfActionsDep = Annotated[PorfActions, Depends(_actions)]
 PorfFiltersDep = Annotated[PorfFilters, Depends(_filters)]

@@ -3,11 +3,10 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, totals
@@ -64,11 +63,9 @@ RAISERS = (Role.REQUESTER, Role.BUYER, Role.ADMIN)
 COMMENTERS = (*RAISERS, Role.APPROVER)
 
 
-@dataclass(frozen=True)
-class PorfFacts:
+class PorfFacts(NamedTuple):
     """What the guards look at. `ordered` is whether any quantity is held by purchase orders, `orderable` whether
-    any may still be ordered, `has_approver` whether
-    someone active could approve it (known for drafts only)."""
+    any may still be ordered, `has_approver` whether someone active could approve it (known for drafts only)."""
 
     status: PorfStatus
     requester_id: int

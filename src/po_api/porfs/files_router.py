@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import Form, Query, Response, UploadFile
 
 from po_api.porfs import exports, imports
-from po_api.porfs.dependencies import PorfServiceDep
+from po_api.porfs.dependencies import PorfReadingDep, PorfServiceDep
 from po_api.porfs.router import PorfId, created
 from po_api.porfs.schemas import PorfRead
 from po_api.porfs.service import LineInput, PorfInput
+from po_api.web.dependencies import TenantDep
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
 from po_api.web.routing import api_router
@@ -37,11 +38,11 @@ def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
     operation_id="importPorf",
     summary="Raise a request from a CSV or XLSX file of lines",
     status_code=201,
+    response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409, 413),
 )
 async def import_porf(
-    response: Response,
     service: PorfServiceDep,
     file: UploadFile,
     title: Annotated[Title, Form(examples=["Desk lamps for the new office"])],
@@ -50,12 +51,12 @@ async def import_porf(
     needed_by: Annotated[IsoDate | None, Form()] = None,
     currency: Annotated[Currency | None, Form()] = None,
     supplier_id: Annotated[Id | None, Form()] = None,
-) -> PorfRead:
+) -> Response:
     content = await file.read()
     rows = await asyncio.to_thread(imports.parse, content)
     lines = [LineInput(**{field.name: getattr(row, field.name) for field in fields(row)}) for row in rows]
     wanted = PorfInput(title, justification, cost_centre, needed_by, currency, supplier_id, lines=lines)
-    return created(response, await service.create(wanted))
+    return created(await service.create(wanted))
 
 
 @router.get(
@@ -65,7 +66,7 @@ async def import_porf(
     response_class=Response,
     responses=_FILES | problems(403),
 )
-async def get_template(_service: PorfServiceDep, format: Format = imports.FileType.CSV) -> Response:  # noqa: A002
+async def get_template(_tenant: TenantDep, format: Format = imports.FileType.CSV) -> Response:  # noqa: A002
     return _file(imports.template(format), "porf-lines", format)
 
 
@@ -77,14 +78,14 @@ async def get_template(_service: PorfServiceDep, format: Format = imports.FileTy
     responses=_FILES | problems(403, 404),
 )
 async def export_porf(
-    service: PorfServiceDep,
+    reading: PorfReadingDep,
     porf_id: PorfId,
     format: Format = imports.FileType.CSV,  # noqa: A002
 ) -> Response:
-    view = await service.view(porf_id)
+    header, content = await reading.content(porf_id)
     lines = [
         exports.ExportedLine(**{field.name: getattr(line, field.name) for field in fields(exports.ExportedLine)})
-        for line in view.lines
+        for line in content
     ]
-    content = await asyncio.to_thread(exports.write, lines, format)
-    return _file(content, view.header.number, format)
+    file = await asyncio.to_thread(exports.write, lines, format)
+    return _file(file, header.number, format)

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit
 from po_api.core.errors import FieldError
+from po_api.core.reading import TransactionReader
 from po_api.core.tenancy import Tenant
 from po_api.porfs import errors
 from po_api.porfs.domain import (
@@ -21,8 +22,8 @@ from po_api.porfs.domain import (
     remaining,
 )
 from po_api.porfs.models import Porf, PorfLine
+from po_api.porfs.reading import PorfReading
 from po_api.porfs.repository import PorfRepository
-from po_api.porfs.service import PorfService, facts_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class PorfOrdering:
         self._session = session
         self._tenant = tenant
         self._repository = PorfRepository(session, tenant)
-        self._service = PorfService(session, tenant)
+        self._reading = PorfReading(TransactionReader(session), tenant)
 
     async def lock(self, porf_ids: Collection[int]) -> Locked:
         """The requests and their lines; PorfNotFound if the caller sees one of them not."""
@@ -73,7 +74,7 @@ class PorfOrdering:
         QuantityExceedsRemaining.
         """
         for porf in locked.porfs:
-            MACHINE.require(PorfAction.CONVERT, facts_of(await self._service.header(porf.id)), self._tenant)
+            MACHINE.require(PorfAction.CONVERT, await self._reading.facts(porf.id), self._tenant)
             await self._require_approval(porf, locked.lines)
         taken = self._choose(locked.lines, wanted)
         if not taken:

@@ -5,12 +5,14 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
+from po_api.core.representations import Shown
 from po_api.porfs.dependencies import (
     EventPaging,
     LinePaging,
     PorfActionsDep,
     PorfFiltersDep,
     PorfPaging,
+    PorfReadingDep,
     PorfServiceDep,
 )
 from po_api.porfs.domain import MACHINE, PorfAction
@@ -19,7 +21,6 @@ from po_api.porfs.schemas import (
     CommentCreate,
     CommentPage,
     CommentRead,
-    HistoryEvent,
     HistoryPage,
     PorfCreate,
     PorfLineCreate,
@@ -28,14 +29,13 @@ from po_api.porfs.schemas import (
     PorfLineUpdate,
     PorfPage,
     PorfRead,
-    PorfSummary,
     PorfUpdate,
     Reassignment,
 )
-from po_api.porfs.service import LineInput, PorfInput, PorfView
+from po_api.porfs.service import LineInput, PorfInput
 from po_api.users.service import UserService
-from po_api.web.dependencies import DryRun, SessionDep, link_next
-from po_api.web.etags import IfMatch, set_version
+from po_api.web.dependencies import DryRun, SessionDep, page_of_json
+from po_api.web.etags import IfMatch, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems, tagged
 from po_api.web.routing import api_router, takes
@@ -51,25 +51,18 @@ _READING = problems(403, 404)
 _CHANGING = problems(403, 404, 409, 412, 428)
 
 
-def read(response: Response, view: PorfView, *, dry_run: bool = False) -> PorfRead:
-    """A request as a whole; what a dry run shows has no version to refer to."""
+def created(porf: Shown, *, dry_run: bool = False) -> Response:
+    response = shown(porf, status=201, dry_run=dry_run)
     if not dry_run:
-        set_version(response, view.header.version)
-    return PorfRead.of(view)
+        response.headers["Location"] = f"/api/v1/porfs/{porf.id}"
+    return response
 
 
-def created(response: Response, view: PorfView) -> PorfRead:
-    response.headers["Location"] = f"/api/v1/porfs/{view.header.id}"
-    return read(response, view)
-
-
-@router.get("", operation_id="listPorfs", summary="List requests", responses=problems(403))
+@router.get("", operation_id="listPorfs", summary="List requests", response_model=PorfPage, responses=problems(403))
 async def list_porfs(
-    request: Request, response: Response, service: PorfServiceDep, filters: PorfFiltersDep, paging: PorfPaging
-) -> PorfPage:
-    page = await service.page(filters, paging)
-    items = [PorfSummary.of(view) for view in page.items]
-    return PorfPage(items=items, **link_next(request, response, page))
+    request: Request, reading: PorfReadingDep, filters: PorfFiltersDep, paging: PorfPaging
+) -> Response:
+    return page_of_json(request, await reading.page(filters, paging))
 
 
 @router.post(
@@ -77,24 +70,35 @@ async def list_porfs(
     operation_id="createPorf",
     summary="Raise a request",
     status_code=201,
+    response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
 )
-async def create_porf(response: Response, service: PorfServiceDep, body: PorfCreate) -> PorfRead:
+async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
     lines = [LineInput(**line.model_dump()) for line in body.lines]
-    return created(response, await service.create(PorfInput(**body.model_dump(exclude={"lines"}), lines=lines)))
+    return created(await service.create(PorfInput(**body.model_dump(exclude={"lines"}), lines=lines)))
 
 
-@router.get("/{porf_id}", operation_id="getPorf", summary="One request with its lines", responses=_READING)
-async def get_porf(response: Response, service: PorfServiceDep, porf_id: PorfId) -> PorfRead:
-    return read(response, await service.view(porf_id))
+@router.get(
+    "/{porf_id}",
+    operation_id="getPorf",
+    summary="One request with its lines",
+    response_model=PorfRead,
+    responses=_READING,
+)
+async def get_porf(reading: PorfReadingDep, porf_id: PorfId) -> Response:
+    return shown(await reading.whole(porf_id))
 
 
-@router.patch("/{porf_id}", operation_id="updatePorf", summary="Change a draft's header", responses=_CHANGING)
-async def update_porf(
-    response: Response, service: PorfServiceDep, porf_id: PorfId, expected: IfMatch, body: PorfUpdate
-) -> PorfRead:
-    return read(response, await service.update(porf_id, expected=expected, values=body.model_dump()))
+@router.patch(
+    "/{porf_id}",
+    operation_id="updatePorf",
+    summary="Change a draft's header",
+    response_model=PorfRead,
+    responses=_CHANGING,
+)
+async def update_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatch, body: PorfUpdate) -> Response:
+    return shown(await service.update(porf_id, expected=expected, values=body.model_dump()))
 
 
 @router.delete(
@@ -113,15 +117,15 @@ async def delete_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatc
     operation_id="copyPorf",
     summary="A new draft with the same content",
     status_code=201,
+    response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409),
 )
-async def copy_porf(response: Response, service: PorfServiceDep, porf_id: PorfId, dry_run: DryRun) -> PorfRead:
-    view = await service.copy(porf_id)
-    return read(response, view, dry_run=True) if dry_run else created(response, view)
+async def copy_porf(service: PorfServiceDep, porf_id: PorfId, dry_run: DryRun) -> Response:
+    return created(await service.copy(porf_id), dry_run=dry_run)
 
 
-Handler = Callable[..., Awaitable[PorfRead]]
+Handler = Callable[..., Awaitable[Response]]
 
 _SUMMARIES = {
     PorfAction.SUBMIT: "Put a draft before the approvers",
@@ -138,15 +142,10 @@ _SUMMARIES = {
 
 def _handler(action: PorfAction) -> Handler:
     async def perform(
-        response: Response,
-        actions: PorfActionsDep,
-        porf_id: PorfId,
-        expected: IfMatch,
-        dry_run: DryRun,
-        body: ActionNote = NO_NOTE,
-    ) -> PorfRead:
-        view = await actions.perform(action, porf_id, expected=expected, comment=body.comment)
-        return read(response, view, dry_run=dry_run)
+        actions: PorfActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: ActionNote = NO_NOTE
+    ) -> Response:
+        porf = await actions.perform(action, porf_id, expected=expected, comment=body.comment)
+        return shown(porf, dry_run=dry_run)
 
     return perform
 
@@ -158,6 +157,7 @@ for _action, _summary in _SUMMARIES.items():
         methods=["POST"],
         operation_id=f"{_action}Porf",
         summary=_summary,
+        response_model=PorfRead,
         dependencies=[IDEMPOTENT],
         responses=_CHANGING,
         openapi_extra=takes(MACHINE.scope_of(_action)),
@@ -168,23 +168,26 @@ for _action, _summary in _SUMMARIES.items():
     "/{porf_id}/reassign",
     operation_id="reassignPorf",
     summary="Give a request to another requester (admins)",
+    response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
 )
 async def reassign_porf(
-    response: Response, actions: PorfActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: Reassignment
-) -> PorfRead:
-    view = await actions.reassign(porf_id, requester_id=body.requester_id, expected=expected)
-    return read(response, view, dry_run=dry_run)
+    actions: PorfActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: Reassignment
+) -> Response:
+    porf = await actions.reassign(porf_id, requester_id=body.requester_id, expected=expected)
+    return shown(porf, dry_run=dry_run)
 
 
-@router.get("/{porf_id}/lines", operation_id="listPorfLines", summary="The lines of a request", responses=_READING)
-async def list_lines(
-    request: Request, response: Response, service: PorfServiceDep, porf_id: PorfId, paging: LinePaging
-) -> PorfLinePage:
-    page = await service.lines_page(porf_id, paging)
-    items = [PorfLineRead.of(line) for line in page.items]
-    return PorfLinePage(items=items, **link_next(request, response, page))
+@router.get(
+    "/{porf_id}/lines",
+    operation_id="listPorfLines",
+    summary="The lines of a request",
+    response_model=PorfLinePage,
+    responses=_READING,
+)
+async def list_lines(request: Request, reading: PorfReadingDep, porf_id: PorfId, paging: LinePaging) -> Response:
+    return page_of_json(request, await reading.lines_page(porf_id, paging))
 
 
 @router.post(
@@ -208,12 +211,11 @@ async def add_line(
     "/{porf_id}/lines/{line_id}",
     operation_id="getPorfLine",
     summary="One line; the ETag is its request's",
+    response_model=PorfLineRead,
     responses=_READING | tagged(),
 )
-async def get_line(response: Response, service: PorfServiceDep, porf_id: PorfId, line_id: LineId) -> PorfLineRead:
-    line, version = await service.line(porf_id, line_id)
-    set_version(response, version)
-    return PorfLineRead.of(line)
+async def get_line(reading: PorfReadingDep, porf_id: PorfId, line_id: LineId) -> Response:
+    return shown(await reading.line(porf_id, line_id))
 
 
 @router.patch(
@@ -246,16 +248,15 @@ async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId,
     await service.delete_line(porf_id, line_id, expected=expected)
 
 
-@router.get("/{porf_id}/comments", operation_id="listPorfComments", summary="What was said", responses=_READING)
-async def list_comments(
-    request: Request, response: Response, service: PorfServiceDep, porf_id: PorfId, paging: EventPaging
-) -> CommentPage:
-    page = await service.comments(porf_id, paging)
-    items = [
-        CommentRead.model_validate({name: getattr(row, name) for name in CommentRead.model_fields})
-        for row in page.items
-    ]
-    return CommentPage(items=items, **link_next(request, response, page))
+@router.get(
+    "/{porf_id}/comments",
+    operation_id="listPorfComments",
+    summary="What was said",
+    response_model=CommentPage,
+    responses=_READING,
+)
+async def list_comments(request: Request, reading: PorfReadingDep, porf_id: PorfId, paging: EventPaging) -> Response:
+    return page_of_json(request, await reading.comments(porf_id, paging))
 
 
 @router.post(
@@ -280,13 +281,12 @@ async def add_comment(
     )
 
 
-@router.get("/{porf_id}/history", operation_id="listPorfHistory", summary="What happened", responses=_READING)
-async def list_history(
-    request: Request, response: Response, service: PorfServiceDep, porf_id: PorfId, paging: EventPaging
-) -> HistoryPage:
-    page = await service.history(porf_id, paging)
-    items = [
-        HistoryEvent.model_validate({name: getattr(row, name) for name in HistoryEvent.model_fields})
-        for row in page.items
-    ]
-    return HistoryPage(items=items, **link_next(request, response, page))
+@router.get(
+    "/{porf_id}/history",
+    operation_id="listPorfHistory",
+    summary="What happened",
+    response_model=HistoryPage,
+    responses=_READING,
+)
+async def list_history(request: Request, reading: PorfReadingDep, porf_id: PorfId, paging: EventPaging) -> Response:
+    return page_of_json(request, await reading.history(porf_id, paging))

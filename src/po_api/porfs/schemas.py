@@ -1,16 +1,13 @@
 """How purchase order requests are written and read."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any
 
 from pydantic import MISSING, AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from po_api.core.errors import AppError
-from po_api.core.money import TaxAmount, TaxRounding
+from po_api.core.money import TaxRounding
 from po_api.porfs.domain import MAX_LINES, PorfStatus, remaining
-from po_api.porfs.service import PorfView
 from po_api.porfs.units import is_unit
 from po_api.web.schemas import (
     AmountString,
@@ -57,20 +54,6 @@ class AllowedAction(Schema):
 AllowedActions = Annotated[
     dict[str, AllowedAction], Field(examples=[{"submit": {"allowed": False, "reason": "no_approver"}}])
 ]
-
-
-def allowed_actions(refusals: Mapping[Any, type[AppError] | None]) -> dict[str, AllowedAction]:
-    """The refusals of a state machine as the API shows them."""
-    return {
-        str(action): AllowedAction(allowed=refused is None, reason=None if refused is None else refused.code)
-        for action, refused in refusals.items()
-    }
-
-
-def header_fields(header: Any, refusals: Mapping[Any, type[AppError] | None], names: Iterable[str]) -> dict[str, Any]:
-    """The named fields of a header's row, with the allowed actions; requests and purchase orders are shown so."""
-    fields = {name: getattr(header, name) for name in names if name != "allowed_actions"}
-    return {**fields, "allowed_actions": allowed_actions(refusals)}
 
 
 class PorfLineCreate(Schema):
@@ -183,10 +166,6 @@ class PorfSummary(Schema):
     updated_at: datetime
     allowed_actions: AllowedActions
 
-    @classmethod
-    def of(cls, view: PorfView) -> "PorfSummary":
-        return cls.model_validate(header_fields(view.header, view.allowed_actions, cls.model_fields))
-
 
 class TaxRead(Schema):
     """The tax at one rate."""
@@ -203,13 +182,6 @@ class PorfRead(PorfSummary):
     tax_rounding: TaxRounding
     taxes: list[TaxRead]
     lines: list[PorfLineRead]
-
-    @classmethod
-    def of(cls, view: PorfView) -> "PorfRead":
-        taxes: Sequence[TaxAmount] = view.totals.taxes if view.totals else ()
-        fields = header_fields(view.header, view.allowed_actions, cls.model_fields.keys() - {"taxes", "lines"})
-        lines = [PorfLineRead.of(line) for line in view.lines]
-        return cls.model_validate({**fields, "taxes": [TaxRead.model_validate(tax) for tax in taxes], "lines": lines})
 
 
 class PorfPage(Page):

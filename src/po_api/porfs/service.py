@@ -6,14 +6,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
 from po_api.core.clock import utc_now
-from po_api.core.errors import AppError, FieldError
-from po_api.core.money import Totals
-from po_api.core.pagination import PageOf, PageRequest
+from po_api.core.errors import FieldError
+from po_api.core.reading import TransactionReader
+from po_api.core.representations import Shown
 from po_api.core.tenancy import Tenant
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.domain import DocumentType
@@ -25,18 +24,15 @@ from po_api.porfs.domain import (
     MAX_LINES,
     RAISERS,
     PorfAction,
-    PorfFacts,
-    PorfStatus,
     net_of,
     require_equal,
     totals_of,
 )
 from po_api.porfs.models import Porf, PorfComment, PorfLine
-from po_api.porfs.repository import PorfFilters, PorfRepository
+from po_api.porfs.reading import PorfReading
+from po_api.porfs.repository import PorfRepository
 from po_api.suppliers.service import SupplierService
 from po_api.users.service import Leftover
-
-AllowedActions = Mapping[PorfAction, type[AppError] | None]
 
 
 @dataclass(frozen=True)
@@ -68,33 +64,6 @@ class PorfInput:
     lines: Sequence[LineInput] = field(default_factory=tuple)
 
 
-@dataclass(frozen=True)
-class PorfView:
-    """A request as the caller sees it; a summary has no lines and no totals by rate."""
-
-    header: Row[Any]
-    allowed_actions: AllowedActions
-    lines: Sequence[Row[Any]] = ()
-    totals: Totals | None = None
-
-
-def facts_of(header: Row[Any]) -> PorfFacts:
-    """What the guards look at, from a header's row."""
-    return PorfFacts(
-        status=PorfStatus(header.status),
-        requester_id=header.requester_id,
-        currency=header.currency,
-        total=header.total,
-        base_currency=header.base_currency,
-        allow_self_approval=header.allow_self_approval,
-        line_count=header.line_count,
-        ordered=header.ordered,
-        orderable=header.orderable,
-        submitted=header.submitted_at is not None,
-        has_approver=header.has_approver,
-    )
-
-
 class PorfService:
     """What can be done with a request's content; it flushes, the caller commits."""
 
@@ -102,27 +71,9 @@ class PorfService:
         self._session = session
         self._tenant = tenant
         self._repository = PorfRepository(session, tenant)
+        self._reading = PorfReading(TransactionReader(session), tenant)
 
-    async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[PorfView]:
-        """Summaries, in one query whatever the page's size."""
-        page = await self._repository.page(filters, request)
-        return PageOf([PorfView(row, self._allowed(row)) for row in page.items], page.next_cursor)
-
-    async def header(self, porf_id: int) -> Any:
-        """A request without its lines; PorfNotFound."""
-        header = await self._repository.header(porf_id)
-        if header is None:
-            raise errors.PorfNotFound
-        return header
-
-    async def view(self, porf_id: int) -> PorfView:
-        """A request as a whole; PorfNotFound."""
-        header = await self.header(porf_id)
-        lines = await self._repository.lines(porf_id)
-        totals = totals_of(lines, currency=header.currency, tax_rounding=header.tax_rounding)
-        return PorfView(header, self._allowed(header), lines, totals)
-
-    async def create(self, wanted: PorfInput, *, copied_from: int | None = None) -> PorfView:
+    async def create(self, wanted: PorfInput, *, copied_from: int | None = None) -> Shown:
         """A new draft of the caller's, numbered, with its lines."""
         self._tenant.require(*RAISERS)
         if len(wanted.lines) > MAX_LINES:
@@ -158,9 +109,9 @@ class PorfService:
         await self._repository.add_lines(rows)
         after = {"number": porf.number, "title": porf.title, "total": porf.total, "copied_from": copied_from}
         await self._record("porf.create", porf, None, after)
-        return await self.view(porf.id)
+        return await self._reading.whole(porf.id)
 
-    async def update(self, porf_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> PorfView:
+    async def update(self, porf_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Shown:
         """Change a draft's header. Another currency rounds every line anew."""
         porf = await self._editable(porf_id, expected)
         await self._require_supplier(values.get("supplier_id"))
@@ -170,7 +121,7 @@ class PorfService:
                 await self._reprice(porf)
             await self._retotal(porf)
             await self._touch("porf.update", porf, before, after)
-        return await self.view(porf_id)
+        return await self._reading.whole(porf_id)
 
     async def delete(self, porf_id: int, *, expected: ExpectedVersions) -> None:
         """Delete a draft that was never submitted. Its number is not given again."""
@@ -179,11 +130,10 @@ class PorfService:
         await self._session.delete(porf)
         await self._session.flush()
 
-    async def copy(self, porf_id: int) -> PorfView:
+    async def copy(self, porf_id: int) -> Shown:
         """A new draft of the caller's with the same content; an inactive supplier is left out."""
-        source = await self.view(porf_id)
-        MACHINE.require(PorfAction.COPY, facts_of(source.header), self._tenant)
-        header = source.header
+        header, lines = await self._reading.content(porf_id)
+        MACHINE.require(PorfAction.COPY, await self._reading.facts(porf_id), self._tenant)
         supplier = await self._supplier(header.supplier_id)
         fields = LineInput.__dataclass_fields__.keys() - {"net"}
         wanted = PorfInput(
@@ -193,18 +143,9 @@ class PorfService:
             needed_by=header.needed_by,
             currency=header.currency,
             supplier_id=supplier,
-            lines=[LineInput(**{name: getattr(line, name) for name in fields}) for line in source.lines],
+            lines=[LineInput(**{name: getattr(line, name) for name in fields}) for line in lines],
         )
         return await self.create(wanted, copied_from=porf_id)
-
-    async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[Row[Any]]:
-        await self.header(porf_id)
-        return await self._repository.lines_page(porf_id, request)
-
-    async def line(self, porf_id: int, line_id: int) -> tuple[PorfLine, int]:
-        """A line, and its request's version; PorfNotFound, LineNotFound."""
-        header = await self.header(porf_id)
-        return await self._line(porf_id, line_id), header.version
 
     async def add_line(self, porf_id: int, wanted: LineInput, *, expected: ExpectedVersions) -> tuple[PorfLine, int]:
         """Append a line to a draft; returns it with the request's new version."""
@@ -244,13 +185,9 @@ class PorfService:
         await self._retotal(porf)
         await self._touch("porf.delete_line", porf, {"line_id": line_id, "description": line.description}, None)
 
-    async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Row[Any]]:
-        await self.header(porf_id)
-        return await self._repository.comments(porf_id, request)
-
     async def comment(self, porf_id: int, text: str) -> PorfComment:
         """Say something about a request that one may see; auditors only read."""
-        await self.header(porf_id)
+        await self._reading.header(porf_id)
         self._tenant.require(*COMMENTERS)
         comment = PorfComment(
             organisation_id=self._tenant.organisation_id,
@@ -263,14 +200,6 @@ class PorfService:
         await self._session.flush()
         return comment
 
-    async def history(self, porf_id: int, request: PageRequest) -> PageOf[Row[Any]]:
-        """What happened to a request, oldest first."""
-        await self.header(porf_id)
-        return await self._repository.history(porf_id, request)
-
-    def _allowed(self, header: Row[Any]) -> AllowedActions:
-        return MACHINE.allowed_actions(facts_of(header), self._tenant)
-
     async def _editable(self, porf_id: int, expected: ExpectedVersions) -> Porf:
         return await self._locked(porf_id, PorfAction.EDIT, expected)
 
@@ -279,7 +208,7 @@ class PorfService:
         found = await self._repository.locked([porf_id])
         if not found:
             raise errors.PorfNotFound
-        MACHINE.require(action, facts_of(await self.header(porf_id)), self._tenant)
+        MACHINE.require(action, await self._reading.facts(porf_id), self._tenant)
         require_version(found[0].version, expected)
         return found[0]
 

@@ -6,17 +6,22 @@ from fastapi import Depends, Query
 
 from po_api.core.pagination import PageRequest
 from po_api.purchase_orders.domain import PurchaseOrderStatus
-from po_api.purchase_orders.repository import SORTS, PurchaseOrderFilters
+from po_api.purchase_orders.queries import SORTS, PurchaseOrderFilters
+from po_api.purchase_orders.reading import PurchaseOrderReading
 from po_api.purchase_orders.service import PurchaseOrderService
-from po_api.web.dependencies import SessionDep, TenantDep, paging
+from po_api.web.dependencies import ReaderDep, SessionDep, TenantDep, paging
 from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
 
 
-def _service(session: SessionDep, tenant: TenantDep) -> PurchaseOrderService:
+async def _reading(reader: ReaderDep, tenant: TenantDep) -> PurchaseOrderReading:
+    return PurchaseOrderReading(reader, tenant)
+
+
+async def _service(session: SessionDep, tenant: TenantDep) -> PurchaseOrderService:
     return PurchaseOrderService(session, tenant)
 
 
-def _filters(
+async def _filters(
     status: Annotated[list[PurchaseOrderStatus], Query(description="Any of these")] = [],  # noqa: B006
     supplier_id: Annotated[list[Id], Query(description="Any of these")] = [],  # noqa: B006
     currency: Annotated[list[Currency], Query(description="Any of these")] = [],  # noqa: B006
@@ -45,6 +50,7 @@ def _filters(
     )
 
 
+PurchaseOrderReadingDep = Annotated[PurchaseOrderReading, Depends(_reading)]
 PurchaseOrderServiceDep = Annotated[PurchaseOrderService, Depends(_service)]
 PurchaseOrderFiltersDep = Annotated[PurchaseOrderFilters, Depends(_filters)]
 PurchaseOrderPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
+from po_api.core.representations import Shown
 from po_api.core.tenancy import Scope
 from po_api.porfs.ordering import Wanted
 from po_api.porfs.router import PorfId
@@ -11,6 +12,7 @@ from po_api.porfs.schemas import ActionNote
 from po_api.purchase_orders.dependencies import (
     PurchaseOrderFiltersDep,
     PurchaseOrderPaging,
+    PurchaseOrderReadingDep,
     PurchaseOrderServiceDep,
 )
 from po_api.purchase_orders.schemas import (
@@ -18,12 +20,11 @@ from po_api.purchase_orders.schemas import (
     PurchaseOrderCreate,
     PurchaseOrderPage,
     PurchaseOrderRead,
-    PurchaseOrderSummary,
     PurchaseOrderUpdate,
 )
-from po_api.purchase_orders.service import Conversion, PurchaseOrderView
-from po_api.web.dependencies import DryRun, link_next
-from po_api.web.etags import IfMatch, set_version
+from po_api.purchase_orders.service import Conversion
+from po_api.web.dependencies import DryRun, page_of_json
+from po_api.web.etags import IfMatch, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
 from po_api.web.routing import api_router, takes
@@ -41,16 +42,11 @@ _READING = problems(403, 404)
 _CHANGING = problems(403, 404, 409, 412, 428)
 
 
-def _read(response: Response, view: PurchaseOrderView, *, dry_run: bool = False) -> PurchaseOrderRead:
+def _created(order: Shown, *, dry_run: bool) -> Response:
+    response = shown(order, status=201, dry_run=dry_run)
     if not dry_run:
-        set_version(response, view.header.version)
-    return PurchaseOrderRead.of(view)
-
-
-def _created(response: Response, view: PurchaseOrderView, *, dry_run: bool) -> PurchaseOrderRead:
-    if not dry_run:
-        response.headers["Location"] = f"/api/v1/purchase-orders/{view.header.id}"
-    return _read(response, view, dry_run=dry_run)
+        response.headers["Location"] = f"/api/v1/purchase-orders/{order.id}"
+    return response
 
 
 def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
@@ -63,20 +59,20 @@ def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
     operation_id="convertPorf",
     summary="Order a request, or what is named of it (buyers, admins)",
     status_code=201,
+    response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
     openapi_extra=takes(Scope.PURCHASE_ORDERS_WRITE),
 )
 async def convert_porf(
-    response: Response,
     service: PurchaseOrderServiceDep,
     porf_id: PorfId,
     expected: IfMatch,
     dry_run: DryRun,
     body: ConvertPorf = EVERYTHING_LEFT,
-) -> PurchaseOrderRead:
-    view = await service.convert(_conversion(body, [porf_id]), expected=expected)
-    return _created(response, view, dry_run=dry_run)
+) -> Response:
+    order = await service.convert(_conversion(body, [porf_id]), expected=expected)
+    return _created(order, dry_run=dry_run)
 
 
 @router.post(
@@ -84,95 +80,104 @@ async def convert_porf(
     operation_id="createPurchaseOrder",
     summary="Order several requests together (buyers, admins)",
     status_code=201,
+    response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409),
 )
-async def create_order(
-    response: Response, service: PurchaseOrderServiceDep, dry_run: DryRun, body: PurchaseOrderCreate
-) -> PurchaseOrderRead:
-    return _created(response, await service.convert(_conversion(body, body.porf_ids)), dry_run=dry_run)
+async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: PurchaseOrderCreate) -> Response:
+    return _created(await service.convert(_conversion(body, body.porf_ids)), dry_run=dry_run)
 
 
-@router.get("", operation_id="listPurchaseOrders", summary="List purchase orders", responses=problems(403))
+@router.get(
+    "",
+    operation_id="listPurchaseOrders",
+    summary="List purchase orders",
+    response_model=PurchaseOrderPage,
+    responses=problems(403),
+)
 async def list_orders(
-    request: Request,
-    response: Response,
-    service: PurchaseOrderServiceDep,
-    filters: PurchaseOrderFiltersDep,
-    paging: PurchaseOrderPaging,
-) -> PurchaseOrderPage:
-    page = await service.page(filters, paging)
-    items = [PurchaseOrderSummary.of(view) for view in page.items]
-    return PurchaseOrderPage(items=items, **link_next(request, response, page))
+    request: Request, reading: PurchaseOrderReadingDep, filters: PurchaseOrderFiltersDep, paging: PurchaseOrderPaging
+) -> Response:
+    return page_of_json(request, await reading.page(filters, paging))
 
 
-@router.get("/{order_id}", operation_id="getPurchaseOrder", summary="One purchase order", responses=_READING)
-async def get_order(response: Response, service: PurchaseOrderServiceDep, order_id: OrderId) -> PurchaseOrderRead:
-    return _read(response, await service.view(order_id))
+@router.get(
+    "/{order_id}",
+    operation_id="getPurchaseOrder",
+    summary="One purchase order",
+    response_model=PurchaseOrderRead,
+    responses=_READING,
+)
+async def get_order(reading: PurchaseOrderReadingDep, order_id: OrderId) -> Response:
+    return shown(await reading.whole(order_id))
 
 
 @router.patch(
-    "/{order_id}", operation_id="updatePurchaseOrder", summary="Change a draft (buyers, admins)", responses=_CHANGING
+    "/{order_id}",
+    operation_id="updatePurchaseOrder",
+    summary="Change a draft (buyers, admins)",
+    response_model=PurchaseOrderRead,
+    responses=_CHANGING,
 )
 async def update_order(
-    response: Response,
     service: PurchaseOrderServiceDep,
     order_id: OrderId,
     expected: IfMatch,
     body: PurchaseOrderUpdate,
-) -> PurchaseOrderRead:
-    return _read(response, await service.update(order_id, expected=expected, values=body.model_dump()))
+) -> Response:
+    return shown(await service.update(order_id, expected=expected, values=body.model_dump()))
 
 
 @router.post(
     "/{order_id}/issue",
     operation_id="issuePurchaseOrder",
     summary="Give a draft its number and its document (buyers, admins)",
+    response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
 )
 async def issue_order(
-    response: Response, service: PurchaseOrderServiceDep, order_id: OrderId, expected: IfMatch, dry_run: DryRun
-) -> PurchaseOrderRead:
-    return _read(response, await service.issue(order_id, expected=expected), dry_run=dry_run)
+    service: PurchaseOrderServiceDep, order_id: OrderId, expected: IfMatch, dry_run: DryRun
+) -> Response:
+    return shown(await service.issue(order_id, expected=expected), dry_run=dry_run)
 
 
 @router.post(
     "/{order_id}/cancel",
     operation_id="cancelPurchaseOrder",
     summary="Cancel an order; its requests get back what it held (buyers, admins)",
+    response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
 )
 async def cancel_order(
-    response: Response,
     service: PurchaseOrderServiceDep,
     order_id: OrderId,
     expected: IfMatch,
     dry_run: DryRun,
     body: ActionNote = NO_NOTE,
-) -> PurchaseOrderRead:
-    view = await service.cancel(order_id, expected=expected, comment=body.comment)
-    return _read(response, view, dry_run=dry_run)
+) -> Response:
+    order = await service.cancel(order_id, expected=expected, comment=body.comment)
+    return shown(order, dry_run=dry_run)
 
 
 @router.post(
     "/{order_id}/close",
     operation_id="closePurchaseOrder",
     summary="Close an issued order (buyers, admins)",
+    response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
 )
 async def close_order(
-    response: Response,
     service: PurchaseOrderServiceDep,
     order_id: OrderId,
     expected: IfMatch,
     dry_run: DryRun,
     body: ActionNote = NO_NOTE,
-) -> PurchaseOrderRead:
-    view = await service.close(order_id, expected=expected, comment=body.comment)
-    return _read(response, view, dry_run=dry_run)
+) -> Response:
+    order = await service.close(order_id, expected=expected, comment=body.comment)
+    return shown(order, dry_run=dry_run)
 
 
 @router.get(
@@ -182,9 +187,9 @@ async def close_order(
     response_class=Response,
     responses=binary(PDF, has_etag=True) | problems(403, 404, 409),
 )
-async def get_document(service: PurchaseOrderServiceDep, order_id: OrderId) -> Response:
-    content, header = await service.document(order_id)
-    headers = {"Content-Disposition": f'attachment; filename="{header.number}.pdf"'}
-    response = Response(content, media_type=PDF, headers=headers)
-    set_version(response, header.revision)
+async def get_document(reading: PurchaseOrderReadingDep, order_id: OrderId) -> Response:
+    document = await reading.document(order_id)
+    headers = {"Content-Disposition": f'attachment; filename="{document.number}.pdf"'}
+    response = Response(document.content, media_type=PDF, headers=headers)
+    set_version(response, document.revision)
     return response

@@ -1,17 +1,15 @@
 """How purchase orders are written and read."""
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import MISSING, Field
 
-from po_api.core.money import TaxAmount, TaxRounding
+from po_api.core.money import TaxRounding
 from po_api.organisations.schemas import Address
 from po_api.porfs.domain import MAX_LINES
-from po_api.porfs.schemas import AllowedActions, TaxRead, header_fields
+from po_api.porfs.schemas import AllowedActions, TaxRead
 from po_api.purchase_orders.domain import PurchaseOrderStatus
-from po_api.purchase_orders.service import PurchaseOrderView
 from po_api.web.schemas import (
     AmountString,
     LongText,
@@ -101,10 +99,6 @@ class PurchaseOrderSummary(Schema):
     updated_at: datetime
     allowed_actions: AllowedActions
 
-    @classmethod
-    def of(cls, view: PurchaseOrderView) -> "PurchaseOrderSummary":
-        return cls.model_validate(header_fields(view.header, view.allowed_actions, cls.model_fields))
-
 
 class PurchaseOrderRead(PurchaseOrderSummary):
     """An order as a whole; the supplier's particulars are those of its making."""
@@ -117,18 +111,6 @@ class PurchaseOrderRead(PurchaseOrderSummary):
     delivery_address: str | None
     taxes: list[TaxRead]
     lines: list[PurchaseOrderLineRead]
-
-    @classmethod
-    def of(cls, view: PurchaseOrderView) -> "PurchaseOrderRead":
-        taxes: Sequence[TaxAmount] = view.totals.taxes if view.totals else ()
-        lines = [
-            PurchaseOrderLineRead.model_validate(
-                {name: getattr(line, name) for name in PurchaseOrderLineRead.model_fields}
-            )
-            for line in view.lines
-        ]
-        fields = header_fields(view.header, view.allowed_actions, cls.model_fields.keys() - {"taxes", "lines"})
-        return cls.model_validate({**fields, "taxes": [TaxRead.model_validate(tax) for tax in taxes], "lines": lines})
 
 
 class PurchaseOrderPage(Page):

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
 from po_api.core.clock import utc_now
-from po_api.core.errors import AppError, FieldError
-from po_api.core.money import Totals
-from po_api.core.pagination import PageOf, PageRequest
+from po_api.core.errors import FieldError
+from po_api.core.reading import TransactionReader
+from po_api.core.representations import Shown
 from po_api.core.tenancy import Role, Tenant
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.domain import DocumentType
@@ -33,11 +32,11 @@ from po_api.purchase_orders.domain import (
     PurchaseOrderStatus,
 )
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
-from po_api.purchase_orders.repository import PurchaseOrderFilters, PurchaseOrderRepository
+from po_api.purchase_orders.reading import PurchaseOrderReading
+from po_api.purchase_orders.repository import PurchaseOrderRepository
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.service import SupplierService
 
-AllowedActions = Mapping[PurchaseOrderAction, type[AppError] | None]
 _COPIED = ("description", "sku", "unit", "unit_price", "discount_percent", "tax_rate", "needed_by")
 
 
@@ -52,16 +51,6 @@ class Conversion:
     delivery_address: str | None = None
 
 
-@dataclass(frozen=True)
-class PurchaseOrderView:
-    """An order as the caller sees it; a summary has no lines and no totals by rate."""
-
-    header: Row[Any]
-    allowed_actions: AllowedActions
-    lines: Sequence[Row[Any]] = ()
-    totals: Totals | None = None
-
-
 class PurchaseOrderService:
     """What can be done with orders; it flushes, the caller commits."""
 
@@ -70,20 +59,9 @@ class PurchaseOrderService:
         self._tenant = tenant
         self._repository = PurchaseOrderRepository(session, tenant)
         self._ordering = PorfOrdering(session, tenant)
+        self._reading = PurchaseOrderReading(TransactionReader(session), tenant)
 
-    async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[PurchaseOrderView]:
-        """Summaries, in one query whatever the page's size."""
-        page = await self._repository.page(filters, request)
-        return PageOf([PurchaseOrderView(row, self._allowed(row.status)) for row in page.items], page.next_cursor)
-
-    async def view(self, order_id: int) -> PurchaseOrderView:
-        """An order as a whole; PurchaseOrderNotFound."""
-        header = await self._header(order_id)
-        lines = await self._repository.lines(order_id)
-        totals = totals_of(lines, currency=header.currency, tax_rounding=header.tax_rounding)
-        return PurchaseOrderView(header, self._allowed(header.status), lines, totals)
-
-    async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> PurchaseOrderView:
+    async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> Shown:
         """A draft order from approved requests of one supplier and currency (buyers, admins).
 
         `expected` is about the request, if there is one. What is left is judged before the version: who loses a race
@@ -102,19 +80,17 @@ class PurchaseOrderService:
         order = await self._add(porfs[0], supplier, taken, conversion)
         after = {"porfs": [porf.number for porf in porfs], "total": order.total, "supplier": supplier.name}
         await self._record("purchase_order.create", order, None, after)
-        return await self.view(order.id)
+        return await self._reading.whole(order.id)
 
-    async def update(
-        self, order_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]
-    ) -> PurchaseOrderView:
+    async def update(self, order_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Shown:
         """Change a draft's terms or delivery address."""
         order = await self._locked(order_id, PurchaseOrderAction.EDIT, expected)
         before, after = changes.apply(order, values)
         if after:
             await self._touch("purchase_order.update", order, before, after)
-        return await self.view(order_id)
+        return await self._reading.whole(order_id)
 
-    async def issue(self, order_id: int, *, expected: ExpectedVersions) -> PurchaseOrderView:
+    async def issue(self, order_id: int, *, expected: ExpectedVersions) -> Shown:
         """Give the order its number, freeze it and store its document.
 
         The number comes last: until the transaction ends, the organisation's other orders wait for theirs, and a
@@ -125,15 +101,15 @@ class PurchaseOrderService:
         before = {"status": order.status}
         organisations = OrganisationService(self._session)
         organisation = await organisations.get(self._tenant.organisation_id)
-        view = await self.view(order_id)
+        header, lines = await self._reading.header(order_id), await self._reading.content(order_id)
         order.status = MACHINE.target(PurchaseOrderAction.ISSUE)
         order.issued_at = utc_now()
         likely = await organisations.likely_number(organisation, DocumentType.PURCHASE_ORDER)
         order.number = likely
-        content = await asyncio.to_thread(render, _document(order, organisation, view))
+        content = await asyncio.to_thread(render, _document(order, organisation, header.created_by_name, lines))
         order.number = await organisations.next_number(organisation, DocumentType.PURCHASE_ORDER)
         if order.number != likely:
-            content = await asyncio.to_thread(render, _document(order, organisation, view))
+            content = await asyncio.to_thread(render, _document(order, organisation, header.created_by_name, lines))
         self._session.add(
             PurchaseOrderFile(
                 organisation_id=order.organisation_id,
@@ -146,19 +122,17 @@ class PurchaseOrderService:
         )
         after = {"status": order.status, "number": order.number}
         await self._touch("purchase_order.issue", order, before, after)
-        return await self.view(order_id)
+        return await self._reading.whole(order_id)
 
-    async def cancel(
-        self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None
-    ) -> PurchaseOrderView:
+    async def cancel(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> Shown:
         """Cancel the order: its requests get back what it held, its number stays its own."""
-        header = await self._header(order_id)
+        header = await self._reading.header(order_id)
         # Asked again under the lock; whoever may not do it anyway need not see all of the order's requests.
         MACHINE.require(
             PurchaseOrderAction.CANCEL, PurchaseOrderFacts(PurchaseOrderStatus(header.status)), self._tenant
         )
         held = await self._repository.allocations(order_id)
-        porf_ids = {line.porf_id for line in await self._repository.lines(order_id)}
+        porf_ids = {line.porf_id for line in await self._reading.content(order_id)}
         # Requests and lines are locked before the order (domain.md, lock order).
         locked = await self._ordering.lock(porf_ids)
         order = await self._locked(order_id, PurchaseOrderAction.CANCEL, expected)
@@ -169,29 +143,10 @@ class PurchaseOrderService:
             item.released_quantity = item.quantity
         return await self._finish(order, PurchaseOrderAction.CANCEL, comment)
 
-    async def close(
-        self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None
-    ) -> PurchaseOrderView:
+    async def close(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> Shown:
         """Close an issued order: nothing more is expected of it."""
         order = await self._locked(order_id, PurchaseOrderAction.CLOSE, expected)
         return await self._finish(order, PurchaseOrderAction.CLOSE, comment)
-
-    async def document(self, order_id: int) -> tuple[bytes, Row[Any]]:
-        """The document as it was issued, and the order's header; NotIssued before that."""
-        header = await self._header(order_id)
-        content = await self._repository.file(order_id, header.revision)
-        if content is None:
-            raise errors.NotIssued
-        return content, header
-
-    def _allowed(self, status: str) -> AllowedActions:
-        return MACHINE.allowed_actions(PurchaseOrderFacts(PurchaseOrderStatus(status)), self._tenant)
-
-    async def _header(self, order_id: int) -> Any:
-        header = await self._repository.header(order_id)
-        if header is None:
-            raise errors.PurchaseOrderNotFound
-        return header
 
     async def _locked(self, order_id: int, action: PurchaseOrderAction, expected: ExpectedVersions) -> PurchaseOrder:
         order = await self._repository.locked(order_id)
@@ -262,14 +217,12 @@ class PurchaseOrderService:
         await self._session.flush()
         return order
 
-    async def _finish(
-        self, order: PurchaseOrder, action: PurchaseOrderAction, comment: str | None
-    ) -> PurchaseOrderView:
+    async def _finish(self, order: PurchaseOrder, action: PurchaseOrderAction, comment: str | None) -> Shown:
         before = {"status": order.status}
         order.status = MACHINE.target(action)
         after = {"status": order.status} | ({} if comment is None else {"comment": comment})
         await self._touch(f"purchase_order.{action}", order, before, after)
-        return await self.view(order.id)
+        return await self._reading.whole(order.id)
 
     async def _touch(
         self, action: str, order: PurchaseOrder, before: Mapping[str, Any], after: Mapping[str, Any]
@@ -289,9 +242,11 @@ class PurchaseOrderService:
         await self._session.flush()
 
 
-def _document(order: PurchaseOrder, organisation: Organisation, view: PurchaseOrderView) -> PurchaseOrderDocument:
+def _document(
+    order: PurchaseOrder, organisation: Organisation, prepared_by: str, lines: Sequence[Any]
+) -> PurchaseOrderDocument:
     """What the document shows; its date is the organisation's."""
-    assert order.number is not None and order.issued_at is not None and view.totals is not None
+    assert order.number is not None and order.issued_at is not None
     return PurchaseOrderDocument(
         number=order.number,
         revision=order.revision,
@@ -300,12 +255,11 @@ def _document(order: PurchaseOrder, organisation: Organisation, view: PurchaseOr
         buyer=Party(organisation.name, organisation.address, organisation.tax_id),
         supplier=Party(order.supplier_name, order.supplier_address, order.supplier_tax_id, order.supplier_email),
         lines=tuple(
-            DocumentLine(**{name: getattr(line, name) for name in DocumentLine.__dataclass_fields__})
-            for line in view.lines
+            DocumentLine(**{name: getattr(line, name) for name in DocumentLine.__dataclass_fields__}) for line in lines
         ),
-        totals=view.totals,
+        totals=totals_of(lines, currency=order.currency, tax_rounding=order.tax_rounding),
         terms=order.terms,
         delivery_address=order.delivery_address,
-        requests=tuple(sorted({line.porf_number for line in view.lines})),
-        prepared_by=view.header.created_by_name or None,
+        requests=tuple(sorted({line.porf_number for line in lines})),
+        prepared_by=prepared_by or None,
     )

@@ -6,18 +6,24 @@ from fastapi import Depends, Request
 
 from po_api.core.pagination import PageRequest
 from po_api.sessions.domain import Device
-from po_api.sessions.repository import SORTS
+from po_api.sessions.queries import SORTS
+from po_api.sessions.reading import SessionReading
 from po_api.sessions.service import SessionService
 from po_api.sessions.sign_in import SignInService
-from po_api.web.dependencies import BeginDep, SessionDep, address_of, paging
+from po_api.web.dependencies import BeginDep, ReaderDep, SessionDep, address_of, paging
 
 
-def _service(request: Request, session: SessionDep) -> SessionService:
+async def _reading(request: Request, reader: ReaderDep) -> SessionReading:
+    state = request.app.state
+    return SessionReading(reader, key=state.secret_key, lifetimes=state.lifetimes)
+
+
+async def _service(request: Request, session: SessionDep) -> SessionService:
     state = request.app.state
     return SessionService(session, key=state.secret_key, lifetimes=state.lifetimes)
 
 
-def _sign_in_service(request: Request, begin: BeginDep) -> SignInService:
+async def _sign_in_service(request: Request, begin: BeginDep) -> SignInService:
     state = request.app.state
     return SignInService(
         begin,
@@ -28,10 +34,11 @@ def _sign_in_service(request: Request, begin: BeginDep) -> SignInService:
     )
 
 
-def _device(request: Request) -> Device:
+async def _device(request: Request) -> Device:
     return Device(address_of(request), request.headers.get("user-agent"))
 
 
+SessionReadingDep = Annotated[SessionReading, Depends(_reading)]
 SessionServiceDep = Annotated[SessionService, Depends(_service)]
 SignInServiceDep = Annotated[SignInService, Depends(_sign_in_service)]
 DeviceDep = Annotated[Device, Depends(_device)]

@@ -1,19 +1,13 @@
-"""The sessions' rows."""
+"""The sessions' rows that are changed."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.pagination import Keyset, PageOf, PageRequest
 from po_api.sessions.models import RotatedToken, SignInAttempt, SignInCode, UserSession
+from po_api.sessions.queries import live
 from po_api.users.models import User
-from po_api.users.service import WHO
-
-SORTS = ("created_at",)
-_KEYSET = Keyset({"created_at": UserSession.created_at}, id_column=UserSession.id, default="-created_at")
-SEEN_AT_MOST_EVERY = timedelta(minutes=1)
 
 
 class SessionRepository:
@@ -24,44 +18,7 @@ class SessionRepository:
         self._idle = idle
 
     def _live(self, now: datetime) -> ColumnElement[bool]:
-        return and_(
-            UserSession.revoked_at.is_(None),
-            UserSession.expires_at > now,
-            func.coalesce(UserSession.last_seen_at, UserSession.created_at) > now - self._idle,
-        )
-
-    async def check(self, session_id: int, user_id: int, now: datetime) -> Any:
-        """The live session of an active user, or None, in one indexed query that also opens the tenant's rows."""
-        statement = (
-            select(
-                UserSession.id,
-                or_(UserSession.last_seen_at.is_(None), UserSession.last_seen_at < now - SEEN_AT_MOST_EVERY).label(
-                    "stale"
-                ),
-                *WHO,
-            )
-            .join(User, User.id == UserSession.user_id)
-            .where(UserSession.id == session_id, UserSession.user_id == user_id, self._live(now), User.is_active)
-        )
-        return (await self._session.execute(statement)).one_or_none()
-
-    async def seen(self, session_id: int, now: datetime, address: str | None, user_agent: str | None) -> None:
-        """Note when and from where a session was last used, unless another request is doing so.
-
-        Waiting for that one's transaction would queue up all requests of a session behind its slowest.
-        """
-        free = select(UserSession.id).where(UserSession.id == session_id)
-        await self._session.execute(
-            update(UserSession)
-            .where(UserSession.id == free.with_for_update(skip_locked=True, key_share=True).scalar_subquery())
-            .values(last_seen_at=now, ip_address=address, user_agent=user_agent)
-            .execution_options(synchronize_session=False)
-        )
-
-    async def page(self, user_id: int, request: PageRequest, now: datetime) -> PageOf[Row[Any]]:
-        """The user's live sessions."""
-        statement = select(*UserSession.__table__.columns).where(UserSession.user_id == user_id, self._live(now))
-        return await _KEYSET.page(self._session, statement, request)
+        return live(now, now - self._idle)
 
     async def get(self, user_id: int, session_id: int, now: datetime) -> UserSession | None:
         statement = select(UserSession).where(

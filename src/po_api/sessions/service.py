@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit
 from po_api.core.clock import utc_now
 from po_api.core.database import enter_tenant
-from po_api.core.errors import Unauthenticated
 from po_api.core.logging import get_logger
-from po_api.core.pagination import PageOf, PageRequest
 from po_api.core.tenancy import Principal
 from po_api.sessions import tokens
 from po_api.sessions.domain import REFRESH_GRACE, USUAL_LIFETIMES, Device, Lifetimes
@@ -21,7 +17,7 @@ from po_api.sessions.models import RotatedToken, UserSession
 from po_api.sessions.repository import SessionRepository, SignInRepository
 from po_api.users.errors import UserDeactivated
 from po_api.users.models import User
-from po_api.users.service import UserService, principal_of
+from po_api.users.service import UserService
 
 _log = get_logger(__name__)
 
@@ -93,25 +89,6 @@ class SessionService:
         await self._session.flush()
         raise RefreshTokenReused
 
-    async def authenticate(self, token: str, device: Device) -> Principal:
-        """The user whom the token speaks for; Unauthenticated unless session and user are live. Opens the tenant."""
-        claims = tokens.verify(token, key=self._key)
-        now = utc_now()
-        found = await self._repository.check(claims.session_id, claims.user_id, now)
-        if found is None:
-            raise Unauthenticated
-        if found.stale:
-            await self._repository.seen(found.id, now, device.address, device.user_agent)
-        return principal_of(found, session_id=found.id)
-
-    async def page(self, principal: Principal, request: PageRequest) -> PageOf[Row[Any]]:
-        """The caller's live sessions."""
-        return await self._repository.page(principal.user_id, request, utc_now())
-
-    async def current(self, principal: Principal) -> UserSession:
-        """The session that the caller came with."""
-        return await self.get(principal, _session_id(principal))
-
     async def get(self, principal: Principal, session_id: int) -> UserSession:
         """One of the caller's live sessions; SessionNotFound."""
         found = await self._repository.get(principal.user_id, session_id, utc_now())
@@ -125,6 +102,10 @@ class SessionService:
         found.revoked_at = utc_now()
         self._record(principal.organisation_id, principal.user_id, "session.revoke", session_id)
         await self._session.flush()
+
+    async def revoke_current(self, principal: Principal) -> None:
+        """End the session that the caller came with."""
+        await self.revoke(principal, _session_id(principal))
 
     async def revoke_all(self, principal: Principal) -> None:
         """End all of the caller's sessions, this one included."""

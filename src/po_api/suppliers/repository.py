@@ -1,27 +1,10 @@
-"""The suppliers' rows."""
+"""The suppliers' rows that are changed or referred to."""
 
-from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.pagination import Keyset, PageOf, PageRequest
 from po_api.core.tenancy import Tenant
 from po_api.suppliers.models import Supplier
-
-SORTS = ("created_at", "name")
-_KEYSET = Keyset(
-    {"created_at": Supplier.created_at, "name": Supplier.name}, id_column=Supplier.id, default="created_at"
-)
-
-
-@dataclass(frozen=True)
-class SupplierFilters:
-    """What a list of suppliers can be narrowed to."""
-
-    is_active: bool | None = None
-    q: str | None = None
 
 
 class SupplierRepository:
@@ -41,12 +24,3 @@ class SupplierRepository:
         statement = self._base().where(Supplier.id == supplier_id).with_for_update(key_share=True)
         statement = statement.execution_options(populate_existing=True)
         return (await self._session.scalars(statement)).one_or_none()
-
-    async def page(self, filters: SupplierFilters, request: PageRequest) -> PageOf[Row[Any]]:
-        statement = self._base().with_only_columns(*Supplier.__table__.columns)
-        if filters.is_active is not None:
-            statement = statement.where(Supplier.is_active == filters.is_active)
-        if filters.q is not None:
-            found = func.search_suppliers(filters.q).column_valued("found")
-            statement = statement.where(Supplier.id.in_(select(found)))
-        return await _KEYSET.page(self._session, statement, request)

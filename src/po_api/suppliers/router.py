@@ -1,11 +1,10 @@
 """/suppliers"""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
 
-from po_api.suppliers.dependencies import SupplierFiltersDep, SupplierPaging, SupplierServiceDep
-from po_api.suppliers.models import Supplier
+from po_api.suppliers.dependencies import SupplierFiltersDep, SupplierPaging, SupplierReadingDep, SupplierServiceDep
 from po_api.suppliers.schemas import SupplierCreate, SupplierPage, SupplierRead, SupplierUpdate
 from po_api.web.dependencies import DryRun, link_next
 from po_api.web.etags import IfMatch, set_version
@@ -19,7 +18,7 @@ router = api_router(prefix="/suppliers", tags=["suppliers"])
 SupplierId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
-def _read(response: Response, supplier: Supplier) -> SupplierRead:
+def _read(response: Response, supplier: Any) -> SupplierRead:
     set_version(response, supplier.version)
     return SupplierRead.model_validate(supplier)
 
@@ -28,11 +27,11 @@ def _read(response: Response, supplier: Supplier) -> SupplierRead:
 async def list_suppliers(
     request: Request,
     response: Response,
-    service: SupplierServiceDep,
+    reading: SupplierReadingDep,
     filters: SupplierFiltersDep,
     paging: SupplierPaging,
 ) -> SupplierPage:
-    page = await service.page(filters, paging)
+    page = await reading.page(filters, paging)
     items = [SupplierRead.model_validate(row) for row in page.items]
     return SupplierPage(items=items, **link_next(request, response, page))
 
@@ -52,8 +51,8 @@ async def create_supplier(response: Response, service: SupplierServiceDep, body:
 
 
 @router.get("/{supplier_id}", operation_id="getSupplier", summary="One supplier", responses=problems(403, 404))
-async def get_supplier(response: Response, service: SupplierServiceDep, supplier_id: SupplierId) -> SupplierRead:
-    return _read(response, await service.get(supplier_id))
+async def get_supplier(response: Response, reading: SupplierReadingDep, supplier_id: SupplierId) -> SupplierRead:
+    return _read(response, await reading.get(supplier_id))
 
 
 @router.patch(

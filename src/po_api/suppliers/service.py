@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
-from po_api.core.pagination import PageOf, PageRequest
 from po_api.core.tenancy import Role, Tenant
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.suppliers.errors import SupplierNotFound
 from po_api.suppliers.models import Supplier
-from po_api.suppliers.repository import SupplierFilters, SupplierRepository
+from po_api.suppliers.repository import SupplierRepository
 
 _EDITORS = (Role.BUYER, Role.ADMIN)
 
@@ -25,16 +23,6 @@ class SupplierService:
         self._session = session
         self._tenant = tenant
         self._repository = SupplierRepository(session, tenant)
-
-    async def page(self, filters: SupplierFilters, request: PageRequest) -> PageOf[Row[Any]]:
-        return await self._repository.page(filters, request)
-
-    async def get(self, supplier_id: int) -> Supplier:
-        """Raises SupplierNotFound."""
-        supplier = await self._repository.get(supplier_id)
-        if supplier is None:
-            raise SupplierNotFound
-        return supplier
 
     async def find_active(self, supplier_id: int) -> Supplier | None:
         """The supplier if one may order from it; None if it is not there or not active."""

@@ -7,17 +7,22 @@ from fastapi import Depends, Query, Request
 from po_api.core.pagination import PageRequest
 from po_api.core.tenancy import Role
 from po_api.core.text import canonical
-from po_api.users.repository import SORTS, UserFilters
+from po_api.users.queries import SORTS, UserFilters
+from po_api.users.reading import UserReading
 from po_api.users.service import UserService
-from po_api.web.dependencies import SessionDep, paging
+from po_api.web.dependencies import ReaderDep, SessionDep, paging
 from po_api.web.schemas import Search
 
 
-def _service(request: Request, session: SessionDep) -> UserService:
+async def _reading(reader: ReaderDep) -> UserReading:
+    return UserReading(reader)
+
+
+async def _service(request: Request, session: SessionDep) -> UserService:
     return UserService(session, request.app.state.left_behind)
 
 
-def _filters(
+async def _filters(
     email: Annotated[Search | None, Query(description="The whole address", examples=["ada@example.com"])] = None,
     role: Annotated[list[Role], Query(description="Any of these")] = [],  # noqa: B006
     is_active: Annotated[bool | None, Query()] = None,
@@ -26,6 +31,7 @@ def _filters(
     return UserFilters(canonical(email) if email is not None else None, tuple(role), is_active, q)
 
 
+UserReadingDep = Annotated[UserReading, Depends(_reading)]
 UserServiceDep = Annotated[UserService, Depends(_service)]
 UserFiltersDep = Annotated[UserFilters, Depends(_filters)]
 UserPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

@@ -1,30 +1,14 @@
 """The users' rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.pagination import Keyset, PageOf, PageRequest
 from po_api.core.tenancy import Role
 from po_api.users.models import User
-
-SORTS = ("created_at", "name")
-_KEYSET = Keyset({"created_at": User.created_at, "name": User.name}, id_column=User.id, default="created_at")
-
-
-@dataclass(frozen=True)
-class UserFilters:
-    """What a list of users can be narrowed to; several values of one mean any of them."""
-
-    email: str | None = None
-    roles: tuple[Role, ...] = ()
-    is_active: bool | None = None
-    q: str | None = None
 
 
 class UserRepository:
@@ -89,20 +73,6 @@ class UserRepository:
             .execution_options(populate_existing=True)
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
-
-    async def page(self, organisation_id: int, filters: UserFilters, request: PageRequest) -> PageOf[Row[Any]]:
-        statement = select(*User.__table__.columns).where(User.organisation_id == organisation_id)
-        if filters.email is not None:
-            statement = statement.where(User.email == filters.email)
-        if filters.roles:
-            statement = statement.where(User.roles.overlap(list(filters.roles)))
-        if filters.is_active is not None:
-            statement = statement.where(User.is_active == filters.is_active)
-        if filters.q is not None:
-            statement = statement.where(
-                or_(User.name.icontains(filters.q, autoescape=True), User.email.icontains(filters.q, autoescape=True))
-            )
-        return await _KEYSET.page(self._session, statement, request)
 
     async def revoke_credentials(self, user_id: int, now: datetime) -> None:
         """End the user's sessions and keys for good: taken back one day, they sign in anew."""

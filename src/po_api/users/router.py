@@ -1,13 +1,12 @@
 """/users: the members of the caller's organisation; and the founding of one, which makes a user its admin."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
 
 from po_api.organisations.schemas import OrganisationCreate, OrganisationRead
-from po_api.users.dependencies import UserFiltersDep, UserPaging, UserServiceDep
-from po_api.users.models import User
+from po_api.users.dependencies import UserFiltersDep, UserPaging, UserReadingDep, UserServiceDep
 from po_api.users.schemas import Me, PorfReference, UserInvite, UserNotice, UserPage, UserRead, UserUpdate
 from po_api.users.service import Leftover
 from po_api.web.dependencies import DryRun, PrincipalDep, TenantDep, link_next
@@ -23,7 +22,7 @@ founding_router = api_router(prefix="/organisations", tags=["organisations"])
 UserId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
-def _read(response: Response, user: User, leftovers: Sequence[Leftover] = ()) -> UserRead:
+def _read(response: Response, user: Any, leftovers: Sequence[Leftover] = ()) -> UserRead:
     set_version(response, user.version)
     warnings = [
         UserNotice(
@@ -38,8 +37,8 @@ def _read(response: Response, user: User, leftovers: Sequence[Leftover] = ()) ->
 
 
 @router.get("/me", operation_id="getMe", summary="The signed-in user")
-async def get_me(response: Response, principal: PrincipalDep, service: UserServiceDep) -> Me:
-    user = await service.get(principal.user_id)
+async def get_me(response: Response, principal: PrincipalDep, reading: UserReadingDep) -> Me:
+    user = await reading.me(principal)
     set_version(response, user.version)
     return Me.model_validate({name: getattr(user, name) for name in Me.model_fields if name != "warnings"})
 
@@ -49,11 +48,11 @@ async def list_users(
     request: Request,
     response: Response,
     tenant: TenantDep,
-    service: UserServiceDep,
+    reading: UserReadingDep,
     filters: UserFiltersDep,
     paging: UserPaging,
 ) -> UserPage:
-    page = await service.page(tenant, filters, paging)
+    page = await reading.page(tenant, filters, paging)
     items = [UserRead.model_validate(row) for row in page.items]
     return UserPage(items=items, **link_next(request, response, page))
 
@@ -73,8 +72,8 @@ async def invite_user(response: Response, tenant: TenantDep, service: UserServic
 
 
 @router.get("/{user_id}", operation_id="getUser", summary="One member", responses=problems(403, 404))
-async def get_user(response: Response, tenant: TenantDep, service: UserServiceDep, user_id: UserId) -> UserRead:
-    return _read(response, await service.member(tenant, user_id))
+async def get_user(response: Response, tenant: TenantDep, reading: UserReadingDep, user_id: UserId) -> UserRead:
+    return _read(response, await reading.member(tenant, user_id))
 
 
 @router.patch(

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
 from po_api.core.clock import utc_now
 from po_api.core.database import enter_tenant, tenant_setting
-from po_api.core.pagination import PageOf, PageRequest
 from po_api.core.tenancy import Principal, Role, Scope, Tenant
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
@@ -21,7 +19,7 @@ from po_api.organisations.service import OrganisationService
 from po_api.users.domain import Identity
 from po_api.users.errors import IdentityMismatch, LastAdmin, UserDeactivated, UserNotFound
 from po_api.users.models import User
-from po_api.users.repository import UserFilters, UserRepository
+from po_api.users.repository import UserRepository
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,6 @@ class UserService:
     async def current_member(self, tenant: Tenant, user_id: int) -> User | None:
         """A member as committed now, protected from change until the transaction ends; None if there is none."""
         return await self._repository.current_member(tenant.organisation_id, user_id)
-
-    async def page(self, tenant: Tenant, filters: UserFilters, request: PageRequest) -> PageOf[Row[Any]]:
-        return await self._repository.page(tenant.organisation_id, filters, request)
 
     async def create(
         self,

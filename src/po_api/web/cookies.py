@@ -17,7 +17,7 @@ REFRESH_COOKIE = "__Host-po_refresh"
 SIGN_IN_COOKIE = "__Host-po_sign_in"
 CSRF_HEADER = "X-CSRF"
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITE = frozenset({"same-origin", "same-site", "none"})
 
 
@@ -46,7 +46,7 @@ def require_own_site(request: Request) -> None:
     headers = request.headers
     if headers.get("sec-fetch-site", "none") not in _OWN_SITE:
         raise CrossSiteRequest
-    if request.method in _SAFE_METHODS:
+    if request.method in SAFE_METHODS:
         return
     own = f"{request.url.scheme}://{request.url.netloc}"
     if headers.get("origin", own) not in (own, *request.app.state.cors_origins) or headers.get(CSRF_HEADER) != "1":

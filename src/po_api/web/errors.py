@@ -31,6 +31,7 @@ from po_api.web.schemas import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
+_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError, OSError, asyncpg.InterfaceError)
 _PARAMETER = re.compile(r"\{[^}]+\}")
 _log = get_logger(__name__)
 
@@ -124,15 +125,20 @@ def from_http_exception(error: HTTPException) -> AppError:
 
 def from_database(error: DBAPIError) -> AppError:
     """What PostgreSQL refused: a constraint by its name, a passing trouble, or a bug of ours."""
-    sqlstate = getattr(error.orig, "sqlstate", None) or ""
-    known = violated(error.orig)
+    return unavailable() if error.connection_invalidated else from_postgres(error.orig or error)
+
+
+def from_postgres(error: BaseException) -> AppError:
+    """What PostgreSQL said, as its driver or SQLAlchemy's layer above that passes it on."""
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    known = violated(error)
     if known is not None:
         return known
     if sqlstate == "23505":
         return Duplicate()
     if sqlstate == "22003":
         return Unprocessable("a number is beyond what can be stored")
-    if error.connection_invalidated or sqlstate.startswith(_PASSING):
+    if sqlstate.startswith(_PASSING):
         return unavailable()
     _log.error("database_error", sqlstate=sqlstate, **_whereabouts(error))
     return InternalError()
@@ -154,14 +160,18 @@ def from_exception(error: Exception) -> AppError:
         return Conflict("it was changed by another request")
     if isinstance(error, DBAPIError) and not isinstance(error, InterfaceError):
         return from_database(error)
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | OSError | asyncpg.PostgresError):
+    if isinstance(error, asyncpg.PostgresError):
+        return from_postgres(error)
+    # The driver's InterfaceError is a connection that was lost, but for what it says of a statement's arguments.
+    is_argument = isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+    if isinstance(error, _UNREACHABLE) and not is_argument:
         _log.warning("database_unavailable", error=type(error).__name__)
         return unavailable()
     _log.error("unhandled_error", **_whereabouts(error))
     return InternalError()
 
 
-def _whereabouts(error: Exception) -> dict[str, str]:
+def _whereabouts(error: BaseException) -> dict[str, str]:
     """What the log says of a bug: its kind and its place. Messages may quote what somebody sent."""
     kind = type(getattr(error, "orig", None) or error).__name__
     return {"error": kind, "stack": "".join(traceback.format_tb(error.__traceback__))}

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 
 from po_api.core.errors import BadRequest, FieldError, PreconditionRequired
+from po_api.core.representations import Shown
 from po_api.core.versions import ExpectedVersions
 
 _TAG = re.compile(r'(?:W/)?"(?:(\d{1,18})(?:-[0-9a-f]+)?|[^"]*)"')
@@ -37,7 +38,7 @@ def parse_if_match(header: str) -> ExpectedVersions:
     return frozenset(versions)
 
 
-def _required(
+async def _required(
     if_match: Annotated[
         str | None, Header(alias="If-Match", description="The ETag of the version you read", examples=['"1"'])
     ] = None,
@@ -53,6 +54,14 @@ IfMatch = Annotated[ExpectedVersions, Depends(_required)]
 def set_version(response: Response, version: int) -> None:
     """Say which version the body shows; `finish` completes the tag."""
     response.headers["ETag"] = f'"{version}"'
+
+
+def shown(representation: Shown, *, status: int = 200, dry_run: bool = False) -> Response:
+    """The response whose body is JSON already; what a dry run shows has no version to refer to."""
+    response = Response(representation.json, status, media_type="application/json")
+    if not dry_run:
+        set_version(response, representation.version)
+    return response
 
 
 def finish(request: Request, response: Response) -> Response:

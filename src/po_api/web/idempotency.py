@@ -94,7 +94,8 @@ async def _claim(
 ) -> None:
     if idempotency_key is None:
         return
-    route = f"{request.method} {request.scope['route'].path}"
+    # Without the prefix, as the answers of earlier releases are stored.
+    route = f"{request.method} {request.scope['route'].path.removeprefix('/api/v1')}"
     claim = _Claim(
         session,
         user_id=principal.user_id,

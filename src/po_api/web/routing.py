@@ -16,6 +16,8 @@ from po_api.web import etags, idempotency
 from po_api.web.openapi import KEY_SCOPE
 from po_api.web.rate_limits import RateLimiter
 
+PREFIX = "/api/v1"
+
 
 class UnknownParameter(BadRequest):
     """The operation has no such query parameter."""
@@ -121,6 +123,6 @@ def _query_parameters(dependant: Dependant) -> set[str]:
     return names.union(*(_query_parameters(child) for child in dependant.dependencies))
 
 
-def api_router(**options: Any) -> APIRouter:
-    """A feature's router."""
-    return APIRouter(route_class=ApiRoute, **options)
+def api_router(*, prefix: str, **options: Any) -> APIRouter:
+    """A feature's router, under the API's prefix."""
+    return APIRouter(route_class=ApiRoute, prefix=PREFIX + prefix, **options)

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import CURRENCIES
+from po_api.core.representations import plain
 from po_api.core.text import has_forbidden_characters, normalise
 
 MAX_ID = 2**63 - 1
@@ -160,12 +161,6 @@ def _decimal(*, digits: int, places: int, minimum: Decimal, maximum: Decimal, ex
 
     schema = {"type": "string", "format": "decimal", "pattern": pattern, "examples": [example]}
     return [BeforeValidator(parse), WithJsonSchema(schema)]
-
-
-def plain(number: Decimal) -> str:
-    """`number` without exponent and trailing zeros."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 _quantity = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(10**14), exclusive=True, example="10")

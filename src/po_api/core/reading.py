@@ -1,0 +1,142 @@
+"""Reading: questions that are written and compiled once, and asked on the driver's own connection.
+
+SQLAlchemy writes the SQL and keeps the pool. What a question then takes is one round trip: no entities, no transaction
+around it, no second look at the statement (docs/scaling.md has the figures).
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+from sqlalchemy import BindParameter
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.sql.visitors import cloned_traverse
+
+from po_api.core.database import TENANT_SETTING
+
+_DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
+
+
+class Question:
+    """A statement with a `bindparam` for everything that differs from one asking to the next.
+
+    It is compiled when it is first asked: the entities of all features are known by then.
+    """
+
+    def __init__(self, statement: Any) -> None:
+        self.statement = statement
+
+    @cached_property
+    def _compiled(self) -> Any:
+        # What does not differ is part of the text: nobody has to send it, and PostgreSQL plans with it.
+        statement: Any = cloned_traverse(self.statement, {}, {"bindparam": _render_constant})
+        return statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+
+    @cached_property
+    def sql(self) -> str:
+        return str(self._compiled)
+
+    @cached_property
+    def _names(self) -> Sequence[str]:
+        """The parameters in the order in which the driver wants them."""
+        return self._compiled.positiontup or ()
+
+    def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
+        return [parameters[name] for name in self._names]
+
+
+def _render_constant(parameter: BindParameter[Any]) -> None:
+    parameter.literal_execute = not parameter.required
+    # Only now is nothing compared with what was sent: `arguments` misses what is missing.
+    parameter.required = False
+
+
+class Reader(Protocol):
+    """Whom to ask. Rows have their columns as attributes."""
+
+    async def rows(self, question: Question, **parameters: Any) -> Sequence[Any]: ...
+
+    async def row(self, question: Question, **parameters: Any) -> Any:
+        """The only row; None if there is none."""
+
+    async def enter_tenant(self, organisation_id: int) -> None:
+        """See the rows of one organisation from now on."""
+
+
+class ConnectionReader:
+    """Asks outside of any transaction, on a connection that is taken from the pool with the first question.
+
+    Entering a tenant begins a read-only transaction: row-level security goes by a setting that ends with one.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._pooled: Any = None
+        self._has_tenant = False
+
+    async def rows(self, question: Question, **parameters: Any) -> Sequence[Any]:
+        connection = await self._connection()
+        rows: Sequence[Any] = await connection.fetch(question.sql, *question.arguments(parameters))
+        return rows
+
+    async def row(self, question: Question, **parameters: Any) -> Any:
+        connection = await self._connection()
+        return await connection.fetchrow(question.sql, *question.arguments(parameters))
+
+    async def enter_tenant(self, organisation_id: int) -> None:
+        if not self._has_tenant:
+            connection = await self._connection()
+            self._has_tenant = True
+            # One round trip for both; SET takes no parameters.
+            await connection.execute(f"BEGIN READ ONLY; SET LOCAL {TENANT_SETTING} = '{organisation_id:d}'")
+
+    async def close(self) -> None:
+        """End the transaction, if there is one, and give the connection back."""
+        try:
+            if self._has_tenant and not self._pooled.driver_connection.is_closed():
+                await self._pooled.driver_connection.execute("COMMIT")
+        except BaseException:
+            self.discard()
+            raise
+        self._give_back()
+
+    def discard(self) -> None:
+        """Give the connection up: nobody gets one that is in the middle of something, or has a tenant open."""
+        if self._pooled is not None:
+            # The pool replaces what it finds closed.
+            self._pooled.driver_connection.terminate()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._pooled is not None:
+            self._pooled.close()
+            self._pooled = None
+
+    async def _connection(self) -> Any:
+        if self._pooled is None:
+            self._pooled = await self._engine.raw_connection()
+        return self._pooled.driver_connection
+
+
+class TransactionReader:
+    """Asks inside a session's transaction, whose own writes it sees. The tenant is the transaction's."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def rows(self, question: Question, **parameters: Any) -> Sequence[Any]:
+        connection = await self._session.connection()
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        if driver.is_in_transaction():
+            found: Sequence[Any] = await driver.fetch(question.sql, *question.arguments(parameters))
+            return found
+        # SQLAlchemy begins the transaction with the first statement that it sends itself.
+        return (await connection.execute(question.statement, parameters)).all()
+
+    async def row(self, question: Question, **parameters: Any) -> Any:
+        rows = await self.rows(question, **parameters)
+        return rows[0] if rows else None
+
+    async def enter_tenant(self, organisation_id: int) -> None:
+        """The check of the credentials has done so, in the same transaction."""

@@ -1,0 +1,401 @@
+"""What is read of requests, as one member of one organisation may see them: statements, and how they are shown."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    case,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from po_api.core.audit import AuditEvent
+from po_api.core.models import Amount, Quantity
+from po_api.core.pagination import Listing, PageOf, PageRequest
+from po_api.core.reading import Question, Reader
+from po_api.core.representations import columns_of, json_array, json_object
+from po_api.core.tenancy import Role, Tenant
+from po_api.organisations.models import Organisation
+from po_api.porfs.domain import PorfFacts, PorfStatus
+from po_api.porfs.models import Porf, PorfComment, PorfLine
+from po_api.suppliers.models import Supplier
+from po_api.users.models import User
+
+SORTS = ("created_at", "updated_at", "number", "total")
+LINE_SORTS = ("position",)
+EVENT_SORTS = ("created_at",)
+
+_PORFS, _LINES = Porf.__table__, PorfLine.__table__
+_ANY_OF = ("status", "requester_id", "supplier_id", "currency", "cost_centre")
+
+
+@dataclass(frozen=True)
+class PorfFilters:
+    """What a list of requests can be narrowed to; several values of one mean any of them, `_lt` excludes its bound."""
+
+    status: Collection[PorfStatus] = ()
+    requester_id: Collection[int] = ()
+    supplier_id: Collection[int] = ()
+    currency: Collection[str] = ()
+    cost_centre: Collection[str] = ()
+    bounds: Mapping[str, date | datetime] = field(default_factory=dict)
+    q: str | None = None
+    waiting_for_me: bool = False
+
+    def given(self) -> dict[str, Any]:
+        """What narrows the list, and to which values."""
+        values = {name: values for name in _ANY_OF if (values := getattr(self, name))}
+        return {**values, **self.bounds, **({} if self.q is None else {"q": self.q})}
+
+
+class Sight(StrEnum):
+    """Which requests a member may see."""
+
+    ALL = "all"
+    SUBMITTED = "submitted and own"
+    OWN = "own"
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> "Sight":
+        """Requesters see their own requests, approvers those that were put before them, the others all."""
+        if tenant.sees_all:
+            return cls.ALL
+        return cls.SUBMITTED if tenant.has(Role.APPROVER) else cls.OWN
+
+
+def visible(sight: Sight) -> ColumnElement[bool]:
+    """What a member sees. The parameters are `organisation_id` and `user_id`: each statement starts from here."""
+    mine = Porf.organisation_id == bindparam("organisation_id", type_=BigInteger)
+    if sight is Sight.ALL:
+        return mine
+    own = Porf.requester_id == bindparam("user_id", type_=BigInteger)
+    # Once submitted, always visible to approvers: who loses a race is told so, not that there is nothing.
+    return and_(mine, own if sight is Sight.OWN else or_(own, Porf.submitted_at.is_not(None)))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The requests on a list: which conditions there are. Their values are parameters."""
+
+    sight: Sight
+    narrowed_by: frozenset[str]
+    waiting: bool
+
+    def __call__(self) -> Select[Any]:
+        conditions = [_condition(name) for name in sorted(self.narrowed_by)]
+        statement = select(_PORFS).where(visible(self.sight), *conditions)
+        return _waiting(statement) if self.waiting else statement
+
+
+def _condition(name: str) -> ColumnElement[bool]:
+    if name in _ANY_OF:
+        column = _PORFS.c[name]
+        return column == any_(bindparam(name, type_=ARRAY(column.type)))
+    if name == "q":
+        found = func.search_porfs(bindparam("q", type_=Text)).column_valued("found")
+        return Porf.id.in_(select(found))
+    attribute, _, comparison = name.rpartition("_")
+    column = _PORFS.c[attribute]
+    bound = bindparam(name, type_=column.type)
+    return column >= bound if comparison == "gte" else column < bound
+
+
+def _waiting(statement: Select[Any]) -> Select[Any]:
+    """The requests that an approver could approve now; `approval_limit` None is no limit."""
+    limit = bindparam("approval_limit", type_=Amount)
+    return statement.join(Organisation, Organisation.id == Porf.organisation_id).where(
+        Porf.status == PorfStatus.PENDING,
+        or_(Porf.requester_id != bindparam("user_id", type_=BigInteger), Organisation.allow_self_approval),
+        or_(limit.is_(None), and_(Porf.total <= limit, Porf.currency == Organisation.currency)),
+    )
+
+
+def _orderable() -> ColumnElement[Any]:
+    """domain.orderable in SQL."""
+    with_tolerance = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
+    return func.trunc(with_tolerance - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4)
+
+
+def _any(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """No EXISTS: PostgreSQL may answer that by hashing all lines of the organisation, for a page of fifty requests."""
+    return func.coalesce(func.bool_or(condition), false())
+
+
+def _of(porf: FromClause) -> ColumnElement[bool]:
+    return and_(PorfLine.organisation_id == porf.c.organisation_id, PorfLine.porf_id == porf.c.id)
+
+
+def _has_approver(porf: FromClause) -> ColumnElement[bool]:
+    """Only a draft can be submitted: for the others the question is not asked."""
+    someone = eligible_approver(porf).exists()
+    return case((porf.c.status == PorfStatus.DRAFT, someone), else_=false())
+
+
+def eligible_approver(porf: FromClause) -> Select[Any]:
+    """Someone active who could approve the request of the outer query, which names its Organisation."""
+    approver = User.__table__.alias("approver")
+    within = or_(
+        approver.c.approval_limit.is_(None),
+        and_(approver.c.approval_limit >= porf.c.total, porf.c.currency == Organisation.currency),
+    )
+    return (
+        select(true())
+        .select_from(approver)
+        .where(
+            approver.c.organisation_id == porf.c.organisation_id,
+            approver.c.is_active,
+            approver.c.roles.contains([Role.APPROVER]),
+            or_(approver.c.id != porf.c.requester_id, Organisation.allow_self_approval),
+            within,
+        )
+        .correlate(porf, Organisation)
+    )
+
+
+def _with_facts(porf: FromClause) -> Select[Any]:
+    """The requests of `porf` with what the guards look at, in the order of `PorfFacts`."""
+    lines = (
+        select(
+            func.count().label("line_count"),
+            _any(PorfLine.ordered_quantity > 0).label("ordered"),
+            _any(_orderable() > 0).label("orderable"),
+        )
+        .where(_of(porf))
+        .lateral("lines")
+    )
+    facts = {
+        **columns_of(porf, ("status", "requester_id", "currency", "total")),
+        "base_currency": Organisation.currency,
+        "allow_self_approval": Organisation.allow_self_approval,
+        **columns_of(lines, ("line_count", "ordered", "orderable")),
+        "submitted": porf.c.submitted_at.is_not(None),
+        "has_approver": _has_approver(porf),
+    }
+    columns: Any = (facts[name].label(name) for name in PorfFacts._fields)
+    return (
+        select(*columns)
+        .select_from(porf)
+        .join(Organisation, Organisation.id == porf.c.organisation_id)
+        .join(lines, true())
+    )
+
+
+def _summary(porf: FromClause) -> Select[Any]:
+    """The facts, then `item`: the summary but for its allowed actions."""
+    statement = _with_facts(porf)
+    of_supplier = and_(Supplier.organisation_id == porf.c.organisation_id, Supplier.id == porf.c.supplier_id)
+    fields = {
+        **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
+        "requester_name": User.name,
+        "supplier_id": porf.c.supplier_id,
+        "supplier_name": Supplier.name,
+        **columns_of(porf, ("cost_centre", "needed_by", "currency", "net", "tax", "total")),
+        "line_count": statement.selected_columns.line_count,
+        **columns_of(porf, ("approval_round", "version", "submitted_at", "decided_at", "created_at", "updated_at")),
+    }
+    item, text = json_object("item", fields)
+    return (
+        statement.add_columns(text.label("item"))
+        .join(User, User.id == porf.c.requester_id)
+        .outerjoin(Supplier, of_supplier)
+        .join(item, true())
+    )
+
+
+def _line(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
+    """A line's representation."""
+    c = lines.c
+    # domain.remaining in SQL
+    remaining = type_coerce(func.greatest(c.quantity - c.ordered_quantity - c.closed_quantity, 0), Quantity)
+    names = ("id", "position", "description", "sku", "quantity", "unit", "unit_price", "discount_percent", "tax_rate")
+    more = ("needed_by", "net", "ordered_quantity", "closed_quantity")
+    return json_object("line", {**columns_of(lines, (*names, *more)), "remaining_quantity": remaining})
+
+
+def _line_item(lines: FromClause) -> Select[Any]:
+    line, text = _line(lines)
+    return select(text.label("item")).select_from(lines).join(line, true())
+
+
+def _event_item(events: FromClause) -> Select[Any]:
+    names = ("before", "after", "request_id", "created_at")
+    fields = {
+        **columns_of(events, ("id", "action", "actor_id")),
+        "actor_name": User.name,
+        **columns_of(events, names),
+    }
+    event, text = json_object("event", fields)
+    return (
+        select(text.label("item")).select_from(events).outerjoin(User, User.id == events.c.actor_id).join(event, true())
+    )
+
+
+def _comment_item(comments: FromClause) -> Select[Any]:
+    fields = {
+        **columns_of(comments, ("id", "author_id")),
+        "author_name": User.name,
+        **columns_of(comments, ("text", "created_at")),
+    }
+    comment, text = json_object("comment", fields)
+    return (
+        select(text.label("item"))
+        .select_from(comments)
+        .join(User, User.id == comments.c.author_id)
+        .join(comment, true())
+    )
+
+
+_LIST = Listing(_PORFS, sorts=SORTS, default="-created_at", show=_summary)
+_LINE_LIST = Listing(_LINES, sorts=LINE_SORTS, default="position", show=_line_item)
+_EVENT_LIST = Listing(AuditEvent.__table__, sorts=EVENT_SORTS, default="created_at", show=_event_item)
+_COMMENT_LIST = Listing(PorfComment.__table__, sorts=EVENT_SORTS, default="created_at", show=_comment_item)
+
+_PORF_ID = bindparam("porf_id", type_=BigInteger)
+_ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
+
+
+def _lines_of_porf() -> Select[Any]:
+    return select(_LINES).where(PorfLine.organisation_id == _ORGANISATION_ID, PorfLine.porf_id == _PORF_ID)
+
+
+def _events_of_porf() -> Select[Any]:
+    return select(AuditEvent.__table__).where(
+        AuditEvent.organisation_id == _ORGANISATION_ID, AuditEvent.entity == "porf", AuditEvent.entity_id == _PORF_ID
+    )
+
+
+def _comments_of_porf() -> Select[Any]:
+    return select(PorfComment.__table__).where(
+        PorfComment.organisation_id == _ORGANISATION_ID, PorfComment.porf_id == _PORF_ID
+    )
+
+
+def _visible_porf(sight: Sight) -> FromClause:
+    return select(_PORFS).where(visible(sight), Porf.id == _PORF_ID).subquery("porf")
+
+
+@cache
+def _whole(sight: Sight) -> Question:
+    """One request: what a list shows of it, its details and its lines; rates and nets are what the taxes are of."""
+    porf = _visible_porf(sight)
+    line, text = _line(_LINES)
+    content = (
+        select(
+            json_array(text, PorfLine.position).label("lines"),
+            func.array_agg(PorfLine.tax_rate).label("rates"),
+            func.array_agg(PorfLine.net).label("nets"),
+        )
+        .select_from(_LINES)
+        .join(line, true())
+        .where(_of(porf))
+        .lateral("content")
+    )
+    details, details_text = json_object("details", columns_of(porf, ("justification", "tax_rounding")))
+    statement = _summary(porf).join(content, true()).join(details, true())
+    return Question(
+        statement.add_columns(*content.c, details_text.label("details"), porf.c.id, porf.c.version, porf.c.tax_rounding)
+    )
+
+
+@cache
+def _facts(sight: Sight) -> Question:
+    return Question(_with_facts(_visible_porf(sight)))
+
+
+@cache
+def _header(sight: Sight) -> Question:
+    porf = _visible_porf(sight)
+    return Question(select(*porf.c))
+
+
+@cache
+def _one_line(sight: Sight) -> Question:
+    """A line and its request's version; a request without that line has an `item` of None."""
+    porf = _visible_porf(sight)
+    line, text = _line(_LINES)
+    found = (
+        select(text.label("item"))
+        .select_from(_LINES)
+        .join(line, true())
+        .where(_of(porf), PorfLine.id == bindparam("line_id", type_=BigInteger))
+        .lateral("found")
+    )
+    return Question(select(porf.c.version, found.c.item).select_from(porf).outerjoin(found, true()))
+
+
+_CONTENT = Question(_lines_of_porf().order_by(PorfLine.position))
+
+
+class PorfQueries:
+    """Named questions about one organisation's requests; each starts from what the member may see."""
+
+    def __init__(self, reader: Reader, tenant: Tenant) -> None:
+        self._reader = reader
+        self._tenant = tenant
+        self._sight = Sight.of(tenant)
+        self._who = {"organisation_id": tenant.organisation_id, "user_id": tenant.user_id}
+
+    async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[Any]:
+        """Rows of facts and `item`."""
+        if filters.waiting_for_me and not self._tenant.has(Role.APPROVER):
+            return PageOf((), None)
+        given = filters.given()
+        chosen = _Chosen(self._sight, frozenset(given), filters.waiting_for_me)
+        parameters = {**self._who, **given, "approval_limit": self._tenant.approval_limit}
+        return await self._page(_LIST, chosen, request, parameters)
+
+    async def whole(self, porf_id: int) -> Any:
+        """One row: facts, `item`, `details`, `lines` and what the taxes are of; None if there is none to be seen."""
+        return await self._row(_whole(self._sight), porf_id=porf_id)
+
+    async def facts(self, porf_id: int) -> PorfFacts | None:
+        """What the guards look at; None if there is no such request to be seen."""
+        row = await self._row(_facts(self._sight), porf_id=porf_id)
+        return None if row is None else PorfFacts._make(row)
+
+    async def header(self, porf_id: int) -> Any:
+        """The request's own columns; None if there is none to be seen."""
+        return await self._row(_header(self._sight), porf_id=porf_id)
+
+    async def content(self, porf_id: int) -> Sequence[Any]:
+        """The columns of all lines in the order of their positions; the caller has seen that it may."""
+        await self._reader.enter_tenant(self._tenant.organisation_id)
+        return await self._reader.rows(_CONTENT, **self._who, porf_id=porf_id)
+
+    async def line(self, porf_id: int, line_id: int) -> Any:
+        """`item` and its request's `version`; None if there is no such request to be seen."""
+        return await self._row(_one_line(self._sight), porf_id=porf_id, line_id=line_id)
+
+    async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[Any]:
+        return await self._page(_LINE_LIST, _lines_of_porf, request, {**self._who, "porf_id": porf_id})
+
+    async def history(self, porf_id: int, request: PageRequest) -> PageOf[Any]:
+        return await self._page(_EVENT_LIST, _events_of_porf, request, {**self._who, "porf_id": porf_id})
+
+    async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Any]:
+        return await self._page(_COMMENT_LIST, _comments_of_porf, request, {**self._who, "porf_id": porf_id})
+
+    async def _page(self, listing: Listing, chosen: Any, request: PageRequest, parameters: Any) -> PageOf[Any]:
+        await self._reader.enter_tenant(self._tenant.organisation_id)
+        return await listing.page(self._reader, chosen, request, parameters)
+
+    async def _row(self, question: Question, **parameters: Any) -> Any:
+        await self._reader.enter_tenant(self._tenant.organisation_id)
+        return await self._reader.row(question, **self._who, **parameters)

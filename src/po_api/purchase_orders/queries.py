@@ -1,0 +1,267 @@
+"""What is read of orders, as one member of one organisation may see them: statements, and how they are shown."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    func,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from po_api.core.pagination import Listing, PageOf, PageRequest
+from po_api.core.reading import Question, Reader
+from po_api.core.representations import columns_of, json_array, json_object
+from po_api.core.tenancy import Role, Tenant
+from po_api.porfs.models import Porf, PorfLine
+from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
+from po_api.users.models import User
+
+SORTS = ("created_at", "updated_at", "total")
+
+_ORDERS, _LINES = PurchaseOrder.__table__, PurchaseOrderLine.__table__
+_ANY_OF = ("status", "supplier_id", "currency", "number")
+_ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
+_ORDER_ID = bindparam("order_id", type_=BigInteger)
+
+
+@dataclass(frozen=True)
+class PurchaseOrderFilters:
+    """What a list of orders can be narrowed to; several values of one mean any of them, `_lt` excludes its bound."""
+
+    status: Collection[str] = ()
+    supplier_id: Collection[int] = ()
+    currency: Collection[str] = ()
+    number: Collection[str] = ()
+    porf_id: Collection[int] = ()
+    bounds: Mapping[str, datetime] = field(default_factory=dict)
+    q: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What narrows the list, and to which values."""
+        values = {name: values for name in (*_ANY_OF, "porf_id") if (values := getattr(self, name))}
+        return {**values, **self.bounds, **({} if self.q is None else {"q": self.q})}
+
+
+def sees_all(tenant: Tenant) -> bool:
+    """Requesters see the orders that hold something of their requests, the others all."""
+    return tenant.sees_all or tenant.has(Role.APPROVER)
+
+
+def visible(*, sees_all: bool) -> ColumnElement[bool]:
+    """What a member sees. The parameters are `organisation_id` and `user_id`: each statement starts from here."""
+    mine = PurchaseOrder.organisation_id == _ORGANISATION_ID
+    if sees_all:
+        return mine
+    return and_(mine, _holds(Porf.requester_id == bindparam("user_id", type_=BigInteger)))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The orders on a list: which conditions there are. Their values are parameters."""
+
+    sees_all: bool
+    narrowed_by: frozenset[str]
+
+    def __call__(self) -> Select[Any]:
+        conditions = [_condition(name) for name in sorted(self.narrowed_by)]
+        return select(_ORDERS).where(visible(sees_all=self.sees_all), *conditions)
+
+
+def _condition(name: str) -> ColumnElement[bool]:
+    if name in _ANY_OF:
+        column = _ORDERS.c[name]
+        return column == any_(bindparam(name, type_=ARRAY(column.type)))
+    if name == "porf_id":
+        return _holds(Porf.id == any_(bindparam("porf_id", type_=ARRAY(BigInteger))))
+    if name == "q":
+        found = func.search_purchase_orders(bindparam("q", type_=Text)).column_valued("found")
+        return PurchaseOrder.id.in_(select(found))
+    attribute, _, comparison = name.rpartition("_")
+    column = _ORDERS.c[attribute]
+    bound = bindparam(name, type_=column.type)
+    return column >= bound if comparison == "gte" else column < bound
+
+
+def _same(entity: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return and_(entity.organisation_id == Allocation.organisation_id, condition)
+
+
+def _with_requests(source: FromClause, lines: FromClause) -> FromClause:
+    """Lines of orders with the requests' lines that they take from."""
+    of_line = and_(
+        Allocation.organisation_id == lines.c.organisation_id, Allocation.purchase_order_line_id == lines.c.id
+    )
+    return (
+        source.join(Allocation, of_line)
+        .join(PorfLine, _same(PorfLine, PorfLine.id == Allocation.porf_line_id))
+        .join(Porf, _same(Porf, Porf.id == PorfLine.porf_id))
+    )
+
+
+def _holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the order of the outer query holds something of a request that fulfils `condition`."""
+    return (
+        select(true())
+        .select_from(_with_requests(_LINES, _LINES))
+        .where(_of(_ORDERS), condition)
+        .correlate(_ORDERS)
+        .exists()
+    )
+
+
+def _of(orders: FromClause) -> ColumnElement[bool]:
+    return and_(
+        PurchaseOrderLine.organisation_id == orders.c.organisation_id,
+        PurchaseOrderLine.purchase_order_id == orders.c.id,
+    )
+
+
+def _summary(orders: FromClause) -> Select[Any]:
+    """`status`, then `item`: the summary but for its allowed actions."""
+    count = select(func.count()).select_from(_LINES).where(_of(orders)).correlate(orders).scalar_subquery()
+    fields = {
+        **columns_of(orders, ("id", "number", "status", "revision", "supplier_id", "supplier_name", "currency")),
+        **columns_of(orders, ("net", "tax", "total")),
+        "line_count": count,
+        "created_by_id": orders.c.created_by_id,
+        "created_by_name": User.name,
+        **columns_of(orders, ("version", "issued_at", "created_at", "updated_at")),
+    }
+    item, text = json_object("item", fields)
+    return (
+        select(orders.c.status, text.label("item"))
+        .select_from(orders)
+        .join(User, User.id == orders.c.created_by_id)
+        .join(item, true())
+    )
+
+
+_LIST = Listing(_ORDERS, sorts=SORTS, default="-created_at", show=_summary)
+
+
+def _visible_order(*, sees_all: bool) -> FromClause:
+    return select(_ORDERS).where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID).subquery("orders")
+
+
+@cache
+def _whole(*, sees_all: bool) -> Question:
+    """One order: what a list shows of it, its details and its lines; rates and nets are what the taxes are of."""
+    order = _visible_order(sees_all=sees_all)
+    first = ("id", "position", "description", "sku", "quantity", "unit", "unit_price", "discount_percent", "tax_rate")
+    fields = {
+        **columns_of(_LINES, (*first, "needed_by", "net")),
+        "porf_id": Porf.id,
+        "porf_number": Porf.number,
+        "porf_line_id": Allocation.porf_line_id,
+        "released_quantity": Allocation.released_quantity,
+    }
+    line, text = json_object("line", fields)
+    content = (
+        select(
+            json_array(text, PurchaseOrderLine.position).label("lines"),
+            func.array_agg(PurchaseOrderLine.tax_rate).label("rates"),
+            func.array_agg(PurchaseOrderLine.net).label("nets"),
+        )
+        .select_from(_with_requests(_LINES, _LINES))
+        .join(line, true())
+        .where(_of(order))
+        .lateral("content")
+    )
+    names = ("supplier_email", "supplier_tax_id", "supplier_address", "tax_rounding", "terms", "delivery_address")
+    details, details_text = json_object("details", columns_of(order, names))
+    return Question(
+        _summary(order)
+        .join(content, true())
+        .join(details, true())
+        .add_columns(*content.c, details_text.label("details"))
+        .add_columns(*(order.c[name] for name in ("id", "version", "currency", "tax_rounding")))
+    )
+
+
+@cache
+def _header(*, sees_all: bool) -> Question:
+    order = _visible_order(sees_all=sees_all)
+    created_by_name = User.name.label("created_by_name")
+    return Question(select(*order.c, created_by_name).select_from(order).join(User, User.id == order.c.created_by_id))
+
+
+_CONTENT = Question(
+    select(
+        _LINES,
+        Allocation.porf_line_id,
+        Allocation.released_quantity,
+        Porf.id.label("porf_id"),
+        Porf.number.label("porf_number"),
+    )
+    .select_from(_with_requests(_LINES, _LINES))
+    .where(PurchaseOrderLine.organisation_id == _ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == _ORDER_ID)
+    .order_by(PurchaseOrderLine.position)
+)
+
+
+@cache
+def _document(*, sees_all: bool) -> Question:
+    """The order's number and revision with the file of that revision; `content` is None before there is one."""
+    order = _visible_order(sees_all=sees_all)
+    of_revision = and_(
+        PurchaseOrderFile.organisation_id == order.c.organisation_id,
+        PurchaseOrderFile.purchase_order_id == order.c.id,
+        PurchaseOrderFile.revision == order.c.revision,
+    )
+    return Question(
+        select(order.c.number, order.c.revision, PurchaseOrderFile.content)
+        .select_from(order)
+        .outerjoin(PurchaseOrderFile, of_revision)
+    )
+
+
+class PurchaseOrderQueries:
+    """Named questions about one organisation's orders; each starts from what the member may see."""
+
+    def __init__(self, reader: Reader, tenant: Tenant) -> None:
+        self._reader = reader
+        self._tenant = tenant
+        self._sees_all = sees_all(tenant)
+        self._who = {"organisation_id": tenant.organisation_id, "user_id": tenant.user_id}
+
+    async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[Any]:
+        """Rows of `status` and `item`."""
+        await self._reader.enter_tenant(self._tenant.organisation_id)
+        given = filters.given()
+        return await _LIST.page(
+            self._reader, _Chosen(self._sees_all, frozenset(given)), request, {**self._who, **given}
+        )
+
+    async def whole(self, order_id: int) -> Any:
+        """One row: `status`, `item`, `details`, `lines` and what the taxes are of; None if there is none to be seen."""
+        return await self._row(_whole(sees_all=self._sees_all), order_id)
+
+    async def header(self, order_id: int) -> Any:
+        """The order's own columns and who made it; None if there is none to be seen."""
+        return await self._row(_header(sees_all=self._sees_all), order_id)
+
+    async def document(self, order_id: int) -> Any:
+        """`number`, `revision` and `content` of the document; None if there is no such order to be seen."""
+        return await self._row(_document(sees_all=self._sees_all), order_id)
+
+    async def content(self, order_id: int) -> Sequence[Any]:
+        """The lines in the order of their positions, each with the request's line that it takes from."""
+        await self._reader.enter_tenant(self._tenant.organisation_id)
+        return await self._reader.rows(_CONTENT, **self._who, order_id=order_id)
+
+    async def _row(self, question: Question, order_id: int) -> Any:
+        await self._reader.enter_tenant(self._tenant.organisation_id)
+        return await self._reader.row(question, **self._who, order_id=order_id)

@@ -1,0 +1,26 @@
+"""What members read of suppliers."""
+
+from typing import Any
+
+from po_api.core.pagination import PageOf, PageRequest
+from po_api.core.reading import Reader
+from po_api.core.tenancy import Tenant
+from po_api.suppliers.errors import SupplierNotFound
+from po_api.suppliers.queries import SupplierFilters, SupplierQueries
+
+
+class SupplierReading:
+    """The suppliers of the member's organisation."""
+
+    def __init__(self, reader: Reader, tenant: Tenant) -> None:
+        self._queries = SupplierQueries(reader, tenant)
+
+    async def page(self, filters: SupplierFilters, request: PageRequest) -> PageOf[Any]:
+        return await self._queries.page(filters, request)
+
+    async def get(self, supplier_id: int) -> Any:
+        """A supplier's columns; SupplierNotFound."""
+        supplier = await self._queries.get(supplier_id)
+        if supplier is None:
+            raise SupplierNotFound
+        return supplier

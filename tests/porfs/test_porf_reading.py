@@ -1,0 +1,157 @@
+"""What PostgreSQL and the memory of answers make is what the plain way gives: entities, schemas, and the table."""
+
+import json
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+from test_porf_domain import actors, facts
+
+from po_api.core.database import enter_tenant
+from po_api.core.money import TaxRounding, totals
+from po_api.core.tenancy import Role, Scope, Tenant
+from po_api.organisations.models import Organisation
+from po_api.porfs import schemas
+from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, orderable, priced, remaining
+from po_api.porfs.models import Porf
+from po_api.porfs.reading import allowed_actions
+from po_api.suppliers.models import Supplier
+from po_api.users.models import User
+from support import Cast, Member, act, created, new_cast, ok
+
+# Everything that JSON writes in another way than it stands there, beside the plain.
+_characters = st.sampled_from("ab \"\\/<>&'é漢😀%_{}")
+_texts = st.text(_characters, min_size=1, max_size=20).map(lambda text: f"x{text}y")
+_decimals = st.decimals(min_value="0.0001", max_value=99_999, places=4).map(lambda number: f"{number:f}")
+_percents = st.sampled_from(["0", "7.5", "20", "19.0000", "0.0001", "100"])
+_dates = st.none() | st.dates().filter(lambda day: day.year >= 1000).map(str)
+_lines = st.fixed_dictionaries(
+    {
+        "description": _texts,
+        "quantity": _decimals,
+        "unit_price": st.just("0") | _decimals,
+        "discount_percent": _percents,
+        "tax_rate": _percents,
+        "sku": st.none() | _texts,
+        "needed_by": _dates,
+    }
+)
+_porfs = st.fixed_dictionaries(
+    {
+        "title": _texts,
+        "justification": st.none() | _texts.map(lambda text: f"{text}\n\t{text}"),
+        "cost_centre": st.none() | _texts,
+        "needed_by": _dates,
+        "currency": st.sampled_from(["EUR", "JPY", "TND"]),
+        "lines": st.lists(_lines, max_size=4),
+    }
+)
+
+
+@given(facts, actors, st.none() | st.frozensets(st.sampled_from(Scope)))
+def test_remembered_answers_are_those_of_the_table(
+    state: PorfFacts, actor: Tenant, scopes: frozenset[Scope] | None
+) -> None:
+    member = Tenant(actor.organisation_id, actor.user_id, actor.roles, actor.approval_limit, scopes)
+    assert json.loads(allowed_actions(state, member)) == _allowed(state, member)
+
+
+def _allowed(state: PorfFacts, actor: Tenant) -> dict[str, Any]:
+    return {
+        str(action): {"allowed": refused is None, "reason": refused and refused.code}
+        for action, refused in MACHINE.allowed_actions(state, actor).items()
+    }
+
+
+@pytest.fixture(scope="module", params=list(TaxRounding))
+async def team(request: pytest.FixtureRequest, app: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[Cast]:
+    yield await new_cast(app, client, tax_rounding=request.param)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(body=_porfs, has_supplier=st.booleans(), action=st.sampled_from([None, "submit", "cancel"]))
+async def test_a_request_is_shown_as_its_schema_says(
+    team: Cast, body: dict[str, Any], has_supplier: bool, action: str | None
+) -> None:
+    supplier_id = team.supplier_id if has_supplier else None
+    shown = await created(team.requester.post("/porfs", json={**body, "supplier_id": supplier_id}))
+    if action == "cancel" or (action == "submit" and body["lines"]):
+        shown = await act(team.requester, shown, action)
+    await _compare(team, shown, (team.requester, team.buyer))
+
+
+@pytest.mark.parametrize("status", list(PorfStatus))
+async def test_every_status_is_shown_as_the_schema_says(cast: Cast, status: str) -> None:
+    shown = await cast.in_status(status)
+    await _compare(cast, shown, (cast.requester, cast.approver, cast.buyer, cast.admin, cast.auditor))
+
+
+async def _compare(team: Cast, shown: httpx.Response, readers: tuple[Member, ...]) -> None:
+    porf_id = shown.json()["id"]
+    for reader in readers:
+        answer = await reader.get(f"/porfs/{porf_id}")
+        if answer.status_code == 404:  # a draft, which approvers do not see
+            continue
+        assert answer.text == (await _plainly(team, reader, porf_id)).model_dump_json()
+        listed = await ok(reader.get("/porfs?limit=1&sort=-created_at"))
+        summary = {name: answer.json()[name] for name in schemas.PorfSummary.model_fields}
+        assert listed.json()["items"][0] == summary
+        assert listed.text.startswith('{"next_cursor":')
+    lines = await ok(team.buyer.get(f"/porfs/{porf_id}/lines?limit=100"))
+    assert lines.json()["items"] == (await ok(team.buyer.get(f"/porfs/{porf_id}"))).json()["lines"]
+
+
+async def _plainly(team: Cast, reader: Member, porf_id: int) -> schemas.PorfRead:
+    """The request as its entities, the rules in Python and the schema make it."""
+    async with team.company.database.sessions() as session:
+        await enter_tenant(session, team.company.organisation_id)
+        found = await session.scalars(select(Porf).options(selectinload(Porf.lines)).where(Porf.id == porf_id))
+        porf = found.one()
+        organisation = await session.get_one(Organisation, porf.organisation_id)
+        requester = await session.get_one(User, porf.requester_id)
+        member = await session.get_one(User, reader.user_id)
+        key = (porf.organisation_id, porf.supplier_id)
+        supplier = await session.get(Supplier, key) if porf.supplier_id else None
+    lines = porf.lines
+    state = PorfFacts(
+        status=PorfStatus(porf.status),
+        requester_id=porf.requester_id,
+        currency=porf.currency,
+        total=porf.total,
+        base_currency=organisation.currency,
+        allow_self_approval=organisation.allow_self_approval,
+        line_count=len(lines),
+        ordered=any(line.ordered_quantity > 0 for line in lines),
+        orderable=any(orderable(line) > 0 for line in lines),
+        submitted=porf.submitted_at is not None,
+        has_approver=porf.status == "draft",  # the cast has an approver without a limit
+    )
+    roles = frozenset(Role(role) for role in member.roles)
+    actor = Tenant(porf.organisation_id, member.id, roles, member.approval_limit)
+    taxes = totals(map(priced, lines), currency=porf.currency, tax_rounding=TaxRounding(porf.tax_rounding)).taxes
+    names = set(schemas.PorfRead.model_fields) & set(Porf.__table__.columns.keys())
+    return schemas.PorfRead.model_validate(
+        {
+            **{name: getattr(porf, name) for name in names},
+            "requester_name": requester.name,
+            "supplier_name": supplier and supplier.name,
+            "line_count": len(lines),
+            "allowed_actions": _allowed(state, actor),
+            "taxes": [schemas.TaxRead.model_validate(tax) for tax in taxes],
+            "lines": [_line(line) for line in lines],
+        }
+    )
+
+
+def _line(line: Any) -> schemas.PorfLineRead:
+    names = set(schemas.PorfLineRead.model_fields) - {"remaining_quantity"}
+    fields: dict[str, Any] = {name: getattr(line, name) for name in names}
+    left: Decimal = remaining(line)
+    return schemas.PorfLineRead.model_validate({**fields, "remaining_quantity": left})
