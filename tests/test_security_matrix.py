@@ -28,6 +28,7 @@ from po_api.sessions.tokens import AccessToken
 from po_api.users.models import User
 from po_api.users.service import UserService
 from po_api.web.cookies import ACCESS_COOKIE
+from po_api.web.openapi import all_routes
 from support import PREFIX, PUBLIC, Cast, Member, created, new_cast, new_member, ok, operations, refused
 from test_tenancy import BY_BODY, BY_PATH, BY_QUERY, NAMES_NOTHING
 from web_support import SECRET_KEY, client_of, new_app
@@ -375,7 +376,7 @@ def _undocumented(app: FastAPI) -> set[str]:
     """The paths of routes, and of whole applications, that the document does not show."""
     return {
         str(context.path)
-        for context in iter_route_contexts(app.routes)
+        for context in iter_route_contexts(all_routes(app))
         if not getattr(context, "include_in_schema", False)
     }
 

@@ -83,11 +83,11 @@ def create_app(settings: Settings, found: Connections) -> FastAPI:
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)
     app.state.left_behind = (left_without_approver,)
-    app.openapi = lambda: openapi.document(app, [*v1.documented_routes, *health.router.routes])  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
 
     _add_middleware(app, settings)
     add_error_handlers(app)
-    app.router.routes.extend(v1.routes)
+    app.router.routes.extend(v1.GROUPS)
     app.include_router(health.router)
     app.include_router(docs.router)
     app.add_api_route("/openapi.json", _get_document, include_in_schema=False)

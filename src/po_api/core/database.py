@@ -19,8 +19,12 @@ class Record(asyncpg.Record):  # type: ignore[misc]
     """A row whose columns are attributes, as SQLAlchemy's are."""
 
     __slots__ = ()
-    # The lookup by key is the driver's own, in C.
-    __getattr__ = asyncpg.Record.__getitem__
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -147,14 +147,19 @@ def _headers(*names: str) -> Json:
     return {name: _reference("headers", name) for name in names}
 
 
-def document(app: FastAPI, routes: Sequence[BaseRoute]) -> Json:
-    """The OpenAPI 3.1 document of the application with these routes, made once."""
+def all_routes(app: FastAPI) -> list[BaseRoute]:
+    """The application's routes, those that are grouped (web/routing.py) one by one."""
+    return [route for entry in app.routes for route in getattr(entry, "routes", None) or (entry,)]
+
+
+def document(app: FastAPI) -> Json:
+    """The OpenAPI 3.1 document of the application, made once."""
     if app.openapi_schema is None:
         spec = get_openapi(
             title=app.title,
             version=app.version,
             description=DESCRIPTION.strip(),
-            routes=routes,
+            routes=all_routes(app),
             contact={"name": "The po-api maintainers", "url": "https://po-api.example"},
             license_info={"name": "MIT", "identifier": "MIT"},
             servers=[{"url": "/", "description": "This server"}],

@@ -9,6 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from po_api.core.errors import BadRequest, FieldError, UnsupportedMediaType
 from po_api.core.tenancy import Scope
@@ -121,6 +124,33 @@ async def _count(request: Request) -> None:
 def _query_parameters(dependant: Dependant) -> set[str]:
     names = {field.alias for field in dependant.query_params}
     return names.union(*(_query_parameters(child) for child in dependant.dependencies))
+
+
+class RouteGroup(BaseRoute):
+    """The routes of routers that share a prefix: they are only looked through for paths that begin so.
+
+    Routers within routers are looked through whatever the path, once for each level: with seventy routes that took
+    a quarter of the time of a short request.
+    """
+
+    def __init__(self, *routers: APIRouter) -> None:
+        (self._prefix,) = {router.prefix for router in routers}
+        self.routes = [route for router in routers for route in router.routes]
+
+    def matches(self, scope: AsgiScope) -> tuple[Match, AsgiScope]:
+        partial: tuple[Match, AsgiScope] = Match.NONE, {}
+        if not str(scope["path"]).startswith(self._prefix):
+            return partial
+        for route in self.routes:
+            match, child_scope = route.matches(scope)
+            if match is Match.FULL:
+                return match, child_scope
+            if match is Match.PARTIAL and partial[0] is Match.NONE:
+                partial = match, child_scope
+        return partial
+
+    async def handle(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await scope["route"].handle(scope, receive, send)
 
 
 def api_router(*, prefix: str, **options: Any) -> APIRouter:
