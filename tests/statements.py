@@ -1,7 +1,8 @@
-"""What is sent to PostgreSQL, as the driver itself sees it: whoever sends it, SQLAlchemy or a reader."""
+"""What is sent to PostgreSQL, by SQLAlchemy or by a reader."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,28 +25,37 @@ class Sent:
         return not self.sql.startswith(_TRANSACTION_CONTROL)
 
 
-@contextmanager
-def sent_to(database: Database) -> Iterator[list[Sent]]:
+@asynccontextmanager
+async def sent_to(database: Database) -> AsyncIterator[list[Sent]]:
     """What is sent in the meantime, on connections that are taken from the pool in the meantime."""
     sent: list[Sent] = []
 
-    def note(query: Any) -> None:
+    def by_sqlalchemy(_connection: Any, _cursor: Any, sql: str, arguments: Any, *_: Any) -> None:
+        sent.append(Sent(sql, tuple(arguments)))
+
+    # The driver tells of all but the statements that SQLAlchemy prepares.
+    def by_driver(query: Any) -> None:
         sent.append(Sent(query.query, tuple(query.args or ())))
 
     def taken(connection: Any, *_: Any) -> None:
-        connection.driver_connection.add_query_logger(note)
+        connection.driver_connection.add_query_logger(by_driver)
 
     def given_back(_connection: Any, record: Any) -> None:
-        record.driver_connection.remove_query_logger(note)
+        record.driver_connection.remove_query_logger(by_driver)
 
-    engine = database.engine.sync_engine
-    event.listen(engine, "checkout", taken)
-    event.listen(engine, "checkin", given_back)
+    listeners: dict[str, Callable[..., Any]] = {
+        "before_cursor_execute": by_sqlalchemy,
+        "checkout": taken,
+        "checkin": given_back,
+    }
+    for name, listener in listeners.items():
+        event.listen(database.engine.sync_engine, name, listener)
     try:
         yield sent
+        await asyncio.sleep(0)  # the driver tells of a query in the loop's next turn
     finally:
-        event.remove(engine, "checkout", taken)
-        event.remove(engine, "checkin", given_back)
+        for name, listener in listeners.items():
+            event.remove(database.engine.sync_engine, name, listener)
 
 
 async def plan_of(database: Database, sent: Sent) -> str:

@@ -266,7 +266,7 @@ async def test_the_check_is_one_query_on_indexes(company: Company) -> None:
     member = await company.member()
     made = await _made(member)
     await ok(_script(member, made).get("/porfs"))
-    with sent_to(company.database) as sent:
+    async with sent_to(company.database) as sent:
         await ok(_script(member, made).get("/state-machines/porf"))
     (check,) = sent
     plan = await plan_of(company.database, check)

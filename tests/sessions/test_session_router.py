@@ -201,7 +201,7 @@ async def test_last_seen_is_written_at_most_once_a_minute(company: Company) -> N
 async def test_the_check_is_one_query_on_indexes(company: Company) -> None:
     member = await company.member()
     await _current(member)
-    with sent_to(company.database) as sent:
+    async with sent_to(company.database) as sent:
         await ok(member.get("/state-machines/porf"))
     (check,) = sent
     plan = await plan_of(company.database, check)
@@ -213,7 +213,7 @@ async def test_the_check_is_one_query_on_indexes(company: Company) -> None:
 async def test_a_request_takes_the_check_and_its_own_queries(company: Company) -> None:
     member = await company.member()
     await _current(member)
-    with sent_to(company.database) as sent:
+    async with sent_to(company.database) as sent:
         await _current(member)
     assert len(sent) == 2, sent
 

@@ -60,8 +60,11 @@ class Reader(Protocol):
     async def row(self, question: Question, **parameters: Any) -> Any:
         """The only row; None if there is none."""
 
-    async def enter_tenant(self, organisation_id: int) -> None:
-        """See the rows of one organisation from now on."""
+    async def enter_tenant(self, organisation_id: int, *, plan_once: bool = False) -> None:
+        """See the rows of one organisation from now on.
+
+        `plan_once` says that one plan serves whatever the parameters are; PostgreSQL would look at them every time.
+        """
 
 
 class ConnectionReader:
@@ -84,12 +87,13 @@ class ConnectionReader:
         connection = await self._connection()
         return await connection.fetchrow(question.sql, *question.arguments(parameters))
 
-    async def enter_tenant(self, organisation_id: int) -> None:
+    async def enter_tenant(self, organisation_id: int, *, plan_once: bool = False) -> None:
         if not self._has_tenant:
             connection = await self._connection()
             self._has_tenant = True
-            # One round trip for both; SET takes no parameters.
-            await connection.execute(f"BEGIN READ ONLY; SET LOCAL {TENANT_SETTING} = '{organisation_id:d}'")
+            # One round trip for all of it; SET takes no parameters.
+            begin = f"BEGIN READ ONLY; SET LOCAL {TENANT_SETTING} = '{organisation_id:d}'"
+            await connection.execute(f"{begin}; SET LOCAL plan_cache_mode = force_generic_plan" if plan_once else begin)
 
     async def close(self) -> None:
         """End the transaction, if there is one, and give the connection back."""
@@ -138,5 +142,5 @@ class TransactionReader:
         rows = await self.rows(question, **parameters)
         return rows[0] if rows else None
 
-    async def enter_tenant(self, organisation_id: int) -> None:
+    async def enter_tenant(self, organisation_id: int, *, plan_once: bool = False) -> None:
         """The check of the credentials has done so, in the same transaction."""

@@ -37,12 +37,16 @@ from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.suppliers.models import Supplier
 from po_api.users.models import User
+from po_api.users.service import user_name
 
 SORTS = ("created_at", "updated_at", "number", "total")
 LINE_SORTS = ("position",)
 EVENT_SORTS = ("created_at",)
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
+_ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
+_USER_ID = bindparam("user_id", type_=BigInteger)
+_PORF_ID = bindparam("porf_id", type_=BigInteger)
 _ANY_OF = ("status", "requester_id", "supplier_id", "currency", "cost_centre")
 
 
@@ -82,10 +86,10 @@ class Sight(StrEnum):
 
 def visible(sight: Sight) -> ColumnElement[bool]:
     """What a member sees. The parameters are `organisation_id` and `user_id`: each statement starts from here."""
-    mine = Porf.organisation_id == bindparam("organisation_id", type_=BigInteger)
+    mine = Porf.organisation_id == _ORGANISATION_ID
     if sight is Sight.ALL:
         return mine
-    own = Porf.requester_id == bindparam("user_id", type_=BigInteger)
+    own = Porf.requester_id == _USER_ID
     # Once submitted, always visible to approvers: who loses a race is told so, not that there is nothing.
     return and_(mine, own if sight is Sight.OWN else or_(own, Porf.submitted_at.is_not(None)))
 
@@ -97,11 +101,14 @@ class _Chosen:
     sight: Sight
     narrowed_by: frozenset[str]
     waiting: bool
+    is_approver: bool
 
     def __call__(self) -> Select[Any]:
         conditions = [_condition(name) for name in sorted(self.narrowed_by)]
         statement = select(_PORFS).where(visible(self.sight), *conditions)
-        return _waiting(statement) if self.waiting else statement
+        if not self.waiting:
+            return statement
+        return _waiting(statement) if self.is_approver else statement.where(false())
 
 
 def _condition(name: str) -> ColumnElement[bool]:
@@ -122,7 +129,7 @@ def _waiting(statement: Select[Any]) -> Select[Any]:
     limit = bindparam("approval_limit", type_=Amount)
     return statement.join(Organisation, Organisation.id == Porf.organisation_id).where(
         Porf.status == PorfStatus.PENDING,
-        or_(Porf.requester_id != bindparam("user_id", type_=BigInteger), Organisation.allow_self_approval),
+        or_(Porf.requester_id != _USER_ID, Organisation.allow_self_approval),
         or_(limit.is_(None), and_(Porf.total <= limit, Porf.currency == Organisation.currency)),
     )
 
@@ -190,33 +197,29 @@ def _with_facts(porf: FromClause) -> Select[Any]:
     }
     columns: Any = (facts[name].label(name) for name in PorfFacts._fields)
     return (
-        select(*columns)
-        .select_from(porf)
-        .join(Organisation, Organisation.id == porf.c.organisation_id)
-        .join(lines, true())
+        select(*columns).select_from(porf).join(Organisation, Organisation.id == _ORGANISATION_ID).join(lines, true())
     )
+
+
+def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
+    its_supplier = and_(Supplier.organisation_id == porf.c.organisation_id, Supplier.id == porf.c.supplier_id)
+    return select(Supplier.name).where(its_supplier).correlate(porf).scalar_subquery()
 
 
 def _summary(porf: FromClause) -> Select[Any]:
     """The facts, then `item`: the summary but for its allowed actions."""
     statement = _with_facts(porf)
-    of_supplier = and_(Supplier.organisation_id == porf.c.organisation_id, Supplier.id == porf.c.supplier_id)
     fields = {
         **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
-        "requester_name": User.name,
+        "requester_name": user_name(porf.c.requester_id),
         "supplier_id": porf.c.supplier_id,
-        "supplier_name": Supplier.name,
+        "supplier_name": _supplier_name(porf),
         **columns_of(porf, ("cost_centre", "needed_by", "currency", "net", "tax", "total")),
         "line_count": statement.selected_columns.line_count,
         **columns_of(porf, ("approval_round", "version", "submitted_at", "decided_at", "created_at", "updated_at")),
     }
     item, text = json_object("item", fields)
-    return (
-        statement.add_columns(text.label("item"))
-        .join(User, User.id == porf.c.requester_id)
-        .outerjoin(Supplier, of_supplier)
-        .join(item, true())
-    )
+    return statement.add_columns(text.label("item")).join(item, true())
 
 
 def _line(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
@@ -238,37 +241,27 @@ def _event_item(events: FromClause) -> Select[Any]:
     names = ("before", "after", "request_id", "created_at")
     fields = {
         **columns_of(events, ("id", "action", "actor_id")),
-        "actor_name": User.name,
+        "actor_name": user_name(events.c.actor_id),
         **columns_of(events, names),
     }
     event, text = json_object("event", fields)
-    return (
-        select(text.label("item")).select_from(events).outerjoin(User, User.id == events.c.actor_id).join(event, true())
-    )
+    return select(text.label("item")).select_from(events).join(event, true())
 
 
 def _comment_item(comments: FromClause) -> Select[Any]:
     fields = {
         **columns_of(comments, ("id", "author_id")),
-        "author_name": User.name,
+        "author_name": user_name(comments.c.author_id),
         **columns_of(comments, ("text", "created_at")),
     }
     comment, text = json_object("comment", fields)
-    return (
-        select(text.label("item"))
-        .select_from(comments)
-        .join(User, User.id == comments.c.author_id)
-        .join(comment, true())
-    )
+    return select(text.label("item")).select_from(comments).join(comment, true())
 
 
 _LIST = Listing(_PORFS, sorts=SORTS, default="-created_at", show=_summary)
 _LINE_LIST = Listing(_LINES, sorts=LINE_SORTS, default="position", show=_line_item)
 _EVENT_LIST = Listing(AuditEvent.__table__, sorts=EVENT_SORTS, default="created_at", show=_event_item)
 _COMMENT_LIST = Listing(PorfComment.__table__, sorts=EVENT_SORTS, default="created_at", show=_comment_item)
-
-_PORF_ID = bindparam("porf_id", type_=BigInteger)
-_ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
 
 
 def _lines_of_porf() -> Select[Any]:
@@ -354,11 +347,11 @@ class PorfQueries:
 
     async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[Any]:
         """Rows of facts and `item`."""
-        if filters.waiting_for_me and not self._tenant.has(Role.APPROVER):
-            return PageOf((), None)
         given = filters.given()
-        chosen = _Chosen(self._sight, frozenset(given), filters.waiting_for_me)
+        is_approver = self._tenant.has(Role.APPROVER)
+        chosen = _Chosen(self._sight, frozenset(given), filters.waiting_for_me, is_approver)
         parameters = {**self._who, **given, "approval_limit": self._tenant.approval_limit}
+        await self._reader.enter_tenant(self._tenant.organisation_id, plan_once=not given)
         return await self._page(_LIST, chosen, request, parameters)
 
     async def whole(self, porf_id: int) -> Any:

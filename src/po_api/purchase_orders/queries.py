@@ -27,7 +27,7 @@ from po_api.core.representations import columns_of, json_array, json_object
 from po_api.core.tenancy import Role, Tenant
 from po_api.porfs.models import Porf, PorfLine
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
-from po_api.users.models import User
+from po_api.users.service import user_name
 
 SORTS = ("created_at", "updated_at", "total")
 
@@ -137,16 +137,11 @@ def _summary(orders: FromClause) -> Select[Any]:
         **columns_of(orders, ("net", "tax", "total")),
         "line_count": count,
         "created_by_id": orders.c.created_by_id,
-        "created_by_name": User.name,
+        "created_by_name": user_name(orders.c.created_by_id),
         **columns_of(orders, ("version", "issued_at", "created_at", "updated_at")),
     }
     item, text = json_object("item", fields)
-    return (
-        select(orders.c.status, text.label("item"))
-        .select_from(orders)
-        .join(User, User.id == orders.c.created_by_id)
-        .join(item, true())
-    )
+    return select(orders.c.status, text.label("item")).select_from(orders).join(item, true())
 
 
 _LIST = Listing(_ORDERS, sorts=SORTS, default="-created_at", show=_summary)
@@ -194,8 +189,7 @@ def _whole(*, sees_all: bool) -> Question:
 @cache
 def _header(*, sees_all: bool) -> Question:
     order = _visible_order(sees_all=sees_all)
-    created_by_name = User.name.label("created_by_name")
-    return Question(select(*order.c, created_by_name).select_from(order).join(User, User.id == order.c.created_by_id))
+    return Question(select(*order.c, user_name(order.c.created_by_id).label("created_by_name")))
 
 
 _CONTENT = Question(
@@ -239,8 +233,8 @@ class PurchaseOrderQueries:
 
     async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[Any]:
         """Rows of `status` and `item`."""
-        await self._reader.enter_tenant(self._tenant.organisation_id)
         given = filters.given()
+        await self._reader.enter_tenant(self._tenant.organisation_id, plan_once=not given)
         return await _LIST.page(
             self._reader, _Chosen(self._sees_all, frozenset(given)), request, {**self._who, **given}
         )
