@@ -120,7 +120,7 @@ def test_only_money_rounds() -> None:
 
 def test_only_the_request_and_the_migrations_commit() -> None:
     committing = {module for module, source in _modules() if "commit" in _called(source)}
-    assert committing == {"web/dependencies.py", "operations/migrations.py"}
+    assert committing == {"web/unit_of_work.py", "operations/migrations.py"}
 
 
 def test_no_module_is_too_long() -> None:

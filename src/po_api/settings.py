@@ -50,8 +50,8 @@ class Settings(BaseSettings):
     cors_origins: List = ()
     trusted_proxies: List = ()
 
-    db_pool_size: Annotated[int, Field(ge=1, le=500)] = 10
-    db_max_overflow: Annotated[int, Field(ge=0, le=500)] = 10
+    db_pool_size: Annotated[int, Field(ge=1, le=500)] = 20
+    db_max_overflow: Annotated[int, Field(ge=0, le=500)] = 0
     db_pool_timeout: Annotated[float, Field(gt=0, le=60)] = 5
     db_statement_timeout_ms: Annotated[int, Field(ge=0)] = 15_000
     db_lock_timeout_ms: Annotated[int, Field(ge=0)] = 10_000

@@ -62,6 +62,8 @@ def open_database(url: str, settings: Settings) -> Database:
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout,
+        # The one that was used last has its statements prepared, in the driver as in the server.
+        pool_use_lifo=True,
         echo=settings.sqlalchemy_echo,
         hide_parameters=True,
     )

@@ -95,17 +95,12 @@ def allowed_actions(facts: PorfFacts, actor: Tenant) -> str:
     return _allowed_actions(
         actor.roles,
         actor.scopes,
-        facts.status,
-        has_limit=limit is not None,
-        is_own=facts.requester_id == actor.user_id,
-        in_base_currency=facts.currency == facts.base_currency,
-        within_limit=limit is None or facts.total <= limit,
-        allow_self_approval=facts.allow_self_approval,
-        has_lines=facts.line_count > 0,
-        ordered=facts.ordered,
-        orderable=facts.orderable,
-        submitted=facts.submitted,
-        has_approver=facts.has_approver,
+        limit is not None,
+        facts.requester_id == actor.user_id,
+        facts.currency == facts.base_currency,
+        limit is None or facts.total <= limit,
+        facts.line_count > 0,
+        (facts.status, facts.allow_self_approval, facts.ordered, facts.orderable, facts.submitted, facts.has_approver),
     )
 
 
@@ -113,24 +108,27 @@ def allowed_actions(facts: PorfFacts, actor: Tenant) -> str:
 def _allowed_actions(
     roles: frozenset[Role],
     scopes: frozenset[Scope] | None,
-    status: Any,
-    *,
     has_limit: bool,
     is_own: bool,
     in_base_currency: bool,
     within_limit: bool,
     has_lines: bool,
-    **same: bool,
+    others: tuple[Any, bool, bool, bool, bool, bool],
 ) -> str:
-    """The answer for one request and one member to whom all of this applies."""
+    """The answer for some request and some member of whom all of this is true."""
+    status, allow_self_approval, ordered, orderable, submitted, has_approver = others
     facts = PorfFacts(
         status=status,
         requester_id=1 if is_own else 2,
         currency="EUR",
         total=Decimal(0 if within_limit else 1),
         base_currency="EUR" if in_base_currency else "USD",
+        allow_self_approval=allow_self_approval,
         line_count=int(has_lines),
-        **same,
+        ordered=ordered,
+        orderable=orderable,
+        submitted=submitted,
+        has_approver=has_approver,
     )
     actor = Tenant(0, 1, roles, Decimal(0) if has_limit else None, scopes)
     return explained(MACHINE.allowed_actions(facts, actor))

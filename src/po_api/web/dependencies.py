@@ -1,79 +1,39 @@
 """What handlers ask for: the transaction, the signed-in user, the tenant, a page."""
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Query, Request, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
+from fastapi.security.base import SecurityBase
+from fastapi.security.utils import get_authorization_scheme_param
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.database import Database
-from po_api.core.errors import AppError, Unauthenticated
+from po_api.core.errors import Unauthenticated
 from po_api.core.pagination import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, PageOf, PageRequest
-from po_api.core.reading import ConnectionReader, Reader, TransactionReader
+from po_api.core.reading import Reader, TransactionReader
 from po_api.core.representations import page as page_json
 from po_api.core.tenancy import Principal, Tenant
-from po_api.web.cookies import SAFE_METHODS, CrossSiteRequest, access_cookie, require_own_site
+from po_api.web.cookies import ACCESS_COOKIE, SAFE_METHODS, CrossSiteRequest, require_own_site
 from po_api.web.rate_limits import RateLimiter
-
-DRY_RUN = "dry_run"
-
-
-class UnitOfWork:
-    """What one request does with the database: a safe one reads, any other has one transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._session: AsyncSession | None = None
-        self.reader = ConnectionReader(database.engine)
-
-    @property
-    def session(self) -> AsyncSession:
-        """The transaction; it begins with its first statement."""
-        if self._session is None:
-            self._session = self._database.sessions()
-        return self._session
-
-    async def complete(self) -> None:
-        """The request's only commit, before the response is sent (`scope="function"`)."""
-        await self.reader.close()
-        if self._session is not None:
-            async with self._session as session:
-                await (session.rollback() if session.info.get(DRY_RUN) else session.commit())
-
-    async def abandon(self, error: BaseException) -> None:
-        """Undo what was done, unless the error is what the request came to."""
-        if isinstance(error, Exception):
-            await self.reader.close()
-        else:
-            self.reader.discard()
-        if self._session is not None:
-            async with self._session as session:
-                is_outcome = isinstance(error, AppError) and error.is_outcome
-                await (session.commit() if is_outcome else session.rollback())
+from po_api.web.unit_of_work import UnitOfWork
 
 
-async def _unit_of_work(request: Request) -> AsyncIterator[UnitOfWork]:
-    unit = UnitOfWork(request.app.state.database)
-    try:
-        yield unit
-    except BaseException as error:
-        await unit.abandon(error)
-        raise
-    await unit.complete()
+def unit_of(request: Request) -> UnitOfWork:
+    """The request's unit of work, which its route begins and ends."""
+    unit: UnitOfWork = request.state.unit_of_work
+    return unit
 
 
-UnitOfWorkDep = Annotated[UnitOfWork, Depends(_unit_of_work, scope="function")]
+async def _reader(request: Request) -> Reader:
+    return unit_of(request).reader
 
 
-async def _reader(unit: UnitOfWorkDep) -> Reader:
-    return unit.reader
-
-
-async def _session(unit: UnitOfWorkDep) -> AsyncSession:
-    return unit.session
+async def _session(request: Request) -> AsyncSession:
+    return unit_of(request).session
 
 
 # Handlers of safe requests ask for the reader, all others for the session.
@@ -100,52 +60,53 @@ class Authenticator(Protocol):
     ) -> Principal: ...
 
 
-_bearer = HTTPBearer(
-    auto_error=False,
-    scheme_name="accessToken",
-    bearerFormat="JWT",
-    description="An access token of a session, or an API key",
-)
-
-
 def address_of(request: Request) -> str | None:
     """Where a request comes from; behind a trusted proxy, what that says."""
     return request.client.host if request.client else None
 
 
-def _token(request: Request, credentials: HTTPAuthorizationCredentials | None, cookie: str | None) -> str:
-    """The token that the caller chose to send, else the one that a browser sends of its own accord."""
-    if credentials is not None:
-        return credentials.credentials
-    if cookie is None:
+class _SignedIn(SecurityBase):
+    """Who asks: by the token that the caller chose to send, else by the one that a browser sends of its own accord.
+
+    All of it is one dependency; FastAPI takes as long to look at one as this takes to read a header.
+    """
+
+    model = HTTPBearerModel(bearerFormat="JWT", description="An access token of a session, or an API key")
+    scheme_name = "accessToken"
+
+    async def __call__(self, request: Request) -> Principal:
+        limiter: RateLimiter = request.app.state.rate_limiter
+        address = address_of(request)
+        try:
+            principal = await self._authenticated(request, address)
+        except (Unauthenticated, CrossSiteRequest):
+            await limiter.hit_address(request.state, address)
+            raise
+        await limiter.hit_user(request.state, principal.user_id)
+        request.state.user_id = principal.user_id
+        principal.require(request.scope["route"].key_scope)
+        return principal
+
+    async def _authenticated(self, request: Request, address: str | None) -> Principal:
+        authenticate: Authenticator = request.app.state.authenticate
+        token = _token(request)
+        unit = unit_of(request)
+        reader = unit.reader if request.method in SAFE_METHODS else TransactionReader(unit.session)
+        return await authenticate(reader, token, address=address, user_agent=request.headers.get("user-agent"))
+
+
+def _token(request: Request) -> str:
+    scheme, credentials = get_authorization_scheme_param(request.headers.get("authorization"))
+    if credentials and scheme.lower() == "bearer":
+        return credentials
+    cookie = request.cookies.get(ACCESS_COOKIE)
+    if not cookie:
         raise Unauthenticated
     require_own_site(request)
     return cookie
 
 
-async def _principal(
-    request: Request,
-    unit: UnitOfWorkDep,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    cookie: Annotated[str | None, Depends(access_cookie)],
-) -> Principal:
-    limiter: RateLimiter = request.app.state.rate_limiter
-    address = address_of(request)
-    authenticate: Authenticator = request.app.state.authenticate
-    try:
-        token = _token(request, credentials, cookie)
-        reader = unit.reader if request.method in SAFE_METHODS else TransactionReader(unit.session)
-        principal = await authenticate(reader, token, address=address, user_agent=request.headers.get("user-agent"))
-    except (Unauthenticated, CrossSiteRequest):
-        await limiter.hit_address(request.state, address)
-        raise
-    await limiter.hit_user(request.state, principal.user_id)
-    request.state.user_id = principal.user_id
-    principal.require(request.scope["route"].key_scope)
-    return principal
-
-
-PrincipalDep = Annotated[Principal, Depends(_principal)]
+PrincipalDep = Annotated[Principal, Depends(_SignedIn())]
 
 
 async def _count_sign_in(request: Request) -> None:
@@ -171,10 +132,10 @@ TenantDep = Annotated[Tenant, Depends(_tenant)]
 
 
 async def _dry_run(
-    session: SessionDep,
+    request: Request,
     dry_run: Annotated[bool, Query(description="Answer what would happen, and change nothing")] = False,
 ) -> bool:
-    session.info[DRY_RUN] = dry_run
+    unit_of(request).is_dry_run = dry_run
     return dry_run
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 
 from po_api.core import errors
 from po_api.core.errors import AppError
+from po_api.web.cookies import access_cookie
 from po_api.web.errors import MEDIA_TYPE, InternalError
 from po_api.web.openapi_examples import Examples
 from po_api.web.schemas import MAX_ID, FieldProblem, Problem
@@ -173,6 +175,9 @@ def document(app: FastAPI) -> Json:
 
 def _complete(spec: Json) -> None:
     components = spec["components"]
+    components["securitySchemes"][access_cookie.scheme_name] = jsonable_encoder(
+        access_cookie.model, by_alias=True, exclude_none=True
+    )
     spec["security"] = [{name: []} for name in components["securitySchemes"]]
     schemas = components["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):

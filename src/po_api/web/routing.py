@@ -18,6 +18,7 @@ from po_api.core.tenancy import Scope
 from po_api.web import etags, idempotency
 from po_api.web.openapi import KEY_SCOPE
 from po_api.web.rate_limits import RateLimiter
+from po_api.web.unit_of_work import UnitOfWork
 
 PREFIX = "/api/v1"
 
@@ -46,7 +47,8 @@ def takes(scope: Scope) -> dict[str, str]:
 
 
 class ApiRoute(APIRoute):
-    """Refuses unknown query parameters and media types, completes ETags, replays and remembers idempotent answers.
+    """Begins and ends the unit of work; refuses unknown query parameters and media types; completes ETags; replays and
+    remembers idempotent answers.
 
     `key_scope` is the scope that an API key needs for the operation; None takes no keys.
     """
@@ -67,7 +69,7 @@ class ApiRoute(APIRoute):
         known = _query_parameters(self.dependant)
         media_types = self._media_types()
 
-        async def handler(request: Request) -> Response:
+        async def answer(request: Request) -> Response:
             try:
                 _require_known(request, known)
                 _require_media_type(request, media_types)
@@ -79,6 +81,16 @@ class ApiRoute(APIRoute):
                 raise
             response = etags.finish(request, response)
             await idempotency.remember(request, response)
+            return response
+
+        async def handler(request: Request) -> Response:
+            unit = request.state.unit_of_work = UnitOfWork(request.app.state.database)
+            try:
+                response = await answer(request)
+            except BaseException as error:
+                await unit.abandon(error)
+                raise
+            await unit.complete()
             return response
 
         return handler
