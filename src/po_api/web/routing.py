@@ -1,6 +1,8 @@
 """The route class of the API: conventions that hold for every operation (api.md)."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -65,7 +67,7 @@ class ApiRoute(APIRoute):
         return reading if self.methods == {"GET"} else writing
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+        handler_of = lru_cache(maxsize=256)(self._handler_of)
         known = _query_parameters(self.dependant)
         media_types = self._media_types()
 
@@ -73,7 +75,7 @@ class ApiRoute(APIRoute):
             try:
                 _require_known(request, known)
                 _require_media_type(request, media_types)
-                response = await handle(request)
+                response = await handler_of(frozenset(request.query_params))(request)
             except idempotency.Replay as replay:
                 return replay.response
             except (BadRequest, UnsupportedMediaType, RequestValidationError, HTTPException):
@@ -94,6 +96,19 @@ class ApiRoute(APIRoute):
             return response
 
         return handler
+
+    def _handler_of(self, names: frozenset[str]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler of requests that have these query parameters.
+
+        It looks at every parameter that an operation has, ten microseconds each; what a list may be narrowed by took a
+        fifth of its time where nothing narrowed it.
+        """
+        whole = self.dependant
+        self.dependant = _asked_for(whole, names)
+        try:
+            return super().get_route_handler()
+        finally:
+            self.dependant = whole
 
     def _media_types(self) -> frozenset[str]:
         """What a body may be; nothing where the operation takes none."""
@@ -163,6 +178,18 @@ class RouteGroup(BaseRoute):
 
     async def handle(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         await scope["route"].handle(scope, receive, send)
+
+
+def _asked_for(dependant: Dependant, names: frozenset[str]) -> Dependant:
+    """`dependant` without the query parameters that are not among `names` and need not be: functions have the same
+    defaults as their parameters."""
+    return replace(
+        dependant,
+        query_params=[
+            field for field in dependant.query_params if field.alias in names or field.field_info.is_required()
+        ],
+        dependencies=[_asked_for(child, names) for child in dependant.dependencies],
+    )
 
 
 def api_router(*, prefix: str, **options: Any) -> APIRouter:
