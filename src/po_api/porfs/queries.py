@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
+    SQLColumnExpression,
     Text,
     and_,
     any_,
@@ -46,6 +47,7 @@ EVENT_SORTS = ("created_at",)
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
 _ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
 _USER_ID = bindparam("user_id", type_=BigInteger)
+_APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 _PORF_ID = bindparam("porf_id", type_=BigInteger)
 _ANY_OF = ("status", "requester_id", "supplier_id", "currency", "cost_centre")
 
@@ -126,11 +128,10 @@ def _condition(name: str) -> ColumnElement[bool]:
 
 def _waiting(statement: Select[Any]) -> Select[Any]:
     """The requests that an approver could approve now; `approval_limit` None is no limit."""
-    limit = bindparam("approval_limit", type_=Amount)
     return statement.join(Organisation, Organisation.id == Porf.organisation_id).where(
         Porf.status == PorfStatus.PENDING,
         or_(Porf.requester_id != _USER_ID, Organisation.allow_self_approval),
-        or_(limit.is_(None), and_(Porf.total <= limit, Porf.currency == Organisation.currency)),
+        or_(_APPROVAL_LIMIT.is_(None), and_(Porf.total <= _APPROVAL_LIMIT, Porf.currency == Organisation.currency)),
     )
 
 
@@ -176,8 +177,8 @@ def eligible_approver(porf: FromClause) -> Select[Any]:
     )
 
 
-def _with_facts(porf: FromClause) -> Select[Any]:
-    """The requests of `porf` with what the guards look at, in the order of `PorfFacts`."""
+def _with_lines(porf: FromClause) -> tuple[FromClause, dict[str, SQLColumnExpression[Any]]]:
+    """The requests of `porf` with their organisation and what is known of their lines; and what the guards look at."""
     lines = (
         select(
             func.count().label("line_count"),
@@ -195,10 +196,19 @@ def _with_facts(porf: FromClause) -> Select[Any]:
         "submitted": porf.c.submitted_at.is_not(None),
         "has_approver": _has_approver(porf),
     }
-    columns: Any = (facts[name].label(name) for name in PorfFacts._fields)
-    return (
-        select(*columns).select_from(porf).join(Organisation, Organisation.id == _ORGANISATION_ID).join(lines, true())
-    )
+    return porf.join(Organisation, Organisation.id == _ORGANISATION_ID).join(lines, true()), facts
+
+
+def _as_guards_see_it(facts: Mapping[str, SQLColumnExpression[Any]]) -> dict[str, SQLColumnExpression[Any]]:
+    """What the guards make of the facts for this member: few requests differ in that (`reading.allowed_actions`)."""
+    same = ("status", "allow_self_approval", "ordered", "orderable", "submitted", "has_approver")
+    return {
+        **{name: facts[name] for name in same},
+        "is_own": facts["requester_id"] == _USER_ID,
+        "in_base_currency": facts["currency"] == facts["base_currency"],
+        "within_limit": func.coalesce(facts["total"] <= _APPROVAL_LIMIT, true()),
+        "has_lines": facts["line_count"] > 0,
+    }
 
 
 def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
@@ -207,19 +217,21 @@ def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
 
 
 def _summary(porf: FromClause) -> Select[Any]:
-    """The facts, then `item`: the summary but for its allowed actions."""
-    statement = _with_facts(porf)
+    """`facts` as the guards see them, and `item`: the summary but for its allowed actions."""
+    source, known = _with_lines(porf)
+    facts, facts_text = json_object("facts", _as_guards_see_it(known))
     fields = {
         **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
         "requester_name": user_name(porf.c.requester_id),
         "supplier_id": porf.c.supplier_id,
         "supplier_name": _supplier_name(porf),
         **columns_of(porf, ("cost_centre", "needed_by", "currency", "net", "tax", "total")),
-        "line_count": statement.selected_columns.line_count,
+        "line_count": known["line_count"],
         **columns_of(porf, ("approval_round", "version", "submitted_at", "decided_at", "created_at", "updated_at")),
     }
     item, text = json_object("item", fields)
-    return statement.add_columns(text.label("item")).join(item, true())
+    columns: Any = facts_text.label("facts"), text.label("item")
+    return select(*columns).select_from(source.join(facts, true()).join(item, true()))
 
 
 def _line(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
@@ -303,13 +315,16 @@ def _whole(sight: Sight) -> Question:
     details, details_text = json_object("details", columns_of(porf, ("justification", "tax_rounding")))
     statement = _summary(porf).join(content, true()).join(details, true())
     return Question(
-        statement.add_columns(*content.c, details_text.label("details"), porf.c.id, porf.c.version, porf.c.tax_rounding)
+        statement.add_columns(*content.c, details_text.label("details")).add_columns(
+            *(porf.c[name] for name in ("id", "version", "currency", "tax_rounding"))
+        )
     )
 
 
 @cache
 def _facts(sight: Sight) -> Question:
-    return Question(_with_facts(_visible_porf(sight)))
+    source, facts = _with_lines(_visible_porf(sight))
+    return Question(select(*(facts[name].label(name) for name in PorfFacts._fields)).select_from(source))
 
 
 @cache
@@ -343,19 +358,22 @@ class PorfQueries:
         self._reader = reader
         self._tenant = tenant
         self._sight = Sight.of(tenant)
-        self._who = {"organisation_id": tenant.organisation_id, "user_id": tenant.user_id}
+        self._who = {
+            "organisation_id": tenant.organisation_id,
+            "user_id": tenant.user_id,
+            "approval_limit": tenant.approval_limit,
+        }
 
     async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[Any]:
-        """Rows of facts and `item`."""
+        """Rows of `facts` and `item`."""
         given = filters.given()
         is_approver = self._tenant.has(Role.APPROVER)
         chosen = _Chosen(self._sight, frozenset(given), filters.waiting_for_me, is_approver)
-        parameters = {**self._who, **given, "approval_limit": self._tenant.approval_limit}
         await self._reader.enter_tenant(self._tenant.organisation_id, plan_once=not given)
-        return await self._page(_LIST, chosen, request, parameters)
+        return await self._page(_LIST, chosen, request, {**self._who, **given})
 
     async def whole(self, porf_id: int) -> Any:
-        """One row: facts, `item`, `details`, `lines` and what the taxes are of; None if there is none to be seen."""
+        """One row: `facts`, `item`, `details`, `lines` and what the taxes are of; None if there is none to be seen."""
         return await self._row(_whole(self._sight), porf_id=porf_id)
 
     async def facts(self, porf_id: int) -> PorfFacts | None:
