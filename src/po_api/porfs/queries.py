@@ -176,8 +176,8 @@ def eligible_approver(porf: FromClause) -> Select[Any]:
     )
 
 
-def _with_facts(porf: FromClause) -> Select[Any]:
-    """The requests of `porf` with what the guards look at, in the order of `PorfFacts`."""
+def with_facts(porf: FromClause) -> Select[Any]:
+    """The requests of `porf` with what the guards look at, which comes first and in the order of `PorfFacts`."""
     lines = (
         select(
             func.count().label("line_count"),
@@ -208,7 +208,7 @@ def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
 
 def _summary(porf: FromClause) -> Select[Any]:
     """The facts, then `item`: the summary but for its allowed actions."""
-    statement = _with_facts(porf)
+    statement = with_facts(porf)
     fields = {
         **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
         "requester_name": user_name(porf.c.requester_id),
@@ -309,7 +309,7 @@ def _whole(sight: Sight) -> Question:
 
 @cache
 def _facts(sight: Sight) -> Question:
-    return Question(_with_facts(_visible_porf(sight)))
+    return Question(with_facts(_visible_porf(sight)))
 
 
 @cache

@@ -78,11 +78,20 @@ class PorfReading:
 
     async def content(self, porf_id: int) -> tuple[Any, Sequence[Any]]:
         """The columns of a request, and those of its lines."""
-        return await self.header(porf_id), await self._queries.content(porf_id)
+        return await self.header(porf_id), await self.lines(porf_id)
+
+    async def lines(self, porf_id: int) -> Sequence[Any]:
+        """The columns of the lines; the caller has seen that it may."""
+        return await self._queries.content(porf_id)
 
     def _summary(self, row: Any) -> str:
-        allowed = allowed_actions(PorfFacts._make(row[_FACTS]), self._tenant)
+        allowed = allowed_actions(facts_of(row), self._tenant)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
+
+
+def facts_of(row: Any) -> PorfFacts:
+    """The facts, with which the row begins."""
+    return PorfFacts._make(row[_FACTS])
 
 
 def allowed_actions(facts: PorfFacts, actor: Tenant) -> str:
