@@ -98,20 +98,28 @@ async def test_the_main_job_takes_so_many_statements(seen: Cast, counter: Counte
 
 # The session check is one of each.
 MAIN_JOB = {
-    "create": 9,
-    "patch": 8,
+    "create": 5,
+    "patch": 7,
     "add line": 9,
-    "dry run": 8,
-    "submit with a key": 11,
+    "dry run": 5,
+    "submit with a key": 8,
     "replay": 3,
-    "submit": 8,
-    "approve": 10,
-    "convert": 15,
-    "read order": 3,
-    "issue": 12,
-    "document": 3,
-    "cancel order": 15,
+    "submit": 5,
+    "approve": 7,
+    "convert": 8,
+    "read order": 2,
+    "issue": 8,
+    "document": 2,
+    "cancel order": 9,
 }
+
+
+# What performance.md grants each of them beyond the check.
+AT_MOST = {"create": 4, "submit": 8, "approve": 8, "convert": 8, "issue": 8}
+
+
+def test_the_main_job_takes_no_more_than_it_may() -> None:
+    assert all(MAIN_JOB[step] - 1 <= most for step, most in AT_MOST.items())
 
 
 async def _main_job(cast: Cast, counter: Counter, lines: int) -> dict[str, int]:

@@ -130,6 +130,21 @@ async def test_the_order_of_the_named_lines_is_kept(cast: Cast) -> None:
     assert found == [(1, "Chair"), (2, "Desk lamp")]
 
 
+async def test_each_of_many_lines_takes_from_its_own(cast: Cast, urls: tuple[str, str]) -> None:
+    lines = [{**LINE, "description": f"Lamp {number}", "quantity": f"{number}.5"} for number in range(1, 301)]
+    porf = await cast.approved(lines=lines)
+    order = await created(cast.convert(porf))
+    shown = [(line["porf_line_id"], line["description"], line["quantity"]) for line in order.json()["lines"]]
+    assert shown == [(line["id"], line["description"], line["quantity"]) for line in porf.json()["lines"]]
+    ordered = await again(cast.buyer, porf)
+    assert quantities(ordered) == [(line["quantity"], "0", "0") for line in porf.json()["lines"]]
+    await check(urls[0], cast.company.organisation_id)
+    await ok(perform(cast.buyer, order, "cancel"))
+    closed = await act(cast.buyer, await again(cast.buyer, porf), "close")
+    assert quantities(closed) == [("0", line["quantity"], "0") for line in porf.json()["lines"]]
+    await check(urls[0], cast.company.organisation_id)
+
+
 async def test_lines_of_several_requests_go_into_one_order(cast: Cast) -> None:
     lamps, chairs = await cast.approved(), await cast.approved(lines=[CHAIR])
     order = await created(several(cast, lamps, chairs, lines=take(chairs, "1") + take(lamps, "3")))

@@ -13,6 +13,7 @@ from invariants import check
 from po_api.core.database import enter_tenant
 from po_api.organisations.domain import DocumentType, format_number, period_of
 from po_api.organisations.repository import OrganisationRepository
+from po_api.organisations.service import OrganisationService
 from support import Cast, created, new_cast, ok, perform
 
 NEW_YEARS_EVE = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
@@ -70,6 +71,20 @@ async def test_each_year_has_a_series_of_its_own(cast: Cast) -> None:
         values = [await repository.next_value(organisation, DocumentType.PURCHASE_ORDER, period) for period in periods]
         await session.rollback()
     assert values == [1, 2, 1, 3, 2]
+
+
+async def test_a_number_is_of_the_year_of_the_moment_that_the_document_bears(cast: Cast) -> None:
+    await configure(cast, timezone="Pacific/Auckland")
+    async with cast.company.database.sessions() as session:
+        await enter_tenant(session, cast.company.organisation_id)
+        organisations = OrganisationService(session)
+        organisation = await organisations.get(cast.company.organisation_id)
+        moments = (NEW_YEARS_EVE - timedelta(hours=13), NEW_YEARS_EVE, NEW_YEARS_EVE - timedelta(hours=13))
+        likely = [await organisations.likely_number(organisation, DocumentType.PORF, moment) for moment in moments]
+        taken = [await organisations.next_number(organisation, DocumentType.PORF, moment) for moment in moments]
+        await session.rollback()
+    assert likely == ["PORF-2026-000001", "PORF-2027-000001", "PORF-2026-000001"]
+    assert taken == ["PORF-2026-000001", "PORF-2027-000001", "PORF-2026-000002"]
 
 
 async def test_numbers_bear_the_year_of_the_organisation(app: FastAPI, client: httpx.AsyncClient) -> None:

@@ -50,8 +50,8 @@ class AppError(Exception):
 
 
 def violated(error: object) -> AppError | None:
-    """What a driver's error says of a known constraint, by its name; None for any other error."""
-    name = getattr(getattr(error, "driver_exception", None), "constraint_name", None)
+    """What an error of the driver, or of SQLAlchemy's layer above it, says of a known constraint, by its name."""
+    name = getattr(getattr(error, "driver_exception", error), "constraint_name", None)
     if name is None:
         return None
     return next((known() for known in AppError.known() if known.constraint == name), None)

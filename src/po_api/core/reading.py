@@ -47,7 +47,8 @@ class Question:
 
 
 def _render_constant(parameter: BindParameter[Any]) -> None:
-    parameter.literal_execute = not parameter.required
+    # What was written as a value is a parameter without a name of its own.
+    parameter.literal_execute = parameter.unique
     # Only now is nothing compared with what was sent: `arguments` misses what is missing.
     parameter.required = False
 

@@ -1,9 +1,30 @@
 """The organisations' rows."""
 
+from typing import Any
+
+from sqlalchemy import BigInteger, Text, and_, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.core.reading import Question, TransactionReader
 from po_api.organisations.models import NumberSeries, Organisation
+
+_SERIES: dict[str, Any] = {
+    "organisation_id": bindparam("organisation_id", type_=BigInteger),
+    "document_type": bindparam("document_type", type_=Text),
+    "period": bindparam("period", type_=Text),
+}
+_TAKE_VALUE = Question(
+    insert(NumberSeries)
+    .values(**_SERIES, next_value=2)
+    .on_conflict_do_update(index_elements=list(_SERIES), set_={"next_value": NumberSeries.next_value + 1})
+    .returning((NumberSeries.next_value - 1).label("value"))
+)
+_LIKELY_VALUE = Question(
+    select(NumberSeries.next_value.label("value")).where(
+        and_(*(NumberSeries.__table__.c[name] == value for name, value in _SERIES.items()))
+    )
+)
 
 
 class OrganisationRepository:
@@ -11,6 +32,7 @@ class OrganisationRepository:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+        self._reader = TransactionReader(session)
 
     async def get(self, organisation_id: int) -> Organisation | None:
         return await self._session.get(Organisation, organisation_id)
@@ -21,18 +43,11 @@ class OrganisationRepository:
 
     async def next_value(self, organisation_id: int, document_type: str, period: str) -> int:
         """Take the next value of a series; its row stays locked until the end of the transaction."""
-        statement = (
-            insert(NumberSeries)
-            .values(organisation_id=organisation_id, document_type=document_type, period=period, next_value=2)
-            .on_conflict_do_update(
-                index_elements=[NumberSeries.organisation_id, NumberSeries.document_type, NumberSeries.period],
-                set_={"next_value": NumberSeries.next_value + 1},
-            )
-            .returning(NumberSeries.next_value - 1)
-        )
-        return int((await self._session.execute(statement)).scalar_one())
+        series = {"organisation_id": organisation_id, "document_type": document_type, "period": period}
+        return int((await self._reader.row(_TAKE_VALUE, **series)).value)
 
     async def likely_value(self, organisation_id: int, document_type: str, period: str) -> int:
         """What `next_value` would give now."""
-        found = await self._session.get(NumberSeries, (organisation_id, document_type, period), populate_existing=True)
-        return 1 if found is None else found.next_value
+        series = {"organisation_id": organisation_id, "document_type": document_type, "period": period}
+        found = await self._reader.row(_LIKELY_VALUE, **series)
+        return 1 if found is None else int(found.value)

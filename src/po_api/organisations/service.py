@@ -1,12 +1,12 @@
 """Organisations: their settings, and the numbers of their documents."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
-from po_api.core.clock import utc_now
 from po_api.core.tenancy import Role, Tenant
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.domain import DocumentType, format_number, period_of
@@ -50,22 +50,23 @@ class OrganisationService:
             await self._session.flush()
         return organisation
 
-    async def next_number(self, organisation: Organisation, document_type: DocumentType) -> str:
-        """The next number of a series, without gaps: the counter is part of the caller's transaction.
+    async def next_number(self, organisation: Any, document_type: DocumentType, moment: datetime) -> str:
+        """The next number of the year of `moment`, without gaps: the counter is part of the transaction.
 
-        The counter's row stays locked until that ends, so this comes last (domain.md, lock order).
+        The counter's row stays locked until that ends, so this comes last (domain.md, lock order). `organisation` has
+        the columns of one.
         """
-        period = period_of(utc_now(), organisation.timezone)
+        period = period_of(moment, organisation.timezone)
         value = await self._repository.next_value(organisation.id, document_type, period)
         return _number(organisation, document_type, period, value)
 
-    async def likely_number(self, organisation: Organisation, document_type: DocumentType) -> str:
+    async def likely_number(self, organisation: Any, document_type: DocumentType, moment: datetime) -> str:
         """What `next_number` will give if nobody else takes it first; locks nothing."""
-        period = period_of(utc_now(), organisation.timezone)
+        period = period_of(moment, organisation.timezone)
         value = await self._repository.likely_value(organisation.id, document_type, period)
         return _number(organisation, document_type, period, value)
 
 
-def _number(organisation: Organisation, document_type: DocumentType, period: str, value: int) -> str:
+def _number(organisation: Any, document_type: DocumentType, period: str, value: int) -> str:
     prefix = organisation.porf_prefix if document_type is DocumentType.PORF else organisation.po_prefix
     return format_number(prefix, period, value)

@@ -1,6 +1,7 @@
 """What happens to a request: submitted, decided, cancelled, closed … One method runs every action of the table."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,11 +14,19 @@ from po_api.core.representations import Shown
 from po_api.core.tenancy import Role, Tenant
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.porfs import errors
-from po_api.porfs.domain import DECISIONS, MACHINE, NEW_ROUND, RAISERS, Decision, PorfAction, content_hash, remaining
-from po_api.porfs.models import ApprovalDecision, Porf
+from po_api.porfs.domain import (
+    DECISIONS,
+    MACHINE,
+    NEW_ROUND,
+    RAISERS,
+    Decision,
+    LineQuantities,
+    PorfAction,
+    content_hash,
+    remaining,
+)
 from po_api.porfs.reading import PorfReading
-from po_api.porfs.repository import PorfRepository
-from po_api.porfs.service import PorfService
+from po_api.porfs.repository import PorfRepository, state_of
 from po_api.users.service import UserService
 
 
@@ -28,7 +37,6 @@ class PorfActions:
         self._session = session
         self._tenant = tenant
         self._repository = PorfRepository(session, tenant)
-        self._service = PorfService(session, tenant)
         self._reading = PorfReading(TransactionReader(session), tenant)
 
     async def perform(
@@ -47,15 +55,17 @@ class PorfActions:
         if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
             error = FieldError("/comment", errors.CommentRequired.code, errors.CommentRequired.title)
             raise errors.CommentRequired(errors=(error,))
-        before = {"status": porf.status, "approval_round": porf.approval_round}
-        await self._apply(action, porf)
+        now = utc_now()
+        after = _state_after(action, porf, now)
+        written: dict[str, Any] = {}
         if decision is not None:
-            await self._decide(porf, decision, comment)
-        porf.version += 1
-        self._record(action, porf, before, comment)
-        await self._session.flush()
-        if comment is not None and decision is None:
-            await self._service.comment(porf_id, comment)
+            written["decisions"] = [await self._decision(porf, decision, comment)]
+        elif comment is not None:
+            written["comments"] = [{"porf_id": porf_id, "author_id": self._tenant.user_id, "text": comment}]
+        if action is PorfAction.CLOSE:
+            written["lines"] = await self._closed_lines(porf_id)
+        change = _change(action, porf, after, comment)
+        await self._repository.change([after], [change], now=now, submits=action is PorfAction.SUBMIT, **written)
         return await self._reading.whole(porf_id)
 
     async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> Shown:
@@ -70,13 +80,10 @@ class PorfActions:
         change = audit.Change(
             "porf.reassign", "porf", porf.id, {"requester_id": porf.requester_id}, {"requester_id": requester_id}
         )
-        porf.requester_id = requester_id
-        porf.version += 1
-        self._audit(change)
-        await self._session.flush()
+        await self._repository.change([state_of(porf, requester_id=requester_id)], [change], now=utc_now())
         return await self._reading.whole(porf_id)
 
-    async def _locked(self, porf_id: int) -> Porf:
+    async def _locked(self, porf_id: int) -> Any:
         found = await self._repository.locked([porf_id])
         if not found:
             raise errors.PorfNotFound
@@ -90,45 +97,35 @@ class PorfActions:
         roles = frozenset(Role(role) for role in user.roles)
         return replace(self._tenant, roles=roles, approval_limit=user.approval_limit)
 
-    async def _apply(self, action: PorfAction, porf: Porf) -> None:
-        now = utc_now()
-        porf.status = MACHINE.target(action)
-        if action is PorfAction.SUBMIT:
-            porf.submitted_at = now
-            await self._repository.grant_tolerance(porf.id)
-        if action in (PorfAction.APPROVE, PorfAction.REJECT):
-            porf.decided_at = now
-        if action in NEW_ROUND:
-            porf.approval_round += 1
-        if action is PorfAction.CLOSE:
-            for line in await self._repository.locked_lines([porf.id]):
-                line.closed_quantity += remaining(line)
+    async def _decision(self, porf: Any, decision: Decision, comment: str | None) -> dict[str, Any]:
+        return {
+            "porf_id": porf.id,
+            "round": porf.approval_round,
+            "approver_id": self._tenant.user_id,
+            "decision": decision,
+            "comment": comment,
+            "content_hash": content_hash(porf, await self._reading.lines(porf.id)),
+        }
 
-    async def _decide(self, porf: Porf, decision: Decision, comment: str | None) -> None:
-        lines = await self._repository.lines(porf.id)
-        self._session.add(
-            ApprovalDecision(
-                organisation_id=porf.organisation_id,
-                porf_id=porf.id,
-                round=porf.approval_round,
-                approver_id=self._tenant.user_id,
-                decision=decision,
-                comment=comment,
-                content_hash=content_hash(porf, lines),
-                decided_at=utc_now(),
-            )
-        )
+    async def _closed_lines(self, porf_id: int) -> list[LineQuantities]:
+        """What closing the request makes of the lines of which something is left."""
+        lines = await self._repository.locked_lines([porf_id])
+        return [LineQuantities.of(line, closed=left) for line in lines if (left := remaining(line))]
 
-    def _record(self, action: PorfAction, porf: Porf, before: dict[str, Any], comment: str | None) -> None:
-        after = {"status": porf.status, "approval_round": porf.approval_round}
-        if comment is not None:
-            after["comment"] = comment
-        self._audit(audit.Change(f"porf.{action}", "porf", porf.id, before, after))
 
-    def _audit(self, change: audit.Change) -> None:
-        audit.record(
-            self._session,
-            organisation_id=self._tenant.organisation_id,
-            actor_id=self._tenant.user_id,
-            change=change,
-        )
+def _state_after(action: PorfAction, porf: Any, now: datetime) -> dict[str, Any]:
+    """What the action leaves of the request's own columns."""
+    changed: dict[str, Any] = {"status": MACHINE.target(action)}
+    if action is PorfAction.SUBMIT:
+        changed["submitted_at"] = now
+    if action in (PorfAction.APPROVE, PorfAction.REJECT):
+        changed["decided_at"] = now
+    if action in NEW_ROUND:
+        changed["approval_round"] = porf.approval_round + 1
+    return state_of(porf, **changed)
+
+
+def _change(action: PorfAction, porf: Any, became: dict[str, Any], comment: str | None) -> audit.Change:
+    before = {"status": porf.status, "approval_round": porf.approval_round}
+    after = {name: became[name] for name in before} | ({} if comment is None else {"comment": comment})
+    return audit.Change(f"porf.{action}", "porf", porf.id, before, after)

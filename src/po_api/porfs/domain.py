@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from po_api.core.errors import AppError, FieldError
-from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, totals
+from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.core.tenancy import MissingRole, Role, Scope, Tenant
 from po_api.porfs import errors
@@ -219,10 +219,19 @@ def net_of(line: Any, currency: str) -> Decimal:
 
 def totals_of(lines: Iterable[Any], *, currency: str, tax_rounding: str) -> Totals:
     """A document's totals; AmountTooLarge beyond what it can carry."""
-    result = totals((priced(line) for line in lines), currency=currency, tax_rounding=TaxRounding(tax_rounding))
-    if result.total > MAX_AMOUNT:
+    priced_lines = (priced(line) for line in lines)
+    return _bounded(totals(priced_lines, currency=currency, tax_rounding=TaxRounding(tax_rounding)))
+
+
+def totals_of_nets(nets: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_rounding: str) -> Totals:
+    """The same of lines with these (tax rate, net), the net as `net_of` has it."""
+    return _bounded(taxed(nets, currency=currency, tax_rounding=TaxRounding(tax_rounding)))
+
+
+def _bounded(sums: Totals) -> Totals:
+    if sums.total > MAX_AMOUNT:
         raise errors.AmountTooLarge
-    return result
+    return sums
 
 
 def require_equal(computed: Decimal, sent: Decimal | None, pointer: str) -> None:
@@ -230,6 +239,21 @@ def require_equal(computed: Decimal, sent: Decimal | None, pointer: str) -> None
     if sent is not None and sent != computed:
         detail = f"the server computes {computed:f}"
         raise errors.TotalMismatch(errors=(FieldError(pointer, errors.TotalMismatch.code, detail),))
+
+
+class LineQuantities(NamedTuple):
+    """How much of a line is wanted, held by purchase orders, and closed."""
+
+    id: int
+    porf_id: int
+    quantity: Decimal
+    ordered_quantity: Decimal
+    closed_quantity: Decimal
+
+    @classmethod
+    def of(cls, line: Any, *, ordered: Decimal = Decimal(0), closed: Decimal = Decimal(0)) -> "LineQuantities":
+        """Those of `line` once so much more of it is ordered and closed."""
+        return cls(line.id, line.porf_id, line.quantity, line.ordered_quantity + ordered, line.closed_quantity + closed)
 
 
 def remaining(line: Any) -> Decimal:

@@ -1,19 +1,22 @@
 """What purchase orders take of the requests: the door that the purchase orders' feature uses."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit
+from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
-from po_api.core.reading import TransactionReader
 from po_api.core.tenancy import Tenant
 from po_api.porfs import errors
 from po_api.porfs.domain import (
     MACHINE,
     MAX_LINES,
+    LineQuantities,
     PorfAction,
     PorfStatus,
     content_hash,
@@ -21,9 +24,10 @@ from po_api.porfs.domain import (
     ordering_status,
     remaining,
 )
-from po_api.porfs.models import Porf, PorfLine
-from po_api.porfs.reading import PorfReading
-from po_api.porfs.repository import PorfRepository
+from po_api.porfs.reading import facts_of
+from po_api.porfs.repository import PorfRepository, state_of
+
+_NONE = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Wanted:
 class Taken:
     """A line, and how much of it was taken."""
 
-    line: PorfLine
+    line: Any
     quantity: Decimal
 
 
@@ -47,18 +51,16 @@ class Taken:
 class Locked:
     """Requests and all of their lines, locked until the transaction ends."""
 
-    porfs: Sequence[Porf]
-    lines: Sequence[PorfLine]
+    porfs: Sequence[Any]
+    lines: Sequence[Any]
 
 
 class PorfOrdering:
     """Takes and gives back quantities; the requests and then their lines are locked, each in the order of their ids."""
 
     def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
-        self._session = session
         self._tenant = tenant
         self._repository = PorfRepository(session, tenant)
-        self._reading = PorfReading(TransactionReader(session), tenant)
 
     async def lock(self, porf_ids: Collection[int]) -> Locked:
         """The requests and their lines; PorfNotFound if the caller sees one of them not."""
@@ -67,44 +69,46 @@ class PorfOrdering:
             raise errors.PorfNotFound
         return Locked(porfs, await self._repository.locked_lines(porf_ids))
 
-    async def take(self, locked: Locked, wanted: Sequence[Wanted]) -> list[Taken]:
-        """Take the wanted quantities of the locked requests' lines, or all that is left of them.
+    async def choose(self, locked: Locked, wanted: Sequence[Wanted]) -> list[Taken]:
+        """The wanted quantities of the locked requests' lines, or all that is left of them.
 
         Raises what the guards say, ApprovalMismatch, UnknownLine, DuplicateLine, NothingLeft, TooManyLines or
         QuantityExceedsRemaining.
         """
-        for porf in locked.porfs:
-            MACHINE.require(PorfAction.CONVERT, await self._reading.facts(porf.id), self._tenant)
-            await self._require_approval(porf, locked.lines)
+        approvals = await self._repository.approvals([porf.id for porf in locked.porfs])
+        by_porf = _by_porf(locked.lines)
+        for porf, approval in zip(locked.porfs, approvals, strict=True):
+            MACHINE.require(PorfAction.CONVERT, facts_of(approval), self._tenant)
+            content = sorted(by_porf[porf.id], key=lambda line: line.position)
+            if approval.approved_hash != content_hash(porf, content):
+                raise errors.ApprovalMismatch
         taken = self._choose(locked.lines, wanted)
         if not taken:
             raise errors.NothingLeft
         if len(taken) > MAX_LINES:
             raise errors.TooManyLines
-        for item in taken:
-            item.line.ordered_quantity += item.quantity
-        self._derive(locked, "porf.convert")
-        await self._session.flush()
         return taken
+
+    async def take(self, locked: Locked, taken: Iterable[Taken]) -> None:
+        """Write down that what was chosen is ordered."""
+        quantities = {item.line.id: item.quantity for item in taken}
+        lines = [LineQuantities.of(line, ordered=quantities.get(line.id, _NONE)) for line in locked.lines]
+        await self._write(locked, lines, "porf.convert")
 
     async def give_back(self, locked: Locked, quantities: Mapping[int, Decimal]) -> None:
         """Give back what cancelled orders held, by line id. What a closed request gets back stays closed."""
         closed = {porf.id for porf in locked.porfs if porf.status == PorfStatus.CLOSED}
+        lines = []
         for line in locked.lines:
-            quantity = quantities.get(line.id, Decimal(0))
-            line.ordered_quantity -= quantity
+            quantity = quantities.get(line.id, _NONE)
+            given_back = LineQuantities.of(line, ordered=-quantity)
             if line.porf_id in closed:
-                line.closed_quantity += min(quantity, remaining(line))
-        self._derive(locked, "porf.release")
-        await self._session.flush()
-
-    async def _require_approval(self, porf: Porf, lines: Sequence[PorfLine]) -> None:
-        own = sorted((line for line in lines if line.porf_id == porf.id), key=lambda line: line.position)
-        if await self._repository.approved_hash(porf) != content_hash(porf, own):
-            raise errors.ApprovalMismatch
+                given_back = LineQuantities.of(given_back, closed=min(quantity, remaining(given_back)))
+            lines.append(given_back)
+        await self._write(locked, lines, "porf.release")
 
     @staticmethod
-    def _choose(lines: Sequence[PorfLine], wanted: Sequence[Wanted]) -> list[Taken]:
+    def _choose(lines: Sequence[Any], wanted: Sequence[Wanted]) -> list[Taken]:
         if not wanted:
             ordered = sorted(lines, key=lambda line: (line.porf_id, line.position))
             return [Taken(line, left) for line in ordered if (left := remaining(line)) > 0]
@@ -128,16 +132,21 @@ class PorfOrdering:
             raise errors.QuantityExceedsRemaining("; ".join(item.detail for item in problems), errors=tuple(problems))
         return taken
 
-    def _derive(self, locked: Locked, action: str) -> None:
+    async def _write(self, locked: Locked, lines: Sequence[LineQuantities], action: str) -> None:
         """The statuses follow from the quantities; each request gets its audit event."""
+        states, changes = [], []
+        by_porf = _by_porf(lines)
         for porf in locked.porfs:
-            before = {"status": porf.status}
-            if porf.status != PorfStatus.CLOSED:
-                porf.status = ordering_status([line for line in locked.lines if line.porf_id == porf.id])
-            porf.version += 1
-            audit.record(
-                self._session,
-                organisation_id=self._tenant.organisation_id,
-                actor_id=self._tenant.user_id,
-                change=audit.Change(action, "porf", porf.id, before, {"status": porf.status}),
-            )
+            is_closed = porf.status == PorfStatus.CLOSED
+            status = porf.status if is_closed else ordering_status(by_porf[porf.id])
+            states.append(state_of(porf, status=status))
+            changes.append(audit.Change(action, "porf", porf.id, {"status": porf.status}, {"status": status}))
+        moved = [now for now, before in zip(lines, locked.lines, strict=True) if now != LineQuantities.of(before)]
+        await self._repository.change(states, changes, now=utc_now(), lines=moved)
+
+
+def _by_porf(lines: Iterable[Any]) -> defaultdict[int, list[Any]]:
+    found: defaultdict[int, list[Any]] = defaultdict(list)
+    for line in lines:
+        found[line.porf_id].append(line)
+    return found

@@ -199,6 +199,13 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, dict[str, SQLColumnExpres
     return porf.join(Organisation, Organisation.id == _ORGANISATION_ID).join(lines, true()), facts
 
 
+def with_facts(porf: FromClause) -> Select[Any]:
+    """The requests of `porf` with what the guards look at, which comes first and in the order of `PorfFacts`."""
+    source, facts = _with_lines(porf)
+    columns: Any = (facts[name].label(name) for name in PorfFacts._fields)
+    return select(*columns).select_from(source)
+
+
 def _as_guards_see_it(facts: Mapping[str, SQLColumnExpression[Any]]) -> dict[str, SQLColumnExpression[Any]]:
     """What the guards make of the facts for this member: few requests differ in that (`reading.allowed_actions`)."""
     same = ("status", "allow_self_approval", "ordered", "orderable", "submitted", "has_approver")
@@ -323,8 +330,7 @@ def _whole(sight: Sight) -> Question:
 
 @cache
 def _facts(sight: Sight) -> Question:
-    source, facts = _with_lines(_visible_porf(sight))
-    return Question(select(*(facts[name].label(name) for name in PorfFacts._fields)).select_from(source))
+    return Question(with_facts(_visible_porf(sight)))
 
 
 @cache

@@ -16,6 +16,8 @@ from po_api.porfs import errors
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
 from po_api.porfs.queries import PorfFilters, PorfQueries
 
+_FACTS = len(PorfFacts._fields)
+
 
 class PorfReading:
     """The requests that a member may see, and what they hold; PorfNotFound for all others."""
@@ -76,13 +78,22 @@ class PorfReading:
 
     async def content(self, porf_id: int) -> tuple[Any, Sequence[Any]]:
         """The columns of a request, and those of its lines."""
-        return await self.header(porf_id), await self._queries.content(porf_id)
+        return await self.header(porf_id), await self.lines(porf_id)
+
+    async def lines(self, porf_id: int) -> Sequence[Any]:
+        """The columns of the lines; the caller has seen that it may."""
+        return await self._queries.content(porf_id)
 
     def _summary(self, row: Any) -> str:
         tenant = self._tenant
         has_limit = tenant.approval_limit is not None
         allowed = allowed_actions(row["facts"], tenant.roles, tenant.scopes, has_limit=has_limit)
         return with_fields(row["item"], f'"allowed_actions":{allowed}')
+
+
+def facts_of(row: Any) -> PorfFacts:
+    """The facts, with which the row begins."""
+    return PorfFacts._make(row[:_FACTS])
 
 
 @lru_cache(maxsize=16384)

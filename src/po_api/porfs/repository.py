@@ -1,16 +1,132 @@
 """The requests' rows that are changed, as one member of one organisation may see them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Insert,
+    Select,
+    Update,
+    and_,
+    any_,
+    bindparam,
+    false,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.core import audit
+from po_api.core.reading import Question, TransactionReader
 from po_api.core.tenancy import Tenant
+from po_api.core.writing import NOW, ORGANISATION_ID, Rows, inserted, sent, together, updated
 from po_api.organisations.models import Organisation
-from po_api.porfs.domain import Decision, PorfStatus
-from po_api.porfs.models import ApprovalDecision, Porf, PorfLine
-from po_api.porfs.queries import Sight, eligible_approver, visible
+from po_api.porfs.domain import Decision, LineQuantities, PorfStatus
+from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine
+from po_api.porfs.queries import Sight, eligible_approver, visible, with_facts
+from po_api.suppliers.models import Supplier
+
+_PORFS, _LINES = Porf.__table__, PorfLine.__table__
+_DECISIONS, _COMMENTS = ApprovalDecision.__table__, PorfComment.__table__
+
+_HEADER = ("number", "title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding")
+_SENT_PORF = sent("porfs", *_PORFS.c[(*_HEADER, "net", "tax", "total", "requester_id", "supplier_id")])
+_PRICES = ("quantity", "unit", "unit_price", "discount_percent", "tax_rate", "net", "over_order_percent")
+_SENT_LINES = sent("lines", *_LINES.c[("position", "description", "sku", "needed_by", *_PRICES)])
+
+# What becomes of requests: of their own columns, of their lines', and what is written down about them.
+_STATE = ("status", "requester_id", "approval_round", "submitted_at", "decided_at")
+_SENT_STATES = sent("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
+_SENT_QUANTITIES = sent("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
+_DECISION = ("porf_id", "round", "approver_id", "decision", "comment", "content_hash")
+_SENT_DECISIONS = sent("decisions", *_DECISIONS.c[_DECISION])
+_SENT_COMMENTS = sent("comments", *_COMMENTS.c["porf_id", "author_id", "text"])
+
+_PORF_IDS = bindparam("porf_ids", type_=ARRAY(BigInteger))
+
+
+def _creation() -> Question:
+    """A request with its lines and its event; the answer is its id."""
+    porf = inserted(_PORFS, _SENT_PORF).returning(Porf.id).cte("porf")
+    lines = inserted(_LINES, _SENT_LINES, porf_id=porf.c.id).cte("added_lines")
+    event = audit.events(entity_id=porf.c.id).cte("event")
+    return Question(select(porf.c.id).add_cte(lines, event))
+
+
+def _change(*more: Insert | Update) -> Question:
+    return together(
+        updated(_PORFS, _SENT_STATES, version=Porf.version + 1),
+        updated(_LINES, _SENT_QUANTITIES),
+        inserted(_DECISIONS, _SENT_DECISIONS, decided_at=NOW),
+        inserted(_COMMENTS, _SENT_COMMENTS),
+        audit.events(),
+        *more,
+    )
+
+
+def _grant_tolerance() -> Update:
+    """Write down, line by line, how much more than requested the organisation lets one order."""
+    granted = Organisation.over_order_percent
+    return (
+        update(PorfLine)
+        .values(over_order_percent=granted, updated_at=NOW)
+        .where(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == any_(_PORF_IDS))
+        .where(Organisation.id == ORGANISATION_ID, PorfLine.over_order_percent != granted)
+    )
+
+
+def _basis() -> Question:
+    """The columns of the organisation, and whether one may order from the supplier that is named."""
+    named = and_(Supplier.organisation_id == Organisation.id, Supplier.id == bindparam("supplier_id", type_=BigInteger))
+    columns = (*Organisation.__table__.c, func.coalesce(Supplier.is_active, false()).label("supplier_is_active"))
+    return Question(
+        select(*columns).select_from(Organisation).outerjoin(Supplier, named).where(Organisation.id == ORGANISATION_ID)
+    )
+
+
+_CREATED, _CHANGED, _SUBMITTED, _BASIS = _creation(), _change(), _change(_grant_tolerance()), _basis()
+
+
+def _chosen(sight: Sight) -> Select[Any]:
+    return select(_PORFS).where(visible(sight), Porf.id == any_(_PORF_IDS))
+
+
+@cache
+def _locked(sight: Sight) -> Question:
+    return Question(_chosen(sight).order_by(Porf.id).with_for_update(key_share=True))
+
+
+_LOCKED_LINES = Question(
+    select(_LINES)
+    .where(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == any_(_PORF_IDS))
+    .order_by(PorfLine.id)
+    .with_for_update(key_share=True)
+)
+
+
+@cache
+def _approvals(sight: Sight) -> Question:
+    """The facts of the requests, and the hash of the content that the approval of the current round is about."""
+    porf = _chosen(sight).subquery("porf")
+    of_round = and_(
+        ApprovalDecision.organisation_id == porf.c.organisation_id,
+        ApprovalDecision.porf_id == porf.c.id,
+        ApprovalDecision.round == porf.c.approval_round,
+        ApprovalDecision.decision == Decision.APPROVED,
+    )
+    statement = with_facts(porf).outerjoin(ApprovalDecision, of_round)
+    return Question(statement.add_columns(ApprovalDecision.content_hash.label("approved_hash")).order_by(porf.c.id))
+
+
+def state_of(porf: Any, **changed: Any) -> dict[str, Any]:
+    """What `PorfRepository.change` writes of a request: its own columns, some of them changed."""
+    return {"id": porf.id, **{name: getattr(porf, name) for name in _STATE}, **changed}
 
 
 class PorfRepository:
@@ -18,74 +134,79 @@ class PorfRepository:
 
     def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
         self._session = session
+        self._reader = TransactionReader(session)
         self._tenant = tenant
+        self._sight = Sight.of(tenant)
+        self._who = {"organisation_id": tenant.organisation_id, "user_id": tenant.user_id}
 
-    async def locked(self, porf_ids: Collection[int]) -> Sequence[Porf]:
-        """The requests, locked in the order of their ids."""
+    async def basis(self, supplier_id: int | None) -> Any:
+        """The organisation's columns, under whose rules a request is raised, and `supplier_is_active`."""
+        return await self._reader.row(_BASIS, **self._who, supplier_id=supplier_id)
+
+    async def create(self, porf: Mapping[str, Any], lines: Rows, change: audit.Change, *, now: datetime) -> int:
+        """Add a request with its lines and the event that tells of it; returns its id."""
+        rows = {"porfs": [porf], "lines": lines}
+        row = await audit.write(self._reader, self._tenant, _CREATED, [change], now=now, rows=rows)
+        return int(row.id)
+
+    async def change(
+        self,
+        porfs: Collection[Mapping[str, Any]],
+        changes: Iterable[audit.Change],
+        *,
+        now: datetime,
+        lines: Iterable[LineQuantities] = (),
+        decisions: Rows = (),
+        comments: Rows = (),
+        submits: bool = False,
+    ) -> None:
+        """Write what became of locked requests, each one version on: the `state_of` them, and the quantities of lines.
+
+        The lines of requests that are submitted get the tolerance that the organisation grants.
+        """
+        statement = _SUBMITTED if submits else _CHANGED
+        quantities = (line._asdict() for line in lines)
+        rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "decisions": decisions, "comments": comments}
+        porf_ids = [porf["id"] for porf in porfs]
+        await audit.write(self._reader, self._tenant, statement, changes, now=now, rows=rows, porf_ids=porf_ids)
+
+    async def locked(self, porf_ids: Collection[int]) -> Sequence[Any]:
+        """The requests' columns, locked in the order of their ids."""
+        return await self._reader.rows(_locked(self._sight), **self._who, porf_ids=list(porf_ids))
+
+    async def locked_lines(self, porf_ids: Collection[int]) -> Sequence[Any]:
+        """The columns of all lines of the requests, locked in the order of their ids."""
+        return await self._reader.rows(_LOCKED_LINES, **self._who, porf_ids=list(porf_ids))
+
+    async def approvals(self, porf_ids: Collection[int]) -> Sequence[Any]:
+        """In the order of the ids: the guards' facts, and `approved_hash`, None if the round has no approval."""
+        return await self._reader.rows(_approvals(self._sight), **self._who, porf_ids=list(porf_ids))
+
+    async def editable(self, porf_id: int) -> Porf | None:
+        """The request itself, locked."""
         statement = (
             select(Porf)
-            .where(visible(Sight.of(self._tenant)), Porf.id.in_(porf_ids))
-            .params(organisation_id=self._tenant.organisation_id, user_id=self._tenant.user_id)
-            .order_by(Porf.id)
+            .where(visible(self._sight), Porf.id == porf_id)
+            .params(**self._who)
             .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
         )
-        return (await self._session.scalars(statement)).all()
-
-    async def lines(self, porf_id: int) -> Sequence[Any]:
-        """All lines of one request in the order of their positions; the caller has seen that it may."""
-        statement = select(*PorfLine.__table__.columns).where(self._of(porf_id)).order_by(PorfLine.position)
-        return (await self._session.execute(statement)).all()
+        return (await self._session.scalars(statement)).one_or_none()
 
     async def line(self, porf_id: int, line_id: int) -> PorfLine | None:
         statement = select(PorfLine).where(self._of(porf_id), PorfLine.id == line_id)
         return (await self._session.scalars(statement)).one_or_none()
-
-    async def locked_lines(self, porf_ids: Collection[int]) -> Sequence[PorfLine]:
-        """All lines of the requests, locked in the order of their ids."""
-        statement = (
-            select(PorfLine)
-            .where(PorfLine.organisation_id == self._tenant.organisation_id, PorfLine.porf_id.in_(porf_ids))
-            .order_by(PorfLine.id)
-            .with_for_update(key_share=True)
-            .execution_options(populate_existing=True)
-        )
-        return (await self._session.scalars(statement)).all()
-
-    async def add_lines(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:
-            await self._session.execute(insert(PorfLine), list(rows))
 
     async def set_nets(self, nets: Sequence[Mapping[str, Any]]) -> None:
         """Write the nets that a change of currency gave; each row names the line by its whole key."""
         if nets:
             await self._session.execute(update(PorfLine), list(nets))
 
-    async def grant_tolerance(self, porf_id: int) -> None:
-        """Write down, line by line, how much more than requested the organisation lets one order."""
-        tolerance = (
-            select(Organisation.over_order_percent)
-            .where(Organisation.id == self._tenant.organisation_id)
-            .scalar_subquery()
-        )
-        statement = update(PorfLine).where(self._of(porf_id)).values(over_order_percent=tolerance)
-        await self._session.execute(statement.execution_options(synchronize_session=False))
-
     async def positions(self, porf_id: int) -> tuple[int, int]:
         """How many lines there are, and the position of the last: there are gaps where lines were deleted."""
         statement = select(func.count(), func.coalesce(func.max(PorfLine.position), 0)).where(self._of(porf_id))
         count, last = (await self._session.execute(statement)).one()
         return count, last
-
-    async def approved_hash(self, porf: Porf) -> str | None:
-        """The hash of the content that the approval of the current round is about."""
-        statement = select(ApprovalDecision.content_hash).where(
-            ApprovalDecision.organisation_id == self._tenant.organisation_id,
-            ApprovalDecision.porf_id == porf.id,
-            ApprovalDecision.round == porf.approval_round,
-            ApprovalDecision.decision == Decision.APPROVED,
-        )
-        return await self._session.scalar(statement)
 
     async def without_approver(self) -> Sequence[tuple[int, str]]:
         """The pending requests, as (id, number), that nobody active could approve."""

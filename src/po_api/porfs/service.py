@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.core import audit, changes
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
+from po_api.core.money import Totals
 from po_api.core.reading import TransactionReader
 from po_api.core.representations import Shown
 from po_api.core.tenancy import Tenant
@@ -27,12 +28,15 @@ from po_api.porfs.domain import (
     net_of,
     require_equal,
     totals_of,
+    totals_of_nets,
 )
 from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.reading import PorfReading
 from po_api.porfs.repository import PorfRepository
 from po_api.suppliers.service import SupplierService
 from po_api.users.service import Leftover
+
+_COPIED = ("title", "justification", "cost_centre", "needed_by", "supplier_id")
 
 
 @dataclass(frozen=True)
@@ -78,38 +82,29 @@ class PorfService:
         self._tenant.require(*RAISERS)
         if len(wanted.lines) > MAX_LINES:
             raise errors.TooManyLines
-        await self._require_supplier(wanted.supplier_id)
-        organisations = OrganisationService(self._session)
-        organisation = await organisations.get(self._tenant.organisation_id)
-        currency = wanted.currency or organisation.currency
-        totals = totals_of(wanted.lines, currency=currency, tax_rounding=organisation.tax_rounding)
-        require_equal(totals.total, wanted.total, "/total")
-        nets = self._nets(wanted.lines, currency)
-        porf = Porf(
-            organisation_id=organisation.id,
-            number=await organisations.next_number(organisation, DocumentType.PORF),
-            title=wanted.title,
-            justification=wanted.justification,
-            cost_centre=wanted.cost_centre,
-            needed_by=wanted.needed_by,
-            currency=currency,
-            tax_rounding=organisation.tax_rounding,
-            supplier_id=wanted.supplier_id,
-            requester_id=self._tenant.user_id,
-            net=totals.net,
-            tax=totals.tax,
-            total=totals.total,
-        )
-        self._session.add(porf)
-        await self._session.flush()
-        rows = [
-            self._row(porf.id, position, line, net, organisation.over_order_percent)
+        organisation = await self._repository.basis(wanted.supplier_id)
+        if wanted.supplier_id is not None and not organisation.supplier_is_active:
+            raise _unknown_supplier()
+        currency, tax_rounding = wanted.currency or organisation.currency, organisation.tax_rounding
+        nets, totals = _reckoned(wanted, currency=currency, tax_rounding=tax_rounding)
+        now = utc_now()
+        number = await OrganisationService(self._session).next_number(organisation, DocumentType.PORF, now)
+        porf = {name: getattr(wanted, name) for name in _COPIED} | {
+            "number": number,
+            "requester_id": self._tenant.user_id,
+            "currency": currency,
+            "tax_rounding": tax_rounding,
+            "net": totals.net,
+            "tax": totals.tax,
+            "total": totals.total,
+        }
+        lines = (
+            _row(position, line, net, organisation.over_order_percent)
             for position, (line, net) in enumerate(zip(wanted.lines, nets, strict=True), start=1)
-        ]
-        await self._repository.add_lines(rows)
-        after = {"number": porf.number, "title": porf.title, "total": porf.total, "copied_from": copied_from}
-        await self._record("porf.create", porf, None, after)
-        return await self._reading.whole(porf.id)
+        )
+        after = {"number": number, "title": wanted.title, "total": totals.total, "copied_from": copied_from}
+        change = audit.Change("porf.create", "porf", None, None, after)
+        return await self._reading.whole(await self._repository.create(porf, lines, change, now=now))
 
     async def update(self, porf_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Shown:
         """Change a draft's header. Another currency rounds every line anew."""
@@ -135,14 +130,11 @@ class PorfService:
         header, lines = await self._reading.content(porf_id)
         MACHINE.require(PorfAction.COPY, await self._reading.facts(porf_id), self._tenant)
         supplier = await self._supplier(header.supplier_id)
+        copied = {name: getattr(header, name) for name in _COPIED} | {"supplier_id": supplier}
         fields = LineInput.__dataclass_fields__.keys() - {"net"}
         wanted = PorfInput(
-            title=header.title,
-            justification=header.justification,
-            cost_centre=header.cost_centre,
-            needed_by=header.needed_by,
+            **copied,
             currency=header.currency,
-            supplier_id=supplier,
             lines=[LineInput(**{name: getattr(line, name) for name in fields}) for line in lines],
         )
         return await self.create(wanted, copied_from=porf_id)
@@ -154,8 +146,10 @@ class PorfService:
         if count >= MAX_LINES:
             raise errors.TooManyLines
         organisation = await OrganisationService(self._session).get(self._tenant.organisation_id)
-        (net,) = self._nets([wanted], porf.currency, prefix="")
-        line = PorfLine(**self._row(porf_id, last + 1, wanted, net, organisation.over_order_percent))
+        net = net_of(wanted, porf.currency)
+        require_equal(net, wanted.net, "/net")
+        row = _row(last + 1, wanted, net, organisation.over_order_percent)
+        line = PorfLine(organisation_id=porf.organisation_id, porf_id=porf_id, **row)
         self._session.add(line)
         await self._session.flush()
         await self._retotal(porf)
@@ -205,12 +199,12 @@ class PorfService:
 
     async def _locked(self, porf_id: int, action: PorfAction, expected: ExpectedVersions) -> Porf:
         """The request, locked, if the caller may do this now on the version they have seen."""
-        found = await self._repository.locked([porf_id])
-        if not found:
+        porf = await self._repository.editable(porf_id)
+        if porf is None:
             raise errors.PorfNotFound
         MACHINE.require(action, await self._reading.facts(porf_id), self._tenant)
-        require_version(found[0].version, expected)
-        return found[0]
+        require_version(porf.version, expected)
+        return porf
 
     async def _line(self, porf_id: int, line_id: int) -> PorfLine:
         line = await self._repository.line(porf_id, line_id)
@@ -227,28 +221,10 @@ class PorfService:
 
     async def _require_supplier(self, supplier_id: int | None) -> None:
         if supplier_id is not None and await self._supplier(supplier_id) is None:
-            detail = errors.UnknownSupplier.title
-            raise errors.UnknownSupplier(errors=(FieldError("/supplier_id", errors.UnknownSupplier.code, detail),))
-
-    @staticmethod
-    def _nets(lines: Sequence[LineInput], currency: str, prefix: str = "/lines/{}") -> list[Decimal]:
-        nets = [net_of(line, currency) for line in lines]
-        for index, (line, net) in enumerate(zip(lines, nets, strict=True)):
-            require_equal(net, line.net, f"{prefix.format(index)}/net")
-        return nets
-
-    def _row(self, porf_id: int, position: int, line: LineInput, net: Decimal, tolerance: Decimal) -> dict[str, Any]:
-        return {
-            **{name: getattr(line, name) for name in LineInput.__dataclass_fields__},
-            "net": net,
-            "organisation_id": self._tenant.organisation_id,
-            "porf_id": porf_id,
-            "position": position,
-            "over_order_percent": tolerance,
-        }
+            raise _unknown_supplier()
 
     async def _reprice(self, porf: Porf) -> None:
-        lines = await self._repository.lines(porf.id)
+        lines = await self._reading.lines(porf.id)
         await self._repository.set_nets(
             [
                 {"organisation_id": line.organisation_id, "id": line.id, "net": net}
@@ -259,7 +235,7 @@ class PorfService:
         )
 
     async def _retotal(self, porf: Porf) -> None:
-        lines = await self._repository.lines(porf.id)
+        lines = await self._reading.lines(porf.id)
         totals = totals_of(lines, currency=porf.currency, tax_rounding=porf.tax_rounding)
         porf.net, porf.tax, porf.total = totals.net, totals.tax, totals.total
 
@@ -279,6 +255,27 @@ class PorfService:
             change=audit.Change(action, "porf", porf.id, before, after),
         )
         await self._session.flush()
+
+
+def _reckoned(wanted: PorfInput, *, currency: str, tax_rounding: str) -> tuple[list[Decimal], Totals]:
+    """The lines' nets and the totals; AmountTooLarge, TotalMismatch."""
+    nets = [net_of(line, currency) for line in wanted.lines]
+    taxed = ((line.tax_rate, net) for line, net in zip(wanted.lines, nets, strict=True))
+    totals = totals_of_nets(taxed, currency=currency, tax_rounding=tax_rounding)
+    require_equal(totals.total, wanted.total, "/total")
+    for index, (line, net) in enumerate(zip(wanted.lines, nets, strict=True)):
+        require_equal(net, line.net, f"/lines/{index}/net")
+    return nets, totals
+
+
+def _row(position: int, line: LineInput, net: Decimal, tolerance: Decimal) -> dict[str, Any]:
+    """The columns of a line, but for whose it is."""
+    return {**vars(line), "net": net, "position": position, "over_order_percent": tolerance}
+
+
+def _unknown_supplier() -> errors.UnknownSupplier:
+    error = FieldError("/supplier_id", errors.UnknownSupplier.code, errors.UnknownSupplier.title)
+    return errors.UnknownSupplier(errors=(error,))
 
 
 async def left_without_approver(session: AsyncSession, tenant: Tenant) -> Leftover | None:

@@ -189,7 +189,7 @@ def _whole(*, sees_all: bool) -> Question:
 @cache
 def _header(*, sees_all: bool) -> Question:
     order = _visible_order(sees_all=sees_all)
-    return Question(select(*order.c, user_name(order.c.created_by_id).label("created_by_name")))
+    return Question(select(*order.c))
 
 
 _CONTENT = Question(
@@ -244,7 +244,7 @@ class PurchaseOrderQueries:
         return await self._row(_whole(sees_all=self._sees_all), order_id)
 
     async def header(self, order_id: int) -> Any:
-        """The order's own columns and who made it; None if there is none to be seen."""
+        """The order's own columns; None if there is none to be seen."""
         return await self._row(_header(sees_all=self._sees_all), order_id)
 
     async def document(self, order_id: int) -> Any:

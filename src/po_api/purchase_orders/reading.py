@@ -35,7 +35,7 @@ class PurchaseOrderReading:
         return Shown(with_fields(self._summary(row), more), version=row.version, id=row.id)
 
     async def header(self, order_id: int) -> Any:
-        """The order's own columns and who made it."""
+        """The order's own columns."""
         return _found(await self._queries.header(order_id))
 
     async def content(self, order_id: int) -> Sequence[Any]:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,16 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.core import audit, changes
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
+from po_api.core.money import PricedLine, Totals
 from po_api.core.reading import TransactionReader
 from po_api.core.representations import Shown
 from po_api.core.tenancy import Role, Tenant
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.domain import DocumentType
-from po_api.organisations.models import Organisation
+from po_api.organisations.reading import OrganisationReading
 from po_api.organisations.service import OrganisationService
-from po_api.porfs.domain import net_of, totals_of
+from po_api.porfs.domain import net_of, totals_of, totals_of_nets
 from po_api.porfs.errors import UnknownSupplier
-from po_api.porfs.models import Porf
 from po_api.porfs.ordering import PorfOrdering, Taken, Wanted
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, render
@@ -31,10 +32,8 @@ from po_api.purchase_orders.domain import (
     PurchaseOrderFacts,
     PurchaseOrderStatus,
 )
-from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
 from po_api.purchase_orders.reading import PurchaseOrderReading
-from po_api.purchase_orders.repository import PurchaseOrderRepository
-from po_api.suppliers.models import Supplier
+from po_api.purchase_orders.repository import PurchaseOrderRepository, state_of
 from po_api.suppliers.service import SupplierService
 
 _COPIED = ("description", "sku", "unit", "unit_price", "discount_percent", "tax_rate", "needed_by")
@@ -59,7 +58,9 @@ class PurchaseOrderService:
         self._tenant = tenant
         self._repository = PurchaseOrderRepository(session, tenant)
         self._ordering = PorfOrdering(session, tenant)
-        self._reading = PurchaseOrderReading(TransactionReader(session), tenant)
+        reader = TransactionReader(session)
+        self._reading = PurchaseOrderReading(reader, tenant)
+        self._organisations = OrganisationReading(reader)
 
     async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> Shown:
         """A draft order from approved requests of one supplier and currency (buyers, admins).
@@ -72,22 +73,33 @@ class PurchaseOrderService:
         porfs = locked.porfs
         if len({porf.currency for porf in porfs}) > 1:
             raise errors.MixedCurrencies
-        taken = await self._ordering.take(locked, conversion.wanted)
+        taken = await self._ordering.choose(locked, conversion.wanted)
         if len(porfs) == 1:
-            # `take` has added one to the version that the caller knows.
-            require_version(porfs[0].version - 1, expected)
+            require_version(porfs[0].version, expected)
         supplier = await self._supplier(porfs, conversion.supplier_id)
-        order = await self._add(porfs[0], supplier, taken, conversion)
-        after = {"porfs": [porf.number for porf in porfs], "total": order.total, "supplier": supplier.name}
-        await self._record("purchase_order.create", order, None, after)
-        return await self._reading.whole(order.id)
+        lines, totals = _ordered(porfs[0], taken)
+        order = _supplied_by(supplier) | {
+            "created_by_id": self._tenant.user_id,
+            "currency": porfs[0].currency,
+            "tax_rounding": porfs[0].tax_rounding,
+            "net": totals.net,
+            "tax": totals.tax,
+            "total": totals.total,
+            "terms": conversion.terms,
+            "delivery_address": conversion.delivery_address,
+        }
+        after = {"porfs": [porf.number for porf in porfs], "total": totals.total, "supplier": supplier.name}
+        change = audit.Change("purchase_order.create", "purchase_order", None, None, after)
+        await self._ordering.take(locked, taken)
+        return await self._reading.whole(await self._repository.create(order, lines, change, now=utc_now()))
 
     async def update(self, order_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Shown:
         """Change a draft's terms or delivery address."""
         order = await self._locked(order_id, PurchaseOrderAction.EDIT, expected)
-        before, after = changes.apply(order, values)
+        before, after = changes.differing(order, values)
         if after:
-            await self._touch("purchase_order.update", order, before, after)
+            change = _change("purchase_order.update", order, before, after)
+            await self._repository.change(state_of(order, **after), change, now=utc_now())
         return await self._reading.whole(order_id)
 
     async def issue(self, order_id: int, *, expected: ExpectedVersions) -> Shown:
@@ -98,30 +110,20 @@ class PurchaseOrderService:
         number that is likely to come, and once more only if another order was faster.
         """
         order = await self._locked(order_id, PurchaseOrderAction.ISSUE, expected)
-        before = {"status": order.status}
-        organisations = OrganisationService(self._session)
-        organisation = await organisations.get(self._tenant.organisation_id)
-        header, lines = await self._reading.header(order_id), await self._reading.content(order_id)
-        order.status = MACHINE.target(PurchaseOrderAction.ISSUE)
-        order.issued_at = utc_now()
-        likely = await organisations.likely_number(organisation, DocumentType.PURCHASE_ORDER)
-        order.number = likely
-        content = await asyncio.to_thread(render, _document(order, organisation, header.created_by_name, lines))
-        order.number = await organisations.next_number(organisation, DocumentType.PURCHASE_ORDER)
-        if order.number != likely:
-            content = await asyncio.to_thread(render, _document(order, organisation, header.created_by_name, lines))
-        self._session.add(
-            PurchaseOrderFile(
-                organisation_id=order.organisation_id,
-                purchase_order_id=order.id,
-                revision=order.revision,
-                content=content,
-                digest=hashlib.sha256(content).hexdigest(),
-                created_at=order.issued_at,
-            )
-        )
-        after = {"status": order.status, "number": order.number}
-        await self._touch("purchase_order.issue", order, before, after)
+        organisation = await self._organisations.own(self._tenant)
+        lines = await self._reading.content(order_id)
+        now = utc_now()
+        numbers = OrganisationService(self._session)
+        likely = await numbers.likely_number(organisation, DocumentType.PURCHASE_ORDER, now)
+        content = await asyncio.to_thread(render, _document(order, organisation, lines, likely, now))
+        number = await numbers.next_number(organisation, DocumentType.PURCHASE_ORDER, now)
+        if number != likely:
+            content = await asyncio.to_thread(render, _document(order, organisation, lines, number, now))
+        issued = {"status": MACHINE.target(PurchaseOrderAction.ISSUE), "number": number}
+        change = _change("purchase_order.issue", order, {"status": order.status}, issued)
+        digest = hashlib.sha256(content).hexdigest()
+        file = {"purchase_order_id": order_id, "revision": order.revision, "digest": digest}
+        await self._repository.issue(state_of(order, **issued, issued_at=now), file, content, change, now=now)
         return await self._reading.whole(order_id)
 
     async def cancel(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> Shown:
@@ -131,24 +133,25 @@ class PurchaseOrderService:
         MACHINE.require(
             PurchaseOrderAction.CANCEL, PurchaseOrderFacts(PurchaseOrderStatus(header.status)), self._tenant
         )
-        held = await self._repository.allocations(order_id)
-        porf_ids = {line.porf_id for line in await self._reading.content(order_id)}
+        lines = await self._reading.content(order_id)
         # Requests and lines are locked before the order (domain.md, lock order).
-        locked = await self._ordering.lock(porf_ids)
+        locked = await self._ordering.lock({line.porf_id for line in lines})
         order = await self._locked(order_id, PurchaseOrderAction.CANCEL, expected)
-        await self._ordering.give_back(
-            locked, {item.porf_line_id: item.quantity - item.released_quantity for item in held}
-        )
-        for item in held:
-            item.released_quantity = item.quantity
-        return await self._finish(order, PurchaseOrderAction.CANCEL, comment)
+        # Each line takes all of its quantity from one line of a request.
+        held = {line.porf_line_id: line.quantity - line.released_quantity for line in lines}
+        await self._ordering.give_back(locked, held)
+        state, change = _finished(order, PurchaseOrderAction.CANCEL, comment)
+        await self._repository.cancel(state, change, now=utc_now())
+        return await self._reading.whole(order_id)
 
     async def close(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> Shown:
         """Close an issued order: nothing more is expected of it."""
         order = await self._locked(order_id, PurchaseOrderAction.CLOSE, expected)
-        return await self._finish(order, PurchaseOrderAction.CLOSE, comment)
+        state, change = _finished(order, PurchaseOrderAction.CLOSE, comment)
+        await self._repository.change(state, change, now=utc_now())
+        return await self._reading.whole(order_id)
 
-    async def _locked(self, order_id: int, action: PurchaseOrderAction, expected: ExpectedVersions) -> PurchaseOrder:
+    async def _locked(self, order_id: int, action: PurchaseOrderAction, expected: ExpectedVersions) -> Any:
         order = await self._repository.locked(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
@@ -156,7 +159,7 @@ class PurchaseOrderService:
         require_version(order.version, expected)
         return order
 
-    async def _supplier(self, porfs: Sequence[Porf], named: int | None) -> Supplier:
+    async def _supplier(self, porfs: Sequence[Any], named: int | None) -> Any:
         wanted = {chosen for chosen in (named, *(porf.supplier_id for porf in porfs)) if chosen is not None}
         if len(wanted) > 1:
             raise errors.MixedSuppliers
@@ -171,86 +174,44 @@ class PurchaseOrderService:
             raise errors.SupplierInactive
         raise UnknownSupplier(errors=(FieldError("/supplier_id", UnknownSupplier.code, UnknownSupplier.title),))
 
-    async def _add(
-        self, porf: Porf, supplier: Supplier, taken: Sequence[Taken], conversion: Conversion
-    ) -> PurchaseOrder:
-        lines = [
-            PurchaseOrderLine(
-                organisation_id=self._tenant.organisation_id,
-                position=position,
-                quantity=item.quantity,
-                **{name: getattr(item.line, name) for name in _COPIED},
-            )
-            for position, item in enumerate(taken, start=1)
-        ]
-        for line in lines:
-            line.net = net_of(line, porf.currency)
-        totals = totals_of(lines, currency=porf.currency, tax_rounding=porf.tax_rounding)
-        order = PurchaseOrder(
-            organisation_id=self._tenant.organisation_id,
-            supplier_id=supplier.id,
-            supplier_name=supplier.name,
-            supplier_email=supplier.email,
-            supplier_tax_id=supplier.tax_id,
-            supplier_address=supplier.address,
-            created_by_id=self._tenant.user_id,
-            currency=porf.currency,
-            tax_rounding=porf.tax_rounding,
-            net=totals.net,
-            tax=totals.tax,
-            total=totals.total,
-            terms=conversion.terms,
-            delivery_address=conversion.delivery_address,
-            lines=lines,
-        )
-        self._session.add(order)
-        await self._session.flush()
-        self._session.add_all(
-            Allocation(
-                organisation_id=order.organisation_id,
-                purchase_order_line_id=line.id,
-                porf_line_id=item.line.id,
-                quantity=item.quantity,
-            )
-            for line, item in zip(lines, taken, strict=True)
-        )
-        await self._session.flush()
-        return order
 
-    async def _finish(self, order: PurchaseOrder, action: PurchaseOrderAction, comment: str | None) -> Shown:
-        before = {"status": order.status}
-        order.status = MACHINE.target(action)
-        after = {"status": order.status} | ({} if comment is None else {"comment": comment})
-        await self._touch(f"purchase_order.{action}", order, before, after)
-        return await self._reading.whole(order.id)
+def _ordered(porf: Any, taken: Sequence[Taken]) -> tuple[list[dict[str, Any]], Totals]:
+    """The lines of an order that takes these, and its totals."""
+    lines = []
+    for position, item in enumerate(taken, start=1):
+        copied = {name: getattr(item.line, name) for name in _COPIED}
+        priced = PricedLine(item.quantity, item.line.unit_price, item.line.discount_percent, item.line.tax_rate)
+        own = {"position": position, "quantity": item.quantity, "net": net_of(priced, porf.currency)}
+        lines.append({**copied, **own, "porf_line_id": item.line.id})
+    nets = ((line["tax_rate"], line["net"]) for line in lines)
+    return lines, totals_of_nets(nets, currency=porf.currency, tax_rounding=porf.tax_rounding)
 
-    async def _touch(
-        self, action: str, order: PurchaseOrder, before: Mapping[str, Any], after: Mapping[str, Any]
-    ) -> None:
-        order.version += 1
-        await self._record(action, order, before, after)
 
-    async def _record(
-        self, action: str, order: PurchaseOrder, before: Mapping[str, Any] | None, after: Mapping[str, Any]
-    ) -> None:
-        audit.record(
-            self._session,
-            organisation_id=self._tenant.organisation_id,
-            actor_id=self._tenant.user_id,
-            change=audit.Change(action, "purchase_order", order.id, before, after),
-        )
-        await self._session.flush()
+def _supplied_by(supplier: Any) -> dict[str, Any]:
+    """The supplier's particulars as they are now."""
+    copied = {f"supplier_{name}": getattr(supplier, name) for name in ("name", "email", "tax_id", "address")}
+    return {"supplier_id": supplier.id, **copied}
+
+
+def _finished(order: Any, action: PurchaseOrderAction, comment: str | None) -> tuple[dict[str, Any], audit.Change]:
+    """What the action makes of the order, and the event that tells of it."""
+    became = {"status": MACHINE.target(action)}
+    told = became | ({} if comment is None else {"comment": comment})
+    return state_of(order, **became), _change(f"purchase_order.{action}", order, {"status": order.status}, told)
+
+
+def _change(action: str, order: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> audit.Change:
+    return audit.Change(action, "purchase_order", order.id, before, after)
 
 
 def _document(
-    order: PurchaseOrder, organisation: Organisation, prepared_by: str, lines: Sequence[Any]
+    order: Any, organisation: Any, lines: Sequence[Any], number: str, issued_at: datetime
 ) -> PurchaseOrderDocument:
     """What the document shows; its date is the organisation's."""
-    assert order.number is not None and order.issued_at is not None
     return PurchaseOrderDocument(
-        number=order.number,
+        number=number,
         revision=order.revision,
-        issued_on=order.issued_at.astimezone(ZoneInfo(organisation.timezone)).date(),
+        issued_on=issued_at.astimezone(ZoneInfo(organisation.timezone)).date(),
         currency=order.currency,
         buyer=Party(organisation.name, organisation.address, organisation.tax_id),
         supplier=Party(order.supplier_name, order.supplier_address, order.supplier_tax_id, order.supplier_email),
@@ -261,5 +222,5 @@ def _document(
         terms=order.terms,
         delivery_address=order.delivery_address,
         requests=tuple(sorted({line.porf_number for line in lines})),
-        prepared_by=prepared_by or None,
+        prepared_by=order.created_by_name or None,
     )

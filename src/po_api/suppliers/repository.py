@@ -1,6 +1,6 @@
-"""The suppliers' rows that are changed or referred to."""
+"""The suppliers' rows that are changed."""
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.tenancy import Tenant
@@ -14,13 +14,11 @@ class SupplierRepository:
         self._session = session
         self._organisation_id = tenant.organisation_id
 
-    def _base(self) -> Select[Supplier]:
-        return select(Supplier).where(Supplier.organisation_id == self._organisation_id)
-
-    async def get(self, supplier_id: int) -> Supplier | None:
-        return (await self._session.scalars(self._base().where(Supplier.id == supplier_id))).one_or_none()
-
     async def locked(self, supplier_id: int) -> Supplier | None:
-        statement = self._base().where(Supplier.id == supplier_id).with_for_update(key_share=True)
-        statement = statement.execution_options(populate_existing=True)
+        statement = (
+            select(Supplier)
+            .where(Supplier.organisation_id == self._organisation_id, Supplier.id == supplier_id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
         return (await self._session.scalars(statement)).one_or_none()

@@ -6,11 +6,13 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit, changes
+from po_api.core.reading import TransactionReader
 from po_api.core.tenancy import Role, Tenant
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.suppliers.errors import SupplierNotFound
 from po_api.suppliers.models import Supplier
+from po_api.suppliers.queries import SupplierQueries
 from po_api.suppliers.repository import SupplierRepository
 
 _EDITORS = (Role.BUYER, Role.ADMIN)
@@ -23,10 +25,11 @@ class SupplierService:
         self._session = session
         self._tenant = tenant
         self._repository = SupplierRepository(session, tenant)
+        self._queries = SupplierQueries(TransactionReader(session), tenant)
 
-    async def find_active(self, supplier_id: int) -> Supplier | None:
-        """The supplier if one may order from it; None if it is not there or not active."""
-        supplier = await self._repository.get(supplier_id)
+    async def find_active(self, supplier_id: int) -> Any:
+        """The supplier's columns if one may order from it; None if it is not there or not active."""
+        supplier = await self._queries.get(supplier_id)
         return supplier if supplier is not None and supplier.is_active else None
 
     async def create(self, *, name: str, **values: Any) -> Supplier:

@@ -2,13 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import BigInteger, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.core.reading import Question, TransactionReader
 from po_api.core.tenancy import Role
 from po_api.users.models import User
+
+_CURRENT_MEMBER = Question(
+    select(User.__table__)
+    .where(
+        User.organisation_id == bindparam("organisation_id", type_=BigInteger),
+        User.id == bindparam("user_id", type_=BigInteger),
+    )
+    .with_for_update(read=True)
+)
 
 
 class UserRepository:
@@ -64,15 +75,11 @@ class UserRepository:
         )
         return (await self._session.execute(statement)).scalars().all()
 
-    async def current_member(self, organisation_id: int, user_id: int) -> User | None:
-        """The member as committed now, protected from change until the transaction ends."""
-        statement = (
-            select(User)
-            .where(User.organisation_id == organisation_id, User.id == user_id)
-            .with_for_update(read=True)
-            .execution_options(populate_existing=True)
+    async def current_member(self, organisation_id: int, user_id: int) -> Any:
+        """The member's columns as committed now, protected from change until the transaction ends."""
+        return await TransactionReader(self._session).row(
+            _CURRENT_MEMBER, organisation_id=organisation_id, user_id=user_id
         )
-        return (await self._session.execute(statement)).scalar_one_or_none()
 
     async def revoke_credentials(self, user_id: int, now: datetime) -> None:
         """End the user's sessions and keys for good: taken back one day, they sign in anew."""

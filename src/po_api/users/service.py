@@ -101,8 +101,8 @@ class UserService:
             raise UserNotFound
         return user
 
-    async def current_member(self, tenant: Tenant, user_id: int) -> User | None:
-        """A member as committed now, protected from change until the transaction ends; None if there is none."""
+    async def current_member(self, tenant: Tenant, user_id: int) -> Any:
+        """A member's columns as committed now, protected from change until the transaction ends; or None."""
         return await self._repository.current_member(tenant.organisation_id, user_id)
 
     async def create(

@@ -197,5 +197,6 @@ def add_error_handlers(app: FastAPI) -> None:
             _complete_allow(request, problem)
         return problem_response(request, problem)
 
-    for family in (AppError, RequestValidationError, HTTPException, DBAPIError, PoolTimeoutError, StaleDataError):
+    database = (asyncpg.PostgresError, DBAPIError, PoolTimeoutError, StaleDataError)
+    for family in (AppError, RequestValidationError, HTTPException, *database):
         app.add_exception_handler(family, handle)
