@@ -1,4 +1,4 @@
-"""What is read of requests, as one member of one organisation may see them: statements, and how they are shown."""
+"""What is read of requests, as one member of one organisation may see them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,23 +12,19 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    SQLColumnExpression,
     Text,
     and_,
     any_,
     bindparam,
-    case,
     false,
     func,
     or_,
     select,
     true,
-    type_coerce,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.core.audit import AuditEvent
-from po_api.core.models import Amount, Quantity
 from po_api.core.pagination import Listing, PageOf, PageRequest
 from po_api.core.reading import Question, Reader
 from po_api.core.representations import columns_of, json_array, json_object
@@ -36,18 +32,24 @@ from po_api.core.tenancy import Role, Tenant
 from po_api.organisations.models import Organisation
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import Porf, PorfComment, PorfLine
-from po_api.suppliers.models import Supplier
-from po_api.users.models import User
-from po_api.users.service import user_name
+from po_api.porfs.views import (
+    APPROVAL_LIMIT,
+    ORGANISATION_ID,
+    USER_ID,
+    comment_item,
+    event_item,
+    line_item,
+    line_object,
+    of_porf,
+    summary,
+    with_facts,
+)
 
 SORTS = ("created_at", "updated_at", "number", "total")
 LINE_SORTS = ("position",)
 EVENT_SORTS = ("created_at",)
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
-_ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
-_USER_ID = bindparam("user_id", type_=BigInteger)
-_APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 _PORF_ID = bindparam("porf_id", type_=BigInteger)
 _ANY_OF = ("status", "requester_id", "supplier_id", "currency", "cost_centre")
 
@@ -88,10 +90,10 @@ class Sight(StrEnum):
 
 def visible(sight: Sight) -> ColumnElement[bool]:
     """What a member sees. The parameters are `organisation_id` and `user_id`: each statement starts from here."""
-    mine = Porf.organisation_id == _ORGANISATION_ID
+    mine = Porf.organisation_id == ORGANISATION_ID
     if sight is Sight.ALL:
         return mine
-    own = Porf.requester_id == _USER_ID
+    own = Porf.requester_id == USER_ID
     # Once submitted, always visible to approvers: who loses a race is told so, not that there is nothing.
     return and_(mine, own if sight is Sight.OWN else or_(own, Porf.submitted_at.is_not(None)))
 
@@ -130,172 +132,30 @@ def _waiting(statement: Select[Any]) -> Select[Any]:
     """The requests that an approver could approve now; `approval_limit` None is no limit."""
     return statement.join(Organisation, Organisation.id == Porf.organisation_id).where(
         Porf.status == PorfStatus.PENDING,
-        or_(Porf.requester_id != _USER_ID, Organisation.allow_self_approval),
-        or_(_APPROVAL_LIMIT.is_(None), and_(Porf.total <= _APPROVAL_LIMIT, Porf.currency == Organisation.currency)),
+        or_(Porf.requester_id != USER_ID, Organisation.allow_self_approval),
+        or_(APPROVAL_LIMIT.is_(None), and_(Porf.total <= APPROVAL_LIMIT, Porf.currency == Organisation.currency)),
     )
 
 
-def _orderable() -> ColumnElement[Any]:
-    """domain.orderable in SQL."""
-    with_tolerance = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
-    return func.trunc(with_tolerance - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4)
-
-
-def _any(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """No EXISTS: PostgreSQL may answer that by hashing all lines of the organisation, for a page of fifty requests."""
-    return func.coalesce(func.bool_or(condition), false())
-
-
-def _of(porf: FromClause) -> ColumnElement[bool]:
-    return and_(PorfLine.organisation_id == porf.c.organisation_id, PorfLine.porf_id == porf.c.id)
-
-
-def _has_approver(porf: FromClause) -> ColumnElement[bool]:
-    """Only a draft can be submitted: for the others the question is not asked."""
-    someone = eligible_approver(porf).exists()
-    return case((porf.c.status == PorfStatus.DRAFT, someone), else_=false())
-
-
-def eligible_approver(porf: FromClause) -> Select[Any]:
-    """Someone active who could approve the request of the outer query, which names its Organisation."""
-    approver = User.__table__.alias("approver")
-    within = or_(
-        approver.c.approval_limit.is_(None),
-        and_(approver.c.approval_limit >= porf.c.total, porf.c.currency == Organisation.currency),
-    )
-    return (
-        select(true())
-        .select_from(approver)
-        .where(
-            approver.c.organisation_id == porf.c.organisation_id,
-            approver.c.is_active,
-            approver.c.roles.contains([Role.APPROVER]),
-            or_(approver.c.id != porf.c.requester_id, Organisation.allow_self_approval),
-            within,
-        )
-        .correlate(porf, Organisation)
-    )
-
-
-def _with_lines(porf: FromClause) -> tuple[FromClause, dict[str, SQLColumnExpression[Any]]]:
-    """The requests of `porf` with their organisation and what is known of their lines; and what the guards look at."""
-    lines = (
-        select(
-            func.count().label("line_count"),
-            _any(PorfLine.ordered_quantity > 0).label("ordered"),
-            _any(_orderable() > 0).label("orderable"),
-        )
-        .where(_of(porf))
-        .lateral("lines")
-    )
-    facts = {
-        **columns_of(porf, ("status", "requester_id", "currency", "total")),
-        "base_currency": Organisation.currency,
-        "allow_self_approval": Organisation.allow_self_approval,
-        **columns_of(lines, ("line_count", "ordered", "orderable")),
-        "submitted": porf.c.submitted_at.is_not(None),
-        "has_approver": _has_approver(porf),
-    }
-    return porf.join(Organisation, Organisation.id == _ORGANISATION_ID).join(lines, true()), facts
-
-
-def with_facts(porf: FromClause) -> Select[Any]:
-    """The requests of `porf` with what the guards look at, which comes first and in the order of `PorfFacts`."""
-    source, facts = _with_lines(porf)
-    columns: Any = (facts[name].label(name) for name in PorfFacts._fields)
-    return select(*columns).select_from(source)
-
-
-def _as_guards_see_it(facts: Mapping[str, SQLColumnExpression[Any]]) -> dict[str, SQLColumnExpression[Any]]:
-    """What the guards make of the facts for this member: few requests differ in that (`reading.allowed_actions`)."""
-    same = ("status", "allow_self_approval", "ordered", "orderable", "submitted", "has_approver")
-    return {
-        **{name: facts[name] for name in same},
-        "is_own": facts["requester_id"] == _USER_ID,
-        "in_base_currency": facts["currency"] == facts["base_currency"],
-        "within_limit": func.coalesce(facts["total"] <= _APPROVAL_LIMIT, true()),
-        "has_lines": facts["line_count"] > 0,
-    }
-
-
-def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
-    its_supplier = and_(Supplier.organisation_id == porf.c.organisation_id, Supplier.id == porf.c.supplier_id)
-    return select(Supplier.name).where(its_supplier).correlate(porf).scalar_subquery()
-
-
-def _summary(porf: FromClause) -> Select[Any]:
-    """`facts` as the guards see them, and `item`: the summary but for its allowed actions."""
-    source, known = _with_lines(porf)
-    facts, facts_text = json_object("facts", _as_guards_see_it(known))
-    fields = {
-        **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
-        "requester_name": user_name(porf.c.requester_id),
-        "supplier_id": porf.c.supplier_id,
-        "supplier_name": _supplier_name(porf),
-        **columns_of(porf, ("cost_centre", "needed_by", "currency", "net", "tax", "total")),
-        "line_count": known["line_count"],
-        **columns_of(porf, ("approval_round", "version", "submitted_at", "decided_at", "created_at", "updated_at")),
-    }
-    item, text = json_object("item", fields)
-    columns: Any = facts_text.label("facts"), text.label("item")
-    return select(*columns).select_from(source.join(facts, true()).join(item, true()))
-
-
-def _line(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
-    """A line's representation."""
-    c = lines.c
-    # domain.remaining in SQL
-    remaining = type_coerce(func.greatest(c.quantity - c.ordered_quantity - c.closed_quantity, 0), Quantity)
-    names = ("id", "position", "description", "sku", "quantity", "unit", "unit_price", "discount_percent", "tax_rate")
-    more = ("needed_by", "net", "ordered_quantity", "closed_quantity")
-    return json_object("line", {**columns_of(lines, (*names, *more)), "remaining_quantity": remaining})
-
-
-def _line_item(lines: FromClause) -> Select[Any]:
-    line, text = _line(lines)
-    return select(text.label("item")).select_from(lines).join(line, true())
-
-
-def _event_item(events: FromClause) -> Select[Any]:
-    names = ("before", "after", "request_id", "created_at")
-    fields = {
-        **columns_of(events, ("id", "action", "actor_id")),
-        "actor_name": user_name(events.c.actor_id),
-        **columns_of(events, names),
-    }
-    event, text = json_object("event", fields)
-    return select(text.label("item")).select_from(events).join(event, true())
-
-
-def _comment_item(comments: FromClause) -> Select[Any]:
-    fields = {
-        **columns_of(comments, ("id", "author_id")),
-        "author_name": user_name(comments.c.author_id),
-        **columns_of(comments, ("text", "created_at")),
-    }
-    comment, text = json_object("comment", fields)
-    return select(text.label("item")).select_from(comments).join(comment, true())
-
-
-_LIST = Listing(_PORFS, sorts=SORTS, default="-created_at", show=_summary)
-_LINE_LIST = Listing(_LINES, sorts=LINE_SORTS, default="position", show=_line_item)
-_EVENT_LIST = Listing(AuditEvent.__table__, sorts=EVENT_SORTS, default="created_at", show=_event_item)
-_COMMENT_LIST = Listing(PorfComment.__table__, sorts=EVENT_SORTS, default="created_at", show=_comment_item)
+_LIST = Listing(_PORFS, sorts=SORTS, default="-created_at", show=summary)
+_LINE_LIST = Listing(_LINES, sorts=LINE_SORTS, default="position", show=line_item)
+_EVENT_LIST = Listing(AuditEvent.__table__, sorts=EVENT_SORTS, default="created_at", show=event_item)
+_COMMENT_LIST = Listing(PorfComment.__table__, sorts=EVENT_SORTS, default="created_at", show=comment_item)
 
 
 def _lines_of_porf() -> Select[Any]:
-    return select(_LINES).where(PorfLine.organisation_id == _ORGANISATION_ID, PorfLine.porf_id == _PORF_ID)
+    return select(_LINES).where(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == _PORF_ID)
 
 
 def _events_of_porf() -> Select[Any]:
     return select(AuditEvent.__table__).where(
-        AuditEvent.organisation_id == _ORGANISATION_ID, AuditEvent.entity == "porf", AuditEvent.entity_id == _PORF_ID
+        AuditEvent.organisation_id == ORGANISATION_ID, AuditEvent.entity == "porf", AuditEvent.entity_id == _PORF_ID
     )
 
 
 def _comments_of_porf() -> Select[Any]:
     return select(PorfComment.__table__).where(
-        PorfComment.organisation_id == _ORGANISATION_ID, PorfComment.porf_id == _PORF_ID
+        PorfComment.organisation_id == ORGANISATION_ID, PorfComment.porf_id == _PORF_ID
     )
 
 
@@ -307,7 +167,7 @@ def _visible_porf(sight: Sight) -> FromClause:
 def _whole(sight: Sight) -> Question:
     """One request: what a list shows of it, its details and its lines; rates and nets are what the taxes are of."""
     porf = _visible_porf(sight)
-    line, text = _line(_LINES)
+    line, text = line_object(_LINES)
     content = (
         select(
             json_array(text, PorfLine.position).label("lines"),
@@ -316,11 +176,11 @@ def _whole(sight: Sight) -> Question:
         )
         .select_from(_LINES)
         .join(line, true())
-        .where(_of(porf))
+        .where(of_porf(porf))
         .lateral("content")
     )
     details, details_text = json_object("details", columns_of(porf, ("justification", "tax_rounding")))
-    statement = _summary(porf).join(content, true()).join(details, true())
+    statement = summary(porf).join(content, true()).join(details, true())
     return Question(
         statement.add_columns(*content.c, details_text.label("details")).add_columns(
             *(porf.c[name] for name in ("id", "version", "currency", "tax_rounding"))
@@ -343,12 +203,12 @@ def _header(sight: Sight) -> Question:
 def _one_line(sight: Sight) -> Question:
     """A line and its request's version; a request without that line has an `item` of None."""
     porf = _visible_porf(sight)
-    line, text = _line(_LINES)
+    line, text = line_object(_LINES)
     found = (
         select(text.label("item"))
         .select_from(_LINES)
         .join(line, true())
-        .where(_of(porf), PorfLine.id == bindparam("line_id", type_=BigInteger))
+        .where(of_porf(porf), PorfLine.id == bindparam("line_id", type_=BigInteger))
         .lateral("found")
     )
     return Question(select(porf.c.version, found.c.item).select_from(porf).outerjoin(found, true()))

@@ -29,7 +29,8 @@ from po_api.core.writing import NOW, ORGANISATION_ID, Rows, inserted, sent, toge
 from po_api.organisations.models import Organisation
 from po_api.porfs.domain import Decision, LineQuantities, PorfStatus
 from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine
-from po_api.porfs.queries import Sight, eligible_approver, visible, with_facts
+from po_api.porfs.queries import Sight, visible
+from po_api.porfs.views import eligible_approver, with_facts
 from po_api.suppliers.models import Supplier
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__

@@ -1,0 +1,94 @@
+"""An order as PostgreSQL shows it is what its entities, the rules in Python and the schema make of it."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+
+from po_api.core.database import enter_tenant
+from po_api.core.money import TaxRounding, totals
+from po_api.core.tenancy import Role, Tenant
+from po_api.porfs.domain import priced
+from po_api.porfs.models import Porf, PorfLine
+from po_api.porfs.schemas import TaxRead
+from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus
+from po_api.purchase_orders.models import Allocation, PurchaseOrder
+from po_api.purchase_orders.schemas import PurchaseOrderLineRead, PurchaseOrderRead, PurchaseOrderSummary
+from po_api.users.models import User
+from support import Cast, Member, created, new_cast, ok, perform
+
+LINES = [
+    {"description": 'Lamp "漢" \\ \n<b>é😀', "quantity": "10.5", "unit_price": "24.9005", "tax_rate": "19"},
+    {"description": "x", "quantity": "1", "unit_price": "0", "discount_percent": "12.5", "sku": "A/1"},
+    {"description": "y", "quantity": "3", "unit_price": "7", "tax_rate": "7.5", "needed_by": "2031-02-28"},
+]
+
+
+@pytest.mark.parametrize("currency", ["EUR", "JPY", "TND"])
+@pytest.mark.parametrize("rounding", list(TaxRounding))
+async def test_an_order_is_shown_as_its_schema_says(app: Any, client: Any, currency: str, rounding: str) -> None:
+    cast = await new_cast(app, client, tax_rounding=rounding)
+    approved = await cast.approved(currency=currency, lines=LINES)
+    order = await created(cast.convert(approved, terms="30 days", delivery_address="Quai 1\n75013 Paris"))
+    await _compare(cast, order.json()["id"])
+    issued = await perform(cast.buyer, order, "issue")
+    await _compare(cast, order.json()["id"])
+    await perform(cast.buyer, issued, "cancel")
+    await _compare(cast, order.json()["id"])
+
+
+async def _compare(cast: Cast, order_id: int) -> None:
+    for reader in (cast.requester, cast.approver, cast.buyer, cast.admin, cast.auditor):
+        answer = await ok(reader.get(f"/purchase-orders/{order_id}"))
+        assert answer.text == (await _plainly(cast, reader, order_id)).model_dump_json()
+        listed = await ok(reader.get("/purchase-orders"))
+        summary = {name: answer.json()[name] for name in PurchaseOrderSummary.model_fields}
+        assert listed.json() == {"items": [summary], "next_cursor": None, "has_more": False}
+
+
+async def _plainly(cast: Cast, reader: Member, order_id: int) -> PurchaseOrderRead:
+    async with cast.company.database.sessions() as session:
+        await enter_tenant(session, cast.company.organisation_id)
+        statement = select(PurchaseOrder).options(selectinload(PurchaseOrder.lines))
+        order = (await session.scalars(statement.where(PurchaseOrder.id == order_id))).one()
+        maker = await session.get_one(User, order.created_by_id)
+        member = await session.get_one(User, reader.user_id)
+        sources = select(Allocation, PorfLine, Porf).where(
+            Allocation.porf_line_id == PorfLine.id, Porf.id == PorfLine.porf_id
+        )
+        taken = {row.Allocation.purchase_order_line_id: row for row in await session.execute(sources)}
+    actor = Tenant(order.organisation_id, member.id, frozenset(Role(role) for role in member.roles))
+    refusals = MACHINE.allowed_actions(PurchaseOrderFacts(PurchaseOrderStatus(order.status)), actor)
+    taxes = totals(
+        map(priced, order.lines), currency=order.currency, tax_rounding=TaxRounding(order.tax_rounding)
+    ).taxes
+    names = set(PurchaseOrderRead.model_fields) & set(PurchaseOrder.__table__.columns.keys())
+    return PurchaseOrderRead.model_validate(
+        {
+            **{name: getattr(order, name) for name in names},
+            "created_by_name": maker.name,
+            "line_count": len(order.lines),
+            "allowed_actions": {
+                str(action): {"allowed": refused is None, "reason": refused and refused.code}
+                for action, refused in refusals.items()
+            },
+            "taxes": [TaxRead.model_validate(tax) for tax in taxes],
+            "lines": [_line(line, taken[line.id]) for line in sorted(order.lines, key=lambda line: line.position)],
+        }
+    )
+
+
+def _line(line: Any, taken: Any) -> PurchaseOrderLineRead:
+    names = set(PurchaseOrderLineRead.model_fields) & set(type(line).__table__.columns.keys())
+    released: Decimal = taken.Allocation.released_quantity
+    return PurchaseOrderLineRead.model_validate(
+        {
+            **{name: getattr(line, name) for name in names},
+            "porf_id": taken.Porf.id,
+            "porf_number": taken.Porf.number,
+            "porf_line_id": taken.PorfLine.id,
+            "released_quantity": released,
+        }
+    )
