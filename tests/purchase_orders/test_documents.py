@@ -1,10 +1,10 @@
 """The purchase order's PDF: what a reader finds in it, and that the same order always gives the same bytes."""
 
+import asyncio
 import hashlib
 import io
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -14,8 +14,7 @@ import pytest
 from pypdf import PdfReader
 
 from po_api.core.money import PricedLine, TaxRounding, line_net, totals
-from po_api.purchase_orders import documents
-from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, render
+from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, render, rendered
 
 BUYER = Party(
     "Northwind Manufacturing GmbH", "Hafenstraße 12\n20457 Hamburg", "DE 811 234 567", "buy@northwind.example"
@@ -327,30 +326,12 @@ def test_the_same_order_gives_the_same_bytes_from_every_thread() -> None:
     assert parallel == [digest(document) for document in orders]
 
 
-def test_of_long_orders_one_is_rendered_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    rendering, most = 0, 0
-    guard, pause = threading.Lock(), threading.Event()
-
-    def compile_(*_: object, **__: object) -> bytes:
-        nonlocal rendering, most
-        with guard:
-            rendering += 1
-            most = max(most, rendering)
-            if rendering == 3:
-                pause.set()
-        pause.wait(0.1)
-        with guard:
-            rendering -= 1
-        return b""
-
-    monkeypatch.setattr(documents, "_compile", compile_)
-    monkeypatch.setattr(documents, "_forget", lambda: None)
-    with ThreadPoolExecutor(3) as threads:
-        list(threads.map(render, [many(501)] * 3))
-        assert most == 1
-        pause.clear()
-        list(threads.map(render, [many(500)] * 3))
-        assert most == 3
+async def test_a_long_order_does_not_hold_up_a_short_one() -> None:
+    long = asyncio.create_task(rendered(many(1_000)))
+    await asyncio.sleep(0)  # it has begun
+    assert await rendered(many(5)) == render(many(5))
+    assert not long.done()
+    assert (await long).startswith(b"%PDF")
 
 
 def test_another_process_gives_the_same_bytes() -> None:

@@ -5,10 +5,10 @@ in as JSON, so that nothing in it can be markup, and the bytes depend on the dat
 network.
 """
 
+import asyncio
 import json
 import re
-import threading
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -73,13 +73,10 @@ _UNITS = {
 # Tags make a line cost 2.4 kB instead of 0.15 kB.
 _TAGGED_LINES = 500
 
-# Typst needs 0.1 MB for each line, 1.2 GB for 10,000: long orders wait for one another. Not a semaphore of asyncio, as
-# callers render in threads.
+# Typst needs 0.1 MB for each line, 1.2 GB for 10,000, and what a thread has used once stays with it: orders wait for
+# one another, the long ones in a thread of their own, so that they hold up no others.
 _LONG_LINES = 500
-_long_order = threading.Lock()
-
-# Up to this length the ten orders that typst remembers are not worth the 10 ms of making it forget them.
-_REMEMBERED_LINES = 50
+_long, _short = (ThreadPoolExecutor(1, f"{name} orders") for name in ("long", "short"))
 
 # The columns as wide as their longest text; the description takes the rest.
 _NARROW = ("position", "quantity", "unit", "unit_price", "discount", "tax_rate", "net")
@@ -132,17 +129,17 @@ class PurchaseOrderDocument:
     prepared_by: str | None
 
 
+async def rendered(document: PurchaseOrderDocument) -> bytes:
+    """What `render` makes, while others go on."""
+    thread = _long if len(document.lines) > _LONG_LINES else _short
+    return await asyncio.get_running_loop().run_in_executor(thread, render, document)
+
+
 def render(document: PurchaseOrderDocument) -> bytes:
     """The order as a PDF/A, tagged for screen readers up to 500 lines; the same data always gives the same bytes.
 
-    CPU-bound (other threads go on meanwhile) and thread-safe; of the orders longer than 500 lines, one at a time is
-    rendered. KeyError for a currency that ISO 4217 does not have.
+    CPU-bound, and thread-safe. KeyError for a currency that ISO 4217 does not have.
     """
-    with _long_order if len(document.lines) > _LONG_LINES else nullcontext():
-        return _render(document)
-
-
-def _render(document: PurchaseOrderDocument) -> bytes:
     tagged = len(document.lines) <= _TAGGED_LINES
     data = json.dumps(_data(document), ensure_ascii=False)
     try:
@@ -152,8 +149,7 @@ def _render(document: PurchaseOrderDocument) -> bytes:
         # place is worth more than no order; any other error comes again.
         return _compile(data, document.issued_on, tagged=tagged, standards=[])
     finally:
-        if len(document.lines) > _REMEMBERED_LINES:
-            _forget()
+        _forget()
 
 
 def _compile(data: str, day: date, *, tagged: bool, standards: list[Any]) -> bytes:
@@ -170,7 +166,7 @@ def _compile(data: str, day: date, *, tagged: bool, standards: list[Any]) -> byt
 def _forget() -> None:
     """Empty typst's cache, which keeps all layout of the last ten compilations: 0.1 MB for each line.
 
-    There is no call for it; ten empty documents make everything else too old to keep.
+    There is no call for it; ten empty documents, 10 ms, make everything else too old to keep.
     """
     for _ in range(11):
         typst.compile(b"", font_paths=_fonts())

@@ -1,6 +1,5 @@
 """Purchase orders: made from requests, issued under a number, cancelled, closed."""
 
-import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from po_api.porfs.domain import net_of, totals_of, totals_of_nets
 from po_api.porfs.errors import UnknownSupplier
 from po_api.porfs.ordering import PorfOrdering, Taken, Wanted
 from po_api.purchase_orders import errors
-from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, render
+from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, rendered
 from po_api.purchase_orders.domain import (
     MACHINE,
     PurchaseOrderAction,
@@ -115,10 +114,10 @@ class PurchaseOrderService:
         now = utc_now()
         numbers = OrganisationService(self._session)
         likely = await numbers.likely_number(organisation, DocumentType.PURCHASE_ORDER, now)
-        content = await asyncio.to_thread(render, _document(order, organisation, lines, likely, now))
+        content = await rendered(_document(order, organisation, lines, likely, now))
         number = await numbers.next_number(organisation, DocumentType.PURCHASE_ORDER, now)
         if number != likely:
-            content = await asyncio.to_thread(render, _document(order, organisation, lines, number, now))
+            content = await rendered(_document(order, organisation, lines, number, now))
         issued = {"status": MACHINE.target(PurchaseOrderAction.ISSUE), "number": number}
         change = _change("purchase_order.issue", order, {"status": order.status}, issued)
         digest = hashlib.sha256(content).hexdigest()
