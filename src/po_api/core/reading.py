@@ -12,6 +12,7 @@ from sqlalchemy import BindParameter
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.visitors import cloned_traverse
+from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.database import TENANT_SETTING
 
@@ -104,19 +105,16 @@ class ConnectionReader:
         except BaseException:
             self.discard()
             raise
-        self._give_back()
+        pooled, self._pooled = self._pooled, None
+        if pooled is not None:
+            # Where SQLAlchemy can wait: the pool closes what it has too many of.
+            await greenlet_spawn(pooled.close)
 
     def discard(self) -> None:
         """Give the connection up: nobody gets one that is in the middle of something, or has a tenant open."""
-        if self._pooled is not None:
-            # The pool replaces what it finds closed.
-            self._pooled.driver_connection.terminate()
-        self._give_back()
-
-    def _give_back(self) -> None:
-        if self._pooled is not None:
-            self._pooled.close()
-            self._pooled = None
+        pooled, self._pooled = self._pooled, None
+        if pooled is not None:
+            pooled.invalidate()
 
     async def _connection(self) -> Any:
         if self._pooled is None:

@@ -89,11 +89,11 @@ class PorfOrdering:
             raise errors.TooManyLines
         return taken
 
-    async def take(self, locked: Locked, taken: Iterable[Taken]) -> None:
+    async def take(self, locked: Locked, taken: Sequence[Taken]) -> None:
         """Write down that what was chosen is ordered."""
         quantities = {item.line.id: item.quantity for item in taken}
         lines = [LineQuantities.of(line, ordered=quantities.get(line.id, _NONE)) for line in locked.lines]
-        await self._write(locked, lines, "porf.convert")
+        await self._write("porf.convert", locked, lines, quantities.keys())
 
     async def give_back(self, locked: Locked, quantities: Mapping[int, Decimal]) -> None:
         """Give back what cancelled orders held, by line id. What a closed request gets back stays closed."""
@@ -105,7 +105,7 @@ class PorfOrdering:
             if line.porf_id in closed:
                 given_back = LineQuantities.of(given_back, closed=min(quantity, remaining(given_back)))
             lines.append(given_back)
-        await self._write(locked, lines, "porf.release")
+        await self._write("porf.release", locked, lines, quantities.keys())
 
     @staticmethod
     def _choose(lines: Sequence[Any], wanted: Sequence[Wanted]) -> list[Taken]:
@@ -132,8 +132,10 @@ class PorfOrdering:
             raise errors.QuantityExceedsRemaining("; ".join(item.detail for item in problems), errors=tuple(problems))
         return taken
 
-    async def _write(self, locked: Locked, lines: Sequence[LineQuantities], action: str) -> None:
-        """The statuses follow from the quantities; each request gets its audit event."""
+    async def _write(
+        self, action: str, locked: Locked, lines: Sequence[LineQuantities], changed: Collection[int]
+    ) -> None:
+        """The statuses follow from the quantities of all lines; each request gets its audit event."""
         states, changes = [], []
         by_porf = _by_porf(lines)
         for porf in locked.porfs:
@@ -141,8 +143,8 @@ class PorfOrdering:
             status = porf.status if is_closed else ordering_status(by_porf[porf.id])
             states.append(state_of(porf, status=status))
             changes.append(audit.Change(action, "porf", porf.id, {"status": porf.status}, {"status": status}))
-        moved = [now for now, before in zip(lines, locked.lines, strict=True) if now != LineQuantities.of(before)]
-        await self._repository.change(states, changes, now=utc_now(), lines=moved)
+        written = [line for line in lines if line.id in changed]
+        await self._repository.change(states, changes, now=utc_now(), lines=written)
 
 
 def _by_porf(lines: Iterable[Any]) -> defaultdict[int, list[Any]]:
