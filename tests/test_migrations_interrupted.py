@@ -179,16 +179,21 @@ async def _held(database: Fresh, statement: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def _building(database: Fresh) -> int:
-    """Wait until an index is being built, and return the server's process that waits for older transactions to end."""
+async def _waiting(database: Fresh, statement: str) -> int:
+    """Wait until a statement that begins like this waits for a lock, and return the server's process."""
     waiting = (
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        " AND query LIKE 'CREATE INDEX CONCURRENTLY%'"
+        " AND query LIKE $1"
     )
-    while not (found := await database.fetch(waiting)):
+    while not (found := await database.fetch(waiting, f"{statement}%")):
         await asyncio.sleep(0.05)
     pid: int = found[0]["pid"]
     return pid
+
+
+async def _building(database: Fresh) -> int:
+    """Wait until an index is being built, and return the server's process that waits for older transactions to end."""
+    return await _waiting(database, "CREATE INDEX CONCURRENTLY")
 
 
 async def test_others_read_and_write_while_indexes_are_built(cluster: Cluster, filled: dict[str, str]) -> None:
@@ -223,6 +228,21 @@ async def test_an_index_left_invalid_is_built_again(
             with pytest.raises(MigrationError, match=r"revision 004 is not finished, .*: terminating connection"):
                 await migrating
         assert await database.fetch("SELECT FROM pg_index WHERE NOT indisvalid") != []
+        await _upgrade(database, "head")
+        await assert_sound(database)
+        assert await database.schema() == undisturbed
+
+
+async def test_a_migration_that_is_called_off_ends_and_is_run_again(
+    cluster: Cluster, filled: dict[str, str], undisturbed: list[str]
+) -> None:
+    async with fresh_database(cluster, filled["003"]) as database:
+        async with _held(database, "SELECT FROM porfs"):
+            migrating = asyncio.create_task(_upgrade(database, "head"))
+            await _waiting(database, "ALTER TABLE porfs ADD COLUMN")
+            migrating.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await migrating
         await _upgrade(database, "head")
         await assert_sound(database)
         assert await database.schema() == undisturbed

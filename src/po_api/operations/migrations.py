@@ -132,6 +132,8 @@ async def run_patiently(connection: AsyncConnection, migrate: Callable[[Connecti
             await connection.commit()
         except SQLAlchemyError as error:
             cause = _cause(error)
+            if isinstance(cause, asyncio.CancelledError):  # by Ctrl-C
+                raise cause from error
             if getattr(cause, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED}:
                 raise MigrationError(_first_line(cause)) from error
             await connection.rollback()
