@@ -15,6 +15,7 @@ from po_api.operations.migrations import (
     MigrationError,
     application_role,
     configure_options,
+    current_revision,
     finish,
     owner_connection,
     run_patiently,
@@ -56,8 +57,11 @@ def run_on(connection: Connection) -> None:
 async def run_online(owner_url: str, app_url: str) -> None:
     progress = Progress()
     async with owner_connection(owner_url, progress) as connection:
+        before = await current_revision(connection)
+        await connection.rollback()
         await run_patiently(connection, run_on, progress)
-        await finish(connection, application_role(owner_url, app_url), progress)
+        changed = before != await current_revision(connection)
+        await finish(connection, application_role(owner_url, app_url), progress, changed=changed)
 
 
 connection = context.config.attributes.get("connection")

@@ -33,8 +33,8 @@ NOT_APPLICABLE = [
     "ban-drop-constraint",  # a step taken again drops what it adds, in the same statement
     "prefer-bigint-over-int",  # positions, rounds and versions stay small; ids are bigint
     "prefer-text-field",  # Alembic's own table
-    "require-lock-timeout",  # set on the connection that migrates
-    "require-statement-timeout",  # a build or a backfill takes as long as it takes
+    "require-lock-timeout",  # both are set on the connection that migrates
+    "require-statement-timeout",
 ]
 # The author becomes the requester: the version that runs meanwhile ends with this revision however it is done.
 RENAMING = ["renaming-column", "renaming-object"]

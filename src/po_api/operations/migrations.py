@@ -252,7 +252,7 @@ def _run(connection: Connection, step: Step) -> None:
     (command.upgrade if step.is_upgrade else command.downgrade)(config, step.target or "base")
 
 
-async def finish(connection: AsyncConnection, role: str | None, progress: Progress, *, changed: bool = True) -> None:
+async def finish(connection: AsyncConnection, role: str | None, progress: Progress, *, changed: bool) -> None:
     """Give the application's role its rights, and see that the schema is sound.
 
     MigrationError if it is not, after it was changed. If it was not, an index may be under construction or broken by
