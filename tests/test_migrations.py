@@ -25,7 +25,7 @@ from po_api.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
 BINARIES = Path(sys.executable).parent
-REVISIONS = [f"{number:03}" for number in range(1, 11)]
+REVISIONS = [revision.name for revision in revisions.chain()]
 HEAD = revisions.head_revision()
 
 NOT_APPLICABLE = [
@@ -259,8 +259,12 @@ async def test_the_chain_is_the_one_that_was_asked_for() -> None:
         "008_add_idempotency.py",
         "009_update_auth_models.py",
     ]
-    assert [name[:3] for name in names] == REVISIONS
+    assert [name[:3] for name in names] == REVISIONS == [f"{number:03}" for number in range(1, len(names) + 1)]
     assert REVISIONS[-1] == HEAD
+
+
+async def test_each_revision_says_what_going_back_loses() -> None:
+    assert [revision.name for revision in revisions.chain() if revision.loses == revisions.NOT_SAID] == []
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))

@@ -22,7 +22,9 @@ _LANDED: Mapping[str, str | None] = {
     "008": "idempotency records",
     "009": "sessions; users' identities, roles and last sign-ins",
     "010": "keys for integrators; sign-ins under way",
+    "011": None,
 }
+NOT_SAID = "something that it does not name"
 
 
 class UnknownRevision(Exception):
@@ -72,7 +74,7 @@ def chain() -> list[Revision]:
 def _revision(script: Script) -> Revision:
     below = script.down_revision
     assert below is None or isinstance(below, str)
-    loses = getattr(script.module, "loses", _LANDED.get(script.revision, "something that it does not name"))
+    loses = getattr(script.module, "loses", _LANDED.get(script.revision, NOT_SAID))
     return Revision(script.revision, below, script.doc, loses)
 
 
