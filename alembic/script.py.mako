@@ -11,13 +11,15 @@ Revises: ${down_revision | comma,n}
 # - An index on an existing table: `ddl.create_index` (CONCURRENTLY; never IF NOT EXISTS, which keeps an invalid one).
 #   Unique: `ddl.add_unique`. CHECK and foreign key: `ddl.add_checks`, `ddl.add_tenant_reference` (NOT VALID, then
 #   VALIDATE in a later transaction). Tables created in the same revision need none of this.
-# - A new column is nullable or has a constant default. To require an existing one: `ddl.add_checks` with
-#   "… IS NOT NULL", SET NOT NULL (which then reads no rows), drop the check.
-# - Expand first: the running version goes on while this runs. Add, have both versions write it, backfill in batches
-#   that commit (a DO block with COMMIT, among the steps), require; take away what nobody reads a release later.
+# - A new column is nullable or has a constant default. To require an existing one: `ddl.require` (SET NOT NULL by way of
+#   a validated check).
+# - Expand first: the running version goes on while this runs. Add, have both versions write it, `ddl.backfill` (batches
+#   that commit and say how far they are), require; take away what nobody reads a release later.
 # - The connection has a lock_timeout of 2 s, after which the upgrade is tried again: lock one existing table per
-#   transaction. There is no statement_timeout: a build or a backfill takes as long as it takes.
-# - `downgrade` is one transaction (no steps) that copies no rows; say so if it loses data.
+#   transaction. It has a statement_timeout of 30 s, so that no lock is held for longer; the steps that read or write
+#   whole tables without locking others out lift it themselves.
+# - `downgrade` is one transaction (no steps) that copies no rows. `loses` says what it loses, for whoever is about to do
+#   it, and is None if nothing: `po-api migrate --to` refuses what loses anything.
 # - A landed revision is never edited, and neither is the meaning of what it uses.
 
 import sqlalchemy as sa
@@ -29,6 +31,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+
+loses = "what came with it"
 
 
 def upgrade() -> None:

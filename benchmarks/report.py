@@ -43,7 +43,7 @@ def tables(results: Results) -> Iterator[tuple[str, Table]]:
 
 
 def on_terminal(results: Results) -> str:
-    return "\n".join(f"\n{title}\n{_aligned(table)}" for title, table in tables(results))
+    return "\n".join(f"\n{title}\n{aligned(table)}" for title, table in tables(results))
 
 
 def write(results: Results, directory: Path) -> None:
@@ -105,7 +105,7 @@ def _judged(verdicts: Sequence[Verdict]) -> Table:
     return ("", "target", "wanted", "found", ""), rows
 
 
-def _aligned(table: Table) -> str:
+def aligned(table: Table) -> str:
     header, rows = table
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     return "\n".join(
@@ -123,10 +123,13 @@ def _markdown(results: Results) -> str:
         "\n".join(f"- {name}: {text}" for name, text in results.machine.items()) + "\n",
         "![CPU of the API process per request](chart.svg)\n",
     ]
-    for title, (header, rows) in tables(results):
-        lines = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
-        parts.append(f"## {title}\n\n" + "\n".join(lines) + "\n")
+    parts += [f"## {title}\n\n{markdown_table(table)}\n" for title, table in tables(results)]
     return "\n".join(parts)
+
+
+def markdown_table(table: Table) -> str:
+    header, rows = table
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows))
 
 
 def _chart(size: Size) -> str:

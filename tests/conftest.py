@@ -66,7 +66,7 @@ def settings() -> Settings:
 async def app(urls: tuple[str, str], settings: Settings) -> AsyncIterator[FastAPI]:
     logging.configure(settings.log_level)
     owner_url, app_url = urls
-    await migrations.upgrade(owner_url=owner_url, app_url=app_url, to="base")
+    await migrations.upgrade(owner_url=owner_url, app_url=app_url, to="base", may_lose_data=True)
     await migrations.upgrade(owner_url=owner_url, app_url=app_url)
     application = create_app(settings, Connections(owner_url, app_url, SECRET_KEY))
     yield application

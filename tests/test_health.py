@@ -5,7 +5,8 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
-from po_api.operations.migrations import StaleSchema, head_revision
+from po_api.operations.migrations import StaleSchema
+from po_api.operations.revisions import head_revision
 from web_support import client_of, new_app
 
 
@@ -15,6 +16,7 @@ async def test_it_lives_and_is_ready(client: httpx.AsyncClient, urls: tuple[str,
     assert ready.status_code == 200
     assert ready.json() == {
         "status": "ready",
+        "reasons": [],
         "database": "reachable",
         "revision": head_revision(),
         "expected_revision": head_revision(),

@@ -18,23 +18,23 @@ import pytest
 from clusters import Cluster
 from po_api.app import create_app
 from po_api.core.database import libpq_url
-from po_api.operations import migrations
+from po_api.operations import migrations, revisions
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import StaleSchema
 from po_api.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
 BINARIES = Path(sys.executable).parent
-REVISIONS = [f"{number:03}" for number in range(1, 11)]
-HEAD = migrations.head_revision()
+REVISIONS = [revision.name for revision in revisions.chain()]
+HEAD = revisions.head_revision()
 
 NOT_APPLICABLE = [
     "prefer-robust-stmts",  # for new tables: IF NOT EXISTS would hide one that is not the expected one
     "ban-drop-constraint",  # a step taken again drops what it adds, in the same statement
     "prefer-bigint-over-int",  # positions, rounds and versions stay small; ids are bigint
     "prefer-text-field",  # Alembic's own table
-    "require-lock-timeout",  # set on the connection that migrates
-    "require-statement-timeout",  # a build or a backfill takes as long as it takes
+    "require-lock-timeout",  # both are set on the connection that migrates
+    "require-statement-timeout",
 ]
 # The author becomes the requester: the version that runs meanwhile ends with this revision however it is done.
 RENAMING = ["renaming-column", "renaming-object"]
@@ -53,7 +53,7 @@ class Fresh:
     connection: asyncpg.Connection
 
     async def to(self, revision: str) -> None:
-        await migrations.upgrade(owner_url=self.owner, app_url=self.app, to=revision)
+        await migrations.upgrade(owner_url=self.owner, app_url=self.app, to=revision, may_lose_data=True)
 
     async def fetch(self, statement: str, *values: Any) -> list[asyncpg.Record]:
         rows: list[asyncpg.Record] = await self.connection.fetch(statement, *values)
@@ -67,15 +67,19 @@ class Fresh:
         # `\restrict` carries a key that differs each time.
         return sorted(line for line in lines if line and not line.startswith(("--", "\\")))
 
-    async def run(self, *command: str | Path, **environment: str) -> tuple[int, str, str]:
+    async def start(self, *command: str | Path, **environment: str) -> asyncio.subprocess.Process:
         """A command in the project's directory with nothing but DATABASE_URL set."""
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *command,
             cwd=PROJECT,
             env={"DATABASE_URL": self.owner} | environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+
+    async def run(self, *command: str | Path, **environment: str) -> tuple[int, str, str]:
+        """Such a command's exit status and what it wrote to stdout and stderr."""
+        process = await self.start(*command, **environment)
         output, errors = await process.communicate()
         assert process.returncode is not None
         return process.returncode, output.decode(), errors.decode()
@@ -255,8 +259,12 @@ async def test_the_chain_is_the_one_that_was_asked_for() -> None:
         "008_add_idempotency.py",
         "009_update_auth_models.py",
     ]
-    assert [name[:3] for name in names] == REVISIONS
+    assert [name[:3] for name in names] == REVISIONS == [f"{number:03}" for number in range(1, len(names) + 1)]
     assert REVISIONS[-1] == HEAD
+
+
+async def test_each_revision_says_what_going_back_loses() -> None:
+    assert [revision.name for revision in revisions.chain() if revision.loses == revisions.NOT_SAID] == []
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
@@ -292,6 +300,7 @@ async def test_data_of_a_revision_survives_down_and_up(fresh: Fresh, before: str
     await fresh.to(before)
     common = _common(new_columns, await _columns(fresh))
     kept = await _content(fresh, common)
+    assert revisions.loses(after) is not None or kept == complete
     assert {table: len(rows) for table, rows in kept.items()} == {table: len(complete[table]) for table in kept}
 
     await fresh.to(after)
@@ -361,27 +370,32 @@ async def test_a_separate_application_role_gets_its_rights(fresh: Fresh) -> None
         assert granted[table] == ("INSERT SELECT" if table in migrations.APPEND_ONLY else "DELETE INSERT SELECT UPDATE")
 
 
-async def test_two_processes_may_migrate_at_once(fresh: Fresh) -> None:
-    results = await asyncio.gather(*(fresh.run(BINARIES / "alembic", "upgrade", "head") for _ in range(2)))
-    assert [status for status, _, _ in results] == [0, 0], results
+@pytest.mark.parametrize("command", [("po-api", "migrate"), ("alembic", "upgrade", "head")])
+async def test_four_processes_may_migrate_at_once(fresh: Fresh, command: tuple[str, ...]) -> None:
+    program, *arguments = command
+    results = await asyncio.gather(*(fresh.run(BINARIES / program, *arguments) for _ in range(4)))
+    assert [status for status, _, _ in results] == [0] * 4, results
     await assert_sound(fresh)
 
 
-def _sql(tmp_path: Path, revisions: str) -> Path:
+def printed_sql(tmp_path: Path, revisions: str, project: Path = PROJECT) -> Path:
     """The SQL of some revisions, printed without a database."""
     command = [str(BINARIES / "alembic"), "upgrade", revisions, "--sql"]
-    result = subprocess.run(command, cwd=PROJECT, env={}, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=project, env={}, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     path = tmp_path / "upgrade.sql"
     path.write_text(result.stdout)
     return path
 
 
-async def test_the_printed_sql_makes_the_same_schema(fresh: Fresh, tmp_path: Path) -> None:
-    path = _sql(tmp_path, "base:head")
+async def run_sql(database: Fresh, path: Path) -> None:
     options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={path}")
-    status, _, errors = await fresh.run(fresh.binaries / "psql", *options, libpq_url(fresh.owner))
+    status, _, errors = await database.run(database.binaries / "psql", *options, libpq_url(database.owner))
     assert status == 0, errors
+
+
+async def test_the_printed_sql_makes_the_same_schema(fresh: Fresh, tmp_path: Path) -> None:
+    await run_sql(fresh, printed_sql(tmp_path, "base:head"))
     printed = await fresh.schema()
     await assert_sound(fresh)
     await fresh.to("base")
@@ -394,10 +408,14 @@ async def test_the_printed_sql_makes_the_same_schema(fresh: Fresh, tmp_path: Pat
     [("base:003", NOT_APPLICABLE), ("003:004", [*NOT_APPLICABLE, *RENAMING]), ("004:head", NOT_APPLICABLE)],
 )
 def test_squawk_finds_nothing(tmp_path: Path, revisions: str, excluded: list[str]) -> None:
-    path = _sql(tmp_path, revisions)
+    assert squawk(printed_sql(tmp_path, revisions), excluded) == (0, "")
+
+
+def squawk(path: Path, excluded: list[str]) -> tuple[int, str]:
+    """squawk's exit status, and what it has against the SQL of a file."""
     command = [BINARIES / "squawk", "--pg-version=15.0", "--reporter=gcc", f"--exclude={','.join(excluded)}", path]
     result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout
+    return result.returncode, result.stdout
 
 
 async def _start(database: Fresh) -> None:
@@ -422,9 +440,23 @@ async def test_the_application_refuses_an_empty_database(fresh: Fresh) -> None:
 
 async def test_the_command_migrates_and_shows_the_status(fresh: Fresh) -> None:
     po_api = BINARIES / "po-api"
-    assert await fresh.run(po_api, "migrate", "--to", "004") == (0, "empty -> 004\n", "")
-    assert await fresh.run(po_api, "migrate", "--status") == (1, f"database: 004, this version: {HEAD}\n", "")
-    assert await fresh.run(po_api, "migrate") == (0, f"004 -> {HEAD}\n", "")
+    status, output, errors = await fresh.run(po_api, "migrate", "--to", "004")
+    assert (status, errors) == (0, "")
+    *done, arrived = output.splitlines()
+    assert [re.sub(r"  +\d+\.\d\d s  .+", "", line) for line in done] == REVISIONS[:4]
+    assert arrived == "empty -> 004"
+
+    status, output, errors = await fresh.run(po_api, "migrate", "--status")
+    assert (status, errors) == (1, "")
+    place, *pending = output.splitlines()
+    assert place == f"database: 004, this version: {HEAD}"
+    assert [line.split()[:2] for line in pending] == [["pending:", name] for name in REVISIONS[4:]]
+
+    status, output, errors = await fresh.run(po_api, "migrate")
+    assert (status, errors) == (0, "")
+    assert output.splitlines()[-1] == f"004 -> {HEAD}"
+    assert await fresh.run(po_api, "migrate") == (0, f"{HEAD} -> {HEAD}\n", "")
+    assert await fresh.run(po_api, "migrate", "--status") == (0, f"database: {HEAD}, this version: {HEAD}\n", "")
 
 
 async def test_the_command_refuses_what_is_no_revision_with_one_line(fresh: Fresh) -> None:

@@ -6,16 +6,16 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from types import SimpleNamespace
 
 import asyncpg
 import pytest
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from clusters import Cluster
 from po_api.core.database import libpq_url
 from po_api.operations import migrations
+from po_api.operations.migrations import MigrationError
+from po_api.operations.progress import Progress
 from test_migrations import PROJECT, REVISIONS, Fresh, assert_sound, fresh_database, insert_everywhere
 
 # Runs `alembic`, each time in a process of its own, that dies by SIGKILL right after its n-th statement that changes
@@ -72,9 +72,9 @@ def _recorded() -> Iterator[list[bool]]:
         event.remove(Engine, "after_cursor_execute", record)
 
 
-async def _upgrade(database: Fresh, to: str) -> None:
+async def _upgrade(database: Fresh, to: str, progress: Progress | None = None) -> None:
     """As one role that owns the tables and uses them: rights are given after migrating, and are no matter here."""
-    await migrations.upgrade(owner_url=database.owner, app_url=database.owner, to=to)
+    await migrations.upgrade(owner_url=database.owner, app_url=database.owner, to=to, progress=progress)
 
 
 async def _drive(verb: str, revision: str, runs: list[tuple[str, int]]) -> list[int]:
@@ -155,6 +155,18 @@ async def test_an_upgrade_killed_anywhere_is_run_again(
         assert found == requests
 
 
+class Waits(Progress):
+    """The reasons for which a migration waits; `came` is set by each."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+        self.came = asyncio.Event()
+
+    def waits(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self.came.set()
+
+
 @asynccontextmanager
 async def _held(database: Fresh, statement: str) -> AsyncIterator[None]:
     """A transaction that began with this statement, open meanwhile."""
@@ -167,16 +179,21 @@ async def _held(database: Fresh, statement: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def _building(database: Fresh) -> int:
-    """Wait until an index is being built, and return the server's process that waits for older transactions to end."""
+async def _waiting(database: Fresh, statement: str) -> int:
+    """Wait until a statement that begins like this waits for a lock, and return the server's process."""
     waiting = (
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        " AND query LIKE 'CREATE INDEX CONCURRENTLY%'"
+        " AND query LIKE $1"
     )
-    while not (found := await database.fetch(waiting)):
+    while not (found := await database.fetch(waiting, f"{statement}%")):
         await asyncio.sleep(0.05)
     pid: int = found[0]["pid"]
     return pid
+
+
+async def _building(database: Fresh) -> int:
+    """Wait until an index is being built, and return the server's process that waits for older transactions to end."""
+    return await _waiting(database, "CREATE INDEX CONCURRENTLY")
 
 
 async def test_others_read_and_write_while_indexes_are_built(cluster: Cluster, filled: dict[str, str]) -> None:
@@ -208,9 +225,24 @@ async def test_an_index_left_invalid_is_built_again(
         async with _held(database, "SELECT 1"):
             migrating = asyncio.create_task(_upgrade(database, "004"))
             await database.fetch("SELECT pg_terminate_backend($1)", await _building(database))
-            with pytest.raises(SQLAlchemyError):
+            with pytest.raises(MigrationError, match=r"revision 004 is not finished, .*: terminating connection"):
                 await migrating
         assert await database.fetch("SELECT FROM pg_index WHERE NOT indisvalid") != []
+        await _upgrade(database, "head")
+        await assert_sound(database)
+        assert await database.schema() == undisturbed
+
+
+async def test_a_migration_that_is_called_off_ends_and_is_run_again(
+    cluster: Cluster, filled: dict[str, str], undisturbed: list[str]
+) -> None:
+    async with fresh_database(cluster, filled["003"]) as database:
+        async with _held(database, "SELECT FROM porfs"):
+            migrating = asyncio.create_task(_upgrade(database, "head"))
+            await _waiting(database, "ALTER TABLE porfs ADD COLUMN")
+            migrating.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await migrating
         await _upgrade(database, "head")
         await assert_sound(database)
         assert await database.schema() == undisturbed
@@ -219,18 +251,18 @@ async def test_an_index_left_invalid_is_built_again(
 async def test_a_migration_gives_way_and_comes_again(
     cluster: Cluster, filled: dict[str, str], undisturbed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gave_way = asyncio.Event()
-    monkeypatch.setattr(migrations, "_log", SimpleNamespace(warning=lambda *_, **__: gave_way.set()))
+    waits = Waits()
     monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "20ms")
     async with fresh_database(cluster, filled["003"]) as database:
         async with _held(database, "SELECT FROM porfs"):
             monkeypatch.setattr(migrations, "PAUSES", (0, 0))
-            with pytest.raises(DBAPIError, match="lock timeout"):
-                await _upgrade(database, "head")
-            gave_way.clear()
+            with pytest.raises(MigrationError, match=r"revision 004 .*lock timeout, 3 times; in use: porfs by process"):
+                await _upgrade(database, "head", waits)
+            assert len(waits.reasons) == 2
             monkeypatch.setattr(migrations, "PAUSES", (0.05,) * 1000)
-            migrating = asyncio.create_task(_upgrade(database, "head"))
-            await gave_way.wait()
+            waits.came.clear()
+            migrating = asyncio.create_task(_upgrade(database, "head", waits))
+            await waits.came.wait()
         await migrating
         await assert_sound(database)
         assert await database.schema() == undisturbed

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -24,8 +25,11 @@ from po_api.core.database import enter_tenant, open_database
 from po_api.core.embedded import EmbeddedServerError
 from po_api.core.errors import AppError, violated
 from po_api.core.tenancy import Role, Tenant
-from po_api.operations import demo, migrations
+from po_api.operations import demo, migrations, revisions
 from po_api.operations.databases import Connections, connections, owner_urls
+from po_api.operations.migrations import MigrationError, StaleSchema
+from po_api.operations.progress import PrintedProgress
+from po_api.operations.revisions import UnknownRevision
 from po_api.organisations.schemas import OrganisationCreate
 from po_api.organisations.service import OrganisationService
 from po_api.porfs.service import left_without_approver
@@ -39,6 +43,9 @@ T = TypeVar("T")
 
 DEVELOPER_SESSION_SECONDS = 8 * 3600
 GRACEFUL_SECONDS = 30
+
+# What is done with a database that holds data before its revision changes; whatever one raises, nothing is changed.
+PRECAUTIONS: tuple[Callable[[Settings, str], Awaitable[None]], ...] = ()
 
 app = typer.Typer(
     help="From a purchase order request to an issued purchase order.",
@@ -62,7 +69,7 @@ def main() -> None:
     """Run a command; what the user can mend is one line on stderr, never a traceback."""
     try:
         app()
-    except (SettingsError, EmbeddedServerError, migrations.StaleSchema) as error:
+    except (SettingsError, EmbeddedServerError, StaleSchema, MigrationError, UnknownRevision) as error:
         _fail(str(error))
     except AppError as error:
         _fail("; ".join([error.detail, *(item.detail for item in error.errors)]))
@@ -179,20 +186,56 @@ def _welcome(listener: socket.socket, token: str | None) -> None:
 @app.command()
 def migrate(
     to: Annotated[str, typer.Option("--to", help="The revision to go to; an earlier one goes back.")] = "head",
-    status: Annotated[bool, typer.Option("--status", help="Only say where the database is.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Only say where the database is; exits 1 unless it is at head and sound.")
+    ] = False,
+    may_lose_data: Annotated[
+        bool, typer.Option("--allow-data-loss", help="Go back even where that deletes data.")
+    ] = False,
+    no_backup: Annotated[bool, typer.Option("--no-backup", help="Do not make a backup first.")] = False,
+    wait: Annotated[
+        int, typer.Option(min=0, help="Seconds to wait for another process that is migrating.")
+    ] = migrations.WAIT_SECONDS,
 ) -> None:
     """Bring the database's schema to this version's, or to another revision."""
     settings = load_settings()
     logging.configure("WARNING")
     with owner_urls(settings) as (owner_url, app_url):
         if status:
-            found = asyncio.run(migrations.find_revision(owner_url))
-            typer.echo(f"database: {found or 'empty'}, this version: {migrations.head_revision()}")
-            raise typer.Exit(0 if found == migrations.head_revision() else 1)
-        if not migrations.is_revision(to):
+            raise typer.Exit(_show_status(asyncio.run(migrations.find_status(owner_url))))
+        if not revisions.is_revision(to):
             raise SettingsError(f"--to {to}: there is no such revision")
-        before, after = asyncio.run(migrations.upgrade(owner_url=owner_url, app_url=app_url, to=to))
+        before, after = asyncio.run(
+            migrations.upgrade(
+                owner_url=owner_url,
+                app_url=app_url,
+                to=to,
+                may_lose_data=may_lose_data,
+                prepare=None if no_backup else partial(_take_precautions, settings, owner_url),
+                wait_seconds=wait,
+                progress=PrintedProgress(),
+            )
+        )
         typer.echo(f"{before or 'empty'} -> {after or 'empty'}")
+
+
+async def _take_precautions(settings: Settings, owner_url: str) -> None:
+    for precaution in PRECAUTIONS:
+        await precaution(settings, owner_url)
+
+
+def _show_status(found: migrations.Status) -> int:
+    """Print it; returns the exit code."""
+    typer.echo(f"database: {found.revision or 'empty'}, this version: {revisions.head_revision()}")
+    for revision in found.pending:
+        typer.echo(f"pending: {revision.name}  {revision.title}")
+    if found.problem and not found.pending:
+        typer.echo(found.problem)
+    for defect in found.defects:
+        typer.echo(defect)
+    if found.is_migrating:
+        typer.echo("a process is migrating it now")
+    return 1 if found.problem or found.defects else 0
 
 
 @app.command("seed-demo")

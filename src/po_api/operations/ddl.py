@@ -2,6 +2,9 @@
 
 Landed revisions use this module, so what its functions do is frozen: add new ones, never change what one means.
 
+Whoever migrates has set a `lock_timeout` and a `statement_timeout`: no statement may hold up others for long. What
+takes long by its nature and holds up nobody is let off the second (`_at_leisure`).
+
 An upgrade is `with ddl.steps():` and one last transaction. In `steps` every statement commits by itself, so no lock
 outlives its statement; after a process was killed there, all steps are taken again, which is why each can be repeated.
 What cannot be repeated comes after the block, in the transaction that also stamps the revision: all of it happens, or
@@ -9,8 +12,8 @@ nothing. A downgrade is that one transaction alone, since half of it would be ta
 takes things away or renames them, which locks a table for a moment.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +25,14 @@ from sqlalchemy.schema import CreateColumn
 def steps() -> AbstractContextManager[None]:
     """A block whose statements commit one by one; first in a revision, so that there is nothing to commit before it."""
     return op.get_context().autocommit_block()
+
+
+@contextmanager
+def _at_leisure() -> Iterator[None]:
+    """Statements in here may take as long as they take. After one that failed, the connection is reset anyway."""
+    op.execute("SET statement_timeout = 0")
+    yield
+    op.execute("RESET statement_timeout")
 
 
 def add_columns(table: str, *columns: sa.Column[Any]) -> None:
@@ -58,7 +69,8 @@ def _add_constraints(table: str, constraints: Mapping[str, str]) -> None:
         for name, definition in constraints.items()
     )
     op.execute(f"ALTER TABLE {table} {adding}")
-    op.execute(f"ALTER TABLE {table} {', '.join(f'VALIDATE CONSTRAINT {name}' for name in constraints)}")
+    with _at_leisure():
+        op.execute(f"ALTER TABLE {table} {', '.join(f'VALIDATE CONSTRAINT {name}' for name in constraints)}")
 
 
 def create_index(name: str, on: str, *, unique: bool = False) -> None:
@@ -68,10 +80,11 @@ def create_index(name: str, on: str, *, unique: bool = False) -> None:
     nobody else: so there is no lock time-out here, which would throw away a long build. An interrupted build leaves
     an invalid index, to which IF NOT EXISTS would say that all is well: hence dropped first.
     """
-    op.execute("SET lock_timeout = 0")
-    op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-    op.execute(f"CREATE {'UNIQUE ' if unique else ''}INDEX CONCURRENTLY {name} ON {on}")
-    op.execute("RESET lock_timeout")
+    with _at_leisure():
+        op.execute("SET lock_timeout = 0")
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.execute(f"CREATE {'UNIQUE ' if unique else ''}INDEX CONCURRENTLY {name} ON {on}")
+        op.execute("RESET lock_timeout")
 
 
 def add_unique(name: str, table: str, columns: str) -> None:
@@ -83,6 +96,52 @@ def add_unique(name: str, table: str, columns: str) -> None:
     op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
     create_index(name, f"{table} ({columns})", unique=True)
     op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
+
+
+def backfill(table: str, assignments: str, *, where: str, pages: int = 128) -> None:
+    """Fill in rows that were there before a column: `assignments` is what UPDATE has after SET.
+
+    `where` is true of the rows still to be done and false of those that are, so that the step can be repeated. Batches
+    of some pages each (of 8 kB) commit one by one and are told as INFO. They follow where rows lie on disk, which takes
+    no index; a row that is in use or moves away meanwhile is left to a second round, which waits for rows. New rows
+    are the business of the version that runs: the column has a default, or that version fills it in.
+    """
+    with _at_leisure():
+        # Rows that others have locked are skipped first: who waits for no one takes part in no deadlock.
+        for title, skip in (("backfill", " SKIP LOCKED"), ("second round", "")):
+            op.execute(
+                f"""
+                DO $do$
+                DECLARE
+                    batch_bytes CONSTANT numeric := {pages} * current_setting('block_size')::numeric;
+                    all_batches CONSTANT integer := ceil(pg_relation_size('{table}') / batch_bytes);
+                BEGIN
+                    FOR this_batch IN 1..all_batches LOOP
+                        UPDATE {table} SET {assignments} WHERE ctid = ANY (ARRAY(
+                            SELECT ctid FROM {table}
+                            WHERE ctid >= format('(%s,0)', (this_batch - 1) * {pages})::tid
+                              AND ctid < format('(%s,0)', this_batch * {pages})::tid
+                              AND ({where})
+                            FOR NO KEY UPDATE{skip}));
+                        COMMIT;
+                        RAISE INFO '{table}, {title}: % of % batches', this_batch, all_batches;
+                    END LOOP;
+                END
+                $do$
+                """
+            )
+
+
+def require(table: str, *columns: str) -> None:
+    """Make columns NOT NULL that hold no NULL any more.
+
+    SET NOT NULL would read all rows with the table locked against everything; a valid check that says the same spares
+    it that, and goes when it has served.
+    """
+    checks = {f"ck_{table}_{column}_required": f"{column} IS NOT NULL" for column in columns}
+    add_checks(table, checks)
+    op.execute(f"ALTER TABLE {table} {', '.join(f'ALTER COLUMN {column} SET NOT NULL' for column in columns)}")
+    op.execute(f"ALTER TABLE {table} {', '.join(f'DROP CONSTRAINT {name}' for name in checks)}")
 
 
 def as_one(*statements: str) -> None:

@@ -9,7 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.core.database import Database
-from po_api.operations.migrations import current_revision, head_revision
+from po_api.operations.migrations import current_revision, explain
+from po_api.operations.revisions import head_revision
 from po_api.web.openapi import problems
 from po_api.web.routing import ApiRoute
 from po_api.web.schemas import Schema
@@ -30,10 +31,18 @@ class Liveness(Schema):
     status: Literal["live"] = "live"
 
 
+class Reason(Schema):
+    """Why requests cannot be served."""
+
+    code: Literal["database_unreachable", "schema_revision"]
+    detail: str = Field(examples=["the database is at revision 008, this version needs 009: run `po-api migrate`"])
+
+
 class Readiness(Schema):
     """Whether requests can be served, and if not, why."""
 
     status: Literal["ready", "not_ready"]
+    reasons: list[Reason] = Field(description="Empty if it is ready")
     database: Literal["reachable", "unreachable"]
     revision: str | None = Field(description="The schema's revision", examples=["009"])
     expected_revision: str = Field(examples=["009"])
@@ -61,6 +70,7 @@ async def get_readiness(request: Request, response: Response) -> Readiness:
     except (SQLAlchemyError, OSError):
         readiness = Readiness(
             status="not_ready",
+            reasons=[Reason(code="database_unreachable", detail="the database cannot be reached")],
             database="unreachable",
             revision=None,
             expected_revision=head_revision(),
@@ -74,11 +84,12 @@ async def get_readiness(request: Request, response: Response) -> Readiness:
 async def _examine(connection: AsyncConnection) -> Readiness:
     revision = await current_revision(connection)
     bound = await connection.scalar(_BOUND)
-    expected = head_revision()
+    problem = explain(revision)
     return Readiness(
-        status="ready" if revision == expected else "not_ready",
+        status="not_ready" if problem else "ready",
+        reasons=[Reason(code="schema_revision", detail=problem)] if problem else [],
         database="reachable",
         revision=revision,
-        expected_revision=expected,
+        expected_revision=head_revision(),
         row_level_security="active" if bound else "inactive",
     )

@@ -1,52 +1,45 @@
-"""The schema's revisions: which one a database is at, and how it gets to another."""
+"""A database's revision: which one it is at, and how it gets to another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 from alembic import command
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, pool, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from po_api.core.database import libpq_url
-from po_api.core.logging import get_logger
+from po_api.operations.progress import Progress
+from po_api.operations.revisions import Revision, Step, alembic_config, head_revision, is_known, route
 from po_api.tables import metadata
-
-PROJECT = Path(__file__).parents[3]
 
 # Any constant will do, as long as all processes that migrate this application's databases use the same.
 MIGRATION_LOCK = 7_302_251_100
 LOCK_POLL_SECONDS = 0.2
+WAIT_SECONDS = 3600
 
 # Whoever wants a table that a migration waits for waits behind it: so it gives up soon, and comes again.
 LOCK_TIMEOUT = "2s"
-LOCK_NOT_AVAILABLE = "55P03"
 PAUSES = (0.5, 1, 2, 4, 8, 15, 30, 30, 30)
+_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED = "55P03", "40P01"
+
+# A statement may hold its lock for so long. What takes longer by its nature locks nobody out: `ddl` lifts the limit.
+STATEMENT_TIMEOUT = "30s"
 
 # The application's role may add to these and read them, no more (domain.md, invariant 5).
 APPEND_ONLY = frozenset({"approval_decisions", "audit_events", "purchase_order_files"})
 
-_log = get_logger(__name__)
 
-
-def alembic_config() -> Config:
-    return Config(PROJECT / "alembic.ini")
-
-
-def head_revision() -> str:
-    """The revision that this version of the application was written for."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    assert head is not None
-    return head
+class MigrationError(Exception):
+    """One clear line for the person who migrates."""
 
 
 async def current_revision(connection: AsyncConnection) -> str | None:
@@ -69,21 +62,31 @@ def _is_ours(_item: object, name: str | None, kind: str, reflected: bool, _compa
 
 
 @asynccontextmanager
-async def owner_connection(owner_url: str) -> AsyncIterator[AsyncConnection]:
+async def owner_connection(
+    owner_url: str, progress: Progress, *, wait_seconds: float = WAIT_SECONDS
+) -> AsyncIterator[AsyncConnection]:
     """A connection as the tables' owner, alone in migrating.
 
     Several replicas may start at once. Each polls for the lock on a connection of its own: a session that waits in
-    `pg_advisory_lock` holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait in turn.
+    `pg_advisory_lock` holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait in turn. MigrationError if
+    another process has the lock for so long.
     """
 
+    def hear(_: Any, said: Any) -> None:
+        # Backfills say INFO how far they are; what the server itself has to say is a NOTICE.
+        if said.severity == "INFO":
+            progress.batch(said.message)
+
     async def connect(**_: Any) -> Any:
-        return await asyncpg.connect(libpq_url(owner_url), server_settings={"lock_timeout": LOCK_TIMEOUT})
+        timeouts = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT}
+        connection = await _connect(owner_url, timeouts)
+        connection.add_log_listener(hear)
+        return connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=pool.NullPool)
-    lock = await asyncpg.connect(libpq_url(owner_url))
+    lock = await _connect(owner_url)
     try:
-        while not await lock.fetchval("SELECT pg_try_advisory_lock($1)", MIGRATION_LOCK):
-            await asyncio.sleep(LOCK_POLL_SECONDS)
+        await _take_lock(lock, progress, wait_seconds)
         async with engine.connect() as connection:
             yield connection
     finally:
@@ -91,22 +94,86 @@ async def owner_connection(owner_url: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-async def run_patiently(connection: AsyncConnection, migrate: Callable[[Connection], None]) -> None:
-    """Migrate and commit; after a lock time-out, all again: revisions done are done, the others can be restarted."""
-    for pause in PAUSES:
+async def _connect(owner_url: str, settings: dict[str, str] | None = None) -> Any:
+    """A connection whose end the server notices within a minute, and which it does not end for being idle.
+
+    The first so that the lock is free when a machine that migrated is gone, the second so that it is kept till then.
+    """
+    always = {
+        "application_name": "po-api migrate",
+        "idle_session_timeout": "0",
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "3",
+    }
+    return await asyncpg.connect(libpq_url(owner_url), server_settings=always | (settings or {}))
+
+
+async def _take_lock(lock: Any, progress: Progress, wait_seconds: float) -> None:
+    started = time.monotonic()
+    told = False
+    while not await lock.fetchval("SELECT pg_try_advisory_lock($1)", MIGRATION_LOCK):
+        if time.monotonic() - started >= wait_seconds:
+            raise MigrationError(f"another process has been migrating this database for {wait_seconds:g} s and more")
+        if not told:
+            progress.waits("another process is migrating this database: waiting until it has finished")
+            told = True
+        await asyncio.sleep(LOCK_POLL_SECONDS)
+
+
+async def run_patiently(connection: AsyncConnection, migrate: Callable[[Connection], None], progress: Progress) -> None:
+    """Migrate and commit; after a lock time-out, all again: revisions done are done, the others can be restarted.
+
+    MigrationError, with the database's reason, when that was in vain or would be.
+    """
+    for pause in (*PAUSES, None):
         try:
             await connection.run_sync(migrate)
             await connection.commit()
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-                raise
+        except SQLAlchemyError as error:
+            cause = _cause(error)
+            if isinstance(cause, asyncio.CancelledError):  # by Ctrl-C
+                raise cause from error
+            if getattr(cause, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED}:
+                raise MigrationError(_first_line(cause)) from error
             await connection.rollback()
-            _log.warning("migration_waits_for_a_lock", again_in_seconds=pause)
+            # The statement that failed may have left time-outs of its own behind.
+            await connection.execute(text("RESET ALL"))
+            holders = await _holders(connection)
+            await connection.commit()
+            if pause is None:
+                raise MigrationError(f"{_first_line(cause)}, {len(PAUSES) + 1} times; in use: {holders}") from error
+            progress.waits(f"waiting for a lock, trying again in {pause:g} s; in use: {holders}")
             await asyncio.sleep(pause)
         else:
             return
-    await connection.run_sync(migrate)
-    await connection.commit()
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What the server said: Alembic's and SQLAlchemy's clearing up may have failed after it, and be all one sees."""
+    while not isinstance(error, asyncpg.PostgresError) and error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+async def _holders(connection: AsyncConnection) -> str:
+    """Which sessions hold locks on tables now, for whoever has to find out what the migration waits for."""
+    query = text(
+        """
+        SELECT format('%s by process %s (%s)', string_agg(DISTINCT c.relname, ', '), pid,
+                      coalesce(nullif(application_name, ''), usename))
+        FROM pg_locks l JOIN pg_class c ON c.oid = relation JOIN pg_stat_activity a USING (pid)
+        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND granted AND pid <> pg_backend_pid()
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        GROUP BY pid, application_name, usename ORDER BY pid LIMIT 5
+        """
+    )
+    found = (await connection.scalars(query)).all()
+    return "; ".join(found) or "nothing any more"
 
 
 def grant_to_application(connection: Connection, role: str) -> None:
@@ -133,55 +200,145 @@ def application_role(owner_url: str, app_url: str) -> str | None:
     return app if app != make_url(owner_url).username else None
 
 
-async def upgrade(*, owner_url: str, app_url: str, to: str = "head") -> tuple[str | None, str | None]:
-    """Migrate to a later or earlier revision; returns the revisions before and after."""
-    async with owner_connection(owner_url) as connection:
+async def upgrade(
+    *,
+    owner_url: str,
+    app_url: str,
+    to: str = "head",
+    may_lose_data: bool = False,
+    prepare: Callable[[], Awaitable[None]] | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+    progress: Progress | None = None,
+) -> tuple[str | None, str | None]:
+    """Migrate to a later or earlier revision; returns the revisions before and after.
+
+    `prepare` is called before the first step of a database that is not empty, while nobody else can migrate it.
+    UnknownRevision; MigrationError when a step fails or would lose data, or the schema is not sound in the end.
+    """
+    progress = progress or Progress()
+    async with owner_connection(owner_url, progress, wait_seconds=wait_seconds) as connection:
         before = await current_revision(connection)
         await connection.rollback()
-        await run_patiently(connection, partial(_run, to=to))
-        after = await current_revision(connection)
-        role = application_role(owner_url, app_url)
-        if role is not None:
-            await connection.run_sync(grant_to_application, role)
-        await connection.commit()
-    return before, after
+        steps = route(before, to)
+        if not may_lose_data:
+            forbid_loss(steps)
+        if prepare is not None and steps and before is not None:
+            await prepare()
+        for step in steps:
+            await _take(connection, step, progress)
+        await finish(connection, application_role(owner_url, app_url), progress, changed=bool(steps))
+    return before, steps[-1].target if steps else before
 
 
-def _run(connection: Connection, to: str) -> None:
+def forbid_loss(steps: Sequence[Step]) -> None:
+    """Raise MigrationError, saying what is lost, if one of the steps loses anything."""
+    undone = [step.revision for step in steps if not step.is_upgrade]
+    if lost := [f"{revision.name}: {revision.loses}" for revision in undone if revision.loses]:
+        raise MigrationError(f"going back would lose {'; '.join(lost)}. To go back all the same: --allow-data-loss")
+
+
+async def _take(connection: AsyncConnection, step: Step, progress: Progress) -> None:
+    started = time.monotonic()
+    try:
+        await run_patiently(connection, partial(_run, step=step), progress)
+    except MigrationError as error:
+        raise MigrationError(f"revision {step.revision.name} is not finished, and can be run again: {error}") from error
+    progress.finished(step, time.monotonic() - started)
+
+
+def _run(connection: Connection, step: Step) -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
-    script = ScriptDirectory.from_config(config)
-    current = MigrationContext.configure(connection).get_current_revision()
-    connection.rollback()
-    ahead = current is not None and to != "head" and to in _ancestors(script, current)
-    (command.downgrade if ahead or to == "base" else command.upgrade)(config, to)
+    (command.upgrade if step.is_upgrade else command.downgrade)(config, step.target or "base")
 
 
-def _ancestors(script: ScriptDirectory, revision: str) -> set[str]:
-    return {item.revision for item in script.iterate_revisions(revision, "base")} - {revision}
+async def finish(connection: AsyncConnection, role: str | None, progress: Progress, *, changed: bool) -> None:
+    """Give the application's role its rights, and see that the schema is sound.
+
+    MigrationError if it is not, after it was changed. If it was not, an index may be under construction or broken by
+    somebody else: no reason for a container not to start.
+    """
+    if role is not None:
+        await connection.run_sync(grant_to_application, role)
+        await connection.commit()
+    defects = await find_defects(connection)
+    if defects and changed:
+        raise MigrationError(f"migrated, but the schema is not sound: {'; '.join(defects)}")
+    for defect in defects:
+        progress.warns(defect)
+
+
+async def find_defects(connection: AsyncConnection) -> Sequence[str]:
+    """Invalid indexes, which nobody uses, and constraints that older rows may break; each with its remedy."""
+    query = text(
+        """
+        SELECT format('index %s is invalid (REINDEX INDEX CONCURRENTLY %1$s)', indexrelid::regclass)
+        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace
+        UNION ALL
+        SELECT format('constraint %s was never validated (ALTER TABLE %s VALIDATE CONSTRAINT %1$I)', conname,
+                      conrelid::regclass)
+        FROM pg_constraint WHERE NOT convalidated AND connamespace = current_schema()::regnamespace
+        ORDER BY 1
+        """
+    )
+    return (await connection.scalars(query)).all()
 
 
 class StaleSchema(Exception):
     """The database's schema is not the one this version of the application was written for."""
 
 
+def explain(found: str | None) -> str | None:
+    """What is wrong with a database at revision `found`; None if it is the application's own."""
+    if found == head_revision():
+        return None
+    remedy = "run `po-api migrate`" if is_known(found) else "it is a later version's: deploy that one"
+    return f"the database is at revision {found or 'none'}, this version needs {head_revision()}: {remedy}"
+
+
 async def require_head(engine: AsyncEngine) -> None:
     """Raise StaleSchema, naming both revisions, unless the schema is the application's own."""
     async with engine.connect() as connection:
-        found = await current_revision(connection)
-    if found != head_revision():
-        raise StaleSchema(
-            f"the database is at revision {found or 'none'}, this version needs {head_revision()}: run `po-api migrate`"
-        )
+        problem = explain(await current_revision(connection))
+    if problem is not None:
+        raise StaleSchema(problem)
 
 
-async def find_revision(owner_url: str) -> str | None:
-    """The revision of the database at `owner_url`; None for an empty one."""
-    async with owner_connection(owner_url) as connection:
-        return await current_revision(connection)
+@dataclass(frozen=True)
+class Status:
+    """Where a database is; `problem` says what is wrong with its revision."""
+
+    revision: str | None
+    problem: str | None
+    pending: Sequence[Revision]
+    defects: Sequence[str]
+    is_migrating: bool
 
 
-def is_revision(name: str) -> bool:
-    """Whether `name` is something to migrate to."""
-    known = {item.revision for item in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
-    return name in known | {"head", "base"}
+async def find_status(owner_url: str) -> Status:
+    """Where the database at `owner_url` is. It asks only: it waits for nobody who migrates."""
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda **_: _connect(owner_url))
+    try:
+        async with engine.connect() as connection:
+            found = await current_revision(connection)
+            steps = route(found) if is_known(found) else []
+            return Status(
+                found,
+                explain(found),
+                [step.revision for step in steps],
+                await find_defects(connection),
+                await is_migrating(connection),
+            )
+    finally:
+        await engine.dispose()
+
+
+async def is_migrating(connection: AsyncConnection) -> bool:
+    """Whether a process is migrating this database now."""
+    query = text(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
+        " AND (classid::bigint << 32) + objid::bigint = :key"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+    )
+    return bool(await connection.scalar(query, {"key": MIGRATION_LOCK}))
