@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, pool, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from po_api.core.database import libpq_url
 from po_api.core.logging import get_logger
@@ -165,10 +165,9 @@ class StaleSchema(Exception):
     """The database's schema is not the one this version of the application was written for."""
 
 
-async def require_head(engine: AsyncEngine) -> None:
+async def require_head(connection: AsyncConnection) -> None:
     """Raise StaleSchema, naming both revisions, unless the schema is the application's own."""
-    async with engine.connect() as connection:
-        found = await current_revision(connection)
+    found = await current_revision(connection)
     if found != head_revision():
         raise StaleSchema(
             f"the database is at revision {found or 'none'}, this version needs {head_revision()}: run `po-api migrate`"
