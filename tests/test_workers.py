@@ -64,8 +64,7 @@ class Server:
 
     def is_ready(self) -> bool:
         """Asked on a connection of its own, which any of the workers may take."""
-        answer: httpx.Response = httpx.get(f"{self.address}/health/ready", timeout=TIMEOUT)
-        return answer.is_success
+        return httpx.get(f"{self.address}/health/ready", timeout=TIMEOUT).status_code == 200
 
     def ends_with(self, how: signal.Signals) -> bool:
         """Whether it and all that it started are gone after the signal."""
@@ -77,7 +76,7 @@ class Server:
         self.process.send_signal(how)
         self.process.wait(TIMEOUT)
         _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
-        return alive == []
+        return not alive
 
 
 def _is_worker(child: psutil.Process) -> bool:
