@@ -1,9 +1,12 @@
 """PostgreSQL servers for the tests: the embedded one, or one run from the PostgreSQL installed on this machine."""
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +14,7 @@ from typing import Self
 
 from sqlalchemy.engine import URL, make_url
 
+from po_api.core import server_user
 from po_api.core.embedded import embedded_binaries, embedded_server
 
 OLDEST = 15
@@ -38,8 +42,9 @@ class Cluster:
     `postgres` is its superuser. Used as a context manager, or with `start` and `stop`.
     """
 
-    def __init__(self, binaries: Path):
+    def __init__(self, binaries: Path, settings: Mapping[str, str] | None = None):
         self.binaries = binaries
+        self.settings = _SETTINGS | dict(settings or {})
         self._running = ExitStack()
         self._place: URL | None = None
 
@@ -53,11 +58,15 @@ class Cluster:
         """The newest PostgreSQL installed on this machine; ClusterError when there is none that is new enough."""
         return cls(system_binaries())
 
+    def another(self, **settings: str) -> Self:
+        """A second server of the same PostgreSQL, with other settings."""
+        return type(self)(self.binaries, settings)
+
     def start(self) -> None:
         with ExitStack() as stack:
             directory = Path(tempfile.mkdtemp(prefix="po-test-"))
             stack.callback(shutil.rmtree, directory)
-            urls = stack.enter_context(embedded_server(directory, settings=_SETTINGS, binaries=self.binaries))
+            urls = stack.enter_context(embedded_server(directory, settings=self.settings, binaries=self.binaries))
             self._place = make_url(urls.owner)
             self._running = stack.pop_all()
 
@@ -80,6 +89,79 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class Standby:
+    """A streaming standby of a cluster, which has to allow for one (wal_level, max_wal_senders)."""
+
+    def __init__(self, primary: Cluster) -> None:
+        self._primary = primary
+        self._directory = Path()
+        self._user = server_user.find(Path(__file__).parent)
+
+    def start(self) -> None:
+        """Start it again after `stop`."""
+        settings = self._primary.settings | {
+            "unix_socket_directories": str(self._directory),
+            "listen_addresses": "",
+            # Who is in the way of what it replays is told so at once.
+            "max_standby_streaming_delay": "0",
+        }
+        options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
+        self._run("pg_ctl", "start", "-w", "-s", "-l", str(self._directory / "log"), "-o", options)
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
+
+    def url(self, database: str, role: str) -> str:
+        there = make_url(self._primary.url(database, role))
+        return there.set(query=there.query | {"host": str(self._directory)}).render_as_string(hide_password=False)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._directory = Path(tempfile.mkdtemp(prefix="po-standby-"))
+            stack.callback(shutil.rmtree, self._directory)
+            if self._user is not None:
+                os.chown(self._directory, self._user.pw_uid, self._user.pw_gid)
+            source = make_url(self._primary.url("postgres", "postgres")).query
+            where = f"host={source['host']} port={source['port']} user=postgres"
+            self._run(
+                "pg_basebackup",
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+                "-d",
+                where,
+                "-D",
+                self._data,
+            )
+            self.start()
+            stack.callback(self._stop_if_running)
+            self._running = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    @property
+    def _data(self) -> str:
+        return str(self._directory / "data")
+
+    def _stop_if_running(self) -> None:
+        if (Path(self._data) / "postmaster.pid").exists():
+            self.stop()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._primary.binaries / program, *arguments],
+            check=True,
+            capture_output=True,
+            env={"PATH": os.defpath, "LC_ALL": "C", "PGDATA": self._data},
+            cwd=self._directory,
+            user=self._user.pw_uid if self._user else None,
+            group=self._user.pw_gid if self._user else None,
+            extra_groups=[] if self._user else None,
+        )
 
 
 def system_binaries() -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from po_api.core.database import Database
 
@@ -28,6 +29,13 @@ class Sent:
 @asynccontextmanager
 async def sent_to(database: Database) -> AsyncIterator[list[Sent]]:
     """What is sent in the meantime, on connections that are taken from the pool in the meantime."""
+    async with sent_through(database.engine) as sent:
+        yield sent
+
+
+@asynccontextmanager
+async def sent_through(asynchronous: AsyncEngine) -> AsyncIterator[list[Sent]]:
+    """The same, for any pool: a replica's."""
     sent: list[Sent] = []
 
     def by_sqlalchemy(_connection: Any, _cursor: Any, sql: str, arguments: Any, *_: Any) -> None:
@@ -49,13 +57,13 @@ async def sent_to(database: Database) -> AsyncIterator[list[Sent]]:
         "checkin": given_back,
     }
     for name, listener in listeners.items():
-        event.listen(database.engine.sync_engine, name, listener)
+        event.listen(asynchronous.sync_engine, name, listener)
     try:
         yield sent
         await asyncio.sleep(0)  # the driver tells of a query in the loop's next turn
     finally:
         for name, listener in listeners.items():
-            event.remove(database.engine.sync_engine, name, listener)
+            event.remove(asynchronous.sync_engine, name, listener)
 
 
 async def plan_of(database: Database, sent: Sent) -> str:

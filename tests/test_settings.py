@@ -63,6 +63,17 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch, 
             "many",
             "RATE_LIMIT_PER_USER: expected a number of requests and a time, such as 100/minute",
         ),
+        ("WEB_CONCURRENCY", "0", "WEB_CONCURRENCY: input should be greater than or equal to 1"),
+        (
+            "WEB_CONCURRENCY",
+            "2",
+            "WEB_CONCURRENCY: several workers need RATE_LIMIT_STORAGE_URI=redis://host:6379, or each would count alone",
+        ),
+        (
+            "DATABASE_REPLICA_URL",
+            "postgresql://po_app@replica/po_api",
+            "DATABASE_REPLICA_URL: it takes DATABASE_URL besides: the embedded server has no replica",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(
@@ -80,6 +91,7 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
         ("DATABASE_URL", "mysql://po:hunter2@db/po", "only PostgreSQL is supported: postgresql://"),
         ("DATABASE_URL", "postgresql:hunter2", "not a database URL; expected postgresql://"),
         ("DATABASE_MIGRATION_URL", "postgresql://po@db:hunter2/po", "not a database URL; expected postgresql://"),
+        ("DATABASE_REPLICA_URL", "mysql://po:hunter2@db/po", "only PostgreSQL is supported: postgresql://"),
         ("RATE_LIMIT_STORAGE_URI", "reddis://:hunter2@cache", "only memory:// and redis://host:6379 are supported"),
     ],
 )
@@ -90,6 +102,12 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str, val
     assert str(caught.value).startswith(f"{name}: {line}")
     assert "\n" not in str(caught.value)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_several_workers_share_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    monkeypatch.setenv("RATE_LIMIT_STORAGE_URI", "redis://cache:6379")
+    assert load_settings().web_concurrency == 4
 
 
 def test_several_wrong_values_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

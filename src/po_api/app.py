@@ -1,8 +1,7 @@
 """The application: its lifespan, middleware, error handlers and routers."""
 
-import atexit
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
@@ -15,19 +14,17 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from po_api.api import v1
 from po_api.api_keys.domain import is_api_key
 from po_api.api_keys.reading import ApiKeyReading
-from po_api.core import logging
 from po_api.core.database import open_database
-from po_api.core.embedded import EmbeddedServerError
 from po_api.core.reading import Reader
 from po_api.core.tenancy import Principal
 from po_api.operations import health
-from po_api.operations.databases import Connections, connections
+from po_api.operations.databases import Connections
 from po_api.operations.migrations import require_head
 from po_api.porfs.service import left_without_approver
 from po_api.sessions.domain import Device, Lifetimes
 from po_api.sessions.oidc import IdentityProvider
 from po_api.sessions.reading import SessionReading
-from po_api.settings import Settings, SettingsError, load_settings
+from po_api.settings import Settings
 from po_api.web import docs, openapi
 from po_api.web.cookies import CSRF_HEADER
 from po_api.web.errors import add_error_handlers
@@ -49,13 +46,18 @@ EXPOSED_HEADERS = (
 )
 
 
-def create_app(settings: Settings, found: Connections) -> FastAPI:
-    """The application on the databases that were found; it refuses to start on a schema that is not its own."""
+def create_app(settings: Settings, found: Connections, *, is_checked: bool = False) -> FastAPI:
+    """The application on the databases that were found; it refuses to start on a schema that is not its own.
+
+    `is_checked` says that somebody has seen to that: one worker of several also starts while the database is away.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
-            await require_head(app.state.database.engine)
+            if not is_checked:
+                async with app.state.database.engine.connect() as connection:
+                    await require_head(connection)
             yield
         finally:
             await app.state.database.dispose()
@@ -69,7 +71,10 @@ def create_app(settings: Settings, found: Connections) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.state.database = open_database(found.app_url, settings)
+    replica = settings.database_replica_url
+    app.state.database = open_database(
+        found.app_url, settings, replica_url=replica.get_secret_value() if replica else None
+    )
     app.state.secret_key = found.secret_key
     app.state.lifetimes = Lifetimes(
         access=timedelta(seconds=settings.jwt_access_token_expires),
@@ -92,21 +97,6 @@ def create_app(settings: Settings, found: Connections) -> FastAPI:
     app.include_router(docs.router)
     app.add_api_route("/openapi.json", _get_document, include_in_schema=False)
     return app
-
-
-def from_environment() -> FastAPI:
-    """The application as the environment configures it: `uvicorn --factory po_api.app:from_environment`.
-
-    What is wrong with the configuration ends the process with one line.
-    """
-    stack = ExitStack()
-    atexit.register(stack.close)
-    try:
-        settings = load_settings()
-        logging.configure(settings.log_level)
-        return create_app(settings, stack.enter_context(connections(settings)))
-    except (SettingsError, EmbeddedServerError) as error:
-        raise SystemExit(f"po-api: {error}") from None
 
 
 async def _get_document(request: Request) -> JSONResponse:

@@ -14,10 +14,10 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import asyncpg
 import typer
-import uvicorn
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api import serving
 from po_api.app import create_app
 from po_api.core import logging
 from po_api.core.clock import utc_now
@@ -25,7 +25,7 @@ from po_api.core.database import enter_tenant, open_database
 from po_api.core.embedded import EmbeddedServerError
 from po_api.core.errors import AppError, violated
 from po_api.core.tenancy import Role, Tenant
-from po_api.operations import demo, migrations, revisions
+from po_api.operations import capacity, demo, migrations, revisions
 from po_api.operations.databases import Connections, connections, owner_urls
 from po_api.operations.migrations import MigrationError, StaleSchema
 from po_api.operations.progress import PrintedProgress
@@ -42,7 +42,6 @@ from po_api.web import idempotency
 T = TypeVar("T")
 
 DEVELOPER_SESSION_SECONDS = 8 * 3600
-GRACEFUL_SECONDS = 30
 
 # What is done with a database that holds data before its revision changes; whatever one raises, nothing is changed.
 PRECAUTIONS: tuple[Callable[[Settings, str], Awaitable[None]], ...] = ()
@@ -123,41 +122,25 @@ def serve(
     logging.configure(settings.log_level)
     # Uvicorn hands a SIGTERM on when it has drained; this makes an orderly exit of it, which stops what was started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with _listen(settings) as listener, connections(settings) as found:
+    with serving.listen(settings) as listener, connections(settings) as found:
         if with_demo:
             asyncio.run(migrations.upgrade(owner_url=found.owner_url, app_url=found.app_url))
             token = asyncio.run(_prepare_demo(settings, found))
             _welcome(listener, token)
-        asyncio.run(_require_head(settings, found))
-        config = uvicorn.Config(
-            create_app(settings, found),
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        )
+        asyncio.run(_examine(settings, found))
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            serving.serve(settings, found, listener)
         except KeyboardInterrupt:
             typer.echo("stopped", err=True)
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The socket, bound before anything is started: a port in use is found out at once."""
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family)
-    except OSError as error:
-        # Python appends the address in brackets to some of the system's reasons.
-        reason = (error.strerror or str(error)).partition(" (")[0]
-        raise SettingsError(f"HOST, PORT: cannot listen on {settings.host}:{settings.port}: {reason}") from None
-
-
-async def _require_head(settings: Settings, found: Connections) -> None:
+async def _examine(settings: Settings, found: Connections) -> None:
+    """Raise StaleSchema unless the database is at this version's revision, and warn of what may run short."""
     database = open_database(found.app_url, settings)
     try:
-        await migrations.require_head(database.engine)
+        async with database.engine.connect() as connection:
+            await migrations.require_head(connection)
+            await capacity.warn_of_shortages(connection, settings)
     finally:
         await database.dispose()
 
@@ -199,6 +182,8 @@ def migrate(
 ) -> None:
     """Bring the database's schema to this version's, or to another revision."""
     settings = load_settings()
+    if settings.db_pgbouncer and settings.database_migration_url is None:
+        raise SettingsError("DATABASE_MIGRATION_URL: required with DB_PGBOUNCER: migrations hold a session's locks")
     logging.configure("WARNING")
     with owner_urls(settings) as (owner_url, app_url):
         if status:

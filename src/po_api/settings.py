@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from limits import parse
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
@@ -34,6 +34,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     database_migration_url: SecretStr | None = None
+    database_replica_url: SecretStr | None = None
     po_data_dir: Path = Path(".data")
     secret_key: SecretStr | None = None
 
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     db_statement_timeout_ms: Annotated[int, Field(ge=0)] = 15_000
     db_lock_timeout_ms: Annotated[int, Field(ge=0)] = 10_000
     db_idle_in_transaction_timeout_ms: Annotated[int, Field(ge=0)] = 30_000
+    db_pgbouncer: bool = False
     sqlalchemy_echo: bool = False
 
     rate_limit_per_user: str = "100/minute"
@@ -68,6 +70,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    web_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
 
     @field_validator("cors_origins", "frontend_url", "oidc_hosted_domain", "trusted_proxies", mode="before")
     @classmethod
@@ -125,11 +128,18 @@ class Settings(BaseSettings):
             raise ValueError(f"at least {MIN_SECRET_BYTES} bytes are needed")
         return value
 
-    @field_validator("database_url", "database_migration_url")
+    @field_validator("database_url", "database_migration_url", "database_replica_url")
     @classmethod
     def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             asyncpg_url(value.get_secret_value())
+        return value
+
+    @field_validator("database_replica_url")
+    @classmethod
+    def _replica_of_a_server(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and info.data.get("database_url", value) is None:
+            raise ValueError("it takes DATABASE_URL besides: the embedded server has no replica")
         return value
 
     @field_validator("rate_limit_per_user", "rate_limit_per_address", "rate_limit_sign_in", "rate_limit_refresh")
@@ -147,6 +157,14 @@ class Settings(BaseSettings):
         # `limits` would say the same, with the whole address and the password in it.
         if value.partition("://")[0].removeprefix("async+") not in RATE_LIMIT_STORES:
             raise ValueError("only memory:// and redis://host:6379 are supported")
+        return value
+
+    @field_validator("web_concurrency")
+    @classmethod
+    def _one_count(cls, value: int, info: ValidationInfo) -> int:
+        store = info.data.get("rate_limit_storage_uri", "redis")
+        if value > 1 and store.removeprefix("async+").startswith("memory"):
+            raise ValueError("several workers need RATE_LIMIT_STORAGE_URI=redis://host:6379, or each would count alone")
         return value
 
 

@@ -61,3 +61,13 @@ async def test_health_and_docs_are_not_counted(urls: tuple[str, str]) -> None:
             response = await client.get(path)
             assert response.status_code == 200
             assert "RateLimit" not in response.headers
+
+
+async def test_without_the_store_nothing_is_let_through_uncounted(cast: Cast, urls: tuple[str, str]) -> None:
+    """Or whoever could make the store go away would have no limits."""
+    async with client_of(new_app(urls[1], rate_limit_storage_uri="redis://127.0.0.1:1")) as client:
+        for request in (_at(client, cast.requester).get("/porfs"), client.get(PATH)):
+            response = await request
+            assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+            assert response.headers["Retry-After"] == "5"
+        assert (await client.get("/health/ready")).status_code == 200

@@ -40,13 +40,19 @@ from web_support import CANARY, SECRET_KEY, canary_answers
 
 TIMEOUT = 60
 
-# As deploy/entrypoint.sh runs it, with a route that fails besides.
+# As `po-api serve` runs it, with a route that fails besides.
 _PROGRAM = """
 import socket, sys
 import uvicorn
-from po_api.app import from_environment
+from po_api.app import create_app
+from po_api.core import logging
+from po_api.operations.databases import connections
+from po_api.settings import load_settings
 
-app = from_environment()
+settings = load_settings()
+logging.configure(settings.log_level)
+with connections(settings) as found:
+    app = create_app(settings, found)
 
 @app.get("/fail", include_in_schema=False)
 async def fail(token: str) -> None:

@@ -1,5 +1,6 @@
 """The engine, its sessions and the tenant that PostgreSQL's row-level security sees."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import Text
 
+from po_api.core import replica
+from po_api.core.replica import Replica
 from po_api.settings import Settings
 
 TENANT_SETTING = "app.organisation_id"
@@ -29,20 +32,60 @@ class Record(asyncpg.Record):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Database:
-    """One engine and the factory of its sessions."""
+    """The primary's engine, the factory of its sessions, and the replica that safe requests read on."""
 
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
+    replica: Replica | None = None
 
     async def dispose(self) -> None:
         await self.engine.dispose()
+        if self.replica is not None:
+            await self.replica.engine.dispose()
 
 
-def open_database(url: str, settings: Settings) -> Database:
-    """A pool of connections to `url`, any form that libpq and asyncpg understand; nothing is connected yet."""
-    server_settings = {
-        "application_name": "po-api",
-        "timezone": "UTC",
+def open_database(url: str, settings: Settings, *, replica_url: str | None = None) -> Database:
+    """Pools of connections to `url` and to a replica of it, in any form that libpq and asyncpg understand; nothing is
+    connected yet."""
+
+    async def connect(**_: Any) -> Any:
+        return await _connect(url, settings, seconds=settings.db_pool_timeout)
+
+    async def connect_to_replica(**_: Any) -> Any:
+        connection = await _connect(str(replica_url), settings, seconds=replica.CONNECT_SECONDS)
+        try:
+            await replica.require_replica_of(engine, connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    engine = _engine(connect, settings)
+    return Database(
+        engine,
+        async_sessionmaker(engine, expire_on_commit=False, autoflush=False),
+        None if replica_url is None else Replica(_engine(connect_to_replica, settings)),
+    )
+
+
+async def _connect(url: str, settings: Settings, *, seconds: float) -> Any:
+    # asyncpg reads the URL itself: several hosts, sslmode and the other parameters of libpq keep their meaning.
+    return await asyncpg.connect(
+        libpq_url(url),
+        server_settings=_server_settings(settings),
+        timeout=seconds,
+        record_class=Record,
+        # Behind PgBouncer the next transaction may find itself on a connection that knows nothing of this one's.
+        **({"statement_cache_size": 0} if settings.db_pgbouncer else {}),
+    )
+
+
+def _server_settings(settings: Settings) -> dict[str, str]:
+    """What each connection begins with."""
+    always = {"application_name": "po-api", "timezone": "UTC"}
+    if settings.db_pgbouncer:
+        return always  # it refuses all others: docs/scaling.md gives them to the role
+    return always | {
         "statement_timeout": str(settings.db_statement_timeout_ms),
         "lock_timeout": str(settings.db_lock_timeout_ms),
         "idle_in_transaction_session_timeout": str(settings.db_idle_in_transaction_timeout_ms),
@@ -50,15 +93,17 @@ def open_database(url: str, settings: Settings) -> Database:
         "jit": "off",
     }
 
-    async def connect(**_: Any) -> Any:
-        # asyncpg reads the URL itself: several hosts, sslmode and the other parameters of libpq keep their meaning.
-        return await asyncpg.connect(
-            libpq_url(url), server_settings=server_settings, timeout=settings.db_pool_timeout, record_class=Record
-        )
+
+def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings) -> AsyncEngine:
+    options: dict[str, Any] = {"prepared_statement_cache_size": 0} if settings.db_pgbouncer else {}
+
+    # `async_creator` would leave no place for the options.
+    def create() -> Any:
+        return engine.sync_engine.dialect.dbapi.connect(async_creator_fn=connect, **options)  # type: ignore[union-attr]
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=connect,
+        creator=create,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout,
@@ -68,7 +113,7 @@ def open_database(url: str, settings: Settings) -> Database:
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "checkout", _require_open)
-    return Database(engine, async_sessionmaker(engine, expire_on_commit=False, autoflush=False))
+    return engine
 
 
 def _require_open(connection: Any, *_: Any) -> None:

@@ -6,6 +6,12 @@ A code is part of the interface: stable, snake_case, documented by the class's d
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import asyncpg
+
+# What the loss of a connection to PostgreSQL looks like. The last one is for who asks when the driver has read what the
+# server said in the end, and not yet that the stream ends there.
+CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 
 @dataclass(frozen=True)
 class FieldError:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from sqlalchemy import BindParameter
+from sqlalchemy import BindParameter, Text, case, func
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.visitors import cloned_traverse
@@ -19,6 +19,17 @@ from po_api.core.database import TENANT_SETTING
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
 
 
+# A commit is in the log by the time that it is confirmed; with synchronous_commit off it need not be written yet.
+_LOG_POSITION = (
+    case(
+        (func.current_setting("synchronous_commit") == "off", func.pg_current_wal_insert_lsn()),
+        else_=func.pg_current_wal_lsn(),
+    )
+    .cast(Text)
+    .label("log_position")
+)
+
+
 class Question:
     """A statement with a `bindparam` for everything that differs from one asking to the next.
 
@@ -27,6 +38,11 @@ class Question:
 
     def __init__(self, statement: Any) -> None:
         self.statement = statement
+
+    @cached_property
+    def with_log_position(self) -> "Question":
+        """The same, and with each row `log_position`: how far the server's log had been written by then."""
+        return Question(self.statement.add_columns(_LOG_POSITION))
 
     @cached_property
     def _compiled(self) -> Any:
@@ -69,6 +85,12 @@ class Reader(Protocol):
         """
 
 
+def entering(organisation_id: int, *, plan_once: bool = False) -> str:
+    """The statements that enter a tenant; SET takes no parameters."""
+    script = f"SET LOCAL {TENANT_SETTING} = '{organisation_id:d}'"
+    return f"{script}; SET LOCAL plan_cache_mode = force_generic_plan" if plan_once else script
+
+
 class ConnectionReader:
     """Asks outside of any transaction, on a connection that is taken from the pool with the first question.
 
@@ -78,7 +100,13 @@ class ConnectionReader:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._pooled: Any = None
+        self._in_transaction = False
         self._has_tenant = False
+
+    @property
+    def check(self) -> Reader:
+        """Whom to ask about the credentials of a request."""
+        return self
 
     async def rows(self, question: Question, **parameters: Any) -> Sequence[Any]:
         connection = await self._connection()
@@ -91,21 +119,30 @@ class ConnectionReader:
 
     async def enter_tenant(self, organisation_id: int, *, plan_once: bool = False) -> None:
         if not self._has_tenant:
-            connection = await self._connection()
-            self._has_tenant = True
-            # One round trip for all of it; SET takes no parameters.
-            begin = f"BEGIN READ ONLY; SET LOCAL {TENANT_SETTING} = '{organisation_id:d}'"
-            await connection.execute(f"{begin}; SET LOCAL plan_cache_mode = force_generic_plan" if plan_once else begin)
+            await self.execute(tenant=entering(organisation_id, plan_once=plan_once))
+
+    async def execute(self, *statements: str, tenant: str | None = None) -> str:
+        """What PostgreSQL says of the last of some statements without parameters, in a read-only transaction.
+
+        One round trip begins it, does what `entering` says of a tenant, and brings the answer.
+        """
+        connection = await self._connection()
+        begin = [] if self._in_transaction else ["BEGIN READ ONLY"]
+        self._in_transaction = True
+        said: str = await connection.execute("; ".join([*begin, *([tenant] if tenant else []), *statements]))
+        self._has_tenant |= tenant is not None
+        return said
 
     async def close(self) -> None:
         """End the transaction, if there is one, and give the connection back."""
         try:
-            if self._has_tenant and not self._pooled.driver_connection.is_closed():
+            if self._in_transaction and not self._pooled.driver_connection.is_closed():
                 await self._pooled.driver_connection.execute("COMMIT")
         except BaseException:
             self.discard()
             raise
         pooled, self._pooled = self._pooled, None
+        self._in_transaction = self._has_tenant = False
         if pooled is not None:
             # Where SQLAlchemy can wait: the pool closes what it has too many of.
             await greenlet_spawn(pooled.close)
@@ -113,6 +150,7 @@ class ConnectionReader:
     def discard(self) -> None:
         """Give the connection up: nobody gets one that is in the middle of something, or has a tenant open."""
         pooled, self._pooled = self._pooled, None
+        self._in_transaction = self._has_tenant = False
         if pooled is not None:
             pooled.invalidate()
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import asyncpg
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from sqlalchemy import text
@@ -9,6 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.core.database import Database
+from po_api.core.errors import CONNECTION_LOST
+from po_api.core.replica import Trouble
+from po_api.core.replica_reading import examine
 from po_api.operations.migrations import current_revision, explain
 from po_api.operations.revisions import head_revision
 from po_api.web.openapi import problems
@@ -38,6 +42,13 @@ class Reason(Schema):
     detail: str = Field(examples=["the database is at revision 008, this version needs 009: run `po-api migrate`"])
 
 
+class ReplicaReadiness(Schema):
+    """Whether safe requests are read on the replica; while they are not, the primary serves them."""
+
+    status: Literal["in_use", "not_in_use"]
+    reason: Trouble | None = Field(description="null while it is in use")
+
+
 class Readiness(Schema):
     """Whether requests can be served, and if not, why."""
 
@@ -49,6 +60,7 @@ class Readiness(Schema):
     row_level_security: Literal["active", "inactive"] = Field(
         description="inactive where the application connects as the tables' owner"
     )
+    replica: ReplicaReadiness | None = Field(default=None, description="null without DATABASE_REPLICA_URL")
 
 
 @router.get("/live", operation_id="getLiveness", summary="Does the process live?", responses=problems(400))
@@ -67,7 +79,8 @@ async def get_readiness(request: Request, response: Response) -> Readiness:
     try:
         async with database.engine.connect() as connection:
             readiness = await _examine(connection)
-    except (SQLAlchemyError, OSError):
+        readiness = readiness.model_copy(update={"replica": await _examine_replica(database)})
+    except (SQLAlchemyError, asyncpg.PostgresError, *CONNECTION_LOST):
         readiness = Readiness(
             status="not_ready",
             reasons=[Reason(code="database_unreachable", detail="the database cannot be reached")],
@@ -93,3 +106,10 @@ async def _examine(connection: AsyncConnection) -> Readiness:
         expected_revision=head_revision(),
         row_level_security="active" if bound else "inactive",
     )
+
+
+async def _examine_replica(database: Database) -> ReplicaReadiness | None:
+    if database.replica is None:
+        return None
+    trouble = await examine(database, database.replica)
+    return ReplicaReadiness(status="not_in_use" if trouble else "in_use", reason=trouble)

@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Table, pool, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from po_api.core.database import libpq_url
 from po_api.operations.progress import Progress
@@ -297,10 +297,9 @@ def explain(found: str | None) -> str | None:
     return f"the database is at revision {found or 'none'}, this version needs {head_revision()}: {remedy}"
 
 
-async def require_head(engine: AsyncEngine) -> None:
+async def require_head(connection: AsyncConnection) -> None:
     """Raise StaleSchema, naming both revisions, unless the schema is the application's own."""
-    async with engine.connect() as connection:
-        problem = explain(await current_revision(connection))
+    problem = explain(await current_revision(connection))
     if problem is not None:
         raise StaleSchema(problem)
 

@@ -91,7 +91,7 @@ class _SignedIn(SecurityBase):
         authenticate: Authenticator = request.app.state.authenticate
         token = _token(request)
         unit = unit_of(request)
-        reader = unit.reader if request.method in SAFE_METHODS else TransactionReader(unit.session)
+        reader = unit.reader.check if request.method in SAFE_METHODS else TransactionReader(unit.session)
         return await authenticate(reader, token, address=address, user_agent=request.headers.get("user-agent"))
 
 

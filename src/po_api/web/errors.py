@@ -15,6 +15,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 
 from po_api.core.errors import (
+    CONNECTION_LOST,
     AppError,
     BadRequest,
     Conflict,
@@ -31,7 +32,7 @@ from po_api.web.schemas import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
-_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError, OSError, asyncpg.InterfaceError)
+_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeoutError, *CONNECTION_LOST)
 _PARAMETER = re.compile(r"\{[^}]+\}")
 _log = get_logger(__name__)
 

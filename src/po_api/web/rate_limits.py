@@ -5,18 +5,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Network, ip_address
+from typing import Any
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import ConfigurationError, StorageError
 from limits.storage import storage_from_string
 from starlette.datastructures import State
 
 from po_api.core.errors import TooManyRequests
-from po_api.settings import Settings
+from po_api.core.logging import get_logger
+from po_api.settings import Settings, SettingsError
+from po_api.web.errors import unavailable
 
 # Who is given IPv6 addresses is given this many bits of them to choose from.
 _IPV6_PREFIX = 64
+_REDIS_OPTIONS = {"implementation": "redispy", "socket_timeout": 1, "socket_connect_timeout": 1}
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,7 @@ class RateLimiter:
     """Counts in memory for one process, in Redis (`RATE_LIMIT_STORAGE_URI`) when several share."""
 
     def __init__(self, settings: Settings) -> None:
-        uri = settings.rate_limit_storage_uri
-        storage = storage_from_string(f"async+{uri.removeprefix('async+')}")
-        assert isinstance(storage, Storage)
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._limiter = SlidingWindowCounterRateLimiter(_storage(settings.rate_limit_storage_uri))
         self._user = Policy("user", "Requests of one signed-in user", parse(settings.rate_limit_per_user))
         self._address = Policy(
             "address", "Requests without a valid token from one address", parse(settings.rate_limit_per_address)
@@ -68,8 +71,13 @@ class RateLimiter:
         await self._hit(state, self._refresh, str(user_id))
 
     async def _hit(self, state: State, policy: Policy, who: str) -> None:
-        allowed = await self._limiter.hit(policy.item, policy.name, who)
-        window = await self._limiter.get_window_stats(policy.item, policy.name, who)
+        try:
+            allowed = await self._limiter.hit(policy.item, policy.name, who)
+            window = await self._limiter.get_window_stats(policy.item, policy.name, who)
+        except StorageError:
+            # Whoever could make the store go away would have no limits any more.
+            _log.warning("rate_limit_store_unavailable")
+            raise unavailable() from None
         wait = max(1, math.ceil(window.reset_time - time.time()))
         state.rate_limit = {
             "RateLimit-Policy": policy.header,
@@ -77,6 +85,18 @@ class RateLimiter:
         }
         if not allowed:
             raise TooManyRequests(headers={"Retry-After": str(wait)})
+
+
+def _storage(uri: str) -> Storage:
+    """Where to count; SettingsError without the client of that store."""
+    is_memory = uri.removeprefix("async+").startswith("memory")
+    options: dict[str, Any] = {} if is_memory else _REDIS_OPTIONS
+    try:
+        storage = storage_from_string(f"async+{uri.removeprefix('async+')}", wrap_exceptions=True, **options)
+    except ConfigurationError:
+        raise SettingsError("RATE_LIMIT_STORAGE_URI: this takes the package redis, which is not installed") from None
+    assert isinstance(storage, Storage)
+    return storage
 
 
 def _network(address: str | None) -> str:

@@ -4,7 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.database import Database
 from po_api.core.errors import AppError
-from po_api.core.reading import ConnectionReader
+from po_api.core.replica_reading import reader_of
 
 
 class UnitOfWork:
@@ -13,7 +13,7 @@ class UnitOfWork:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._session: AsyncSession | None = None
-        self.reader = ConnectionReader(database.engine)
+        self.reader = reader_of(database)
         self.is_dry_run = False
 
     @property

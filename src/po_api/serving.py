@@ -1,0 +1,107 @@
+"""Serving: in this process, or in several workers that share one socket and are looked after by this process."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from functools import partial
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from po_api.app import create_app
+from po_api.core import logging
+from po_api.core.logging import get_logger
+from po_api.operations.databases import Connections
+from po_api.settings import Settings, SettingsError
+
+GRACEFUL_SECONDS = 30
+# Idle connections outlive the minute that proxies keep theirs, or a request could meet one that is just being closed.
+KEEP_ALIVE_SECONDS = 75
+# A worker that does not answer for so long hangs. It answers from a thread of its own, once its modules are loaded.
+HUNG_SECONDS = 30
+
+_log = get_logger(__name__)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket, bound before anything is started: a port in use is found out at once. SettingsError."""
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        # Python appends the address in brackets to some of the system's reasons.
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise SettingsError(f"HOST, PORT: cannot listen on {settings.host}:{settings.port}: {reason}") from None
+
+
+def serve(settings: Settings, found: Connections, listener: socket.socket) -> None:
+    """Serve until a signal ends it, on a schema that the caller has found to be this version's."""
+    app = create_app(settings, found, is_checked=True)
+    if settings.web_concurrency == 1:
+        uvicorn.Server(_config(app)).run(sockets=[listener])
+        return
+    workers = Workers(
+        _config(partial(_worker, settings, found), factory=True, workers=settings.web_concurrency), [listener]
+    )
+    workers.run()
+    if workers.have_failed:
+        raise SystemExit(STARTUP_FAILURE)
+
+
+def _config(app: Any, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        access_log=False,  # the application writes its own
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,  # the application reads them, from TRUSTED_PROXIES alone
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        timeout_worker_healthcheck=HUNG_SECONDS,
+        **more,
+    )
+
+
+def _worker(settings: Settings, found: Connections) -> FastAPI:
+    """The application in a worker's process, which is told everything by its parent: the database is that one's."""
+    logging.configure(settings.log_level)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    return create_app(settings, found, is_checked=True)
+
+
+def _follow_parent() -> None:
+    """End in good order when the parent is gone, however it ended: nobody else would."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Workers(Multiprocess):
+    """Uvicorn's supervisor: it hands signals on, waits for all workers, and replaces one that dies.
+
+    SIGHUP has it replace them one by one, each when its successor is ready.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        before = list(self.processes)
+        super().keep_subprocess_alive()
+        for old, new in zip(before, self.processes, strict=True):
+            if new is not old:
+                _log.warning("worker_replaced", died=old.pid, exit_code=old.exitcode, started=new.pid)
+
+    def terminate_all(self) -> None:
+        # Or new connections would wait in its queue for workers that take none any more.
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+    @property
+    def have_failed(self) -> bool:
+        """Whether a worker could not start, which would not go better a second time."""
+        return any(process.exitcode == STARTUP_FAILURE for process in self.processes)

@@ -1,0 +1,122 @@
+"""`DB_PGBOUNCER`: through PgBouncer in transaction mode, where each transaction may meet another connection."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import make_url
+
+from po_api.app import create_app
+from po_api.core import server_user
+from po_api.operations.databases import Connections
+from po_api.settings import Settings
+from support import LINE, Cast, created, new_cast, ok
+from web_support import SECRET_KEY
+
+# Far fewer than requests at once: they have to take turns.
+SERVER_CONNECTIONS = 3
+CALLERS = 24
+
+
+@pytest.fixture(scope="module")
+def bouncer(request: pytest.FixtureRequest, urls: tuple[str, str], tmp_path_factory: Any) -> Iterator[str]:
+    """The URL of the application's role through a PgBouncer of the tests' own."""
+    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
+    if program is None:
+        pytest.skip("no PgBouncer is installed")
+    if urls[0] == urls[1]:
+        pytest.skip("PgBouncer would have to sign in at the server of DATABASE_TEST_URL")
+    place: Path = tmp_path_factory.mktemp("pgbouncer")
+    behind = make_url(urls[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    (place / "users").write_text(f'"{behind.username}" ""\n')
+    (place / "pgbouncer.ini").write_text(
+        "[databases]\n"
+        f"* = host={behind.query['host']} port={behind.query['port']}\n"
+        "[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = trust\nauth_file = {place}/users\n"
+        f"pool_mode = transaction\ndefault_pool_size = {SERVER_CONNECTIONS}\nmax_client_conn = 500\n"
+    )
+    # It refuses to run as root, and the server's socket is open to the server's user alone.
+    user = server_user.find(Path(__file__).parent)
+    if user:
+        server_user.admit(user.pw_uid, place / "pgbouncer.ini")
+    process = subprocess.Popen(
+        [program, "--quiet", str(place / "pgbouncer.ini")],
+        stdin=subprocess.DEVNULL,
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
+    )
+    while not _accepts(port):
+        assert process.poll() is None
+        time.sleep(0.02)
+    yield behind.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
+    process.terminate()
+    process.wait()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+async def app(bouncer: str, urls: tuple[str, str], settings: Settings, app: FastAPI) -> AsyncIterator[FastAPI]:
+    values = settings.model_dump() | {"db_pgbouncer": True}
+    made = create_app(Settings(_env_file=None, **values), Connections(urls[0], bouncer, SECRET_KEY))
+    yield made
+    await made.state.database.dispose()
+
+
+@pytest.fixture(scope="module")
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
+        yield made
+
+
+async def test_the_main_job_is_done_through_it(cast: Cast) -> None:
+    for _ in range(3):
+        order = await cast.issued()
+        document = await ok(cast.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
+        assert document.content.startswith(b"%PDF")
+    listed = (await ok(cast.buyer.get("/purchase-orders?q=lamps&sort=-created_at&limit=2"))).json()
+    assert (len(listed["items"]), listed["has_more"]) in {(2, True), (0, False)}
+
+
+async def test_many_at_once_each_get_their_own_answers(app: FastAPI, client: httpx.AsyncClient) -> None:
+    """Statements that are left on a connection would answer somebody else's question, and tenants show their rows."""
+    casts = [await new_cast(app, client) for _ in range(2)]
+    drafts = [{(await cast.draft()).json()["id"] for _ in range(3)} for cast in casts]
+
+    async def call(caller: int) -> Counter[str]:
+        seen: Counter[str] = Counter()
+        cast, own = casts[caller % 2], drafts[caller % 2]
+        for turn in range(8):
+            listed = {item["id"] for item in (await ok(cast.admin.get("/porfs?limit=100"))).json()["items"]}
+            assert listed >= own
+            assert not listed & drafts[1 - caller % 2]
+            shown = (await ok(cast.admin.get(f"/porfs/{min(own)}"))).json()
+            assert shown["lines"][0]["description"] == LINE["description"]
+            assert (await ok(cast.admin.get("/users/me"))).json()["email"] == cast.admin.email
+            if turn % 4 == 0:
+                await created(cast.requester.post("/porfs", json={"title": f"{caller}.{turn}", "lines": [LINE]}))
+            seen["turns"] += 1
+        return seen
+
+    done = sum(await asyncio.gather(*(call(caller) for caller in range(CALLERS))), Counter())
+    assert done["turns"] == 8 * CALLERS
+    pool: Any = app.state.database.engine.pool
+    assert pool.checkedout() == 0

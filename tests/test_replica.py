@@ -1,0 +1,345 @@
+"""Safe requests on a streaming standby: what they read there, and that nobody notices when it is no use."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select, text, true
+
+from clusters import Cluster, Standby
+from po_api.app import create_app
+from po_api.core import replica as replicas
+from po_api.core.database import TENANT_SETTING, Database, libpq_url
+from po_api.core.reading import Question
+from po_api.core.replica import Replica, Trouble
+from po_api.core.replica_reading import ReplicaReader
+from po_api.operations import migrations
+from po_api.operations.databases import Connections
+from po_api.porfs.models import Porf
+from po_api.settings import Settings
+from statements import Sent, sent_through, sent_to
+from support import LINE, Cast, Member, created, new_cast, ok
+
+NAME = "po_api"
+SOMETHING = Question(select(true()))
+CHECK, PAGE = ["SELECT"], ["BEGIN", "SELECT", "COMMIT"]
+TITLES = Question(select(Porf.title))
+SECRET_KEY = "replica-test-0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def primary(cluster: Cluster) -> Iterator[Cluster]:
+    """A server that can have a standby, which the tests' own one cannot."""
+    with cluster.another(wal_level="replica", max_wal_senders="4", synchronous_commit="on") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def standby(primary: Cluster) -> AsyncIterator[Standby]:
+    await migrations.upgrade(owner_url=primary.url(NAME, "po_owner"), app_url=primary.url(NAME, "po_app"))
+    with Standby(primary) as running:
+        yield running
+
+
+@asynccontextmanager
+async def app_on(primary: Cluster, replica_url: str | None, settings: Settings) -> AsyncIterator[FastAPI]:
+    values = settings.model_dump() | {"database_url": primary.url(NAME, "po_app"), "database_replica_url": replica_url}
+    app = create_app(
+        Settings(_env_file=None, **values),
+        Connections(primary.url(NAME, "po_owner"), primary.url(NAME, "po_app"), SECRET_KEY),
+    )
+    try:
+        yield app
+    finally:
+        await app.state.database.dispose()
+
+
+@asynccontextmanager
+async def client_on(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+async def app(primary: Cluster, standby: Standby, settings: Settings) -> AsyncIterator[FastAPI]:
+    async with app_on(primary, standby.url(NAME, "po_app"), settings) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_on(app) as made:
+        yield made
+
+
+@pytest.fixture
+async def administrator(standby: Standby) -> AsyncIterator[asyncpg.Connection]:
+    """A superuser on the standby."""
+    connection = await asyncpg.connect(libpq_url(standby.url("postgres", "postgres")))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def replica(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Replica:
+    """The application's, which is tried again at once after trouble."""
+    monkeypatch.setattr(replicas, "AVOID_SECONDS", 0)
+    found: Replica = app.state.database.replica
+    return found
+
+
+async def caught_up(database: Database, standby: asyncpg.Connection) -> None:
+    """Wait until the standby has replayed all that the primary has written."""
+    async with database.engine.connect() as connection:
+        position = await connection.scalar(text("SELECT pg_current_wal_lsn()::text"))
+    while not await standby.fetchval(f"SELECT pg_last_wal_replay_lsn() >= '{position}'"):
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def cast(app: FastAPI, client: httpx.AsyncClient, replica: Replica, administrator: asyncpg.Connection) -> Cast:
+    """A cast whose sessions have been used, on a standby that has caught up."""
+    made = await new_cast(app, client)
+    for member in (made.requester, made.approver, made.buyer, made.admin, made.auditor):
+        await ok(member.get("/users/me"))
+    await caught_up(app.state.database, administrator)
+    return made
+
+
+def kinds(sent: list[Sent]) -> list[str]:
+    """The first words; further looks at a standby that is a moment behind do not count."""
+    looks = "SELECT WHERE pg_is_in_recovery()"
+    return [item.sql.split()[0] for item in sent if not item.sql.startswith(looks)]
+
+
+class Trips:
+    """What requests send to either server."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._database: Database = app.state.database
+
+    async def of(self, request: Any) -> tuple[list[Sent], list[Sent]]:
+        assert self._database.replica is not None
+        async with sent_to(self._database) as to_primary, sent_through(self._database.replica.engine) as to_standby:
+            response = await request
+        assert response.is_success, response.text
+        return to_primary, to_standby
+
+
+async def test_safe_requests_read_on_the_standby_after_one_check_on_the_primary(
+    app: FastAPI, cast: Cast, administrator: asyncpg.Connection
+) -> None:
+    draft = await cast.draft()
+    await caught_up(app.state.database, administrator)
+    trips = Trips(app)
+    porf = f"/porfs/{draft.json()['id']}"
+    for path in ("/porfs", "/suppliers", "/purchase-orders", porf, "/users/me", "/users", "/organisations/current"):
+        await ok(cast.requester.get(path))  # now the driver knows the types of what is answered
+        to_primary, to_standby = await trips.of(cast.requester.get(path))
+        assert kinds(to_primary) == CHECK, path
+        assert "pg_current_wal_lsn" in to_primary[0].sql
+        # The same four round trips as without a replica: the tenant and the look at the log go with BEGIN.
+        assert kinds(to_standby) == PAGE, path
+
+
+async def test_whatever_changes_something_stays_on_the_primary(app: FastAPI, cast: Cast) -> None:
+    to_primary, to_standby = await Trips(app).of(cast.requester.post("/porfs", json={"title": "x", "lines": [LINE]}))
+    assert to_standby == []
+    assert not any("wal_lsn" in item.sql for item in to_primary)
+
+
+async def test_without_a_replica_nobody_asks_for_the_log(primary: Cluster, cast: Cast, settings: Settings) -> None:
+    async with app_on(primary, None, settings) as app, client_on(app) as client:
+        member = Member(client, 0, "", cast.requester.token)
+        for path, expected in (("/state-machines/porf", CHECK), ("/porfs", CHECK + PAGE)):
+            async with sent_to(app.state.database) as sent:
+                await ok(member.get(path))
+            assert kinds(sent) == expected
+            assert not any("wal" in item.sql for item in sent)
+
+
+async def test_the_standby_knows_the_tenant_as_well(app: FastAPI, client: httpx.AsyncClient, cast: Cast) -> None:
+    other = await new_cast(app, client)
+    own, foreign = await cast.draft(), await other.draft()
+    for _ in range(5):
+        for member, seen, unseen in ((cast.admin, own, foreign), (other.admin, foreign, own)):
+            listed = {item["id"] for item in (await ok(member.get("/porfs"))).json()["items"]}
+            assert listed == {seen.json()["id"]}
+            await ok(member.get(f"/porfs/{unseen.json()['id']}"), 404)
+
+
+@pytest.mark.parametrize("commits", ["on", "off"])
+async def test_everybody_reads_what_was_written_whatever_the_standby_has_replayed(
+    app: FastAPI,
+    primary: Cluster,
+    standby: Standby,
+    settings: Settings,
+    cast: Cast,
+    administrator: asyncpg.Connection,
+    commits: str,
+) -> None:
+    """Through two processes' worth of pools, of which neither knows what the other has done."""
+    owner = await asyncpg.connect(libpq_url(primary.url("postgres", "postgres")))
+    await owner.execute(f"ALTER ROLE po_app SET synchronous_commit = {commits}")
+    read_on = set()
+    try:
+        async with (
+            app_on(primary, standby.url(NAME, "po_app"), settings) as one,
+            app_on(primary, standby.url(NAME, "po_app"), settings) as two,
+            client_on(one) as writing,
+            client_on(two) as reading,
+        ):
+            requester = Member(writing, 0, "", cast.requester.token)
+            elsewhere = [Member(reading, 0, "", who.token) for who in (cast.requester, cast.buyer, cast.auditor)]
+            for turn in range(24):
+                if turn % 6 == 3:
+                    await administrator.execute("SELECT pg_wal_replay_pause()")
+                if turn % 6 == 5:
+                    await administrator.execute("SELECT pg_wal_replay_resume()")
+                    await caught_up(two.state.database, administrator)
+                draft = await created(requester.post("/porfs", json={"title": str(turn), "lines": [LINE]}))
+                shown = await asyncio.gather(*(who.get(f"/porfs/{draft.json()['id']}") for who in elsewhere))
+                assert [answer.status_code for answer in shown] == [200] * 3, turn
+                read_on.add(two.state.database.replica.trouble)
+    finally:
+        await administrator.execute("SELECT pg_wal_replay_resume()")
+        await owner.execute("ALTER ROLE po_app RESET synchronous_commit")
+        await owner.close()
+    assert Trouble.BEHIND in read_on
+    # What is committed without waiting for the disk goes to a standby later than anybody cares to wait here.
+    assert None in read_on or commits == "off"
+
+
+async def test_a_revoked_session_ends_at_once_even_if_the_standby_has_not_heard(
+    cast: Cast, administrator: asyncpg.Connection
+) -> None:
+    await administrator.execute("SELECT pg_wal_replay_pause()")
+    try:
+        await ok(cast.auditor.delete("/sessions/current"), 204)
+        await ok(cast.auditor.get("/porfs"), 401)
+    finally:
+        await administrator.execute("SELECT pg_wal_replay_resume()")
+
+
+async def test_a_conflict_with_what_it_replays_is_answered_by_the_primary(
+    app: FastAPI, primary: Cluster, cast: Cast, replica: Replica, administrator: asyncpg.Connection
+) -> None:
+    """The standby ends a transaction that holds a lock which somebody takes on the primary: a migration, say."""
+    draft = await cast.draft(title="Conflict")
+    await caught_up(app.state.database, administrator)
+    reader = ReplicaReader(app.state.database.engine, replica)
+    await reader.check.row(SOMETHING)
+    await reader.enter_tenant(cast.company.organisation_id)
+    async with sent_through(replica.engine) as to_standby:
+        assert [row.title for row in await reader.rows(TITLES)] == ["Conflict"]
+    assert kinds(to_standby) == PAGE[:2]
+    in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+    assert await administrator.fetchval(in_transaction) == 1
+
+    owner = await asyncpg.connect(libpq_url(primary.url(NAME, "po_owner")))
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE porfs IN ACCESS EXCLUSIVE MODE")
+    await owner.close()
+    while await administrator.fetchval(in_transaction):
+        await asyncio.sleep(0.01)
+
+    async with sent_to(app.state.database) as to_primary:
+        assert [row.title for row in await reader.rows(TITLES)] == ["Conflict"]
+        await reader.close()
+    assert kinds(to_primary) == PAGE
+    assert replica.trouble in {Trouble.INTERRUPTED, Trouble.UNREACHABLE}
+    assert (await ok(cast.requester.get("/porfs"))).json()["items"][0]["id"] == draft.json()["id"]
+    assert replica.trouble is None
+
+
+async def test_connections_that_the_standby_ends_are_replaced(
+    cast: Cast, replica: Replica, administrator: asyncpg.Connection
+) -> None:
+    for _ in range(3):
+        await asyncio.gather(*(ok(cast.requester.get("/porfs")) for _ in range(10)))
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'po-api'"
+        assert len(await administrator.fetch(ended)) > 0
+        await asyncio.gather(*(ok(cast.requester.get("/porfs")) for _ in range(10)))
+    await ok(cast.requester.get("/porfs"))
+    assert replica.trouble is None
+
+
+async def test_a_standby_may_stop_and_start_again(
+    app: FastAPI, client: httpx.AsyncClient, cast: Cast, replica: Replica, standby: Standby
+) -> None:
+    async def ready() -> Any:
+        response = await client.get("/health/ready")
+        assert (response.status_code, response.json()["status"]) == (200, "ready")
+        return response.json()["replica"]
+
+    assert await ready() == {"status": "in_use", "reason": None}
+    standby.stop()
+    answers = await asyncio.gather(*(cast.requester.get("/porfs") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert replica.trouble is not None
+    assert await ready() == {"status": "not_in_use", "reason": "unreachable"}
+    await ok(cast.requester.post("/porfs", json={"title": "Meanwhile", "lines": [LINE]}), 201)
+    standby.start()
+    administrator = await asyncpg.connect(libpq_url(standby.url("postgres", "postgres")))
+    await caught_up(app.state.database, administrator)
+    await administrator.close()
+    _, to_standby = await Trips(app).of(cast.requester.get("/porfs"))
+    assert kinds(to_standby) == PAGE
+    assert await ready() == {"status": "in_use", "reason": None}
+
+
+async def test_after_trouble_it_is_left_alone_for_a_while(
+    app: FastAPI, cast: Cast, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "AVOID_SECONDS", 3600)
+    replica.failed(Trouble.BEHIND)
+    for _ in range(3):
+        to_primary, to_standby = await Trips(app).of(cast.requester.get("/porfs"))
+        assert (kinds(to_primary), to_standby) == (CHECK + PAGE, [])
+    monkeypatch.setattr(replicas, "AVOID_SECONDS", 0)
+    replica.failed(Trouble.BEHIND)
+    _, to_standby = await Trips(app).of(cast.requester.get("/porfs"))
+    assert kinds(to_standby) == PAGE
+    assert replica.trouble is None
+
+
+@pytest.mark.parametrize("wrong", ["primary", "owner", "other database", "other server"])
+async def test_what_is_no_replica_is_not_read_from(
+    primary: Cluster, standby: Standby, cluster: Cluster, settings: Settings, cast: Cast, wrong: str
+) -> None:
+    """Another server may hold another organisation of the same id."""
+    url = {
+        "primary": primary.url(NAME, "po_app"),
+        "owner": standby.url(NAME, "po_owner"),
+        "other database": standby.url("postgres", "po_app"),
+        "other server": cluster.url(NAME, "po_app"),
+    }[wrong]
+    draft = await cast.draft()
+    async with app_on(primary, url, settings) as app, client_on(app) as client:
+        member = Member(client, 0, "", cast.requester.token)
+        assert [item["id"] for item in (await ok(member.get("/porfs"))).json()["items"]] == [draft.json()["id"]]
+        ready = await client.get("/health/ready")
+    assert ready.status_code == 200
+    assert ready.json()["replica"] == {"status": "not_in_use", "reason": "not_a_replica"}
+
+
+async def test_requests_that_are_cancelled_leave_no_connection_and_no_tenant_behind(
+    app: FastAPI, client: httpx.AsyncClient, cast: Cast, replica: Replica
+) -> None:
+    for steps in range(0, 60, 2):
+        request = asyncio.create_task(cast.requester.get("/porfs"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+        for engine in (app.state.database.engine, replica.engine):
+            pool: Any = engine.pool
+            assert pool.checkedout() == 0, (steps, engine is replica.engine)
+            async with engine.connect() as connection:
+                assert await connection.scalar(text(f"SELECT current_setting('{TENANT_SETTING}', true)")) in (None, "")
