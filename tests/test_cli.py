@@ -116,6 +116,12 @@ def test_migrate_says_where_the_database_is(configured: Environment, tmp_path: P
     assert _says(_run(configured, tmp_path, "migrate", "--to", "999"), "--to 999: there is no such revision")
 
 
+def test_migrations_go_past_pgbouncer(configured: Environment, tmp_path: Path) -> None:
+    del configured["DATABASE_MIGRATION_URL"]
+    done = _run(configured | {"DB_PGBOUNCER": "true"}, tmp_path, "migrate")
+    assert _says(done, "DATABASE_MIGRATION_URL: required with DB_PGBOUNCER")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("SECRET_KEY", CANARY), ("DATABASE_URL", f"mysql://u:{CANARY}@h/d"), ("PORT", CANARY), ("SECRET_KEY", "")],

@@ -140,7 +140,7 @@ async def _examine(settings: Settings, found: Connections) -> None:
     try:
         async with database.engine.connect() as connection:
             await migrations.require_head(connection)
-            await capacity.warn_of_shortages(connection, settings)
+            await capacity.warn_of_shortage(connection, settings)
     finally:
         await database.dispose()
 

@@ -1,5 +1,7 @@
 """Whether the server has what the configuration asks of it."""
 
+from typing import Any
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,20 +19,22 @@ _UNLIMITED = text(
 _log = get_logger(__name__)
 
 
-async def warn_of_shortages(connection: AsyncConnection, settings: Settings) -> None:
-    """Log a warning of what would only show under load: it works, but for how long."""
+async def warn_of_shortage(connection: AsyncConnection, settings: Settings) -> None:
+    """Log what would only show under load."""
+    found = await shortage(connection, settings)
+    if found is not None:
+        _log.warning(**found)
+
+
+async def shortage(connection: AsyncConnection, settings: Settings) -> dict[str, Any] | None:
+    """What the configuration asks of the server and that does not have, as a log entry; None if all is well."""
     if settings.db_pgbouncer:
         # It counts the connections itself, and takes no such settings of its clients: the role's are in force.
         missing = (await connection.scalars(_UNLIMITED)).all()
-        if missing:
-            _log.warning("role_has_no_time_outs", settings=missing, see="docs/scaling.md")
-        return
+        return {"event": "role_has_no_time_outs", "settings": missing, "see": "docs/scaling.md"} if missing else None
     wanted = settings.web_concurrency * (settings.db_pool_size + settings.db_max_overflow)
-    available = await connection.scalar(_AVAILABLE)
-    if wanted > (available or 0):
-        _log.warning(
-            "connections_may_run_out",
-            wanted=wanted,
-            available=available,
-            wanted_by="WEB_CONCURRENCY * (DB_POOL_SIZE + DB_MAX_OVERFLOW)",
-        )
+    available = (await connection.execute(_AVAILABLE)).scalar_one()
+    if wanted <= available:
+        return None
+    wanted_by = "WEB_CONCURRENCY * (DB_POOL_SIZE + DB_MAX_OVERFLOW)"
+    return {"event": "connections_may_run_out", "wanted": wanted, "available": available, "wanted_by": wanted_by}
