@@ -1,5 +1,6 @@
 """The application: its lifespan, middleware, error handlers and routers."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -58,6 +59,8 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
             if not is_checked:
                 async with app.state.database.engine.connect() as connection:
                     await require_head(connection)
+            # What is there by now stays: the collector need not look through it again and again.
+            gc.freeze()
             yield
         finally:
             await app.state.database.dispose()

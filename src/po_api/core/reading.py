@@ -143,8 +143,13 @@ class ConnectionReader:
             raise
         pooled, self._pooled = self._pooled, None
         self._in_transaction = self._has_tenant = False
-        if pooled is not None:
-            # Where SQLAlchemy can wait: the pool closes what it has too many of.
+        if pooled is None:
+            return
+        pool: Any = self._engine.pool
+        if pool.checkedin() < pool.size():
+            pooled.close()
+        else:
+            # The pool closes what it has too many of: where SQLAlchemy can wait for that.
             await greenlet_spawn(pooled.close)
 
     def discard(self) -> None:

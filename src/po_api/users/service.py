@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
@@ -51,13 +52,18 @@ def user_name(user_id: Any) -> ColumnElement[str]:
     return select(User.name).where(User.id == user_id).correlate(user_id.table).scalar_subquery()
 
 
+@cache
+def _roles(*names: str) -> frozenset[Role]:
+    return frozenset(map(Role, names))
+
+
 def principal_of(row: Any, *, session_id: int | None = None, scopes: frozenset[Scope] | None = None) -> Principal:
     """The user that a row with the columns of `WHO` shows, signed in by a session or by a key with `scopes`."""
     return Principal(
         user_id=row.user_id,
         session_id=session_id,
         organisation_id=row.organisation_id,
-        roles=frozenset(Role(role) for role in row.roles),
+        roles=_roles(*row.roles),
         approval_limit=row.approval_limit,
         is_operator=row.is_operator,
         scopes=scopes,
