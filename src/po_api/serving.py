@@ -90,6 +90,9 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         before = list(self.processes)
+        for process in before:
+            # The worker has its own. While this one is open, nobody notices that a worker died before it answered.
+            process.child_conn.close()
         super().keep_subprocess_alive()
         for old, new in zip(before, self.processes, strict=True):
             if new is not old:
