@@ -3,9 +3,10 @@
 import re
 import secrets
 import time
+from collections.abc import Iterable, Iterator
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,14 +15,14 @@ from po_api.core.logging import get_logger
 from po_api.web.errors import from_exception, problem_response
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
+_SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
 # Said over TLS only, as browsers take it (RFC 6797): two years, as their preload lists ask for.
-_STRICT_TRANSPORT = "max-age=63072000; includeSubDomains"
+_STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 _log = get_logger("po_api.access")
 
 
@@ -50,7 +51,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), scope, request_id)
+                message["headers"] = [*message["headers"], *_headers(message["headers"], scope, request_id)]
             await send(message)
 
         try:
@@ -77,15 +78,16 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(12)
 
 
-def _add_headers(headers: MutableHeaders, scope: Scope, request_id: str) -> None:
-    headers["X-Request-ID"] = request_id
-    for name, value in _SAFE_HEADERS.items():
-        headers.setdefault(name, value)
+def _headers(own: Iterable[tuple[bytes, bytes]], scope: Scope, request_id: str) -> Iterator[tuple[bytes, bytes]]:
+    """What goes on every answer, besides the answer's own."""
+    named = {name for name, _ in own}
+    yield b"x-request-id", request_id.encode()
+    yield from (header for header in _SAFE_HEADERS if header[0] not in named)
     if scope["scheme"] == "https":
-        headers["Strict-Transport-Security"] = _STRICT_TRANSPORT
+        yield _STRICT_TRANSPORT
     limits = scope["state"].get("rate_limit")
     if isinstance(limits, dict):
-        headers.update(limits)
+        yield from ((name.lower().encode(), value.encode()) for name, value in limits.items())
 
 
 class BodyLimit:
