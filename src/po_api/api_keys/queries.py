@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, Text, bindparam, or_, 
 from po_api.api_keys.models import ApiKey
 from po_api.core.models import Timestamp
 from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import Question, Reader
+from po_api.core.reading import ORGANISATION_ID, USER_ID, Question, Reader
 from po_api.users.models import User
 from po_api.users.service import WHO
 
@@ -20,8 +20,8 @@ _LIST = Listing(_KEYS, sorts=SORTS, default="-created_at", show=all_columns)
 _NOW = bindparam("now", type_=Timestamp)
 _KEY_ID = bindparam("key_id", type_=BigInteger)
 _LIVE = ApiKey.revoked_at.is_(None) & (ApiKey.expires_at > _NOW)
-_OWN = ApiKey.user_id == bindparam("user_id", type_=BigInteger)
-_MEMBERS = select(User.id).where(User.organisation_id == bindparam("organisation_id", type_=BigInteger))
+_OWN = ApiKey.user_id == USER_ID
+_MEMBERS = select(User.id).where(User.organisation_id == ORGANISATION_ID)
 
 
 def live_keys(*, of_members: bool) -> ColumnElement[bool]:

@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from sqlalchemy import BindParameter, Text, case, func
+from sqlalchemy import BigInteger, BindParameter, Text, bindparam, case, func
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.database import TENANT_SETTING
+
+# Parameters of whatever is asked by somebody.
+ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
+USER_ID = bindparam("user_id", type_=BigInteger)
 
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     ColumnElement,
     FromClause,
     Insert,
@@ -28,10 +27,9 @@ from sqlalchemy import (
 )
 
 from po_api.core.models import Timestamp
-from po_api.core.reading import Question
+from po_api.core.reading import ORGANISATION_ID, Question
 
-# Parameters of whatever is written: whose rows they are, and when they come to be or change.
-ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
+# A parameter of whatever is written, beside the organisation: when the rows come to be or change.
 NOW = bindparam("now", type_=Timestamp)
 
 Rows = Iterable[Mapping[str, Any]]

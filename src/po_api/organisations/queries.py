@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, bindparam, select
+from sqlalchemy import Select, bindparam, select
 
 from po_api.core.models import Timestamp
 from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import Question, Reader
+from po_api.core.reading import ORGANISATION_ID, Question, Reader
 from po_api.organisations.models import Organisation
 
 SORTS = ("created_at", "name")
 _ORGANISATIONS = Organisation.__table__
 _LIST = Listing(_ORGANISATIONS, sorts=SORTS, default="created_at", show=all_columns)
-_ID = bindparam("organisation_id", type_=BigInteger)
-_ONE = Question(select(_ORGANISATIONS).where(Organisation.id == _ID))
+_ONE = Question(select(_ORGANISATIONS).where(Organisation.id == ORGANISATION_ID))
 
 
 def _member() -> Any:
@@ -44,7 +43,7 @@ class OrganisationQueries:
 
     async def members(self, organisation_id: int) -> Sequence[Any]:
         member = _member()
-        of_organisation = select(member.__table__).where(member.organisation_id == _ID)
+        of_organisation = select(member.__table__).where(member.organisation_id == ORGANISATION_ID)
         question = Question(of_organisation.order_by(member.name, member.id))
         return await self._reader.rows(question, organisation_id=organisation_id)
 

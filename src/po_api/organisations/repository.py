@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, and_, bindparam, select
+from sqlalchemy import Text, and_, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.reading import Question, TransactionReader
+from po_api.core.reading import ORGANISATION_ID, Question, TransactionReader
 from po_api.organisations.models import NumberSeries, Organisation
 
 _SERIES: dict[str, Any] = {
-    "organisation_id": bindparam("organisation_id", type_=BigInteger),
+    "organisation_id": ORGANISATION_ID,
     "document_type": bindparam("document_type", type_=Text),
     "period": bindparam("period", type_=Text),
 }

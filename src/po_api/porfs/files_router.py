@@ -8,10 +8,11 @@ from fastapi import Form, Query, Response, UploadFile
 
 from po_api.porfs import exports, imports
 from po_api.porfs.dependencies import PorfReadingDep, PorfServiceDep
-from po_api.porfs.router import PorfId, created
+from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import PorfRead
 from po_api.porfs.service import LineInput, PorfInput
 from po_api.web.dependencies import TenantDep
+from po_api.web.etags import created
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
 from po_api.web.routing import api_router
@@ -56,7 +57,7 @@ async def import_porf(
     rows = await asyncio.to_thread(imports.parse, content)
     lines = [LineInput(**{field.name: getattr(row, field.name) for field in fields(row)}) for row in rows]
     wanted = PorfInput(title, justification, cost_centre, needed_by, currency, supplier_id, lines=lines)
-    return created(await service.create(wanted))
+    return created(await service.create(wanted), router.prefix)
 
 
 @router.get(

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
-    any_,
     bindparam,
     false,
     func,
@@ -22,11 +21,11 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.core.audit import AuditEvent
+from po_api.core.filters import any_of, bounded, found_by
 from po_api.core.pagination import Listing, PageOf, PageRequest
-from po_api.core.reading import Question, Reader
+from po_api.core.reading import ORGANISATION_ID, USER_ID, Question, Reader
 from po_api.core.representations import columns_of, json_array, json_object
 from po_api.core.tenancy import Role, Tenant
 from po_api.organisations.models import Organisation
@@ -34,8 +33,6 @@ from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.views import (
     APPROVAL_LIMIT,
-    ORGANISATION_ID,
-    USER_ID,
     comment_item,
     event_item,
     line_item,
@@ -117,15 +114,10 @@ class _Chosen:
 
 def _condition(name: str) -> ColumnElement[bool]:
     if name in _ANY_OF:
-        column = _PORFS.c[name]
-        return column == any_(bindparam(name, type_=ARRAY(column.type)))
+        return any_of(_PORFS.c[name], name)
     if name == "q":
-        found = func.search_porfs(bindparam("q", type_=Text)).column_valued("found")
-        return Porf.id.in_(select(found))
-    attribute, _, comparison = name.rpartition("_")
-    column = _PORFS.c[attribute]
-    bound = bindparam(name, type_=column.type)
-    return column >= bound if comparison == "gte" else column < bound
+        return found_by(func.search_porfs(bindparam("q", type_=Text)), _PORFS.c.id)
+    return bounded(_PORFS, name)
 
 
 def _waiting(statement: Select[Any]) -> Select[Any]:
@@ -235,8 +227,7 @@ class PorfQueries:
         given = filters.given()
         is_approver = self._tenant.has(Role.APPROVER)
         chosen = _Chosen(self._sight, frozenset(given), filters.waiting_for_me, is_approver)
-        await self._reader.enter_tenant(self._tenant.organisation_id, plan_once=not given)
-        return await self._page(_LIST, chosen, request, {**self._who, **given})
+        return await self._page(_LIST, chosen, request, {**self._who, **given}, plan_once=not given)
 
     async def whole(self, porf_id: int) -> Any:
         """One row: `facts`, `item`, `details`, `lines` and what the taxes are of; None if there is none to be seen."""
@@ -269,8 +260,10 @@ class PorfQueries:
     async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Any]:
         return await self._page(_COMMENT_LIST, _comments_of_porf, request, {**self._who, "porf_id": porf_id})
 
-    async def _page(self, listing: Listing, chosen: Any, request: PageRequest, parameters: Any) -> PageOf[Any]:
-        await self._reader.enter_tenant(self._tenant.organisation_id)
+    async def _page(
+        self, listing: Listing, chosen: Any, request: PageRequest, parameters: Any, *, plan_once: bool = False
+    ) -> PageOf[Any]:
+        await self._reader.enter_tenant(self._tenant.organisation_id, plan_once=plan_once)
         return await listing.page(self._reader, chosen, request, parameters)
 
     async def _row(self, question: Question, **parameters: Any) -> Any:

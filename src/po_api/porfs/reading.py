@@ -36,9 +36,7 @@ class PorfReading:
         row = await self._queries.whole(porf_id)
         if row is None:
             raise errors.PorfNotFound
-        taxes = taxes_of(row.rates, row.nets, currency=row.currency, tax_rounding=row.tax_rounding)
-        more = f'{row.details[1:-1]},"taxes":{taxes},"lines":{row.lines}'
-        return Shown(with_fields(self._summary(row), more), version=row.version, id=row.id)
+        return document(self._summary(row), row)
 
     async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[str]:
         await self.header(porf_id)
@@ -121,12 +119,16 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
     return explained(MACHINE.allowed_actions(request, member))
 
 
-def taxes_of(
-    rates: Sequence[Decimal] | None, nets: Sequence[Decimal] | None, *, currency: str, tax_rounding: str
-) -> str:
-    """The taxes of a document's lines by rate, as JSON; None is a document without lines."""
-    lines = zip(rates or (), nets or (), strict=True)
-    taxes = taxed(lines, currency=currency, tax_rounding=TaxRounding(tax_rounding)).taxes
+def document(summary: str, row: Any) -> Shown:
+    """A request or an order as a whole: its summary with what else `row` holds, and the taxes of its lines."""
+    more = f'{row.details[1:-1]},"taxes":{_taxes_of(row)},"lines":{row.lines}'
+    return Shown(with_fields(summary, more), version=row.version, id=row.id)
+
+
+def _taxes_of(row: Any) -> str:
+    """The taxes by rate, as JSON; without lines, rates and nets are None."""
+    lines = zip(row.rates or (), row.nets or (), strict=True)
+    taxes = taxed(lines, currency=row.currency, tax_rounding=TaxRounding(row.tax_rounding)).taxes
     shown = [{"rate": plain(tax.rate), "net": f"{tax.net:f}", "tax": f"{tax.tax:f}"} for tax in taxes]
     return dumps(shown, separators=(",", ":"))
 

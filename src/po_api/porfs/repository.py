@@ -23,9 +23,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit
-from po_api.core.reading import Question, TransactionReader
+from po_api.core.reading import ORGANISATION_ID, Question, TransactionReader
 from po_api.core.tenancy import Tenant
-from po_api.core.writing import NOW, ORGANISATION_ID, Rows, inserted, sent, together, updated
+from po_api.core.writing import NOW, Rows, inserted, sent, together, updated
 from po_api.organisations.models import Organisation
 from po_api.porfs.domain import Decision, LineQuantities, PorfStatus
 from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.core.representations import Shown
 from po_api.porfs.dependencies import (
     EventPaging,
     LinePaging,
@@ -35,7 +34,7 @@ from po_api.porfs.schemas import (
 from po_api.porfs.service import LineInput, PorfInput
 from po_api.users.service import UserService
 from po_api.web.dependencies import DryRun, SessionDep, page_of_json
-from po_api.web.etags import IfMatch, set_version, shown
+from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems, tagged
 from po_api.web.routing import api_router, takes
@@ -49,13 +48,6 @@ NO_NOTE = ActionNote()
 
 _READING = problems(403, 404)
 _CHANGING = problems(403, 404, 409, 412, 428)
-
-
-def created(porf: Shown, *, dry_run: bool = False) -> Response:
-    response = shown(porf, status=201, dry_run=dry_run)
-    if not dry_run:
-        response.headers["Location"] = f"/api/v1/porfs/{porf.id}"
-    return response
 
 
 @router.get("", operation_id="listPorfs", summary="List requests", response_model=PorfPage, responses=problems(403))
@@ -76,7 +68,8 @@ async def list_porfs(
 )
 async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
     lines = [LineInput(**line.model_dump()) for line in body.lines]
-    return created(await service.create(PorfInput(**body.model_dump(exclude={"lines"}), lines=lines)))
+    porf = await service.create(PorfInput(**body.model_dump(exclude={"lines"}), lines=lines))
+    return created(porf, router.prefix)
 
 
 @router.get(
@@ -122,7 +115,7 @@ async def delete_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatc
     responses=problems(403, 404, 409),
 )
 async def copy_porf(service: PorfServiceDep, porf_id: PorfId, dry_run: DryRun) -> Response:
-    return created(await service.copy(porf_id), dry_run=dry_run)
+    return created(await service.copy(porf_id), router.prefix, dry_run=dry_run)
 
 
 Handler = Callable[..., Awaitable[Response]]

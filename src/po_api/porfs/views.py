@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     FromClause,
     Select,
@@ -21,6 +20,7 @@ from sqlalchemy import (
 )
 
 from po_api.core.models import Amount, Quantity
+from po_api.core.reading import ORGANISATION_ID, USER_ID
 from po_api.core.representations import columns_of, json_object
 from po_api.core.tenancy import Role
 from po_api.organisations.models import Organisation
@@ -30,9 +30,6 @@ from po_api.suppliers.models import Supplier
 from po_api.users.models import User
 from po_api.users.service import user_name
 
-# Whoever asks.
-ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
-USER_ID = bindparam("user_id", type_=BigInteger)
 APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 
 

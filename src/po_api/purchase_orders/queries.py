@@ -13,16 +13,15 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
-    any_,
     bindparam,
     func,
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
+from po_api.core.filters import any_of, bounded, found_by
 from po_api.core.pagination import Listing, PageOf, PageRequest
-from po_api.core.reading import Question, Reader
+from po_api.core.reading import ORGANISATION_ID, USER_ID, Question, Reader
 from po_api.core.representations import columns_of, json_array, json_object
 from po_api.core.tenancy import Role, Tenant
 from po_api.porfs.models import Porf, PorfLine
@@ -33,7 +32,6 @@ SORTS = ("created_at", "updated_at", "total")
 
 _ORDERS, _LINES = PurchaseOrder.__table__, PurchaseOrderLine.__table__
 _ANY_OF = ("status", "supplier_id", "currency", "number")
-_ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
 _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
@@ -62,10 +60,10 @@ def sees_all(tenant: Tenant) -> bool:
 
 def visible(*, sees_all: bool) -> ColumnElement[bool]:
     """What a member sees. The parameters are `organisation_id` and `user_id`: each statement starts from here."""
-    mine = PurchaseOrder.organisation_id == _ORGANISATION_ID
+    mine = PurchaseOrder.organisation_id == ORGANISATION_ID
     if sees_all:
         return mine
-    return and_(mine, _holds(Porf.requester_id == bindparam("user_id", type_=BigInteger)))
+    return and_(mine, _holds(Porf.requester_id == USER_ID))
 
 
 @dataclass(frozen=True)
@@ -82,30 +80,23 @@ class _Chosen:
 
 def _condition(name: str) -> ColumnElement[bool]:
     if name in _ANY_OF:
-        column = _ORDERS.c[name]
-        return column == any_(bindparam(name, type_=ARRAY(column.type)))
+        return any_of(_ORDERS.c[name], name)
     if name == "porf_id":
-        return _holds(Porf.id == any_(bindparam("porf_id", type_=ARRAY(BigInteger))))
+        return _holds(any_of(Porf.__table__.c.id, name))
     if name == "q":
-        found = func.search_purchase_orders(bindparam("q", type_=Text)).column_valued("found")
-        return PurchaseOrder.id.in_(select(found))
-    attribute, _, comparison = name.rpartition("_")
-    column = _ORDERS.c[attribute]
-    bound = bindparam(name, type_=column.type)
-    return column >= bound if comparison == "gte" else column < bound
+        return found_by(func.search_purchase_orders(bindparam("q", type_=Text)), _ORDERS.c.id)
+    return bounded(_ORDERS, name)
 
 
 def _same(entity: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(entity.organisation_id == Allocation.organisation_id, condition)
 
 
-def _with_requests(source: FromClause, lines: FromClause) -> FromClause:
-    """Lines of orders with the requests' lines that they take from."""
-    of_line = and_(
-        Allocation.organisation_id == lines.c.organisation_id, Allocation.purchase_order_line_id == lines.c.id
-    )
+def _with_requests() -> FromClause:
+    """The lines of orders with the requests' lines that they take from."""
+    of_line = _same(PurchaseOrderLine, PurchaseOrderLine.id == Allocation.purchase_order_line_id)
     return (
-        source.join(Allocation, of_line)
+        _LINES.join(Allocation, of_line)
         .join(PorfLine, _same(PorfLine, PorfLine.id == Allocation.porf_line_id))
         .join(Porf, _same(Porf, Porf.id == PorfLine.porf_id))
     )
@@ -113,13 +104,7 @@ def _with_requests(source: FromClause, lines: FromClause) -> FromClause:
 
 def _holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """Whether the order of the outer query holds something of a request that fulfils `condition`."""
-    return (
-        select(true())
-        .select_from(_with_requests(_LINES, _LINES))
-        .where(_of(_ORDERS), condition)
-        .correlate(_ORDERS)
-        .exists()
-    )
+    return select(true()).select_from(_with_requests()).where(_of(_ORDERS), condition).correlate(_ORDERS).exists()
 
 
 def _of(orders: FromClause) -> ColumnElement[bool]:
@@ -170,7 +155,7 @@ def _whole(*, sees_all: bool) -> Question:
             func.array_agg(PurchaseOrderLine.tax_rate).label("rates"),
             func.array_agg(PurchaseOrderLine.net).label("nets"),
         )
-        .select_from(_with_requests(_LINES, _LINES))
+        .select_from(_with_requests())
         .join(line, true())
         .where(_of(order))
         .lateral("content")
@@ -200,8 +185,8 @@ _CONTENT = Question(
         Porf.id.label("porf_id"),
         Porf.number.label("porf_number"),
     )
-    .select_from(_with_requests(_LINES, _LINES))
-    .where(PurchaseOrderLine.organisation_id == _ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == _ORDER_ID)
+    .select_from(_with_requests())
+    .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == _ORDER_ID)
     .order_by(PurchaseOrderLine.position)
 )
 

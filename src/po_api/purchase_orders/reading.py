@@ -9,7 +9,7 @@ from po_api.core.reading import Reader
 from po_api.core.representations import Shown, with_fields
 from po_api.core.state_machine import explained
 from po_api.core.tenancy import Role, Scope, Tenant
-from po_api.porfs.reading import taxes_of
+from po_api.porfs.reading import document
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus
 from po_api.purchase_orders.queries import PurchaseOrderFilters, PurchaseOrderQueries
@@ -30,9 +30,7 @@ class PurchaseOrderReading:
     async def whole(self, order_id: int) -> Shown:
         """An order with its lines."""
         row = _found(await self._queries.whole(order_id))
-        taxes = taxes_of(row.rates, row.nets, currency=row.currency, tax_rounding=row.tax_rounding)
-        more = f'{row.details[1:-1]},"taxes":{taxes},"lines":{row.lines}'
-        return Shown(with_fields(self._summary(row), more), version=row.version, id=row.id)
+        return document(self._summary(row), row)
 
     async def header(self, order_id: int) -> Any:
         """The order's own columns."""

@@ -9,9 +9,9 @@ from sqlalchemy import BigInteger, Insert, LargeBinary, Update, and_, bindparam,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core import audit
-from po_api.core.reading import Question, TransactionReader
+from po_api.core.reading import ORGANISATION_ID, Question, TransactionReader
 from po_api.core.tenancy import Tenant
-from po_api.core.writing import ORGANISATION_ID, Rows, inserted, sent, together, updated
+from po_api.core.writing import Rows, inserted, sent, together, updated
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
 from po_api.purchase_orders.queries import sees_all, visible
 from po_api.users.service import user_name

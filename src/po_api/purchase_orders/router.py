@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.core.representations import Shown
 from po_api.core.tenancy import Scope
 from po_api.porfs.ordering import Wanted
 from po_api.porfs.router import PorfId
@@ -24,7 +23,7 @@ from po_api.purchase_orders.schemas import (
 )
 from po_api.purchase_orders.service import Conversion
 from po_api.web.dependencies import DryRun, page_of_json
-from po_api.web.etags import IfMatch, set_version, shown
+from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
 from po_api.web.routing import api_router, takes
@@ -40,13 +39,6 @@ PDF = "application/pdf"
 
 _READING = problems(403, 404)
 _CHANGING = problems(403, 404, 409, 412, 428)
-
-
-def _created(order: Shown, *, dry_run: bool) -> Response:
-    response = shown(order, status=201, dry_run=dry_run)
-    if not dry_run:
-        response.headers["Location"] = f"/api/v1/purchase-orders/{order.id}"
-    return response
 
 
 def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
@@ -72,7 +64,7 @@ async def convert_porf(
     body: ConvertPorf = EVERYTHING_LEFT,
 ) -> Response:
     order = await service.convert(_conversion(body, [porf_id]), expected=expected)
-    return _created(order, dry_run=dry_run)
+    return created(order, router.prefix, dry_run=dry_run)
 
 
 @router.post(
@@ -85,7 +77,8 @@ async def convert_porf(
     responses=problems(403, 404, 409),
 )
 async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: PurchaseOrderCreate) -> Response:
-    return _created(await service.convert(_conversion(body, body.porf_ids)), dry_run=dry_run)
+    order = await service.convert(_conversion(body, body.porf_ids))
+    return created(order, router.prefix, dry_run=dry_run)
 
 
 @router.get(

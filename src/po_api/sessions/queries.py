@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, Text, and_, bindparam,
 
 from po_api.core.models import Timestamp
 from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import Question, Reader
+from po_api.core.reading import USER_ID, Question, Reader
 from po_api.sessions.models import UserSession
 from po_api.users.models import User
 from po_api.users.service import WHO
@@ -32,13 +32,13 @@ _LIVE = live(_NOW, _IDLE_SINCE)
 
 
 def _of_user() -> Select[Any]:
-    return select(_SESSIONS).where(UserSession.user_id == bindparam("user_id", type_=BigInteger), _LIVE)
+    return select(_SESSIONS).where(UserSession.user_id == USER_ID, _LIVE)
 
 
 def _check() -> Question:
     seen_before = bindparam("seen_before", type_=Timestamp)
     stale = or_(UserSession.last_seen_at.is_(None), UserSession.last_seen_at < seen_before)
-    is_session = UserSession.id == _SESSION_ID, UserSession.user_id == bindparam("user_id", type_=BigInteger)
+    is_session = UserSession.id == _SESSION_ID, UserSession.user_id == USER_ID
     return Question(
         select(UserSession.id, stale.label("stale"), *WHO)
         .join(User, User.id == UserSession.user_id)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Select, Text, bindparam, func, select
 
 from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import Question, Reader
+from po_api.core.reading import ORGANISATION_ID, Question, Reader
 from po_api.core.tenancy import Tenant
 from po_api.suppliers.models import Supplier
 
@@ -34,7 +34,7 @@ class _Chosen:
     narrowed_by: frozenset[str] = frozenset()
 
     def __call__(self) -> Select[Any]:
-        mine = Supplier.organisation_id == bindparam("organisation_id", type_=BigInteger)
+        mine = Supplier.organisation_id == ORGANISATION_ID
         return select(_SUPPLIERS).where(mine, *(_CONDITIONS[name] for name in sorted(self.narrowed_by)))
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Select, Text, bindparam, or_, select
+from sqlalchemy import Boolean, Select, Text, bindparam, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import Question, Reader
+from po_api.core.reading import ORGANISATION_ID, USER_ID, Question, Reader
 from po_api.core.tenancy import Role
 from po_api.users.models import User
 
@@ -51,13 +51,12 @@ class _Chosen:
     narrowed_by: frozenset[str] = frozenset()
 
     def __call__(self) -> Select[Any]:
-        members = User.organisation_id == bindparam("organisation_id", type_=BigInteger)
+        members = User.organisation_id == ORGANISATION_ID
         return select(_USERS).where(members, *(_CONDITIONS[name] for name in sorted(self.narrowed_by)))
 
 
-_USER_ID = bindparam("user_id", type_=BigInteger)
-_ANY = Question(select(_USERS).where(User.id == _USER_ID))
-_MEMBER = Question(_Chosen()().where(User.id == _USER_ID))
+_ANY = Question(select(_USERS).where(User.id == USER_ID))
+_MEMBER = Question(_Chosen()().where(User.id == USER_ID))
 
 
 class UserQueries:

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, or_, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.reading import Question, TransactionReader
+from po_api.core.reading import ORGANISATION_ID, USER_ID, Question, TransactionReader
 from po_api.core.tenancy import Role
 from po_api.users.models import User
 
 _CURRENT_MEMBER = Question(
     select(User.__table__)
     .where(
-        User.organisation_id == bindparam("organisation_id", type_=BigInteger),
-        User.id == bindparam("user_id", type_=BigInteger),
+        User.organisation_id == ORGANISATION_ID,
+        User.id == USER_ID,
     )
     .with_for_update(read=True)
 )

@@ -64,6 +64,14 @@ def shown(representation: Shown, *, status: int = 200, dry_run: bool = False) ->
     return response
 
 
+def created(representation: Shown, collection: str, *, dry_run: bool = False) -> Response:
+    """The same of what was made, which is now to be found in `collection`; what a dry run shows is nowhere."""
+    response = shown(representation, status=201, dry_run=dry_run)
+    if not dry_run:
+        response.headers["Location"] = f"{collection}/{representation.id}"
+    return response
+
+
 def finish(request: Request, response: Response) -> Response:
     """Complete the ETag from the body, and answer 304 to a GET whose `If-None-Match` names it."""
     version = response.headers.get("etag")
