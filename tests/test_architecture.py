@@ -265,7 +265,8 @@ async def test_functions_above_the_policies_have_a_fixed_search_path(owner: asyn
         "SELECT proname, proconfig, prosecdef FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
         " AND proname NOT LIKE 'vector%' AND prosecdef"
     )
-    assert {row["proname"] for row in functions} == {"search_porfs", "search_purchase_orders", "search_suppliers"}
+    searches = {"search_porfs", "search_purchase_orders", "search_suppliers"}
+    assert {row["proname"] for row in functions} == {*searches, *(f"{search}_share" for search in searches)}
     for row in functions:
         assert [setting.split("=")[0] for setting in row["proconfig"]] == ["search_path"], row["proname"]
 

@@ -1,24 +1,39 @@
-"""What narrows a list, as conditions whose values are parameters of the same names."""
+"""What narrows a list, as conditions on columns whose values are parameters.
 
+A parameter's name says the condition: `status` is the column's only value, `status_any` are several; `created_at_gte`
+is a bound that is included, `created_at_lt` one that is not.
+"""
+
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, FunctionElement, any_, bindparam, select
+from sqlalchemy import ColumnElement, FromClause, any_, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
 
 
+def one_of(name: str, values: Collection[Any]) -> dict[str, Any]:
+    """The parameter for a column that is one of some values.
+
+    A single one is compared with as such: then an index has the rows in the list's order, too.
+    """
+    only, *others = values
+    return {f"{name}_any": list(values)} if others else {name: only}
+
+
 def any_of(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """The column is one of the values."""
+    """The column is one of the parameter's values."""
     return column == any_(bindparam(name, type_=ARRAY(column.type)))
 
 
-def bounded(table: FromClause, name: str) -> ColumnElement[bool]:
-    """A bound of a column: `created_at_gte` includes its value, `created_at_lt` does not."""
+def condition(table: FromClause, name: str) -> ColumnElement[bool]:
+    """The condition of a parameter."""
     attribute, _, comparison = name.rpartition("_")
-    column = table.c[attribute]
-    bound = bindparam(name, type_=column.type)
-    return column >= bound if comparison == "gte" else column < bound
-
-
-def found_by(search: FunctionElement[Any], id_column: ColumnElement[int]) -> ColumnElement[bool]:
-    """One of the ids that a search finds."""
-    return id_column.in_(select(search.column_valued("found")))
+    match comparison:
+        case "any":
+            return any_of(table.c[attribute], name)
+        case "gte":
+            return table.c[attribute] >= bindparam(name, type_=table.c[attribute].type)
+        case "lt":
+            return table.c[attribute] < bindparam(name, type_=table.c[attribute].type)
+        case _:
+            return table.c[name] == bindparam(name, type_=table.c[name].type)

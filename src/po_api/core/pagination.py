@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, liter
 
 from po_api.core.errors import BadRequest, FieldError
 from po_api.core.reading import Question, Reader
+from po_api.core.search import LOOKED_AT, Search
 
 T = TypeVar("T")
 
@@ -75,20 +76,28 @@ class Listing:
     """
 
     def __init__(
-        self, table: FromClause, *, sorts: Sequence[str], default: str, show: Callable[[FromClause], Select[Any]]
+        self,
+        table: FromClause,
+        *,
+        sorts: Sequence[str],
+        default: str,
+        show: Callable[[FromClause], Select[Any]],
+        search: Search | None = None,
     ) -> None:
         self.table = table
         self.show = show
+        self.search = search
         self._sorts = frozenset(sorts)
         self._default = default
 
     async def page(
         self, reader: Reader, chosen: Callable[[], Select[Any]], request: PageRequest, parameters: Mapping[str, Any]
     ) -> PageOf[Any]:
-        """The page that `request` asks for, in one query.
+        """The page that `request` asks for, in one query whatever its size; a search takes up to three more.
 
-        `chosen` selects the rows of the table that are on the list, with a `bindparam` for each of the `parameters`.
-        It is asked for its statement once: whatever changes the statement is part of its hash.
+        `chosen` selects the rows of the table that are on the list, with a `bindparam` for each of the `parameters`
+        but `q`, which is for the list's search. It is asked for its statement once: whatever changes the statement is
+        part of its hash.
         """
         keys = self._keys(request.sort or self._default)
         binding = _binding(request, keys)
@@ -98,12 +107,20 @@ class Listing:
             last = {
                 _after(key): value for key, value in zip(keys, _decode(request.cursor, binding, columns), strict=True)
             }
-        question = _page_question(self, chosen, keys, request.limit, continues=bool(last))
-        rows = await reader.rows(question, **parameters, **last)
+        wanted = _Wanted(self, chosen, keys, request.limit, bool(last))
+        rows = await self._rows(reader, wanted, {**parameters, **last})
         if len(rows) <= request.limit:
             return PageOf(rows, None)
         values = [getattr(rows[request.limit - 1], _sorted_by(key)) for key in keys]
         return PageOf(rows[: request.limit], _encode(binding, values))
+
+    async def _rows(self, reader: Reader, wanted: "_Wanted", parameters: Mapping[str, Any]) -> Sequence[Any]:
+        searched = self.search if "q" in parameters else None
+        if searched and wanted.follows_an_index and await searched.is_common(reader, parameters["q"]):
+            rows = await reader.rows(_looking_question(wanted, searched), **parameters)
+            if len(rows) > wanted.limit or await reader.row(_unseen_question(wanted), **parameters) is None:
+                return rows
+        return await reader.rows(_page_question(wanted, searched), **parameters)
 
     def _keys(self, sort: str) -> tuple[_Key, ...]:
         keys = [_Key(name.removeprefix("-"), name.startswith("-")) for name in sort.split(",")]
@@ -117,18 +134,60 @@ def all_columns(rows: FromClause) -> Select[Any]:
     return select(*rows.c)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """All that makes a page's statement; `continues` says that there is a row to begin after."""
+
+    listing: Listing
+    chosen: Callable[[], Select[Any]]
+    keys: Sequence[_Key]
+    limit: int
+    continues: bool
+
+    @property
+    def follows_an_index(self) -> bool:
+        return len(self.keys) == 2  # one that leads an index, and the id
+
+    @property
+    def looked_at(self) -> ColumnElement[int]:
+        return _number((self.limit + 1) * LOOKED_AT)
+
+    def rows(self) -> Select[Any]:
+        """The rows that the page may hold, in their order."""
+        statement = self.chosen()
+        if self.continues:
+            statement = statement.where(_behind(self.listing.table, self.keys))
+        return statement.order_by(*_order(self.listing.table, self.keys))
+
+    def shown(self, statement: Select[Any]) -> Question:
+        """The first of the statement's rows, and one more if there is one."""
+        rows = statement.limit(_number(self.limit + 1)).subquery("page")
+        sorted_by = (rows.c[key.name].label(_sorted_by(key)) for key in self.keys)
+        return Question(self.listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, self.keys)))
+
+
 @lru_cache(maxsize=1024)
-def _page_question(
-    listing: Listing, chosen: Callable[[], Select[Any]], keys: Sequence[_Key], limit: int, *, continues: bool
-) -> Question:
-    """The limit is part of the text: PostgreSQL plans badly for one that it does not know."""
-    statement = chosen()
-    if continues:
-        statement = statement.where(_behind(listing.table, keys))
-    statement = statement.order_by(*_order(listing.table, keys)).limit(literal_column(str(limit + 1)))
-    rows = statement.subquery("page")
-    sorted_by = (rows.c[key.name].label(_sorted_by(key)) for key in keys)
-    return Question(listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, keys)))
+def _page_question(wanted: _Wanted, searched: Search | None) -> Question:
+    return wanted.shown(searched.by_index(wanted.rows()) if searched else wanted.rows())
+
+
+@lru_cache(maxsize=256)
+def _looking_question(wanted: _Wanted, searched: Search) -> Question:
+    """What matches among the rows that are looked at."""
+    rows = wanted.rows().limit(wanted.looked_at).subquery("looked_at")
+    return wanted.shown(searched.by_looking(rows).order_by(*_order(rows, wanted.keys)))
+
+
+@lru_cache(maxsize=256)
+def _unseen_question(wanted: _Wanted) -> Question:
+    """The first row behind those that are looked at."""
+    rows = wanted.rows().offset(wanted.looked_at).limit(_number(1)).subquery("unseen")
+    return Question(select(rows.c.id))
+
+
+def _number(value: int) -> ColumnElement[int]:
+    """Part of the text: PostgreSQL plans badly for a limit that it does not know."""
+    return literal_column(str(value))
 
 
 def _order(source: FromClause, keys: Sequence[_Key]) -> list[ColumnElement[Any]]:

@@ -5,6 +5,7 @@ around it, no second look at the statement (docs/scaling.md has the figures).
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -74,6 +75,16 @@ def _render_constant(parameter: BindParameter[Any]) -> None:
     parameter.required = False
 
 
+class Plans(StrEnum):
+    """When PostgreSQL plans a question that it is asked again (its `plan_cache_mode`)."""
+
+    AS_IT_SEES_FIT = "auto"
+    # One plan serves whatever the parameters are; PostgreSQL would look at them every time.
+    ONCE = "force_generic_plan"
+    # The way depends on the parameters; after five askings PostgreSQL may stop looking at them.
+    EACH_TIME = "force_custom_plan"
+
+
 class Reader(Protocol):
     """Whom to ask. Rows have their columns as attributes."""
 
@@ -82,17 +93,14 @@ class Reader(Protocol):
     async def row(self, question: Question, **parameters: Any) -> Any:
         """The only row; None if there is none."""
 
-    async def enter_tenant(self, organisation_id: int, *, plan_once: bool = False) -> None:
-        """See the rows of one organisation from now on.
-
-        `plan_once` says that one plan serves whatever the parameters are; PostgreSQL would look at them every time.
-        """
+    async def enter_tenant(self, organisation_id: int, *, plans: Plans = Plans.AS_IT_SEES_FIT) -> None:
+        """See the rows of one organisation from now on."""
 
 
-def entering(organisation_id: int, *, plan_once: bool = False) -> str:
+def entering(organisation_id: int, *, plans: Plans = Plans.AS_IT_SEES_FIT) -> str:
     """The statements that enter a tenant; SET takes no parameters."""
     script = f"SET LOCAL {TENANT_SETTING} = '{organisation_id:d}'"
-    return f"{script}; SET LOCAL plan_cache_mode = force_generic_plan" if plan_once else script
+    return script if plans is Plans.AS_IT_SEES_FIT else f"{script}; SET LOCAL plan_cache_mode = {plans}"
 
 
 class ConnectionReader:
@@ -121,9 +129,9 @@ class ConnectionReader:
         connection = await self._connection()
         return await connection.fetchrow(question.sql, *question.arguments(parameters))
 
-    async def enter_tenant(self, organisation_id: int, *, plan_once: bool = False) -> None:
+    async def enter_tenant(self, organisation_id: int, *, plans: Plans = Plans.AS_IT_SEES_FIT) -> None:
         if not self._has_tenant:
-            await self.execute(tenant=entering(organisation_id, plan_once=plan_once))
+            await self.execute(tenant=entering(organisation_id, plans=plans))
 
     async def execute(self, *statements: str, tenant: str | None = None) -> str:
         """What PostgreSQL says of the last of some statements without parameters, in a read-only transaction.
@@ -188,5 +196,5 @@ class TransactionReader:
         rows = await self.rows(question, **parameters)
         return rows[0] if rows else None
 
-    async def enter_tenant(self, organisation_id: int, *, plan_once: bool = False) -> None:
+    async def enter_tenant(self, organisation_id: int, *, plans: Plans = Plans.AS_IT_SEES_FIT) -> None:
         """The check of the credentials has done so, in the same transaction."""

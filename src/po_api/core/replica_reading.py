@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from po_api.core.database import Database
 from po_api.core.errors import CONNECTION_LOST
-from po_api.core.reading import ConnectionReader, Question, Reader, entering
+from po_api.core.reading import ConnectionReader, Plans, Question, Reader, entering
 from po_api.core.replica import NoUseError, Replica, Trouble, trouble_in
 
 T = TypeVar("T")
@@ -45,8 +45,8 @@ class CheckReader:
         self.log_position = None if row is None else row.log_position
         return row
 
-    async def enter_tenant(self, organisation_id: int, *, plan_once: bool = False) -> None:
-        await self._primary.enter_tenant(organisation_id, plan_once=plan_once)
+    async def enter_tenant(self, organisation_id: int, *, plans: Plans = Plans.AS_IT_SEES_FIT) -> None:
+        await self._primary.enter_tenant(organisation_id, plans=plans)
 
 
 class ReplicaReader:
@@ -56,7 +56,7 @@ class ReplicaReader:
         self._replica = replica
         self._primary = ConnectionReader(engine)
         self._standby: ConnectionReader | None = None
-        self._tenant: tuple[int, bool] | None = None
+        self._tenant: tuple[int, Plans] | None = None
         self._is_decided = False
         self.check = CheckReader(self._primary)
 
@@ -66,9 +66,9 @@ class ReplicaReader:
     async def row(self, question: Question, **parameters: Any) -> Any:
         return await self._ask(lambda reader: reader.row(question, **parameters))
 
-    async def enter_tenant(self, organisation_id: int, *, plan_once: bool = False) -> None:
+    async def enter_tenant(self, organisation_id: int, *, plans: Plans = Plans.AS_IT_SEES_FIT) -> None:
         """The question that follows takes it along."""
-        self._tenant = (organisation_id, plan_once)
+        self._tenant = (organisation_id, plans)
 
     async def close(self) -> None:
         """Give the connections back; what the replica has answered is not lost by trouble that it is in now."""
@@ -119,13 +119,13 @@ class ReplicaReader:
     async def _standby_at(self, log_position: str) -> ConnectionReader:
         if self._tenant is None:
             return await reader_at(self._replica, log_position)
-        organisation_id, plan_once = self._tenant
-        return await reader_at(self._replica, log_position, tenant=entering(organisation_id, plan_once=plan_once))
+        organisation_id, plans = self._tenant
+        return await reader_at(self._replica, log_position, tenant=entering(organisation_id, plans=plans))
 
     async def _enter(self, reader: ConnectionReader) -> None:
         if self._tenant is not None:
-            organisation_id, plan_once = self._tenant
-            await reader.enter_tenant(organisation_id, plan_once=plan_once)
+            organisation_id, plans = self._tenant
+            await reader.enter_tenant(organisation_id, plans=plans)
 
     def _leave_standby(self) -> None:
         if self._standby is not None:

@@ -41,6 +41,14 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
         Index("ix_porfs_organisation_id_status", "organisation_id", "status", "created_at", "id"),
         Index("ix_porfs_organisation_id_requester_id", "organisation_id", "requester_id", "created_at", "id"),
         Index("ix_porfs_organisation_id_supplier_id", "organisation_id", "supplier_id", "created_at", "id"),
+        Index(
+            "ix_porfs_organisation_id_cost_centre",
+            "organisation_id",
+            "cost_centre",
+            "created_at",
+            "id",
+            postgresql_where=text("cost_centre IS NOT NULL"),
+        ),
     )
 
     number: Mapped[str]

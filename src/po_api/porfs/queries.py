@@ -12,7 +12,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    Text,
     and_,
     bindparam,
     false,
@@ -23,10 +22,11 @@ from sqlalchemy import (
 )
 
 from po_api.core.audit import AuditEvent
-from po_api.core.filters import any_of, bounded, found_by
+from po_api.core.filters import condition, one_of
 from po_api.core.pagination import Listing, PageOf, PageRequest
-from po_api.core.reading import ORGANISATION_ID, USER_ID, Question, Reader
+from po_api.core.reading import ORGANISATION_ID, USER_ID, Plans, Question, Reader
 from po_api.core.representations import columns_of, json_array, json_object
+from po_api.core.search import Search, spaced
 from po_api.core.tenancy import Role, Tenant
 from po_api.organisations.models import Organisation
 from po_api.porfs.domain import PorfFacts, PorfStatus
@@ -65,9 +65,12 @@ class PorfFilters:
     waiting_for_me: bool = False
 
     def given(self) -> dict[str, Any]:
-        """What narrows the list, and to which values."""
-        values = {name: values for name in _ANY_OF if (values := getattr(self, name))}
-        return {**values, **self.bounds, **({} if self.q is None else {"q": self.q})}
+        """The parameters that narrow the list."""
+        given = dict(self.bounds)
+        for name in _ANY_OF:
+            if values := getattr(self, name):
+                given |= one_of(name, values)
+        return given if self.q is None else {**given, "q": self.q}
 
 
 class Sight(StrEnum):
@@ -97,7 +100,7 @@ def visible(sight: Sight) -> ColumnElement[bool]:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The requests on a list: which conditions there are. Their values are parameters."""
+    """The requests on a list: which conditions there are, but for the search. Their values are parameters."""
 
     sight: Sight
     narrowed_by: frozenset[str]
@@ -105,19 +108,11 @@ class _Chosen:
     is_approver: bool
 
     def __call__(self) -> Select[Any]:
-        conditions = [_condition(name) for name in sorted(self.narrowed_by)]
+        conditions = [condition(_PORFS, name) for name in sorted(self.narrowed_by)]
         statement = select(_PORFS).where(visible(self.sight), *conditions)
         if not self.waiting:
             return statement
         return _waiting(statement) if self.is_approver else statement.where(false())
-
-
-def _condition(name: str) -> ColumnElement[bool]:
-    if name in _ANY_OF:
-        return any_of(_PORFS.c[name], name)
-    if name == "q":
-        return found_by(func.search_porfs(bindparam("q", type_=Text)), _PORFS.c.id)
-    return bounded(_PORFS, name)
 
 
 def _waiting(statement: Select[Any]) -> Select[Any]:
@@ -129,7 +124,13 @@ def _waiting(statement: Select[Any]) -> Select[Any]:
     )
 
 
-_LIST = Listing(_PORFS, sorts=SORTS, default="-created_at", show=summary)
+def _words(porfs: FromClause) -> ColumnElement[str]:
+    c = porfs.c
+    return spaced(c.number, c.title, func.coalesce(c.cost_centre, ""), func.coalesce(c.justification, ""))
+
+
+_SEARCH = Search(_PORFS, words=_words)
+_LIST = Listing(_PORFS, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
 _LINE_LIST = Listing(_LINES, sorts=LINE_SORTS, default="position", show=line_item)
 _EVENT_LIST = Listing(AuditEvent.__table__, sorts=EVENT_SORTS, default="created_at", show=event_item)
 _COMMENT_LIST = Listing(PorfComment.__table__, sorts=EVENT_SORTS, default="created_at", show=comment_item)
@@ -226,8 +227,10 @@ class PorfQueries:
         """Rows of `facts` and `item`."""
         given = filters.given()
         is_approver = self._tenant.has(Role.APPROVER)
-        chosen = _Chosen(self._sight, frozenset(given), filters.waiting_for_me, is_approver)
-        return await self._page(_LIST, chosen, request, {**self._who, **given}, plan_once=not given)
+        chosen = _Chosen(self._sight, frozenset(given) - {"q"}, filters.waiting_for_me, is_approver)
+        return await self._page(
+            _LIST, chosen, request, {**self._who, **given}, plans=Plans.EACH_TIME if given else Plans.ONCE
+        )
 
     async def whole(self, porf_id: int) -> Any:
         """One row: `facts`, `item`, `details`, `lines` and what the taxes are of; None if there is none to be seen."""
@@ -261,9 +264,15 @@ class PorfQueries:
         return await self._page(_COMMENT_LIST, _comments_of_porf, request, {**self._who, "porf_id": porf_id})
 
     async def _page(
-        self, listing: Listing, chosen: Any, request: PageRequest, parameters: Any, *, plan_once: bool = False
+        self,
+        listing: Listing,
+        chosen: Any,
+        request: PageRequest,
+        parameters: Any,
+        *,
+        plans: Plans = Plans.AS_IT_SEES_FIT,
     ) -> PageOf[Any]:
-        await self._reader.enter_tenant(self._tenant.organisation_id, plan_once=plan_once)
+        await self._reader.enter_tenant(self._tenant.organisation_id, plans=plans)
         return await listing.page(self._reader, chosen, request, parameters)
 
     async def _row(self, question: Question, **parameters: Any) -> Any:

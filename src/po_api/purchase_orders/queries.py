@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    Text,
     and_,
     bindparam,
     func,
@@ -19,10 +18,11 @@ from sqlalchemy import (
     true,
 )
 
-from po_api.core.filters import any_of, bounded, found_by
+from po_api.core.filters import any_of, condition, one_of
 from po_api.core.pagination import Listing, PageOf, PageRequest
-from po_api.core.reading import ORGANISATION_ID, USER_ID, Question, Reader
+from po_api.core.reading import ORGANISATION_ID, USER_ID, Plans, Question, Reader
 from po_api.core.representations import columns_of, json_array, json_object
+from po_api.core.search import Search, spaced
 from po_api.core.tenancy import Role, Tenant
 from po_api.porfs.models import Porf, PorfLine
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
@@ -48,9 +48,12 @@ class PurchaseOrderFilters:
     q: str | None = None
 
     def given(self) -> dict[str, Any]:
-        """What narrows the list, and to which values."""
-        values = {name: values for name in (*_ANY_OF, "porf_id") if (values := getattr(self, name))}
-        return {**values, **self.bounds, **({} if self.q is None else {"q": self.q})}
+        """The parameters that narrow the list."""
+        given = {**self.bounds, **({"porf_id": self.porf_id} if self.porf_id else {})}
+        for name in _ANY_OF:
+            if values := getattr(self, name):
+                given |= one_of(name, values)
+        return given if self.q is None else {**given, "q": self.q}
 
 
 def sees_all(tenant: Tenant) -> bool:
@@ -68,7 +71,7 @@ def visible(*, sees_all: bool) -> ColumnElement[bool]:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The orders on a list: which conditions there are. Their values are parameters."""
+    """The orders on a list: which conditions there are, but for the search. Their values are parameters."""
 
     sees_all: bool
     narrowed_by: frozenset[str]
@@ -79,13 +82,7 @@ class _Chosen:
 
 
 def _condition(name: str) -> ColumnElement[bool]:
-    if name in _ANY_OF:
-        return any_of(_ORDERS.c[name], name)
-    if name == "porf_id":
-        return _holds(any_of(Porf.__table__.c.id, name))
-    if name == "q":
-        return found_by(func.search_purchase_orders(bindparam("q", type_=Text)), _ORDERS.c.id)
-    return bounded(_ORDERS, name)
+    return _holds(any_of(Porf.__table__.c.id, name)) if name == "porf_id" else condition(_ORDERS, name)
 
 
 def _same(entity: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -129,7 +126,12 @@ def _summary(orders: FromClause) -> Select[Any]:
     return select(orders.c.status, text.label("item")).select_from(orders).join(item, true())
 
 
-_LIST = Listing(_ORDERS, sorts=SORTS, default="-created_at", show=_summary)
+def _words(orders: FromClause) -> ColumnElement[str]:
+    return spaced(func.coalesce(orders.c.number, ""), orders.c.supplier_name)
+
+
+_SEARCH = Search(_ORDERS, words=_words)
+_LIST = Listing(_ORDERS, sorts=SORTS, default="-created_at", show=_summary, search=_SEARCH)
 
 
 def _visible_order(*, sees_all: bool) -> FromClause:
@@ -219,9 +221,9 @@ class PurchaseOrderQueries:
     async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[Any]:
         """Rows of `status` and `item`."""
         given = filters.given()
-        await self._reader.enter_tenant(self._tenant.organisation_id, plan_once=not given)
+        await self._reader.enter_tenant(self._tenant.organisation_id, plans=Plans.EACH_TIME if given else Plans.ONCE)
         return await _LIST.page(
-            self._reader, _Chosen(self._sees_all, frozenset(given)), request, {**self._who, **given}
+            self._reader, _Chosen(self._sees_all, frozenset(given) - {"q"}), request, {**self._who, **given}
         )
 
     async def whole(self, order_id: int) -> Any:

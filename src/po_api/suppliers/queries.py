@@ -1,22 +1,28 @@
 """What is read of suppliers."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Select, Text, bindparam, func, select
+from sqlalchemy import BigInteger, Boolean, ColumnElement, FromClause, Select, bindparam, func, select
 
 from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import ORGANISATION_ID, Question, Reader
+from po_api.core.reading import ORGANISATION_ID, Plans, Question, Reader
+from po_api.core.search import Search, spaced
 from po_api.core.tenancy import Tenant
 from po_api.suppliers.models import Supplier
 
 SORTS = ("created_at", "name")
 _SUPPLIERS = Supplier.__table__
-_LIST = Listing(_SUPPLIERS, sorts=SORTS, default="created_at", show=all_columns)
-_CONDITIONS = {
-    "is_active": Supplier.is_active == bindparam("is_active", type_=Boolean),
-    "q": Supplier.id.in_(select(func.search_suppliers(bindparam("q", type_=Text)).column_valued("found"))),
-}
+
+
+def _words(suppliers: FromClause) -> ColumnElement[str]:
+    c = suppliers.c
+    return spaced(c.name, func.coalesce(c.email, ""), func.coalesce(c.tax_id, ""))
+
+
+_SEARCH = Search(_SUPPLIERS, words=_words)
+_LIST = Listing(_SUPPLIERS, sorts=SORTS, default="created_at", show=all_columns, search=_SEARCH)
+_IS_ACTIVE = Supplier.is_active == bindparam("is_active", type_=Boolean)
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,13 @@ class SupplierFilters:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The suppliers of one organisation, narrowed by the conditions of these names."""
+    """The suppliers of one organisation: all, or those that are active or not as the parameter says."""
 
-    narrowed_by: frozenset[str] = frozenset()
+    by_activity: bool = False
 
     def __call__(self) -> Select[Any]:
         mine = Supplier.organisation_id == ORGANISATION_ID
-        return select(_SUPPLIERS).where(mine, *(_CONDITIONS[name] for name in sorted(self.narrowed_by)))
+        return select(_SUPPLIERS).where(mine, *([_IS_ACTIVE] if self.by_activity else []))
 
 
 _ONE = Question(_Chosen()().where(Supplier.id == bindparam("supplier_id", type_=BigInteger)))
@@ -54,7 +60,7 @@ class SupplierQueries:
         return await self._reader.row(_ONE, organisation_id=self._organisation_id, supplier_id=supplier_id)
 
     async def page(self, filters: SupplierFilters, request: PageRequest) -> PageOf[Any]:
-        given = {name: value for name in _CONDITIONS if (value := getattr(filters, name)) is not None}
-        await self._reader.enter_tenant(self._organisation_id)
+        given = {name: value for name, value in asdict(filters).items() if value is not None}
+        await self._reader.enter_tenant(self._organisation_id, plans=Plans.EACH_TIME if given else Plans.ONCE)
         parameters = {"organisation_id": self._organisation_id, **given}
-        return await _LIST.page(self._reader, _Chosen(frozenset(given)), request, parameters)
+        return await _LIST.page(self._reader, _Chosen("is_active" in given), request, parameters)
