@@ -4,7 +4,6 @@ Only what depends on the machine is replaced: directories, the server's address,
 """
 
 import asyncio
-import getpass
 import os
 import pwd
 import re
@@ -53,7 +52,7 @@ class Machine:
 
     @property
     def user_name(self) -> str:
-        return self.user.pw_name if self.user else getpass.getuser()
+        return (self.user or pwd.getpwuid(os.geteuid())).pw_name
 
     def start(self, command: str) -> subprocess.Popen[str]:
         """A shell's command, with the tool's own configuration."""
