@@ -3,7 +3,6 @@
 Only what depends on the machine is replaced: directories, the server's address, the operating system's user.
 """
 
-import asyncio
 import os
 import pwd
 import re
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,14 @@ from po_api.operations import migrations
 DEPLOY = Path(__file__).parents[1] / "deploy"
 COMMAND = Path(sys.executable).with_name("po-api")
 NAME = "po_api"
-TIMEOUT = 60
+# pgBackRest itself waits for a segment for 60 s, and then says what is wrong.
+TIMEOUT = 90
 NOT_REACHED = "recovery ended before configured recovery target was reached"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A server that is backed up, a directory for the tool, and the user whom both belong to: the tools refuse root."""
+    """A server that is backed up, a directory for the tool, and the user whom both belong to: they refuse root."""
 
     cluster: Cluster
     place: Path
@@ -117,9 +117,8 @@ class Machine:
         options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
         self.run(f"pg_ctl start -D {data} -w -s -l {log} -o {shlex.quote(options)}")
         recovering = f"psql -XAtq -h {self.place} -U postgres -d postgres -c 'SELECT pg_is_in_recovery()'"
-        while (data / "postmaster.pid").exists() and self.run(recovering) != (0, "f"):
-            time.sleep(0.05)
         try:
+            wait_until(lambda: not (data / "postmaster.pid").exists() or self.run(recovering) == (0, "f"))
             yield self.place, log.read_text()
         finally:
             self.run(f"pg_ctl stop -D {data} -w -s -m immediate")
@@ -159,6 +158,13 @@ def machine(tool: str, called: str, here: str, settings: Mapping[str, str]) -> I
         filled = {name: value.format(place=place) for name, value in settings.items()}
         cluster = stack.enter_context(Cluster(binaries, filled))
         yield Machine(cluster, place, user, (called, here.format(place=place)))
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 async def migrate(cluster: Cluster) -> None:
@@ -287,8 +293,14 @@ def file_wal(barman: Machine) -> Path:
     """What `barman switch-wal --archive` does: the segment with all that was written, where it is filed."""
     segment = barman.psql("SELECT pg_walfile_name(pg_switch_wal())")
     barman.psql(SOMETHING)
-    while not (found := list(barman.place.glob(f"home/po-api/wals/*/{segment}"))):
+    found: list[Path] = []
+
+    def is_filed() -> bool:
         barman.ok("barman archive-wal po-api")
+        found.extend(barman.place.glob(f"home/po-api/wals/*/{segment}"))
+        return bool(found)
+
+    wait_until(is_filed)
     return found[0]
 
 
@@ -320,9 +332,7 @@ async def barman() -> AsyncIterator[Machine]:
         # What `barman cron` starts in the background.
         receiver = made.start("barman receive-wal po-api")
         try:
-            while made.psql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "0":
-                assert receiver.poll() is None
-                await asyncio.sleep(0.05)
+            wait_until(lambda: made.psql("SELECT state FROM pg_stat_replication") == "streaming")
             file_wal(made)
             for _ in range(2):
                 back_up(made)
@@ -356,8 +366,7 @@ def test_barman_restores_to_a_moment_of_a_second_ago(barman: Machine) -> None:
     barman.write("after it")
     barman.write("behind all that was committed")
     [partial] = barman.place.glob("home/po-api/streaming/*.partial")
-    while b"behind all that was committed" not in partial.read_bytes():
-        time.sleep(0.05)
+    wait_until(lambda: b"behind all that was committed" in partial.read_bytes())
 
     recover(barman, moment)
     with barman.restored() as (socket, log):
