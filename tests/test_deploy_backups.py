@@ -143,6 +143,8 @@ class Machine:
 @contextmanager
 def machine(tool: str, called: str, here: str, settings: Mapping[str, str]) -> Iterator[Machine]:
     """`here` and the settings may say {place}."""
+    if os.environ.get("PO_TEST_POSTGRES") != "system":
+        pytest.skip("these tools serve an installed PostgreSQL: once is enough, with PO_TEST_POSTGRES=system")
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
     try:
