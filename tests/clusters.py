@@ -148,6 +148,10 @@ class Standby:
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
 
+    def promote(self) -> None:
+        """Make it the primary."""
+        self._run("pg_ctl", "promote", "-w", "-s")
+
     def url(self, database: str, role: str) -> str:
         there = make_url(self._primary.url(database, role))
         return there.set(query=there.query | {"host": str(self._directory)}).render_as_string(hide_password=False)

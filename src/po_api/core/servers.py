@@ -39,6 +39,9 @@ class Servers:
                 connection: Any = await asyncpg.connect(
                     self._url, **host, timeout=self._seconds, target_session_attrs=self._target, **options
                 )
+            except asyncpg.TargetServerAttributeNotMatched:
+                trouble = trouble or ConnectionRefusedError(f"the server is not {self._target}")
+                continue
             except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
                 trouble = trouble or error
                 continue

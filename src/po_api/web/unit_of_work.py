@@ -51,16 +51,18 @@ class UnitOfWork:
 
     async def abandon(self, error: BaseException) -> None:
         """Undo what was done, unless the error is what the request came to."""
+        if sqlstate_of(error) == _READ_ONLY:
+            # The server has become a standby: the next connection looks for the one that takes writes.
+            self.reader.discard()
+            if self._session is not None:
+                await self._session.invalidate()
+            return
         if isinstance(error, Exception):
             await self.reader.close()
         else:
             self.reader.discard()
         if self._session is not None:
             async with self._session as session:
-                if sqlstate_of(error) == _READ_ONLY:
-                    # The server has become a standby: the next connection goes to the one that takes writes.
-                    await session.invalidate()
-                    return
                 is_outcome = isinstance(error, AppError) and error.is_outcome
                 await (session.commit() if is_outcome else session.rollback())
 
