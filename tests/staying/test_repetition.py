@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from po_api.core.database import libpq_url
 from support import Cast, Member, again, ok, refused
+from waiting import until_waiting
 from web_support import client_of, new_app
 
 LIMIT = 1000
@@ -29,21 +30,9 @@ async def outsider(urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def waiting(urls: tuple[str, str]) -> None:
-    """Return once a request of the application waits for what somebody has locked."""
-    observer = await asyncpg.connect(libpq_url(urls[0]))
-    blocked = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE application_name = 'po-api' AND cardinality(pg_blocking_pids(pid)) > 0"
-    )
-    while not await observer.fetchval(blocked):
-        await asyncio.sleep(0.01)
-    await observer.close()
-
-
 async def get_in_the_way(outsider: asyncpg.Connection, urls: tuple[str, str], porf_id: int) -> None:
     """Want the request which the approval has locked, while that wants the approver whom `outsider` has locked."""
-    await waiting(urls)
+    await until_waiting(urls[0])
     await outsider.execute(f"SELECT FROM porfs WHERE id = {porf_id} FOR UPDATE")
 
 
@@ -129,7 +118,7 @@ async def test_an_upload_is_read_from_its_beginning_again(
         return strict.post("/porfs/import", files=files, data={"title": "Uploaded"}, headers=headers)
 
     uploading = asyncio.create_task(upload())
-    await waiting(urls)
+    await until_waiting(urls[0])
     await transaction.commit()  # could not serialise: somebody has changed the row that it waited for
     uploaded = await ok(uploading, 201)
     assert [line["description"] for line in uploaded.json()["lines"]] == ["Lamp"]
