@@ -59,7 +59,7 @@ def _hosts(url: URL) -> list[dict[str, Any]]:
         return [{}]
     if len(ports) == 1:
         ports *= len(named)
-    return [{"host": host, "port": int(port) if port else None} for host, port in zip(named, ports, strict=True)]
+    return [{"host": host.strip("[]"), "port": int(port) if port else None} for host, port in zip(named, ports, strict=True)]
 
 
 def _watch_for_life(connection: Any) -> None:
