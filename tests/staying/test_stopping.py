@@ -24,7 +24,7 @@ from waiting import until_waiting
 TIMEOUT = 60
 LINES = int(os.environ.get("PO_TEST_STOP_LINES", "1000"))
 CSV = "description,quantity,unit_price\n" + "Lamp,1,24.90\n" * LINES
-# What it does after thirty seconds, after one.
+# What it does after 25 seconds, after one.
 HURRIED = (
     sys.executable,
     "-c",

@@ -153,8 +153,9 @@ def _limit_loans(engine: AsyncEngine, seconds: float) -> None:
 
 
 def _give_up(connection: Any) -> None:
-    _log.warning("connection_given_up")
-    connection.terminate()
+    if not connection.is_closed():
+        _log.warning("connection_given_up")
+        connection.terminate()
 
 
 def libpq_url(url: str) -> str:

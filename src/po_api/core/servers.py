@@ -8,8 +8,8 @@ from sqlalchemy.engine import URL, make_url
 
 from po_api.core.errors import CONNECTION_LOST
 
-# How the kernel finds out that the other end is gone which could not say so: a machine without power, a cut cable. A
-# connection that nobody uses is asked after 5 s whether it lives, thrice; what is sent may go unheard for 10 s.
+# How the kernel finds out that the other end is gone and could not say so: a machine without power, a cut cable. Who is
+# silent for 5 s is asked for a sign of life, three times, every 2 s; what is sent may go unheard for 10 s (in ms).
 _LIFE_SIGNS = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 
 
@@ -59,7 +59,8 @@ def _hosts(url: URL) -> list[dict[str, Any]]:
         return [{}]
     if len(ports) == 1:
         ports *= len(named)
-    return [{"host": host.strip("[]"), "port": int(port) if port else None} for host, port in zip(named, ports, strict=True)]
+    pairs = zip(named, ports, strict=True)
+    return [{"host": host.strip("[]"), "port": int(port) if port else None} for host, port in pairs]
 
 
 def _watch_for_life(connection: Any) -> None:
