@@ -132,6 +132,5 @@ async def test_a_request_that_never_ends_is_given_up(
             finally:
                 backend.resume()
     await lock.rollback()
-    assert "Traceback" not in server.log.read_text()
     listed = (await cast.requester.get("/porfs?q=Stuck")).json()["items"]
     assert listed == []

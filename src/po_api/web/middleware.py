@@ -57,12 +57,15 @@ class RequestContext:
 
         try:
             await self._app(scope, receive, send_with_headers)
-        except (Exception, asyncio.CancelledError) as error:
+        except Exception as error:
             if status:
                 raise  # the answer is under way; nothing can be said any more
-            # Requests are cancelled by the server alone, when it has to end and has waited long enough for them.
-            problem = from_exception(error) if isinstance(error, Exception) else unavailable()
-            await problem_response(Request(scope), problem)(scope, receive, send_with_headers)
+            await problem_response(Request(scope), from_exception(error))(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # By the server alone, when it has to end and has waited long enough.
+            if not status:
+                await problem_response(Request(scope), unavailable())(scope, receive, send_with_headers)
+            raise
         finally:
             route = scope.get("route")
             _log.info(
