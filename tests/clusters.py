@@ -6,12 +6,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 from sqlalchemy.engine import URL, make_url
 
 from po_api.core import server_user
@@ -46,6 +47,7 @@ class Cluster:
         self.binaries = binaries
         self.settings = _SETTINGS | dict(settings or {})
         self._running = ExitStack()
+        self._directory = Path()
         self._place: URL | None = None
 
     @classmethod
@@ -66,9 +68,42 @@ class Cluster:
         with ExitStack() as stack:
             directory = Path(tempfile.mkdtemp(prefix="po-test-"))
             stack.callback(shutil.rmtree, directory)
-            urls = stack.enter_context(embedded_server(directory, settings=self.settings, binaries=self.binaries))
-            self._place = make_url(urls.owner)
+            self._directory = directory
+            self._enter(stack)
             self._running = stack.pop_all()
+
+    def _enter(self, stack: ExitStack) -> None:
+        """Be one of those who use the server; the first starts it."""
+        urls = stack.enter_context(embedded_server(self._directory, settings=self.settings, binaries=self.binaries))
+        self._place = make_url(urls.owner)
+
+    def kill(self) -> None:
+        """End it as the loss of its process does: nothing is finished, nobody is told."""
+        processes = self.processes()
+        processes[0].kill()
+        psutil.wait_procs(processes)
+
+    def revive(self) -> None:
+        """Start it again after `kill`, on the same data and at the same place."""
+        self._enter(self._running)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It is there, and does nothing at all: new connections are neither refused nor answered."""
+        processes = self.processes()
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
+    def processes(self) -> list[psutil.Process]:
+        """The server's, the first of all at the head."""
+        pid = (self._directory / "postgres" / "postmaster.pid").read_text().split()[0]
+        first = psutil.Process(int(pid))
+        return [first, *first.children(recursive=True)]
 
     def stop(self) -> None:
         """Stop the server and delete its data; nothing happens when it does not run."""
@@ -112,6 +147,10 @@ class Standby:
 
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
+
+    def promote(self) -> None:
+        """Make it the primary."""
+        self._run("pg_ctl", "promote", "-w", "-s")
 
     def url(self, database: str, role: str) -> str:
         there = make_url(self._primary.url(database, role))

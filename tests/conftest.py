@@ -57,6 +57,7 @@ def settings() -> Settings:
         # A busy machine makes a long queue for an organisation's next number: that is no failure.
         db_lock_timeout_ms=60_000,
         db_statement_timeout_ms=60_000,
+        db_transaction_timeout_ms=120_000,
         cors_origins="https://spa.example",
         log_level="ERROR",
     )

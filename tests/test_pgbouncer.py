@@ -1,6 +1,7 @@
 """`DB_PGBOUNCER`: through PgBouncer in transaction mode, where each transaction may meet another connection."""
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
@@ -15,16 +16,19 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
+from leavers import leave_nothing_behind
 from po_api.app import create_app
 from po_api.core import server_user
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
 from support import LINE, Cast, created, new_cast, ok
-from web_support import SECRET_KEY
+from web_support import SECRET_KEY, new_app
 
 # Far fewer than requests at once: they have to take turns.
 SERVER_CONNECTIONS = 3
 CALLERS = 24
+# 200 are the two thousand requests that tests/test_overload.py has without it.
+LEAVERS = int(os.environ.get("PO_TEST_PGBOUNCER_CALLERS", "40"))
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,7 @@ def bouncer(request: pytest.FixtureRequest, urls: tuple[str, str], tmp_path_fact
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = trust\nauth_file = {place}/users\n"
         f"pool_mode = transaction\ndefault_pool_size = {SERVER_CONNECTIONS}\nmax_client_conn = 500\n"
+        "query_wait_timeout = 5\nserver_login_retry = 1\n"
     )
     # It refuses to run as root, and the server's socket is open to the server's user alone.
     user = server_user.find(Path(__file__).parent)
@@ -120,3 +125,20 @@ async def test_many_at_once_each_get_their_own_answers(app: FastAPI, client: htt
     assert done["turns"] == 8 * CALLERS
     pool: Any = app.state.database.engine.pool
     assert pool.checkedout() == 0
+
+
+async def test_callers_who_leave_leave_nothing_behind(
+    app: FastAPI, client: httpx.AsyncClient, bouncer: str, urls: tuple[str, str]
+) -> None:
+    casts = [await new_cast(app, client) for _ in range(4)]
+    made = new_app(bouncer, db_pgbouncer=True, db_pool_size=12, db_pool_timeout=1, rate_limit_per_user="1000000/minute")
+    await leave_nothing_behind(made, casts, urls[1], callers=LEAVERS)
+
+
+async def test_connections_over_the_network_are_watched_for_life(app: FastAPI) -> None:
+    """Else nobody would hear of it when the other end is cut off."""
+    async with app.state.database.engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        wire = driver._transport.get_extra_info("socket")
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000

@@ -91,6 +91,8 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
         ("DATABASE_URL", "mysql://po:hunter2@db/po", "only PostgreSQL is supported: postgresql://"),
         ("DATABASE_URL", "postgresql:hunter2", "not a database URL; expected postgresql://"),
         ("DATABASE_MIGRATION_URL", "postgresql://po@db:hunter2/po", "not a database URL; expected postgresql://"),
+        ("DATABASE_URL", "postgresql://po@a:1,b:hunter2/po", "not a database URL; expected postgresql://"),
+        ("DATABASE_URL", "postgresql://po@a,b/po?port=1,2,3#hunter2", "not a database URL; expected postgresql://"),
         ("DATABASE_REPLICA_URL", "mysql://po:hunter2@db/po", "only PostgreSQL is supported: postgresql://"),
         ("RATE_LIMIT_STORAGE_URI", "reddis://:hunter2@cache", "only memory:// and redis://host:6379 are supported"),
     ],
@@ -130,6 +132,29 @@ def test_any_form_of_a_database_url_is_accepted(monkeypatch: pytest.MonkeyPatch,
     settings = load_settings()
     assert settings.database_url is not None
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "merged"),
+    [
+        ("@a:5432,b:5433/po", "@/po?host=a,b&port=5432,5433"),
+        ("@a,b/po?target_session_attrs=any", "@/po?host=a,b&port=5432,5432&target_session_attrs=any"),
+        ("@/po?host=a:1&host=b:2", "@/po?host=a,b&port=1,2"),
+        ("@/po?host=a&host=b&port=6432", "@/po?host=a,b&port=6432,6432"),
+        ("@/po?host=/tmp/a:1&host=/tmp/b:2&sslmode=disable", "@/po?host=/tmp/a,/tmp/b&port=1,2&sslmode=disable"),
+        ("@/po?host=a,b&port=1,2", "@/po?host=a,b&port=1,2"),
+        ("@a:1/po", "@a:1/po"),
+    ],
+)
+def test_several_hosts_are_understood_however_they_are_written(
+    monkeypatch: pytest.MonkeyPatch, url: str, merged: str
+) -> None:
+    for name in ("DATABASE_URL", "DATABASE_MIGRATION_URL", "DATABASE_REPLICA_URL"):
+        monkeypatch.setenv(name, f"postgresql://po_app:a%2Cb{url}")
+    settings = load_settings()
+    for value in (settings.database_url, settings.database_migration_url, settings.database_replica_url):
+        assert value is not None
+        assert value.get_secret_value() == f"postgresql://po_app:a%2Cb{merged}"
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

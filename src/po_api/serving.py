@@ -19,7 +19,8 @@ from po_api.core.logging import get_logger
 from po_api.operations.databases import Connections
 from po_api.settings import Settings, SettingsError
 
-GRACEFUL_SECONDS = 30
+# Whoever ends a server kills it after half a minute, unless told otherwise: by then all is over.
+GRACEFUL_SECONDS = 25
 # Idle connections outlive the minute that proxies keep theirs, or a request could meet one that is just being closed.
 KEEP_ALIVE_SECONDS = 75
 # A worker that does not answer for so long hangs. It answers from a thread of its own, once its modules are loaded.

@@ -4,18 +4,19 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from limits import parse
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_BYTES = 32
 # A token that was stolen is soon worth nothing (security.md).
 MAX_ACCESS_TOKEN_SECONDS = 900
+DEFAULT_PORT = "5432"
 RATE_LIMIT_STORES = {"memory", "redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster"}
 
 
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     db_statement_timeout_ms: Annotated[int, Field(ge=0)] = 15_000
     db_lock_timeout_ms: Annotated[int, Field(ge=0)] = 10_000
     db_idle_in_transaction_timeout_ms: Annotated[int, Field(ge=0)] = 30_000
+    db_transaction_timeout_ms: Annotated[int, Field(ge=0)] = 30_000
     db_pgbouncer: bool = False
     sqlalchemy_echo: bool = False
 
@@ -131,9 +133,7 @@ class Settings(BaseSettings):
     @field_validator("database_url", "database_migration_url", "database_replica_url")
     @classmethod
     def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            asyncpg_url(value.get_secret_value())
-        return value
+        return None if value is None else SecretStr(postgresql_url(value.get_secret_value()))
 
     @field_validator("database_replica_url")
     @classmethod
@@ -186,15 +186,46 @@ def _explained(detail: ErrorDetails) -> str:
     return f"{str(detail['loc'][0]).upper()}: {message[:1].lower()}{message[1:]}"
 
 
-def asyncpg_url(url: str) -> URL:
-    """Any `postgresql://…` form as an asyncpg URL; ValueError for anything else."""
+def postgresql_url(url: str) -> str:
+    """`url` in a form that SQLAlchemy, asyncpg and libpq all take; ValueError if it is no PostgreSQL database's.
+
+    Several hosts may stand where libpq has them, `host1:5432,host2:5432`, or where SQLAlchemy has them,
+    `?host=host1:5432&host=host2:5432`. Neither understands the other, and asyncpg takes the last of the latter alone:
+    they become `?host=host1,host2&port=5432,5432`.
+    """
     try:
-        parsed = make_url(url)
+        merged = _with_merged_hosts(url)
+        parsed = make_url(merged)
     except (ArgumentError, ValueError):  # a ValueError quotes what it took for the port, part of a password perhaps
         raise ValueError("not a database URL; expected postgresql://user:password@host:5432/name") from None
     if parsed.drivername.split("+")[0] not in {"postgresql", "postgres"}:
         raise ValueError("only PostgreSQL is supported: postgresql://user:password@host:5432/name")
-    return parsed.set(drivername="postgresql+asyncpg")
+    return merged
+
+
+def _with_merged_hosts(url: str) -> str:
+    head, _, query = url.partition("?")
+    scheme, _, rest = head.partition("://")
+    authority, slash, path = rest.partition("/")
+    credentials, at, named = authority.rpartition("@")
+    options = parse_qsl(query, keep_blank_values=True)
+    listed = named.split(",") if "," in named else [value for key, value in options if key == "host"]
+    if len(listed) < 2:
+        return url
+    hosts = [item for part in listed for item in part.split(",")]
+    ports = [port for key, value in options if key == "port" for port in value.split(",")] or [DEFAULT_PORT]
+    split = [_host_and_port(*pair) for pair in zip(hosts, ports * (len(hosts) if len(ports) == 1 else 1), strict=True)]
+    merged = {"host": ",".join(host for host, _ in split), "port": ",".join(port for _, port in split)}
+    others = [(key, value) for key, value in options if key not in merged]
+    return (
+        f"{scheme}://{credentials}{at}{slash}{path}?{urlencode([*merged.items(), *others], safe=',/', quote_via=quote)}"
+    )
+
+
+def _host_and_port(text: str, default: str) -> tuple[str, str]:
+    """The two parts of `host:5432`, `[::1]:5432` or a directory with a socket; ValueError if the port is none."""
+    host, colon, port = text.rpartition(":")
+    return (host, str(int(port))) if colon and not text.endswith("]") else (text, str(int(default)))
 
 
 def is_secure_url(url: str) -> bool:

@@ -82,6 +82,7 @@ class Server:
             "RATE_LIMIT_PER_ADDRESS": "1000000/minute",
             "DB_LOCK_TIMEOUT_MS": "60000",
             "DB_STATEMENT_TIMEOUT_MS": "60000",
+            "DB_TRANSACTION_TIMEOUT_MS": "120000",
             "LOG_LEVEL": "ERROR",
         }
         self._process: subprocess.Popen[bytes] | None = None

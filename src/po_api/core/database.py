@@ -1,5 +1,6 @@
 """The engine, its sessions and the tenant that PostgreSQL's row-level security sees."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,14 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import Text
 
 from po_api.core import replica
+from po_api.core.logging import get_logger
 from po_api.core.replica import Replica
+from po_api.core.servers import Servers
 from po_api.settings import Settings
 
 TENANT_SETTING = "app.organisation_id"
+
+_log = get_logger(__name__)
 
 
 class Record(asyncpg.Record):  # type: ignore[misc]
@@ -45,14 +50,19 @@ class Database:
 
 
 def open_database(url: str, settings: Settings, *, replica_url: str | None = None) -> Database:
-    """Pools of connections to `url` and to a replica of it, in any form that libpq and asyncpg understand; nothing is
-    connected yet."""
+    """Pools of connections to `url` and to a replica of it, as settings.postgresql_url leaves them; nothing is
+    connected yet.
+
+    Unless the URL says otherwise, `url` leads to a server that takes writes: a standby is refused as if it were away.
+    """
+    primary = Servers(libpq_url(url), seconds=settings.db_pool_timeout, target="read-write")
+    options = _connect_options(settings)
 
     async def connect(**_: Any) -> Any:
-        return await _connect(url, settings, seconds=settings.db_pool_timeout)
+        return await primary.connect(**options)
 
     async def connect_to_replica(**_: Any) -> Any:
-        connection = await _connect(str(replica_url), settings, seconds=replica.CONNECT_SECONDS)
+        connection = await standby.connect(**options)
         try:
             await replica.require_replica_of(engine, connection)
         except BaseException:
@@ -61,23 +71,20 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
         return connection
 
     engine = _engine(connect, settings)
-    return Database(
-        engine,
-        async_sessionmaker(engine, expire_on_commit=False, autoflush=False),
-        None if replica_url is None else Replica(_engine(connect_to_replica, settings)),
-    )
+    sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+    if replica_url is None:
+        return Database(engine, sessions)
+    standby = Servers(libpq_url(replica_url), seconds=replica.CONNECT_SECONDS)
+    return Database(engine, sessions, Replica(_engine(connect_to_replica, settings)))
 
 
-async def _connect(url: str, settings: Settings, *, seconds: float) -> Any:
-    # asyncpg reads the URL itself: several hosts, sslmode and the other parameters of libpq keep their meaning.
-    return await asyncpg.connect(
-        libpq_url(url),
-        server_settings=_server_settings(settings),
-        timeout=seconds,
-        record_class=Record,
+def _connect_options(settings: Settings) -> dict[str, Any]:
+    return {
+        "server_settings": _server_settings(settings),
+        "record_class": Record,
         # Behind PgBouncer the next transaction may find itself on a connection that knows nothing of this one's.
         **({"statement_cache_size": 0} if settings.db_pgbouncer else {}),
-    )
+    }
 
 
 def _server_settings(settings: Settings) -> dict[str, str]:
@@ -113,6 +120,8 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings) -> Async
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "checkout", _require_open)
+    if settings.db_transaction_timeout_ms:
+        _limit_loans(engine, settings.db_transaction_timeout_ms / 1000)
     return engine
 
 
@@ -121,6 +130,32 @@ def _require_open(connection: Any, *_: Any) -> None:
     take three round trips before every request."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError("the server has closed this connection")
+
+
+def _limit_loans(engine: AsyncEngine, seconds: float) -> None:
+    """Close a connection that has been out of the pool for `seconds`.
+
+    PostgreSQL's own time-outs are of no use while the server is frozen or cut off. A timer of the driver's for every
+    statement would cost several times as much, and have whoever rolls back wait once more.
+    """
+
+    def begin(connection: Any, record: Any, *_: Any) -> None:
+        loop = asyncio.get_running_loop()
+        record.record_info["end"] = loop.call_later(seconds, _give_up, connection.driver_connection)
+
+    def end(_: Any, record: Any) -> None:
+        timer = record.record_info.pop("end", None)
+        if timer is not None:
+            timer.cancel()
+
+    event.listen(engine.sync_engine, "checkout", begin)
+    event.listen(engine.sync_engine, "checkin", end)
+
+
+def _give_up(connection: Any) -> None:
+    if not connection.is_closed():
+        _log.warning("connection_given_up")
+        connection.terminate()
 
 
 def libpq_url(url: str) -> str:

@@ -13,6 +13,15 @@ import asyncpg
 CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
+# PostgreSQL's words for a transaction that it has undone as a whole for the sake of another: it may go well next time.
+SERIALISATION_FAILURE, DEADLOCK = "40001", "40P01"
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """PostgreSQL's code of an error, said by its driver or by SQLAlchemy's layer above that; empty if it has none."""
+    return getattr(getattr(error, "orig", None) or error, "sqlstate", None) or ""
+
+
 @dataclass(frozen=True)
 class FieldError:
     """What is wrong with one part of the input; `pointer` is an RFC 6901 JSON pointer into `location`."""
@@ -169,3 +178,19 @@ class Unavailable(AppError):
     status = 503
     code = "unavailable"
     title = "Temporarily unavailable"
+
+
+class Busy(Unavailable):
+    """Other requests hold what this one needs, for longer than it may wait. Nothing was changed; try again after
+    `Retry-After` seconds."""
+
+    code = "busy"
+    title = "Others are at work on this"
+
+
+class TookTooLong(Unavailable):
+    """The database did not finish within the time that a statement may take. Nothing was changed; ask for less, or try
+    again after `Retry-After` seconds."""
+
+    code = "took_too_long"
+    title = "It took too long"

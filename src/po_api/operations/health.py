@@ -1,5 +1,6 @@
 """Whether the process lives, and whether it can serve."""
 
+import asyncio
 from typing import Literal
 
 import asyncpg
@@ -18,6 +19,9 @@ from po_api.operations.revisions import head_revision
 from po_api.web.openapi import problems
 from po_api.web.routing import ApiRoute
 from po_api.web.schemas import Schema
+
+# Whoever asks whether it can serve has a time-out of their own, ten seconds perhaps.
+PATIENCE_SECONDS = 5
 
 router = APIRouter(route_class=ApiRoute, prefix="/health", tags=["health"])
 
@@ -75,23 +79,33 @@ async def get_liveness() -> Liveness:
     responses=problems(400) | {503: {"model": Readiness, "description": "It cannot serve now"}},
 )
 async def get_readiness(request: Request, response: Response) -> Readiness:
-    database: Database = request.app.state.database
-    try:
-        async with database.engine.connect() as connection:
-            readiness = await _examine(connection)
-        readiness = readiness.model_copy(update={"replica": await _examine_replica(database)})
-    except (SQLAlchemyError, asyncpg.PostgresError, *CONNECTION_LOST):
-        readiness = Readiness(
-            status="not_ready",
-            reasons=[Reason(code="database_unreachable", detail="the database cannot be reached")],
-            database="unreachable",
-            revision=None,
-            expected_revision=head_revision(),
-            row_level_security="inactive",
-        )
+    # A frozen server says nothing; what waits for it ends by itself, with the connection's time.
+    examination = asyncio.create_task(_readiness(request.app.state.database))
+    done, _ = await asyncio.wait({examination}, timeout=PATIENCE_SECONDS)
+    readiness = await examination if done else _unreachable()
     if readiness.status == "not_ready":
         response.status_code = 503
     return readiness
+
+
+async def _readiness(database: Database) -> Readiness:
+    try:
+        async with database.engine.connect() as connection:
+            readiness = await _examine(connection)
+        return readiness.model_copy(update={"replica": await _examine_replica(database)})
+    except (SQLAlchemyError, asyncpg.PostgresError, *CONNECTION_LOST):
+        return _unreachable()
+
+
+def _unreachable() -> Readiness:
+    return Readiness(
+        status="not_ready",
+        reasons=[Reason(code="database_unreachable", detail="the database cannot be reached")],
+        database="unreachable",
+        revision=None,
+        expected_revision=head_revision(),
+        row_level_security="inactive",
+    )
 
 
 async def _examine(connection: AsyncConnection) -> Readiness:

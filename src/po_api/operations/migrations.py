@@ -17,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from po_api.core.database import libpq_url
+from po_api.core.errors import DEADLOCK
+from po_api.core.servers import Servers
 from po_api.operations.progress import Progress
 from po_api.operations.revisions import Revision, Step, alembic_config, head_revision, is_known, route
 from po_api.tables import metadata
@@ -24,12 +26,13 @@ from po_api.tables import metadata
 # Any constant will do, as long as all processes that migrate this application's databases use the same.
 MIGRATION_LOCK = 7_302_251_100
 LOCK_POLL_SECONDS = 0.2
+CONNECT_SECONDS = 60
 WAIT_SECONDS = 3600
 
 # Whoever wants a table that a migration waits for waits behind it: so it gives up soon, and comes again.
 LOCK_TIMEOUT = "2s"
 PAUSES = (0.5, 1, 2, 4, 8, 15, 30, 30, 30)
-_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED = "55P03", "40P01"
+_LOCK_NOT_AVAILABLE = "55P03"
 
 # A statement may hold its lock for so long. What takes longer by its nature locks nobody out: `ddl` lifts the limit.
 STATEMENT_TIMEOUT = "30s"
@@ -106,7 +109,8 @@ async def _connect(owner_url: str, settings: dict[str, str] | None = None) -> An
         "tcp_keepalives_interval": "10",
         "tcp_keepalives_count": "3",
     }
-    return await asyncpg.connect(libpq_url(owner_url), server_settings=always | (settings or {}))
+    servers = Servers(libpq_url(owner_url), seconds=CONNECT_SECONDS, target="read-write")
+    return await servers.connect(server_settings=always | (settings or {}))
 
 
 async def _take_lock(lock: Any, progress: Progress, wait_seconds: float) -> None:
@@ -134,7 +138,7 @@ async def run_patiently(connection: AsyncConnection, migrate: Callable[[Connecti
             cause = _cause(error)
             if isinstance(cause, asyncio.CancelledError):  # by Ctrl-C
                 raise cause from error
-            if getattr(cause, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED}:
+            if getattr(cause, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, DEADLOCK}:
                 raise MigrationError(_first_line(cause)) from error
             await connection.rollback()
             # The statement that failed may have left time-outs of its own behind.

@@ -45,6 +45,7 @@ Begin = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 async def _begin(request: Request) -> Begin:
     """For what waits for others in between: transactions one by one, each committed at its end."""
+    unit_of(request).has_lasting_effects = True
     database: Database = request.app.state.database
     return database.sessions.begin
 

@@ -16,15 +16,20 @@ from starlette.exceptions import HTTPException
 
 from po_api.core.errors import (
     CONNECTION_LOST,
+    DEADLOCK,
+    SERIALISATION_FAILURE,
     AppError,
     BadRequest,
+    Busy,
     Conflict,
     FieldError,
     NotFound,
     PayloadTooLarge,
+    TookTooLong,
     Unavailable,
     Unprocessable,
     UnsupportedMediaType,
+    sqlstate_of,
     violated,
 )
 from po_api.core.logging import get_logger
@@ -64,8 +69,16 @@ _BY_STATUS = {
     error.status: error for error in (BadRequest, NotFound, MethodNotAllowed, PayloadTooLarge, UnsupportedMediaType)
 }
 
-# PostgreSQL's classes of passing trouble: connection lost, out of resources, cancelled, serialisation, lock time-out.
-_PASSING = ("08", "53", "57", "40001", "40P01", "55P03")
+# PostgreSQL's passing trouble, by its codes' beginnings: what others hold (the last is the lock time-out), a statement
+# that was cancelled, which is what the statement time-out does; and a connection that was lost, resources that are
+# used up, a server that is shut down, transactions that did nothing for too long, a server that takes no writes.
+_PASSING: dict[str, type[Unavailable]] = {
+    SERIALISATION_FAILURE: Busy,
+    DEADLOCK: Busy,
+    "55P03": Busy,
+    "57014": TookTooLong,
+    **dict.fromkeys(("08", "53", "57", "25P03", "25P04", "25006"), Unavailable),
+}
 
 
 def problem_response(request: Request, error: AppError) -> Response:
@@ -131,7 +144,7 @@ def from_database(error: DBAPIError) -> AppError:
 
 def from_postgres(error: BaseException) -> AppError:
     """What PostgreSQL said, as its driver or SQLAlchemy's layer above that passes it on."""
-    sqlstate = getattr(error, "sqlstate", None) or ""
+    sqlstate = sqlstate_of(error)
     known = violated(error)
     if known is not None:
         return known
@@ -139,14 +152,15 @@ def from_postgres(error: BaseException) -> AppError:
         return Duplicate()
     if sqlstate == "22003":
         return Unprocessable("a number is beyond what can be stored")
-    if sqlstate.startswith(_PASSING):
-        return unavailable()
+    passing = next((family for prefix, family in _PASSING.items() if sqlstate.startswith(prefix)), None)
+    if passing is not None:
+        return unavailable(passing)
     _log.error("database_error", sqlstate=sqlstate, **_whereabouts(error))
     return InternalError()
 
 
-def unavailable() -> AppError:
-    return Unavailable(headers={"Retry-After": RETRY_AFTER_SECONDS})
+def unavailable(family: type[Unavailable] = Unavailable) -> AppError:
+    return family(headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
 def from_exception(error: Exception) -> AppError:

@@ -1,5 +1,6 @@
 """What every request gets: an id, a log line, safe headers, a limit of its body, a problem instead of a traceback."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from po_api.core.errors import PayloadTooLarge
 from po_api.core.logging import get_logger
-from po_api.web.errors import from_exception, problem_response
+from po_api.web.errors import from_exception, problem_response, unavailable
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SAFE_HEADERS = (
@@ -59,8 +60,12 @@ class RequestContext:
         except Exception as error:
             if status:
                 raise  # the answer is under way; nothing can be said any more
-            request = Request(scope)
-            await problem_response(request, from_exception(error))(scope, receive, send_with_headers)
+            await problem_response(Request(scope), from_exception(error))(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # By the server alone, when it has to end and has waited long enough.
+            if not status:
+                await problem_response(Request(scope), unavailable())(scope, receive, send_with_headers)
+            raise
         finally:
             route = scope.get("route")
             _log.info(

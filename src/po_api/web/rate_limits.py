@@ -71,6 +71,8 @@ class RateLimiter:
         await self._hit(state, self._refresh, str(user_id))
 
     async def _hit(self, state: State, policy: Policy, who: str) -> None:
+        if state.unit_of_work.is_repetition:
+            return  # the client has asked once
         try:
             allowed = await self._limiter.hit(policy.item, policy.name, who)
             window = await self._limiter.get_window_stats(policy.item, policy.name, who)

@@ -20,7 +20,7 @@ from po_api.core.tenancy import Scope
 from po_api.web import etags, idempotency
 from po_api.web.openapi import KEY_SCOPE
 from po_api.web.rate_limits import RateLimiter
-from po_api.web.unit_of_work import UnitOfWork
+from po_api.web.unit_of_work import in_unit_of_work
 
 PREFIX = "/api/v1"
 
@@ -86,14 +86,7 @@ class ApiRoute(APIRoute):
             return response
 
         async def handler(request: Request) -> Response:
-            unit = request.state.unit_of_work = UnitOfWork(request.app.state.database)
-            try:
-                response = await answer(request)
-            except BaseException as error:
-                await unit.abandon(error)
-                raise
-            await unit.complete()
-            return response
+            return await in_unit_of_work(request, answer)
 
         return handler
 

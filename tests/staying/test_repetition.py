@@ -1,0 +1,150 @@
+"""What PostgreSQL undoes for the sake of others is done again: the client is answered as if nothing had been, once.
+
+Whoever gets in the way is a connection of the tests' own, which takes the same rows in the opposite order.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from po_api.core.database import libpq_url
+from support import Cast, Member, again, ok, refused
+from waiting import until_waiting
+from web_support import client_of, new_app
+
+LIMIT = 1000
+CSV = b"description,quantity,unit_price\nLamp,1,24.90\n"
+
+
+@pytest.fixture
+async def outsider(urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody who owns the tables, and so sees every organisation's rows."""
+    connection = await asyncpg.connect(libpq_url(urls[0]))
+    yield connection
+    await connection.close()
+
+
+async def get_in_the_way(outsider: asyncpg.Connection, urls: tuple[str, str], porf_id: int) -> None:
+    """Want the request which the approval has locked, while that wants the approver whom `outsider` has locked."""
+    await until_waiting(urls[0])
+    await outsider.execute(f"SELECT FROM porfs WHERE id = {porf_id} FOR UPDATE")
+
+
+async def decisions(outsider: asyncpg.Connection, porf_id: int) -> tuple[int, int]:
+    """How many decisions there are on a request, and how many audit events of its approval."""
+    sql = """SELECT (SELECT count(*) FROM approval_decisions WHERE porf_id = $1),
+        (SELECT count(*) FROM audit_events WHERE entity = 'porf' AND entity_id = $1 AND action LIKE '%approve%')"""
+    found: tuple[int, int] = tuple(await outsider.fetchrow(sql, porf_id))
+    return found
+
+
+async def test_a_deadlock_is_nothing_that_the_client_hears_of(
+    cast: Cast, outsider: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    pending = await cast.pending()
+    porf_id = pending.json()["id"]
+    async with client_of(new_app(urls[1], rate_limit_per_user=f"{LIMIT}/hour")) as client:
+        approver = replace(cast.approver, client=client)
+        headers = {"Idempotency-Key": "once"}
+
+        def approve() -> Any:
+            return ok(approver.post(f"/porfs/{porf_id}/approve", etag=pending.headers["ETag"], headers=headers))
+
+        transaction = outsider.transaction()
+        await transaction.start()
+        await outsider.execute(f"SELECT FROM users WHERE id = {approver.user_id} FOR UPDATE")
+        approving = asyncio.create_task(approve())
+        await get_in_the_way(outsider, urls, porf_id)  # it is let through: the approval was undone
+        assert not approving.done()
+        await transaction.rollback()
+        approved = await approving
+        assert (approved.json()["status"], approved.json()["version"]) == ("approved", pending.json()["version"] + 1)
+        assert f"r={LIMIT - 1};" in approved.headers["RateLimit"]
+        replayed = await approve()
+    assert (replayed.content, replayed.headers["Idempotent-Replayed"]) == (approved.content, "true")
+    assert await decisions(outsider, porf_id) == (1, 1)
+
+
+async def test_after_three_times_the_client_is_told_to_come_again(
+    cast: Cast, outsider: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    pending = await cast.pending()
+    porf_id = pending.json()["id"]
+    path, headers = f"/porfs/{porf_id}/approve", {"Idempotency-Key": "again"}
+    async with outsider.transaction():
+        await outsider.execute(f"SELECT FROM users WHERE id = {cast.approver.user_id} FOR UPDATE")
+        approving = asyncio.create_task(cast.approver.post(path, etag=pending.headers["ETag"], headers=headers))
+        for _ in range(3):
+            attempt = outsider.transaction()
+            await attempt.start()
+            await get_in_the_way(outsider, urls, porf_id)
+            await attempt.rollback()
+        await refused(approving, 503, "busy")
+    assert int((await approving).headers["Retry-After"]) > 0
+    assert await decisions(outsider, porf_id) == (0, 0)
+    approved = await ok(cast.approver.post(path, etag=pending.headers["ETag"], headers=headers))
+    assert "Idempotent-Replayed" not in approved.headers
+    assert await decisions(outsider, porf_id) == (1, 1)
+
+
+@pytest.fixture
+async def strict(urls: tuple[str, str], cast: Cast) -> AsyncIterator[Member]:
+    """The requester, through an application whose transactions do not take what others have changed meanwhile."""
+    app = new_app(f"{urls[1]}&default_transaction_isolation=repeatable%20read")
+    async with client_of(app) as client:
+        yield replace(cast.requester, client=client)
+
+
+async def test_an_upload_is_read_from_its_beginning_again(
+    cast: Cast, strict: Member, outsider: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    first = await cast.draft()
+    organisation_id = cast.company.organisation_id
+    transaction = outsider.transaction()
+    await transaction.start()
+    changed = await outsider.execute(
+        f"UPDATE number_series SET next_value = next_value + 1 WHERE organisation_id = {organisation_id}"
+    )
+    assert changed == "UPDATE 1"
+    files, headers = {"file": ("lines.csv", CSV)}, {"Idempotency-Key": "upload"}
+
+    def upload() -> Any:
+        return strict.post("/porfs/import", files=files, data={"title": "Uploaded"}, headers=headers)
+
+    uploading = asyncio.create_task(upload())
+    await until_waiting(urls[0])
+    await transaction.commit()  # could not serialise: somebody has changed the row that it waited for
+    uploaded = await ok(uploading, 201)
+    assert [line["description"] for line in uploaded.json()["lines"]] == ["Lamp"]
+    numbers = [int(porf.json()["number"][-6:]) for porf in (first, uploaded)]
+    assert numbers[1] == numbers[0] + 2
+    assert (await ok(upload(), 201)).headers["Idempotent-Replayed"] == "true"
+    listed = (await ok(cast.requester.get("/porfs?limit=100"))).json()["items"]
+    assert {item["id"] for item in listed} == {first.json()["id"], uploaded.json()["id"]}
+
+
+async def test_a_failure_at_the_commit_is_repeated_as_well(cast: Cast, urls: tuple[str, str]) -> None:
+    """Write skew: each of some reads what the others write. PostgreSQL may find out when they commit."""
+    drafts = [await cast.draft(title=str(number)) for number in range(4)]
+    app: FastAPI = new_app(f"{urls[1]}&default_transaction_isolation=serializable")
+    async with client_of(app) as client:
+        requester = replace(cast.requester, client=client)
+
+        async def submit(draft: httpx.Response) -> httpx.Response:
+            path, headers = f"/porfs/{draft.json()['id']}/submit", {"Idempotency-Key": draft.json()["number"]}
+            while True:
+                answer = await requester.post(path, etag=draft.headers["ETag"], headers=headers)
+                if answer.status_code != 503:
+                    return answer
+                assert answer.json()["code"] == "busy", answer.text
+
+        answers = await asyncio.gather(*(submit(draft) for draft in drafts))
+    assert [answer.status_code for answer in answers] == [200] * len(drafts), [answer.text for answer in answers]
+    for draft in drafts:
+        assert (await again(cast.requester, draft)).json()["status"] == "pending"
