@@ -12,6 +12,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import Text
 
 from po_api.core import replica
+from po_api.core.measuring import listen, measured
+from po_api.core.pool import PrimaryPool, ReplicaPool
 from po_api.core.replica import Replica
 from po_api.settings import Settings
 
@@ -49,10 +51,11 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
     connected yet."""
 
     async def connect(**_: Any) -> Any:
-        return await _connect(url, settings, seconds=settings.db_pool_timeout)
+        return await measured("connect", connect_to(url, settings, seconds=settings.db_pool_timeout))
 
     async def connect_to_replica(**_: Any) -> Any:
-        connection = await _connect(str(replica_url), settings, seconds=replica.CONNECT_SECONDS)
+        connecting = connect_to(str(replica_url), settings, seconds=replica.CONNECT_SECONDS)
+        connection = await measured("connect", connecting)
         try:
             await replica.require_replica_of(engine, connection)
         except BaseException:
@@ -60,15 +63,16 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
             raise
         return connection
 
-    engine = _engine(connect, settings)
+    engine = _engine(connect, settings, PrimaryPool)
     return Database(
         engine,
         async_sessionmaker(engine, expire_on_commit=False, autoflush=False),
-        None if replica_url is None else Replica(_engine(connect_to_replica, settings)),
+        None if replica_url is None else Replica(_engine(connect_to_replica, settings, ReplicaPool)),
     )
 
 
-async def _connect(url: str, settings: Settings, *, seconds: float) -> Any:
+async def connect_to(url: str, settings: Settings, *, seconds: float) -> Any:
+    """A connection of the driver's own, within so many seconds."""
     # asyncpg reads the URL itself: several hosts, sslmode and the other parameters of libpq keep their meaning.
     return await asyncpg.connect(
         libpq_url(url),
@@ -94,7 +98,7 @@ def _server_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings) -> AsyncEngine:
+def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_class: type[PrimaryPool]) -> AsyncEngine:
     options: dict[str, Any] = {"prepared_statement_cache_size": 0} if settings.db_pgbouncer else {}
 
     # `async_creator` would leave no place for the options.
@@ -104,6 +108,7 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings) -> Async
     engine = create_async_engine(
         "postgresql+asyncpg://",
         creator=create,
+        poolclass=pool_class,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout,
@@ -113,6 +118,7 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings) -> Async
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "checkout", _require_open)
+    listen(engine.sync_engine)
     return engine
 
 
@@ -143,4 +149,5 @@ def tenant_setting(organisation_id: int | InstrumentedAttribute[int | None]) -> 
 
 async def enter_tenant(session: AsyncSession, organisation_id: int) -> None:
     """Let this transaction see and write the rows of one organisation."""
-    await session.execute(select(tenant_setting(organisation_id)))
+    named = {"operation": "tenant.enter"}
+    await session.execute(select(tenant_setting(organisation_id)), execution_options=named)

@@ -68,15 +68,22 @@ class _Key:
 
 
 class Listing:
-    """A list that can be sorted and paged.
+    """A list that can be sorted and paged; `name` is that of its questions.
 
     `sorts` name columns of `table` that are never NULL and lead an index; every sort ends in the id. `show` completes
     the rows of a page, and of them only: it gets the rows' source and selects what is to be known of each.
     """
 
     def __init__(
-        self, table: FromClause, *, sorts: Sequence[str], default: str, show: Callable[[FromClause], Select[Any]]
+        self,
+        name: str,
+        table: FromClause,
+        *,
+        sorts: Sequence[str],
+        default: str,
+        show: Callable[[FromClause], Select[Any]],
     ) -> None:
+        self.name = name
         self.table = table
         self.show = show
         self._sorts = frozenset(sorts)
@@ -128,7 +135,7 @@ def _page_question(
     statement = statement.order_by(*_order(listing.table, keys)).limit(literal_column(str(limit + 1)))
     rows = statement.subquery("page")
     sorted_by = (rows.c[key.name].label(_sorted_by(key)) for key in keys)
-    return Question(listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, keys)))
+    return Question(listing.name, listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, keys)))
 
 
 def _order(source: FromClause, keys: Sequence[_Key]) -> list[ColumnElement[Any]]:

@@ -129,7 +129,7 @@ def _summary(orders: FromClause) -> Select[Any]:
     return select(orders.c.status, text.label("item")).select_from(orders).join(item, true())
 
 
-_LIST = Listing(_ORDERS, sorts=SORTS, default="-created_at", show=_summary)
+_LIST = Listing("purchase_orders.list", _ORDERS, sorts=SORTS, default="-created_at", show=_summary)
 
 
 def _visible_order(*, sees_all: bool) -> FromClause:
@@ -163,21 +163,23 @@ def _whole(*, sees_all: bool) -> Question:
     names = ("supplier_email", "supplier_tax_id", "supplier_address", "tax_rounding", "terms", "delivery_address")
     details, details_text = json_object("details", columns_of(order, names))
     return Question(
+        "purchase_orders.whole",
         _summary(order)
         .join(content, true())
         .join(details, true())
         .add_columns(*content.c, details_text.label("details"))
-        .add_columns(*(order.c[name] for name in ("id", "version", "currency", "tax_rounding")))
+        .add_columns(*(order.c[name] for name in ("id", "version", "currency", "tax_rounding"))),
     )
 
 
 @cache
 def _header(*, sees_all: bool) -> Question:
     order = _visible_order(sees_all=sees_all)
-    return Question(select(*order.c))
+    return Question("purchase_orders.header", select(*order.c))
 
 
 _CONTENT = Question(
+    "purchase_orders.content",
     select(
         _LINES,
         Allocation.porf_line_id,
@@ -187,7 +189,7 @@ _CONTENT = Question(
     )
     .select_from(_with_requests())
     .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == _ORDER_ID)
-    .order_by(PurchaseOrderLine.position)
+    .order_by(PurchaseOrderLine.position),
 )
 
 
@@ -201,9 +203,10 @@ def _document(*, sees_all: bool) -> Question:
         PurchaseOrderFile.revision == order.c.revision,
     )
     return Question(
+        "purchase_orders.document",
         select(order.c.number, order.c.revision, PurchaseOrderFile.content)
         .select_from(order)
-        .outerjoin(PurchaseOrderFile, of_revision)
+        .outerjoin(PurchaseOrderFile, of_revision),
     )
 
 

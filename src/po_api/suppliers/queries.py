@@ -12,7 +12,7 @@ from po_api.suppliers.models import Supplier
 
 SORTS = ("created_at", "name")
 _SUPPLIERS = Supplier.__table__
-_LIST = Listing(_SUPPLIERS, sorts=SORTS, default="created_at", show=all_columns)
+_LIST = Listing("suppliers.list", _SUPPLIERS, sorts=SORTS, default="created_at", show=all_columns)
 _CONDITIONS = {
     "is_active": Supplier.is_active == bindparam("is_active", type_=Boolean),
     "q": Supplier.id.in_(select(func.search_suppliers(bindparam("q", type_=Text)).column_valued("found"))),
@@ -38,7 +38,7 @@ class _Chosen:
         return select(_SUPPLIERS).where(mine, *(_CONDITIONS[name] for name in sorted(self.narrowed_by)))
 
 
-_ONE = Question(_Chosen()().where(Supplier.id == bindparam("supplier_id", type_=BigInteger)))
+_ONE = Question("suppliers.get", _Chosen()().where(Supplier.id == bindparam("supplier_id", type_=BigInteger)))
 
 
 class SupplierQueries:
