@@ -1,11 +1,9 @@
 """`WEB_CONCURRENCY`: several workers on one socket that come, go and are killed, as one server for everybody else."""
 
-import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,96 +15,24 @@ import psutil
 import pytest
 from fastapi import FastAPI
 
+from serving_support import TIMEOUT, Environment, Server, environment_of, free_port, serving
 from support import Cast
 from web_support import SECRET_KEY
 
-TIMEOUT = 60
 WORKERS = 2
-COMMAND = Path(sys.executable).with_name("po-api")
 UNUSED_STORE = "redis://127.0.0.1:1"
-Environment = dict[str, str]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     """With the embedded server. Only requests that are counted ask the store for anything."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
-    return kept | {
-        "PO_DATA_DIR": str(tmp_path / "data"),
-        "WEB_CONCURRENCY": str(WORKERS),
-        "RATE_LIMIT_STORAGE_URI": UNUSED_STORE,
-        "PORT": str(free_port()),
-    }
+    return environment_of(tmp_path, WEB_CONCURRENCY=str(WORKERS), RATE_LIMIT_STORAGE_URI=UNUSED_STORE)
 
 
 @pytest.fixture
 def configured(environment: Environment, urls: tuple[str, str], app: FastAPI) -> Environment:
     """With the tests' database, which `app` has migrated."""
     return environment | {"DATABASE_URL": urls[1], "DATABASE_MIGRATION_URL": urls[0], "SECRET_KEY": SECRET_KEY}
-
-
-class Server:
-    """`po-api serve` with its workers."""
-
-    def __init__(self, process: "subprocess.Popen[str]", port: str, log: Path) -> None:
-        self.process = process
-        self.address = f"http://127.0.0.1:{port}"
-        self.log = log
-
-    def workers(self) -> list[psutil.Process]:
-        return [child for child in psutil.Process(self.process.pid).children() if _is_worker(child)]
-
-    def is_ready(self) -> bool:
-        """Asked on a connection of its own, which any of the workers may take."""
-        return httpx.get(f"{self.address}/health/ready", timeout=TIMEOUT).status_code == 200
-
-    def ends_with(self, how: signal.Signals) -> bool:
-        """Whether it and all that it started are gone after the signal."""
-        started = [
-            self.process.pid,
-            *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True)),
-        ]
-        processes = [psutil.Process(pid) for pid in started]
-        self.process.send_signal(how)
-        self.process.wait(TIMEOUT)
-        _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
-        return not alive
-
-
-def _is_worker(child: psutil.Process) -> bool:
-    try:
-        return any("spawn_main" in part for part in child.cmdline())
-    except psutil.Error:
-        return False  # it has just ended
-
-
-@contextmanager
-def serving(environment: Environment, place: Path, *options: str) -> Iterator[Server]:
-    log = place / "log"
-    with log.open("a") as file:
-        process = subprocess.Popen(
-            [str(COMMAND), "serve", *options], env=environment, cwd=place, stdout=file, stderr=file, text=True
-        )
-    server = Server(process, environment["PORT"], log)
-    try:
-        while True:
-            try:
-                assert server.is_ready(), log.read_text()
-                break
-            except httpx.TransportError:
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.05)
-        yield server
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(TIMEOUT)
 
 
 def test_a_worker_that_dies_is_replaced_and_no_request_under_way_is_dropped(

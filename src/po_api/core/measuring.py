@@ -4,12 +4,12 @@ A name is the question's own, such as `porfs.list`, or says what SQLAlchemy made
 was asked with is nowhere: not in the log, not in a label, not in a span.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, Select, event
+from sqlalchemy import Engine, Select, UpdateBase, event
 from sqlalchemy.engine import ExceptionContext
 
 from po_api.core import metrics, tracing
@@ -113,19 +113,24 @@ def _operation(sql: str, context: Any) -> str:
         return asked
     compiled = context.compiled
     if compiled is None:
-        kind = sql.lstrip().partition(" ")[0].lower()
-        return kind if kind in _KINDS else "other"
+        return _kind_of(sql)
     name = _names.get(compiled)
     if name is None:
-        name = _names[compiled] = _name_of(compiled)
+        name = _names[compiled] = _name_of(compiled.statement, _kind_of(sql))
     return name
 
 
-def _name_of(compiled: Any) -> str:
-    statement = compiled.statement
-    kind = str(statement.__visit_name__)
-    if kind not in _KINDS:
-        return "other"
-    tables = statement.get_final_froms() if isinstance(statement, Select) else [statement.table]
+def _kind_of(sql: str) -> str:
+    kind = sql.lstrip().partition(" ")[0].lower()
+    return kind if kind in _KINDS else "other"
+
+
+def _name_of(statement: Any, kind: str) -> str:
+    tables: Sequence[Any] = ()
+    if isinstance(statement, Select):
+        tables = statement.get_final_froms()
+    elif isinstance(statement, UpdateBase):
+        tables = [statement.table]
+    # A join has no name.
     name = getattr(tables[0], "name", None) if len(tables) == 1 else None
     return kind if name is None else f"{name}.{kind}"

@@ -22,14 +22,21 @@ class PrimaryPool(AsyncAdaptedQueuePool):
         metrics.POOL_CAPACITY.labels(self.name).set(self.size() + self._max_overflow)
 
     def connect(self) -> PoolProxiedConnection:
+        if self.checkedin() or self.overflow() < self._max_overflow:
+            return self._connected()
         self._waiting.inc()
         try:
-            return super().connect()
+            return self._connected()
         except PoolTimeoutError:
             self._timeouts.inc()
             raise
         finally:
             self._waiting.dec()
+
+    def _connected(self) -> PoolProxiedConnection:
+        try:
+            return super().connect()
+        finally:
             self._show()
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
@@ -38,7 +45,8 @@ class PrimaryPool(AsyncAdaptedQueuePool):
 
     def _show(self) -> None:
         self._checked_out.set(self.checkedout())
-        self._above_size.set(max(0, self.overflow()))
+        if self._max_overflow:
+            self._above_size.set(max(0, self.overflow()))
 
 
 class ReplicaPool(PrimaryPool):

@@ -37,11 +37,11 @@ _DATABASE = text(
     "SELECT xact_commit, xact_rollback, blks_hit, blks_read, deadlocks FROM pg_stat_database"
     " WHERE datname = current_database()"
 )
-# Everything is archived if the last segment that was is the one that was written to last: then no time passes.
+# Everything is archived if the last segment that was is the one with the last byte written: then no time passes.
 _ARCHIVER = text(
     """
     SELECT failed_count,
-           CASE WHEN left(last_archived_wal, 24) >= pg_walfile_name(pg_current_wal_lsn()) THEN 0
+           CASE WHEN left(last_archived_wal, 24) >= pg_walfile_name(pg_current_wal_lsn() - 1) THEN 0
                 ELSE extract(epoch FROM clock_timestamp()
                              - coalesce(last_archived_time, stats_reset, pg_postmaster_start_time())) END AS lag
     FROM pg_stat_archiver WHERE current_setting('archive_mode') <> 'off' AND NOT pg_is_in_recovery()
