@@ -4,6 +4,7 @@ They are our own few: what FastAPI offers tells addresses with all that stands i
 that they quote. What sends them (`pip install po-api[tracing]`) is imported if there is an endpoint.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,7 @@ def start(endpoint: str | None, version: str) -> Tracing | None:
     except ImportError:
         _log.warning("tracing_is_off", reason="OTEL_EXPORTER_OTLP_ENDPOINT takes: pip install po-api[tracing]")
         return None
+    _hear(logging.getLogger("opentelemetry"))
     resource = Resource.create({"service.name": SERVICE, "service.version": version})
     # Not the global one: what other libraries would tell of a request is not wanted.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -62,6 +64,18 @@ def start(endpoint: str | None, version: str) -> Tracing | None:
     provider.add_span_processor(BatchSpanProcessor(exporter))
     tracer = provider.get_tracer(SERVICE, version)
     return Tracing(provider)
+
+
+class _Heard(logging.Handler):
+    """Passes on what the SDK complains of to the application's log: its words, not what it puts in."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.warning("spans_not_sent", reason=str(record.msg))
+
+
+def _hear(logger: logging.Logger) -> None:
+    logger.propagate = False
+    logger.handlers = [_Heard()]
 
 
 class RequestSpan:
@@ -76,7 +90,7 @@ class RequestSpan:
     def trace_id(self) -> str:
         return f"{self._span.get_span_context().trace_id:032x}"
 
-    def end(self, method: str, route: str, status: int) -> None:
+    def end(self, route: str, method: str, status: int) -> None:
         self._span.update_name(f"{method} {route}")
         self._span.set_attributes(
             {"http.request.method": method, "http.route": route, "http.response.status_code": status}
