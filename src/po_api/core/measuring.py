@@ -4,7 +4,7 @@ A name is the question's own, such as `porfs.list`, or says what SQLAlchemy made
 was asked with is nowhere: not in the log, not in a label, not in a span.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -22,7 +22,7 @@ _KINDS = frozenset({"select", "insert", "update", "delete"})
 _BEGUN = "po_api.begun"
 
 _log = get_logger(__name__)
-_observers: dict[str, Callable[[float], None]] = {}
+_observers = metrics.Observers[str](metrics.DB_STATEMENTS.labels)
 _names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _slow_seconds = 0.5
 
@@ -37,14 +37,22 @@ async def measured(operation: str, answer: Awaitable[T]) -> T:
     """What the database answers to the statement of that name."""
     span = None if tracing.tracer is None else tracing.begin_statement(operation)
     started = perf_counter()
-    error: BaseException | None = None
+    try:
+        answered = await answer
+    except BaseException as error:
+        _finish(operation, started, span, error)
+        raise
+    _finish(operation, started, span, None)
+    return answered
+
+
+async def watched(answer: Awaitable[T]) -> T:
+    """What the database answers where only errors are worth a word: to what begins and ends a transaction."""
     try:
         return await answer
-    except BaseException as raised:
-        error = raised
+    except BaseException as error:
+        count_error(error)
         raise
-    finally:
-        _finish(operation, started, span, error)
 
 
 def count_error(error: BaseException) -> None:
@@ -63,7 +71,7 @@ def _class_of(error: BaseException) -> str | None:
 
 def _finish(operation: str, started: float, span: Any, error: BaseException | None) -> None:
     seconds = perf_counter() - started
-    (_observers.get(operation) or _observer(operation))(seconds)
+    _observers[operation](seconds)
     if seconds >= _slow_seconds:
         metrics.DB_SLOW.inc()
         _log.warning("slow_query", statement=operation, duration_ms=int(seconds * 1000))
@@ -71,11 +79,6 @@ def _finish(operation: str, started: float, span: Any, error: BaseException | No
         count_error(error)
     if span is not None:
         tracing.end(span, error)
-
-
-def _observer(operation: str) -> Callable[[float], None]:
-    observe = _observers[operation] = metrics.DB_STATEMENTS.labels(operation).observe
-    return observe
 
 
 def listen(engine: Engine) -> None:

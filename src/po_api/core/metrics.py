@@ -4,7 +4,25 @@ With several workers each writes to files of its own (prometheus-client's multip
 whoever is asked adds them up. Labels have few values, all of them ours: no organisation, no text of a caller's.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+K = TypeVar("K")
+
+
+class Observers(dict[K, Callable[[float], None]]):
+    """How a histogram takes what is observed under certain labels; prometheus-client would look for it each time."""
+
+    def __init__(self, of_labels: Callable[[K], Histogram]) -> None:
+        super().__init__()
+        self._of_labels = of_labels
+
+    def __missing__(self, labels: K) -> Callable[[float], None]:
+        observe = self[labels] = self._of_labels(labels).observe
+        return observe
+
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 # When a series began is said by nobody else, and would be a third of the answer.

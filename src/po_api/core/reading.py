@@ -15,7 +15,7 @@ from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.database import TENANT_SETTING
-from po_api.core.measuring import measured
+from po_api.core.measuring import measured, watched
 
 # Parameters of whatever is asked by somebody.
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
@@ -139,7 +139,7 @@ class ConnectionReader:
         begin = [] if self._in_transaction else ["BEGIN READ ONLY"]
         self._in_transaction = True
         script = "; ".join([*begin, *([tenant] if tenant else []), *statements])
-        said: str = await measured("transaction.begin" if begin else "transaction.continue", connection.execute(script))
+        said: str = await watched(connection.execute(script))
         self._has_tenant |= tenant is not None
         return said
 
@@ -147,7 +147,7 @@ class ConnectionReader:
         """End the transaction, if there is one, and give the connection back."""
         try:
             if self._in_transaction and not self._pooled.driver_connection.is_closed():
-                await measured("transaction.end", self._pooled.driver_connection.execute("COMMIT"))
+                await watched(self._pooled.driver_connection.execute("COMMIT"))
         except BaseException:
             self.discard()
             raise

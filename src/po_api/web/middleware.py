@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import structlog
 from starlette.datastructures import Headers
@@ -28,6 +28,7 @@ _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=63072000; includeSu
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
 NO_ROUTE = "unmatched"
+_observers = metrics.Observers[tuple[str, str, int]](lambda labels: metrics.HTTP_REQUESTS.labels(*labels))
 _log = get_logger("po_api.access")
 
 
@@ -37,7 +38,6 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._observers: dict[tuple[str, str, int], Callable[[float], None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,7 +77,7 @@ class RequestContext:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", None)
             key = (route or NO_ROUTE, method, status)
-            (self._observers.get(key) or self._observer(*key))(seconds)
+            _observers[key](seconds)
             _log.info(
                 "request",
                 method=method,
@@ -88,10 +88,6 @@ class RequestContext:
             )
             if span is not None:
                 span.end(*key)
-
-    def _observer(self, route: str, method: str, status: int) -> Callable[[float], None]:
-        observe = metrics.HTTP_REQUESTS.labels(route, method, status).observe
-        return self._observers.setdefault((route, method, status), observe)
 
 
 def _request_id(headers: Headers) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from po_api.core.database import connect_to
 from po_api.core.errors import CONNECTION_LOST
 from po_api.core.logging import get_logger
-from po_api.operations.metrics.statistics import PARTS
+from po_api.operations.metrics.statistics import PARTS, Part
 from po_api.settings import Settings
 
 # A scrape is given up after ten seconds, unless Prometheus is told otherwise; an answer without the database is one.
@@ -41,48 +41,61 @@ class DatabaseFigures:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
-        self._hidden: set[str] = set()
+        self._is_late = False
+        self._refused: set[Part] = set()
 
     async def __call__(self) -> list[Metric]:
         """The figures, or as many as there are in time; `po_db_up` says whether the database answers."""
         async with self._turn:
-            found: list[Metric] = []
+            self._is_late = False
             deadline = asyncio.get_running_loop().call_later(SECONDS, self._hang_up)
+            was_kept = self._connection is not None
             try:
-                await self._ask(found)
-                is_up = True
-            except (SQLAlchemyError, *CONNECTION_LOST) as error:
-                is_up = bool(found) and deadline.when() <= asyncio.get_running_loop().time()
-                _log.warning("database_figures_missing", error=type(error).__name__, parts=len(found))
-                await self.close()
+                found = await self._ask()
+                if was_kept and not found and not self._is_late:
+                    # By a restart, or for having been idle, it was ended since the last scrape.
+                    found = await self._ask()
             finally:
                 deadline.cancel()
-        return [GaugeMetricFamily("po_db_up", "1 if the database answers", float(is_up)), *found]
+        return [GaugeMetricFamily("po_db_up", "1 if the database answers", float(bool(found))), *found]
 
-    async def _ask(self, found: list[Metric]) -> None:
-        if self._connection is None:
-            self._connection = await self._engine.connect()
-        for part in PARTS:
-            try:
-                found += await part(self._connection)
-            except DBAPIError as error:
-                if error.connection_invalidated or not getattr(error.orig, "sqlstate", None):
-                    raise
-                self._tell_once(part.__name__, error)
+    async def _ask(self) -> list[Metric]:
+        found: list[Metric] = []
+        try:
+            if self._connection is None:
+                self._connection = await self._engine.connect()
+            for part in PARTS:
+                found += await self._of(part, self._connection)
+        except (SQLAlchemyError, *CONNECTION_LOST) as error:
+            _log.warning("database_figures_missing", error=type(error).__name__, is_late=self._is_late)
+            await self.close()
+            return found if self._is_late else []
+        return found
 
-    def _tell_once(self, part: str, error: DBAPIError) -> None:
-        """Somebody took a right away that everybody has, or an extension is not loaded: the rest is there."""
-        if part not in self._hidden:
-            self._hidden.add(part)
-            _log.warning("database_figures_refused", part=part, sqlstate=getattr(error.orig, "sqlstate", None))
+    async def _of(self, part: Part, connection: AsyncConnection) -> list[Metric]:
+        """Nothing if that is refused: somebody took a right away that everybody has, or an extension is not loaded."""
+        try:
+            return await part(connection)
+        except DBAPIError as error:
+            sqlstate = getattr(error.orig, "sqlstate", None)
+            if error.connection_invalidated or not sqlstate:
+                raise
+            if part not in self._refused:
+                self._refused.add(part)
+                _log.warning("database_figures_refused", part=part.__name__, sqlstate=sqlstate)
+            return []
 
     def _hang_up(self) -> None:
         """Whoever waits for an answer on the connection is told at once that there is none."""
+        self._is_late = True
+        self._terminate()
+
+    def _terminate(self) -> None:
         if self._driver is not None:
             self._driver.terminate()
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
-        self._hang_up()
+        self._terminate()
         if connection is not None:
             await connection.close()

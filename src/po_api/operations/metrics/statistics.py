@@ -4,8 +4,7 @@ All of it is open to the application's role. What belongs to other roles is hidd
 `pg_monitor`: their connections are then counted as `hidden`, and their transactions are not among the longest.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
@@ -16,7 +15,14 @@ from po_api.operations.capacity import AVAILABLE_CONNECTIONS
 from po_api.operations.migrations import current_revision, explain, find_defects, is_migrating
 from po_api.operations.revisions import head_revision
 
-Part = Callable[[AsyncConnection], Awaitable[list[Metric]]]
+
+class Part(Protocol):
+    """What is asked together."""
+
+    __name__: str
+
+    async def __call__(self, connection: AsyncConnection) -> list[Metric]: ...
+
 
 HIDDEN = "hidden"
 # Present at 0 too: an alert compares with what was there before.
