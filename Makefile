@@ -92,7 +92,7 @@ openapi: $(READY) ## write openapi.json anew
 lock: $(READY) ## lock the requirements anew (needs the package uv, taken into the environment for this)
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
-		--no-emit-index-url --no-emit-find-links --extra build --extra redis pyproject.toml --output-file requirements.txt
+		--no-emit-index-url --no-emit-find-links --extra build --extra redis --extra tracing pyproject.toml --output-file requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras pyproject.toml --output-file requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \

@@ -30,19 +30,19 @@ def free_port() -> int:
         return port
 
 
-def environment_in(place: Path) -> Environment:
-    """With the embedded server. Only requests that are counted ask the store for anything."""
+def environment_of(place: Path, **variables: str) -> Environment:
+    """One process with the embedded server, in `place`, unless the variables say otherwise."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
-    return kept | {
-        "PO_DATA_DIR": str(place / "data"),
-        "WEB_CONCURRENCY": str(WORKERS),
-        "RATE_LIMIT_STORAGE_URI": UNUSED_STORE,
-        "PORT": str(free_port()),
-    }
+    return kept | {"PO_DATA_DIR": str(place / "data"), "PORT": str(free_port())} | variables
+
+
+def environment_in(place: Path) -> Environment:
+    """Workers with the embedded server. Only requests that are counted ask the store for anything."""
+    return environment_of(place, WEB_CONCURRENCY=str(WORKERS), RATE_LIMIT_STORAGE_URI=UNUSED_STORE)
 
 
 def environment_on(urls: tuple[str, str], place: Path) -> Environment:
-    """With a database, which is migrated."""
+    """Workers with a database, which is migrated."""
     return environment_in(place) | {
         "DATABASE_URL": urls[1],
         "DATABASE_MIGRATION_URL": urls[0],

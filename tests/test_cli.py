@@ -145,7 +145,9 @@ def test_an_unreachable_database_is_one_line(configured: Environment, tmp_path: 
 def test_a_port_in_use_is_one_line(configured: Environment, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
-        assert _says(_run(configured | {"PORT": port}, tmp_path, "serve"), f"cannot listen on 127.0.0.1:{port}")
+        for variables in ({"PORT": port}, {"PORT": "0", "METRICS_PORT": port}):
+            done = _run(configured | variables, tmp_path, "serve")
+            assert _says(done, f"{[*variables][-1]}: cannot listen on 127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("below", ["a regular file", "what cannot be written to"])

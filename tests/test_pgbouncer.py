@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 
 from leavers import leave_nothing_behind
+from metrics_support import metrics_of
 from po_api.app import create_app
 from po_api.core import server_user
 from po_api.operations.databases import Connections
@@ -99,6 +100,14 @@ async def test_the_main_job_is_done_through_it(cast: Cast) -> None:
         assert document.content.startswith(b"%PDF")
     listed = (await ok(cast.buyer.get("/purchase-orders?q=lamps&sort=-created_at&limit=2"))).json()
     assert (len(listed["items"]), listed["has_more"]) in {(2, True), (0, False)}
+
+
+async def test_the_databases_figures_are_asked_for_through_it(bouncer: str, app: FastAPI) -> None:
+    async with metrics_of(bouncer, db_pgbouncer=True) as scraped:
+        for _ in range(2):
+            found = await scraped()
+            assert (found.value("po_db_up"), found.value("po_migration_failed")) == (1, 0)
+            assert found.value("po_db_size_bytes")
 
 
 async def test_many_at_once_each_get_their_own_answers(app: FastAPI, client: httpx.AsyncClient) -> None:

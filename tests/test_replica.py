@@ -26,9 +26,9 @@ from statements import Sent, sent_through, sent_to
 from support import LINE, Cast, Member, created, new_cast, ok
 
 NAME = "po_api"
-SOMETHING = Question(select(true()))
+SOMETHING = Question("test.something", select(true()))
 CHECK, PAGE = ["SELECT"], ["BEGIN", "SELECT", "COMMIT"]
-TITLES = Question(select(Porf.title))
+TITLES = Question("test.titles", select(Porf.title))
 SECRET_KEY = "replica-test-0123456789abcdef0123456789abcdef"
 
 

@@ -69,6 +69,13 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch, 
             "2",
             "WEB_CONCURRENCY: several workers need RATE_LIMIT_STORAGE_URI=redis://host:6379, or each would count alone",
         ),
+        ("METRICS_PORT", "0", "METRICS_PORT: input should be greater than or equal to 1"),
+        ("METRICS_TOKEN", "guessable", "METRICS_TOKEN: at least 16 bytes are needed"),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "collector:4318",
+            "OTEL_EXPORTER_OTLP_ENDPOINT: expected an http:// or https:// address, such as http://127.0.0.1:4318",
+        ),
         (
             "DATABASE_REPLICA_URL",
             "postgresql://po_app@replica/po_api",

@@ -1,5 +1,6 @@
 """The application: its lifespan, middleware, error handlers and routers."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from po_api.api import v1
 from po_api.api_keys.domain import is_api_key
 from po_api.api_keys.reading import ApiKeyReading
+from po_api.core import measuring, tracing
 from po_api.core.database import open_database
 from po_api.core.reading import Reader
 from po_api.core.tenancy import Principal
@@ -55,6 +57,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        traces = tracing.start(settings.otel_exporter_otlp_endpoint, app.version)
         try:
             if not is_checked:
                 async with app.state.database.engine.connect() as connection:
@@ -64,6 +67,8 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
             yield
         finally:
             await app.state.database.dispose()
+            if traces is not None:
+                await asyncio.to_thread(traces.shut_down)
 
     app = FastAPI(
         title="po-api",
@@ -73,7 +78,10 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        # core/tracing.py has ours: FastAPI's own, which the environment can switch on, tell queries and values.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
+    measuring.configure(slow_query_ms=settings.db_slow_query_ms)
     replica = settings.database_replica_url
     app.state.database = open_database(
         found.app_url, settings, replica_url=replica.get_secret_value() if replica else None

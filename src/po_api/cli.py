@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -122,14 +122,19 @@ def serve(
     logging.configure(settings.log_level)
     # Uvicorn hands a SIGTERM on when it has drained; this makes an orderly exit of it, which stops what was started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with serving.listen(settings) as listener, connections(settings) as found:
+    with ExitStack() as stack:
+        listener = stack.enter_context(serving.listen(settings))
+        scrapes = serving.listen_to_scrapes(settings)
+        if scrapes is not None:
+            stack.enter_context(scrapes)
+        found = stack.enter_context(connections(settings))
         if with_demo:
             asyncio.run(migrations.upgrade(owner_url=found.owner_url, app_url=found.app_url))
             token = asyncio.run(_prepare_demo(settings, found))
             _welcome(listener, token)
         asyncio.run(_examine(settings, found))
         try:
-            serving.serve(settings, found, listener)
+            serving.serve(settings, found, listener, scrapes)
         except KeyboardInterrupt:
             typer.echo("stopped", err=True)
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,10 @@ from uvicorn.supervisors import Multiprocess
 from po_api.app import create_app
 from po_api.core import logging
 from po_api.core.logging import get_logger
+from po_api.core.metrics import REGISTRY
 from po_api.operations.databases import Connections
+from po_api.operations.metrics.exposition import exposed, metrics_app
+from po_api.operations.metrics.processes import workers_files
 from po_api.settings import Settings, SettingsError
 
 # Whoever ends a server kills it after half a minute, unless told otherwise: by then all is over.
@@ -31,21 +35,41 @@ _log = get_logger(__name__)
 
 def listen(settings: Settings) -> socket.socket:
     """The socket, bound before anything is started: a port in use is found out at once. SettingsError."""
+    return _listen("HOST, PORT", settings.host, settings.port)
+
+
+def listen_to_scrapes(settings: Settings) -> socket.socket | None:
+    """The same for `/metrics`; None where nobody wants it."""
+    if settings.metrics_port is None:
+        return None
+    return _listen("METRICS_HOST, METRICS_PORT", settings.metrics_host, settings.metrics_port)
+
+
+def _listen(variables: str, host: str, port: int) -> socket.socket:
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         # Python appends the address in brackets to some of the system's reasons.
         reason = (error.strerror or str(error)).partition(" (")[0]
-        raise SettingsError(f"HOST, PORT: cannot listen on {settings.host}:{settings.port}: {reason}") from None
+        raise SettingsError(f"{variables}: cannot listen on {host}:{port}: {reason}") from None
 
 
-def serve(settings: Settings, found: Connections, listener: socket.socket) -> None:
+def serve(settings: Settings, found: Connections, listener: socket.socket, scrapes: socket.socket | None) -> None:
     """Serve until a signal ends it, on a schema that the caller has found to be this version's."""
     app = create_app(settings, found, is_checked=True)
-    if settings.web_concurrency == 1:
-        uvicorn.Server(_config(app)).run(sockets=[listener])
-        return
+    is_alone = settings.web_concurrency == 1
+    with ExitStack() as stack:
+        if scrapes is not None:
+            counted = REGISTRY if is_alone else stack.enter_context(workers_files())
+            stack.enter_context(exposed(metrics_app(settings, found, counted), scrapes))
+        if is_alone:
+            uvicorn.Server(_config(app)).run(sockets=[listener])
+        else:
+            _serve_with_workers(settings, found, listener)
+
+
+def _serve_with_workers(settings: Settings, found: Connections, listener: socket.socket) -> None:
     workers = Workers(
         _config(partial(_worker, settings, found), factory=True, workers=settings.web_concurrency), [listener]
     )

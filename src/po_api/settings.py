@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_BYTES = 32
+MIN_TOKEN_BYTES = 16
 # A token that was stolen is soon worth nothing (security.md).
 MAX_ACCESS_TOKEN_SECONDS = 900
 DEFAULT_PORT = "5432"
@@ -59,6 +60,7 @@ class Settings(BaseSettings):
     db_lock_timeout_ms: Annotated[int, Field(ge=0)] = 10_000
     db_idle_in_transaction_timeout_ms: Annotated[int, Field(ge=0)] = 30_000
     db_transaction_timeout_ms: Annotated[int, Field(ge=0)] = 30_000
+    db_slow_query_ms: Annotated[int, Field(ge=1)] = 500
     db_pgbouncer: bool = False
     sqlalchemy_echo: bool = False
 
@@ -68,6 +70,11 @@ class Settings(BaseSettings):
     rate_limit_refresh: str = "30/minute"
     rate_limit_storage_uri: str = "memory://"
     max_body_bytes: Annotated[int, Field(ge=1024)] = 12 * 1024 * 1024
+
+    metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+    metrics_host: str = "127.0.0.1"
+    metrics_token: SecretStr | None = None
+    otel_exporter_otlp_endpoint: str | None = None
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     host: str = "127.0.0.1"
@@ -128,6 +135,20 @@ class Settings(BaseSettings):
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"at least {MIN_SECRET_BYTES} bytes are needed")
+        return value
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_TOKEN_BYTES:
+            raise ValueError(f"at least {MIN_TOKEN_BYTES} bytes are needed")
+        return value
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _over_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("expected an http:// or https:// address, such as http://127.0.0.1:4318")
         return value
 
     @field_validator("database_url", "database_migration_url", "database_replica_url")

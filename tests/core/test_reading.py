@@ -11,8 +11,8 @@ from po_api.core.database import Database, open_database
 from po_api.core.reading import ConnectionReader, Question
 from po_api.settings import Settings
 
-_WHERE = Question(select(func.pg_backend_pid().label("pid")))
-_FOR_EVER = Question(select(func.pg_sleep(600)))
+_WHERE = Question("test.where", select(func.pg_backend_pid().label("pid")))
+_FOR_EVER = Question("test.for_ever", select(func.pg_sleep(600)))
 
 
 @pytest.fixture

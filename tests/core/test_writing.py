@@ -24,7 +24,7 @@ _COLUMNS = (
     *PorfLine.__table__.c["position", "quantity", "tax_rate"],
     *AuditEvent.__table__.c["before", "after"],
 )
-_ROWS = Question(select(sent("rows", *_COLUMNS)))
+_ROWS = Question("test.rows", select(sent("rows", *_COLUMNS)))
 
 _texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), max_size=20)
 _json = st.dictionaries(_texts, _texts | st.integers(-9, 9) | st.booleans() | st.none(), max_size=3)

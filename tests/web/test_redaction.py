@@ -1,4 +1,4 @@
-"""What is secret is in no log, in no refusal, and in the database as a digest: tokens, codes, keys, whatever was sent.
+"""What is secret is in no log, metric or refusal, and in the database as a digest: tokens, codes, keys, what was sent.
 
 A process of its own is sent secrets, real ones and made-up ones, wherever a request can carry something. It logs as
 much as it can, every SQL statement included.
@@ -46,7 +46,9 @@ import socket, sys
 import uvicorn
 from po_api.app import create_app
 from po_api.core import logging
+from po_api.core.metrics import REGISTRY
 from po_api.operations.databases import connections
+from po_api.operations.metrics.exposition import exposed, metrics_app
 from po_api.settings import load_settings
 
 settings = load_settings()
@@ -59,9 +61,10 @@ async def fail(token: str) -> None:
     secret = token
     raise RuntimeError(f"cannot go on with {secret}")
 
-listener = socket.socket(fileno=int(sys.argv[1]))
+listener, scrapes = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
 config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False, proxy_headers=False)
-uvicorn.Server(config).run(sockets=[listener])
+with exposed(metrics_app(settings, found, REGISTRY), scrapes):
+    uvicorn.Server(config).run(sockets=[listener])
 """
 
 
@@ -77,6 +80,7 @@ class Evidence:
     refusals: list[httpx.Response] = field(default_factory=list)
     requests: int = 0
     log: str = ""
+    metrics: str = ""
 
 
 def _environment(urls: tuple[str, str], provider: Provider) -> dict[str, str]:
@@ -101,16 +105,21 @@ def _environment(urls: tuple[str, str], provider: Provider) -> dict[str, str]:
 
 
 @contextmanager
-def _process(environment: dict[str, str], place: Path) -> Iterator[str]:
-    """The address of a process that serves; all that it says goes to the file `log`."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, (place / "log").open("w") as log:
-        port, number = listener.getsockname()[1], listener.fileno()
-        command = [sys.executable, "-c", _PROGRAM, str(number)]
+def _process(environment: dict[str, str], place: Path) -> Iterator[tuple[str, str]]:
+    """The addresses of a process that serves, and shows its metrics; all that it says goes to the file `log`."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_server(("127.0.0.1", 0)) as scrapes,
+        (place / "log").open("w") as log,
+    ):
+        addresses = [f"http://127.0.0.1:{taken.getsockname()[1]}" for taken in (listener, scrapes)]
+        numbers = [listener.fileno(), scrapes.fileno()]
+        command = [sys.executable, "-c", _PROGRAM, *map(str, numbers)]
         process = subprocess.Popen(
-            command, env=environment, cwd=place, stdout=log, stderr=subprocess.STDOUT, pass_fds=[number]
+            command, env=environment, cwd=place, stdout=log, stderr=subprocess.STDOUT, pass_fds=numbers
         )
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield addresses[0], addresses[1]
     finally:
         process.terminate()
         process.wait(timeout=TIMEOUT)
@@ -309,7 +318,7 @@ async def evidence(
     running.be(member.email)
     found = Evidence({"address": member.email, "session": member.token})
     place = tmp_path_factory.mktemp("redaction")
-    with _process(_environment(urls, running), place) as address:
+    with _process(_environment(urls, running), place) as (address, metrics):
         async with _browser(address, found) as browser:
             session = await _sign_in_with_tokens(browser, running, found)
             await _sign_in_with_cookies(browser, running, found)
@@ -319,6 +328,7 @@ async def evidence(
             found.refusals += await _provider_lies(browser, running)
         async with httpx.AsyncClient(base_url=address, timeout=TIMEOUT) as other:
             answers = await canary_answers(Member(other, 0, "", member.token))
+            found.metrics = (await other.get(f"{metrics}/metrics")).text
         found.refusals += answers
         found.requests += len(answers)
     found.log = (place / "log").read_text()
@@ -339,6 +349,12 @@ def _needles(evidence: Evidence) -> dict[str, str]:
 async def test_no_secret_is_in_the_log(evidence: Evidence) -> None:
     assert len(set(evidence.secrets.values())) > 20
     assert {label for label, secret in _needles(evidence).items() if secret in evidence.log} == set()
+
+
+async def test_no_secret_is_in_the_metrics(evidence: Evidence) -> None:
+    assert "po_http_request_duration_seconds_count" in evidence.metrics
+    assert 'route="unmatched"' in evidence.metrics
+    assert {label for label, secret in _needles(evidence).items() if secret in evidence.metrics} == set()
 
 
 async def test_the_log_says_all_that_it_may(evidence: Evidence) -> None:

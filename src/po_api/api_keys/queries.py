@@ -16,7 +16,7 @@ SORTS = ("created_at",)
 USED_AT_MOST_EVERY = timedelta(minutes=1)
 
 _KEYS = ApiKey.__table__
-_LIST = Listing(_KEYS, sorts=SORTS, default="-created_at", show=all_columns)
+_LIST = Listing("api_keys.list", _KEYS, sorts=SORTS, default="-created_at", show=all_columns)
 _NOW = bindparam("now", type_=Timestamp)
 _KEY_ID = bindparam("key_id", type_=BigInteger)
 _LIVE = ApiKey.revoked_at.is_(None) & (ApiKey.expires_at > _NOW)
@@ -37,16 +37,18 @@ def _check() -> Question:
     stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < used_before)
     is_key = (ApiKey.id == _KEY_ID) & (ApiKey.token == bindparam("token", type_=Text))
     return Question(
+        "api_keys.check",
         select(ApiKey.id, ApiKey.scopes, stale.label("stale"), *WHO)
         .join(User, User.id == ApiKey.user_id)
-        .where(is_key, _LIVE, User.is_active)
+        .where(is_key, _LIVE, User.is_active),
     )
 
 
 def _used() -> Question:
     free = select(ApiKey.id).where(ApiKey.id == _KEY_ID).with_for_update(skip_locked=True, key_share=True)
     return Question(
-        update(ApiKey).where(ApiKey.id == free.scalar_subquery()).values(last_used_at=_NOW, updated_at=_NOW)
+        "api_keys.used",
+        update(ApiKey).where(ApiKey.id == free.scalar_subquery()).values(last_used_at=_NOW, updated_at=_NOW),
     )
 
 
@@ -59,7 +61,7 @@ def _of_members() -> Select[Any]:
 
 
 _CHECK, _USED = _check(), _used()
-_ONE = {chosen: Question(chosen().where(ApiKey.id == _KEY_ID)) for chosen in (_own, _of_members)}
+_ONE = {chosen: Question("api_keys.get", chosen().where(ApiKey.id == _KEY_ID)) for chosen in (_own, _of_members)}
 
 
 class ApiKeyQueries:

@@ -14,6 +14,8 @@ from sqlalchemy.types import Text
 
 from po_api.core import replica
 from po_api.core.logging import get_logger
+from po_api.core.measuring import listen, measured
+from po_api.core.pool import PrimaryPool, ReplicaPool
 from po_api.core.replica import Replica
 from po_api.core.servers import Servers
 from po_api.settings import Settings
@@ -55,14 +57,13 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
 
     Unless the URL says otherwise, `url` leads to a server that takes writes: a standby is refused as if it were away.
     """
-    primary = Servers(libpq_url(url), seconds=settings.db_pool_timeout, target="read-write")
-    options = _connect_options(settings)
+    primary = primary_at(url, seconds=settings.db_pool_timeout)
 
     async def connect(**_: Any) -> Any:
-        return await primary.connect(**options)
+        return await measured("connect", connect_to(primary, settings))
 
     async def connect_to_replica(**_: Any) -> Any:
-        connection = await standby.connect(**options)
+        connection = await measured("connect", connect_to(standby, settings))
         try:
             await replica.require_replica_of(engine, connection)
         except BaseException:
@@ -70,21 +71,27 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
             raise
         return connection
 
-    engine = _engine(connect, settings)
+    engine = _engine(connect, settings, PrimaryPool)
     sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
     if replica_url is None:
         return Database(engine, sessions)
     standby = Servers(libpq_url(replica_url), seconds=replica.CONNECT_SECONDS)
-    return Database(engine, sessions, Replica(_engine(connect_to_replica, settings)))
+    return Database(engine, sessions, Replica(_engine(connect_to_replica, settings, ReplicaPool)))
 
 
-def _connect_options(settings: Settings) -> dict[str, Any]:
-    return {
-        "server_settings": _server_settings(settings),
-        "record_class": Record,
+def primary_at(url: str, *, seconds: float) -> Servers:
+    """The server that takes writes, of those that the URL names."""
+    return Servers(libpq_url(url), seconds=seconds, target="read-write")
+
+
+async def connect_to(servers: Servers, settings: Settings) -> Any:
+    """A connection of the driver's own."""
+    return await servers.connect(
+        server_settings=_server_settings(settings),
+        record_class=Record,
         # Behind PgBouncer the next transaction may find itself on a connection that knows nothing of this one's.
         **({"statement_cache_size": 0} if settings.db_pgbouncer else {}),
-    }
+    )
 
 
 def _server_settings(settings: Settings) -> dict[str, str]:
@@ -101,7 +108,7 @@ def _server_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings) -> AsyncEngine:
+def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_class: type[PrimaryPool]) -> AsyncEngine:
     options: dict[str, Any] = {"prepared_statement_cache_size": 0} if settings.db_pgbouncer else {}
 
     # `async_creator` would leave no place for the options.
@@ -111,6 +118,7 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings) -> Async
     engine = create_async_engine(
         "postgresql+asyncpg://",
         creator=create,
+        poolclass=pool_class,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout,
@@ -122,6 +130,7 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings) -> Async
     event.listen(engine.sync_engine, "checkout", _require_open)
     if settings.db_transaction_timeout_ms:
         _limit_loans(engine, settings.db_transaction_timeout_ms / 1000)
+    listen(engine.sync_engine)
     return engine
 
 
@@ -178,4 +187,5 @@ def tenant_setting(organisation_id: int | InstrumentedAttribute[int | None]) -> 
 
 async def enter_tenant(session: AsyncSession, organisation_id: int) -> None:
     """Let this transaction see and write the rows of one organisation."""
-    await session.execute(select(tenant_setting(organisation_id)))
+    named = {"operation": "tenant.enter"}
+    await session.execute(select(tenant_setting(organisation_id)), execution_options=named)

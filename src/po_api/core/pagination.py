@@ -69,7 +69,7 @@ class _Key:
 
 
 class Listing:
-    """A list that can be sorted and paged.
+    """A list that can be sorted and paged; `name` is that of its questions.
 
     `sorts` name columns of `table` that are never NULL and lead an index; every sort ends in the id. `show` completes
     the rows of a page, and of them only: it gets the rows' source and selects what is to be known of each.
@@ -77,6 +77,7 @@ class Listing:
 
     def __init__(
         self,
+        name: str,
         table: FromClause,
         *,
         sorts: Sequence[str],
@@ -84,6 +85,7 @@ class Listing:
         show: Callable[[FromClause], Select[Any]],
         search: Search | None = None,
     ) -> None:
+        self.name = name
         self.table = table
         self.show = show
         self.search = search
@@ -163,7 +165,9 @@ class _Wanted:
         """The first of the statement's rows, and one more if there is one."""
         rows = statement.limit(_number(self.limit + 1)).subquery("page")
         sorted_by = (rows.c[key.name].label(_sorted_by(key)) for key in self.keys)
-        return Question(self.listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, self.keys)))
+        return Question(
+            self.listing.name, self.listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, self.keys))
+        )
 
 
 @lru_cache(maxsize=1024)
@@ -182,7 +186,7 @@ def _looking_question(wanted: _Wanted, searched: Search) -> Question:
 def _unseen_question(wanted: _Wanted) -> Question:
     """The first row behind those that are looked at."""
     rows = wanted.rows().offset(wanted.looked_at).limit(_number(1)).subquery("unseen")
-    return Question(select(rows.c.id))
+    return Question(f"{wanted.listing.name}.unseen", select(rows.c.id))
 
 
 def _number(value: int) -> ColumnElement[int]:

@@ -16,6 +16,7 @@ from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.database import TENANT_SETTING
+from po_api.core.measuring import measured, watched
 
 # Parameters of whatever is asked by somebody.
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
@@ -38,16 +39,18 @@ _LOG_POSITION = (
 class Question:
     """A statement with a `bindparam` for everything that differs from one asking to the next.
 
-    It is compiled when it is first asked: the entities of all features are known by then.
+    `name` is what metrics, traces and the log of slow queries call it: the feature, and what is asked. It is compiled
+    when it is first asked: the entities of all features are known by then.
     """
 
-    def __init__(self, statement: Any) -> None:
+    def __init__(self, name: str, statement: Any) -> None:
+        self.name = name
         self.statement = statement
 
     @cached_property
     def with_log_position(self) -> "Question":
         """The same, and with each row `log_position`: how far the server's log had been written by then."""
-        return Question(self.statement.add_columns(_LOG_POSITION))
+        return Question(self.name, self.statement.add_columns(_LOG_POSITION))
 
     @cached_property
     def _compiled(self) -> Any:
@@ -122,12 +125,14 @@ class ConnectionReader:
 
     async def rows(self, question: Question, **parameters: Any) -> Sequence[Any]:
         connection = await self._connection()
-        rows: Sequence[Any] = await connection.fetch(question.sql, *question.arguments(parameters))
+        rows: Sequence[Any] = await measured(
+            question.name, connection.fetch(question.sql, *question.arguments(parameters))
+        )
         return rows
 
     async def row(self, question: Question, **parameters: Any) -> Any:
         connection = await self._connection()
-        return await connection.fetchrow(question.sql, *question.arguments(parameters))
+        return await measured(question.name, connection.fetchrow(question.sql, *question.arguments(parameters)))
 
     async def enter_tenant(self, organisation_id: int, *, plans: Plans = Plans.AS_IT_SEES_FIT) -> None:
         if not self._has_tenant:
@@ -141,7 +146,8 @@ class ConnectionReader:
         connection = await self._connection()
         begin = [] if self._in_transaction else ["BEGIN READ ONLY"]
         self._in_transaction = True
-        said: str = await connection.execute("; ".join([*begin, *([tenant] if tenant else []), *statements]))
+        script = "; ".join([*begin, *([tenant] if tenant else []), *statements])
+        said: str = await watched(connection.execute(script))
         self._has_tenant |= tenant is not None
         return said
 
@@ -149,7 +155,7 @@ class ConnectionReader:
         """End the transaction, if there is one, and give the connection back."""
         try:
             if self._in_transaction and not self._pooled.driver_connection.is_closed():
-                await self._pooled.driver_connection.execute("COMMIT")
+                await watched(self._pooled.driver_connection.execute("COMMIT"))
         except BaseException:
             self.discard()
             raise
@@ -187,10 +193,13 @@ class TransactionReader:
         connection = await self._session.connection()
         driver: Any = (await connection.get_raw_connection()).driver_connection
         if driver.is_in_transaction():
-            found: Sequence[Any] = await driver.fetch(question.sql, *question.arguments(parameters))
+            found: Sequence[Any] = await measured(
+                question.name, driver.fetch(question.sql, *question.arguments(parameters))
+            )
             return found
         # SQLAlchemy begins the transaction with the first statement that it sends itself.
-        return (await connection.execute(question.statement, parameters)).all()
+        named = {"operation": question.name}
+        return (await connection.execute(question.statement, parameters, execution_options=named)).all()
 
     async def row(self, question: Question, **parameters: Any) -> Any:
         rows = await self.rows(question, **parameters)

@@ -26,7 +26,7 @@ T = TypeVar("T")
 # Seconds between two looks at a replica that is behind.
 PAUSES = (0.002, 0.005, 0.01, 0.02)
 _ONE_ROW = "SELECT 1"
-_SOMETHING = Question(select(true()))
+_SOMETHING = Question("replica.examine", select(true()))
 ERRORS = (NoUseError, DBAPIError, asyncpg.PostgresError, *CONNECTION_LOST)
 
 

@@ -34,7 +34,7 @@ class Search:
 
     @cached_property
     def _share(self) -> Question:
-        return Question(select(self._function("_share")(_QUESTION).label("share")))
+        return Question(f"{self.table}.search_share", select(self._function("_share")(_QUESTION).label("share")))
 
     async def is_common(self, reader: Reader, question: str) -> bool:
         """Whether looking at the rows is likely to fill a page; the tenant is entered."""

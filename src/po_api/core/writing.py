@@ -61,11 +61,10 @@ def updated(table: Any, source: FromClause, **others: Any) -> Update:
     )
 
 
-def together(*changes: Insert | Update) -> Question:
+def together(name: str, *changes: Insert | Update) -> Question:
     """One statement that makes all of these changes."""
-    return Question(
-        select(literal_column("1")).add_cte(*(change.cte(f"change_{n}") for n, change in enumerate(changes)))
-    )
+    parts = (change.cte(f"change_{n}") for n, change in enumerate(changes))
+    return Question(name, select(literal_column("1")).add_cte(*parts))
 
 
 def _moments(table: Any, *names: str) -> dict[str, Any]:

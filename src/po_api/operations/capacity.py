@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from po_api.core.logging import get_logger
 from po_api.settings import Settings
 
-_AVAILABLE = text(
+# Those that are left for roles without privileges.
+AVAILABLE_CONNECTIONS = text(
     "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
     " - coalesce(current_setting('reserved_connections', true)::int, 0)"
 )
@@ -33,7 +34,7 @@ async def shortage(connection: AsyncConnection, settings: Settings) -> dict[str,
         missing = (await connection.scalars(_UNLIMITED)).all()
         return {"event": "role_has_no_time_outs", "settings": missing, "see": "docs/scaling.md"} if missing else None
     wanted = settings.web_concurrency * (settings.db_pool_size + settings.db_max_overflow)
-    available = (await connection.execute(_AVAILABLE)).scalar_one()
+    available = (await connection.execute(AVAILABLE_CONNECTIONS)).scalar_one()
     if wanted <= available:
         return None
     wanted_by = "WEB_CONCURRENCY * (DB_POOL_SIZE + DB_MAX_OVERFLOW)"

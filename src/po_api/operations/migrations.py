@@ -16,9 +16,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from po_api.core.database import libpq_url
+from po_api.core.database import primary_at
 from po_api.core.errors import DEADLOCK
-from po_api.core.servers import Servers
 from po_api.operations.progress import Progress
 from po_api.operations.revisions import Revision, Step, alembic_config, head_revision, is_known, route
 from po_api.tables import metadata
@@ -109,7 +108,7 @@ async def _connect(owner_url: str, settings: dict[str, str] | None = None) -> An
         "tcp_keepalives_interval": "10",
         "tcp_keepalives_count": "3",
     }
-    servers = Servers(libpq_url(owner_url), seconds=CONNECT_SECONDS, target="read-write")
+    servers = primary_at(owner_url, seconds=CONNECT_SECONDS)
     return await servers.connect(server_settings=always | (settings or {}))
 
 

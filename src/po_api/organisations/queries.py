@@ -13,8 +13,8 @@ from po_api.organisations.models import Organisation
 
 SORTS = ("created_at", "name")
 _ORGANISATIONS = Organisation.__table__
-_LIST = Listing(_ORGANISATIONS, sorts=SORTS, default="created_at", show=all_columns)
-_ONE = Question(select(_ORGANISATIONS).where(Organisation.id == ORGANISATION_ID))
+_LIST = Listing("organisations.list", _ORGANISATIONS, sorts=SORTS, default="created_at", show=all_columns)
+_ONE = Question("organisations.get", select(_ORGANISATIONS).where(Organisation.id == ORGANISATION_ID))
 
 
 def _member() -> Any:
@@ -44,7 +44,7 @@ class OrganisationQueries:
     async def members(self, organisation_id: int) -> Sequence[Any]:
         member = _member()
         of_organisation = select(member.__table__).where(member.organisation_id == ORGANISATION_ID)
-        question = Question(of_organisation.order_by(member.name, member.id))
+        question = Question("organisations.members", of_organisation.order_by(member.name, member.id))
         return await self._reader.rows(question, organisation_id=organisation_id)
 
     async def page(self, request: PageRequest, *, active_since: datetime | None) -> PageOf[Any]:

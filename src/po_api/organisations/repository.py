@@ -15,15 +15,17 @@ _SERIES: dict[str, Any] = {
     "period": bindparam("period", type_=Text),
 }
 _TAKE_VALUE = Question(
+    "organisations.take_number",
     insert(NumberSeries)
     .values(**_SERIES, next_value=2)
     .on_conflict_do_update(index_elements=list(_SERIES), set_={"next_value": NumberSeries.next_value + 1})
-    .returning((NumberSeries.next_value - 1).label("value"))
+    .returning((NumberSeries.next_value - 1).label("value")),
 )
 _LIKELY_VALUE = Question(
+    "organisations.likely_number",
     select(NumberSeries.next_value.label("value")).where(
         and_(*(NumberSeries.__table__.c[name] == value for name, value in _SERIES.items()))
-    )
+    ),
 )
 
 

@@ -130,10 +130,12 @@ def _words(porfs: FromClause) -> ColumnElement[str]:
 
 
 _SEARCH = Search(_PORFS, words=_words)
-_LIST = Listing(_PORFS, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
-_LINE_LIST = Listing(_LINES, sorts=LINE_SORTS, default="position", show=line_item)
-_EVENT_LIST = Listing(AuditEvent.__table__, sorts=EVENT_SORTS, default="created_at", show=event_item)
-_COMMENT_LIST = Listing(PorfComment.__table__, sorts=EVENT_SORTS, default="created_at", show=comment_item)
+_LIST = Listing("porfs.list", _PORFS, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
+_LINE_LIST = Listing("porfs.lines", _LINES, sorts=LINE_SORTS, default="position", show=line_item)
+_EVENT_LIST = Listing("porfs.history", AuditEvent.__table__, sorts=EVENT_SORTS, default="created_at", show=event_item)
+_COMMENT_LIST = Listing(
+    "porfs.comments", PorfComment.__table__, sorts=EVENT_SORTS, default="created_at", show=comment_item
+)
 
 
 def _lines_of_porf() -> Select[Any]:
@@ -175,21 +177,22 @@ def _whole(sight: Sight) -> Question:
     details, details_text = json_object("details", columns_of(porf, ("justification", "tax_rounding")))
     statement = summary(porf).join(content, true()).join(details, true())
     return Question(
+        "porfs.whole",
         statement.add_columns(*content.c, details_text.label("details")).add_columns(
             *(porf.c[name] for name in ("id", "version", "currency", "tax_rounding"))
-        )
+        ),
     )
 
 
 @cache
 def _facts(sight: Sight) -> Question:
-    return Question(with_facts(_visible_porf(sight)))
+    return Question("porfs.facts", with_facts(_visible_porf(sight)))
 
 
 @cache
 def _header(sight: Sight) -> Question:
     porf = _visible_porf(sight)
-    return Question(select(*porf.c))
+    return Question("porfs.header", select(*porf.c))
 
 
 @cache
@@ -204,10 +207,10 @@ def _one_line(sight: Sight) -> Question:
         .where(of_porf(porf), PorfLine.id == bindparam("line_id", type_=BigInteger))
         .lateral("found")
     )
-    return Question(select(porf.c.version, found.c.item).select_from(porf).outerjoin(found, true()))
+    return Question("porfs.line", select(porf.c.version, found.c.item).select_from(porf).outerjoin(found, true()))
 
 
-_CONTENT = Question(_lines_of_porf().order_by(PorfLine.position))
+_CONTENT = Question("porfs.content", _lines_of_porf().order_by(PorfLine.position))
 
 
 class PorfQueries:

@@ -57,11 +57,12 @@ def _creation() -> Question:
     porf = inserted(_PORFS, _SENT_PORF).returning(Porf.id).cte("porf")
     lines = inserted(_LINES, _SENT_LINES, porf_id=porf.c.id).cte("added_lines")
     event = audit.events(entity_id=porf.c.id).cte("event")
-    return Question(select(porf.c.id).add_cte(lines, event))
+    return Question("porfs.create", select(porf.c.id).add_cte(lines, event))
 
 
-def _change(*more: Insert | Update) -> Question:
+def _change(name: str, *more: Insert | Update) -> Question:
     return together(
+        name,
         updated(_PORFS, _SENT_STATES, version=Porf.version + 1),
         updated(_LINES, _SENT_QUANTITIES),
         inserted(_DECISIONS, _SENT_DECISIONS, decided_at=NOW),
@@ -87,11 +88,17 @@ def _basis() -> Question:
     named = and_(Supplier.organisation_id == Organisation.id, Supplier.id == bindparam("supplier_id", type_=BigInteger))
     columns = (*Organisation.__table__.c, func.coalesce(Supplier.is_active, false()).label("supplier_is_active"))
     return Question(
-        select(*columns).select_from(Organisation).outerjoin(Supplier, named).where(Organisation.id == ORGANISATION_ID)
+        "porfs.basis",
+        select(*columns).select_from(Organisation).outerjoin(Supplier, named).where(Organisation.id == ORGANISATION_ID),
     )
 
 
-_CREATED, _CHANGED, _SUBMITTED, _BASIS = _creation(), _change(), _change(_grant_tolerance()), _basis()
+_CREATED, _CHANGED, _SUBMITTED, _BASIS = (
+    _creation(),
+    _change("porfs.change"),
+    _change("porfs.submit", _grant_tolerance()),
+    _basis(),
+)
 
 
 def _chosen(sight: Sight) -> Select[Any]:
@@ -100,14 +107,15 @@ def _chosen(sight: Sight) -> Select[Any]:
 
 @cache
 def _locked(sight: Sight) -> Question:
-    return Question(_chosen(sight).order_by(Porf.id).with_for_update(key_share=True))
+    return Question("porfs.lock", _chosen(sight).order_by(Porf.id).with_for_update(key_share=True))
 
 
 _LOCKED_LINES = Question(
+    "porfs.lock_lines",
     select(_LINES)
     .where(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == any_(_PORF_IDS))
     .order_by(PorfLine.id)
-    .with_for_update(key_share=True)
+    .with_for_update(key_share=True),
 )
 
 
@@ -122,7 +130,10 @@ def _approvals(sight: Sight) -> Question:
         ApprovalDecision.decision == Decision.APPROVED,
     )
     statement = with_facts(porf).outerjoin(ApprovalDecision, of_round)
-    return Question(statement.add_columns(ApprovalDecision.content_hash.label("approved_hash")).order_by(porf.c.id))
+    return Question(
+        "porfs.approvals",
+        statement.add_columns(ApprovalDecision.content_hash.label("approved_hash")).order_by(porf.c.id),
+    )
 
 
 def state_of(porf: Any, **changed: Any) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def _words(orders: FromClause) -> ColumnElement[str]:
 
 
 _SEARCH = Search(_ORDERS, words=_words)
-_LIST = Listing(_ORDERS, sorts=SORTS, default="-created_at", show=_summary, search=_SEARCH)
+_LIST = Listing("purchase_orders.list", _ORDERS, sorts=SORTS, default="-created_at", show=_summary, search=_SEARCH)
 
 
 def _visible_order(*, sees_all: bool) -> FromClause:
@@ -165,21 +165,23 @@ def _whole(*, sees_all: bool) -> Question:
     names = ("supplier_email", "supplier_tax_id", "supplier_address", "tax_rounding", "terms", "delivery_address")
     details, details_text = json_object("details", columns_of(order, names))
     return Question(
+        "purchase_orders.whole",
         _summary(order)
         .join(content, true())
         .join(details, true())
         .add_columns(*content.c, details_text.label("details"))
-        .add_columns(*(order.c[name] for name in ("id", "version", "currency", "tax_rounding")))
+        .add_columns(*(order.c[name] for name in ("id", "version", "currency", "tax_rounding"))),
     )
 
 
 @cache
 def _header(*, sees_all: bool) -> Question:
     order = _visible_order(sees_all=sees_all)
-    return Question(select(*order.c))
+    return Question("purchase_orders.header", select(*order.c))
 
 
 _CONTENT = Question(
+    "purchase_orders.content",
     select(
         _LINES,
         Allocation.porf_line_id,
@@ -189,7 +191,7 @@ _CONTENT = Question(
     )
     .select_from(_with_requests())
     .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == _ORDER_ID)
-    .order_by(PurchaseOrderLine.position)
+    .order_by(PurchaseOrderLine.position),
 )
 
 
@@ -203,9 +205,10 @@ def _document(*, sees_all: bool) -> Question:
         PurchaseOrderFile.revision == order.c.revision,
     )
     return Question(
+        "purchase_orders.document",
         select(order.c.number, order.c.revision, PurchaseOrderFile.content)
         .select_from(order)
-        .outerjoin(PurchaseOrderFile, of_revision)
+        .outerjoin(PurchaseOrderFile, of_revision),
     )
 
 

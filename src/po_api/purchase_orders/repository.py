@@ -50,11 +50,11 @@ def _creation() -> Question:
     )
     allocations = inserted(_ALLOCATIONS, taken).cte("added_allocations")
     event = audit.events(entity_id=order.c.id).cte("added_event")
-    return Question(select(order.c.id).add_cte(allocations, event))
+    return Question("purchase_orders.create", select(order.c.id).add_cte(allocations, event))
 
 
-def _change(*more: Insert | Update) -> Question:
-    return together(updated(_ORDERS, _SENT_STATE, version=PurchaseOrder.version + 1), audit.events(), *more)
+def _change(name: str, *more: Insert | Update) -> Question:
+    return together(name, updated(_ORDERS, _SENT_STATE, version=PurchaseOrder.version + 1), audit.events(), *more)
 
 
 def _release() -> Update:
@@ -71,8 +71,14 @@ def _release() -> Update:
     )
 
 
-_CREATED, _CHANGED, _CANCELLED = _creation(), _change(), _change(_release())
-_ISSUED = _change(inserted(_FILES, _SENT_FILE, content=bindparam("content", type_=LargeBinary)))
+_CREATED, _CHANGED, _CANCELLED = (
+    _creation(),
+    _change("purchase_orders.change"),
+    _change("purchase_orders.cancel", _release()),
+)
+_ISSUED = _change(
+    "purchase_orders.issue", inserted(_FILES, _SENT_FILE, content=bindparam("content", type_=LargeBinary))
+)
 
 
 @cache
@@ -80,7 +86,7 @@ def _locked(*, sees_all: bool) -> Question:
     """The order, locked, and who made it."""
     statement = select(_ORDERS, user_name(PurchaseOrder.created_by_id).label("created_by_name"))
     chosen = statement.where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
-    return Question(chosen.with_for_update(of=_ORDERS, key_share=True))
+    return Question("purchase_orders.lock", chosen.with_for_update(of=_ORDERS, key_share=True))
 
 
 class PurchaseOrderRepository:

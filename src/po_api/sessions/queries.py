@@ -16,7 +16,7 @@ SORTS = ("created_at",)
 SEEN_AT_MOST_EVERY = timedelta(minutes=1)
 
 _SESSIONS = UserSession.__table__
-_LIST = Listing(_SESSIONS, sorts=SORTS, default="-created_at", show=all_columns)
+_LIST = Listing("sessions.list", _SESSIONS, sorts=SORTS, default="-created_at", show=all_columns)
 _NOW = bindparam("now", type_=Timestamp)
 _SESSION_ID = bindparam("session_id", type_=BigInteger)
 _IDLE_SINCE = bindparam("idle_since", type_=Timestamp)
@@ -40,9 +40,10 @@ def _check() -> Question:
     stale = or_(UserSession.last_seen_at.is_(None), UserSession.last_seen_at < seen_before)
     is_session = UserSession.id == _SESSION_ID, UserSession.user_id == USER_ID
     return Question(
+        "sessions.check",
         select(UserSession.id, stale.label("stale"), *WHO)
         .join(User, User.id == UserSession.user_id)
-        .where(*is_session, _LIVE, User.is_active)
+        .where(*is_session, _LIVE, User.is_active),
     )
 
 
@@ -54,11 +55,11 @@ def _seen() -> Question:
         "updated_at": _NOW,
         **{name: bindparam(name, type_=Text) for name in ("ip_address", "user_agent")},
     }
-    return Question(update(UserSession).where(UserSession.id == unless_locked).values(seen))
+    return Question("sessions.seen", update(UserSession).where(UserSession.id == unless_locked).values(seen))
 
 
 _CHECK, _SEEN = _check(), _seen()
-_ONE = Question(_of_user().where(UserSession.id == _SESSION_ID))
+_ONE = Question("sessions.get", _of_user().where(UserSession.id == _SESSION_ID))
 
 
 class SessionQueries:

@@ -21,7 +21,7 @@ def _words(suppliers: FromClause) -> ColumnElement[str]:
 
 
 _SEARCH = Search(_SUPPLIERS, words=_words)
-_LIST = Listing(_SUPPLIERS, sorts=SORTS, default="created_at", show=all_columns, search=_SEARCH)
+_LIST = Listing("suppliers.list", _SUPPLIERS, sorts=SORTS, default="created_at", show=all_columns, search=_SEARCH)
 _IS_ACTIVE = Supplier.is_active == bindparam("is_active", type_=Boolean)
 
 
@@ -44,7 +44,7 @@ class _Chosen:
         return select(_SUPPLIERS).where(mine, *([_IS_ACTIVE] if self.by_activity else []))
 
 
-_ONE = Question(_Chosen()().where(Supplier.id == bindparam("supplier_id", type_=BigInteger)))
+_ONE = Question("suppliers.get", _Chosen()().where(Supplier.id == bindparam("supplier_id", type_=BigInteger)))
 
 
 class SupplierQueries:

@@ -13,7 +13,7 @@ from po_api.users.models import User
 
 SORTS = ("created_at", "name")
 _USERS = User.__table__
-_LIST = Listing(_USERS, sorts=SORTS, default="created_at", show=all_columns)
+_LIST = Listing("users.list", _USERS, sorts=SORTS, default="created_at", show=all_columns)
 _PART = bindparam("q", type_=Text)
 _CONDITIONS = {
     "email": User.email == bindparam("email", type_=Text),
@@ -55,8 +55,8 @@ class _Chosen:
         return select(_USERS).where(members, *(_CONDITIONS[name] for name in sorted(self.narrowed_by)))
 
 
-_ANY = Question(select(_USERS).where(User.id == USER_ID))
-_MEMBER = Question(_Chosen()().where(User.id == USER_ID))
+_ANY = Question("users.get", select(_USERS).where(User.id == USER_ID))
+_MEMBER = Question("users.member", _Chosen()().where(User.id == USER_ID))
 
 
 class UserQueries:

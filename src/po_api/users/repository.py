@@ -13,12 +13,13 @@ from po_api.core.tenancy import Role
 from po_api.users.models import User
 
 _CURRENT_MEMBER = Question(
+    "users.current_member",
     select(User.__table__)
     .where(
         User.organisation_id == ORGANISATION_ID,
         User.id == USER_ID,
     )
-    .with_for_update(read=True)
+    .with_for_update(read=True),
 )
 
 

@@ -11,12 +11,13 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from po_api.core import metrics, tracing
 from po_api.core.errors import PayloadTooLarge
 from po_api.core.logging import get_logger
 from po_api.web.errors import from_exception, problem_response, unavailable
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_SAFE_HEADERS = (
+SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -24,11 +25,17 @@ _SAFE_HEADERS = (
 )
 # Said over TLS only, as browsers take it (RFC 6797): two years, as their preload lists ask for.
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+# What requests are counted by is not the callers' to choose: any other method and path is one.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER_METHOD = "other"
+NO_ROUTE = "unmatched"
+_observers = metrics.Observers[tuple[str, str, int]](lambda labels: metrics.HTTP_REQUESTS.labels(*labels))
 _log = get_logger("po_api.access")
 
 
 class RequestContext:
-    """Names the request, adds the headers, logs the outcome and answers 500 to what nothing else caught."""
+    """Names the request, adds the headers, measures and logs the outcome, and answers 500 to what nothing else
+    caught."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -37,14 +44,19 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        span = None
+        if tracing.tracer is not None:
+            span = tracing.RequestSpan(tracing.tracer, headers, request_id)
+            structlog.contextvars.bind_contextvars(trace_id=span.trace_id)
         started = time.perf_counter()
         status = 0
-        method = scope["method"]
+        method = scope["method"] if scope["method"] in _METHODS else OTHER_METHOD
         if method == "HEAD":  # what GET answers; the server leaves out the body
             scope = {**scope, "method": "GET"}
 
@@ -67,15 +79,20 @@ class RequestContext:
                 await problem_response(Request(scope), unavailable())(scope, receive, send_with_headers)
             raise
         finally:
-            route = scope.get("route")
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", None)
+            key = (route or NO_ROUTE, method, status)
+            _observers[key](seconds)
             _log.info(
                 "request",
                 method=method,
-                route=getattr(route, "path", None),
+                route=route,
                 status=status,
-                duration_ms=int((time.perf_counter() - started) * 10_000) / 10,
+                duration_ms=int(seconds * 10_000) / 10,
                 user_id=state.get("user_id"),
             )
+            if span is not None:
+                span.end(*key)
 
 
 def _request_id(headers: Headers) -> str:
@@ -87,7 +104,7 @@ def _headers(own: Iterable[tuple[bytes, bytes]], scope: Scope, request_id: str) 
     """What goes on every answer, besides the answer's own."""
     named = {name for name, _ in own}
     yield b"x-request-id", request_id.encode()
-    yield from (header for header in _SAFE_HEADERS if header[0] not in named)
+    yield from (header for header in SAFE_HEADERS if header[0] not in named)
     if scope["scheme"] == "https":
         yield _STRICT_TRANSPORT
     limits = scope["state"].get("rate_limit")

@@ -1,0 +1,103 @@
+"""The database's figures, asked for once in a scrape, whatever the number of workers, and without waiting for it."""
+
+import asyncio
+from typing import Any
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from sqlalchemy import pool
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from po_api.core.database import connect_to, primary_at
+from po_api.core.errors import CONNECTION_LOST
+from po_api.core.logging import get_logger
+from po_api.operations.metrics.statistics import PARTS, Part
+from po_api.settings import Settings
+
+# A scrape is given up after ten seconds, unless Prometheus is told otherwise; an answer without the database is one.
+CONNECT_SECONDS = 1
+SECONDS = 2
+
+_log = get_logger(__name__)
+
+
+class DatabaseFigures:
+    """Asks on one connection of its own, which is kept from scrape to scrape and made again after trouble."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._driver: Any = None
+
+        primary = primary_at(url, seconds=CONNECT_SECONDS)
+
+        async def connect(**_: Any) -> Any:
+            self._driver = await connect_to(primary, settings)
+            return self._driver
+
+        options: dict[str, Any] = {"prepared_statement_cache_size": 0} if settings.db_pgbouncer else {}
+
+        def create() -> Any:
+            return engine.sync_engine.dialect.dbapi.connect(async_creator_fn=connect, **options)  # type: ignore[union-attr]
+
+        engine = create_async_engine("postgresql+asyncpg://", creator=create, poolclass=pool.NullPool)
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._connection: AsyncConnection | None = None
+        self._turn = asyncio.Lock()
+        self._is_late = False
+        self._refused: set[Part] = set()
+
+    async def __call__(self) -> list[Metric]:
+        """The figures, or as many as there are in time; `po_db_up` says whether the database answers."""
+        async with self._turn:
+            self._is_late = False
+            deadline = asyncio.get_running_loop().call_later(SECONDS, self._hang_up)
+            was_kept = self._connection is not None
+            try:
+                found = await self._ask()
+                if was_kept and not found and not self._is_late:
+                    # By a restart, or for having been idle, it was ended since the last scrape.
+                    found = await self._ask()
+            finally:
+                deadline.cancel()
+        return [GaugeMetricFamily("po_db_up", "1 if the database answers", float(bool(found))), *found]
+
+    async def _ask(self) -> list[Metric]:
+        found: list[Metric] = []
+        try:
+            if self._connection is None:
+                self._connection = await self._engine.connect()
+            for part in PARTS:
+                found += await self._of(part, self._connection)
+        except (SQLAlchemyError, *CONNECTION_LOST) as error:
+            _log.warning("database_figures_missing", error=type(error).__name__, is_late=self._is_late)
+            await self.close()
+            return found if self._is_late else []
+        return found
+
+    async def _of(self, part: Part, connection: AsyncConnection) -> list[Metric]:
+        """Nothing if that is refused: somebody took a right away that everybody has, or an extension is not loaded."""
+        try:
+            return await part(connection)
+        except DBAPIError as error:
+            sqlstate = getattr(error.orig, "sqlstate", None)
+            if error.connection_invalidated or not sqlstate:
+                raise
+            if part not in self._refused:
+                self._refused.add(part)
+                _log.warning("database_figures_refused", part=part.__name__, sqlstate=sqlstate)
+            return []
+
+    def _hang_up(self) -> None:
+        """Whoever waits for an answer on the connection is told at once that there is none."""
+        self._is_late = True
+        self._terminate()
+
+    def _terminate(self) -> None:
+        if self._driver is not None:
+            self._driver.terminate()
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        self._terminate()
+        if connection is not None:
+            await connection.close()

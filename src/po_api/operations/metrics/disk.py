@@ -1,0 +1,23 @@
+"""How full the disk is that the data directory is on."""
+
+import shutil
+from pathlib import Path
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
+
+class DiskFigures:
+    """The embedded server's disk. A database server's own is its node exporter's to tell of."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data.absolute()
+
+    async def __call__(self) -> list[Metric]:
+        there = next(place for place in (self._data, *self._data.parents) if place.exists())
+        usage = shutil.disk_usage(there)
+        free = GaugeMetricFamily("po_disk_free_bytes", "Free on the disk of the directory", labels=["directory"])
+        size = GaugeMetricFamily("po_disk_size_bytes", "Size of the disk of the directory", labels=["directory"])
+        free.add_metric(["data"], usage.free)
+        size.add_metric(["data"], usage.total)
+        return [free, size]

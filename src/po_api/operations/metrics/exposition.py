@@ -1,0 +1,103 @@
+"""`/metrics`, on an address of its own: off unless METRICS_PORT says where, never part of the API.
+
+It is served by a thread with a loop of its own in the process that was started, so it answers while all workers are
+busy, hang or are being replaced.
+"""
+
+import asyncio
+import hmac
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from prometheus_client import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from po_api.operations.databases import Connections
+from po_api.operations.metrics.database import DatabaseFigures
+from po_api.operations.metrics.disk import DiskFigures
+from po_api.settings import Settings
+from po_api.web.middleware import SAFE_HEADERS
+
+PATH = "/metrics"
+STOP_SECONDS = 5
+
+# Asked in each scrape, all at once.
+Source = Callable[[], Awaitable[Iterable[Metric]]]
+
+
+class _Answer(Collector):
+    """What one scrape found."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def metrics_app(settings: Settings, found: Connections, counted: Collector) -> Starlette:
+    """The application that answers scrapes; `counted` is what the processes have counted."""
+    database = DatabaseFigures(found.app_url, settings)
+    sources: list[Source] = [database, DiskFigures(settings.po_data_dir)]
+    token = settings.metrics_token
+
+    async def show(request: Request) -> Response:
+        if token is not None and not _has(request, token.get_secret_value()):
+            return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
+        asked = await asyncio.gather(*(source() for source in sources))
+        metrics = [*counted.collect(), *(metric for metrics in asked for metric in metrics)]
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(_Answer(metrics)), headers={"Content-Type": media_type})
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await database.close()
+
+    async def answer(request: Request) -> Response:
+        response = await show(request)
+        response.raw_headers.extend(SAFE_HEADERS)
+        return response
+
+    return Starlette(
+        routes=[Route(PATH, answer, methods=["GET"])],
+        middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
+        lifespan=lifespan,
+    )
+
+
+def _has(request: Request, token: str) -> bool:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+
+
+@contextmanager
+def exposed(app: Starlette, listener: socket.socket) -> Iterator[None]:
+    """Serve `app` on the socket as long as the context is open."""
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    # A daemon: whatever ends this process is not held up by whoever still reads.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(STOP_SECONDS * 2)

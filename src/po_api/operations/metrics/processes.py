@@ -1,0 +1,51 @@
+"""What several workers counted, added up: each writes to files of its own, which outlive it."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from prometheus_client import Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+# What tells prometheus-client in a worker to write to files, and where.
+_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class WorkersFigures:
+    """Counters stay when their worker has gone, or they would seem to start anew; what it held open goes with it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        for pid in self._dead():
+            mark_process_dead(pid, str(self._directory))  # type: ignore[no-untyped-call]
+        collector: Any = MultiProcessCollector(None, str(self._directory))  # type: ignore[no-untyped-call]
+        found: Iterable[Metric] = collector.collect()
+        return found
+
+    def _dead(self) -> Iterator[int]:
+        pids = {int(file.stem.rpartition("_")[2]) for file in self._directory.glob("gauge_live*.db")}
+        return (pid for pid in pids if not _is_alive(pid))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False  # or another user's: no worker of ours
+    return True
+
+
+@contextmanager
+def workers_files() -> Iterator[WorkersFigures]:
+    """A directory for the files of those processes that are started as long as the context is open."""
+    with TemporaryDirectory(prefix="po-api-metrics-") as directory:
+        os.environ[_VARIABLE] = directory
+        try:
+            yield WorkersFigures(Path(directory))
+        finally:
+            del os.environ[_VARIABLE]

@@ -1,0 +1,151 @@
+"""What PostgreSQL knows of itself, one statement for each part of it.
+
+All of it is open to the application's role. What belongs to other roles is hidden from it unless it is a member of
+`pg_monitor`: their connections are then counted as `hidden`, and their transactions are not among the longest.
+"""
+
+from typing import Any, Protocol
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from sqlalchemy import column, func, select, table, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from po_api.operations.capacity import AVAILABLE_CONNECTIONS
+from po_api.operations.migrations import current_revision, explain, find_defects, is_migrating
+from po_api.operations.revisions import head_revision
+
+
+class Part(Protocol):
+    """What is asked together."""
+
+    __name__: str
+
+    async def __call__(self, connection: AsyncConnection) -> list[Metric]: ...
+
+
+HIDDEN = "hidden"
+# Present at 0 too: an alert compares with what was there before.
+_STATES = ("active", "idle", "idle in transaction", "idle in transaction (aborted)", HIDDEN)
+
+_ACTIVITY = text(
+    """
+    SELECT coalesce(state, :hidden) AS state, count(*) AS connections,
+           max(extract(epoch FROM clock_timestamp() - xact_start)) AS in_transaction,
+           max(extract(epoch FROM clock_timestamp() - state_change))
+             FILTER (WHERE state LIKE 'idle in transaction%') AS idle_in_transaction
+    FROM pg_stat_activity
+    WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+    GROUP BY 1
+    """
+)
+_DATABASE = text(
+    "SELECT xact_commit, xact_rollback, blks_hit, blks_read, deadlocks FROM pg_stat_database"
+    " WHERE datname = current_database()"
+)
+# Everything is archived if the last segment that was is the one with the last byte written: then no time passes.
+_ARCHIVER = text(
+    """
+    SELECT failed_count,
+           CASE WHEN left(last_archived_wal, 24) >= pg_walfile_name(pg_current_wal_lsn() - 1) THEN 0
+                ELSE extract(epoch FROM clock_timestamp()
+                             - coalesce(last_archived_time, stats_reset, pg_postmaster_start_time())) END AS lag
+    FROM pg_stat_archiver WHERE current_setting('archive_mode') <> 'off' AND NOT pg_is_in_recovery()
+    """
+)
+_SIZE = text("SELECT pg_database_size(current_database())")
+_STATEMENTS_SCHEMA = text(
+    "SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_stat_statements'"
+)
+
+
+async def connections(connection: AsyncConnection) -> list[Metric]:
+    """Who is connected to the server, whichever its database, and what holds a transaction open."""
+    rows = (await connection.execute(_ACTIVITY, {"hidden": HIDDEN})).all()
+    found = dict.fromkeys(_STATES, 0) | {row.state: row.connections for row in rows}
+    states = GaugeMetricFamily("po_db_connections", "Connections of clients to the server", labels=["state"])
+    for state, count in found.items():
+        states.add_metric([state], count)
+    longest = max((row.in_transaction or 0 for row in rows), default=0)
+    idle = max((row.idle_in_transaction or 0 for row in rows), default=0)
+    available = await connection.scalar(AVAILABLE_CONNECTIONS)
+    return [
+        states,
+        _gauge("po_db_max_connections", "Connections that roles without privileges may have", available),
+        _gauge("po_db_longest_transaction_seconds", "Age of the oldest open transaction", longest),
+        _gauge("po_db_longest_idle_in_transaction_seconds", "How long one has been doing nothing inside it", idle),
+    ]
+
+
+async def traffic(connection: AsyncConnection) -> list[Metric]:
+    """What this database has done since its statistics were reset."""
+    row = (await connection.execute(_DATABASE)).one()
+    ended = CounterMetricFamily("po_db_transactions_total", "Transactions, by their end", labels=["outcome"])
+    ended.add_metric(["commit"], row.xact_commit)
+    ended.add_metric(["rollback"], row.xact_rollback)
+    ratio = GaugeMetricFamily("po_db_cache_hit_ratio", "Of blocks wanted, those found in shared buffers: 0 to 1")
+    if wanted := row.blks_hit + row.blks_read:
+        ratio.add_metric([], row.blks_hit / wanted)
+    return [
+        ended,
+        ratio,
+        CounterMetricFamily("po_db_blocks_hit_total", "Blocks found in shared buffers", row.blks_hit),
+        CounterMetricFamily("po_db_blocks_read_total", "Blocks read from disk or its cache", row.blks_read),
+        CounterMetricFamily("po_db_deadlocks_total", "Deadlocks", row.deadlocks),
+    ]
+
+
+async def archiving(connection: AsyncConnection) -> list[Metric]:
+    """Whether the log reaches the archive; without samples where `archive_mode` is off."""
+    failed = CounterMetricFamily("po_wal_archive_failed_total", "Attempts to archive a segment of the log that failed")
+    lag = GaugeMetricFamily(
+        "po_wal_archive_lag_seconds", "How long ago a segment was archived; 0 while nothing is to be archived"
+    )
+    row = (await connection.execute(_ARCHIVER)).one_or_none()
+    if row is not None:
+        failed.add_metric([], row.failed_count)
+        lag.add_metric([], row.lag)
+    return [failed, lag]
+
+
+async def migration(connection: AsyncConnection) -> list[Metric]:
+    """Where the schema is; it has failed if nobody is migrating it and it is not this version's, or not sound."""
+    revision = await current_revision(connection)
+    in_progress = await is_migrating(connection)
+    # Looked at second: an index under construction is invalid, too.
+    defects = [] if in_progress else await find_defects(connection)
+    failed = not in_progress and (explain(revision) is not None or bool(defects))
+    where = {"revision": revision or "none", "expected": head_revision()}
+    return [
+        _gauge("po_migration_in_progress", "1 while a process is migrating the database", in_progress),
+        _gauge("po_migration_failed", "1 if the schema is not this version's or not sound, and stays so", failed),
+        InfoMetricFamily("po_migration_current", "The schema's revision, and the one that this version needs", where),
+    ]
+
+
+async def statements(connection: AsyncConnection) -> list[Metric]:
+    """What pg_stat_statements says of all statements together; without samples where it is not installed."""
+    calls = CounterMetricFamily("po_db_statements_total", "Statements that the database executed")
+    seconds = CounterMetricFamily("po_db_statements_seconds_total", "Time that it took for them")
+    schema = await connection.scalar(_STATEMENTS_SCHEMA)
+    if schema is not None:
+        view = table("pg_stat_statements", column("calls"), column("total_exec_time"), column("dbid"), schema=schema)
+        own = text("dbid = (SELECT oid FROM pg_database WHERE datname = current_database())")
+        totals = select(func.sum(view.c.calls).label("calls"), func.sum(view.c.total_exec_time).label("milliseconds"))
+        row = (await connection.execute(totals.select_from(view).where(own))).one()
+        calls.add_metric([], row.calls or 0)
+        seconds.add_metric([], (row.milliseconds or 0) / 1000)
+    return [calls, seconds]
+
+
+async def size(connection: AsyncConnection) -> list[Metric]:
+    """It looks at every file of the database, which may take a while."""
+    return [_gauge("po_db_size_bytes", "Size of the database on its disk", await connection.scalar(_SIZE))]
+
+
+# In this order: what comes late may not come at all.
+PARTS: tuple[Part, ...] = (connections, traffic, archiving, migration, statements, size)
+
+
+def _gauge(name: str, documentation: str, value: Any) -> Metric:
+    return GaugeMetricFamily(name, documentation, float(value))
