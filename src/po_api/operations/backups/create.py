@@ -4,12 +4,14 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from po_api.core.clock import utc_now
+from po_api.core.embedded import EmbeddedUrls
 from po_api.operations.backups import archive
 from po_api.operations.backups.catalogue import Backup, Catalogue, Kind, expendable
 from po_api.operations.backups.errors import BackupError
@@ -60,6 +62,26 @@ def create(
     return backup
 
 
+@dataclass(frozen=True)
+class _Server:
+    """The embedded server as it runs; `owner` are the tools on the application's database."""
+
+    tools: Tools
+    owner: Tools
+    system: str
+    timeline: int
+    version: int
+
+    @classmethod
+    def at(cls, urls: EmbeddedUrls, catalogue: Catalogue) -> Self:
+        tools = embedded_tools(urls.superuser, catalogue.user)
+        ((system, timeline, version),) = tools.query(
+            "SELECT system_identifier, timeline_id, current_setting('server_version_num') FROM pg_control_system(),"
+            " pg_control_checkpoint()"
+        )
+        return cls(tools, Tools(tools.programs, urls.owner), system, int(timeline), int(version))
+
+
 def _copy(
     settings: Settings,
     catalogue: Catalogue,
@@ -69,43 +91,54 @@ def _copy(
     reason: str | None,
 ) -> Backup:
     with embedded(settings) as urls:
-        tools = embedded_tools(urls.superuser, catalogue.user)
-        ((system, timeline, version),) = tools.query(
-            "SELECT system_identifier, timeline_id, current_setting('server_version_num') FROM pg_control_system(),"
-            " pg_control_checkpoint()"
-        )
+        server = _Server.at(urls, catalogue)
         if is_archived:
-            archive.begin(catalogue, system, settings.po_data_dir.resolve() / "postgres")
-        base = _base(catalogue, system, int(timeline)) if incremental else None
-        started = utc_now()
-        with catalogue.unfinished(Kind.INCREMENTAL if base else Kind.FULL) as directory:
-            with progress.stage("copied the server's files"):
-                _run_basebackup(tools, directory / COPY, catalogue.path(base) / COPY if base else None, progress)
-            manifest = json.loads((directory / COPY / MANIFEST).read_bytes())
-            backup = Backup(
-                name=directory.name,
-                kind=Kind.INCREMENTAL if base else Kind.FULL,
-                started_at=started,
-                finished_at=_server_time(tools),
-                revision=_revision(Tools(tools.programs, urls.owner)),
-                server_version=int(version),
-                size=_size(directory),
-                reason=reason,
-                base=base.name if base else None,
-                system=system,
-                timeline=int(timeline),
-                first_wal=_first_wal(tools, manifest),
-            )
-            catalogue.write(backup)
+            archive.begin(catalogue, server.system, settings.po_data_dir.resolve() / "postgres")
+        backup = None
+        if incremental and (base := _base(catalogue, server)) is not None:
+            try:
+                backup = _copy_files(server, catalogue, base, progress, reason)
+            except BackupError as error:  # the summaries of the log may be gone
+                progress.warns(f"not an incremental copy, but a full one: {error}")
+        backup = backup or _copy_files(server, catalogue, None, progress, reason)
         if is_archived:
             # The archive then has all of the backup's time, and the next point to restore to is a minute away at most.
-            tools.run("psql", "-X", "-w", "-q", "-d", urls.superuser, stdin="SELECT pg_switch_wal() \\g /dev/null")
+            server.tools.query("SELECT pg_switch_wal()")
         return backup
 
 
-def _base(catalogue: Catalogue, system: str, timeline: int) -> Backup | None:
+def _copy_files(
+    server: _Server, catalogue: Catalogue, base: Backup | None, progress: Progress, reason: str | None
+) -> Backup:
+    kind = Kind.INCREMENTAL if base else Kind.FULL
+    started = utc_now()
+    with catalogue.unfinished(kind) as directory:
+        with progress.stage("copied the server's files"):
+            known = catalogue.path(base) / COPY if base else None
+            _run_basebackup(server.tools, directory / COPY, known, progress)
+        manifest = json.loads((directory / COPY / MANIFEST).read_bytes())
+        backup = Backup(
+            name=directory.name,
+            kind=kind,
+            started_at=started,
+            finished_at=_server_time(server.tools),
+            revision=_revision(server.owner),
+            server_version=server.version,
+            size=_size(directory),
+            reason=reason,
+            base=base.name if base else None,
+            system=server.system,
+            timeline=server.timeline,
+            first_wal=_first_wal(server.tools, manifest),
+        )
+        catalogue.write(backup)
+    return backup
+
+
+def _base(catalogue: Catalogue, server: _Server) -> Backup | None:
     """What an incremental copy adds to: the last copy, if its full one is not too old."""
-    copies = [backup for backup in catalogue.all() if backup.system == system and backup.timeline == timeline]
+    mine = (server.system, server.timeline)
+    copies = [backup for backup in catalogue.all() if (backup.system, backup.timeline) == mine]
     if not copies:
         return None
     try:
