@@ -59,6 +59,11 @@ def directory(catalogue: Catalogue, system: str) -> Path:
     return catalogue.directory / "wal" / system
 
 
+def is_on(pgdata: Path) -> bool:
+    """Whether the server of `pgdata` archives, or tries to."""
+    return (pgdata / LINK).is_symlink()
+
+
 def begin(catalogue: Catalogue, system: str, pgdata: Path) -> None:
     """Have the server of `pgdata` archive from now on, into this catalogue."""
     place = directory(catalogue, system)
@@ -115,19 +120,18 @@ def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None 
     if timeline is None:
         timeline = max(int(name[:8], 16) for name in (backup.first_wal, *names, *_histories(place)))
     spans = _spans(place, timeline, size)
-    number = _number(backup.first_wal, size)
-    last = max((_number(name, size) for name in names if int(name[:8], 16) == timeline), default=spans[timeline][0])
-    while number <= last:
-        alternatives = [_name(line, number, size) for line, (begin, end) in spans.items() if begin <= number <= end]
-        if not any(name in names for name in alternatives):
+    on_it = [_number(name, size) for name in names if int(name[:8], 16) == timeline]
+    for number in range(_number(backup.first_wal, size), max(on_it, default=-1) + 1):
+        # The first segment of a timeline begins with a copy of what it left: the older one's would end the log there.
+        newest = max(line for line, (begin, end) in spans.items() if begin <= number <= end)
+        name = _name(newest, number, size)
+        if name not in names:
             raise BackupError(
-                f"the WAL archive {place} lacks segment {alternatives[-1]}: what came after it cannot be restored. As"
-                f" it was at the end of that backup: `po-api backup restore {backup.name}`"
+                f"the WAL archive {place} lacks segment {name}: what came after it cannot be restored. As it was at the"
+                f" end of that backup: `po-api backup restore {backup.name}`"
             )
-        for name in alternatives:
-            if name in archived:
-                require_sound(archived[name], size)
-        number += 1
+        if name in archived:
+            require_sound(archived[name], size)
     return timeline
 
 

@@ -144,20 +144,36 @@ class Catalogue:
         """
         if sys.platform == "win32":
             raise BackupError("backups take a system with flock: Windows has none")
-        self.make_directory(self.directory)
-        lock = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            server_user.give_to_owner_of(self.directory, lock)
+        with self._one_line():
+            self._take_over()
+            lock = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
+                server_user.give_to_owner_of(self.directory, lock)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BackupError(
-                    f"another process makes, verifies or restores a backup in {self.directory}: try again later"
-                ) from None
-            self._clear_away()
+                self._clear_away()
+                yield
+            finally:
+                os.close(lock)
+
+    @contextmanager
+    def _one_line(self) -> Iterator[None]:
+        """What the operating system refuses, as one line."""
+        try:
             yield
-        finally:
-            os.close(lock)
+        except BlockingIOError:
+            raise BackupError(
+                f"another process makes, verifies or restores a backup in {self.directory}: try again later"
+            ) from None
+        except OSError as error:
+            raise BackupError(f"cannot use {error.filename or self.directory}: {error.strerror}") from error
+
+    def _take_over(self) -> None:
+        """Make the directory, or make it the server's user's: but not one that others have something in."""
+        if self.user is not None and self.directory.exists() and self.directory.stat().st_uid != self.user.pw_uid:
+            if any(self.directory.iterdir()):
+                raise BackupError(f"{self.directory} is not {self.user.pw_name}'s, and not empty: name one of its own")
+            self._give(self.directory)
+        self.make_directory(self.directory)
 
     def _clear_away(self) -> None:
         for left in self.directory.glob(f"{_SCRATCH}*"):
@@ -222,8 +238,6 @@ class Catalogue:
             self._give(path)
         if self.user is not None:
             server_user.admit(self.user.pw_uid, directory)
-            if directory.stat().st_uid != self.user.pw_uid:
-                self._give(directory)
 
     def _give(self, path: Path) -> None:
         if self.user is not None:

@@ -92,8 +92,9 @@ def _copy(
 ) -> Backup:
     with embedded(settings) as urls:
         server = _Server.at(urls, catalogue)
-        if is_archived:
-            archive.begin(catalogue, server.system, settings.po_data_dir.resolve() / "postgres")
+        pgdata = settings.po_data_dir.resolve() / "postgres"
+        if is_archived and not archive.is_on(pgdata):
+            archive.begin(catalogue, server.system, pgdata)
         backup = None
         if incremental and (base := _base(catalogue, server)) is not None:
             try:
@@ -102,6 +103,8 @@ def _copy(
                 progress.warns(f"not an incremental copy, but a full one: {error}")
         backup = backup or _copy_files(server, catalogue, None, progress, reason)
         if is_archived:
+            # To another place only now that there is a copy in it.
+            archive.begin(catalogue, server.system, pgdata)
             # The archive then has all of the backup's time, and the next point to restore to is a minute away at most.
             server.tools.query("SELECT pg_switch_wal()")
         return backup

@@ -65,7 +65,7 @@ class _Drill:
         with self._server() as urls:
             self._require_back(urls, expected)
             rto = time.monotonic() - lost
-            self._lose_segment(backup)
+            self._lose_segment(urls, backup)
             self._flip_byte(backup)
             told = self._fill_disk(urls)
         return f"drill passed: RPO {rpo:.1f} s, RTO {rto:.1f} s; noticed: a missing WAL segment, a flipped byte{told}"
@@ -92,7 +92,7 @@ class _Drill:
             tools.query("SELECT pg_switch_wal()")
             changed = time.monotonic()
             workload.write()
-            segment = tools.value("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+            segment = self._segment(tools)
             self._wait(lambda: self._archived(backup, segment), "the archive's next segment")
             rpo = time.monotonic() - changed
         os.kill(int((self._pgdata / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
@@ -111,12 +111,20 @@ class _Drill:
             if codes := workload.reasons():
                 raise BackupError(f"/health/ready says after the restore: {codes}")
 
-    def _lose_segment(self, backup: Backup) -> None:
-        segments = sorted(self._archive(backup).glob(f"*[0-9A-F]{archive.SUFFIX}"))
-        victim = next(path for path in segments if path.stem > str(backup.first_wal))
+    def _lose_segment(self, urls: EmbeddedUrls, backup: Backup) -> None:
+        """The first one that was written since the restore."""
+        tools = self._tools(urls)
+        segments = []
+        with self.progress.stage("wrote, and waited until that was archived"):
+            for _ in range(2):
+                segments.append(self._segment(tools))
+                Workload(self.settings, urls, self.make_app).write()
+                tools.query("SELECT pg_switch_wal()")
+                self._wait(lambda: self._archived(backup, segments[-1]), "the archive's next segment")
+        victim = self._archive(backup) / f"{segments[0]}{archive.SUFFIX}"
         hidden = victim.rename(victim.with_suffix(".hidden"))
         try:
-            self._must_fail("lost a WAL segment", lambda: self._restore_elsewhere(backup), victim.stem)
+            self._must_fail("lost a WAL segment", lambda: self._restore_elsewhere(backup), segments[0])
         finally:
             hidden.rename(victim)
 
@@ -155,7 +163,7 @@ class _Drill:
         workload = Workload(self.settings, urls, self.make_app)
         (backup, *_) = self._catalogue.all()
         with self.progress.stage("filled the archive's disk: it served, said so, and caught up afterwards"):
-            segment = tools.value("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+            segment = self._segment(tools)
             # What the archive command writes to.
             draft = self._archive(backup) / f"{segment}{archive.SUFFIX}.part"
             draft.symlink_to(_FULL_DISK)
@@ -185,6 +193,10 @@ class _Drill:
     def _tools(self, urls: EmbeddedUrls) -> Tools:
         superuser = urls.superuser.replace("/postgres?", "/po_api?")
         return embedded_tools(superuser, self._catalogue.user)
+
+    def _segment(self, tools: Tools) -> str:
+        """The one that is being written."""
+        return tools.value("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
 
     def _archive(self, backup: Backup) -> Path:
         return archive.directory(self._catalogue, str(backup.system))

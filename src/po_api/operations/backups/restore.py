@@ -272,7 +272,7 @@ def _discard(draft: Path) -> None:
 
 def forget_replaced(data_dir: Path) -> list[Path]:
     """Delete what restores have replaced; returns where it was."""
-    found = sorted(data_dir.glob(f"{REPLACED}*"))
+    found = sorted(data_dir.resolve().glob(f"{REPLACED}*"))
     for path in found:
         shutil.rmtree(path)
     return found
