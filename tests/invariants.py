@@ -1,201 +1,23 @@
-"""What must be true of a database at any moment (domain.md, invariants), judged from its rows alone."""
+"""What other tests end with: the database breaks none of the rules."""
 
-import re
-from collections import defaultdict
-from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
-from sqlalchemy import ForeignKeyConstraint
 
 from po_api.core.database import libpq_url
-from po_api.core.money import PricedLine, TaxRounding, totals
-from po_api.porfs.domain import content_hash
-from po_api.tables import metadata
-
-# Each finds rows that must not be there; $1 is the organisation they are looked for in, NULL for all.
-_VIOLATIONS = {
-    "a line's ordered quantity is what orders hold of it": """
-        SELECT l.id, l.ordered_quantity, coalesce(sum(a.quantity - a.released_quantity), 0) AS held
-        FROM porf_lines l LEFT JOIN allocations a ON a.porf_line_id = l.id
-        WHERE $1::bigint IS NULL OR l.organisation_id = $1
-        GROUP BY l.organisation_id, l.id
-        HAVING l.ordered_quantity <> coalesce(sum(a.quantity - a.released_quantity), 0)
-    """,
-    "ordered and closed stay within what was requested and the tolerance": """
-        SELECT l.id FROM porf_lines l
-        WHERE ($1::bigint IS NULL OR l.organisation_id = $1)
-          AND (l.ordered_quantity + l.closed_quantity > l.quantity * (1 + l.over_order_percent / 100)
-               OR l.ordered_quantity < 0 OR l.closed_quantity < 0)
-    """,
-    "a request's status follows from its quantities": """
-        SELECT p.id, p.status, sums.ordered, sums.left_over FROM porfs p
-        JOIN LATERAL (
-            SELECT coalesce(sum(l.ordered_quantity), 0) AS ordered, coalesce(sum(l.closed_quantity), 0) AS closed,
-                   coalesce(sum(greatest(l.quantity - l.ordered_quantity - l.closed_quantity, 0)), 0) AS left_over
-            FROM porf_lines l WHERE l.porf_id = p.id
-        ) sums ON true
-        WHERE ($1::bigint IS NULL OR p.organisation_id = $1)
-          AND NOT CASE p.status
-            WHEN 'partially_ordered' THEN ordered > 0 AND left_over > 0 AND closed = 0
-            WHEN 'ordered' THEN ordered > 0 AND left_over = 0 AND closed = 0
-            WHEN 'closed' THEN left_over = 0
-            ELSE ordered = 0 AND closed = 0
-          END
-    """,
-    "a cancelled order holds nothing, any other all of its lines": """
-        SELECT o.id, o.status FROM purchase_orders o
-        JOIN purchase_order_lines l ON l.purchase_order_id = o.id
-        LEFT JOIN allocations a ON a.purchase_order_line_id = l.id
-        WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
-          AND (a.quantity IS DISTINCT FROM l.quantity
-               OR a.released_quantity <> CASE o.status WHEN 'cancelled' THEN a.quantity ELSE 0 END)
-    """,
-    "an order's number is of the year in which its organisation issued it": """
-        SELECT o.id, o.number FROM purchase_orders o JOIN organisations g ON g.id = o.organisation_id
-        WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
-          AND split_part(o.number, '-', 2) <> to_char(o.issued_at AT TIME ZONE g.timezone, 'YYYY')
-    """,
-    "an issued order has its document, unharmed, and no other order has one": """
-        SELECT o.id, o.number FROM purchase_orders o
-        LEFT JOIN purchase_order_files f ON f.purchase_order_id = o.id AND f.revision = o.revision
-        WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
-          AND ((o.number IS NULL) <> (f.id IS NULL)
-               OR encode(sha256(f.content), 'hex') <> f.digest
-               OR substring(f.content FROM 1 FOR 4) <> '%PDF'::bytea)
-    """,
-    "each accepted change of a request or an order has one event": """
-        SELECT e.entity, e.id, e.version, count(a.id) AS events FROM (
-            SELECT 'porf' AS entity, organisation_id, id, version FROM porfs
-            UNION ALL SELECT 'purchase_order', organisation_id, id, version FROM purchase_orders
-        ) e
-        LEFT JOIN audit_events a ON a.entity = e.entity AND a.entity_id = e.id
-        WHERE $1::bigint IS NULL OR e.organisation_id = $1
-        GROUP BY e.entity, e.organisation_id, e.id, e.version
-        HAVING count(a.id) <> e.version
-    """,
-    "the events tell the statuses without a break": """
-        WITH told AS (
-            SELECT entity, entity_id, id, before ->> 'status' AS was, after ->> 'status' AS became,
-                   coalesce(lag(after ->> 'status') OVER (PARTITION BY entity, entity_id ORDER BY id), 'draft') AS known
-            FROM audit_events
-            WHERE ($1::bigint IS NULL OR organisation_id = $1) AND after ? 'status'
-        )
-        SELECT entity, entity_id, id, known, was FROM told WHERE was IS DISTINCT FROM known
-    """,
-    "the last event tells the present status": """
-        SELECT e.entity, e.id, e.status, last.status FROM (
-            SELECT 'porf' AS entity, organisation_id, id, status FROM porfs
-            UNION ALL SELECT 'purchase_order', organisation_id, id, status FROM purchase_orders
-        ) e
-        LEFT JOIN LATERAL (
-            SELECT a.after ->> 'status' AS status FROM audit_events a
-            WHERE a.entity = e.entity AND a.entity_id = e.id AND a.after ? 'status' ORDER BY a.id DESC LIMIT 1
-        ) last ON true
-        WHERE ($1::bigint IS NULL OR e.organisation_id = $1) AND e.status <> coalesce(last.status, 'draft')
-    """,
-}
-
-_NUMBER = re.compile(r"[A-Z0-9]{1,10}-(\d{4})-(\d{6,})")
+from po_api.operations.invariants import broken_rules, violations
 
 
 async def check(owner_url: str, organisation_id: int | None = None) -> None:
     """Assert every invariant over one organisation, or over the whole database, as its tables' owner."""
     connection = await asyncpg.connect(libpq_url(owner_url))
     try:
-        # One snapshot for all the questions.
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            await check_connection(connection, organisation_id)
+        assert await violations(connection, organisation_id) == []
     finally:
         await connection.close()
 
 
 async def check_connection(connection: Any, organisation_id: int | None = None) -> None:
     """The same, inside the transaction of an asyncpg connection."""
-    for rule, query in _VIOLATIONS.items():
-        _require_none(rule, await connection.fetch(query, organisation_id))
-    await _check_organisations(connection, organisation_id)
-    await _check_totals(connection, organisation_id)
-    await _check_approvals(connection, organisation_id)
-    await _check_numbers(connection, organisation_id)
-
-
-def _require_none(rule: str, found: list[Any]) -> None:
-    assert not found, f"not so: {rule}: {[dict(row) for row in found[:5]]}"
-
-
-async def _check_organisations(connection: Any, organisation_id: int | None) -> None:
-    """No row refers to another organisation's row: ids are unique over all of them, so a join on the id tells."""
-    for table in metadata.sorted_tables:
-        for key in table.constraints:
-            if isinstance(key, ForeignKeyConstraint) and len(key.column_keys) == 2:
-                owner, column = key.column_keys
-                assert owner == "organisation_id"
-                query = (
-                    f"SELECT c.* FROM {table.name} c JOIN {key.referred_table.name} r ON r.id = c.{column}"
-                    " WHERE ($1::bigint IS NULL OR c.organisation_id = $1)"
-                    " AND r.organisation_id IS DISTINCT FROM c.organisation_id"
-                )
-                rule = f"{table.name}.{column} stays in its organisation"
-                _require_none(rule, await connection.fetch(query, organisation_id))
-
-
-async def _documents(connection: Any, header: str, line: str, parent: str, organisation_id: int | None) -> Any:
-    """Every header of a kind, with its lines in the order of their positions."""
-    restriction = "WHERE $1::bigint IS NULL OR organisation_id = $1"
-    lines: defaultdict[int, list[SimpleNamespace]] = defaultdict(list)
-    for row in await connection.fetch(f"SELECT * FROM {line} {restriction} ORDER BY position", organisation_id):
-        lines[row[parent]].append(SimpleNamespace(**row))
-    headers = await connection.fetch(f"SELECT * FROM {header} {restriction}", organisation_id)
-    return [(SimpleNamespace(**row), lines[row["id"]]) for row in headers]
-
-
-async def _check_totals(connection: Any, organisation_id: int | None) -> None:
-    requests = await _documents(connection, "porfs", "porf_lines", "porf_id", organisation_id)
-    orders = await _documents(
-        connection, "purchase_orders", "purchase_order_lines", "purchase_order_id", organisation_id
-    )
-    for header, lines in requests + orders:
-        priced = [PricedLine(row.quantity, row.unit_price, row.discount_percent, row.tax_rate) for row in lines]
-        computed = totals(priced, currency=header.currency, tax_rounding=TaxRounding(header.tax_rounding))
-        stored = (header.net, header.tax, header.total, sum(row.net for row in lines))
-        assert stored == (computed.net, computed.tax, computed.total, computed.net), (
-            f"not so: totals are their lines': {header}"
-        )
-
-
-async def _check_approvals(connection: Any, organisation_id: int | None) -> None:
-    """What is approved was approved in its current round, with exactly the content that it has."""
-    decisions = {
-        (row["porf_id"], row["round"]): row["content_hash"]
-        for row in await connection.fetch("SELECT * FROM approval_decisions WHERE decision = 'approved'")
-    }
-    for porf, lines in await _documents(connection, "porfs", "porf_lines", "porf_id", organisation_id):
-        if porf.status in ("approved", "partially_ordered", "ordered", "closed"):
-            assert decisions.get((porf.id, porf.approval_round)) == content_hash(porf, lines), (
-                f"not so: what is approved is what is there: {porf}"
-            )
-
-
-async def _check_numbers(connection: Any, organisation_id: int | None) -> None:
-    """Each series is 1, 2, 3 … without gap or repetition, and its counter is one further.
-
-    A deleted draft's number is not given again: the requests' numbers are read from the events of their creation.
-    """
-    numbers = """
-        SELECT organisation_id, 'purchase_order' AS document_type, number FROM purchase_orders WHERE number IS NOT NULL
-        UNION ALL
-        SELECT organisation_id, 'porf', after ->> 'number' FROM audit_events WHERE action = 'porf.create'
-    """
-    given: defaultdict[tuple[int, str, str], list[int]] = defaultdict(list)
-    for row in await connection.fetch(numbers):
-        match = _NUMBER.fullmatch(row["number"])
-        assert match is not None, row
-        given[row["organisation_id"], row["document_type"], match[1]].append(int(match[2]))
-    series = await connection.fetch("SELECT * FROM number_series")
-    counters = {(row["organisation_id"], row["document_type"], row["period"]): row["next_value"] for row in series}
-    mine = {key for key in counters.keys() | given.keys() if organisation_id in (None, key[0])}
-    for key in mine:
-        values = sorted(given[key])
-        assert values == list(range(1, len(values) + 1)), f"not so: the numbers of {key} have no gap: {values}"
-        assert counters.get(key) == len(values) + 1, f"not so: the counter of {key} is one further: {counters}"
+    broken = [line async for line in broken_rules(connection, organisation_id)]
+    assert broken == [], broken

@@ -129,7 +129,8 @@ async def filled(cluster: Cluster) -> AsyncIterator[Fresh]:
 
 
 async def _migrate(database: Fresh, *options: str, project: Path) -> tuple[int, str, str]:
-    return await database.run(sys.executable, "-c", DRIVER, str(project), "migrate", *options)
+    """Without the warning that nobody has made a backup."""
+    return await database.run(sys.executable, "-c", DRIVER, str(project), "migrate", "--no-backup", *options)
 
 
 class Batches(Progress):

@@ -452,7 +452,7 @@ async def test_the_command_migrates_and_shows_the_status(fresh: Fresh) -> None:
     assert place == f"database: 004, this version: {HEAD}"
     assert [line.split()[:2] for line in pending] == [["pending:", name] for name in REVISIONS[4:]]
 
-    status, output, errors = await fresh.run(po_api, "migrate")
+    status, output, errors = await fresh.run(po_api, "migrate", "--no-backup")
     assert (status, errors) == (0, "")
     assert output.splitlines()[-1] == f"004 -> {HEAD}"
     assert await fresh.run(po_api, "migrate") == (0, f"{HEAD} -> {HEAD}\n", "")

@@ -17,7 +17,7 @@ import typer
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api import serving
+from po_api import backup_cli, serving
 from po_api.app import create_app
 from po_api.core import logging
 from po_api.core.clock import utc_now
@@ -26,9 +26,10 @@ from po_api.core.embedded import EmbeddedServerError
 from po_api.core.errors import AppError, violated
 from po_api.core.tenancy import Role, Tenant
 from po_api.operations import capacity, demo, migrations, revisions
+from po_api.operations.backups.errors import BackupError
 from po_api.operations.databases import Connections, connections, owner_urls
 from po_api.operations.migrations import MigrationError, StaleSchema
-from po_api.operations.progress import PrintedProgress
+from po_api.operations.progress import PrintedProgress, Progress
 from po_api.operations.revisions import UnknownRevision
 from po_api.organisations.schemas import OrganisationCreate
 from po_api.organisations.service import OrganisationService
@@ -43,9 +44,6 @@ T = TypeVar("T")
 
 DEVELOPER_SESSION_SECONDS = 8 * 3600
 
-# What is done with a database that holds data before its revision changes; whatever one raises, nothing is changed.
-PRECAUTIONS: tuple[Callable[[Settings, str], Awaitable[None]], ...] = ()
-
 app = typer.Typer(
     help="From a purchase order request to an issued purchase order.",
     no_args_is_help=True,
@@ -56,6 +54,7 @@ organisations = typer.Typer(help="Organisations.", no_args_is_help=True)
 users = typer.Typer(help="Users.", no_args_is_help=True)
 sessions = typer.Typer(help="Sessions.", no_args_is_help=True)
 idempotency_keys = typer.Typer(help="Idempotency keys.", no_args_is_help=True)
+app.add_typer(backup_cli.app, name="backup")
 app.add_typer(idempotency_keys, name="idempotency-keys")
 app.add_typer(organisations, name="organisations")
 app.add_typer(users, name="users")
@@ -68,7 +67,7 @@ def main() -> None:
     """Run a command; what the user can mend is one line on stderr, never a traceback."""
     try:
         app()
-    except (SettingsError, EmbeddedServerError, StaleSchema, MigrationError, UnknownRevision) as error:
+    except (SettingsError, EmbeddedServerError, StaleSchema, MigrationError, UnknownRevision, BackupError) as error:
         _fail(str(error))
     except AppError as error:
         _fail("; ".join([error.detail, *(item.detail for item in error.errors)]))
@@ -129,7 +128,7 @@ def serve(
             stack.enter_context(scrapes)
         found = stack.enter_context(connections(settings))
         if with_demo:
-            asyncio.run(migrations.upgrade(owner_url=found.owner_url, app_url=found.app_url))
+            asyncio.run(_migrate_quietly(settings, found))
             token = asyncio.run(_prepare_demo(settings, found))
             _welcome(listener, token)
         asyncio.run(_examine(settings, found))
@@ -137,6 +136,11 @@ def serve(
             serving.serve(settings, found, listener, scrapes)
         except KeyboardInterrupt:
             typer.echo("stopped", err=True)
+
+
+async def _migrate_quietly(settings: Settings, found: Connections) -> None:
+    backup = partial(backup_cli.before_migration, settings, Progress())
+    await migrations.upgrade(owner_url=found.owner_url, app_url=found.app_url, prepare=backup)
 
 
 async def _examine(settings: Settings, found: Connections) -> None:
@@ -195,23 +199,19 @@ def migrate(
             raise typer.Exit(_show_status(asyncio.run(migrations.find_status(owner_url))))
         if not revisions.is_revision(to):
             raise SettingsError(f"--to {to}: there is no such revision")
+        progress = PrintedProgress()
         before, after = asyncio.run(
             migrations.upgrade(
                 owner_url=owner_url,
                 app_url=app_url,
                 to=to,
                 may_lose_data=may_lose_data,
-                prepare=None if no_backup else partial(_take_precautions, settings, owner_url),
+                prepare=None if no_backup else partial(backup_cli.before_migration, settings, progress),
                 wait_seconds=wait,
-                progress=PrintedProgress(),
+                progress=progress,
             )
         )
         typer.echo(f"{before or 'empty'} -> {after or 'empty'}")
-
-
-async def _take_precautions(settings: Settings, owner_url: str) -> None:
-    for precaution in PRECAUTIONS:
-        await precaution(settings, owner_url)
 
 
 def _show_status(found: migrations.Status) -> int:

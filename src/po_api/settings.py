@@ -40,6 +40,11 @@ class Settings(BaseSettings):
     po_data_dir: Path = Path(".data")
     secret_key: SecretStr | None = None
 
+    backup_dir: Path | None = None
+    backup_keep_days: Annotated[int, Field(ge=0)] = 14
+    backup_keep_count: Annotated[int, Field(ge=1)] = 3
+    backup_max_age_hours: Annotated[int, Field(ge=1)] | None = None
+
     oidc_issuer: str = "https://accounts.google.com"
     google_client_id: str | None = None
     google_client_secret: SecretStr | None = None

@@ -30,6 +30,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from po_api.core import server_user
+from po_api.core.programs import Programs, reason
 
 if sys.platform != "win32":
     import fcntl
@@ -40,6 +41,9 @@ _SUPERUSER = "postgres"
 _OWNER = "po_owner"
 _APP = "po_app"
 _MAJOR = 18
+# Beside the data directory: what a restore has replaced, with the time in its name. While there is nothing else, no
+# new database is made.
+REPLACED = "postgres.replaced-"
 _PORT = 5432
 
 _START_SECONDS = 120  # a start after a crash replays the log first
@@ -88,10 +92,12 @@ class EmbeddedServerError(Exception):
 
 @dataclass(frozen=True)
 class EmbeddedUrls:
-    """`postgresql://` URLs through the Unix socket: the owner of the tables, and the role the application runs as."""
+    """`postgresql://` URLs through the Unix socket: the owner of the tables, the role the application runs as, and the
+    superuser, whom nobody but the tools of backups needs."""
 
     owner: str
     app: str
+    superuser: str
 
 
 def embedded_binaries() -> Path:
@@ -106,20 +112,38 @@ def embedded_binaries() -> Path:
 
 @contextmanager
 def embedded_server(
-    data_dir: Path, *, settings: Mapping[str, str] = _NO_SETTINGS, binaries: Path | None = None
+    data_dir: Path,
+    *,
+    settings: Mapping[str, str] = _NO_SETTINGS,
+    binaries: Path | None = None,
+    start_seconds: int = _START_SECONDS,
 ) -> Iterator[EmbeddedUrls]:
     """Run PostgreSQL in `data_dir`/postgres, or join the one that runs there; the last one to leave stops it.
 
-    `settings` (server parameters, when this call starts the server) and `binaries` (of another PostgreSQL) are for
-    the tests. EmbeddedServerError when it cannot be started, joined or stopped.
+    `settings` are server parameters, for when this call starts the server; `binaries` those of another PostgreSQL;
+    a start may take `start_seconds`. EmbeddedServerError when it cannot be started, joined or stopped.
     """
-    server = _Server(data_dir, binaries or embedded_binaries(), settings)
+    server = _Server(data_dir, binaries or embedded_binaries(), settings, start_seconds)
     directory = server.enter()
     try:
-        place = f"{_DATABASE}?host={quote(str(directory))}&port={_PORT}"
-        yield EmbeddedUrls(owner=f"postgresql://{_OWNER}@/{place}", app=f"postgresql://{_APP}@/{place}")
+        place = f"host={quote(str(directory))}&port={_PORT}"
+        yield EmbeddedUrls(
+            owner=f"postgresql://{_OWNER}@/{_DATABASE}?{place}",
+            app=f"postgresql://{_APP}@/{_DATABASE}?{place}",
+            superuser=f"postgresql://{_SUPERUSER}@/{_SUPERUSER}?{place}",
+        )
     finally:
         server.leave()
+
+
+@contextmanager
+def embedded_server_stopped(data_dir: Path) -> Iterator[None]:
+    """Keep the server of `data_dir` from running as long as the context is open; one that nobody uses is stopped.
+
+    EmbeddedServerError when somebody uses it.
+    """
+    with _Server(data_dir, embedded_binaries(), _NO_SETTINGS).stopped():
+        yield
 
 
 def embedded_secret_key(data_dir: Path) -> str:
@@ -165,7 +189,9 @@ def _one_line(data_dir: Path) -> Iterator[None]:
 class _Server:
     """One user of the server of a data directory."""
 
-    def __init__(self, data_dir: Path, binaries: Path, settings: Mapping[str, str]):
+    def __init__(
+        self, data_dir: Path, binaries: Path, settings: Mapping[str, str], start_seconds: int = _START_SECONDS
+    ):
         if sys.platform == "win32":
             raise EmbeddedServerError("the embedded PostgreSQL does not run on Windows: set DATABASE_URL")
         self._data_dir = data_dir.resolve()
@@ -173,6 +199,7 @@ class _Server:
         self._log = self._pgdata / "server.log"
         self._binaries = binaries
         self._settings = settings
+        self._start_seconds = start_seconds
         self._user: pwd.struct_passwd | None = None
         self._membership = -1
 
@@ -205,6 +232,24 @@ class _Server:
             return  # deleted under our feet: PostgreSQL stops by itself when it misses its files
         with _one_line(self._data_dir), self._starting_or_stopping():
             self._leave()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Nobody uses the server, and nobody can start it."""
+        with _one_line(self._data_dir):
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._user = self._find_user()
+            with self._starting_or_stopping():
+                users = self._try_lock("users")
+                if users is None:
+                    raise EmbeddedServerError(f"{self._pgdata} is in use: stop what uses it first")
+                try:
+                    self._stop()
+                    if self._listening() is not None:
+                        raise EmbeddedServerError(f"a server that somebody started by hand runs in {self._pgdata}")
+                    yield
+                finally:
+                    os.close(users)
 
     def _leave(self) -> None:
         os.close(self._membership)
@@ -239,7 +284,8 @@ class _Server:
         return lock
 
     def _start_or_join(self) -> Path:
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + self._start_seconds
+        has_started = False
         while time.monotonic() < deadline:
             directory = self._listening()
             if directory is not None:
@@ -250,7 +296,10 @@ class _Server:
                 time.sleep(_POLL_SECONDS)
                 continue
             try:
+                if has_started:  # while it recovered, which pg_ctl does not wait for
+                    raise EmbeddedServerError(f"the embedded PostgreSQL ended: {self._last_words()}")
                 self._start(alive)
+                has_started = True
             finally:
                 os.close(alive)
         raise EmbeddedServerError(f"the embedded PostgreSQL does not answer; see {self._log}")
@@ -294,15 +343,17 @@ class _Server:
         # pg_ctl puts the server in a session of its own, so Ctrl-C at the terminal does not reach it. The data
         # directory is named by PGDATA, never by an argument: pg_ctl would hand that to a shell badly quoted.
         result = self._run(
-            ["pg_ctl", "start", "-w", "-s", "-t", str(_START_SECONDS), "-l", self._log.name, "-o", options],
+            ["pg_ctl", "start", "-w", "-s", "-t", str(self._start_seconds), "-l", self._log.name, "-o", options],
             cwd=self._pgdata,
             pass_fds=(alive,),
             check=False,
         )
         if result.returncode:
-            log = self._log.read_text(errors="replace") if self._log.exists() else ""
-            reason = _reason(f"{result.stderr}\n{log}")
-            raise EmbeddedServerError(f"the embedded PostgreSQL did not start: {reason} (see {self._log})")
+            raise EmbeddedServerError(f"the embedded PostgreSQL did not start: {self._last_words(result.stderr)}")
+
+    def _last_words(self, before: str = "") -> str:
+        log = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return f"{reason(before + log)} (see {self._log})"
 
     def _check_or_make_pgdata(self, alive: int) -> None:
         major = int(re.findall(r"\d+", self._run(["postgres", "--version"]).stdout)[0])
@@ -315,6 +366,11 @@ class _Server:
             return
         if self._pgdata.exists() and any(self._pgdata.iterdir()):
             raise EmbeddedServerError(f"{self._pgdata} holds something else than a database: move it away")
+        if replaced := sorted(self._data_dir.glob(f"{REPLACED}*")):
+            raise EmbeddedServerError(
+                f"a restore was stopped half-way: run it again, or go back to what there was: "
+                f"mv {replaced[-1]} {self._pgdata}"
+            )
         # Made under another name, so that an interrupted initdb leaves nothing that looks like a database. It inherits
         # `alive`: if we are killed, it goes on for a while, and the next start must not use the same name meanwhile.
         draft = self._data_dir / "postgres.new"
@@ -383,36 +439,18 @@ class _Server:
         pass_fds: tuple[int, ...] = (),
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program of PostgreSQL as the server's user, out of reach of the terminal's signals.
-
-        The environment is new: PG* variables of the person's shell would redirect it, and the server has no need of
-        the application's secrets. LC_ALL keeps messages in English and macOS from starting threads.
-        """
-        result = subprocess.run(  # noqa: S603 - fixed programs, no shell
-            [str(self._binaries / command[0]), *command[1:]],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
+        """Run a program of PostgreSQL on this data directory, as the server's user."""
+        result = Programs(self._binaries, self._user).run(
+            command,
+            environment={"PGDATA": str(self._pgdata)},
             cwd=cwd,
-            env={"PATH": os.defpath, "LC_ALL": "C", "PGDATA": str(self._pgdata)},
+            stdin=stdin,
             pass_fds=pass_fds,
-            start_new_session=True,
-            timeout=_START_SECONDS + _STOP_SECONDS,
-            user=self._user.pw_uid if self._user else None,
-            group=self._user.pw_gid if self._user else None,
-            extra_groups=[] if self._user else None,
+            timeout=self._start_seconds + _STOP_SECONDS,
         )
         if check and result.returncode:
-            raise EmbeddedServerError(f"{command[0]} of the embedded PostgreSQL failed: {_reason(result.stderr)}")
+            raise EmbeddedServerError(f"{command[0]} of the embedded PostgreSQL failed: {reason(result.stderr)}")
         return result
-
-
-def _reason(output: str) -> str:
-    """The last error that PostgreSQL's programs wrote, on one line and without its time stamp."""
-    found = re.findall(r"(?:FATAL|PANIC|ERROR|error|pg_ctl): +(.+)", output)
-    return found[-1] if found else "no reason given"
 
 
 def _remove_socket_directory(status: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from po_api.core.embedded import embedded_secret_key, embedded_server
+from po_api.core.embedded import EmbeddedUrls, embedded_secret_key, embedded_server
+from po_api.operations.backups import archive
 from po_api.settings import Settings, SettingsError
 
 
@@ -18,13 +19,20 @@ class Connections:
 
 
 @contextmanager
+def embedded(settings: Settings) -> Iterator[EmbeddedUrls]:
+    """The embedded server, which archives its WAL once there are backups; EmbeddedServerError."""
+    with embedded_server(settings.po_data_dir, settings=archive.SERVER_SETTINGS) as urls:
+        yield urls
+
+
+@contextmanager
 def owner_urls(settings: Settings) -> Iterator[tuple[str, str]]:
     """The owner's URL and the application's; the embedded server runs as long as the context is open.
 
     Raises EmbeddedServerError if it cannot start.
     """
     if settings.database_url is None:
-        with embedded_server(settings.po_data_dir) as urls:
+        with embedded(settings) as urls:
             yield urls.owner, urls.app
         return
     owner = settings.database_migration_url or settings.database_url

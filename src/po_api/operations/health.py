@@ -14,6 +14,7 @@ from po_api.core.database import Database
 from po_api.core.errors import CONNECTION_LOST
 from po_api.core.replica import Trouble
 from po_api.core.replica_reading import examine
+from po_api.operations.backups.state import unconfirmed
 from po_api.operations.migrations import current_revision, explain
 from po_api.operations.revisions import head_revision
 from po_api.web.openapi import problems
@@ -33,6 +34,9 @@ _BOUND = text(
 )
 
 
+_ARCHIVE_FAILS = text("SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver")
+
+
 class Liveness(Schema):
     """The process answers."""
 
@@ -42,7 +46,7 @@ class Liveness(Schema):
 class Reason(Schema):
     """Why requests cannot be served."""
 
-    code: Literal["database_unreachable", "schema_revision"]
+    code: Literal["database_unreachable", "schema_revision", "restore_unconfirmed"]
     detail: str = Field(examples=["the database is at revision 008, this version needs 009: run `po-api migrate`"])
 
 
@@ -59,6 +63,9 @@ class Readiness(Schema):
     status: Literal["ready", "not_ready"]
     reasons: list[Reason] = Field(description="Empty if it is ready")
     database: Literal["reachable", "unreachable"]
+    wal_archive: Literal["not_failing", "failing"] | None = Field(
+        description="failing: the latest changes could not be restored, and the log fills the disk; null if unknown"
+    )
     revision: str | None = Field(description="The schema's revision", examples=["009"])
     expected_revision: str = Field(examples=["009"])
     row_level_security: Literal["active", "inactive"] = Field(
@@ -102,6 +109,7 @@ def _unreachable() -> Readiness:
         status="not_ready",
         reasons=[Reason(code="database_unreachable", detail="the database cannot be reached")],
         database="unreachable",
+        wal_archive=None,
         revision=None,
         expected_revision=head_revision(),
         row_level_security="inactive",
@@ -111,11 +119,17 @@ def _unreachable() -> Readiness:
 async def _examine(connection: AsyncConnection) -> Readiness:
     revision = await current_revision(connection)
     bound = await connection.scalar(_BOUND)
-    problem = explain(revision)
+    reasons = []
+    if problem := explain(revision):
+        reasons.append(Reason(code="schema_revision", detail=problem))
+    if restored := await unconfirmed(connection):
+        detail = f"restored {restored}: look whether all is well, then `po-api backup confirm`"
+        reasons.append(Reason(code="restore_unconfirmed", detail=detail))
     return Readiness(
-        status="not_ready" if problem else "ready",
-        reasons=[Reason(code="schema_revision", detail=problem)] if problem else [],
+        status="not_ready" if reasons else "ready",
+        reasons=reasons,
         database="reachable",
+        wal_archive="failing" if await connection.scalar(_ARCHIVE_FAILS) else "not_failing",
         revision=revision,
         expected_revision=head_revision(),
         row_level_security="active" if bound else "inactive",

@@ -1,7 +1,9 @@
-"""What a migration tells whoever watches it."""
+"""What long work tells whoever watches it."""
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -14,14 +16,24 @@ _log = get_logger(__name__)
 
 
 class Progress:
-    """Tells the log what holds a migration up, and nothing else: `alembic`, the tests, a start with `--demo`."""
+    """Tells the log what holds the work up, and nothing else: `alembic`, the tests, a start with `--demo`."""
 
     def waits(self, reason: str) -> None:
         """It goes on by itself, later."""
         _log.warning("migration_waits", reason=reason)
 
     def batch(self, done: str) -> None:
-        """Rows are being filled in: so much is done of so much."""
+        """So much is done of so much."""
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """A part of the work: it has a title, and takes its time."""
+        started = time.monotonic()
+        yield
+        self.done(title, time.monotonic() - started)
+
+    def done(self, title: str, seconds: float) -> None:
+        """A part of the work is done, after so long."""
 
     def finished(self, step: Step, seconds: float) -> None:
         """A revision is done and committed, after so long; its waits are included."""
@@ -32,7 +44,7 @@ class Progress:
 
 
 class PrintedProgress(Progress):
-    """Tells a person or a container's log: revisions on stdout, all else on stderr.
+    """Tells a person or a container's log: what is done on stdout, all else on stderr.
 
     Batches overwrite each other on a terminal; elsewhere a line comes every few seconds.
     """
@@ -55,6 +67,10 @@ class PrintedProgress(Progress):
         self._clear()
         undone = "" if step.is_upgrade else "undone: "
         typer.echo(f"{step.revision.name}  {seconds:6.2f} s  {undone}{step.revision.title}")
+
+    def done(self, title: str, seconds: float) -> None:
+        self._clear()
+        typer.echo(f"{seconds:7.2f} s  {title}")
 
     def warns(self, problem: str) -> None:
         self._say(f"warning: {problem}")

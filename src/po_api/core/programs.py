@@ -1,0 +1,111 @@
+"""Running PostgreSQL's programs."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+if sys.platform != "win32":
+    import pwd
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The programs in one directory. They run as `user` (None: the present one), out of reach of the terminal's
+    signals.
+
+    The environment is new but for what a call gives: PG* variables of the person's shell would redirect a program, and
+    it has no need of the application's secrets. LC_ALL keeps messages in English and macOS from starting threads.
+    """
+
+    binaries: Path
+    user: "pwd.struct_passwd | None" = None
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] = _NOTHING,
+        cwd: Path = Path("/"),
+        stdin: str = "",
+        pass_fds: tuple[int, ...] = (),
+        timeout: float | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end, however it ends; TimeoutExpired, OSError."""
+        return subprocess.run(  # noqa: S603 - fixed programs, no shell
+            self._arguments(command),
+            input=stdin,
+            capture_output=True,
+            check=False,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            timeout=timeout,
+            **self._options(environment),
+        )
+
+    def follow(
+        self,
+        command: Sequence[str],
+        hear: Callable[[str], None],
+        *,
+        environment: Mapping[str, str] = _NOTHING,
+        cwd: Path = Path("/"),
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end, and have `hear` told each line that it writes to stderr; stdout is not read.
+
+        When this process is killed, the program ends with the next line that it cannot write.
+        """
+        lines = []
+        with self._started(command, environment, cwd) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                lines.append(line)
+                hear(line.strip())
+        return subprocess.CompletedProcess(command, process.returncode, "", "".join(lines))
+
+    @contextmanager
+    def _started(
+        self, command: Sequence[str], environment: Mapping[str, str], cwd: Path
+    ) -> "Iterator[subprocess.Popen[str]]":
+        process = subprocess.Popen(  # noqa: S603 - fixed programs, no shell
+            self._arguments(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            **self._options(environment),
+        )
+        with process:
+            try:
+                yield process
+            except BaseException:  # Ctrl-C has not reached it
+                process.kill()
+                raise
+
+    def _arguments(self, command: Sequence[str]) -> list[str]:
+        return [str(self.binaries / command[0]), *command[1:]]
+
+    def _options(self, environment: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "text": True,
+            "errors": "replace",
+            "env": {"PATH": os.defpath, "LC_ALL": "C"} | dict(environment),
+            "start_new_session": True,
+            "user": self.user.pw_uid if self.user else None,
+            "group": self.user.pw_gid if self.user else None,
+            "extra_groups": [] if self.user else None,
+        }
+
+
+def reason(output: str) -> str:
+    """The last error that PostgreSQL's programs wrote, on one line and without its time stamp."""
+    found = re.findall(r"(?:FATAL|PANIC|ERROR|error|pg_ctl): +(.+)", output)
+    return found[-1] if found else "no reason given"

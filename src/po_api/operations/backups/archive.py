@@ -1,0 +1,212 @@
+"""The WAL archive of the embedded server: each segment of its log, compressed, from the first copy on.
+
+The server always has archiving switched on, since that takes a start. Whether it copies anything is a matter of one
+symbolic link in its data directory, which leads to the archive: without one, a fresh `make run` keeps nothing. The
+link is made with the first `po-api backup create`, lives and dies with the data, and is no part of a copy of them, so
+that a restored copy on trial never writes into the archive of the original. When the link leads nowhere (a disk that
+is not mounted) or the disk is full, archiving fails, the server keeps the segments and goes on, and `/health/ready`
+says so.
+
+A segment appears complete: it is written under another name, synced and renamed. One that is there already must be
+the same. Retention is `pg_archivecleanup` up to the oldest copy that is kept.
+"""
+
+import gzip
+import os
+import re
+import shlex
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from po_api.core import server_user
+from po_api.operations.backups.catalogue import Backup, Catalogue
+from po_api.operations.backups.errors import BackupError
+from po_api.operations.backups.tools import Tools
+
+LINK = "wal_archive"
+SUFFIX = ".gz"
+# When the disk is lost, a minute's changes are lost at the most: the server looks every few seconds, and has to copy.
+TIMEOUT_SECONDS = 50
+
+# Run in the server's data directory. PostgreSQL tries again, for ever, until it succeeds.
+_COMMAND = (
+    f"test -L {LINK} || exit 0; f={LINK}/%f{SUFFIX}; "
+    "if test -e $f; then gzip -dc $f | cmp -s - %p; exit; fi; "
+    f"gzip -nc %p > $f.part && sync $f.part && mv $f.part $f && sync {LINK}/"
+)
+SERVER_SETTINGS: Mapping[str, str] = {
+    "archive_mode": "on",
+    "archive_command": _COMMAND,
+    "archive_timeout": str(TIMEOUT_SECONDS),
+    # What incremental copies are made by.
+    "summarize_wal": "on",
+}
+# Of a copy that is being restored or tried. It remembers what is to be archived, the beginning of its new timeline
+# above all, for the server that it may become; with no command that is all it does.
+HELD: Mapping[str, str] = {"archive_mode": "on", "archive_command": ""}
+
+_SEGMENT = re.compile(r"[0-9A-F]{24}")
+# A timeline, and the position in the log at which the next one left it.
+_HISTORY_LINE = re.compile(r"\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)")
+# Exit codes above 125 end a recovery with an error; others mean that there are no more segments.
+_DAMAGED = 200
+
+
+def directory(catalogue: Catalogue, system: str) -> Path:
+    """Where the WAL of the server with this system identifier is archived."""
+    return catalogue.directory / "wal" / system
+
+
+def is_on(pgdata: Path) -> bool:
+    """Whether the server of `pgdata` archives, or tries to."""
+    return (pgdata / LINK).is_symlink()
+
+
+def begin(catalogue: Catalogue, system: str, pgdata: Path) -> None:
+    """Have the server of `pgdata` archive from now on, into this catalogue."""
+    place = directory(catalogue, system)
+    catalogue.make_directory(place)
+    link = pgdata / LINK
+    target = _target(place, pgdata)
+    if link.is_symlink() and str(link.readlink()) == target:
+        return
+    draft = link.with_name(f"{LINK}.new")
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(target)
+    draft.replace(link)
+
+
+def go_on(catalogue: Catalogue, system: str, restored: Path, pgdata: Path) -> None:
+    """Have restored data, which are about to become those of `pgdata`, archive if that server ever did.
+
+    Where their timeline began is archived at once: PostgreSQL numbers timelines by the files that it finds, one by one,
+    so that a restore which was never started must not leave a gap.
+    """
+    place = directory(catalogue, system)
+    if not place.is_dir():
+        return
+    for history in (restored / "pg_wal").glob("*.history"):
+        archived = place / f"{history.name}{SUFFIX}"
+        if not archived.exists():
+            catalogue.write_file(archived, gzip.compress(history.read_bytes()))
+    (restored / LINK).symlink_to(_target(place, pgdata))
+
+
+def _target(place: Path, pgdata: Path) -> str:
+    """Where the link leads: relative where it can be, so that the whole data directory can be moved."""
+    is_inside = place.is_relative_to(pgdata.parent.resolve())
+    return os.path.relpath(place, pgdata.parent.resolve() / pgdata.name) if is_inside else str(place)
+
+
+def restore_command(place: Path) -> str:
+    """How a recovery gets a segment from the archive at `place`: a damaged one ends it, a missing one is the end."""
+    file = shlex.quote(f"{place}/").replace("%", "%%") + f"%f{SUFFIX}"
+    return f"test -e {file} || exit 1; gzip -dc {file} > %p || exit {_DAMAGED}"
+
+
+def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None = None) -> int:
+    """Raise BackupError when segments are missing or damaged between the copy and the archive's end on a timeline
+    (None: the latest); returns that.
+
+    PostgreSQL takes the first segment that is missing for the end of the log: it would restore an earlier state and
+    say nothing.
+    """
+    assert backup.first_wal is not None
+    size = _segment_size(copy)
+    archived = {path.stem: path for path in _segments(place)}
+    names = archived.keys() | {path.name for path in (copy / "pg_wal").iterdir() if _SEGMENT.fullmatch(path.name)}
+    if timeline is None:
+        timeline = max(int(name[:8], 16) for name in (backup.first_wal, *names, *_histories(place)))
+    spans = _spans(place, timeline, size)
+    on_it = [_number(name, size) for name in names if int(name[:8], 16) == timeline]
+    for number in range(_number(backup.first_wal, size), max(on_it, default=-1) + 1):
+        # The first segment of a timeline begins with a copy of what it left: the older one's would end the log there.
+        newest = max(line for line, (begin, end) in spans.items() if begin <= number <= end)
+        name = _name(newest, number, size)
+        if name not in names:
+            raise BackupError(
+                f"the WAL archive {place} lacks segment {name}: what came after it cannot be restored. As it was at the"
+                f" end of that backup: `po-api backup restore {backup.name}`"
+            )
+        if name in archived:
+            require_sound(archived[name], size)
+    return timeline
+
+
+def _histories(place: Path) -> Iterator[str]:
+    """The names of the files that say where a timeline began; the first one has none."""
+    for path in place.glob(f"*.history{SUFFIX}") if place.is_dir() else ():
+        yield path.name
+
+
+def _spans(place: Path, timeline: int, size: int) -> dict[int, tuple[int, float]]:
+    """The first and the last segment of each timeline that leads to this one; the last ones of two overlap."""
+    spans: dict[int, tuple[int, float]] = {}
+    begin = 0
+    path = place / f"{timeline:08X}.history{SUFFIX}"
+    if timeline > 1 and not path.exists():
+        raise BackupError(f"the WAL archive {place} has no timeline {timeline}")
+    for line in gzip.decompress(path.read_bytes()).decode().splitlines() if timeline > 1 else ():
+        if match := _HISTORY_LINE.match(line):
+            end = ((int(match[2], 16) << 32) + int(match[3], 16)) // size
+            spans[int(match[1])] = (begin, end)
+            begin = end
+    return spans | {timeline: (begin, float("inf"))}
+
+
+def require_sound(path: Path, size: int) -> None:
+    """Raise BackupError unless an archived segment can be read to its end: gzip keeps a checksum."""
+    found = 0
+    try:
+        with gzip.open(path) as file:
+            while chunk := file.read(1 << 20):
+                found += len(chunk)
+    except (OSError, EOFError, zlib.error):
+        found = -1
+    if found != size:
+        raise BackupError(f"the archived WAL segment {path} is damaged: what came after it cannot be restored")
+
+
+def save(source: Path, target: Path, place: Path) -> None:
+    """Copy what a server has in its log directory and has not archived into that of a copy."""
+    for path in source.iterdir():
+        is_log = _SEGMENT.fullmatch(path.name) or path.suffix == ".history"
+        if is_log and not (place / f"{path.name}{SUFFIX}").exists() and not (target / path.name).exists():
+            with path.open("rb") as original, (target / path.name).open("xb") as copy:
+                server_user.give_to_owner_of(target, copy.fileno())
+                shutil.copyfileobj(original, copy, 1 << 20)
+
+
+def prune(catalogue: Catalogue, tools: Tools, kept: Sequence[Backup]) -> None:
+    """Delete what no copy that is kept needs."""
+    wal = catalogue.directory / "wal"
+    for place in wal.iterdir() if wal.is_dir() else ():
+        needed = [backup.first_wal for backup in kept if backup.system == place.name and backup.first_wal is not None]
+        # The segments' names without their timeline are in the order of the log.
+        if oldest := min(needed, key=lambda name: name[8:], default=None):
+            tools.run("pg_archivecleanup", "-x", SUFFIX, str(place), oldest)
+        else:  # another server's, of which no copy is left
+            shutil.rmtree(place)
+
+
+def _segments(place: Path) -> Iterator[Path]:
+    for path in place.iterdir() if place.is_dir() else ():
+        if path.suffix == SUFFIX and _SEGMENT.fullmatch(path.stem):
+            yield path
+
+
+def _segment_size(copy: Path) -> int:
+    """In bytes; segments are all as long as those in the copy."""
+    return max(path.stat().st_size for path in (copy / "pg_wal").iterdir() if _SEGMENT.fullmatch(path.name))
+
+
+def _number(name: str, size: int) -> int:
+    """A segment's place in the log, on whatever timeline."""
+    return int(name[8:16], 16) * (0x1_0000_0000 // size) + int(name[16:], 16)
+
+
+def _name(timeline: int, number: int, size: int) -> str:
+    per_file = 0x1_0000_0000 // size
+    return f"{timeline:08X}{number // per_file:08X}{number % per_file:08X}"

@@ -1,0 +1,238 @@
+"""Making a backup: a copy of the embedded server's files, or a dump of a server's database."""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from po_api.core.clock import utc_now
+from po_api.core.embedded import EmbeddedUrls
+from po_api.operations.backups import archive
+from po_api.operations.backups.catalogue import Backup, Catalogue, Kind, expendable
+from po_api.operations.backups.errors import BackupError
+from po_api.operations.backups.tools import Tools, embedded_tools, server_tools
+from po_api.operations.databases import embedded, owner_urls
+from po_api.operations.progress import Progress
+from po_api.settings import Settings
+
+MANIFEST = "backup_manifest"
+COPY, DUMP = "data", "database.dump"
+
+# Of two that follow each other, incremental copies take WAL summaries, which the server keeps for ten days.
+_MAX_CHAIN_DAYS = 8
+# Whoever is not bound by row-level security sees all organisations' rows.
+_HIDDEN = (
+    "SELECT string_agg(relname, ', ') FROM pg_class WHERE relkind = 'r' AND row_security_active(oid)"
+    " AND relnamespace = current_schema()::regnamespace"
+)
+_TABLES = (
+    "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+    " AND NOT has_table_privilege(oid, 'SELECT')"
+)
+_PROGRESS = re.compile(r"(\d+)/(\d+) kB")
+
+
+def create(
+    settings: Settings,
+    progress: Progress,
+    *,
+    incremental: bool = False,
+    is_archived: bool = True,
+    reason: str | None = None,
+) -> Backup:
+    """Make a backup of the configured database, and delete those that need not be kept.
+
+    `incremental` copies what has changed since the last copy, where there is one to add to. `is_archived` has the
+    embedded server archive its WAL from now on. BackupError, EmbeddedServerError.
+    """
+    settings.po_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    catalogue = Catalogue.of(settings)
+    with catalogue.locked():
+        if settings.database_url is None:
+            backup = _copy(settings, catalogue, progress, incremental, is_archived, reason)
+        else:
+            with owner_urls(settings) as (owner_url, _):
+                backup = dump(catalogue, server_tools(owner_url), progress, reason)
+        _delete_expendable(settings, catalogue, progress)
+    return backup
+
+
+@dataclass(frozen=True)
+class _Server:
+    """The embedded server as it runs; `owner` are the tools on the application's database."""
+
+    tools: Tools
+    owner: Tools
+    system: str
+    timeline: int
+    version: int
+
+    @classmethod
+    def at(cls, urls: EmbeddedUrls, catalogue: Catalogue) -> Self:
+        tools = embedded_tools(urls.superuser, catalogue.user)
+        ((system, timeline, version),) = tools.query(
+            "SELECT system_identifier, timeline_id, current_setting('server_version_num') FROM pg_control_system(),"
+            " pg_control_checkpoint()"
+        )
+        return cls(tools, Tools(tools.programs, urls.owner), system, int(timeline), int(version))
+
+
+def _copy(
+    settings: Settings,
+    catalogue: Catalogue,
+    progress: Progress,
+    incremental: bool,
+    is_archived: bool,
+    reason: str | None,
+) -> Backup:
+    with embedded(settings) as urls:
+        server = _Server.at(urls, catalogue)
+        pgdata = settings.po_data_dir.resolve() / "postgres"
+        if is_archived and not archive.is_on(pgdata):
+            archive.begin(catalogue, server.system, pgdata)
+        backup = None
+        if incremental and (base := _base(catalogue, server)) is not None:
+            try:
+                backup = _copy_files(server, catalogue, base, progress, reason)
+            except BackupError as error:  # the summaries of the log may be gone
+                progress.warns(f"not an incremental copy, but a full one: {error}")
+        backup = backup or _copy_files(server, catalogue, None, progress, reason)
+        if is_archived:
+            # To another place only now that there is a copy in it.
+            archive.begin(catalogue, server.system, pgdata)
+            # The archive then has all of the backup's time, and the next point to restore to is a minute away at most.
+            server.tools.query("SELECT pg_switch_wal()")
+        return backup
+
+
+def _copy_files(
+    server: _Server, catalogue: Catalogue, base: Backup | None, progress: Progress, reason: str | None
+) -> Backup:
+    kind = Kind.INCREMENTAL if base else Kind.FULL
+    started = utc_now()
+    with catalogue.unfinished(kind) as directory:
+        with progress.stage("copied the server's files"):
+            known = catalogue.path(base) / COPY if base else None
+            _run_basebackup(server.tools, directory / COPY, known, progress)
+        manifest = json.loads((directory / COPY / MANIFEST).read_bytes())
+        backup = Backup(
+            name=directory.name,
+            kind=kind,
+            started_at=started,
+            finished_at=_server_time(server.tools),
+            revision=_revision(server.owner),
+            server_version=server.version,
+            size=_size(directory),
+            reason=reason,
+            base=base.name if base else None,
+            system=server.system,
+            timeline=server.timeline,
+            first_wal=_first_wal(server.tools, manifest),
+        )
+        catalogue.write(backup)
+    return backup
+
+
+def _base(catalogue: Catalogue, server: _Server) -> Backup | None:
+    """What an incremental copy adds to: the last copy, if its full one is not too old."""
+    mine = (server.system, server.timeline)
+    copies = [backup for backup in catalogue.all() if (backup.system, backup.timeline) == mine]
+    if not copies:
+        return None
+    try:
+        full = catalogue.chain(copies[-1])[0]
+    except BackupError:
+        return None
+    return copies[-1] if utc_now() - full.finished_at < timedelta(days=_MAX_CHAIN_DAYS) else None
+
+
+def _run_basebackup(tools: Tools, target: Path, base: Path | None, progress: Progress) -> None:
+    command = ["pg_basebackup", "-d", tools.url, "-D", str(target), "--no-password", "--checkpoint=fast"]
+    command += ["--wal-method=stream", "--manifest-checksums=SHA256", "--progress"]
+    if base is not None:
+        command.append(f"--incremental={base / MANIFEST}")
+    tools.follow(*command, hear=partial(_tell_progress, progress))
+
+
+def _tell_progress(progress: Progress, line: str) -> None:
+    if match := _PROGRESS.search(line):
+        progress.batch(f"{int(match[1]) // 1024} of {int(match[2]) // 1024} MB")
+
+
+def dump(catalogue: Catalogue, tools: Tools, progress: Progress, reason: str | None) -> Backup:
+    """Have pg_dump write all that is in the database; BackupError if its role does not see everything."""
+    if hidden := tools.value(_HIDDEN):
+        raise BackupError(
+            f"row-level security hides rows of {hidden} from this role, and the backup would lack them:"
+            " DATABASE_MIGRATION_URL must name the tables' owner, and the tables must not FORCE ROW LEVEL SECURITY"
+        )
+    if tools.value(_TABLES) != "0":
+        raise BackupError("this role may not read all tables: DATABASE_MIGRATION_URL must name the tables' owner")
+    started = utc_now()
+    with catalogue.unfinished(Kind.DUMP) as directory:
+        file = directory / DUMP
+        options = ["--format=custom", "--no-owner", "--no-acl", "--no-password", "--verbose"]
+        with progress.stage("dumped the database"):
+            # --verbose names each table as it comes; --file makes one of the umask's, in a directory closed to others.
+            tools.follow("pg_dump", *options, f"--file={file}", f"--dbname={tools.url}", hear=_tables(progress))
+        file.chmod(0o600)
+        backup = Backup(
+            name=directory.name,
+            kind=Kind.DUMP,
+            started_at=started,
+            finished_at=_server_time(tools),
+            revision=_revision(tools),
+            server_version=int(tools.value("SHOW server_version_num")),
+            size=_size(directory),
+            reason=reason,
+        )
+        catalogue.write(backup)
+    return backup
+
+
+def _tables(progress: Progress) -> Callable[[str], None]:
+    def hear(line: str) -> None:
+        if "dumping contents of table" in line:
+            progress.batch(line.removeprefix("pg_dump: "))
+
+    return hear
+
+
+def _delete_expendable(settings: Settings, catalogue: Catalogue, progress: Progress) -> None:
+    backups = catalogue.all()
+    gone = expendable(
+        backups, keep_days=settings.backup_keep_days, keep_count=settings.backup_keep_count, now=utc_now()
+    )
+    with progress.stage(f"deleted {', '.join(backup.name for backup in gone)}") if gone else nullcontext():
+        for backup in gone:
+            catalogue.delete(backup)
+    if settings.database_url is None:
+        archive.prune(catalogue, embedded_tools("", catalogue.user), [item for item in backups if item not in gone])
+
+
+def _server_time(tools: Tools) -> datetime:
+    """The server's clock counts: it is the one that writes the times of transactions into the log."""
+    return datetime.fromisoformat(tools.value("SELECT to_json(clock_timestamp() AT TIME ZONE 'UTC') #>> '{}'") + "Z")
+
+
+def _revision(tools: Tools) -> str | None:
+    if tools.value("SELECT to_regclass('alembic_version') IS NULL") == "t":
+        return None
+    rows = tools.query("SELECT version_num FROM alembic_version")
+    return rows[0][0] if rows else None
+
+
+def _first_wal(tools: Tools, manifest: dict[str, Any]) -> str:
+    """The WAL segment with which the recovery of this copy begins."""
+    first = manifest["WAL-Ranges"][0]
+    name = tools.value(f"SELECT pg_walfile_name('{first['Start-LSN']}')")
+    return f"{first['Timeline']:08X}{name[8:]}"
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

@@ -1,0 +1,231 @@
+"""The drill: a database is lost and comes back, and what cannot come back is noticed. In a directory of its own."""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from po_api.core.embedded import EmbeddedUrls, embedded_server
+from po_api.operations import migrations
+from po_api.operations.backups import archive, restore, state
+from po_api.operations.backups.catalogue import Backup, Catalogue
+from po_api.operations.backups.create import COPY, create
+from po_api.operations.backups.errors import BackupError
+from po_api.operations.backups.tools import Tools, embedded_tools
+from po_api.operations.backups.verify import MakeApp, apart, verify
+from po_api.operations.backups.workload import Workload
+from po_api.operations.progress import Progress
+from po_api.settings import Settings
+
+_WAIT_SECONDS = 120
+_POLL_SECONDS = 0.05
+# Every write to it fails for want of space.
+_FULL_DISK = Path("/dev/full")
+# What belongs to an organisation, each as one line of text; `{table}` has a column of that.
+_DIGEST = """
+SELECT organisation_id, md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) FROM {table} t
+WHERE organisation_id IS NOT NULL GROUP BY organisation_id
+"""
+_OWNED = """
+SELECT c.oid::regclass FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid AND attname = 'organisation_id'
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname
+"""
+
+
+def drill(settings: Settings, archive_timeout: int, make_app: MakeApp, progress: Progress) -> str:
+    """Go through all of it; returns the result in one line. BackupError says what did not go as it must."""
+    with tempfile.TemporaryDirectory(prefix="po-drill-", ignore_cleanup_errors=True) as directory:
+        return _Drill(apart(settings, Path(directory) / "data"), archive_timeout, make_app, progress).run()
+
+
+@dataclass
+class _Drill:
+    settings: Settings
+    archive_timeout: int
+    make_app: MakeApp
+    progress: Progress
+
+    def run(self) -> str:
+        with self._server() as urls:
+            backup, expected, moment, rpo = self._live(urls)
+        lost = time.monotonic()
+        with self.progress.stage("destroyed: the server's files are gone"):
+            shutil.rmtree(self._pgdata)
+        goal = restore.choose(self._catalogue, None, moment, None)
+        restore.restore_directory(
+            self._catalogue, goal, self.settings.po_data_dir, self.progress, replace=False, is_archived=True
+        )
+        with self._server() as urls:
+            self._require_back(urls, expected)
+            rto = time.monotonic() - lost
+            self._lose_segment(urls, backup)
+            self._flip_byte(backup)
+            told = self._fill_disk(urls)
+        return f"drill passed: RPO {rpo:.1f} s, RTO {rto:.1f} s; noticed: a missing WAL segment, a flipped byte{told}"
+
+    def _live(self, urls: EmbeddedUrls) -> tuple[Backup, dict[str, list[str]], datetime, float]:
+        """From an empty database to its end by kill -9: a backup, what there was at a time after it, that time, and
+        how long a change was in no archive."""
+        workload = Workload(self.settings, urls, self.make_app)
+        tools = self._tools(urls)
+        with self.progress.stage("loaded: two organisations with orders"):
+            asyncio.run(migrations.upgrade(owner_url=urls.owner, app_url=urls.app))
+            workload.set_up()
+            workload.write()
+        backup = create(self.settings, self.progress)
+        with self.progress.stage("wrote more"):
+            workload.write()
+        expected = _digests(tools)
+        moment = datetime.fromisoformat(tools.value("SELECT to_json(clock_timestamp()) #>> '{}'"))
+        with self.progress.stage(f"marked {restore.utc(moment)}, and wrote what is not to come back"):
+            workload.write()
+            if _digests(tools) == expected:
+                raise BackupError("what was written afterwards does not show")
+        with self.progress.stage("waited until a new change was archived by itself"):
+            tools.query("SELECT pg_switch_wal()")
+            changed = time.monotonic()
+            workload.write()
+            segment = self._segment(tools)
+            self._wait(lambda: self._archived(backup, segment), "the archive's next segment")
+            rpo = time.monotonic() - changed
+        os.kill(int((self._pgdata / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        return backup, expected, moment, rpo
+
+    def _require_back(self, urls: EmbeddedUrls, expected: dict[str, list[str]]) -> None:
+        tools = self._tools(urls)
+        workload = Workload(self.settings, urls, self.make_app)
+        with self.progress.stage("compared each organisation's data: as they were at that time"):
+            if _digests(tools) != expected:
+                raise BackupError("the data restored are not those of that time")
+        with self.progress.stage("confirmed: not ready before, ready after"):
+            if (codes := workload.reasons()) != ["restore_unconfirmed"]:
+                raise BackupError(f"/health/ready does not say that it was restored: {codes}")
+            state.confirm(Tools(tools.programs, urls.owner))
+            if codes := workload.reasons():
+                raise BackupError(f"/health/ready says after the restore: {codes}")
+
+    def _lose_segment(self, urls: EmbeddedUrls, backup: Backup) -> None:
+        """The first one that was written since the restore."""
+        tools = self._tools(urls)
+        segments = []
+        with self.progress.stage("wrote, and waited until that was archived"):
+            for _ in range(2):
+                segments.append(self._segment(tools))
+                Workload(self.settings, urls, self.make_app).write()
+                tools.query("SELECT pg_switch_wal()")
+                self._wait(lambda: self._archived(backup, segments[-1]), "the archive's next segment")
+        victim = self._archive(backup) / f"{segments[0]}{archive.SUFFIX}"
+        hidden = victim.rename(victim.with_suffix(".hidden"))
+        try:
+            self._must_fail("lost a WAL segment", lambda: self._restore_elsewhere(backup), segments[0])
+        finally:
+            hidden.rename(victim)
+
+    def _restore_elsewhere(self, backup: Backup) -> None:
+        goal = restore.Goal(backup, is_latest=True)
+        target = self.settings.po_data_dir.with_name("elsewhere")
+        restore.restore_directory(self._catalogue, goal, target, self.progress, replace=False, is_archived=False)
+
+    def _flip_byte(self, backup: Backup) -> None:
+        base = self._catalogue.path(backup) / COPY / "base"
+        victim = max((path for path in base.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+        _flip(victim)
+        try:
+            self._must_fail(
+                "flipped a byte", lambda: verify(self.settings, backup, self.make_app, self.progress), victim.name
+            )
+        finally:
+            _flip(victim)
+
+    def _must_fail(self, what: str, work: Callable[[], object], named: str) -> None:
+        started = time.monotonic()
+        try:
+            work()
+        except BackupError as error:
+            if named in str(error):
+                self.progress.done(f"{what}: {error}", time.monotonic() - started)
+                return
+            raise
+        raise BackupError(f"{what}, and nobody noticed")
+
+    def _fill_disk(self, urls: EmbeddedUrls) -> str:
+        """The archive's disk is full: the API goes on and says so, and nothing is missing when there is room again."""
+        if not _FULL_DISK.exists():
+            return "; not tried: a full archive disk, for which there is no /dev/full here"
+        tools = self._tools(urls)
+        workload = Workload(self.settings, urls, self.make_app)
+        (backup, *_) = self._catalogue.all()
+        with self.progress.stage("filled the archive's disk: it served, said so, and caught up afterwards"):
+            segment = self._segment(tools)
+            # What the archive command writes to.
+            draft = self._archive(backup) / f"{segment}{archive.SUFFIX}.part"
+            draft.symlink_to(_FULL_DISK)
+            workload.write()
+            tools.query("SELECT pg_switch_wal()")
+            self._wait(workload.archive_fails, "readiness to say that archiving fails")
+            if codes := workload.reasons():
+                raise BackupError(f"with a full archive disk it is not ready: {codes}")
+            workload.write()
+            draft.unlink()
+            tools.query("SELECT pg_switch_wal()")  # which wakes the archiver
+            self._wait(lambda: self._archived(backup, segment), "the segment that found no room")
+            self._wait(lambda: not workload.archive_fails(), "readiness to say that archiving works again")
+        return ", a full archive disk"
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + self.archive_timeout + _WAIT_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise BackupError(f"waited in vain for {what}")
+            time.sleep(_POLL_SECONDS)
+
+    def _server(self) -> AbstractContextManager[EmbeddedUrls]:
+        settings = {**archive.SERVER_SETTINGS, "archive_timeout": str(self.archive_timeout)}
+        return embedded_server(self.settings.po_data_dir, settings=settings)
+
+    def _tools(self, urls: EmbeddedUrls) -> Tools:
+        superuser = urls.superuser.replace("/postgres?", "/po_api?")
+        return embedded_tools(superuser, self._catalogue.user)
+
+    def _segment(self, tools: Tools) -> str:
+        """The one that is being written."""
+        return tools.value("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+
+    def _archive(self, backup: Backup) -> Path:
+        return archive.directory(self._catalogue, str(backup.system))
+
+    def _archived(self, backup: Backup, segment: str) -> bool:
+        return (self._archive(backup) / f"{segment}{archive.SUFFIX}").exists()
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        return Catalogue.of(self.settings)
+
+    @property
+    def _pgdata(self) -> Path:
+        return self.settings.po_data_dir / "postgres"
+
+
+def _digests(tools: Tools) -> dict[str, list[str]]:
+    """Of each organisation, a digest of what it has in each table."""
+    found: dict[str, list[str]] = {}
+    for (table,) in tools.query(_OWNED):
+        for organisation, digest in tools.query(_DIGEST.replace("{table}", table)):
+            found.setdefault(organisation, []).append(f"{table} {digest}")
+    return found
+
+
+def _flip(path: Path) -> None:
+    """Flip one bit in the middle of a file."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))

@@ -1,0 +1,5 @@
+"""What goes wrong with backups."""
+
+
+class BackupError(Exception):
+    """One clear line for the person who makes or needs a backup."""

@@ -1,0 +1,282 @@
+"""Restoring: into a data directory of the embedded server, or into a server's database.
+
+Nothing is written over what is there. A copy is brought up beside the data, and takes their place by two renames when
+all is right; what it replaces stays beside until an operator confirms. A dump goes into a server's database in one
+transaction, after a new dump of what it replaces.
+"""
+
+import asyncio
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from po_api.core import server_user
+from po_api.core.clock import utc_now
+from po_api.core.embedded import REPLACED, EmbeddedServerError, embedded_server, embedded_server_stopped
+from po_api.core.programs import Programs
+from po_api.operations import migrations
+from po_api.operations.backups import archive, files, state
+from po_api.operations.backups.catalogue import Backup, Catalogue, sync_directory
+from po_api.operations.backups.create import COPY, DUMP, dump
+from po_api.operations.backups.errors import BackupError
+from po_api.operations.backups.tools import Tools, embedded_tools, server_programs, server_tools
+from po_api.operations.progress import Progress
+
+# Replaying the log of weeks takes its time; it ends by itself.
+_RECOVERY_SECONDS = 7 * 86400
+_DRAFT = "postgres.restoring"
+_PGDATA = "postgres"
+_TABLES = "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace"
+# Not the schema itself, which others may own and have rights in.
+_DROP_ALL = """
+DO $$ DECLARE command text; BEGIN
+    FOR command IN
+        SELECT format('DROP TABLE IF EXISTS %s CASCADE', oid::regclass) FROM pg_class
+        WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
+        UNION ALL
+        SELECT format('DROP FUNCTION %s', p.oid::regprocedure) FROM pg_proc p
+        WHERE pronamespace = current_schema()::regnamespace
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END $$;
+"""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What to restore: `backup` as it was at its end (`to` None and not `is_latest`), all that was logged since
+    (`is_latest`), or the state at a time (`to`); on a `timeline` (None: the latest)."""
+
+    backup: Backup
+    to: datetime | None = None
+    is_latest: bool = False
+    timeline: int | None = None
+
+    @property
+    def text(self) -> str:
+        if self.to is not None:
+            return f"the state of {utc(self.to)}, from backup {self.backup.name}"
+        return f"backup {self.backup.name}" + (" and all that was archived since" if self.is_latest else "")
+
+    @property
+    def takes_log(self) -> bool:
+        return self.to is not None or self.is_latest
+
+    def recovery(self, place: Path, timeline: int | None) -> dict[str, str]:
+        """The parameters of PostgreSQL that lead there, with the WAL archive at `place`."""
+        target = {} if self.takes_log else {"recovery_target": "immediate"}
+        if self.to is not None:
+            target["recovery_target_time"] = self.to.isoformat()
+        return target | {
+            "recovery_target_timeline": str(timeline or "current"),
+            "recovery_target_action": "promote",
+            "restore_command": archive.restore_command(place),
+            "hot_standby": "off",  # it is ready when it is restored, not before
+        }
+
+
+def choose(catalogue: Catalogue, name: str | None, to: datetime | None, timeline: int | None) -> Goal:
+    """What the operator means; BackupError for what cannot be.
+
+    Without a name: the newest backup before `to`, or the newest of all with everything that was archived since.
+    """
+    if to is not None and to > utc_now():
+        raise BackupError(f"{utc(to)} is in the future")
+    backup = catalogue.get(name) if name is not None else _newest_before(catalogue, to, timeline)
+    if to is not None and to < backup.finished_at:
+        raise BackupError(
+            f"backup {backup.name} was finished at {utc(backup.finished_at)}: it cannot be brought back to {utc(to)}"
+        )
+    if to is not None and not backup.is_copy:
+        raise BackupError(
+            f"{backup.name} is a dump: it holds the state of {utc(backup.started_at)} and no other. Times take the log:"
+            " see docs/operations.md"
+        )
+    return Goal(backup, to, is_latest=name is None and backup.is_copy and to is None, timeline=timeline)
+
+
+def _newest_before(catalogue: Catalogue, to: datetime | None, timeline: int | None) -> Backup:
+    if to is None and timeline is None:
+        return catalogue.newest()
+    found = [
+        backup
+        for backup in catalogue.all()
+        if (to is None or (backup.is_copy and backup.finished_at <= to))
+        and (timeline is None or (backup.timeline or 0) <= timeline)
+    ]
+    if not found:
+        when = f" from before {utc(to)}" if to is not None else ""
+        raise BackupError(f"there is no backup{when} in {catalogue.directory} that can be brought to another time")
+    return found[-1]
+
+
+def restore_directory(
+    catalogue: Catalogue, goal: Goal, target: Path, progress: Progress, *, replace: bool, is_archived: bool
+) -> Path | None:
+    """Make a backup the embedded server's data in `target`; returns where the replaced data are.
+
+    `is_archived` has the server go on archiving where it did. BackupError, EmbeddedServerError: all is as it was.
+    """
+    target = target.resolve()  # the tools run elsewhere
+    pgdata = target / _PGDATA
+    if pgdata.exists() and not replace:
+        raise BackupError(f"there are data in {pgdata}: --replace has them replaced, --target says another place")
+    with embedded_server_stopped(target):
+        draft = target / _DRAFT
+        _discard(draft)
+        try:
+            binaries = bring_up(catalogue, goal, draft, progress, survivors=pgdata)
+            with (
+                progress.stage("ended sessions, forgot answers to idempotency keys"),
+                embedded_server(draft, settings=archive.HELD, binaries=binaries) as urls,
+            ):
+                _put_right(embedded_tools(urls.owner, catalogue.user), goal)
+            if is_archived and goal.backup.system is not None:
+                archive.go_on(catalogue, goal.backup.system, draft / _PGDATA, pgdata)
+            return _take_place(draft / _PGDATA, pgdata)
+        finally:
+            _discard(draft)
+
+
+def restore_server(
+    catalogue: Catalogue, goal: Goal, owner_url: str, app_url: str, progress: Progress, *, replace: bool
+) -> Backup | None:
+    """Make a dump the database of a server, in one transaction; returns the backup of what it replaces.
+
+    BackupError: the database is then as it was.
+    """
+    if goal.backup.is_copy:
+        raise BackupError(
+            f"{goal.backup.name} is a copy of an embedded server: --target says where to, or unset DATABASE_URL"
+        )
+    tools = server_tools(owner_url)
+    is_empty = tools.value(_TABLES) == "0"
+    if not is_empty and not replace:
+        raise BackupError("there are tables in the database: --replace has them replaced")
+    files.require_sound(catalogue, goal.backup, tools, progress)
+    replaced = None if is_empty else dump(catalogue, tools, progress, "before a restore replaced it")
+    with catalogue.scratch() as scratch, progress.stage(f"restored {goal.text}"):
+        script = scratch / "restore.sql"
+        tools.run("pg_restore", "--no-owner", "--no-acl", f"--file={script}", str(catalogue.path(goal.backup) / DUMP))
+        script.chmod(0o600)
+        (scratch / "before.sql").write_text(_DROP_ALL)
+        (scratch / "after.sql").write_text(f"RESET ALL;\n{state.put_right(goal.text)}")
+        parts = [f"--file={scratch / 'before.sql'}", f"--file={script}", f"--file={scratch / 'after.sql'}"]
+        options = ["-X", "-w", "-q", "--single-transaction", "-v", "ON_ERROR_STOP=1", "-d", tools.url]
+        tools.run("psql", *options, *parts)
+    asyncio.run(_grant(owner_url, app_url, progress))
+    return replaced
+
+
+async def _grant(owner_url: str, app_url: str, progress: Progress) -> None:
+    """The application's rights, which are no part of a dump; `po-api migrate` gives them as well."""
+    async with migrations.owner_connection(owner_url, progress) as connection:
+        role = migrations.application_role(owner_url, app_url)
+        await migrations.finish(connection, role, progress, changed=False)
+
+
+def bring_up(
+    catalogue: Catalogue, goal: Goal, data_dir: Path, progress: Progress, *, survivors: Path | None = None
+) -> Path | None:
+    """Make a data directory of a backup; returns the server programs it takes, None for the embedded ones.
+
+    `survivors` is a data directory that may have segments of the log which have not been archived any more.
+    BackupError, EmbeddedServerError.
+    """
+    catalogue.make_directory(data_dir)
+    if goal.backup.is_copy:
+        _recover(catalogue, goal, data_dir, progress, survivors)
+        return None
+    binaries = server_programs(goal.backup.server_version // 10_000)
+    with embedded_server(data_dir, settings=archive.HELD, binaries=binaries) as urls:
+        tools = Tools(Programs(binaries, catalogue.user), urls.owner)
+        files.require_sound(catalogue, goal.backup, tools, progress)
+        with progress.stage(f"restored {goal.text}"):
+            options = ["--no-owner", "--no-acl", "--single-transaction", "--exit-on-error", "--no-password"]
+            tools.run("pg_restore", *options, f"--dbname={urls.owner}", str(catalogue.path(goal.backup) / DUMP))
+    return binaries
+
+
+def _recover(catalogue: Catalogue, goal: Goal, data_dir: Path, progress: Progress, survivors: Path | None) -> None:
+    """Copy, and have PostgreSQL replay the log up to the goal."""
+    assert goal.backup.system is not None
+    place = archive.directory(catalogue, goal.backup.system)
+    tools = embedded_tools("", catalogue.user)
+    files.require_sound(catalogue, goal.backup, tools, progress)
+    pgdata = data_dir / _PGDATA
+    with progress.stage("copied"):
+        copies = [str(catalogue.path(link) / COPY) for link in catalogue.chain(goal.backup)]
+        tools.run("pg_combinebackup", "--manifest-checksums=SHA256", "--output", str(pgdata), *copies)
+    timeline = None
+    if goal.takes_log:
+        if survivors is not None and _system(survivors, tools) == goal.backup.system:
+            archive.save(survivors / "pg_wal", pgdata / "pg_wal", place)
+        with progress.stage("looked through the WAL archive"):
+            timeline = archive.require_whole(place, pgdata, goal.backup, goal.timeline)
+    with (pgdata / "recovery.signal").open("x") as signal:
+        server_user.give_to_owner_of(pgdata, signal.fileno())
+    with progress.stage(f"recovered {goal.text}"):
+        try:
+            settings = {**archive.HELD, **goal.recovery(place, timeline)}
+            with embedded_server(data_dir, settings=settings, start_seconds=_RECOVERY_SECONDS):
+                pass
+        except EmbeddedServerError as error:
+            raise BackupError(_explained(str(error), goal, place)) from None
+
+
+def _system(pgdata: Path, tools: Tools) -> str | None:
+    """The system identifier of a data directory; None where there is none to be read."""
+    with suppress(BackupError):
+        found = re.search(r"system identifier: +(\d+)", tools.run("pg_controldata", str(pgdata)))
+        return found[1] if found else None
+    return None
+
+
+def _put_right(tools: Tools, goal: Goal) -> None:
+    if tools.value("SELECT to_regclass('alembic_version') IS NULL") == "f":
+        tools.query(f"BEGIN; {state.put_right(goal.text)} COMMIT;")
+
+
+def _explained(error: str, goal: Goal, place: Path) -> str:
+    if "recovery ended before configured recovery target was reached" in error and goal.to is not None:
+        return (
+            f"nothing that happened after {utc(goal.to)} is in the WAL archive {place}, so it is not known whether all"
+            " until then is: choose an earlier time, or none to restore everything that was archived"
+        )
+    return f"the backup could not be recovered: {error}"
+
+
+def _take_place(restored: Path, pgdata: Path) -> Path | None:
+    """Put the restored data where the others are. Stopped in between, the next start says what to do."""
+    replaced = None
+    if pgdata.exists():
+        replaced = pgdata.with_name(f"{REPLACED}{utc_now():%Y%m%dT%H%M%SZ}")
+        pgdata.rename(replaced)
+    restored.rename(pgdata)
+    sync_directory(pgdata.parent)
+    return replaced
+
+
+def _discard(draft: Path) -> None:
+    """Delete a data directory, and stop what runs in it since somebody was killed."""
+    if draft.exists():
+        with embedded_server_stopped(draft):
+            pass
+        shutil.rmtree(draft)
+
+
+def forget_replaced(data_dir: Path) -> list[Path]:
+    """Delete what restores have replaced; returns where it was."""
+    found = sorted(data_dir.resolve().glob(f"{REPLACED}*"))
+    for path in found:
+        shutil.rmtree(path)
+    return found
+
+
+def utc(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

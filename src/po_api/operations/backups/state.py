@@ -1,0 +1,59 @@
+"""The application's state after a restore: nobody's session goes on, and an operator has to say that all is well.
+
+That a database was restored, and that nobody has confirmed it yet, is told by a comment on Alembic's table: it is in
+the database, where every worker and every machine sees it; any revision has that table, and its owner may comment on
+it; it is written in the transaction that restores.
+"""
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from po_api.core.clock import utc_now
+from po_api.operations.backups.tools import Tools
+
+_MARK = "restored: "
+_COMMENT = """
+SELECT mark FROM obj_description(to_regclass('alembic_version'), 'pg_class') AS mark WHERE mark LIKE 'restored: %'
+"""
+
+# Sessions that were ended since would live again, answers be given for what is undone. Earlier revisions lack some of
+# the tables. Outgoing deliveries, once there are any, are held by whoever sends them while the mark is there.
+_PUT_RIGHT = """
+DO $$ BEGIN
+    IF to_regclass('sessions') IS NOT NULL THEN
+        UPDATE sessions SET revoked_at = now() WHERE revoked_at IS NULL;
+    END IF;
+    IF to_regclass('sign_in_attempts') IS NOT NULL THEN
+        DELETE FROM sign_in_attempts;
+        DELETE FROM sign_in_codes;
+    END IF;
+    IF to_regclass('idempotency_records') IS NOT NULL THEN
+        DELETE FROM idempotency_records;
+    END IF;
+END $$;
+COMMENT ON TABLE alembic_version IS '{mark}';
+"""
+
+
+def put_right(what: str) -> str:
+    """SQL that ends sessions and sign-ins, forgets idempotent answers and marks the database as restored.
+
+    `what` says what was restored, for people.
+    """
+    mark = f"{_MARK}{what}, at {utc_now():%Y-%m-%dT%H:%M:%SZ}".replace("'", "''")
+    return _PUT_RIGHT.replace("{mark}", mark)
+
+
+async def unconfirmed(connection: AsyncConnection) -> str | None:
+    """What was restored and not confirmed; None if nothing."""
+    mark: str | None = await connection.scalar(text(_COMMENT))
+    return mark.removeprefix(_MARK) if mark else None
+
+
+def confirm(tools: Tools) -> str | None:
+    """Take the mark away, as the tables' owner; returns what it said."""
+    rows = tools.query(_COMMENT)
+    if not rows:
+        return None
+    tools.query("COMMENT ON TABLE alembic_version IS NULL")
+    return rows[0][0].removeprefix(_MARK)

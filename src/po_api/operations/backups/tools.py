@@ -1,0 +1,152 @@
+"""PostgreSQL's own tools: where they are, and how they reach a server.
+
+No password stands in their arguments, which everybody on the machine can read: it goes through the environment.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from po_api.core.database import libpq_url
+from po_api.core.embedded import EmbeddedServerError, embedded_binaries
+from po_api.core.programs import Programs, reason
+from po_api.operations.backups.errors import BackupError
+
+if TYPE_CHECKING:
+    import pwd
+
+_DEBIAN = Path("/usr/lib/postgresql")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The tools of one PostgreSQL, and a server for them to talk to. `url` has no password in it."""
+
+    programs: Programs
+    url: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def run(self, *command: str, stdin: str = "", cwd: Path = Path("/")) -> str:
+        """What a tool wrote to stdout; BackupError with the reason when it fails."""
+        result = self.programs.run(command, environment=self.environment, stdin=stdin, cwd=cwd)
+        if result.returncode:
+            raise BackupError(_failure(command[0], result))
+        return result.stdout
+
+    def follow(self, *command: str, hear: Callable[[str], None]) -> None:
+        """Run a tool that says on stderr how far it is; BackupError with the reason when it fails."""
+        result = self.programs.follow(command, hear, environment=self.environment)
+        if result.returncode:
+            raise BackupError(_failure(command[0], result))
+
+    def query(self, statement: str) -> list[list[str]]:
+        """The rows of a query, as texts. BackupError."""
+        options = ["-X", "-w", "-A", "-t", "-q", "-F", "\t", "-v", "ON_ERROR_STOP=1"]
+        output = self.run("psql", *options, "-d", self.url, stdin=statement)
+        return [line.split("\t") for line in output.splitlines()]
+
+    def value(self, statement: str) -> str:
+        """The one value of a query that has one."""
+        return self.query(statement)[0][0]
+
+    def has(self, program: str) -> bool:
+        """Whether the tool is there and runs: the embedded wheel's pg_verifybackup is, and does not."""
+        try:
+            return self.programs.run([program, "--version"]).returncode == 0
+        except OSError:
+            return False
+
+    @property
+    def major(self) -> int:
+        """The tools' own version."""
+        return _major(self.programs.binaries)
+
+
+def embedded_tools(url: str, user: "pwd.struct_passwd | None") -> Tools:
+    """Those of the embedded server at `url`; EmbeddedServerError without the wheel."""
+    return Tools(Programs(embedded_binaries(), user), url)
+
+
+def server_tools(url: str) -> Tools:
+    """Those for the server at `url`: of the tools that are at least as new as the server, the oldest, since what newer
+    ones write an older server need not understand. BackupError when there are none, or no server answers."""
+    address, password = split_password(url)
+    # What libpq reads by itself, from the environment or ~/.pgpass, is the operator's to set; a password in the URL
+    # comes before it.
+    environment = {name: value for name, value in os.environ.items() if name.startswith("PG") or name == "HOME"}
+    environment |= {"PGPASSWORD": password} if password is not None else {}
+    found = _installed()
+    if not found:
+        raise _missing("15 or later")
+    for binaries in (found[major] for major in sorted(found)):
+        tools = Tools(Programs(binaries), address, environment)
+        server = int(tools.value("SHOW server_version_num")) // 10_000
+        if tools.major >= server:
+            return tools
+    raise _missing(f"{server} or later")
+
+
+def server_programs(major: int) -> Path:
+    """The directory of a PostgreSQL that can run a database of a server of this version; BackupError."""
+    for _, binaries in sorted(_installed().items()):
+        if _major(binaries) >= major and all((binaries / name).exists() for name in ("initdb", "postgres", "pg_ctl")):
+            return binaries
+    raise BackupError(
+        f"this takes the server programs of PostgreSQL {major} or later, to restore into a server of its own: install"
+        f" postgresql-{major}, or po-api[embedded]"
+    )
+
+
+def split_password(url: str) -> tuple[str, str | None]:
+    """A database URL without its password, as libpq takes it, and the password."""
+    parts = urlsplit(libpq_url(url))
+    credentials, at, place = parts.netloc.rpartition("@")
+    user, colon, password = credentials.partition(":")
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    named = [value for name, value in options if name == "password"]
+    kept = urlencode([item for item in options if item[0] != "password"], quote_via=quote)
+    address = urlunsplit(parts._replace(netloc=f"{user}{at}{place}", query=kept))
+    if not parts.netloc:  # urlunsplit would drop the slashes
+        address = address.replace(":/", ":///", 1)
+    return address, unquote(password) if colon else (named[-1] if named else None)
+
+
+def _installed() -> dict[int, Path]:
+    """The directories of tools on this machine by their version: PATH's, Debian's, the embedded server's."""
+    places = sorted(_DEBIAN.glob("*/bin"))  # before PATH, where Debian has the clients without the server
+    if (on_path := shutil.which("pg_dump")) is not None:
+        places.append(Path(on_path).parent)
+    with suppress(EmbeddedServerError):
+        places.append(embedded_binaries())
+    found: dict[int, Path] = {}
+    for place in places:
+        if all((place / name).exists() for name in ("pg_dump", "pg_restore", "psql")):
+            found.setdefault(_major(place), place)
+    return found
+
+
+def _major(binaries: Path) -> int:
+    version = Programs(binaries).run(["pg_dump", "--version"]).stdout
+    return int((re.findall(r"\d+", version) or ["0"])[0])
+
+
+def _missing(version: str) -> BackupError:
+    return BackupError(
+        f"pg_dump, pg_restore and psql of PostgreSQL {version} are not installed (looked for on PATH and in {_DEBIAN}):"
+        " on Debian, install postgresql-client"
+    )
+
+
+def _failure(program: str, result: subprocess.CompletedProcess[str]) -> str:
+    lines: Sequence[str] = result.stderr.strip().splitlines()
+    said = reason(result.stderr)
+    if said == "no reason given" and lines:
+        said = lines[-1]
+    return f"{program} failed: {said}"

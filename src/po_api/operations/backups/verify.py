@@ -1,0 +1,125 @@
+"""Verifying a backup: it is restored beside everything else, and looked at as a database and through the API."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+from sqlalchemy import select
+
+from po_api.core.clock import utc_now
+from po_api.core.database import libpq_url, open_database
+from po_api.core.embedded import EmbeddedUrls, embedded_server
+from po_api.core.programs import Programs
+from po_api.operations import demo, invariants, migrations, revisions
+from po_api.operations.backups import archive, state
+from po_api.operations.backups.catalogue import Backup, Catalogue
+from po_api.operations.backups.errors import BackupError
+from po_api.operations.backups.restore import Goal, bring_up
+from po_api.operations.backups.tools import Tools, embedded_tools
+from po_api.operations.databases import Connections
+from po_api.operations.progress import Progress
+from po_api.settings import Settings
+from po_api.users.models import User
+
+# `app.create_app`, which this layer may not import.
+MakeApp = Callable[[Settings, Connections], Any]
+SECRET_KEY = "of a copy that lives for the time of its verification"  # noqa: S105
+_SMOKE = ("/users/me", "/organisations/current", "/porfs?limit=5")
+
+
+def apart(settings: Settings, data_dir: Path) -> Settings:
+    """The configuration for an embedded server of its own: nothing of the real database's surroundings, its replica,
+    its pooler, its backups, its counts of requests."""
+    return settings.model_copy(
+        update={
+            "database_url": None,
+            "database_migration_url": None,
+            "database_replica_url": None,
+            "db_pgbouncer": False,
+            "po_data_dir": data_dir,
+            "backup_dir": None,
+            "rate_limit_storage_uri": "memory://",
+            "rate_limit_per_user": "100000/minute",
+        }
+    )
+
+
+def verify(settings: Settings, backup: Backup, make_app: MakeApp, progress: Progress) -> Backup:
+    """Restore a backup into a directory of its own, judge it, and record that it is good. BackupError says why not."""
+    catalogue = Catalogue.of(settings)
+    with catalogue.locked(), catalogue.scratch() as scratch:
+        if not revisions.is_known(backup.revision):
+            raise BackupError(f"{backup.name} is at revision {backup.revision}, which this version does not know")
+        binaries = bring_up(catalogue, Goal(backup), scratch, progress)
+        tools = embedded_tools("", catalogue.user) if binaries is None else Tools(Programs(binaries, catalogue.user))
+        if backup.is_copy:
+            _check_pages(tools, scratch / "postgres", progress)
+        with embedded_server(scratch, settings=archive.HELD, binaries=binaries) as urls:
+            state.confirm(Tools(tools.programs, urls.owner))  # whoever made it may not have confirmed a restore
+            asyncio.run(_judge(settings, backup, urls, make_app, progress))
+        verified = backup.model_copy(update={"verified_at": utc_now()})
+        catalogue.write(verified)
+    return verified
+
+
+def _check_pages(tools: Tools, pgdata: Path, progress: Progress) -> None:
+    with progress.stage("checked the checksum of every page"):
+        tools.run("pg_checksums", "--check", "-D", str(pgdata))
+
+
+async def _judge(settings: Settings, backup: Backup, urls: EmbeddedUrls, make_app: MakeApp, progress: Progress) -> None:
+    """The copy as a database of this version's: the revision, the rules of the domain, answers of the API."""
+    before, after = await migrations.upgrade(owner_url=urls.owner, app_url=urls.app)
+    if before != backup.revision:
+        raise BackupError(f"{backup.name} is at revision {before or 'none'}, its record says {backup.revision}")
+    if before != after:
+        progress.done(f"brought from revision {before or 'none'} to {after}", 0)
+    with progress.stage("checked the rules: references, totals, approvals, numbers, history"):
+        connection = await asyncpg.connect(libpq_url(urls.owner))
+        try:
+            if found := await invariants.violations(connection):
+                rule = found[0].removeprefix("not so: ").partition(": ")[0]  # the rows are people's data
+                raise BackupError(f"{backup.name} breaks {len(found)} rules, of which the first: {rule}")
+        finally:
+            await connection.close()
+    with progress.stage("asked the API"):
+        await _ask(settings, urls, make_app)
+
+
+async def _ask(settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> None:
+    """Readiness, and what the first active member of an organisation sees."""
+    private = apart(settings, settings.po_data_dir)
+    app = make_app(private, Connections(urls.owner, urls.app, SECRET_KEY))
+    try:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            await _require_ok(client, "/health/ready")
+            token = await _token(private, urls)
+            for path in _SMOKE if token else ():
+                await _require_ok(client, f"/api/v1{path}", {"Authorization": f"Bearer {token}"})
+    finally:
+        await app.state.database.dispose()
+
+
+async def _require_ok(client: httpx.AsyncClient, path: str, headers: dict[str, str] | None = None) -> None:
+    response = await client.get(path, headers=headers)
+    if response.status_code != 200:
+        raise BackupError(f"the API on the restored copy answers {path} with {response.status_code}")
+
+
+async def _token(settings: Settings, urls: EmbeddedUrls) -> str | None:
+    """A session of somebody's, in the copy; None when there is nobody."""
+    database = open_database(urls.app, settings)
+    try:
+        async with database.sessions.begin() as session:
+            somebody = select(User.email).where(User.is_active, User.organisation_id.is_not(None)).order_by(User.id)
+            email = await session.scalar(somebody.limit(1))
+            if email is None:
+                return None
+            return await demo.open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(minutes=5))
+    finally:
+        await database.dispose()

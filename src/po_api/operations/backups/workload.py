@@ -1,0 +1,119 @@
+"""What the drill does as people do, through the API: orders from request to document, in two organisations."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+
+from po_api.core.database import enter_tenant, open_database
+from po_api.core.embedded import EmbeddedUrls
+from po_api.core.tenancy import Role
+from po_api.operations import demo
+from po_api.operations.backups.errors import BackupError
+from po_api.operations.backups.verify import SECRET_KEY, MakeApp
+from po_api.operations.databases import Connections
+from po_api.organisations.service import OrganisationService
+from po_api.settings import Settings
+from po_api.users.service import UserService
+
+T = TypeVar("T")
+
+_ORGANISATIONS = ("first", "second")
+_ORDERS = 3
+_LINES = [
+    {"description": f"Article {number}", "quantity": f"{number}.5", "unit_price": "19.99", "tax_rate": "20"}
+    for number in range(1, 6)
+]
+
+
+class Workload:
+    """The API on a server of the drill's, in this process. BackupError when it does not answer as it should."""
+
+    def __init__(self, settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> None:
+        self._settings = settings
+        self._urls = urls
+        self._make_app = make_app
+
+    def set_up(self) -> None:
+        """Two organisations with a requester and a buyer who approves."""
+        asyncio.run(self._set_up())
+
+    def write(self) -> None:
+        """Orders in each organisation, from the request to the issued document."""
+        self._run(self._write)
+
+    def reasons(self) -> list[str]:
+        """The codes of why it is not ready."""
+        return [reason["code"] for reason in self._run(_readiness)["reasons"]]
+
+    def archive_fails(self) -> bool:
+        """Whether readiness says so."""
+        return bool(self._run(_readiness)["wal_archive"] == "failing")
+
+    def _run(self, work: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
+        async def run() -> T:
+            app = self._make_app(self._settings, Connections(self._urls.owner, self._urls.app, SECRET_KEY))
+            try:
+                transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+                async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                    return await work(client)
+            finally:
+                await app.state.database.dispose()
+
+        return asyncio.run(run())
+
+    async def _set_up(self) -> None:
+        database = open_database(self._urls.app, self._settings)
+        try:
+            for name in _ORGANISATIONS:
+                async with database.sessions.begin() as session:
+                    organisation = await OrganisationService(session).create(
+                        name=name, currency="EUR", timezone="UTC", address="1 Drill Street"
+                    )
+                    await enter_tenant(session, organisation.id)
+                    for part, roles in (("requester", [Role.REQUESTER]), ("buyer", [Role.APPROVER, Role.BUYER])):
+                        email = f"{part}@{name}.example"
+                        await UserService(session).create(
+                            email=email, name=email, organisation_id=organisation.id, roles=roles
+                        )
+        finally:
+            await database.dispose()
+
+    async def _write(self, client: httpx.AsyncClient) -> None:
+        for name in _ORGANISATIONS:
+            requester, buyer = [await self._token(f"{part}@{name}.example") for part in ("requester", "buyer")]
+            supplier = await _post(client, buyer, "/suppliers", {"name": f"Supplier {uuid4()}"})
+            for _ in range(_ORDERS):
+                body = {"title": "Articles", "supplier_id": supplier.json()["id"], "lines": _LINES}
+                porf = await _post(client, requester, "/porfs", body)
+                path = f"/porfs/{porf.json()['id']}"
+                porf = await _post(client, requester, f"{path}/submit", None, porf)
+                porf = await _post(client, buyer, f"{path}/approve", None, porf)
+                order = await _post(client, buyer, f"{path}/purchase-orders", {}, porf)
+                await _post(client, buyer, f"/purchase-orders/{order.json()['id']}/issue", None, order)
+
+    async def _token(self, email: str) -> str:
+        database = open_database(self._urls.app, self._settings)
+        try:
+            async with database.sessions.begin() as session:
+                return await demo.open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(hours=1))
+        finally:
+            await database.dispose()
+
+
+async def _post(
+    client: httpx.AsyncClient, token: str, path: str, body: Any, seen: httpx.Response | None = None
+) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"} | ({"If-Match": seen.headers["ETag"]} if seen is not None else {})
+    response = await client.post(f"/api/v1{path}", json=body, headers=headers)
+    if response.is_error:
+        raise BackupError(f"the API answers POST {path} with {response.status_code} {response.json().get('code', '')}")
+    return response
+
+
+async def _readiness(client: httpx.AsyncClient) -> dict[str, Any]:
+    found: dict[str, Any] = (await client.get("/health/ready")).json()
+    return found

@@ -1,0 +1,73 @@
+"""Which backups are kept, and what is one."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from po_api.operations.backups.catalogue import Backup, Catalogue, Kind, expendable
+from po_api.operations.backups.tools import split_password
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+
+def backup(name: str, *, days: float, base: str | None = None, verified: bool = False) -> Backup:
+    """One that was finished so many days ago."""
+    at = NOW - timedelta(days=days)
+    return Backup(
+        name=name,
+        kind=Kind.INCREMENTAL if base else Kind.FULL,
+        started_at=at,
+        finished_at=at,
+        revision="011",
+        server_version=180004,
+        size=1,
+        base=base,
+        verified_at=NOW if verified else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("backups", "gone"),
+    [
+        ([], []),
+        ([backup("a", days=90)], []),
+        ([backup("a", days=90), backup("b", days=80), backup("c", days=70)], ["a"]),
+        ([backup("a", days=90), backup("b", days=6), backup("c", days=5), backup("d", days=4)], ["a"]),
+        ([backup("a", days=90, verified=True), backup("b", days=80), backup("c", days=2), backup("d", days=1)], ["b"]),
+        ([backup("a", days=90), backup("b", days=80, base="a"), backup("c", days=2, base="b")], []),
+        ([backup("a", days=90), backup("b", days=80, base="a"), backup("c", days=2), backup("d", days=1)], ["b", "a"]),
+    ],
+)
+def test_what_may_go(backups: list[Backup], gone: list[str]) -> None:
+    found = expendable(backups, keep_days=7, keep_count=2, now=NOW)
+    assert [item.name for item in found] == gone
+
+
+def test_a_backup_is_what_has_a_record(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    assert (catalogue.all(), catalogue.last_success(), catalogue.last_verified()) == ([], None, None)
+    for name in ("20261122T100000Z-full", "20261122T100001Z-full", "20261122T100002Z-dump", "somebody's-own"):
+        (tmp_path / name).mkdir()
+    catalogue.write(backup("20261122T100000Z-full", days=0))
+    (tmp_path / "20261122T100001Z-full" / "backup.json").write_text("{")
+    assert [item.name for item in catalogue.all()] == ["20261122T100000Z-full"]
+    assert [path.parent.name for path in catalogue.damaged()] == ["20261122T100001Z-full"]
+    assert (catalogue.last_success(), catalogue.last_verified()) == (NOW, None)
+    with catalogue.locked():
+        pass
+    left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert left == {"20261122T100000Z-full", "20261122T100001Z-full", "somebody's-own"}
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "password"),
+    [
+        ("postgresql+asyncpg://u:p%40%2B+x@h:5432/d", "postgresql://u@h:5432/d", "p@++x"),
+        ("postgresql://u@/d?host=/run/a b&password=s&port=1", "postgresql://u@/d?host=%2Frun%2Fa%20b&port=1", "s"),
+        ("postgresql:///d?host=%2Frun", "postgresql:///d?host=%2Frun", None),
+        ("postgresql://u:@h1,h2:5433/d?sslmode=require", "postgresql://u@h1,h2:5433/d?sslmode=require", ""),
+    ],
+)
+def test_no_password_is_left_in_an_address(url: str, address: str, password: str | None) -> None:
+    assert split_password(url) == (address, password)

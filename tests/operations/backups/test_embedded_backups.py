@@ -1,0 +1,248 @@
+"""Backups of the embedded server: copies, the archive of its log, any time in between; by real processes."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from command_line import TIMEOUT, CommandLine
+from po_api.core.embedded import embedded_server
+from po_api.operations.backups.catalogue import Catalogue
+from po_api.operations.databases import embedded
+from po_api.operations.revisions import chain, head_revision
+from po_api.settings import Settings
+from web_support import SECRET_KEY, client_of, new_app
+
+BEFORE, SINCE = "before@company.example", "since@company.example"
+
+
+@dataclass(frozen=True)
+class Story:
+    """A copy, a user, a time, another user, an incremental copy."""
+
+    po: CommandLine
+    full: str
+    time: str
+    incremental: str
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """The server runs all the while, as it does while the API serves."""
+    po = CommandLine.at(tmp_path_factory.mktemp("backups"), SECRET_KEY=SECRET_KEY)
+    with embedded(Settings(_env_file=None, po_data_dir=po.data_dir)):
+        po.ok("migrate")
+        po.ok("seed-demo")
+        full = po.backup()
+        po.add_user(BEFORE)
+        moment = _pass_a_millisecond()
+        po.add_user(SINCE)
+        yield Story(po, full, moment, po.backup("--incremental"))
+
+
+def _pass_a_millisecond() -> str:
+    """The present, such that whatever comes is later."""
+    now = datetime.now(UTC)
+    while datetime.now(UTC).timestamp() - now.timestamp() < 0.002:
+        pass
+    return now.isoformat()
+
+
+@pytest.fixture
+def copy(story: Story, tmp_path: Path) -> CommandLine:
+    """A catalogue of the test's own to be harmed."""
+    made = story.po.having(BACKUP_DIR=str(tmp_path / "copy"))
+    shutil.copytree(story.po.backups, made.backups)
+    owner = story.po.backups.stat()
+    for path in (made.backups, *made.backups.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    return made
+
+
+def test_a_backup_is_listed_and_closed_to_others(story: Story) -> None:
+    full, incremental = (fields for fields in story.po.listed() if fields[0] in {story.full, story.incremental})
+    assert (full[0], full[3], full[4]) == (story.full, head_revision(), "not verified")
+    assert (incremental[0], incremental[5]) == (story.incremental, f"adds to {story.full}")
+    assert float(incremental[2].split()[0]) < float(full[2].split()[0])
+    for path in (story.po.backups, *story.po.backups.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    assert (story.po.data_dir / "postgres" / "wal_archive").resolve().parent == story.po.backups / "wal"
+
+
+def test_verified_is_what_was_restored(story: Story) -> None:
+    catalogue = Catalogue(story.po.backups)
+    output = story.po.ok("backup", "verify", story.incremental)
+    assert output.endswith(f"{story.incremental} is good\n")
+    assert "checksum of every page" in output
+    assert "asked the API" in output
+    found = catalogue.get(story.incremental)
+    assert found.verified_at == catalogue.last_verified()
+    assert catalogue.last_success() == max(backup.finished_at for backup in catalogue.all())
+    assert list(story.po.backups.glob(".scratch*")) == []
+
+
+def test_the_state_of_a_time_comes_back_and_nobody_is_signed_in(story: Story, tmp_path: Path) -> None:
+    token = story.po.ok("sessions", "create", "--email", "admin@demo.example").strip()
+    there = story.po.having(PO_DATA_DIR=str(tmp_path / "restored"))
+    output = story.po.ok("backup", "restore", "--to", story.time, "--target", str(there.data_dir))
+    assert "`po-api backup confirm`" in output
+    assert there.users() & {BEFORE, SINCE} == {BEFORE}
+    assert story.po.users() >= {BEFORE, SINCE}
+
+    with embedded_server(there.data_dir) as urls:
+        ready, me = asyncio.run(_ask(urls.app, token))
+        assert (ready.status_code, me.status_code) == (503, 401)
+        (reason,) = ready.json()["reasons"]
+        assert reason["code"] == "restore_unconfirmed"
+        assert story.time[:19] in reason["detail"]
+        there.ok("backup", "confirm")
+        assert asyncio.run(_ask(urls.app, token))[0].status_code == 200
+    assert "there is no restore to confirm" in there.fails("backup", "confirm")
+
+
+async def _ask(url: str, token: str) -> tuple[httpx.Response, httpx.Response]:
+    """Whether it is ready, and who has this token."""
+    async with client_of(new_app(url)) as client:
+        headers = {"Authorization": f"Bearer {token}"}
+        return await client.get("/health/ready"), await client.get("/api/v1/users/me", headers=headers)
+
+
+def test_without_a_time_everything_that_was_archived_comes_back(story: Story, tmp_path: Path) -> None:
+    story.po.add_user("last@company.example")
+    story.po.backup()  # which ends a segment of the log
+    story.po.ok("backup", "restore", story.full, "--target", str(tmp_path / "first"))
+    assert not story.po.having(PO_DATA_DIR=str(tmp_path / "first")).users() & {BEFORE, SINCE}
+    story.po.ok("backup", "restore", "--target", str(tmp_path / "all"))
+    assert story.po.having(PO_DATA_DIR=str(tmp_path / "all")).users() >= {BEFORE, SINCE, "last@company.example"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--to", "2020-01-01T00:00:00Z"], "there is no backup from before 2020-01-01T00:00:00Z"),
+        (["--to", "2999-01-01T00:00:00Z"], "is in the future"),
+        (["--to", "2026-11-22T10:00:00"], "say of which zone"),
+        (["--to", "yesterday"], "expected a time as"),
+        (["nothing"], "there is no backup 'nothing'"),
+        ([], "there are data in"),
+    ],
+)
+def test_what_cannot_be_restored_is_one_line(story: Story, options: list[str], words: str) -> None:
+    assert words in story.po.fails("backup", "restore", *options)
+
+
+def test_data_in_use_are_not_replaced(story: Story) -> None:
+    assert "is in use: stop what uses it first" in story.po.fails("backup", "restore", "--replace")
+
+
+def test_a_flipped_byte_is_found(copy: CommandLine, story: Story, tmp_path: Path) -> None:
+    (largest, *_) = sorted(
+        (copy.backups / story.full / "data" / "base").rglob("*"), key=lambda path: -path.stat().st_size
+    )
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    for command in (["verify", story.full], ["restore", story.full, "--target", str(tmp_path / "target")]):
+        line = copy.fails("backup", *command)
+        assert "the backup is damaged" in line
+        assert largest.name in line
+    assert not (tmp_path / "target" / "postgres").exists()
+
+
+def test_a_hole_in_the_log_is_not_passed_over(copy: CommandLine, story: Story, tmp_path: Path) -> None:
+    archived = sorted((copy.backups / "wal").glob("*/*[0-9A-F].gz"))
+    first = str(Catalogue(copy.backups).get(story.full).first_wal)
+    kept = {path.name for path in (copy.backups / story.full / "data" / "pg_wal").iterdir()}
+    wanted = next(path for path in archived if path.stem > first and path.stem not in kept)
+    target = ("--to", story.time, "--target", str(tmp_path / "target"))
+    wanted.write_bytes(wanted.read_bytes()[:-20])
+    assert "is damaged" in copy.fails("backup", "restore", story.full, *target)
+    wanted.unlink()
+    line = copy.fails("backup", "restore", story.full, *target)
+    assert f"lacks segment {wanted.stem}" in line
+    assert f"`po-api backup restore {story.full}`" in line
+
+
+def test_two_at_once_are_one(story: Story) -> None:
+    with (story.po.backups / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another process makes, verifies or restores" in story.po.fails("backup", "create")
+        story.po.ok("backup", "list")
+
+
+def test_a_killed_backup_is_none(story: Story) -> None:
+    before = set(story.po.backups.iterdir())
+    process = story.po.start("backup", "create")
+    deadline = time.monotonic() + TIMEOUT
+    while not (left := set(story.po.backups.iterdir()) - before):
+        assert time.monotonic() < deadline
+    process.kill()
+    process.communicate()
+    assert all(path.name not in story.po.ok("backup", "list") for path in left)
+    name = story.po.backup()
+    assert not any(path.exists() for path in left if path.name != name)
+
+
+def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(tmp_path: Path) -> None:
+    po = CommandLine.at(tmp_path, SECRET_KEY=SECRET_KEY).having(PO_DATA_DIR="data")  # relative, as the default is
+    earlier = chain()[-2].name
+    po.ok("migrate", "--to", earlier)
+    # A backup is made before it is changed, unless that is not wanted; an archive is not begun for that.
+    po.ok("migrate")
+    ((name, *fields),) = po.listed()
+    assert fields[2:] == [earlier, "not verified", "before a migration"]
+    po.ok("migrate", "--no-backup", "--allow-data-loss", "--to", earlier)
+    po.ok("migrate", "--no-backup")
+    assert len(po.listed()) == 1
+    pgdata = po.data_dir / "postgres"
+    assert not (pgdata / "wal_archive").exists()
+
+    output = po.ok("backup", "restore", name, "--replace")
+    (replaced,) = po.data_dir.glob("postgres.replaced-*")
+    assert str(replaced) in output
+    # As if somebody had been killed between the two renames.
+    pgdata.rename(po.data_dir / "elsewhere")
+    assert f"mv {replaced} {pgdata}" in po.fails("users", "list")
+    (po.data_dir / "elsewhere").rename(pgdata)
+    assert po.run("migrate", "--status")[1].startswith(f"database: {earlier},")
+    assert str(replaced) in po.ok("backup", "confirm")
+    assert not replaced.exists()
+
+    # Old backups go, with the log that only they needed; the newest that is known to be good stays.
+    po.ok("backup", "verify", name)
+    strict = po.having(BACKUP_KEEP_DAYS="0", BACKUP_KEEP_COUNT="1")
+    first, second = strict.backup(), strict.backup()
+    assert [fields[0] for fields in po.listed()] == [name, second]
+    shutil.rmtree(po.backups / name)
+    third = strict.backup()
+    assert [fields[0] for fields in po.listed()] == [third]
+    needed = Catalogue(po.backups).get(third).first_wal
+    archived = [path.stem for path in (po.backups / "wal").glob("*/*[0-9A-F].gz")]
+    assert min(archived) >= str(needed)
+    assert first != second != third
+
+    # All of the log is found, though nobody ever started the first of these two; and though the disk is lost.
+    for _ in range(2):
+        po.ok("backup", "restore", third, "--replace")
+    po.add_user(SINCE)
+    for lost in (pgdata, *po.data_dir.glob("postgres.replaced-*")):
+        shutil.rmtree(lost)
+    po.ok("backup", "restore")
+    assert po.users() == {SINCE}
+    assert (pgdata / "wal_archive").is_dir()
+
+
+def test_the_drill_passes(tmp_path: Path) -> None:
+    output = CommandLine.at(tmp_path).ok("backup", "drill", "--archive-timeout", "1")
+    result = output.splitlines()[-1]
+    assert result.startswith("drill passed: RPO ")
+    assert result.endswith("noticed: a missing WAL segment, a flipped byte, a full archive disk")

@@ -1,0 +1,115 @@
+"""Backups of a server's database: dumps, by real processes on the tests' PostgreSQL."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from clusters import Cluster
+from command_line import CommandLine
+from po_api.core.clock import utc_now
+from po_api.core.database import libpq_url
+from po_api.operations import migrations
+from po_api.operations.revisions import chain, head_revision
+from web_support import SECRET_KEY
+
+SINCE = "since@company.example"
+
+
+@pytest.fixture(scope="module")
+def owner_url(cluster: Cluster) -> Iterator[str]:
+    """A database of the module's own, at head with the demo organisation, and its owner's URL."""
+    _execute(cluster.url("postgres", "postgres"), "CREATE DATABASE backed_up OWNER po_owner")
+    yield cluster.url("backed_up", "po_owner")
+    _execute(cluster.url("postgres", "postgres"), "DROP DATABASE backed_up WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def po(cluster: Cluster, owner_url: str, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    made = CommandLine.at(
+        tmp_path_factory.mktemp("backups"),
+        DATABASE_URL=cluster.url("backed_up", "po_app"),
+        DATABASE_MIGRATION_URL=owner_url,
+        SECRET_KEY=SECRET_KEY,
+    )
+    made.ok("migrate")
+    made.ok("seed-demo")
+    return made
+
+
+def _execute(url: str, statement: str) -> Any:
+    async def run() -> Any:
+        connection = await asyncpg.connect(libpq_url(url))
+        try:
+            return await connection.fetch(statement)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str) -> None:
+    token = po.ok("sessions", "create", "--email", "admin@demo.example")
+    assert token
+    name = po.backup()
+    assert name.endswith("-dump")
+    assert po.ok("backup", "verify").endswith(f"{name} is good\n")
+    po.add_user(SINCE)
+    before = po.users()
+
+    assert "there are tables in the database: --replace" in po.fails("backup", "restore", name)
+    assert "is a dump: it holds the state of" in po.fails("backup", "restore", name, "--to", utc_now().isoformat())
+    output = po.ok("backup", "restore", name, "--replace")
+    assert po.users() == before - {SINCE}
+    live = _execute(owner_url, "SELECT FROM sessions WHERE revoked_at IS NULL")
+    assert live == []
+    # What it replaced is a backup itself.
+    (replaced,) = (fields[0] for fields in po.listed() if fields[-1] == "before a restore replaced it")
+    assert replaced in output
+    assert "confirmed: backup" in po.ok("backup", "confirm")
+    po.ok("backup", "restore", replaced, "--replace")
+    assert po.users() == before
+    po.ok("backup", "confirm")
+
+
+def test_a_damaged_dump_is_found_before_anything_is_replaced(po: CommandLine) -> None:
+    name, users = po.backup(), po.users()
+    dump = po.backups / name / "database.dump"
+    dump.write_bytes(dump.read_bytes()[:-100])
+    assert "the backup is damaged" in po.fails("backup", "restore", name, "--replace")
+    assert po.users() == users
+
+
+def test_a_role_that_does_not_see_everything_makes_no_backup(po: CommandLine) -> None:
+    before = po.listed()
+    line = po.having(DATABASE_MIGRATION_URL=po.environment["DATABASE_URL"]).fails("backup", "create")
+    assert "row-level security hides rows of" in line
+    assert po.listed() == before
+    assert [path for path in po.backups.glob("*Z-dump") if not (path / "backup.json").exists()] == []
+
+
+def test_without_the_tools_it_is_one_line(po: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("po_api.operations.backups.tools._installed", dict)
+    assert "pg_dump, pg_restore and psql of PostgreSQL" in po.fails("backup", "create")
+
+
+def test_a_migration_asks_for_a_recent_backup_where_that_is_configured(
+    po: CommandLine, owner_url: str, tmp_path: Path
+) -> None:
+    earlier = chain()[-2].name
+    url = po.environment["DATABASE_URL"]
+    asyncio.run(migrations.upgrade(owner_url=owner_url, app_url=url, to=earlier, may_lose_data=True))
+    strict = po.having(BACKUP_MAX_AGE_HOURS="1", BACKUP_DIR=str(tmp_path / "none"))
+    assert "asks for a backup of the last 1 h before a migration, and there is none" in strict.fails("migrate")
+    strict.backup()
+    assert f"{earlier} -> {head_revision()}" in strict.ok("migrate")
+
+    asyncio.run(migrations.upgrade(owner_url=owner_url, app_url=url, to=earlier, may_lose_data=True))
+    code, output, errors = po.run("migrate")
+    assert (code, f"{earlier} -> {head_revision()}" in output) == (0, True)
+    assert (
+        errors == "warning: no backup is made of a server's database before it is migrated: see BACKUP_MAX_AGE_HOURS\n"
+    )
