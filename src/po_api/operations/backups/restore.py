@@ -101,13 +101,16 @@ def choose(catalogue: Catalogue, name: str | None, to: datetime | None, timeline
 
 
 def _newest_before(catalogue: Catalogue, to: datetime | None, timeline: int | None) -> Backup:
-    if to is None and timeline is None:
-        return catalogue.newest()
+    newest = catalogue.newest()
+    if to is None and timeline is None and not newest.is_copy:
+        return newest
+    copies = [backup for backup in catalogue.all() if backup.is_copy and (to is None or backup.finished_at <= to)]
     found = [
         backup
-        for backup in catalogue.all()
-        if (to is None or (backup.is_copy and backup.finished_at <= to))
-        and (timeline is None or (backup.timeline or 0) <= timeline)
+        for backup in copies
+        if archive.leads_on(
+            archive.directory(catalogue, str(backup.system)), catalogue.path(backup) / COPY, backup, timeline
+        )
     ]
     if not found:
         when = f" from before {utc(to)}" if to is not None else ""
