@@ -121,7 +121,8 @@ def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None 
     timeline = timeline or _latest(place, names | {backup.first_wal})
     spans = _spans(place, timeline, size)
     on_it = [_number(name, size) for name in names if int(name[:8], 16) == timeline]
-    for number in range(_number(backup.first_wal, size), max(on_it, default=-1) + 1):
+    last = max(on_it, default=spans[timeline][0] - 1)  # nothing may have happened on it yet
+    for number in range(_number(backup.first_wal, size), last + 1):
         # The first segment of a timeline begins with a copy of what it left: the older one's would end the log there.
         newest = max(line for line, (begin, end) in spans.items() if begin <= number <= end)
         name = _name(newest, number, size)
