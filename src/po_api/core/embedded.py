@@ -142,8 +142,16 @@ def embedded_server_stopped(data_dir: Path) -> Iterator[None]:
 
     EmbeddedServerError when somebody uses it.
     """
-    with _Server(data_dir, embedded_binaries(), _NO_SETTINGS).stopped():
+    with _Server(data_dir, _binaries_in_use(data_dir) or embedded_binaries(), _NO_SETTINGS).stopped():
         yield
+
+
+def _binaries_in_use(data_dir: Path) -> Path | None:
+    """Where the server comes from that ran last in `data_dir`: PostgreSQL writes down how it was started."""
+    with suppress(OSError, IndexError, ValueError):
+        binaries = Path(shlex.split((data_dir / "postgres" / "postmaster.opts").read_text())[0]).parent
+        return binaries if (binaries / "pg_ctl").exists() else None
+    return None
 
 
 def embedded_secret_key(data_dir: Path) -> str:
@@ -368,8 +376,8 @@ class _Server:
             raise EmbeddedServerError(f"{self._pgdata} holds something else than a database: move it away")
         if replaced := sorted(self._data_dir.glob(f"{REPLACED}*")):
             raise EmbeddedServerError(
-                f"a restore was stopped half-way: run it again, or go back to what there was: "
-                f"mv {replaced[-1]} {self._pgdata}"
+                "a restore was stopped half-way: run it again, or go back to what there was:"
+                f" mv {replaced[-1]} {self._pgdata}"
             )
         # Made under another name, so that an interrupted initdb leaves nothing that looks like a database. It inherits
         # `alive`: if we are killed, it goes on for a while, and the next start must not use the same name meanwhile.

@@ -230,13 +230,15 @@ def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(tmp_path: Path) -
     assert min(archived) >= str(needed)
     assert first != second != third
 
-    # All of the log is found, though nobody ever started the first of these two; and though the disk is lost.
+    # All of the log is found, though nobody ever started the first of these two, though the newest backup is of a time
+    # that was taken back, and though the disk is lost.
+    po.backup()
     for _ in range(2):
         po.ok("backup", "restore", third, "--replace")
     po.add_user(SINCE)
     for lost in (pgdata, *po.data_dir.glob("postgres.replaced-*")):
         shutil.rmtree(lost)
-    po.ok("backup", "restore")
+    assert f"restored backup {third} and all that was archived since" in po.ok("backup", "restore")
     assert po.users() == {SINCE}
     assert (pgdata / "wal_archive").is_dir()
 

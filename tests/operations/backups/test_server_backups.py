@@ -51,7 +51,7 @@ def _execute(url: str, statement: str) -> Any:
     return asyncio.run(run())
 
 
-def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str) -> None:
+def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str, tmp_path: Path) -> None:
     token = po.ok("sessions", "create", "--email", "admin@demo.example")
     assert token
     name = po.backup()
@@ -73,6 +73,10 @@ def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str) -> Non
     po.ok("backup", "restore", replaced, "--replace")
     assert po.users() == before
     po.ok("backup", "confirm")
+
+    # Beside it, to look at.
+    po.ok("backup", "restore", name, "--target", str(tmp_path))
+    assert CommandLine.at(tmp_path, PO_DATA_DIR=str(tmp_path)).users() == before - {SINCE}
 
 
 def test_a_damaged_dump_is_found_before_anything_is_replaced(po: CommandLine) -> None:

@@ -17,7 +17,7 @@ import re
 import shlex
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from po_api.core import server_user
@@ -48,6 +48,7 @@ SERVER_SETTINGS: Mapping[str, str] = {
 HELD: Mapping[str, str] = {"archive_mode": "on", "archive_command": ""}
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
+_SEGMENT_BYTES = 1 << 24
 # A timeline, and the position in the log at which the next one left it.
 _HISTORY_LINE = re.compile(r"\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)")
 # Exit codes above 125 end a recovery with an error; others mean that there are no more segments.
@@ -117,11 +118,11 @@ def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None 
     size = _segment_size(copy)
     archived = {path.stem: path for path in _segments(place)}
     names = archived.keys() | {path.name for path in (copy / "pg_wal").iterdir() if _SEGMENT.fullmatch(path.name)}
-    if timeline is None:
-        timeline = max(int(name[:8], 16) for name in (backup.first_wal, *names, *_histories(place)))
+    timeline = timeline or _latest(place, names | {backup.first_wal})
     spans = _spans(place, timeline, size)
     on_it = [_number(name, size) for name in names if int(name[:8], 16) == timeline]
-    for number in range(_number(backup.first_wal, size), max(on_it, default=-1) + 1):
+    last = max(on_it, default=spans[timeline][0] - 1)  # nothing may have happened on it yet
+    for number in range(_number(backup.first_wal, size), last + 1):
         # The first segment of a timeline begins with a copy of what it left: the older one's would end the log there.
         newest = max(line for line, (begin, end) in spans.items() if begin <= number <= end)
         name = _name(newest, number, size)
@@ -133,6 +134,22 @@ def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None 
         if name in archived:
             require_sound(archived[name], size)
     return timeline
+
+
+def leads_on(place: Path, copy: Path, backup: Backup, timeline: int | None) -> bool:
+    """Whether the log leads from this copy to the end of a timeline (None: the latest): not if a restore went back to
+    before it was made."""
+    assert backup.first_wal is not None
+    size = _segment_size(copy)
+    spans = _spans(place, timeline or _latest(place, {backup.first_wal}), size)
+    _, end = spans.get(int(backup.first_wal[:8], 16), (0, -1))
+    return _number(backup.first_wal, size) <= end
+
+
+def _latest(place: Path, names: Set[str]) -> int:
+    """The newest timeline of these segments and of those in the archive."""
+    archived = {path.stem for path in _segments(place)}
+    return max(int(name[:8], 16) for name in names | archived | set(_histories(place)))
 
 
 def _histories(place: Path) -> Iterator[str]:
@@ -199,7 +216,8 @@ def _segments(place: Path) -> Iterator[Path]:
 
 def _segment_size(copy: Path) -> int:
     """In bytes; segments are all as long as those in the copy."""
-    return max(path.stat().st_size for path in (copy / "pg_wal").iterdir() if _SEGMENT.fullmatch(path.name))
+    segments = (path for path in (copy / "pg_wal").glob("*") if _SEGMENT.fullmatch(path.name))
+    return max((path.stat().st_size for path in segments), default=_SEGMENT_BYTES)
 
 
 def _number(name: str, size: int) -> int:

@@ -177,8 +177,9 @@ class Catalogue:
 
     def _clear_away(self) -> None:
         for left in self.directory.glob(f"{_SCRATCH}*"):
-            with embedded_server_stopped(left):
-                pass
+            if (left / "postgres").exists():
+                with embedded_server_stopped(left):
+                    pass
             shutil.rmtree(left)
         for path in self.directory.iterdir():
             if _NAME.fullmatch(path.name) and not (path / RECORD).exists():

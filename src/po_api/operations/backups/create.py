@@ -53,6 +53,8 @@ def create(
     settings.po_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     catalogue = Catalogue.of(settings)
     with catalogue.locked():
+        # Before, too: on a full disk there is no room for the new one.
+        _delete_expendable(settings, catalogue, progress)
         if settings.database_url is None:
             backup = _copy(settings, catalogue, progress, incremental, is_archived, reason)
         else:

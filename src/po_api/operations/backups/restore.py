@@ -15,14 +15,19 @@ from pathlib import Path
 
 from po_api.core import server_user
 from po_api.core.clock import utc_now
-from po_api.core.embedded import REPLACED, EmbeddedServerError, embedded_server, embedded_server_stopped
-from po_api.core.programs import Programs
+from po_api.core.embedded import (
+    REPLACED,
+    EmbeddedServerError,
+    embedded_binaries,
+    embedded_server,
+    embedded_server_stopped,
+)
 from po_api.operations import migrations
 from po_api.operations.backups import archive, files, state
 from po_api.operations.backups.catalogue import Backup, Catalogue, sync_directory
 from po_api.operations.backups.create import COPY, DUMP, dump
 from po_api.operations.backups.errors import BackupError
-from po_api.operations.backups.tools import Tools, embedded_tools, server_programs, server_tools
+from po_api.operations.backups.tools import Tools, embedded_tools, server_tools
 from po_api.operations.progress import Progress
 
 # Replaying the log of weeks takes its time; it ends by itself.
@@ -101,13 +106,16 @@ def choose(catalogue: Catalogue, name: str | None, to: datetime | None, timeline
 
 
 def _newest_before(catalogue: Catalogue, to: datetime | None, timeline: int | None) -> Backup:
-    if to is None and timeline is None:
-        return catalogue.newest()
+    newest = catalogue.newest()
+    if to is None and timeline is None and not newest.is_copy:
+        return newest
+    copies = [backup for backup in catalogue.all() if backup.is_copy and (to is None or backup.finished_at <= to)]
     found = [
         backup
-        for backup in catalogue.all()
-        if (to is None or (backup.is_copy and backup.finished_at <= to))
-        and (timeline is None or (backup.timeline or 0) <= timeline)
+        for backup in copies
+        if archive.leads_on(
+            archive.directory(catalogue, str(backup.system)), catalogue.path(backup) / COPY, backup, timeline
+        )
     ]
     if not found:
         when = f" from before {utc(to)}" if to is not None else ""
@@ -130,10 +138,10 @@ def restore_directory(
         draft = target / _DRAFT
         _discard(draft)
         try:
-            binaries = bring_up(catalogue, goal, draft, progress, survivors=pgdata)
+            bring_up(catalogue, goal, draft, progress, binaries=embedded_binaries(), survivors=pgdata)
             with (
                 progress.stage("ended sessions, forgot answers to idempotency keys"),
-                embedded_server(draft, settings=archive.HELD, binaries=binaries) as urls,
+                embedded_server(draft, settings=archive.HELD) as urls,
             ):
                 _put_right(embedded_tools(urls.owner, catalogue.user), goal)
             if is_archived and goal.backup.system is not None:
@@ -181,9 +189,15 @@ async def _grant(owner_url: str, app_url: str, progress: Progress) -> None:
 
 
 def bring_up(
-    catalogue: Catalogue, goal: Goal, data_dir: Path, progress: Progress, *, survivors: Path | None = None
-) -> Path | None:
-    """Make a data directory of a backup; returns the server programs it takes, None for the embedded ones.
+    catalogue: Catalogue,
+    goal: Goal,
+    data_dir: Path,
+    progress: Progress,
+    *,
+    binaries: Path,
+    survivors: Path | None = None,
+) -> None:
+    """Make a data directory of a backup, for the server of these `binaries` (of a copy: the embedded one).
 
     `survivors` is a data directory that may have segments of the log which have not been archived any more.
     BackupError, EmbeddedServerError.
@@ -191,15 +205,14 @@ def bring_up(
     catalogue.make_directory(data_dir)
     if goal.backup.is_copy:
         _recover(catalogue, goal, data_dir, progress, survivors)
-        return None
-    binaries = server_programs(goal.backup.server_version // 10_000)
+        return
     with embedded_server(data_dir, settings=archive.HELD, binaries=binaries) as urls:
-        tools = Tools(Programs(binaries, catalogue.user), urls.owner)
+        tools = embedded_tools(urls.owner, catalogue.user, binaries)
         files.require_sound(catalogue, goal.backup, tools, progress)
         with progress.stage(f"restored {goal.text}"):
             options = ["--no-owner", "--no-acl", "--single-transaction", "--exit-on-error", "--no-password"]
             tools.run("pg_restore", *options, f"--dbname={urls.owner}", str(catalogue.path(goal.backup) / DUMP))
-    return binaries
+        asyncio.run(_grant(urls.owner, urls.app, progress))
 
 
 def _recover(catalogue: Catalogue, goal: Goal, data_dir: Path, progress: Progress, survivors: Path | None) -> None:
@@ -264,9 +277,10 @@ def _take_place(restored: Path, pgdata: Path) -> Path | None:
 
 def _discard(draft: Path) -> None:
     """Delete a data directory, and stop what runs in it since somebody was killed."""
-    if draft.exists():
+    if (draft / _PGDATA).exists():
         with embedded_server_stopped(draft):
             pass
+    if draft.exists():
         shutil.rmtree(draft)
 
 

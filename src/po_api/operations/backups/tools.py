@@ -69,9 +69,10 @@ class Tools:
         return _major(self.programs.binaries)
 
 
-def embedded_tools(url: str, user: "pwd.struct_passwd | None") -> Tools:
-    """Those of the embedded server at `url`; EmbeddedServerError without the wheel."""
-    return Tools(Programs(embedded_binaries(), user), url)
+def embedded_tools(url: str, user: "pwd.struct_passwd | None", binaries: Path | None = None) -> Tools:
+    """Those of the embedded server at `url`, if it is not another's `binaries` that run there; EmbeddedServerError
+    without the wheel."""
+    return Tools(Programs(binaries or embedded_binaries(), user), url)
 
 
 def server_tools(url: str) -> Tools:

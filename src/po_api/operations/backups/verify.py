@@ -12,14 +12,13 @@ from sqlalchemy import select
 
 from po_api.core.clock import utc_now
 from po_api.core.database import libpq_url, open_database
-from po_api.core.embedded import EmbeddedUrls, embedded_server
-from po_api.core.programs import Programs
+from po_api.core.embedded import EmbeddedUrls, embedded_binaries, embedded_server
 from po_api.operations import demo, invariants, migrations, revisions
 from po_api.operations.backups import archive, state
 from po_api.operations.backups.catalogue import Backup, Catalogue
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.restore import Goal, bring_up
-from po_api.operations.backups.tools import Tools, embedded_tools
+from po_api.operations.backups.tools import Tools, embedded_tools, server_programs
 from po_api.operations.databases import Connections
 from po_api.operations.progress import Progress
 from po_api.settings import Settings
@@ -54,12 +53,13 @@ def verify(settings: Settings, backup: Backup, make_app: MakeApp, progress: Prog
     with catalogue.locked(), catalogue.scratch() as scratch:
         if not revisions.is_known(backup.revision):
             raise BackupError(f"{backup.name} is at revision {backup.revision}, which this version does not know")
-        binaries = bring_up(catalogue, Goal(backup), scratch, progress)
-        tools = embedded_tools("", catalogue.user) if binaries is None else Tools(Programs(binaries, catalogue.user))
+        binaries = embedded_binaries() if backup.is_copy else server_programs(backup.server_version // 10_000)
+        bring_up(catalogue, Goal(backup), scratch, progress, binaries=binaries)
         if backup.is_copy:
-            _check_pages(tools, scratch / "postgres", progress)
+            _check_pages(embedded_tools("", catalogue.user), scratch / "postgres", progress)
         with embedded_server(scratch, settings=archive.HELD, binaries=binaries) as urls:
-            state.confirm(Tools(tools.programs, urls.owner))  # whoever made it may not have confirmed a restore
+            tools = embedded_tools(urls.owner, catalogue.user, binaries)
+            state.confirm(tools)  # whoever made it may not have confirmed a restore
             asyncio.run(_judge(settings, backup, urls, make_app, progress))
         verified = backup.model_copy(update={"verified_at": utc_now()})
         catalogue.write(verified)
