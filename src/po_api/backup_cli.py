@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 
 from po_api.app import create_app
-from po_api.core import logging, server_user
+from po_api.core import logging
 from po_api.core.clock import utc_now
 from po_api.operations.backups import archive, restore, state
 from po_api.operations.backups.catalogue import Catalogue
 from po_api.operations.backups.create import create
 from po_api.operations.backups.drill import drill
 from po_api.operations.backups.errors import BackupError
-from po_api.operations.backups.tools import Tools, embedded_tools, server_tools
 from po_api.operations.backups.verify import verify
 from po_api.operations.databases import owner_urls
 from po_api.operations.progress import PrintedProgress, Progress
@@ -118,7 +117,7 @@ def restore_backup(
     the state at its end. All sessions are ended, and /health/ready answers 503 until `po-api backup confirm`.
     """
     settings = _settings()
-    time = _parse_time(to) if to is not None else None
+    time = _parse_time("--to", to) if to is not None else None
     progress = PrintedProgress()
     settings.po_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     catalogue = Catalogue.of(settings)
@@ -139,14 +138,30 @@ def restore_backup(
         typer.echo(what)
 
 
-def _parse_time(value: str) -> datetime:
+def _parse_time(option: str, value: str) -> datetime:
     try:
         time = datetime.fromisoformat(value)
     except ValueError:
-        raise SettingsError(f"--to {value}: expected a time as 2026-11-22T10:00:00Z") from None
+        raise SettingsError(f"{option} {value}: expected a time as 2026-11-22T10:00:00Z") from None
     if time.tzinfo is None:
-        raise SettingsError(f"--to {value}: say of which zone: {value}Z is UTC")
+        raise SettingsError(f"{option} {value}: say of which zone: {value}Z is UTC")
     return time
+
+
+@app.command("settle")
+def settle_restore(
+    restored_to: Annotated[
+        str, typer.Option("--restored-to", metavar="TIME", help="Which state it is, as 2026-11-22T10:00:00Z.")
+    ],
+) -> None:
+    """After other tools have restored the server: end all sessions, and have /health/ready answer 503 until `confirm`.
+
+    `po-api backup restore` does so itself.
+    """
+    what = f"the state of {restore.utc(_parse_time('--restored-to', restored_to))}, by other tools"
+    with owner_urls(_settings()) as (owner_url, _):
+        asyncio.run(state.settle(owner_url, what))
+    typer.echo("all sessions are ended: look whether all is well, then `po-api backup confirm`")
 
 
 @app.command("confirm")
@@ -154,20 +169,13 @@ def confirm_restore() -> None:
     """Say that all is well after a restore: requests are let in again, and what was replaced is deleted."""
     settings = _settings()
     with owner_urls(settings) as (owner_url, _):
-        tools = _owner_tools(settings, owner_url)
-        restored = state.confirm(tools)
+        restored = asyncio.run(state.confirm(owner_url))
     if restored is None:
         raise BackupError("there is no restore to confirm")
     typer.echo(f"confirmed: {restored}")
     if settings.database_url is None:
         for path in restore.forget_replaced(settings.po_data_dir):
             typer.echo(f"deleted {path}")
-
-
-def _owner_tools(settings: Settings, owner_url: str) -> Tools:
-    if settings.database_url is not None:
-        return server_tools(owner_url)
-    return embedded_tools(owner_url, server_user.find(settings.po_data_dir))
 
 
 @app.command("drill")

@@ -79,6 +79,15 @@ def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str, tmp_pa
     assert CommandLine.at(tmp_path, PO_DATA_DIR=str(tmp_path)).users() == before - {SINCE}
 
 
+def test_what_other_tools_have_restored_is_settled_and_confirmed(po: CommandLine, owner_url: str) -> None:
+    po.ok("sessions", "create", "--email", "admin@demo.example")
+    assert "say of which zone" in po.fails("backup", "settle", "--restored-to", "2026-11-22T10:00:00")
+    po.ok("backup", "settle", "--restored-to", "2026-11-22 10:00:00+00")
+    assert _execute(owner_url, "SELECT FROM sessions WHERE revoked_at IS NULL") == []
+    assert po.ok("backup", "confirm").startswith("confirmed: the state of 2026-11-22T10:00:00Z, by other tools, at ")
+    assert "there is no restore to confirm" in po.fails("backup", "confirm")
+
+
 def test_a_damaged_dump_is_found_before_anything_is_replaced(po: CommandLine) -> None:
     name, users = po.backup(), po.users()
     dump = po.backups / name / "database.dump"

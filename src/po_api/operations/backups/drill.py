@@ -107,7 +107,7 @@ class _Drill:
         with self.progress.stage("confirmed: not ready before, ready after"):
             if (codes := workload.reasons()) != ["restore_unconfirmed"]:
                 raise BackupError(f"/health/ready does not say that it was restored: {codes}")
-            state.confirm(Tools(tools.programs, urls.owner))
+            asyncio.run(state.confirm(urls.owner))
             if codes := workload.reasons():
                 raise BackupError(f"/health/ready says after the restore: {codes}")
 

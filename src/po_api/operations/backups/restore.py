@@ -252,7 +252,7 @@ def _system(pgdata: Path, tools: Tools) -> str | None:
 
 def _put_right(tools: Tools, goal: Goal) -> None:
     if tools.value("SELECT to_regclass('alembic_version') IS NULL") == "f":
-        tools.query(f"BEGIN; {state.put_right(goal.text)} COMMIT;")
+        asyncio.run(state.settle(tools.url, goal.text))
 
 
 def _explained(error: str, goal: Goal, place: Path) -> str:

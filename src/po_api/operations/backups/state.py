@@ -5,12 +5,18 @@ the database, where every worker and every machine sees it; any revision has tha
 it; it is written in the transaction that restores.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.core.clock import utc_now
-from po_api.operations.backups.tools import Tools
+from po_api.core.database import primary_at
+from po_api.operations.backups.errors import BackupError
 
+CONNECT_SECONDS = 60
 _MARK = "restored: "
 _COMMENT = """
 SELECT mark FROM obj_description(to_regclass('alembic_version'), 'pg_class') AS mark WHERE mark LIKE 'restored: %'
@@ -50,10 +56,29 @@ async def unconfirmed(connection: AsyncConnection) -> str | None:
     return mark.removeprefix(_MARK) if mark else None
 
 
-def confirm(tools: Tools) -> str | None:
-    """Take the mark away, as the tables' owner; returns what it said."""
-    rows = tools.query(_COMMENT)
-    if not rows:
-        return None
-    tools.query("COMMENT ON TABLE alembic_version IS NULL")
-    return rows[0][0].removeprefix(_MARK)
+async def settle(owner_url: str, what: str) -> None:
+    """Put right a database that other tools have restored, as the tables' owner; `what` as above. BackupError."""
+    async with _owner(owner_url) as connection:
+        if await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL"):
+            raise BackupError("there is no database of po-api's to settle")
+        await connection.execute(put_right(what))  # several statements in one go are one transaction
+
+
+async def confirm(owner_url: str) -> str | None:
+    """Take the mark away, as the tables' owner; returns what it said, None where there was none."""
+    async with _owner(owner_url) as connection:
+        mark: str | None = await connection.fetchval(_COMMENT)
+        if mark is None:
+            return None
+        await connection.execute("COMMENT ON TABLE alembic_version IS NULL")
+        return mark.removeprefix(_MARK)
+
+
+@asynccontextmanager
+async def _owner(url: str) -> AsyncIterator[Any]:
+    """By the driver: where only the API runs, there may be no tools of PostgreSQL's."""
+    connection = await primary_at(url, seconds=CONNECT_SECONDS).connect()
+    try:
+        yield connection
+    finally:
+        await connection.close()

@@ -58,8 +58,7 @@ def verify(settings: Settings, backup: Backup, make_app: MakeApp, progress: Prog
         if backup.is_copy:
             _check_pages(embedded_tools("", catalogue.user), scratch / "postgres", progress)
         with embedded_server(scratch, settings=archive.HELD, binaries=binaries) as urls:
-            tools = embedded_tools(urls.owner, catalogue.user, binaries)
-            state.confirm(tools)  # whoever made it may not have confirmed a restore
+            asyncio.run(state.confirm(urls.owner))  # whoever made it may not have confirmed a restore
             asyncio.run(_judge(settings, backup, urls, make_app, progress))
         verified = backup.model_copy(update={"verified_at": utc_now()})
         catalogue.write(verified)
