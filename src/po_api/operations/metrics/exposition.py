@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from po_api.core.metrics import write
 from po_api.operations.databases import Connections
 from po_api.operations.metrics.database import DatabaseFigures
 from po_api.operations.metrics.disk import DiskFigures
@@ -55,6 +56,7 @@ def metrics_app(settings: Settings, found: Connections, counted: Collector) -> S
         if token is not None and not _has(request, token.get_secret_value()):
             return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
         asked = await asyncio.gather(*(source() for source in sources))
+        write()
         metrics = [*counted.collect(), *(metric for metrics in asked for metric in metrics)]
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(_Answer(metrics)), headers={"Content-Type": media_type})
