@@ -16,7 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from po_api.api import v1
 from po_api.api_keys.domain import is_api_key
 from po_api.api_keys.reading import ApiKeyReading
-from po_api.core import measuring, tracing
+from po_api.core import measuring, metrics, tracing
 from po_api.core.database import open_database
 from po_api.core.reading import Reader
 from po_api.core.tenancy import Principal
@@ -67,6 +67,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
             yield
         finally:
             await app.state.database.dispose()
+            metrics.write()
             if traces is not None:
                 await asyncio.to_thread(traces.shut_down)
 

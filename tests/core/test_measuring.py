@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from po_api.core import measuring
 from po_api.core.database import Database, open_database
-from po_api.core.metrics import REGISTRY
+from po_api.core.metrics import REGISTRY, write
 from po_api.core.reading import ConnectionReader, Question, TransactionReader
 from po_api.settings import Settings
 from po_api.users.models import User
@@ -23,6 +23,7 @@ _WRONG = Question("test.wrong", select(func.pg_sleep(text("'many'"))))
 
 
 def _value(name: str, **labels: str) -> float:
+    write()
     return REGISTRY.get_sample_value(name, labels) or 0
 
 

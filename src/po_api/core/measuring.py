@@ -71,7 +71,7 @@ def _class_of(error: BaseException) -> str | None:
 
 def _finish(operation: str, started: float, span: Any, error: BaseException | None) -> None:
     seconds = perf_counter() - started
-    _observers[operation](seconds)
+    metrics.later(_observers[operation], seconds)
     if seconds >= _slow_seconds:
         metrics.DB_SLOW.inc()
         _log.warning("slow_query", statement=operation, duration_ms=int(seconds * 1000))

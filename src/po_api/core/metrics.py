@@ -4,12 +4,50 @@ With several workers each writes to files of its own (prometheus-client's multip
 whoever is asked adds them up. Labels have few values, all of them ours: no organisation, no text of a caller's.
 """
 
+import asyncio
+import time
+from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+T = TypeVar("T")
 K = TypeVar("K")
+
+# What is counted waits so long, or for so many others, before it is written down; a scrape does it first.
+WRITE_SECONDS = 0.2
+WRITE_AT_MOST = 500
+
+_waiting: deque[tuple[Callable[[Any], object], Any]] = deque()
+_due = 0.0
+
+
+def later(count: Callable[[T], object], what: T) -> None:
+    """Call `count` soon, with others: prometheus-client takes microseconds, in a worker some more, and far less in a
+    row than when it takes turns with requests. That is 1 % of a list's processor time instead of 5 %."""
+    global _due  # noqa: PLW0603
+    _waiting.append((count, what))
+    now = time.monotonic()
+    if now > _due:
+        try:
+            asyncio.get_running_loop().call_later(WRITE_SECONDS, write)
+        except RuntimeError:
+            write()  # there is no loop any more: a connection is given back by whoever clears up
+        else:
+            _due = now + WRITE_SECONDS
+    elif len(_waiting) > WRITE_AT_MOST:
+        write()
+
+
+def write() -> None:
+    """Write down what waits; any thread may do it."""
+    while _waiting:
+        try:
+            count, what = _waiting.popleft()
+        except IndexError:
+            return  # another thread was faster
+        count(what)
 
 
 class Observers(dict[K, Callable[[float], None]]):

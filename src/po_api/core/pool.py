@@ -19,6 +19,7 @@ class PrimaryPool(AsyncAdaptedQueuePool):
         self._timeouts = metrics.POOL_TIMEOUTS.labels(self.name)
         self._checked_out = metrics.POOL_CHECKED_OUT.labels(self.name)
         self._above_size = metrics.POOL_OVERFLOW.labels(self.name)
+        self._is_shown = True
         metrics.POOL_CAPACITY.labels(self.name).set(self.size() + self._max_overflow)
 
     def connect(self) -> PoolProxiedConnection:
@@ -37,13 +38,19 @@ class PrimaryPool(AsyncAdaptedQueuePool):
         try:
             return super().connect()
         finally:
-            self._show()
+            self._has_changed()
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         super()._do_return_conn(record)
-        self._show()
+        self._has_changed()
+
+    def _has_changed(self) -> None:
+        if self._is_shown:
+            self._is_shown = False
+            metrics.later(PrimaryPool._show, self)
 
     def _show(self) -> None:
+        self._is_shown = True
         self._checked_out.set(self.checkedout())
         if self._max_overflow:
             self._above_size.set(max(0, self.overflow()))

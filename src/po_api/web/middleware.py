@@ -82,7 +82,7 @@ class RequestContext:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", None)
             key = (route or NO_ROUTE, method, status)
-            _observers[key](seconds)
+            metrics.later(_observers[key], seconds)
             _log.info(
                 "request",
                 method=method,

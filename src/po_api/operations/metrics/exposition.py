@@ -21,7 +21,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from po_api.core.metrics import write
 from po_api.operations.databases import Connections
 from po_api.operations.metrics.database import DatabaseFigures
 from po_api.operations.metrics.disk import DiskFigures
@@ -55,6 +57,7 @@ def metrics_app(settings: Settings, found: Connections, counted: Collector) -> S
         if token is not None and not _has(request, token.get_secret_value()):
             return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
         asked = await asyncio.gather(*(source() for source in sources))
+        write()
         metrics = [*counted.collect(), *(metric for metrics in asked for metric in metrics)]
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(_Answer(metrics)), headers={"Content-Type": media_type})
@@ -64,16 +67,26 @@ def metrics_app(settings: Settings, found: Connections, counted: Collector) -> S
         yield
         await database.close()
 
-    async def answer(request: Request) -> Response:
-        response = await show(request)
-        response.raw_headers.extend(SAFE_HEADERS)
-        return response
-
     return Starlette(
-        routes=[Route(PATH, answer, methods=["GET"])],
-        middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
+        routes=[Route(PATH, show, methods=["GET"])],
+        middleware=[Middleware(_SafeHeaders), Middleware(GZipMiddleware, minimum_size=1000)],
         lifespan=lifespan,
     )
+
+
+class _SafeHeaders:
+    """The API's own, on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *SAFE_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 def _has(request: Request, token: str) -> bool:
