@@ -171,7 +171,8 @@ class Catalogue:
         """Make the directory, or make it the server's user's: but not one that others have something in."""
         if self.user is not None and self.directory.exists() and self.directory.stat().st_uid != self.user.pw_uid:
             if any(self.directory.iterdir()):
-                raise BackupError(f"{self.directory} is not {self.user.pw_name}'s, and not empty: name one of its own")
+                name = self.user.pw_name
+                raise BackupError(f"{self.directory} is not {name}'s, and not empty: name one of its own, or chown it")
             self._give(self.directory)
         self.make_directory(self.directory)
 
