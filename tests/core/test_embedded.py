@@ -20,11 +20,8 @@ from sqlalchemy import NullPool, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from po_api.core import server_user
-from po_api.core.embedded import (
-    EmbeddedServerError,
-    embedded_secret_key,
-    embedded_server,
-)
+from po_api.core.embedded import EmbeddedServerError, embedded_server
+from po_api.core.secret_key import embedded_secret_key
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
 DEADLINE_SECONDS = 60
@@ -382,7 +379,7 @@ def test_the_secret_key_is_made_once_and_private(data_dir: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from po_api.core.embedded import embedded_secret_key
+from po_api.core.secret_key import embedded_secret_key
 print(embedded_secret_key(Path(sys.argv[1])))
 """
     command = [sys.executable, "-c", script, str(data_dir)]

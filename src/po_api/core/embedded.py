@@ -14,7 +14,6 @@ lock files of the data directory (flock: released however a process ends):
 import importlib.util
 import os
 import re
-import secrets
 import shlex
 import shutil
 import socket
@@ -57,8 +56,6 @@ _SOCKET_PATH_BYTES = 103
 _SHORT_DIRECTORY = Path("/tmp")  # noqa: S108
 _SOCKET_PREFIX = "po-api-"
 
-_SECRET_BYTES = 48
-_MIN_SECRET_LENGTH = 32
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 # Durability is PostgreSQL's default: complete. Errors of statements are the client's to report; here they would only
@@ -154,36 +151,8 @@ def _binaries_in_use(data_dir: Path) -> Path | None:
     return None
 
 
-def embedded_secret_key(data_dir: Path) -> str:
-    """The secret key kept in `data_dir`, made on first use: 64 characters. EmbeddedServerError when it cannot be."""
-    path = data_dir / "secret_key"
-    with _one_line(data_dir):
-        if not path.exists():
-            _create_secret_key(path)
-        key = path.read_text(errors="replace").strip()
-    if len(key) < _MIN_SECRET_LENGTH:
-        raise EmbeddedServerError(f"{path} is damaged: restore it, or delete it (every session then ends)")
-    return key
-
-
-def _create_secret_key(path: Path) -> None:
-    """Write a new key unless another process is faster. It appears complete: the name is linked to a written file."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(prefix=".secret_key-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(_SECRET_BYTES))
-            file.flush()
-            os.fsync(descriptor)
-            server_user.give_to_owner_of(path.parent, descriptor)
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        Path(draft).unlink()
-
-
 @contextmanager
-def _one_line(data_dir: Path) -> Iterator[None]:
+def one_line(data_dir: Path) -> Iterator[None]:
     """What the operating system refuses, as one line."""
     try:
         yield
@@ -213,7 +182,7 @@ class _Server:
 
     def enter(self) -> Path:
         """Start or join the server, with its roles and database in place; the directory of its socket."""
-        with _one_line(self._data_dir):
+        with one_line(self._data_dir):
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._user = self._find_user()
             with self._starting_or_stopping():
@@ -238,13 +207,13 @@ class _Server:
         if not self._data_dir.exists():
             os.close(self._membership)
             return  # deleted under our feet: PostgreSQL stops by itself when it misses its files
-        with _one_line(self._data_dir), self._starting_or_stopping():
+        with one_line(self._data_dir), self._starting_or_stopping():
             self._leave()
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Nobody uses the server, and nobody can start it."""
-        with _one_line(self._data_dir):
+        with one_line(self._data_dir):
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._user = self._find_user()
             with self._starting_or_stopping():

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from po_api.core.embedded import EmbeddedUrls, embedded_secret_key, embedded_server
+from po_api.core.embedded import EmbeddedUrls, embedded_server
+from po_api.core.secret_key import embedded_secret_key
 from po_api.operations.backups import archive
 from po_api.settings import Settings, SettingsError
 

@@ -91,7 +91,9 @@ def test_what_other_tools_have_restored_is_settled_and_confirmed(po: CommandLine
 def test_a_damaged_dump_is_found_before_anything_is_replaced(po: CommandLine) -> None:
     name, users = po.backup(), po.users()
     dump = po.backups / name / "database.dump"
-    dump.write_bytes(dump.read_bytes()[:-100])
+    content = bytearray(dump.read_bytes())
+    content[len(content) // 2] ^= 1
+    dump.write_bytes(content)
     assert "the backup is damaged" in po.fails("backup", "restore", name, "--replace")
     assert po.users() == users
 

@@ -53,7 +53,7 @@ class Backup(BaseModel):
     """The record of a finished backup. Times are in UTC; `size` is in bytes; `base` is what an incremental one adds to.
 
     `system` (PostgreSQL's system identifier), `timeline` and `first_wal` (the first WAL segment that its recovery
-    needs) are those of copies; a dump has none.
+    needs) are those of copies; `sha256` is a dump's, since pg_dump keeps no checksum.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,6 +70,7 @@ class Backup(BaseModel):
     system: str | None = None
     timeline: int | None = None
     first_wal: str | None = None
+    sha256: str | None = None
     verified_at: AwareDatetime | None = None
 
     @property
@@ -171,7 +172,8 @@ class Catalogue:
         """Make the directory, or make it the server's user's: but not one that others have something in."""
         if self.user is not None and self.directory.exists() and self.directory.stat().st_uid != self.user.pw_uid:
             if any(self.directory.iterdir()):
-                raise BackupError(f"{self.directory} is not {self.user.pw_name}'s, and not empty: name one of its own")
+                name = self.user.pw_name
+                raise BackupError(f"{self.directory} is not {name}'s, and not empty: name one of its own, or chown it")
             self._give(self.directory)
         self.make_directory(self.directory)
 

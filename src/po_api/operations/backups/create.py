@@ -1,5 +1,6 @@
 """Making a backup: a copy of the embedded server's files, or a dump of a server's database."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -192,9 +193,16 @@ def dump(catalogue: Catalogue, tools: Tools, progress: Progress, reason: str | N
             server_version=int(tools.value("SHOW server_version_num")),
             size=_size(directory),
             reason=reason,
+            sha256=digest(file),
         )
         catalogue.write(backup)
     return backup
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _tables(progress: Progress) -> Callable[[str], None]:

@@ -78,7 +78,7 @@ class _Drill:
         with self.progress.stage("loaded: two organisations with orders"):
             asyncio.run(migrations.upgrade(owner_url=urls.owner, app_url=urls.app))
             workload.set_up()
-            workload.write()
+            workload.write(orders=5)
         backup = create(self.settings, self.progress)
         with self.progress.stage("wrote more"):
             workload.write()

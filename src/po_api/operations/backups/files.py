@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from po_api.operations.backups.catalogue import Backup, Catalogue
-from po_api.operations.backups.create import COPY, DUMP, MANIFEST
+from po_api.operations.backups.create import COPY, DUMP, MANIFEST, digest
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools
 from po_api.operations.progress import Progress
@@ -28,10 +28,10 @@ def require_sound(catalogue: Catalogue, backup: Backup, tools: Tools, progress: 
 
 
 def _require_readable(dump: Path, backup: Backup, tools: Tools) -> None:
-    """A dump has no checksums: its size must be the record's, and pg_restore must be able to read all of it."""
-    if not dump.exists() or dump.stat().st_size != backup.size:
-        raise BackupError(f"the backup is damaged: {dump} has not the size that it was written with")
-    tools.run("pg_restore", f"--file={'/dev/null'}", str(dump))
+    """A dump is as it was written, and pg_restore can read all of it."""
+    if not dump.exists() or digest(dump) != backup.sha256:
+        raise BackupError(f"the backup is damaged: {dump} is not as it was written")
+    tools.run("pg_restore", "--file=/dev/null", str(dump))
 
 
 def _require_manifest_kept(copy: Path, tools: Tools, progress: Progress) -> None:
@@ -74,14 +74,5 @@ def _manifest(copy: Path) -> Mapping[str, Any]:
 
 
 def _require_kept(path: Path, item: Mapping[str, Any]) -> None:
-    digest = hashlib.sha256()
-    for block in _blocks(path):
-        digest.update(block)
-    if path.stat().st_size != item["Size"] or digest.hexdigest() != item["Checksum"]:
+    if path.stat().st_size != item["Size"] or digest(path) != item["Checksum"]:
         raise BackupError(f"the backup is damaged: {path} is not as it was written")
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            yield block

@@ -42,7 +42,7 @@ DO $$ DECLARE command text; BEGIN
         SELECT format('DROP TABLE IF EXISTS %s CASCADE', oid::regclass) FROM pg_class
         WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
         UNION ALL
-        SELECT format('DROP FUNCTION %s', p.oid::regprocedure) FROM pg_proc p
+        SELECT format('DROP ROUTINE %s', p.oid::regprocedure) FROM pg_proc p
         WHERE pronamespace = current_schema()::regnamespace
           AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
     LOOP

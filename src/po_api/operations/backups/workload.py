@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -22,7 +23,6 @@ from po_api.users.service import UserService
 T = TypeVar("T")
 
 _ORGANISATIONS = ("first", "second")
-_ORDERS = 3
 _LINES = [
     {"description": f"Article {number}", "quantity": f"{number}.5", "unit_price": "19.99", "tax_rate": "20"}
     for number in range(1, 6)
@@ -41,9 +41,9 @@ class Workload:
         """Two organisations with a requester and a buyer who approves."""
         asyncio.run(self._set_up())
 
-    def write(self) -> None:
-        """Orders in each organisation, from the request to the issued document."""
-        self._run(self._write)
+    def write(self, orders: int = 1) -> None:
+        """So many orders in each organisation, from the request to the issued document."""
+        self._run(partial(self._write, orders))
 
     def reasons(self) -> list[str]:
         """The codes of why it is not ready."""
@@ -82,11 +82,11 @@ class Workload:
         finally:
             await database.dispose()
 
-    async def _write(self, client: httpx.AsyncClient) -> None:
+    async def _write(self, orders: int, client: httpx.AsyncClient) -> None:
         for name in _ORGANISATIONS:
             requester, buyer = [await self._token(f"{part}@{name}.example") for part in ("requester", "buyer")]
             supplier = await _post(client, buyer, "/suppliers", {"name": f"Supplier {uuid4()}"})
-            for _ in range(_ORDERS):
+            for _ in range(orders):
                 body = {"title": "Articles", "supplier_id": supplier.json()["id"], "lines": _LINES}
                 porf = await _post(client, requester, "/porfs", body)
                 path = f"/porfs/{porf.json()['id']}"

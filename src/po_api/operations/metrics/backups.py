@@ -2,29 +2,22 @@
 
 import asyncio
 from datetime import datetime
-from typing import Protocol
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-
-class BackupTimes(Protocol):
-    """Who knows of the backups; None where there is none yet."""
-
-    def last_success(self) -> datetime | None: ...
-
-    def last_verified(self) -> datetime | None: ...
+from po_api.operations.backups.catalogue import Catalogue
 
 
 class BackupFigures:
     """Without samples as long as there is no backup: the alerts take that for what it is."""
 
-    def __init__(self, times: BackupTimes) -> None:
-        self._times = times
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
 
     async def __call__(self) -> list[Metric]:
-        # It looks at files.
-        made, verified = await asyncio.to_thread(lambda: (self._times.last_success(), self._times.last_verified()))
+        made = await asyncio.to_thread(self._catalogue.last_success)  # it looks at files
+        verified = await asyncio.to_thread(self._catalogue.last_verified)
         return [
             _moment("po_backup_last_success_timestamp_seconds", "When the last backup was made", made),
             _moment("po_backup_last_verified_timestamp_seconds", "When one was last restored and found good", verified),

@@ -24,7 +24,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from po_api.core.metrics import write
+from po_api.operations.backups.catalogue import Catalogue
 from po_api.operations.databases import Connections
+from po_api.operations.metrics.backups import BackupFigures
 from po_api.operations.metrics.database import DatabaseFigures
 from po_api.operations.metrics.disk import DiskFigures
 from po_api.settings import Settings
@@ -50,7 +52,8 @@ class _Answer(Collector):
 def metrics_app(settings: Settings, found: Connections, counted: Collector) -> Starlette:
     """The application that answers scrapes; `counted` is what the processes have counted."""
     database = DatabaseFigures(found.app_url, settings)
-    sources: list[Source] = [database, DiskFigures(settings.po_data_dir)]
+    backups = BackupFigures(Catalogue.of(settings))
+    sources: list[Source] = [database, DiskFigures(settings.po_data_dir), backups]
     token = settings.metrics_token
 
     async def show(request: Request) -> Response:
