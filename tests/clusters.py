@@ -6,16 +6,18 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import asyncpg
 import psutil
 from sqlalchemy.engine import URL, make_url
 
 from po_api.core import server_user
+from po_api.core.database import libpq_url
 from po_api.core.embedded import embedded_binaries, embedded_server
 
 OLDEST = 15
@@ -31,6 +33,16 @@ _SETTINGS = {
     "shared_buffers": "64MB",
     "autovacuum": "off",
 }
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    """The driver's own connection."""
+    connection = await asyncpg.connect(libpq_url(url))
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 class ClusterError(Exception):

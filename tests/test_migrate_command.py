@@ -10,11 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from clusters import Cluster
-from po_api.core.database import libpq_url
+from clusters import Cluster, connected
 from po_api.operations import migrations, revisions
 from po_api.operations.migrations import MIGRATION_LOCK, MigrationError
 from po_api.operations.progress import Progress
@@ -162,19 +160,10 @@ async def _upgrade(
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(libpq_url(url))
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-@asynccontextmanager
 async def _locked(database: Fresh) -> AsyncIterator[None]:
     """One request of a table with the column, locked by a transaction that is open meanwhile."""
     await database.fetch("ALTER TABLE porfs ADD COLUMN region text")
-    async with _connected(database.owner) as connection, connection.transaction():
+    async with connected(database.owner) as connection, connection.transaction():
         await connection.execute("SELECT FROM porfs WHERE number = 'N7' FOR UPDATE")
         yield
 
@@ -372,7 +361,7 @@ async def test_a_schema_that_changes_under_a_running_version_shows(filled: Fresh
 
 async def test_one_process_waits_for_another_and_says_so(filled: Fresh) -> None:
     po_api = BINARIES / "po-api"
-    async with _connected(filled.owner) as other:
+    async with connected(filled.owner) as other:
         await other.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         status, output, errors = await filled.run(po_api, "migrate", "--wait", "0")
         assert (status, output) == (1, "")

@@ -1,28 +1,15 @@
 """What the database says of itself: to the application's role, of its migrations, its log, its extensions."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
-from clusters import Cluster
+from clusters import Cluster, connected
 from metrics_support import Scrape, metrics_of
-from po_api.core.database import libpq_url
 from po_api.operations.migrations import MIGRATION_LOCK
 from po_api.operations.revisions import head_revision
-
-
-@asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(libpq_url(url))
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def test_what_another_role_does_is_hidden_and_yet_counted(urls: tuple[str, str], app: FastAPI) -> None:
@@ -30,7 +17,7 @@ async def test_what_another_role_does_is_hidden_and_yet_counted(urls: tuple[str,
         pytest.skip("there is one role for all")
     async with metrics_of(urls[1]) as scraped:
         before = await scraped()
-        async with _connected(urls[0]) as owner, _connected(urls[1]) as own:
+        async with connected(urls[0]) as owner, connected(urls[1]) as own:
             await owner.execute("BEGIN")
             await own.execute("BEGIN")
             await own.execute("SELECT 1")
@@ -55,7 +42,7 @@ async def test_who_watches_sees_all(cluster: Cluster, app: FastAPI) -> None:
 async def test_a_connection_that_was_ended_is_made_again(urls: tuple[str, str], app: FastAPI) -> None:
     async with metrics_of(urls[1]) as scraped:
         assert (await scraped()).value("po_db_up") == 1
-        async with _connected(urls[1]) as own:
+        async with connected(urls[1]) as own:
             ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_database_size%'"
             assert True in [row[0] for row in await own.fetch(f"{ended} AND pid <> pg_backend_pid()")]
         found = await scraped()
@@ -72,7 +59,7 @@ async def test_two_who_ask_at_once_are_both_answered(urls: tuple[str, str], app:
 
 async def test_a_migration_under_way_is_told(urls: tuple[str, str], app: FastAPI) -> None:
     async with metrics_of(urls[1]) as scraped:
-        async with _connected(urls[0]) as owner:
+        async with connected(urls[0]) as owner:
             await owner.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
             during = await scraped()
         after = await scraped()
@@ -103,7 +90,7 @@ async def test_the_archive_fails_is_late_and_has_all(cluster: Cluster) -> None:
     with cluster.another(**archiving) as running:
         async with (
             metrics_of(running.url("po_api", "po_app")) as scraped,
-            _connected(running.url("postgres", "postgres")) as superuser,
+            connected(running.url("postgres", "postgres")) as superuser,
         ):
             await superuser.execute("CREATE TABLE written (); SELECT pg_switch_wal()")
             while not ((found := await scraped()).value("po_wal_archive_failed_total") or 0) > 0:
@@ -120,11 +107,11 @@ async def test_statements_of_the_server_are_shown_where_they_are_counted(cluster
     with cluster.another(shared_preload_libraries="pg_stat_statements") as running:
         async with metrics_of(running.url("po_api", "po_app")) as scraped:
             none = await scraped()
-            async with _connected(running.url("po_api", "postgres")) as superuser:
+            async with connected(running.url("po_api", "postgres")) as superuser:
                 await superuser.execute('CREATE SCHEMA "Elsewhere"')
                 await superuser.execute('CREATE EXTENSION pg_stat_statements SCHEMA "Elsewhere"')
             refused = await scraped()
-            async with _connected(running.url("po_api", "postgres")) as superuser:
+            async with connected(running.url("po_api", "postgres")) as superuser:
                 await superuser.execute('GRANT USAGE ON SCHEMA "Elsewhere" TO po_app')
                 await superuser.execute("SELECT 1")
             found = await scraped()
