@@ -327,6 +327,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=REQUESTS, help="how many PORFs (default %(default)s)")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where to write (default %(default)s)")
     options = parser.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)  # now, not after ten minutes
     with running_server(options.requests, None) as server, tempfile.TemporaryDirectory(prefix="po-bench-") as place:
         # From here on: what the server was loaded with is the chain without it.
         revisions.PROJECT = _project(Path(place))

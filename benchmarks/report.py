@@ -47,7 +47,7 @@ def on_terminal(results: Results) -> str:
 
 
 def write(results: Results, directory: Path) -> None:
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     content = {**asdict(results), "targets": [asdict(verdict) for verdict in judge(results)]}
     (directory / "results.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     (directory / "chart.svg").write_text(_chart(results.sizes[0]))
