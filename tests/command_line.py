@@ -4,7 +4,8 @@ import io
 import os
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,6 +14,8 @@ from unittest import mock
 import structlog
 
 from po_api.cli import main
+from po_api.operations.databases import embedded
+from po_api.settings import Settings
 
 COMMAND = Path(sys.executable).with_name("po-api")
 TIMEOUT = 120
@@ -31,6 +34,16 @@ class CommandLine:
         names = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
         kept = {name: os.environ[name] for name in names if name in os.environ}
         return cls(kept | {"PO_DATA_DIR": str(place / "data")} | variables, place)
+
+    @classmethod
+    @contextmanager
+    def with_demo(cls, place: Path, **variables: str) -> Iterator[Self]:
+        """With an embedded server that runs meanwhile, as it does while the API serves, and the demo organisation."""
+        made = cls.at(place, **variables)
+        with embedded(Settings(_env_file=None, po_data_dir=made.data_dir)):
+            made.ok("migrate")
+            made.ok("seed-demo")
+            yield made
 
     def having(self, **variables: str) -> Self:
         """The same with other variables."""

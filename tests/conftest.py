@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
-from clusters import Cluster
+from clusters import Cluster, Standby
 from identity_provider import Provider, running_provider
 from po_api.app import create_app
 from po_api.core import logging
@@ -27,6 +27,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The embedded server, or with PO_TEST_POSTGRES=system the one whose binaries are installed."""
     make = Cluster.system if os.environ.get("PO_TEST_POSTGRES") == "system" else Cluster.embedded
     with make() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def primary(cluster: Cluster) -> Iterator[Cluster]:
+    """A server that can have a standby, which the tests' own one cannot."""
+    with cluster.another(wal_level="replica", max_wal_senders="4", synchronous_commit="on") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def standby(primary: Cluster) -> AsyncIterator[Standby]:
+    """Of the primary, which is migrated."""
+    await migrations.upgrade(owner_url=primary.url("po_api", "po_owner"), app_url=primary.url("po_api", "po_app"))
+    with Standby(primary) as running:
         yield running
 
 

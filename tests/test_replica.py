@@ -1,7 +1,7 @@
 """Safe requests on a streaming standby: what they read there, and that nobody notices when it is no use."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,6 @@ from po_api.core.database import TENANT_SETTING, Database, libpq_url
 from po_api.core.reading import Question
 from po_api.core.replica import Replica, Trouble
 from po_api.core.replica_reading import ReplicaReader
-from po_api.operations import migrations
 from po_api.operations.databases import Connections
 from po_api.porfs.models import Porf
 from po_api.settings import Settings
@@ -30,20 +29,6 @@ SOMETHING = Question("test.something", select(true()))
 CHECK, PAGE = ["SELECT"], ["BEGIN", "SELECT", "COMMIT"]
 TITLES = Question("test.titles", select(Porf.title))
 SECRET_KEY = "replica-test-0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture(scope="module")
-def primary(cluster: Cluster) -> Iterator[Cluster]:
-    """A server that can have a standby, which the tests' own one cannot."""
-    with cluster.another(wal_level="replica", max_wal_senders="4", synchronous_commit="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def standby(primary: Cluster) -> AsyncIterator[Standby]:
-    await migrations.upgrade(owner_url=primary.url(NAME, "po_owner"), app_url=primary.url(NAME, "po_app"))
-    with Standby(primary) as running:
-        yield running
 
 
 @asynccontextmanager

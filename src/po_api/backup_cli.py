@@ -160,7 +160,9 @@ def settle_restore(
     """
     what = f"the state of {restore.utc(_parse_time('--restored-to', restored_to))}, by other tools"
     with owner_urls(_settings()) as (owner_url, _):
-        asyncio.run(state.settle(owner_url, what))
+        is_settled = asyncio.run(state.settle(owner_url, what))
+    if not is_settled:
+        raise BackupError("there is no database of po-api's to settle")
     typer.echo("all sessions are ended: look whether all is well, then `po-api backup confirm`")
 
 

@@ -5,8 +5,8 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from po_api.core.errors import AppError, violated
 from po_api.core.tenancy import Role, Tenant
 from po_api.operations import capacity, demo, migrations, revisions
 from po_api.operations.backups.errors import BackupError
-from po_api.operations.databases import Connections, connections, owner_urls
+from po_api.operations.databases import Connections, connections, owner_urls, transaction
 from po_api.operations.migrations import MigrationError, StaleSchema
 from po_api.operations.progress import PrintedProgress, Progress
 from po_api.operations.revisions import UnknownRevision
@@ -86,24 +86,13 @@ def _first_line(error: Exception) -> str:
     return str(cause).strip().partition("\n")[0] or type(cause).__name__
 
 
-@asynccontextmanager
-async def _transaction(settings: Settings, found: Connections) -> AsyncIterator[AsyncSession]:
-    """A command's transaction, as the application's role."""
-    database = open_database(found.app_url, settings)
-    try:
-        async with database.sessions.begin() as session:
-            yield session
-    finally:
-        await database.dispose()
-
-
 def _run(work: Callable[[AsyncSession, Connections], Awaitable[T]]) -> T:
     """Do `work` in one transaction on the configured database."""
     settings = load_settings()
     logging.configure("WARNING")
 
     async def run(found: Connections) -> T:
-        async with _transaction(settings, found) as session:
+        async with transaction(found.app_url, settings) as session:
             return await work(session, found)
 
     with connections(settings) as found:
@@ -155,11 +144,11 @@ async def _examine(settings: Settings, found: Connections) -> None:
 
 
 async def _prepare_demo(settings: Settings, found: Connections) -> str | None:
-    async with _transaction(settings, found) as session:
+    async with transaction(found.app_url, settings) as session:
         if await demo.is_empty(session):
             await demo.seed(session)
     try:
-        async with _transaction(settings, found) as session:
+        async with transaction(found.app_url, settings) as session:
             lifetime = timedelta(seconds=DEVELOPER_SESSION_SECONDS)
             return await demo.open_session(session, email="admin@demo.example", key=found.secret_key, lifetime=lifetime)
     except AppError:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from callers import CALLERS, IMPATIENT, at_work, require_all
-from clusters import Cluster, Standby
+from clusters import Cluster, Standby, connected
 from invariants import check
 from po_api.core.database import libpq_url
-from po_api.operations import migrations
 from po_api.settings import postgresql_url
 from support import LINE, Cast, new_cast, ok, refused
 from web_support import client_of, new_app
@@ -24,21 +23,12 @@ NAME = "po_api"
 
 
 @pytest.fixture(scope="module")
-def primary(cluster: Cluster) -> Iterator[Cluster]:
-    with cluster.another(wal_level="replica", max_wal_senders="4", synchronous_commit="on") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def standby(primary: Cluster) -> AsyncIterator[Standby]:
-    """A standby that has whatever the primary has confirmed."""
-    await migrations.upgrade(owner_url=primary.url(NAME, "po_owner"), app_url=primary.url(NAME, "po_app"))
-    with Standby(primary) as running:
-        administrator = await asyncpg.connect(libpq_url(primary.url("postgres", "postgres")))
+async def standby(primary: Cluster, standby: Standby) -> Standby:
+    """It has whatever the primary has confirmed."""
+    async with connected(primary.url("postgres", "postgres")) as administrator:
         await administrator.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         await administrator.execute("SELECT pg_reload_conf()")
-        await administrator.close()
-        yield running
+    return standby
 
 
 @pytest.fixture

@@ -108,16 +108,22 @@ def _server_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_class: type[PrimaryPool]) -> AsyncEngine:
-    options: dict[str, Any] = {"prepared_statement_cache_size": 0} if settings.db_pgbouncer else {}
+def engine_by(connect: Callable[..., Awaitable[Any]], settings: Settings, **options: Any) -> AsyncEngine:
+    """An engine whose connections are those that `connect` makes; `options` are create_async_engine's."""
+    caching: dict[str, Any] = {"prepared_statement_cache_size": 0} if settings.db_pgbouncer else {}
 
-    # `async_creator` would leave no place for the options.
+    # `async_creator` would leave no place for this.
     def create() -> Any:
-        return engine.sync_engine.dialect.dbapi.connect(async_creator_fn=connect, **options)  # type: ignore[union-attr]
+        return engine.sync_engine.dialect.dbapi.connect(async_creator_fn=connect, **caching)  # type: ignore[union-attr]
 
-    engine = create_async_engine(
-        "postgresql+asyncpg://",
-        creator=create,
+    engine = create_async_engine("postgresql+asyncpg://", creator=create, **options)
+    return engine
+
+
+def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_class: type[PrimaryPool]) -> AsyncEngine:
+    engine = engine_by(
+        connect,
+        settings,
         poolclass=pool_class,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,

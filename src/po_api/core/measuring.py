@@ -13,7 +13,7 @@ from sqlalchemy import Engine, Select, UpdateBase, event
 from sqlalchemy.engine import ExceptionContext
 
 from po_api.core import metrics, tracing
-from po_api.core.errors import CONNECTION_LOST
+from po_api.core.errors import CONNECTION_LOST, sqlstate_of
 from po_api.core.logging import get_logger
 
 T = TypeVar("T")
@@ -62,8 +62,7 @@ def count_error(error: BaseException) -> None:
 
 
 def _class_of(error: BaseException) -> str | None:
-    sqlstate: str | None = getattr(error, "sqlstate", None)
-    if sqlstate:
+    if sqlstate := sqlstate_of(error):
         return sqlstate[:2]
     # What the driver says of a statement's arguments is a ValueError besides.
     return metrics.NO_CONNECTION if isinstance(error, CONNECTION_LOST) and not isinstance(error, ValueError) else None

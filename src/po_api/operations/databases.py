@@ -1,9 +1,12 @@
 """Which databases the configuration means: a server's, or the embedded one's."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core.database import open_database
 from po_api.core.embedded import EmbeddedUrls, embedded_server
 from po_api.core.secret_key import embedded_secret_key
 from po_api.operations.backups import archive
@@ -17,6 +20,17 @@ class Connections:
     owner_url: str
     app_url: str
     secret_key: str
+
+
+@asynccontextmanager
+async def transaction(app_url: str, settings: Settings) -> AsyncIterator[AsyncSession]:
+    """A transaction as the application's role, on connections of its own."""
+    database = open_database(app_url, settings)
+    try:
+        async with database.sessions.begin() as session:
+            yield session
+    finally:
+        await database.dispose()
 
 
 @contextmanager

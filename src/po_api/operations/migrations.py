@@ -81,12 +81,12 @@ async def owner_connection(
 
     async def connect(**_: Any) -> Any:
         timeouts = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT}
-        connection = await _connect(owner_url, timeouts)
+        connection = await connect_as_owner(owner_url, timeouts)
         connection.add_log_listener(hear)
         return connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=pool.NullPool)
-    lock = await _connect(owner_url)
+    lock = await connect_as_owner(owner_url)
     try:
         await _take_lock(lock, progress, wait_seconds)
         async with engine.connect() as connection:
@@ -96,7 +96,8 @@ async def owner_connection(
         await engine.dispose()
 
 
-async def _connect(owner_url: str, settings: dict[str, str] | None = None) -> Any:
+async def connect_as_owner(owner_url: str, settings: dict[str, str] | None = None) -> Any:
+    """The driver's own connection, to the server that takes writes."""
     """A connection whose end the server notices within a minute, and which it does not end for being idle.
 
     The first so that the lock is free when a machine that migrated is gone, the second so that it is kept till then.
@@ -320,7 +321,7 @@ class Status:
 
 async def find_status(owner_url: str) -> Status:
     """Where the database at `owner_url` is. It asks only: it waits for nobody who migrates."""
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda **_: _connect(owner_url))
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda **_: connect_as_owner(owner_url))
     try:
         async with engine.connect() as connection:
             found = await current_revision(connection)

@@ -17,9 +17,7 @@ import pytest
 from command_line import TIMEOUT, CommandLine
 from po_api.core.embedded import embedded_server
 from po_api.operations.backups.catalogue import Catalogue
-from po_api.operations.databases import embedded
 from po_api.operations.revisions import chain, head_revision
-from po_api.settings import Settings
 from web_support import SECRET_KEY, client_of, new_app
 
 BEFORE, SINCE = "before@company.example", "since@company.example"
@@ -37,11 +35,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """The server runs all the while, as it does while the API serves."""
-    po = CommandLine.at(tmp_path_factory.mktemp("backups"), SECRET_KEY=SECRET_KEY)
-    with embedded(Settings(_env_file=None, po_data_dir=po.data_dir)):
-        po.ok("migrate")
-        po.ok("seed-demo")
+    with CommandLine.with_demo(tmp_path_factory.mktemp("backups"), SECRET_KEY=SECRET_KEY) as po:
         full = po.backup()
         po.add_user(BEFORE)
         moment = _pass_a_millisecond()

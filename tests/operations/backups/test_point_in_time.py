@@ -12,8 +12,6 @@ import pytest
 from command_line import CommandLine
 from po_api.core.database import libpq_url
 from po_api.core.embedded import EmbeddedUrls, embedded_server
-from po_api.operations.databases import embedded
-from po_api.settings import Settings
 from po_api.tables import metadata
 from web_support import SECRET_KEY
 
@@ -27,10 +25,7 @@ _WRITE = """
 
 @pytest.fixture(scope="module")
 def po(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
-    made = CommandLine.at(tmp_path_factory.mktemp("point"), SECRET_KEY=SECRET_KEY)
-    with embedded(Settings(_env_file=None, po_data_dir=made.data_dir)):
-        made.ok("migrate")
-        made.ok("seed-demo")
+    with CommandLine.with_demo(tmp_path_factory.mktemp("point"), SECRET_KEY=SECRET_KEY) as made:
         made.ok("organisations", "create", "--name", "Another")
         made.ok("users", "create", "--email", "a@another.example", "--name", "A", "--organisation", "2")
         made.backup()

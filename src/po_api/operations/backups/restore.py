@@ -143,7 +143,7 @@ def restore_directory(
                 progress.stage("ended sessions, forgot answers to idempotency keys"),
                 embedded_server(draft, settings=archive.HELD) as urls,
             ):
-                _put_right(embedded_tools(urls.owner, catalogue.user), goal)
+                asyncio.run(state.settle(urls.owner, goal.text))
             if is_archived and goal.backup.system is not None:
                 archive.go_on(catalogue, goal.backup.system, draft / _PGDATA, pgdata)
             return _take_place(draft / _PGDATA, pgdata)
@@ -248,11 +248,6 @@ def _system(pgdata: Path, tools: Tools) -> str | None:
         found = re.search(r"system identifier: +(\d+)", tools.run("pg_controldata", str(pgdata)))
         return found[1] if found else None
     return None
-
-
-def _put_right(tools: Tools, goal: Goal) -> None:
-    if tools.value("SELECT to_regclass('alembic_version') IS NULL") == "f":
-        asyncio.run(state.settle(tools.url, goal.text))
 
 
 def _explained(error: str, goal: Goal, place: Path) -> str:

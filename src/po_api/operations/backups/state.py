@@ -13,10 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.core.clock import utc_now
-from po_api.core.database import primary_at
-from po_api.operations.backups.errors import BackupError
+from po_api.operations.migrations import connect_as_owner
 
-CONNECT_SECONDS = 60
 _MARK = "restored: "
 _COMMENT = """
 SELECT mark FROM obj_description(to_regclass('alembic_version'), 'pg_class') AS mark WHERE mark LIKE 'restored: %'
@@ -56,12 +54,13 @@ async def unconfirmed(connection: AsyncConnection) -> str | None:
     return mark.removeprefix(_MARK) if mark else None
 
 
-async def settle(owner_url: str, what: str) -> None:
-    """Put right a database that other tools have restored, as the tables' owner; `what` as above. BackupError."""
+async def settle(owner_url: str, what: str) -> bool:
+    """Put right a restored database, as the tables' owner; `what` as above. False if there is nothing in it."""
     async with _owner(owner_url) as connection:
         if await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL"):
-            raise BackupError("there is no database of po-api's to settle")
+            return False
         await connection.execute(put_right(what))  # several statements in one go are one transaction
+        return True
 
 
 async def confirm(owner_url: str) -> str | None:
@@ -77,7 +76,7 @@ async def confirm(owner_url: str) -> str | None:
 @asynccontextmanager
 async def _owner(url: str) -> AsyncIterator[Any]:
     """By the driver: where only the API runs, there may be no tools of PostgreSQL's."""
-    connection = await primary_at(url, seconds=CONNECT_SECONDS).connect()
+    connection = await connect_as_owner(url)
     try:
         yield connection
     finally:

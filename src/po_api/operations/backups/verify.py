@@ -1,7 +1,8 @@
 """Verifying a backup: it is restored beside everything else, and looked at as a database and through the API."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import httpx
 from sqlalchemy import select
 
 from po_api.core.clock import utc_now
-from po_api.core.database import libpq_url, open_database
+from po_api.core.database import libpq_url
 from po_api.core.embedded import EmbeddedUrls, embedded_binaries, embedded_server
 from po_api.operations import demo, invariants, migrations, revisions
 from po_api.operations.backups import archive, state
@@ -19,7 +20,7 @@ from po_api.operations.backups.catalogue import Backup, Catalogue
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.restore import Goal, bring_up
 from po_api.operations.backups.tools import Tools, embedded_tools, server_programs
-from po_api.operations.databases import Connections
+from po_api.operations.databases import Connections, transaction
 from po_api.operations.progress import Progress
 from po_api.settings import Settings
 from po_api.users.models import User
@@ -89,19 +90,26 @@ async def _judge(settings: Settings, backup: Backup, urls: EmbeddedUrls, make_ap
         await _ask(settings, urls, make_app)
 
 
-async def _ask(settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> None:
-    """Readiness, and what the first active member of an organisation sees."""
-    private = apart(settings, settings.po_data_dir)
-    app = make_app(private, Connections(urls.owner, urls.app, SECRET_KEY))
+@asynccontextmanager
+async def api_on(settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> AsyncIterator[httpx.AsyncClient]:
+    """The API on an embedded server, in this process."""
+    app = make_app(settings, Connections(urls.owner, urls.app, SECRET_KEY))
     try:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            await _require_ok(client, "/health/ready")
-            token = await _token(private, urls)
-            for path in _SMOKE if token else ():
-                await _require_ok(client, f"/api/v1{path}", {"Authorization": f"Bearer {token}"})
+            yield client
     finally:
         await app.state.database.dispose()
+
+
+async def _ask(settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> None:
+    """Readiness, and what the first active member of an organisation sees."""
+    private = apart(settings, settings.po_data_dir)
+    async with api_on(private, urls, make_app) as client:
+        await _require_ok(client, "/health/ready")
+        token = await _token(private, urls)
+        for path in _SMOKE if token else ():
+            await _require_ok(client, f"/api/v1{path}", {"Authorization": f"Bearer {token}"})
 
 
 async def _require_ok(client: httpx.AsyncClient, path: str, headers: dict[str, str] | None = None) -> None:
@@ -112,13 +120,9 @@ async def _require_ok(client: httpx.AsyncClient, path: str, headers: dict[str, s
 
 async def _token(settings: Settings, urls: EmbeddedUrls) -> str | None:
     """A session of somebody's, in the copy; None when there is nobody."""
-    database = open_database(urls.app, settings)
-    try:
-        async with database.sessions.begin() as session:
-            somebody = select(User.email).where(User.is_active, User.organisation_id.is_not(None)).order_by(User.id)
-            email = await session.scalar(somebody.limit(1))
-            if email is None:
-                return None
-            return await demo.open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(minutes=5))
-    finally:
-        await database.dispose()
+    async with transaction(urls.app, settings) as session:
+        somebody = select(User.email).where(User.is_active, User.organisation_id.is_not(None)).order_by(User.id)
+        email = await session.scalar(somebody.limit(1))
+        if email is None:
+            return None
+        return await demo.open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(minutes=5))

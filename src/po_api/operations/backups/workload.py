@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import httpx
 
-from po_api.core.database import enter_tenant, open_database
+from po_api.core.database import enter_tenant
 from po_api.core.embedded import EmbeddedUrls
 from po_api.core.tenancy import Role
 from po_api.operations import demo
 from po_api.operations.backups.errors import BackupError
-from po_api.operations.backups.verify import SECRET_KEY, MakeApp
-from po_api.operations.databases import Connections
+from po_api.operations.backups.verify import SECRET_KEY, MakeApp, api_on
+from po_api.operations.databases import transaction
 from po_api.organisations.service import OrganisationService
 from po_api.settings import Settings
 from po_api.users.service import UserService
@@ -55,32 +55,23 @@ class Workload:
 
     def _run(self, work: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
         async def run() -> T:
-            app = self._make_app(self._settings, Connections(self._urls.owner, self._urls.app, SECRET_KEY))
-            try:
-                transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-                async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                    return await work(client)
-            finally:
-                await app.state.database.dispose()
+            async with api_on(self._settings, self._urls, self._make_app) as client:
+                return await work(client)
 
         return asyncio.run(run())
 
     async def _set_up(self) -> None:
-        database = open_database(self._urls.app, self._settings)
-        try:
-            for name in _ORGANISATIONS:
-                async with database.sessions.begin() as session:
-                    organisation = await OrganisationService(session).create(
-                        name=name, currency="EUR", timezone="UTC", address="1 Drill Street"
+        for name in _ORGANISATIONS:
+            async with transaction(self._urls.app, self._settings) as session:
+                organisation = await OrganisationService(session).create(
+                    name=name, currency="EUR", timezone="UTC", address="1 Drill Street"
+                )
+                await enter_tenant(session, organisation.id)
+                for part, roles in (("requester", [Role.REQUESTER]), ("buyer", [Role.APPROVER, Role.BUYER])):
+                    email = f"{part}@{name}.example"
+                    await UserService(session).create(
+                        email=email, name=email, organisation_id=organisation.id, roles=roles
                     )
-                    await enter_tenant(session, organisation.id)
-                    for part, roles in (("requester", [Role.REQUESTER]), ("buyer", [Role.APPROVER, Role.BUYER])):
-                        email = f"{part}@{name}.example"
-                        await UserService(session).create(
-                            email=email, name=email, organisation_id=organisation.id, roles=roles
-                        )
-        finally:
-            await database.dispose()
 
     async def _write(self, orders: int, client: httpx.AsyncClient) -> None:
         for name in _ORGANISATIONS:
@@ -96,12 +87,8 @@ class Workload:
                 await _post(client, buyer, f"/purchase-orders/{order.json()['id']}/issue", None, order)
 
     async def _token(self, email: str) -> str:
-        database = open_database(self._urls.app, self._settings)
-        try:
-            async with database.sessions.begin() as session:
-                return await demo.open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(hours=1))
-        finally:
-            await database.dispose()
+        async with transaction(self._urls.app, self._settings) as session:
+            return await demo.open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(hours=1))
 
 
 async def _post(

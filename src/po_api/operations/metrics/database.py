@@ -7,9 +7,9 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import pool
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from po_api.core.database import connect_to, primary_at
+from po_api.core.database import connect_to, engine_by, primary_at
 from po_api.core.errors import CONNECTION_LOST
 from po_api.core.logging import get_logger
 from po_api.operations.metrics.statistics import PARTS, Part
@@ -34,12 +34,7 @@ class DatabaseFigures:
             self._driver = await connect_to(primary, settings)
             return self._driver
 
-        options: dict[str, Any] = {"prepared_statement_cache_size": 0} if settings.db_pgbouncer else {}
-
-        def create() -> Any:
-            return engine.sync_engine.dialect.dbapi.connect(async_creator_fn=connect, **options)  # type: ignore[union-attr]
-
-        engine = create_async_engine("postgresql+asyncpg://", creator=create, poolclass=pool.NullPool)
+        engine = engine_by(connect, settings, poolclass=pool.NullPool)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
