@@ -8,7 +8,6 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,9 +21,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from po_api.core import server_user
 from po_api.core.embedded import EmbeddedServerError, embedded_server
 from po_api.core.secret_key import embedded_secret_key
+from waiting import DEADLINE_SECONDS, is_running, wait_until
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
-DEADLINE_SECONDS = 60
 
 # Says where the server is, stays until its input ends, and says after Ctrl-C whether the server still answers.
 USER = """
@@ -99,20 +98,6 @@ def new_user(data_dir: Path) -> Iterator[Callable[..., User]]:
 
 def server_pid(data_dir: Path) -> int:
     return int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process exists; one that has ended and that nobody has waited for does not count."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 async def rows(url: str, statement: str) -> list[tuple[Any, ...]]:

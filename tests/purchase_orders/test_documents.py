@@ -10,11 +10,13 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
+import psutil
 import pytest
 from pypdf import PdfReader
 
 from po_api.core.money import PricedLine, TaxRounding, line_net, totals
-from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, render, rendered
+from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, rendered, sheet
+from po_api.purchase_orders.typesetting import typeset
 
 BUYER = Party(
     "Northwind Manufacturing GmbH", "Hafenstraße 12\n20457 Hamburg", "DE 811 234 567", "buy@northwind.example"
@@ -70,6 +72,10 @@ def order(*lines: DocumentLine, currency: str = "EUR") -> PurchaseOrderDocument:
 
 def many(count: int) -> PurchaseOrderDocument:
     return order(*(line(n, f"Steel bolt no. {n}.", tax_rate="19" if n % 4 else "7") for n in range(1, count + 1)))
+
+
+def render(document: PurchaseOrderDocument) -> bytes:
+    return typeset(sheet(document))
 
 
 def read(document: PurchaseOrderDocument) -> PdfReader:
@@ -324,6 +330,14 @@ def test_the_same_order_gives_the_same_bytes_from_every_thread() -> None:
     with ThreadPoolExecutor(3) as threads:
         parallel = list(threads.map(digest, orders))
     assert parallel == [digest(document) for document in orders]
+
+
+async def test_an_order_is_rendered_when_what_renders_was_killed() -> None:
+    expected = await rendered(many(5))
+    for process in psutil.Process().children():
+        if "po_api.purchase_orders.typesetting" in process.cmdline():
+            process.kill()
+    assert await rendered(many(5)) == expected
 
 
 async def test_a_long_order_does_not_hold_up_a_short_one() -> None:

@@ -1,29 +1,18 @@
-"""The purchase order as a PDF: a pure function from data to bytes.
+"""The purchase order as a PDF: what it says, in words and figures; `typesetting` puts them on paper.
 
-Python writes every number and date as text, exactly as it was given; the typst template only places text. The data goes
-in as JSON, so that nothing in it can be markup, and the bytes depend on the data alone: no clock, no system fonts, no
-network.
+Every number and date is written as text here, exactly as it was given.
 """
 
-import asyncio
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from decimal import Decimal
-from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import fontpkg
-import noto_cjk_sans_otc
-import typst
-
+from po_api.core.companion import Companion
 from po_api.core.money import Totals, minor_units
 
-_TEMPLATES = resources.files("po_api.purchase_orders") / "templates"
 _MONTHS = "January February March April May June July August September October November December".split()
 
 # UN/ECE Recommendation 20 codes (and the packages of Recommendation 21) in the words of an order: for one, for several.
@@ -70,13 +59,12 @@ _UNITS = {
     "KWH": ("kWh", "kWh"),
 }
 
-# Tags make a line cost 2.4 kB instead of 0.15 kB.
-_TAGGED_LINES = 500
-
-# Typst needs 0.1 MB for each line, 1.2 GB for 10,000, and what a thread has used once stays with it: orders wait for
-# one another, the long ones in a thread of their own, so that they hold up no others.
+# Typesetting takes 0.1 MB for each line, 1.2 GB for 10,000: orders wait for one another, the long ones by themselves,
+# so that they hold up no others. A transaction that waits for half a minute is ended by PostgreSQL anyway.
 _LONG_LINES = 500
-_long, _short = (ThreadPoolExecutor(1, f"{name} orders") for name in ("long", "short"))
+_TYPESETTING, _TYPESETTING_SECONDS = "po_api.purchase_orders.typesetting", 60
+_for_short = Companion(_TYPESETTING, seconds=_TYPESETTING_SECONDS)
+_for_long = Companion(_TYPESETTING, seconds=_TYPESETTING_SECONDS, is_kept=False)
 
 # The columns as wide as their longest text; the description takes the rest.
 _NARROW = ("position", "quantity", "unit", "unit_price", "discount", "tax_rate", "net")
@@ -130,61 +118,15 @@ class PurchaseOrderDocument:
 
 
 async def rendered(document: PurchaseOrderDocument) -> bytes:
-    """What `render` makes, while others go on."""
-    thread = _long if len(document.lines) > _LONG_LINES else _short
-    return await asyncio.get_running_loop().run_in_executor(thread, render, document)
+    """The order as a PDF/A; the same data always gives the same bytes. CompanionError; KeyError for a currency that ISO
+    4217 does not have."""
+    typesetter = _for_long if len(document.lines) > _LONG_LINES else _for_short
+    return await typesetter.ask(sheet(document))
 
 
-def render(document: PurchaseOrderDocument) -> bytes:
-    """The order as a PDF/A, tagged for screen readers up to 500 lines; the same data always gives the same bytes.
-
-    CPU-bound, and thread-safe. KeyError for a currency that ISO 4217 does not have.
-    """
-    tagged = len(document.lines) <= _TAGGED_LINES
-    data = json.dumps(_data(document), ensure_ascii=False)
-    try:
-        return _compile(data, document.issued_on, tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
-    except typst.TypstError:
-        # PDF/A forbids a character that no font has, such as one for private use. An order that shows a box in its
-        # place is worth more than no order; any other error comes again.
-        return _compile(data, document.issued_on, tagged=tagged, standards=[])
-    finally:
-        _forget()
-
-
-def _compile(data: str, day: date, *, tagged: bool, standards: list[Any]) -> bytes:
-    return typst.compile(
-        _template(),
-        font_paths=_fonts(),
-        sys_inputs={"document": data},
-        pdf_standards=standards,
-        pdf_tags=tagged,
-        timestamp=datetime.combine(day, time(), UTC),
-    )
-
-
-def _forget() -> None:
-    """Empty typst's cache, which keeps all layout of the last ten compilations: 0.1 MB for each line.
-
-    There is no call for it; ten empty documents, 10 ms, make everything else too old to keep.
-    """
-    for _ in range(11):
-        typst.compile(b"", font_paths=_fonts())
-
-
-@cache
-def _template() -> bytes:
-    return (_TEMPLATES / "purchase_order.typ").read_bytes()
-
-
-@cache
-def _fonts() -> typst.Fonts:
-    """The packaged fonts, opened once per process: reading them takes longer than a short order does."""
-    latin, arabic = (fontpkg.family(name).files[0].path.parent for name in ("Noto Sans", "Noto Sans Arabic"))
-    cjk, others = Path(str(noto_cjk_sans_otc.FONT_PATH)).parent, Path(str(resources.files("manimgx_fonts")))
-    # The others, emoji among them, come with smaller editions of the first two: of two alike, the first is taken.
-    folders = [latin, arabic, cjk, others]
-    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=folders)
+def sheet(document: PurchaseOrderDocument) -> bytes:
+    """All that is printed, as JSON of texts (see the template)."""
+    return json.dumps(_data(document), ensure_ascii=False).encode()
 
 
 def _data(document: PurchaseOrderDocument) -> dict[str, Any]:
@@ -193,6 +135,7 @@ def _data(document: PurchaseOrderDocument) -> dict[str, Any]:
     totals = document.totals
     lines = [_line(line, digits) for line in document.lines]
     return {
+        "issued_on": document.issued_on.isoformat(),
         "number": document.number,
         "revision": str(document.revision),
         "currency": document.currency,

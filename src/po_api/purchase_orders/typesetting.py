@@ -1,0 +1,86 @@
+"""Makes the PDF of an order: a pure function from text to bytes, in a process of its own (`core.companion`).
+
+The typst template only places text, which comes as JSON, so that nothing in it can be markup. The bytes depend on it
+alone: no clock, no system fonts, no network.
+
+    python -m po_api.purchase_orders.typesetting
+"""
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import fontpkg
+import noto_cjk_sans_otc
+import typst
+
+from po_api.core import companion
+
+_TEMPLATES = resources.files("po_api.purchase_orders") / "templates"
+
+# Tags make a line cost 2.4 kB instead of 0.15 kB.
+_TAGGED_LINES = 500
+
+# A process takes 0.3 s to begin, and what typst keeps grows by some 30 MB in a few hundred orders.
+_ORDERS = 250
+_IDLE_SECONDS = 60
+
+
+def main() -> None:
+    """Answer with PDFs."""
+    for sheet in companion.questions(idle_seconds=_IDLE_SECONDS, at_most=_ORDERS):
+        companion.reply(typeset(sheet))
+        _forget()
+
+
+def typeset(sheet: bytes) -> bytes:
+    """A PDF/A, tagged for screen readers up to 500 lines, of what `documents.sheet` wrote; the same data always gives
+    the same bytes.
+
+    CPU-bound, and thread-safe.
+    """
+    order = json.loads(sheet)
+    tagged = len(order["lines"]) <= _TAGGED_LINES
+    try:
+        return _compile(sheet, order["issued_on"], tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
+    except typst.TypstError:
+        # PDF/A forbids a character that no font has, such as one for private use. An order that shows a box in its
+        # place is worth more than no order; any other error comes again.
+        return _compile(sheet, order["issued_on"], tagged=tagged, standards=[])
+
+
+def _compile(sheet: bytes, day: str, *, tagged: bool, standards: list[Any]) -> bytes:
+    return typst.compile(
+        (_TEMPLATES / "purchase_order.typ").read_bytes(),
+        font_paths=_fonts(),
+        sys_inputs={"document": sheet.decode()},
+        pdf_standards=standards,
+        pdf_tags=tagged,
+        timestamp=datetime.fromisoformat(day).replace(tzinfo=UTC),
+    )
+
+
+def _forget() -> None:
+    """Empty typst's cache, which keeps all layout of the last ten compilations: 0.1 MB for each line.
+
+    There is no call for it; ten empty documents, 10 ms, make everything else too old to keep.
+    """
+    for _ in range(11):
+        typst.compile(b"", font_paths=_fonts())
+
+
+@cache
+def _fonts() -> typst.Fonts:
+    """The packaged fonts, opened once per process: reading them takes longer than a short order does."""
+    latin, arabic = (fontpkg.family(name).files[0].path.parent for name in ("Noto Sans", "Noto Sans Arabic"))
+    cjk, others = Path(str(noto_cjk_sans_otc.FONT_PATH)).parent, Path(str(resources.files("manimgx_fonts")))
+    # The others, emoji among them, come with smaller editions of the first two: of two alike, the first is taken.
+    folders = [latin, arabic, cjk, others]
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=folders)
+
+
+if __name__ == "__main__":
+    main()
