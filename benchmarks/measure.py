@@ -79,7 +79,7 @@ def _summarised(outcome: Outcome, app: App, name: str, connections: int, api: fl
         database_ms=database / outcome.requests * 1000,
         p50=everything.p50,
         p99=everything.p99,
-        resident_mb=app.resident_bytes() / 2**20,
+        resident_mb=sum(app.resident_bytes()) / 2**20,
         unexpected=outcome.unexpected,
         broken=outcome.broken,
         statuses=dict(outcome.statuses),

@@ -64,8 +64,9 @@ class Tree:
             total += used.user + used.system + used.children_user + used.children_system
         return total
 
-    def resident_bytes(self) -> int:
-        return sum(process.memory_info().rss for process in self._processes())
+    def resident_bytes(self) -> list[int]:
+        """Of the process itself, and of each of its children."""
+        return [process.memory_info().rss for process in self._processes()]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from benchmarks.cast import Actors
 from benchmarks.database import Server
 from benchmarks.load import Scripts, generate
 from benchmarks.measure import CONNECTIONS, Measurement, measure
-from benchmarks.processes import Cores, Tree
+from benchmarks.processes import App, Cores, Tree
 from benchmarks.progress import say
 from benchmarks.scenarios import all_scenarios
 
@@ -23,9 +23,12 @@ _STARTS = 3
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident megabytes after so many requests, `[(0, 95.1), (10_000, …) …]`."""
+    """Resident megabytes after so many requests: the worker's, and those of the process in which it has orders typeset.
 
-    samples: list[tuple[int, float]]
+    `[(0, 95.1, 0), (10_000, …) …]`
+    """
+
+    samples: list[tuple[int, float, float]]
 
 
 def measure_crowds(server: Server, cores: Cores, actors: Actors, *, seconds: float) -> list[Measurement]:
@@ -42,13 +45,18 @@ def measure_memory(server: Server, cores: Cores, actors: Actors, *, requests: in
     """The mix until so many requests are answered, in a process that has done nothing else."""
     with po_api(server.urls.app, cores) as app:
         scripts = _scripts(actors, app.port, "mix")
-        done, samples = 0, [(0, app.resident_bytes() / 2**20)]
+        done, samples = 0, [_sample(app, 0)]
         while done < requests:
             done += generate(app.port, scripts, connections=CONNECTIONS, seconds=_CHUNK_SECONDS).requests
             if done >= len(samples) * requests / _MEMORY_STEPS:
-                samples.append((done, app.resident_bytes() / 2**20))
-                say(f"memory after {done:,} requests: {samples[-1][1]:.0f} MB")
+                samples.append(_sample(app, done))
+                say("memory after {:,} requests: {:.0f} MB and {:.0f} MB".format(*samples[-1]))
         return Memory(samples)
+
+
+def _sample(app: App, done: int) -> tuple[int, float, float]:
+    worker, *others = app.resident_bytes()
+    return done, worker / 2**20, sum(others) / 2**20
 
 
 def measure_start(server: Server, cores: Cores) -> float:
