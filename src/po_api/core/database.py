@@ -1,6 +1,5 @@
 """The engine, its sessions and the tenant that PostgreSQL's row-level security sees."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import Text
 
 from po_api.core import replica
-from po_api.core.logging import get_logger
+from po_api.core.loans import Loans
 from po_api.core.measuring import listen, measured
 from po_api.core.pool import PrimaryPool, ReplicaPool
 from po_api.core.replica import Replica
@@ -21,8 +20,6 @@ from po_api.core.servers import Servers
 from po_api.settings import Settings
 
 TENANT_SETTING = "app.organisation_id"
-
-_log = get_logger(__name__)
 
 
 class Record(asyncpg.Record):  # type: ignore[misc]
@@ -135,7 +132,7 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_cla
     )
     event.listen(engine.sync_engine, "checkout", _require_open)
     if settings.db_transaction_timeout_ms:
-        _limit_loans(engine, settings.db_transaction_timeout_ms / 1000)
+        Loans(engine.sync_engine, seconds=settings.db_transaction_timeout_ms / 1000)
     listen(engine.sync_engine)
     return engine
 
@@ -145,32 +142,6 @@ def _require_open(connection: Any, *_: Any) -> None:
     take three round trips before every request."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError("the server has closed this connection")
-
-
-def _limit_loans(engine: AsyncEngine, seconds: float) -> None:
-    """Close a connection that has been out of the pool for `seconds`.
-
-    PostgreSQL's own time-outs are of no use while the server is frozen or cut off. A timer of the driver's for every
-    statement would cost several times as much, and have whoever rolls back wait once more.
-    """
-
-    def begin(connection: Any, record: Any, *_: Any) -> None:
-        loop = asyncio.get_running_loop()
-        record.record_info["end"] = loop.call_later(seconds, _give_up, connection.driver_connection)
-
-    def end(_: Any, record: Any) -> None:
-        timer = record.record_info.pop("end", None)
-        if timer is not None:
-            timer.cancel()
-
-    event.listen(engine.sync_engine, "checkout", begin)
-    event.listen(engine.sync_engine, "checkin", end)
-
-
-def _give_up(connection: Any) -> None:
-    if not connection.is_closed():
-        _log.warning("connection_given_up")
-        connection.terminate()
 
 
 def libpq_url(url: str) -> str:

@@ -5,7 +5,7 @@ The rules are those of domain.md: a line's net is rounded to the currency's mino
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
@@ -14,6 +14,7 @@ from iso4217 import Currency
 
 # Codes of ISO 4217 that have minor units: without gold, test codes and the like.
 _MINOR_UNITS = {currency.code: currency.exponent for currency in Currency if currency.exponent is not None}
+_SMALLEST = {code: Decimal(1).scaleb(-digits) for code, digits in _MINOR_UNITS.items()}
 CURRENCIES = frozenset(_MINOR_UNITS)
 
 # Wide enough for the product of two numeric(18,4) columns and three percentages without an inexact step.
@@ -67,7 +68,7 @@ def minor_units(currency: str) -> int:
 
 def round_to_minor(amount: Decimal, currency: str) -> Decimal:
     """`amount` rounded half-up to the currency's minor unit."""
-    return amount.quantize(Decimal(1).scaleb(-minor_units(currency)), context=_EXACT)
+    return amount.quantize(_SMALLEST[currency], context=_EXACT)
 
 
 def cut_quantity(quantity: Decimal) -> Decimal:
@@ -90,17 +91,20 @@ def totals(lines: Iterable[PricedLine], *, currency: str, tax_rounding: TaxRound
 
 def taxed(lines: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_rounding: TaxRounding) -> Totals:
     """The totals of a document whose lines have these (tax rate, net), the net rounded as `line_net` does."""
-    nets: defaultdict[Decimal, Decimal] = defaultdict(Decimal)
-    line_taxes: defaultdict[Decimal, Decimal] = defaultdict(Decimal)
+    nets: defaultdict[Decimal, list[Decimal]] = defaultdict(list)
     with localcontext(_EXACT):
-        for exact_rate, net in lines:
-            rate = exact_rate.normalize()
-            nets[rate] += net
-            line_taxes[rate] += round_to_minor(net * rate / _HUNDRED, currency)
-        document_taxes = {rate: round_to_minor(net * rate / _HUNDRED, currency) for rate, net in nets.items()}
-        due = line_taxes if tax_rounding is TaxRounding.LINE else document_taxes
-        taxes = tuple(TaxAmount(rate, nets[rate], due[rate]) for rate in sorted(nets))
+        for rate, net in lines:
+            nets[rate.normalize()].append(net)
+        taxes = tuple(_tax(rate, nets[rate], currency, tax_rounding) for rate in sorted(nets))
         net = round_to_minor(sum((tax.net for tax in taxes), Decimal(0)), currency)
         tax = round_to_minor(sum((tax.tax for tax in taxes), Decimal(0)), currency)
         # Inside the context, too: the default one would round a sum of more than 28 digits.
         return Totals(net=net, tax=tax, total=net + tax, taxes=taxes)
+
+
+def _tax(rate: Decimal, nets: Sequence[Decimal], currency: str, tax_rounding: TaxRounding) -> TaxAmount:
+    """The tax at one rate on lines with these nets: rounded line by line, or once for all of them."""
+    net = sum(nets, Decimal(0))
+    taxed_together = nets if tax_rounding is TaxRounding.LINE else [net]
+    tax = sum((round_to_minor(part * rate / _HUNDRED, currency) for part in taxed_together), Decimal(0))
+    return TaxAmount(rate, net, tax)

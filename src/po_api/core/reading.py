@@ -163,7 +163,7 @@ class ConnectionReader:
         self._in_transaction = self._has_tenant = False
         if pooled is None:
             return
-        pool: Any = self._engine.pool
+        pool: Any = self._engine.sync_engine.pool
         if pool.checkedin() < pool.size():
             pooled.close()
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
-from json import dumps, loads
+from json import loads
 from typing import Any
 
 from po_api.core.money import TaxRounding, taxed
@@ -129,8 +129,8 @@ def _taxes_of(row: Any) -> str:
     """The taxes by rate, as JSON; without lines, rates and nets are None."""
     lines = zip(row.rates or (), row.nets or (), strict=True)
     taxes = taxed(lines, currency=row.currency, tax_rounding=TaxRounding(row.tax_rounding)).taxes
-    shown = [{"rate": plain(tax.rate), "net": f"{tax.net:f}", "tax": f"{tax.tax:f}"} for tax in taxes]
-    return dumps(shown, separators=(",", ":"))
+    shown = (f'{{"rate":"{plain(tax.rate)}","net":"{tax.net:f}","tax":"{tax.tax:f}"}}' for tax in taxes)
+    return f"[{','.join(shown)}]"
 
 
 def _items(page: PageOf[Any]) -> PageOf[str]:

@@ -74,13 +74,18 @@ def created(representation: Shown, collection: str, *, dry_run: bool = False) ->
 
 def finish(request: Request, response: Response) -> Response:
     """Complete the ETag from the body, and answer 304 to a GET whose `If-None-Match` names it."""
-    version = response.headers.get("etag")
+    version = next((value.decode() for name, value in response.raw_headers if name == b"etag"), None)
     if version is None or not isinstance(response.body, bytes):
         return response
     tag = f'"{version.strip(chr(34))}-{hashlib.sha256(response.body).hexdigest()[:16]}"'
     response.headers["ETag"] = tag
-    # The weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes weak tags of strong ones.
-    known = [part.strip().removeprefix("W/") for part in ",".join(request.headers.getlist("if-none-match")).split(",")]
-    if request.method == "GET" and (known == ["*"] or tag in known):
+    if request.method == "GET" and "if-none-match" in request.headers and _is_known(tag, request):
         return Response(status_code=304, headers={"ETag": tag})
     return response
+
+
+def _is_known(tag: str, request: Request) -> bool:
+    """The weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes weak tags of strong ones."""
+    named = ",".join(request.headers.getlist("if-none-match")).split(",")
+    known = [part.strip().removeprefix("W/") for part in named]
+    return known == ["*"] or tag in known

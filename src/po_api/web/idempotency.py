@@ -135,6 +135,6 @@ async def purge(session: AsyncSession, *, before: datetime) -> int:
 
 async def remember(request: Request, response: Response) -> None:
     """Store the answer with the key it was asked with, if there is one."""
-    claim: _Claim | None = getattr(request.state, "idempotency_claim", None)
+    claim: _Claim | None = request.scope["state"].get("idempotency_claim")
     if claim is not None:
         await claim.remember(response)
