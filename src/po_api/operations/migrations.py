@@ -97,10 +97,10 @@ async def owner_connection(
 
 
 async def connect_as_owner(owner_url: str, settings: dict[str, str] | None = None) -> Any:
-    """The driver's own connection, to the server that takes writes."""
-    """A connection whose end the server notices within a minute, and which it does not end for being idle.
+    """The driver's own connection to the server that takes writes.
 
-    The first so that the lock is free when a machine that migrated is gone, the second so that it is kept till then.
+    Its end is noticed there within a minute, so that the lock is free when a machine that migrated is gone. It is not
+    ended for being idle, so that the lock is kept till then.
     """
     always = {
         "application_name": "po-api migrate",
