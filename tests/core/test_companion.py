@@ -15,13 +15,14 @@ from waiting import is_running, wait_until
 
 # Does as it is told, and says who it is.
 PROGRAM = """
-import os, time
+import os, pathlib, time
 from po_api.core import companion
 
-for question in companion.questions(idle_seconds={idle}, at_most={at_most}):
-    if question == b"fail":
-        raise SystemExit("as it was told")
+for question in companion.questions():
+    if question.startswith(b"fail"):
+        raise ValueError(question)
     if question == b"hang":
+        pathlib.Path(__file__).with_name("hanging").touch()
         time.sleep(600)
     told = " ".join(os.environ).encode() if question == b"environment" else question
     companion.reply(str(os.getpid()).encode() + b" " + told)
@@ -30,7 +31,7 @@ ASKER = """
 import asyncio, time
 from po_api.core.companion import Companion
 
-print(asyncio.run(Companion("obedient", seconds=60).ask(b"hello")).decode().split()[0], flush=True)
+print(asyncio.run(Companion("obedient", seconds=60, at_most=10).ask(b"hello")).decode().split()[0], flush=True)
 time.sleep(600)
 """
 
@@ -39,17 +40,17 @@ Made = Callable[..., Companion]
 
 @pytest.fixture
 def companion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
-    made: list[Companion] = []
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    def make(*, idle: float = 600, at_most: int = 1000, seconds: float = 60, is_kept: bool = True) -> Companion:
-        (tmp_path / "obedient.py").write_text(PROGRAM.format(idle=idle, at_most=at_most))
-        made.append(Companion("obedient", seconds=seconds, is_kept=is_kept))
-        return made[-1]
+    (tmp_path / "obedient.py").write_text(PROGRAM)
+
+    def make(*, seconds: float = 60, at_most: int = 1000, idle_seconds: float = 600) -> Companion:
+        return Companion("obedient", seconds=seconds, at_most=at_most, idle_seconds=idle_seconds)
 
     yield make
-    for each in made:
-        each.close()
+    for process in psutil.Process().children():
+        if "obedient" in process.cmdline():
+            process.kill()
 
 
 async def ask(companion: Companion, question: bytes = b"hello") -> int:
@@ -82,25 +83,44 @@ async def test_one_that_dies_at_a_question_is_replaced_and_the_question_asked_ag
     assert await answer != first
 
 
-async def test_a_question_that_every_one_fails_at_is_an_error_and_the_next_is_answered(companion: Made) -> None:
+async def test_a_question_that_every_one_fails_at_is_an_error_and_the_next_is_answered(
+    companion: Made, capfd: pytest.CaptureFixture[str]
+) -> None:
     asked = companion()
     for _ in range(2):
         with pytest.raises(CompanionError):
-            await asked.ask(b"fail")
+            await asked.ask(b"fail: a secret")
     assert await ask(asked)
+    told = capfd.readouterr().err
+    assert "obedient.py" in told and "ValueError" in told
+    assert "a secret" not in told
 
 
 async def test_an_answer_that_takes_too_long_is_an_error(companion: Made) -> None:
-    asked = companion(seconds=1)
+    asked = companion(seconds=3)
     with pytest.raises(CompanionError):
         await asked.ask(b"hang")
     assert await ask(asked)
 
 
-async def test_it_ends_when_it_is_not_asked_and_another_answers(companion: Made) -> None:
-    asked = companion(idle=0.5)
+async def test_who_no_longer_waits_holds_up_nobody(companion: Made, tmp_path: Path) -> None:
+    asked = companion()
     first = await ask(asked)
-    wait_until(lambda: not is_running(first))
+    waiting = asyncio.create_task(asked.ask(b"hang"))
+    following = asyncio.create_task(ask(asked))
+    while not (tmp_path / "hanging").exists():
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    assert await following != first
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_one_that_rests_ends_and_another_answers(companion: Made) -> None:
+    asked = companion(idle_seconds=0.01)
+    first = await ask(asked)
+    while psutil.pid_exists(first):
+        await asyncio.sleep(0.01)
     assert await ask(asked) != first
 
 
@@ -108,13 +128,7 @@ async def test_it_ends_when_it_has_answered_often_enough(companion: Made) -> Non
     asked = companion(at_most=2)
     answers = [await ask(asked) for _ in range(6)]
     assert len(set(answers)) == 3
-
-
-async def test_one_that_is_not_kept_answers_once(companion: Made) -> None:
-    asked = companion(is_kept=False)
-    first = await ask(asked)
-    assert not is_running(first)
-    assert await ask(asked) != first
+    assert not any(map(psutil.pid_exists, answers))
 
 
 async def test_it_ends_with_whoever_asked(companion: Made) -> None:

@@ -9,56 +9,72 @@ import atexit
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from select import select
 from struct import Struct
 from threading import Timer
+from types import TracebackType
 from typing import IO
 
+IDLE_SECONDS = 60
+_END_SECONDS = 5
 _LENGTH = Struct(">I")
 
 
 class CompanionError(RuntimeError):
-    """It failed at the question, or took too long; if it was not new, so did a new one."""
+    """It failed at the question, as did a new one in its place, or the answer took too long."""
 
 
 class Companion:
     """The side that asks, of a module that goes by `questions` and `reply`."""
 
-    def __init__(self, module: str, *, seconds: float, is_kept: bool = True) -> None:
-        """`seconds` is the longest that an answer may take; one that is not kept is asked one question only."""
+    def __init__(self, module: str, *, seconds: float, at_most: int, idle_seconds: float = IDLE_SECONDS) -> None:
+        """An answer may take `seconds`; after `at_most` answers a new process gives the next."""
         self._module = module
         self._seconds = seconds
-        self._is_kept = is_kept
+        self._at_most = at_most
+        self._idle_seconds = idle_seconds
+        # Whatever is done with the process is done by this thread, but to give it up.
         self._thread = ThreadPoolExecutor(1, module)
         self._process: subprocess.Popen[bytes] | None = None
-        atexit.register(self.close)
+        self._answers = 0
+        self._is_given_up = False
+        self._rest: asyncio.TimerHandle | None = None
+        atexit.register(self._close)
 
     async def ask(self, question: bytes) -> bytes:
-        """The answer, when those who were first have theirs; CompanionError."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
+        """The answer, after those of whoever asked before; CompanionError. Who no longer waits holds up nobody."""
+        work = self._thread.submit(self._ask, question)
+        try:
+            return await asyncio.wrap_future(work)
+        except asyncio.CancelledError:
+            if work.running():
+                self._give_up()
+            raise
+        finally:
+            self._close_later()
 
-    def close(self) -> None:
-        """Let it end, and wait for that. The next question starts another."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.communicate()
+    def _close_later(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        loop = asyncio.get_running_loop()
+        self._rest = loop.call_later(self._idle_seconds, self._thread.submit, self._close)
 
     def _ask(self, question: bytes) -> bytes:
+        self._is_given_up = False
         if self._process is not None:
             try:
-                return self._answer(self._process, question)
-            except (OSError, EOFError):
-                self.close()  # it had ended; only one that was started for this very question is to blame
+                return self._answered(self._process, question)
+            except CompanionError:
+                # It may have ended before: only one that was started for this very question is to blame.
+                if self._is_given_up:
+                    raise
         self._process = self._started()
-        try:
-            return self._answer(self._process, question)
-        except (OSError, EOFError):
-            self.close()
-            raise CompanionError(self._module) from None
+        return self._answered(self._process, question)
 
     def _started(self) -> "subprocess.Popen[bytes]":
+        self._answers = 0
         return subprocess.Popen(  # noqa: S603 - our own module, no shell
             [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,
@@ -68,24 +84,44 @@ class Companion:
             start_new_session=True,
         )
 
-    def _answer(self, process: "subprocess.Popen[bytes]", question: bytes) -> bytes:
+    def _answered(self, process: "subprocess.Popen[bytes]", question: bytes) -> bytes:
         assert process.stdin is not None and process.stdout is not None
-        limit = Timer(self._seconds, process.kill)
+        limit = Timer(self._seconds, self._give_up)
         limit.start()
         try:
             _send(process.stdin, question)
-            return _receive(process.stdout)
+            answer = _receive(process.stdout)
+        except (OSError, EOFError):
+            self._close()
+            raise CompanionError(self._module) from None
         finally:
             limit.cancel()
-            if not self._is_kept:
-                self.close()
+        self._answers += 1
+        if self._answers == self._at_most:
+            self._close()
+        return answer
+
+    def _give_up(self) -> None:
+        """Have whoever waits for its answer get an error instead."""
+        self._is_given_up = True
+        if self._process is not None:
+            self._process.kill()
+
+    def _close(self) -> None:
+        """Let it end, and wait for that."""
+        process, self._process = self._process, None
+        if process is not None:
+            try:
+                process.communicate(timeout=_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
 
 
-def questions(*, idle_seconds: float, at_most: int) -> Iterator[bytes]:
-    """What the companion is asked, until it may end."""
-    for _ in range(at_most):
-        if not select([sys.stdin], [], [], idle_seconds)[0]:
-            return
+def questions() -> Iterator[bytes]:
+    """What the companion is asked, until it may end. An error ends it."""
+    sys.excepthook = _say_where
+    while True:
         try:
             question = _receive(sys.stdin.buffer)
         except EOFError:
@@ -96,6 +132,11 @@ def questions(*, idle_seconds: float, at_most: int) -> Iterator[bytes]:
 def reply(answer: bytes) -> None:
     """Answer the question that came last."""
     _send(sys.stdout.buffer, answer)
+
+
+def _say_where(kind: type[BaseException], _error: BaseException, place: TracebackType | None) -> None:
+    """What is said of a bug: its kind and its place. Messages may quote what was asked."""
+    sys.stderr.write(f"{''.join(traceback.format_tb(place))}{kind.__name__}\n")
 
 
 def _send(pipe: IO[bytes], message: bytes) -> None:

@@ -24,10 +24,6 @@ _TEMPLATES = resources.files("po_api.purchase_orders") / "templates"
 # Tags make a line cost 2.4 kB instead of 0.15 kB.
 _TAGGED_LINES = 500
 
-# A process takes 0.3 s to begin, and what typst keeps grows by some 30 MB in a few hundred orders.
-_ORDERS = 250
-_IDLE_SECONDS = 60
-
 # Typst keeps the layout of the last ten orders: a third of the time of the next one, and 0.1 MB for each line.
 _REMEMBERED_LINES = 30
 
@@ -35,7 +31,7 @@ _REMEMBERED_LINES = 30
 def main() -> None:
     """Answer with PDFs."""
     remembered = 0
-    for sheet in companion.questions(idle_seconds=_IDLE_SECONDS, at_most=_ORDERS):
+    for sheet in companion.questions():
         companion.reply(typeset(sheet))
         remembered += len(json.loads(sheet)["lines"])
         if remembered >= _REMEMBERED_LINES:
