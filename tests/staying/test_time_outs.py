@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import asyncpg
 import pytest
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from sqlalchemy import select, text, true
 
 from po_api.core.database import libpq_url
-from po_api.web.dependencies import SessionDep
+from po_api.web.dependencies import session_of
 from po_api.web.routing import ApiRoute
 from support import Cast, Member, ok, refused
 from web_support import client_of, new_app
@@ -78,7 +78,8 @@ async def test_a_transaction_that_did_nothing_for_too_long_spoils_no_other(
     """PostgreSQL ends its connection, which nobody is told of until the next statement."""
     async with limited(urls, cast.requester, db_idle_in_transaction_timeout_ms=SOON) as (app, requester):
 
-        async def idle(session: SessionDep) -> Response:
+        async def idle(request: Request) -> Response:
+            session = session_of(request)
             pid = await session.scalar(text("SELECT pg_backend_pid()"))
             while await owner.fetchval("SELECT true FROM pg_stat_activity WHERE pid = $1", pid):
                 await asyncio.sleep(0.01)

@@ -2,21 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 
 from po_api.api_keys.queries import SORTS
 from po_api.api_keys.reading import ApiKeyReading
 from po_api.api_keys.service import ApiKeyService
 from po_api.core.pagination import PageRequest
-from po_api.web.dependencies import ReaderDep, SessionDep, paging
+from po_api.web.dependencies import paging, reader_of, session_of
 
 
-async def _reading(reader: ReaderDep) -> ApiKeyReading:
-    return ApiKeyReading(reader)
+async def _reading(request: Request) -> ApiKeyReading:
+    return ApiKeyReading(reader_of(request))
 
 
-async def _service(session: SessionDep) -> ApiKeyService:
-    return ApiKeyService(session)
+async def _service(request: Request) -> ApiKeyService:
+    return ApiKeyService(session_of(request))
 
 
 ApiKeyReadingDep = Annotated[ApiKeyReading, Depends(_reading)]

@@ -91,15 +91,23 @@ def totals(lines: Iterable[PricedLine], *, currency: str, tax_rounding: TaxRound
 
 def taxed(lines: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_rounding: TaxRounding) -> Totals:
     """The totals of a document whose lines have these (tax rate, net), the net rounded as `line_net` does."""
-    nets: defaultdict[Decimal, list[Decimal]] = defaultdict(list)
+    taxes = taxes_by_rate(lines, currency=currency, tax_rounding=tax_rounding)
     with localcontext(_EXACT):
-        for rate, net in lines:
-            nets[rate.normalize()].append(net)
-        taxes = tuple(_tax(rate, nets[rate], currency, tax_rounding) for rate in sorted(nets))
         net = round_to_minor(sum((tax.net for tax in taxes), Decimal(0)), currency)
         tax = round_to_minor(sum((tax.tax for tax in taxes), Decimal(0)), currency)
         # Inside the context, too: the default one would round a sum of more than 28 digits.
         return Totals(net=net, tax=tax, total=net + tax, taxes=taxes)
+
+
+def taxes_by_rate(
+    lines: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_rounding: TaxRounding
+) -> tuple[TaxAmount, ...]:
+    """The taxes in those totals, the lowest rate first."""
+    nets: defaultdict[Decimal, list[Decimal]] = defaultdict(list)
+    with localcontext(_EXACT):
+        for rate, net in lines:
+            nets[rate.normalize()].append(net)
+        return tuple(_tax(rate, nets[rate], currency, tax_rounding) for rate in sorted(nets))
 
 
 def _tax(rate: Decimal, nets: Sequence[Decimal], currency: str, tax_rounding: TaxRounding) -> TaxAmount:

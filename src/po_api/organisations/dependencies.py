@@ -2,21 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 
 from po_api.core.pagination import PageRequest
 from po_api.organisations.queries import SORTS
 from po_api.organisations.reading import OrganisationReading
 from po_api.organisations.service import OrganisationService
-from po_api.web.dependencies import ReaderDep, SessionDep, paging
+from po_api.web.dependencies import paging, reader_of, session_of
 
 
-async def _reading(reader: ReaderDep) -> OrganisationReading:
-    return OrganisationReading(reader)
+async def _reading(request: Request) -> OrganisationReading:
+    return OrganisationReading(reader_of(request))
 
 
-async def _service(session: SessionDep) -> OrganisationService:
-    return OrganisationService(session)
+async def _service(request: Request) -> OrganisationService:
+    return OrganisationService(session_of(request))
 
 
 OrganisationReadingDep = Annotated[OrganisationReading, Depends(_reading)]

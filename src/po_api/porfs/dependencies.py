@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 
 from po_api.core.pagination import PageRequest
 from po_api.porfs.actions import PorfActions
@@ -10,20 +10,20 @@ from po_api.porfs.domain import PorfStatus
 from po_api.porfs.queries import EVENT_SORTS, LINE_SORTS, SORTS, PorfFilters
 from po_api.porfs.reading import PorfReading
 from po_api.porfs.service import PorfService
-from po_api.web.dependencies import ReaderDep, SessionDep, TenantDep, paging
+from po_api.web.dependencies import PrincipalDep, paging, reader_of, session_of
 from po_api.web.schemas import Currency, Id, IsoDate, Moment, Search, ShortText
 
 
-async def _reading(reader: ReaderDep, tenant: TenantDep) -> PorfReading:
-    return PorfReading(reader, tenant)
+async def _reading(request: Request, principal: PrincipalDep) -> PorfReading:
+    return PorfReading(reader_of(request), principal.tenant())
 
 
-async def _service(session: SessionDep, tenant: TenantDep) -> PorfService:
-    return PorfService(session, tenant)
+async def _service(request: Request, principal: PrincipalDep) -> PorfService:
+    return PorfService(session_of(request), principal.tenant())
 
 
-async def _actions(session: SessionDep, tenant: TenantDep) -> PorfActions:
-    return PorfActions(session, tenant)
+async def _actions(request: Request, principal: PrincipalDep) -> PorfActions:
+    return PorfActions(session_of(request), principal.tenant())
 
 
 async def _filters(

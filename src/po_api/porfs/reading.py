@@ -6,7 +6,7 @@ from functools import lru_cache
 from json import loads
 from typing import Any
 
-from po_api.core.money import TaxRounding, taxed
+from po_api.core.money import TaxRounding, taxes_by_rate
 from po_api.core.pagination import PageOf, PageRequest
 from po_api.core.reading import Reader
 from po_api.core.representations import Shown, plain, with_fields
@@ -128,7 +128,7 @@ def document(summary: str, row: Any) -> Shown:
 def _taxes_of(row: Any) -> str:
     """The taxes by rate, as JSON; without lines, rates and nets are None."""
     lines = zip(row.rates or (), row.nets or (), strict=True)
-    taxes = taxed(lines, currency=row.currency, tax_rounding=TaxRounding(row.tax_rounding)).taxes
+    taxes = taxes_by_rate(lines, currency=row.currency, tax_rounding=TaxRounding(row.tax_rounding))
     shown = (f'{{"rate":"{plain(tax.rate)}","net":"{tax.net:f}","tax":"{tax.tax:f}"}}' for tax in taxes)
     return f"[{','.join(shown)}]"
 

@@ -33,7 +33,7 @@ from po_api.porfs.schemas import (
 )
 from po_api.porfs.service import LineInput, PorfInput
 from po_api.users.service import UserService
-from po_api.web.dependencies import DryRun, SessionDep, page_of_json
+from po_api.web.dependencies import DryRun, page_of_json, session_of
 from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems, tagged
@@ -260,11 +260,9 @@ async def list_comments(request: Request, reading: PorfReadingDep, porf_id: Porf
     dependencies=[IDEMPOTENT],
     responses=_READING | problems(409),
 )
-async def add_comment(
-    session: SessionDep, service: PorfServiceDep, porf_id: PorfId, body: CommentCreate
-) -> CommentRead:
+async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId, body: CommentCreate) -> CommentRead:
     comment = await service.comment(porf_id, body.text)
-    author = await UserService(session).get(comment.author_id)
+    author = await UserService(session_of(request)).get(comment.author_id)
     return CommentRead(
         id=comment.id,
         author_id=author.id,

@@ -2,23 +2,23 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 
 from po_api.core.pagination import PageRequest
 from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.queries import SORTS, PurchaseOrderFilters
 from po_api.purchase_orders.reading import PurchaseOrderReading
 from po_api.purchase_orders.service import PurchaseOrderService
-from po_api.web.dependencies import ReaderDep, SessionDep, TenantDep, paging
+from po_api.web.dependencies import PrincipalDep, paging, reader_of, session_of
 from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
 
 
-async def _reading(reader: ReaderDep, tenant: TenantDep) -> PurchaseOrderReading:
-    return PurchaseOrderReading(reader, tenant)
+async def _reading(request: Request, principal: PrincipalDep) -> PurchaseOrderReading:
+    return PurchaseOrderReading(reader_of(request), principal.tenant())
 
 
-async def _service(session: SessionDep, tenant: TenantDep) -> PurchaseOrderService:
-    return PurchaseOrderService(session, tenant)
+async def _service(request: Request, principal: PrincipalDep) -> PurchaseOrderService:
+    return PurchaseOrderService(session_of(request), principal.tenant())
 
 
 async def _filters(

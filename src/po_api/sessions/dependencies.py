@@ -10,17 +10,17 @@ from po_api.sessions.queries import SORTS
 from po_api.sessions.reading import SessionReading
 from po_api.sessions.service import SessionService
 from po_api.sessions.sign_in import SignInService
-from po_api.web.dependencies import BeginDep, ReaderDep, SessionDep, address_of, paging
+from po_api.web.dependencies import BeginDep, address_of, paging, reader_of, session_of
 
 
-async def _reading(request: Request, reader: ReaderDep) -> SessionReading:
+async def _reading(request: Request) -> SessionReading:
     state = request.app.state
-    return SessionReading(reader, key=state.secret_key, lifetimes=state.lifetimes)
+    return SessionReading(reader_of(request), key=state.secret_key, lifetimes=state.lifetimes)
 
 
-async def _service(request: Request, session: SessionDep) -> SessionService:
+async def _service(request: Request) -> SessionService:
     state = request.app.state
-    return SessionService(session, key=state.secret_key, lifetimes=state.lifetimes)
+    return SessionService(session_of(request), key=state.secret_key, lifetimes=state.lifetimes)
 
 
 async def _sign_in_service(request: Request, begin: BeginDep) -> SignInService:

@@ -10,16 +10,16 @@ from po_api.core.text import canonical
 from po_api.users.queries import SORTS, UserFilters
 from po_api.users.reading import UserReading
 from po_api.users.service import UserService
-from po_api.web.dependencies import ReaderDep, SessionDep, paging
+from po_api.web.dependencies import paging, reader_of, session_of
 from po_api.web.schemas import Search
 
 
-async def _reading(reader: ReaderDep) -> UserReading:
-    return UserReading(reader)
+async def _reading(request: Request) -> UserReading:
+    return UserReading(reader_of(request))
 
 
-async def _service(request: Request, session: SessionDep) -> UserService:
-    return UserService(session, request.app.state.left_behind)
+async def _service(request: Request) -> UserService:
+    return UserService(session_of(request), request.app.state.left_behind)
 
 
 async def _filters(

@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 
 from po_api.core.clock import utc_now
 from po_api.core.errors import Conflict, Unprocessable
-from po_api.web.dependencies import PrincipalDep, SessionDep
+from po_api.web.dependencies import PrincipalDep, session_of
 from po_api.web.models import IdempotencyRecord
 
 _KEPT_HEADERS = ("etag", "location", "content-type", "cache-control")
@@ -79,7 +79,6 @@ class _Claim:
 
 async def _claim(
     request: Request,
-    session: SessionDep,
     principal: PrincipalDep,
     idempotency_key: Annotated[
         str | None,
@@ -97,7 +96,7 @@ async def _claim(
     # Without the prefix, as the answers of earlier releases are stored.
     route = f"{request.method} {request.scope['route'].path.removeprefix('/api/v1')}"
     claim = _Claim(
-        session,
+        session_of(request),
         user_id=principal.user_id,
         route=route,
         key=idempotency_key,
