@@ -35,6 +35,11 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def running_children(module: str) -> list[psutil.Process]:
+    """The processes of ours that run this module."""
+    return [child for child in psutil.Process().children() if is_running(child.pid) and module in child.cmdline()]
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from po_api.core.companion import Companion, CompanionError
-from waiting import is_running, wait_until
+from waiting import is_running, running_children, wait_until
 
 # Does as it is told, and says who it is.
 PROGRAM = """
@@ -48,9 +48,8 @@ def companion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]
         return Companion("obedient", seconds=seconds, at_most=at_most, idle_seconds=idle_seconds)
 
     yield make
-    for process in psutil.Process().children():
-        if "obedient" in process.cmdline():
-            process.kill()
+    for process in running_children("obedient"):
+        process.kill()
 
 
 async def ask(companion: Companion, question: bytes = b"hello") -> int:

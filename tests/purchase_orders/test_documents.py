@@ -10,13 +10,13 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
-import psutil
 import pytest
 from pypdf import PdfReader
 
 from po_api.core.money import PricedLine, TaxRounding, line_net, totals
 from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, rendered, sheet
 from po_api.purchase_orders.typesetting import typeset
+from waiting import running_children
 
 BUYER = Party(
     "Northwind Manufacturing GmbH", "Hafenstraße 12\n20457 Hamburg", "DE 811 234 567", "buy@northwind.example"
@@ -334,9 +334,8 @@ def test_the_same_order_gives_the_same_bytes_from_every_thread() -> None:
 
 async def test_an_order_is_rendered_when_what_renders_was_killed() -> None:
     expected = await rendered(many(5))
-    for process in psutil.Process().children():
-        if "po_api.purchase_orders.typesetting" in process.cmdline():
-            process.kill()
+    for process in running_children("po_api.purchase_orders.typesetting"):
+        process.kill()
     assert await rendered(many(5)) == expected
 
 
