@@ -119,7 +119,8 @@ def _markdown(results: Results) -> str:
         "# Results of the benchmark\n",
         f"Written by `make bench` on {results.date}: each scenario {results.rounds} times for {results.seconds:g} s,"
         " the servers taking turns, and these are the medians. The API has one core to itself,"
-        " PostgreSQL and the load share the others; CPU is what the processes say themselves that they used.\n",
+        " PostgreSQL and the load share the others; CPU is what the processes say themselves that they used,"
+        " memory that of all of a server's processes together.\n",
         "\n".join(f"- {name}: {text}" for name, text in results.machine.items()) + "\n",
         "![CPU of the API process per request](chart.svg)\n",
     ]
