@@ -41,7 +41,6 @@ Made = Callable[..., Companion]
 @pytest.fixture
 def companion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
     (tmp_path / "obedient.py").write_text(PROGRAM)
 
     def make(*, seconds: float = 60, at_most: int = 1000, idle_seconds: float = 600) -> Companion:

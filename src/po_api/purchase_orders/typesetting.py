@@ -19,7 +19,8 @@ import typst
 
 from po_api.core import companion
 
-_TEMPLATES = resources.files("po_api.purchase_orders") / "templates"
+# Read once: an upgrade of the package is not to change orders half-way.
+_TEMPLATE = (resources.files("po_api.purchase_orders") / "templates" / "purchase_order.typ").read_bytes()
 
 # Tags make a line cost 2.4 kB instead of 0.15 kB.
 _TAGGED_LINES = 500
@@ -57,7 +58,7 @@ def typeset(sheet: bytes) -> bytes:
 
 def _compile(sheet: bytes, day: str, *, tagged: bool, standards: list[Any]) -> bytes:
     return typst.compile(
-        (_TEMPLATES / "purchase_order.typ").read_bytes(),
+        _TEMPLATE,
         font_paths=_fonts(),
         sys_inputs={"document": sheet.decode()},
         pdf_standards=standards,
