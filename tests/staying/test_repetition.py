@@ -1,10 +1,11 @@
 """What PostgreSQL undoes for the sake of others is done again: the client is answered as if nothing had been, once.
 
-Whoever gets in the way is a connection of the tests' own, which takes the same rows in the opposite order.
+Who gets in the way is a connection of the tests' own: it takes the same rows in the opposite order, or changes them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from po_api.core.database import libpq_url
-from support import Cast, Member, again, ok, refused
+from support import Cast, Member, again, ok
 from waiting import until_waiting
 from web_support import client_of, new_app
 
@@ -30,10 +31,49 @@ async def outsider(urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def get_in_the_way(outsider: asyncpg.Connection, urls: tuple[str, str], porf_id: int) -> None:
-    """Want the request which the approval has locked, while that wants the approver whom `outsider` has locked."""
-    await until_waiting(urls[0])
-    await outsider.execute(f"SELECT FROM porfs WHERE id = {porf_id} FOR UPDATE")
+async def undone_approval(
+    cast: Cast, approve: Callable[[httpx.Response], Awaitable[httpx.Response]], outsider: asyncpg.Connection, url: str
+) -> tuple[httpx.Response, asyncio.Task[httpx.Response]]:
+    """A pending request, and its approval, which PostgreSQL has undone once.
+
+    The approval has locked the request and wants the approver, whom the outsider has locked; so that wants the request.
+    PostgreSQL undoes who has waited for a second first: the outsider, if this machine was busy so long. Then once more.
+    """
+    while True:
+        pending = await cast.pending()
+        transaction = outsider.transaction()
+        await transaction.start()
+        await outsider.execute(f"SELECT FROM users WHERE id = {cast.approver.user_id} FOR UPDATE")
+        approving = asyncio.create_task(ok(approve(pending)))
+        await until_waiting(url)
+        try:
+            await outsider.execute(f"SELECT FROM porfs WHERE id = {pending.json()['id']} FOR UPDATE")
+        except asyncpg.DeadlockDetectedError:
+            await transaction.rollback()
+            await approving
+        else:
+            assert not approving.done()
+            await transaction.rollback()
+            return pending, approving
+
+
+@asynccontextmanager
+async def undoing(outsider: asyncpg.Connection, sqlstate: str, times: int) -> AsyncIterator[None]:
+    """PostgreSQL undoes approvals so many times, each when it is about to keep its decision."""
+    await outsider.execute(f"""
+        CREATE SEQUENCE undone;
+        CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            IF nextval('undone') <= {times} THEN  -- a sequence does not go back with the transaction
+                RAISE 'undone' USING ERRCODE = '{sqlstate}';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER undo BEFORE INSERT ON approval_decisions FOR EACH ROW EXECUTE FUNCTION undo()""")
+    try:
+        yield
+    finally:
+        await outsider.execute("DROP FUNCTION undo CASCADE; DROP SEQUENCE undone")
 
 
 async def decisions(outsider: asyncpg.Connection, porf_id: int) -> tuple[int, int]:
@@ -47,48 +87,55 @@ async def decisions(outsider: asyncpg.Connection, porf_id: int) -> tuple[int, in
 async def test_a_deadlock_is_nothing_that_the_client_hears_of(
     cast: Cast, outsider: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
-    pending = await cast.pending()
-    porf_id = pending.json()["id"]
-    async with client_of(new_app(urls[1], rate_limit_per_user=f"{LIMIT}/hour")) as client:
+    async with client_of(new_app(urls[1], rate_limit_per_user=f"{LIMIT}/day")) as client:
         approver = replace(cast.approver, client=client)
-        headers = {"Idempotency-Key": "once"}
 
-        def approve() -> Any:
-            return ok(approver.post(f"/porfs/{porf_id}/approve", etag=pending.headers["ETag"], headers=headers))
+        async def approve(pending: httpx.Response) -> httpx.Response:
+            path, headers = f"/porfs/{pending.json()['id']}/approve", {"Idempotency-Key": pending.json()["number"]}
+            return await approver.post(path, etag=pending.headers["ETag"], headers=headers)
 
-        transaction = outsider.transaction()
-        await transaction.start()
-        await outsider.execute(f"SELECT FROM users WHERE id = {approver.user_id} FOR UPDATE")
-        approving = asyncio.create_task(approve())
-        await get_in_the_way(outsider, urls, porf_id)  # it is let through: the approval was undone
-        assert not approving.done()
-        await transaction.rollback()
+        pending, approving = await undone_approval(cast, approve, outsider, urls[0])
         approved = await approving
         assert (approved.json()["status"], approved.json()["version"]) == ("approved", pending.json()["version"] + 1)
-        assert f"r={LIMIT - 1};" in approved.headers["RateLimit"]
-        replayed = await approve()
+        replayed = await approve(pending)
     assert (replayed.content, replayed.headers["Idempotent-Replayed"]) == (approved.content, "true")
-    assert await decisions(outsider, porf_id) == (1, 1)
+    assert await decisions(outsider, pending.json()["id"]) == (1, 1)
 
 
+UNDONE = pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+
+
+@UNDONE
+async def test_what_is_done_again_counts_once(
+    cast: Cast, outsider: asyncpg.Connection, urls: tuple[str, str], sqlstate: str
+) -> None:
+    pending = await cast.pending()
+    async with client_of(new_app(urls[1], rate_limit_per_user=f"{LIMIT}/day")) as client:
+        approver = replace(cast.approver, client=client)
+        async with undoing(outsider, sqlstate, times=2):
+            approved = await ok(approver.post(f"/porfs/{pending.json()['id']}/approve", etag=pending.headers["ETag"]))
+    assert f"r={LIMIT - 1};" in approved.headers["RateLimit"]
+    assert await decisions(outsider, pending.json()["id"]) == (1, 1)
+
+
+@UNDONE
 async def test_after_three_times_the_client_is_told_to_come_again(
-    cast: Cast, outsider: asyncpg.Connection, urls: tuple[str, str]
+    cast: Cast, outsider: asyncpg.Connection, sqlstate: str
 ) -> None:
     pending = await cast.pending()
     porf_id = pending.json()["id"]
-    path, headers = f"/porfs/{porf_id}/approve", {"Idempotency-Key": "again"}
-    async with outsider.transaction():
-        await outsider.execute(f"SELECT FROM users WHERE id = {cast.approver.user_id} FOR UPDATE")
-        approving = asyncio.create_task(cast.approver.post(path, etag=pending.headers["ETag"], headers=headers))
-        for _ in range(3):
-            attempt = outsider.transaction()
-            await attempt.start()
-            await get_in_the_way(outsider, urls, porf_id)
-            await attempt.rollback()
-        await refused(approving, 503, "busy")
-    assert int((await approving).headers["Retry-After"]) > 0
-    assert await decisions(outsider, porf_id) == (0, 0)
-    approved = await ok(cast.approver.post(path, etag=pending.headers["ETag"], headers=headers))
+
+    async def approve() -> httpx.Response:
+        headers = {"Idempotency-Key": "again"}
+        return await cast.approver.post(f"/porfs/{porf_id}/approve", etag=pending.headers["ETag"], headers=headers)
+
+    async with undoing(outsider, sqlstate, times=3):
+        busy = await approve()
+        assert await outsider.fetchval("SELECT last_value FROM undone") == 3
+        assert await decisions(outsider, porf_id) == (0, 0)
+        approved = await ok(approve())
+    assert (busy.status_code, busy.json()["code"]) == (503, "busy")
+    assert int(busy.headers["Retry-After"]) > 0
     assert "Idempotent-Replayed" not in approved.headers
     assert await decisions(outsider, porf_id) == (1, 1)
 
