@@ -110,7 +110,7 @@ def test_the_embedded_server_is_the_parents(environment: Environment, tmp_path: 
 def test_all_workers_together_count_one_users_requests(configured: Environment, tmp_path: Path, cast: Cast) -> None:
     headers = {"Authorization": f"Bearer {cast.requester.token}"}
     with redis_server(tmp_path) as store:
-        limited = configured | {"RATE_LIMIT_STORAGE_URI": store, "RATE_LIMIT_PER_USER": "20/hour"}
+        limited = configured | {"RATE_LIMIT_STORAGE_URI": store, "RATE_LIMIT_PER_USER": "20/day"}
         with serving(limited, tmp_path) as server, ThreadPoolExecutor(8) as callers:
 
             def ask(_turn: int) -> int:

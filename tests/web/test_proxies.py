@@ -19,7 +19,7 @@ PROXIES = "10.0.0.0/8, 192.0.2.10, 2001:db8:ffff::/48"
 PROXY, OTHER_PROXY, IPV6_PROXY = "10.1.2.3", "192.0.2.10", "2001:db8:ffff::7"
 NO_PROXY = "192.0.2.11"
 VISITOR = "198.51.100.7"
-SIGN_IN_POLICY = '"sign-in";q=3;w=60'
+SIGN_IN_POLICY = '"sign-in";q=3;w=86400'
 
 
 def at(client: httpx.AsyncClient, member: Member) -> Member:
@@ -152,7 +152,7 @@ async def test_no_header_makes_another_host_the_apis_own(cast: Cast, urls: tuple
 
 
 async def test_each_visitor_behind_a_proxy_has_a_limit_of_their_own(urls: tuple[str, str]) -> None:
-    async with behind(urls[1], PROXY, rate_limit_per_address="2/minute") as client:
+    async with behind(urls[1], PROXY, rate_limit_per_address="2/day") as client:
         for visitor in (VISITOR, "198.51.100.8"):
             headers = {"X-Forwarded-For": visitor}
             answers = [await client.get("/api/v1/porfs", headers=headers) for _ in range(3)]
@@ -161,7 +161,7 @@ async def test_each_visitor_behind_a_proxy_has_a_limit_of_their_own(urls: tuple[
 
 async def test_nobody_escapes_a_limit_by_what_they_say_of_themselves(urls: tuple[str, str]) -> None:
     for peer, added in ((PROXY, f", {VISITOR}"), (NO_PROXY, "")):
-        async with behind(urls[1], peer, rate_limit_per_address="2/minute") as client:
+        async with behind(urls[1], peer, rate_limit_per_address="2/day") as client:
             statuses = []
             for number in range(4):
                 headers = {"X-Forwarded-For": f"203.0.113.{number}{added}"}
@@ -183,7 +183,7 @@ async def test_nobody_escapes_a_limit_by_what_they_say_of_themselves(urls: tuple
 async def test_the_addresses_of_one_network_share_a_limit(
     urls: tuple[str, str], addresses: tuple[str, str], share: bool
 ) -> None:
-    app = new_app(urls[1], rate_limit_per_address="1/minute")
+    app = new_app(urls[1], rate_limit_per_address="1/day")
     async with AsyncExitStack() as stack:
         statuses = []
         for address in addresses:
@@ -199,9 +199,9 @@ async def test_the_addresses_of_one_network_share_a_limit(
 async def _signing_in(
     provider: Provider, url: str, *addresses: str, **settings: Any
 ) -> AsyncIterator[list[httpx.AsyncClient]]:
-    """Clients at these addresses, at an application that lets an address try to sign in three times a minute."""
+    """Clients at these addresses, at an application that lets an address try to sign in three times a day."""
     async with (
-        app_with(provider, url, **{"rate_limit_sign_in": "3/minute"} | settings) as app,
+        app_with(provider, url, **{"rate_limit_sign_in": "3/day"} | settings) as app,
         AsyncExitStack() as stack,
     ):
         yield [await stack.enter_async_context(client_of(app, address)) for address in addresses]
@@ -231,7 +231,7 @@ def _is_limited(response: httpx.Response, policy: str) -> bool:
         and response.json()["code"] == "rate_limited"
         and response.headers["RateLimit-Policy"] == policy
         and re.fullmatch(rf"{name};r=0;t=\d+", response.headers["RateLimit"]) is not None
-        and 1 <= int(response.headers["Retry-After"]) <= 60
+        and 1 <= int(response.headers["Retry-After"]) <= 86400
     )
 
 
@@ -280,8 +280,8 @@ async def _refreshed(client: httpx.AsyncClient, tokens: dict[str, Any]) -> httpx
 async def test_a_user_refreshes_so_many_times_and_loses_nothing(
     urls: tuple[str, str], provider: Provider, company: Company
 ) -> None:
-    policy = '"refresh";q=2;w=60'
-    async with _signing_in(provider, urls[1], VISITOR, "198.51.100.8", rate_limit_refresh="2/minute") as clients:
+    policy = '"refresh";q=2;w=86400'
+    async with _signing_in(provider, urls[1], VISITOR, "198.51.100.8", rate_limit_refresh="2/day") as clients:
         signed_in = []
         for _ in range(2):
             provider.be((await company.member()).email)
@@ -302,11 +302,11 @@ async def test_a_user_refreshes_so_many_times_and_loses_nothing(
 
 async def test_a_refused_refresh_rotates_nothing(urls: tuple[str, str], provider: Provider, company: Company) -> None:
     provider.be((await company.member()).email)
-    strict = {"rate_limit_refresh": "1/minute"}
+    strict = {"rate_limit_refresh": "1/day"}
     async with _signing_in(provider, urls[1], VISITOR, **strict) as (client,):
         first = (await created(_send_id_token(client, provider.id_token()))).json()
         second = (await ok(_refreshed(client, first))).json()
-        assert _is_limited(await _refreshed(client, second), '"refresh";q=1;w=60')
+        assert _is_limited(await _refreshed(client, second), '"refresh";q=1;w=86400')
     async with _signing_in(provider, urls[1], VISITOR) as (later,):
         await ok(_refreshed(later, second))
 
@@ -327,7 +327,7 @@ async def test_what_follows_a_start_counts_for_the_address(
     urls: tuple[str, str], provider: Provider, path: str
 ) -> None:
     """Not as one more attempt: a sign-in takes all of them."""
-    async with _signing_in(provider, urls[1], VISITOR, rate_limit_per_address="2/minute") as (client,):
+    async with _signing_in(provider, urls[1], VISITOR, rate_limit_per_address="2/day") as (client,):
         answers = []
         for _ in range(3):
             if path == "/oidc/callback":
@@ -336,7 +336,7 @@ async def test_what_follows_a_start_counts_for_the_address(
                 body = {"code": new_secret(), "code_verifier": new_secret()}
                 answers.append(await client.post(f"/api/v1/sessions{path}", json=body))
     assert [answer.status_code for answer in answers[:2]] == [400 if path == "/oidc/callback" else 401] * 2
-    assert _is_limited(answers[2], '"address";q=2;w=60')
+    assert _is_limited(answers[2], '"address";q=2;w=86400')
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/porfs"), ("POST", "/porfs"), ("POST", "/sessions/refresh")])
@@ -345,7 +345,7 @@ async def test_cookies_from_another_site_count_for_the_address(
 ) -> None:
     cookies = f"{ACCESS_COOKIE}={cast.requester.token}; {REFRESH_COOKIE}={new_secret()}"
     headers = {"Cookie": cookies, "Sec-Fetch-Site": "cross-site"}
-    limits = {"rate_limit_per_address": "1/minute", "rate_limit_sign_in": "1/minute"}
+    limits = {"rate_limit_per_address": "1/day", "rate_limit_sign_in": "1/day"}
     async with behind(urls[1], VISITOR, **limits) as client:
         answers = [await client.request(method, f"/api/v1{path}", headers=headers) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [403, 429]

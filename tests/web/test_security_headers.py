@@ -68,7 +68,7 @@ async def _in_trouble(app: FastAPI, scheme: str) -> Answers:
         raise RuntimeError
 
     app.add_api_route(f"{PREFIX}/fail", fail, include_in_schema=False)
-    away = new_app("postgresql://po_app@127.0.0.1:1/po_api", cors_origins=FRONT_END, rate_limit_per_address="1/minute")
+    away = new_app("postgresql://po_app@127.0.0.1:1/po_api", cors_origins=FRONT_END, rate_limit_per_address="1/day")
     async with _client(app, scheme) as client, _client(away, scheme) as late:
         exchanging = [await late.post(f"{PREFIX}/sessions/oidc/exchange", json={"code": "x"}) for _ in range(2)]
         return {
