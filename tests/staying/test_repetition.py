@@ -87,17 +87,14 @@ async def decisions(outsider: asyncpg.Connection, porf_id: int) -> tuple[int, in
 async def test_a_deadlock_is_nothing_that_the_client_hears_of(
     cast: Cast, outsider: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
-    async with client_of(new_app(urls[1], rate_limit_per_user=f"{LIMIT}/day")) as client:
-        approver = replace(cast.approver, client=client)
+    async def approve(pending: httpx.Response) -> httpx.Response:
+        path, headers = f"/porfs/{pending.json()['id']}/approve", {"Idempotency-Key": pending.json()["number"]}
+        return await cast.approver.post(path, etag=pending.headers["ETag"], headers=headers)
 
-        async def approve(pending: httpx.Response) -> httpx.Response:
-            path, headers = f"/porfs/{pending.json()['id']}/approve", {"Idempotency-Key": pending.json()["number"]}
-            return await approver.post(path, etag=pending.headers["ETag"], headers=headers)
-
-        pending, approving = await undone_approval(cast, approve, outsider, urls[0])
-        approved = await approving
-        assert (approved.json()["status"], approved.json()["version"]) == ("approved", pending.json()["version"] + 1)
-        replayed = await approve(pending)
+    pending, approving = await undone_approval(cast, approve, outsider, urls[0])
+    approved = await approving
+    assert (approved.json()["status"], approved.json()["version"]) == ("approved", pending.json()["version"] + 1)
+    replayed = await approve(pending)
     assert (replayed.content, replayed.headers["Idempotent-Replayed"]) == (approved.content, "true")
     assert await decisions(outsider, pending.json()["id"]) == (1, 1)
 
