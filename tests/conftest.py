@@ -4,12 +4,13 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
-from clusters import Cluster, Standby
+from clusters import Cluster, Standby, connected
 from identity_provider import Provider, running_provider
 from po_api.app import create_app
 from po_api.core import logging
@@ -107,6 +108,13 @@ async def company(app: FastAPI, client: httpx.AsyncClient) -> Company:
 async def cast(app: FastAPI, client: httpx.AsyncClient) -> Cast:
     """A company with a member for each role, and a supplier."""
     return await new_cast(app, client)
+
+
+@pytest.fixture
+async def owner(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the migrated database of who owns the tables, and so sees every organisation's rows."""
+    async with connected(urls[0]) as connection:
+        yield connection
 
 
 @pytest.fixture

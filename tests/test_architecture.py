@@ -16,7 +16,6 @@ from sqlalchemy import BigInteger, Column, Float, ForeignKeyConstraint, Table, U
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import RelationshipProperty
 
-from po_api.core.database import libpq_url
 from po_api.core.models import Base
 from po_api.tables import metadata
 from support import ANSWERS_WITH_SECRETS, PUBLIC, operations
@@ -232,14 +231,6 @@ def test_no_relationship_loads_by_itself() -> None:
         relationship for mapper in Base.registry.mappers for relationship in mapper.relationships
     ]
     assert {relationship.lazy for relationship in relationships} == {"raise"}
-
-
-@pytest.fixture(scope="module")
-async def owner(app: FastAPI, urls: tuple[str, str]) -> Any:
-    """A connection as the owner to the database that the migrations made."""
-    connection = await asyncpg.connect(libpq_url(urls[0]))
-    yield connection
-    await connection.close()
 
 
 async def test_the_database_has_no_triggers_of_its_own(owner: asyncpg.Connection) -> None:

@@ -376,13 +376,6 @@ async def application(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyn
     await connection.close()
 
 
-@pytest.fixture
-async def owner(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(libpq_url(urls[0]))
-    yield connection
-    await connection.close()
-
-
 async def _enter(connection: asyncpg.Connection, organisation_id: int) -> None:
     await connection.execute("SELECT set_config($1, $2, true)", TENANT_SETTING, str(organisation_id))
 

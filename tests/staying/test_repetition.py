@@ -14,7 +14,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from po_api.core.database import libpq_url
 from support import Cast, Member, again, ok
 from waiting import until_waiting
 from web_support import client_of, new_app
@@ -23,31 +22,23 @@ LIMIT = 1000
 CSV = b"description,quantity,unit_price\nLamp,1,24.90\n"
 
 
-@pytest.fixture
-async def outsider(urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
-    """Somebody who owns the tables, and so sees every organisation's rows."""
-    connection = await asyncpg.connect(libpq_url(urls[0]))
-    yield connection
-    await connection.close()
-
-
 async def undone_approval(
-    cast: Cast, approve: Callable[[httpx.Response], Awaitable[httpx.Response]], outsider: asyncpg.Connection, url: str
+    cast: Cast, approve: Callable[[httpx.Response], Awaitable[httpx.Response]], owner: asyncpg.Connection, url: str
 ) -> tuple[httpx.Response, asyncio.Task[httpx.Response]]:
     """A pending request, and its approval, which PostgreSQL has undone once.
 
-    The approval has locked the request and wants the approver, whom the outsider has locked; so that wants the request.
-    PostgreSQL undoes who has waited for a second first: the outsider, if this machine was busy so long. Then once more.
+    The approval has locked the request and wants the approver, whom the owner has locked; so that wants the request.
+    PostgreSQL undoes who has waited for a second first: the owner, if this machine was busy so long. Then once more.
     """
     while True:
         pending = await cast.pending()
-        transaction = outsider.transaction()
+        transaction = owner.transaction()
         await transaction.start()
-        await outsider.execute(f"SELECT FROM users WHERE id = {cast.approver.user_id} FOR UPDATE")
+        await owner.execute(f"SELECT FROM users WHERE id = {cast.approver.user_id} FOR UPDATE")
         approving = asyncio.create_task(ok(approve(pending)))
         await until_waiting(url)
         try:
-            await outsider.execute(f"SELECT FROM porfs WHERE id = {pending.json()['id']} FOR UPDATE")
+            await owner.execute(f"SELECT FROM porfs WHERE id = {pending.json()['id']} FOR UPDATE")
         except asyncpg.DeadlockDetectedError:
             await transaction.rollback()
             await approving
@@ -58,9 +49,9 @@ async def undone_approval(
 
 
 @asynccontextmanager
-async def undoing(outsider: asyncpg.Connection, sqlstate: str, times: int) -> AsyncIterator[None]:
+async def undoing(owner: asyncpg.Connection, sqlstate: str, times: int) -> AsyncIterator[None]:
     """PostgreSQL undoes approvals so many times, each when it is about to keep its decision."""
-    await outsider.execute(f"""
+    await owner.execute(f"""
         CREATE SEQUENCE undone;
         CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
         BEGIN
@@ -73,30 +64,30 @@ async def undoing(outsider: asyncpg.Connection, sqlstate: str, times: int) -> As
     try:
         yield
     finally:
-        await outsider.execute("DROP FUNCTION undo CASCADE; DROP SEQUENCE undone")
+        await owner.execute("DROP FUNCTION undo CASCADE; DROP SEQUENCE undone")
 
 
-async def decisions(outsider: asyncpg.Connection, porf_id: int) -> tuple[int, int]:
+async def decisions(owner: asyncpg.Connection, porf_id: int) -> tuple[int, int]:
     """How many decisions there are on a request, and how many audit events of its approval."""
     sql = """SELECT (SELECT count(*) FROM approval_decisions WHERE porf_id = $1),
         (SELECT count(*) FROM audit_events WHERE entity = 'porf' AND entity_id = $1 AND action LIKE '%approve%')"""
-    found: tuple[int, int] = tuple(await outsider.fetchrow(sql, porf_id))
+    found: tuple[int, int] = tuple(await owner.fetchrow(sql, porf_id))
     return found
 
 
 async def test_a_deadlock_is_nothing_that_the_client_hears_of(
-    cast: Cast, outsider: asyncpg.Connection, urls: tuple[str, str]
+    cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
     async def approve(pending: httpx.Response) -> httpx.Response:
         path, headers = f"/porfs/{pending.json()['id']}/approve", {"Idempotency-Key": pending.json()["number"]}
         return await cast.approver.post(path, etag=pending.headers["ETag"], headers=headers)
 
-    pending, approving = await undone_approval(cast, approve, outsider, urls[0])
+    pending, approving = await undone_approval(cast, approve, owner, urls[0])
     approved = await approving
     assert (approved.json()["status"], approved.json()["version"]) == ("approved", pending.json()["version"] + 1)
     replayed = await approve(pending)
     assert (replayed.content, replayed.headers["Idempotent-Replayed"]) == (approved.content, "true")
-    assert await decisions(outsider, pending.json()["id"]) == (1, 1)
+    assert await decisions(owner, pending.json()["id"]) == (1, 1)
 
 
 UNDONE = pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
@@ -104,20 +95,20 @@ UNDONE = pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
 
 @UNDONE
 async def test_what_is_done_again_counts_once(
-    cast: Cast, outsider: asyncpg.Connection, urls: tuple[str, str], sqlstate: str
+    cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str], sqlstate: str
 ) -> None:
     pending = await cast.pending()
     async with client_of(new_app(urls[1], rate_limit_per_user=f"{LIMIT}/day")) as client:
         approver = replace(cast.approver, client=client)
-        async with undoing(outsider, sqlstate, times=2):
+        async with undoing(owner, sqlstate, times=2):
             approved = await ok(approver.post(f"/porfs/{pending.json()['id']}/approve", etag=pending.headers["ETag"]))
     assert f"r={LIMIT - 1};" in approved.headers["RateLimit"]
-    assert await decisions(outsider, pending.json()["id"]) == (1, 1)
+    assert await decisions(owner, pending.json()["id"]) == (1, 1)
 
 
 @UNDONE
 async def test_after_three_times_the_client_is_told_to_come_again(
-    cast: Cast, outsider: asyncpg.Connection, sqlstate: str
+    cast: Cast, owner: asyncpg.Connection, sqlstate: str
 ) -> None:
     pending = await cast.pending()
     porf_id = pending.json()["id"]
@@ -126,15 +117,15 @@ async def test_after_three_times_the_client_is_told_to_come_again(
         headers = {"Idempotency-Key": "again"}
         return await cast.approver.post(f"/porfs/{porf_id}/approve", etag=pending.headers["ETag"], headers=headers)
 
-    async with undoing(outsider, sqlstate, times=3):
+    async with undoing(owner, sqlstate, times=3):
         busy = await approve()
-        assert await outsider.fetchval("SELECT last_value FROM undone") == 3
-        assert await decisions(outsider, porf_id) == (0, 0)
+        assert await owner.fetchval("SELECT last_value FROM undone") == 3
+        assert await decisions(owner, porf_id) == (0, 0)
         approved = await ok(approve())
     assert (busy.status_code, busy.json()["code"]) == (503, "busy")
     assert int(busy.headers["Retry-After"]) > 0
     assert "Idempotent-Replayed" not in approved.headers
-    assert await decisions(outsider, porf_id) == (1, 1)
+    assert await decisions(owner, porf_id) == (1, 1)
 
 
 @pytest.fixture
@@ -146,13 +137,13 @@ async def strict(urls: tuple[str, str], cast: Cast) -> AsyncIterator[Member]:
 
 
 async def test_an_upload_is_read_from_its_beginning_again(
-    cast: Cast, strict: Member, outsider: asyncpg.Connection, urls: tuple[str, str]
+    cast: Cast, strict: Member, owner: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
     first = await cast.draft()
     organisation_id = cast.company.organisation_id
-    transaction = outsider.transaction()
+    transaction = owner.transaction()
     await transaction.start()
-    changed = await outsider.execute(
+    changed = await owner.execute(
         f"UPDATE number_series SET next_value = next_value + 1 WHERE organisation_id = {organisation_id}"
     )
     assert changed == "UPDATE 1"

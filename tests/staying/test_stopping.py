@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import httpx
 import psutil
 import pytest
 
-from po_api.core.database import libpq_url
 from server_processes import Environment, Server, environment_on, redis_server, serving
 from support import Cast, Member, perform
 from waiting import until_waiting
@@ -31,13 +30,6 @@ HURRIED = (
     "from po_api import serving; serving.GRACEFUL_SECONDS = 1; from po_api.cli import main; main()",
 )
 PATIENT = {"DB_STATEMENT_TIMEOUT_MS": "0", "DB_LOCK_TIMEOUT_MS": "0", "DB_TRANSACTION_TIMEOUT_MS": "0"}
-
-
-@pytest.fixture
-async def owner(urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(libpq_url(urls[0]))
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

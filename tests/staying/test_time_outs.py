@@ -10,7 +10,6 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from sqlalchemy import select, text, true
 
-from po_api.core.database import libpq_url
 from po_api.web.dependencies import session_of
 from po_api.web.routing import ApiRoute
 from support import Cast, Member, ok, refused
@@ -18,13 +17,6 @@ from web_support import client_of, new_app
 
 NEVER = {"db_statement_timeout_ms": 0, "db_lock_timeout_ms": 0, "db_transaction_timeout_ms": 0}
 SOON = 500
-
-
-@pytest.fixture
-async def owner(urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(libpq_url(urls[0]))
-    yield connection
-    await connection.close()
 
 
 @asynccontextmanager
