@@ -8,9 +8,9 @@ from alembic.util import CommandError
 from asyncpg import PostgresError
 from sqlalchemy import Connection, text
 
-from po_api.core import logging
-from po_api.core.embedded import EmbeddedServerError
+from po_api.observability import logging
 from po_api.operations.databases import owner_urls
+from po_api.operations.embedded.server import EmbeddedServerError
 from po_api.operations.migrations import (
     MigrationError,
     application_role,

@@ -44,7 +44,7 @@ _CASTS = """
 
 
 @dataclass(frozen=True)
-class Reader:
+class QueryExecutor:
     """Someone who reads, and some requests that they may see."""
 
     token: str
@@ -76,8 +76,8 @@ class Place:
 class Actors:
     """All who take part. `deep` is far down in the list of the largest organisation, whose buyer is `largest`."""
 
-    readers: Sequence[Reader]
-    largest: Reader
+    readers: Sequence[QueryExecutor]
+    largest: QueryExecutor
     casts: Sequence[Cast]
     deep: Place
     rare_word: str
@@ -87,9 +87,9 @@ class Actors:
 async def engage(server: Server, key: str) -> Actors:
     """Find them in the data, and sign them in."""
     async with connection(server.urls.owner) as owner:
-        readers = [await _reader(owner, key, row) for row in await owner.fetch(_READERS)]
+        readers = [await _executor(owner, key, row) for row in await owner.fetch(_READERS)]
         casts = [await _cast(owner, key, row) for row in await owner.fetch(_CASTS, CASTS)]
-        largest = next(reader for reader in readers if reader.role == "buyer" and reader.organisation_id == 1)
+        largest = next(executor for executor in readers if executor.role == "buyer" and executor.organisation_id == 1)
         titles = await owner.fetch("SELECT title FROM porfs WHERE organisation_id = 1 ORDER BY id LIMIT 1000")
         words = [word for row in titles for word in row["title"].split()]
         models = sorted(word for word in set(words) if word[-4:].isdigit())
@@ -97,7 +97,7 @@ async def engage(server: Server, key: str) -> Actors:
         return Actors(readers, largest, casts, await _deep(owner), models[0], common)
 
 
-async def _reader(owner: Any, key: str, row: Any) -> Reader:
+async def _executor(owner: Any, key: str, row: Any) -> QueryExecutor:
     visible = "" if row["role"] != "requester" else f"AND requester_id = {row['user_id']}"
     porfs = await owner.fetch(
         f"SELECT id FROM porfs WHERE organisation_id = $1 {visible} AND submitted_at IS NOT NULL"
@@ -106,7 +106,7 @@ async def _reader(owner: Any, key: str, row: Any) -> Reader:
         _PORFS_EACH,
     )
     token = await _sign_in(owner, key, row["user_id"])
-    return Reader(token, row["role"], row["organisation_id"], [porf["id"] for porf in porfs])
+    return QueryExecutor(token, row["role"], row["organisation_id"], [porf["id"] for porf in porfs])
 
 
 async def _cast(owner: Any, key: str, row: Any) -> Cast:

@@ -15,8 +15,8 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.data import COLUMNS, Batch, DataSet
 from benchmarks.progress import say
-from po_api.core.embedded import EmbeddedUrls, embedded_server
 from po_api.operations import migrations
+from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 
 # Durability is PostgreSQL's default: complete. The rest is what one would give a server of this size.
 SETTINGS = {

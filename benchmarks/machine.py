@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.apps import HERE
-from po_api.core.embedded import embedded_binaries
+from po_api.operations.embedded.server import embedded_binaries
 
 _PACKAGES = "fastapi starlette pydantic sqlalchemy asyncpg uvicorn uvloop httptools".split()
 _PEERS = "flask flask-sqlalchemy gunicorn psycopg orjson".split()

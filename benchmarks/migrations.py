@@ -32,7 +32,7 @@ from benchmarks.apps import HERE
 from benchmarks.database import Server, running_server
 from benchmarks.progress import say
 from benchmarks.report import Table, aligned, markdown_table
-from po_api.core.database import libpq_url
+from po_api.db.database import libpq_url
 from po_api.operations import migrations, revisions
 
 REQUESTS = 1_000_000
@@ -76,7 +76,7 @@ import sys
 from pathlib import Path
 from po_api.operations import revisions
 revisions.PROJECT = Path(sys.argv.pop(1))
-from po_api.cli import main
+from po_api.cli.main import main
 main()
 """
 

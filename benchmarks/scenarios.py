@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from benchmarks.cast import Actors, Cast, Reader, cursor_at
+from benchmarks.cast import Actors, Cast, QueryExecutor, cursor_at
 from benchmarks.load import Request, Script, Scripts, ask
 
 PREFIX = "/api/v1"
@@ -76,30 +76,30 @@ def all_scenarios(actors: Actors, port: int) -> list[Scenario]:
     ]
 
 
-def session_checks(reader: Reader) -> list[Request]:
-    return [get(SESSION, reader.token, "session check")]
+def session_checks(executor: QueryExecutor) -> list[Request]:
+    return [get(SESSION, executor.token, "session check")]
 
 
-def lists(reader: Reader) -> list[Request]:
-    return [get(LIST, reader.token, "list of 50")]
+def lists(executor: QueryExecutor) -> list[Request]:
+    return [get(LIST, executor.token, "list of 50")]
 
 
-def single_porfs(reader: Reader) -> list[Request]:
-    return [get(f"/porfs/{porf}", reader.token, "one PORF with lines") for porf in reader.porfs]
+def single_porfs(executor: QueryExecutor) -> list[Request]:
+    return [get(f"/porfs/{porf}", executor.token, "one PORF with lines") for porf in executor.porfs]
 
 
-def filtered(reader: Reader) -> list[Request]:
+def filtered(executor: QueryExecutor) -> list[Request]:
     paths = (
         "/porfs?status=approved&status=closed&sort=-total&limit=50",
         "/porfs?created_at_gte=2025-01-01T00:00:00Z&created_at_lt=2026-01-01T00:00:00Z&sort=number&limit=50",
         "/porfs?status=pending&sort=updated_at&limit=50",
         "/porfs?waiting_for_me=false&currency=EUR&cost_centre=4007&limit=50",
     )
-    return [get(path, reader.token, "filtered and sorted list") for path in paths]
+    return [get(path, executor.token, "filtered and sorted list") for path in paths]
 
 
-def search(reader: Reader, word: str) -> Request:
-    return get(f"/porfs?q={quote(word)}&limit=50", reader.token, "search")
+def search(executor: QueryExecutor, word: str) -> Request:
+    return get(f"/porfs?q={quote(word)}&limit=50", executor.token, "search")
 
 
 def deep_page(actors: Actors, port: int) -> Request:
@@ -141,8 +141,8 @@ def _cycling(requests: Sequence[Request]) -> Scripts:
     return script
 
 
-def _by_readers(readers: Sequence[Reader], requests_of: Callable[[Reader], list[Request]]) -> Scripts:
-    return _cycling([request for reader in readers for request in requests_of(reader)])
+def _by_readers(readers: Sequence[QueryExecutor], requests_of: Callable[[QueryExecutor], list[Request]]) -> Scripts:
+    return _cycling([request for executor in readers for request in requests_of(executor)])
 
 
 def _by_casts(actors: Actors, script_of: Callable[[Cast], Script]) -> Scripts:
@@ -163,11 +163,11 @@ def _main_jobs(cast: Cast) -> Script:
 def _mixed(actors: Actors) -> Scripts:
     largest = actors.largest
     pools = {
-        "list": [request for reader in actors.readers for request in lists(reader)],
-        "porf": [request for reader in actors.readers for request in single_porfs(reader)],
+        "list": [request for executor in actors.readers for request in lists(executor)],
+        "porf": [request for executor in actors.readers for request in single_porfs(executor)],
         "filtered": filtered(largest),
         "search": [search(largest, actors.rare_word)],
-        "session": [request for reader in actors.readers for request in session_checks(reader)],
+        "session": [request for executor in actors.readers for request in session_checks(executor)],
         "create": [create(cast) for cast in actors.casts],
     }
 

@@ -10,15 +10,15 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
-from clusters import Cluster, Standby, connected
-from identity_provider import Provider, running_provider
 from po_api.app import create_app
-from po_api.core import logging
+from po_api.observability import logging
 from po_api.operations import migrations
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
-from sign_in_support import app_with, browser_at
-from support import Cast, Company, Member, new_cast, new_company, new_member
+from support.clusters import Cluster, Standby, connected
+from support.identity_provider import Provider, running_provider
+from support.organisations import Cast, Company, Member, new_cast, new_company, new_member
+from support.sign_in import app_with, browser_at
 
 SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
 

@@ -16,9 +16,9 @@ from sqlalchemy import BigInteger, Column, Float, ForeignKeyConstraint, Table, U
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import RelationshipProperty
 
-from po_api.core.models import Base
+from po_api.db.models import Base
 from po_api.tables import metadata
-from support import ANSWERS_WITH_SECRETS, PUBLIC, operations
+from support.organisations import ANSWERS_WITH_SECRETS, PUBLIC, operations
 
 PROJECT = Path(__file__).parents[1]
 SOURCE = PROJECT / "src" / "po_api"

@@ -16,9 +16,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from po_api import cli
-from support import Cast, Member, ok
-from web_support import CANARY, SECRET_KEY, canary_answers
+from po_api.cli import main as cli
+from support.applications import CANARY, SECRET_KEY, canary_answers
+from support.organisations import Cast, Member, ok
 
 COMMAND = Path(sys.executable).with_name("po-api")
 TIMEOUT = 60

@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from clusters import Cluster, ClusterError, system_binaries
-from po_api.core import server_user
 from po_api.operations import migrations
+from po_api.operations.embedded import server_user
+from support.clusters import Cluster, ClusterError, system_binaries
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 COMMAND = Path(sys.executable).with_name("po-api")

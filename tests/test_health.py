@@ -7,7 +7,7 @@ from sqlalchemy.engine import make_url
 
 from po_api.operations.migrations import StaleSchema
 from po_api.operations.revisions import head_revision
-from web_support import client_of, new_app
+from support.applications import client_of, new_app
 
 
 async def test_it_lives_and_is_ready(client: httpx.AsyncClient, urls: tuple[str, str]) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from invariants import check, check_connection
-from po_api.core.database import libpq_url
-from support import Cast, perform
+from po_api.db.database import libpq_url
+from support.invariants import check, check_connection
+from support.organisations import Cast, perform
 
 
 @pytest.fixture

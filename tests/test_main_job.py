@@ -4,7 +4,7 @@ from io import BytesIO
 
 from pypdf import PdfReader
 
-from support import Cast, act, created, ok
+from support.organisations import Cast, act, created, ok
 
 
 def _csv(rows: int) -> bytes:

@@ -10,13 +10,13 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Table
 
-from identity_provider import Provider
-from po_api.core.database import libpq_url
-from po_api.core.tenancy import Role, Scope
+from po_api.core.permissions import Role, Scope
+from po_api.db.database import libpq_url
 from po_api.tables import metadata
 from po_api.users.models import User
-from sign_in_support import VERIFIER, bearing, sign_in, there_and_back, told
-from support import LINE, PREFIX, SIGNING_IN, Member, created, new_company, ok, operations, refused
+from support.identity_provider import Provider
+from support.organisations import LINE, PREFIX, SIGNING_IN, Member, created, new_company, ok, operations, refused
+from support.sign_in import VERIFIER, bearing, sign_in, there_and_back, told
 from test_security_matrix import Ids, World, new_world, outcome
 
 Json = dict[str, Any]

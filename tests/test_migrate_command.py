@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from clusters import Cluster, connected
 from po_api.operations import migrations, revisions
 from po_api.operations.migrations import MIGRATION_LOCK, MigrationError
 from po_api.operations.progress import Progress
+from support.applications import client_of, new_app
+from support.clusters import Cluster, connected
 from test_migrations import (
     BINARIES,
     HEAD,
@@ -28,7 +29,6 @@ from test_migrations import (
     run_sql,
     squawk,
 )
-from web_support import client_of, new_app
 
 NEXT = "999"
 HEADER = f'''"""A region for each request.
@@ -88,7 +88,7 @@ import sys
 from pathlib import Path
 from po_api.operations import revisions
 revisions.PROJECT = Path(sys.argv.pop(1))
-from po_api.cli import main
+from po_api.cli.main import main
 main()
 """
 

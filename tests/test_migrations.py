@@ -15,13 +15,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from clusters import Cluster
 from po_api.app import create_app
-from po_api.core.database import libpq_url
+from po_api.db.database import libpq_url
 from po_api.operations import migrations, revisions
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import StaleSchema
 from po_api.settings import Settings
+from support.clusters import Cluster
 
 PROJECT = Path(__file__).parents[1]
 BINARIES = Path(sys.executable).parent

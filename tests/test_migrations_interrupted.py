@@ -11,11 +11,11 @@ import asyncpg
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from clusters import Cluster
-from po_api.core.database import libpq_url
+from po_api.db.database import libpq_url
 from po_api.operations import migrations
 from po_api.operations.migrations import MigrationError
 from po_api.operations.progress import Progress
+from support.clusters import Cluster
 from test_migrations import PROJECT, REVISIONS, Fresh, assert_sound, fresh_database, insert_everywhere
 
 # Runs `alembic`, each time in a process of its own, that dies by SIGKILL right after its n-th statement that changes

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from po_api.web.errors import MEDIA_TYPE
-from support import ANSWERS_WITH_SECRETS, LINE, Cast, created, ok
+from support.organisations import ANSWERS_WITH_SECRETS, LINE, Cast, created, ok
 
 Json = dict[str, Any]
 

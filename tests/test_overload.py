@@ -3,9 +3,9 @@
 import httpx
 from fastapi import FastAPI
 
-from leavers import leave_nothing_behind
-from support import new_cast
-from web_support import new_app
+from support.applications import new_app
+from support.disconnecting_clients import leave_nothing_behind
+from support.organisations import new_cast
 
 POOL = {"db_pool_size": 6, "db_max_overflow": 0, "db_pool_timeout": 1, "rate_limit_per_user": "1000000/minute"}
 

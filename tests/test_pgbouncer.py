@@ -16,14 +16,14 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
-from leavers import leave_nothing_behind
-from metrics_support import metrics_of
 from po_api.app import create_app
-from po_api.core import server_user
 from po_api.operations.databases import Connections
+from po_api.operations.embedded import server_user
 from po_api.settings import Settings
-from support import LINE, Cast, created, new_cast, ok
-from web_support import SECRET_KEY, new_app
+from support.applications import SECRET_KEY, new_app
+from support.disconnecting_clients import leave_nothing_behind
+from support.metrics import metrics_of
+from support.organisations import LINE, Cast, created, new_cast, ok
 
 # Far fewer than requests at once: they have to take turns.
 SERVER_CONNECTIONS = 3

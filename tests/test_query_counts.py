@@ -6,8 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from statements import sent_to
-from support import LINE, Cast, act, created, new_cast, ok
+from support.organisations import LINE, Cast, act, created, new_cast, ok
+from support.statements import sent_to
 
 # The session check, and one query for the page.
 LIST = 2

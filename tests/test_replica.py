@@ -11,23 +11,23 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select, text, true
 
-from clusters import Cluster, Standby
 from po_api.app import create_app
-from po_api.core import replica as replicas
-from po_api.core.database import TENANT_SETTING, Database, libpq_url
-from po_api.core.reading import Question
-from po_api.core.replica import Replica, Trouble
-from po_api.core.replica_reading import ReplicaReader
+from po_api.db.database import TENANT_SETTING, Database, libpq_url
+from po_api.db.query import Query
+from po_api.db.replica import status as replicas
+from po_api.db.replica.executor import ReplicaExecutor
+from po_api.db.replica.status import Replica, Trouble
 from po_api.operations.databases import Connections
 from po_api.porfs.models import Porf
 from po_api.settings import Settings
-from statements import Sent, sent_through, sent_to
-from support import LINE, Cast, Member, created, new_cast, ok
+from support.clusters import Cluster, Standby
+from support.organisations import LINE, Cast, Member, created, new_cast, ok
+from support.statements import Sent, sent_through, sent_to
 
 NAME = "po_api"
-SOMETHING = Question("test.something", select(true()))
+SOMETHING = Query("test.something", select(true()))
 CHECK, PAGE = ["SELECT"], ["BEGIN", "SELECT", "COMMIT"]
-TITLES = Question("test.titles", select(Porf.title))
+TITLES = Query("test.titles", select(Porf.title))
 SECRET_KEY = "replica-test-0123456789abcdef0123456789abcdef"
 
 
@@ -218,11 +218,11 @@ async def test_a_conflict_with_what_it_replays_is_answered_by_the_primary(
     """The standby ends a transaction that holds a lock which somebody takes on the primary: a migration, say."""
     draft = await cast.draft(title="Conflict")
     await caught_up(app.state.database, administrator)
-    reader = ReplicaReader(app.state.database.engine, replica)
-    await reader.check.row(SOMETHING)
-    await reader.enter_tenant(cast.company.organisation_id)
+    executor = ReplicaExecutor(app.state.database.engine, replica)
+    await executor.check.row(SOMETHING)
+    await executor.enter_tenant(cast.company.organisation_id)
     async with sent_through(replica.engine) as to_standby:
-        assert [row.title for row in await reader.rows(TITLES)] == ["Conflict"]
+        assert [row.title for row in await executor.rows(TITLES)] == ["Conflict"]
     assert kinds(to_standby) == PAGE[:2]
     in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
     assert await administrator.fetchval(in_transaction) == 1
@@ -235,8 +235,8 @@ async def test_a_conflict_with_what_it_replays_is_answered_by_the_primary(
         await asyncio.sleep(0.01)
 
     async with sent_to(app.state.database) as to_primary:
-        assert [row.title for row in await reader.rows(TITLES)] == ["Conflict"]
-        await reader.close()
+        assert [row.title for row in await executor.rows(TITLES)] == ["Conflict"]
+        await executor.close()
     assert kinds(to_primary) == PAGE
     assert replica.trouble in {Trouble.INTERRUPTED, Trouble.UNREACHABLE}
     assert (await ok(cast.requester.get("/porfs"))).json()["items"][0]["id"] == draft.json()["id"]

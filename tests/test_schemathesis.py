@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from support import Cast, Member
-from web_support import new_app, serving
+from support.applications import new_app, serving
+from support.organisations import Cast, Member
 
 COMMAND = (sys.executable, "-m", "schemathesis.cli", "--config-file", "tests/schemathesis.toml", "run", "--no-color")
 ROLES = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "nobody")

@@ -20,7 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from po_api.api_keys.domain import new_key
 from po_api.api_keys.models import ApiKey
 from po_api.core.clock import utc_now
-from po_api.core.tenancy import Role, Scope
+from po_api.core.permissions import Role, Scope
 from po_api.sessions import tokens
 from po_api.sessions.models import UserSession
 from po_api.sessions.service import SessionService
@@ -29,9 +29,9 @@ from po_api.users.models import User
 from po_api.users.service import UserService
 from po_api.web.cookies import ACCESS_COOKIE
 from po_api.web.openapi import all_routes
-from support import PREFIX, PUBLIC, Cast, Member, created, new_cast, new_member, ok, operations, refused
+from support.applications import SECRET_KEY, client_of, new_app
+from support.organisations import PREFIX, PUBLIC, Cast, Member, created, new_cast, new_member, ok, operations, refused
 from test_tenancy import BY_BODY, BY_PATH, BY_QUERY, NAMES_NOTHING
-from web_support import SECRET_KEY, client_of, new_app
 
 Json = dict[str, Any]
 Ids = dict[str, int]

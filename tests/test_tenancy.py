@@ -13,13 +13,13 @@ from fastapi import FastAPI
 from sqlalchemy import ForeignKeyConstraint, Table, text
 
 from po_api.app import create_app
-from po_api.core.database import TENANT_SETTING, libpq_url
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
+from po_api.db.database import TENANT_SETTING, libpq_url
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
 from po_api.tables import metadata
-from support import LINE, PREFIX, Cast, Member, act, created, new_cast, ok, operations
+from support.organisations import LINE, PREFIX, Cast, Member, act, created, new_cast, ok, operations
 
 MISSING = 8_000_000_000_000_000_000
 ANY_VERSION = "*"

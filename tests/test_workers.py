@@ -11,7 +11,8 @@ import psutil
 import pytest
 from fastapi import FastAPI
 
-from server_processes import (
+from support.organisations import Cast
+from support.server_processes import (
     TIMEOUT,
     WORKERS,
     Environment,
@@ -21,7 +22,6 @@ from server_processes import (
     redis_server,
     serving,
 )
-from support import Cast
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
+from po_api.core.actor import Tenant
 from po_api.core.money import round_to_minor
-from po_api.core.tenancy import Role, Tenant
+from po_api.core.permissions import Role
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
 from po_api.web.state_machines import publish
 

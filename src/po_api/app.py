@@ -16,10 +16,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from po_api.api import v1
 from po_api.api_keys.domain import is_api_key
 from po_api.api_keys.reading import ApiKeyReading
-from po_api.core import measuring, metrics, tracing
-from po_api.core.database import open_database
-from po_api.core.reading import Reader
-from po_api.core.tenancy import Principal
+from po_api.core.actor import Principal
+from po_api.db.database import open_database
+from po_api.db.query import QueryExecutor
+from po_api.observability import instrumentation, metrics, tracing
 from po_api.operations import health
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import require_head
@@ -84,7 +84,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
         # core/tracing.py has ours: FastAPI's own, which the environment can switch on, tell queries and values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    measuring.configure(slow_query_ms=settings.db_slow_query_ms)
+    instrumentation.configure(slow_query_ms=settings.db_slow_query_ms)
     replica = settings.database_replica_url
     app.state.database = open_database(
         found.app_url, settings, replica_url=replica.get_secret_value() if replica else None
@@ -118,10 +118,12 @@ async def _get_document(request: Request) -> JSONResponse:
 
 
 def _authenticator(key: str, lifetimes: Lifetimes) -> Any:
-    async def authenticate(reader: Reader, token: str, *, address: str | None, user_agent: str | None) -> Principal:
+    async def authenticate(
+        executor: QueryExecutor, token: str, *, address: str | None, user_agent: str | None
+    ) -> Principal:
         if is_api_key(token):
-            return await ApiKeyReading(reader).authenticate(token)
-        sessions = SessionReading(reader, key=key, lifetimes=lifetimes)
+            return await ApiKeyReading(executor).authenticate(token)
+        sessions = SessionReading(executor, key=key, lifetimes=lifetimes)
         return await sessions.authenticate(token, Device(address, user_agent))
 
     return authenticate

@@ -15,9 +15,9 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from po_api.app import create_app
-from po_api.core import logging
-from po_api.core.logging import get_logger
-from po_api.core.metrics import REGISTRY
+from po_api.observability import logging
+from po_api.observability.logging import get_logger
+from po_api.observability.metrics import REGISTRY
 from po_api.operations.databases import Connections
 from po_api.operations.metrics.exposition import exposed, metrics_app
 from po_api.operations.metrics.processes import workers_files

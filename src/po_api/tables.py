@@ -1,8 +1,8 @@
 """Every feature's tables, for Alembic and the tests."""
 
+from po_api import audit
 from po_api.api_keys import models as api_keys
-from po_api.core import audit
-from po_api.core.models import Base
+from po_api.db.models import Base
 from po_api.organisations import models as organisations
 from po_api.porfs import models as porfs
 from po_api.purchase_orders import models as purchase_orders

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import select, update
 
 from po_api.api_keys.models import ApiKey
-from po_api.core.audit import AuditEvent
+from po_api.audit.events import AuditEvent
 from po_api.core.clock import utc_now
-from po_api.core.database import enter_tenant
-from po_api.core.tenancy import Role, Scope
-from statements import plan_of, sent_to
-from support import LINE, Cast, Company, Member, created, ok, refused
+from po_api.core.permissions import Role, Scope
+from po_api.db.database import enter_tenant
+from support.organisations import LINE, Cast, Company, Member, created, ok, refused
+from support.statements import plan_of, sent_to
 
 EVERYTHING = sorted(Scope)
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from po_api.core.companion import Companion, CompanionError
-from waiting import is_running, running_children, wait_until
+from support.polling import is_running, running_children, wait_until
 
 # Does as it is told, and says who it is.
 PROGRAM = """

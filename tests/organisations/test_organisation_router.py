@@ -9,12 +9,12 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select, update
 
-from po_api.core.audit import AuditEvent
+from po_api.audit.events import AuditEvent
 from po_api.core.clock import utc_now
-from po_api.core.database import enter_tenant
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
 from po_api.users.models import User
-from support import Cast, Company, Member, created, new_company, new_member, ok, refused
+from support.organisations import Cast, Company, Member, created, new_company, new_member, ok, refused
 
 MISSING = 8_000_000_000_000_000_000
 PATH = "/organisations/current"

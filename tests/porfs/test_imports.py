@@ -26,7 +26,14 @@ from po_api.porfs.imports import (
     template,
 )
 from po_api.porfs.units import is_unit
-from po_api.porfs.workbooks import MAX_COLUMNS, MAX_SHEET_ROWS, InvalidFile, TooManyColumns, TooManyRows, column_letters
+from po_api.porfs.xlsx_reader import (
+    MAX_COLUMNS,
+    MAX_SHEET_ROWS,
+    InvalidFile,
+    TooManyColumns,
+    TooManyRows,
+    column_letters,
+)
 
 HEADER = ["description", "sku", "quantity", "unit", "unit_price", "discount_percent", "tax_rate", "needed_by"]
 GOOD = ["Laptop", "LAP-1", "2", "C62", "999.90", "5", "20", "2026-12-31"]

@@ -10,10 +10,10 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import func, select, text
 
-from po_api.core.database import enter_tenant
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
 from po_api.porfs.models import ApprovalDecision, Porf
-from support import LINE, Cast, Member, act, created, new_cast, ok, refused
+from support.organisations import LINE, Cast, Member, act, created, new_cast, ok, refused
 
 STATUSES = ["draft", "pending", "approved", "partially_ordered", "ordered", "closed", "rejected", "cancelled"]
 MEMBERS = ["requester", "approver", "buyer", "admin", "auditor"]

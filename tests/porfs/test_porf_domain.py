@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from po_api.core.actor import Tenant
 from po_api.core.errors import AppError, InvalidTransition
 from po_api.core.money import MAX_AMOUNT
-from po_api.core.tenancy import Role, Tenant
+from po_api.core.permissions import Role
 from po_api.porfs.domain import (
     MACHINE,
     PorfAction,

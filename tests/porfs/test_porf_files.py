@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from po_api.porfs.imports import MAX_FILE_BYTES, FileType, parse
-from support import LINE, Cast, created, ok, refused
+from support.organisations import LINE, Cast, created, ok, refused
 
 HEADER = "description,sku,quantity,unit,unit_price,discount_percent,tax_rate,needed_by"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

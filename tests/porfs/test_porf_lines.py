@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from po_api.core.money import PricedLine, TaxRounding, totals
-from support import LINE, Cast, act, created, new_cast, ok, refused
+from support.organisations import LINE, Cast, act, created, new_cast, ok, refused
 
 BAD_NUMBERS: list[Any] = [
     *("", " ", "1e2", "1E2", "-1", "+1", "NaN", "Infinity", "-Infinity", "1.00000", "0.12345", "1.", ".5", "1,5"),

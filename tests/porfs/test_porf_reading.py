@@ -14,17 +14,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 from test_porf_domain import actors, facts
 
-from po_api.core.database import enter_tenant
+from po_api.core.actor import Tenant
 from po_api.core.money import TaxRounding, totals
-from po_api.core.tenancy import Role, Scope, Tenant
+from po_api.core.permissions import Role, Scope
+from po_api.db.database import enter_tenant
 from po_api.organisations.models import Organisation
 from po_api.porfs import schemas
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, orderable, priced, remaining
 from po_api.porfs.models import Porf
-from po_api.porfs.reading import allowed_actions
+from po_api.porfs.read_service import allowed_actions
 from po_api.suppliers.models import Supplier
 from po_api.users.models import User
-from support import LINE, Cast, Member, act, created, new_cast, ok
+from support.organisations import LINE, Cast, Member, act, created, new_cast, ok
 
 # Everything that JSON writes in another way than it stands there, beside the plain.
 _characters = st.sampled_from("ab \"\\/<>&'é漢😀%_{}")

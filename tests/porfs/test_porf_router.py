@@ -9,8 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from po_api.core.tenancy import Role
-from support import LINE, Cast, Member, act, created, new_cast, ok, refused
+from po_api.core.permissions import Role
+from support.organisations import LINE, Cast, Member, act, created, new_cast, ok, refused
 
 
 def pointers(problem: dict[str, Any]) -> list[str]:

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from po_api.core.database import libpq_url
-from po_api.core.tenancy import Role
-from statements import sent_to
-from support import Company, Member, new_company, ok
+from po_api.core.permissions import Role
+from po_api.db.database import libpq_url
+from support.organisations import Company, Member, new_company, ok
+from support.statements import sent_to
 
 COUNT = 4000
 BASE = 2  # the check of the credentials, and the page

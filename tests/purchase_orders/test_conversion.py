@@ -6,9 +6,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from invariants import check
-from po_api.core.tenancy import Role
-from support import LINE, Cast, act, again, created, new_cast, ok, perform, refused
+from po_api.core.permissions import Role
+from support.invariants import check
+from support.organisations import LINE, Cast, act, again, created, new_cast, ok, perform, refused
 
 CHAIR = {"description": "Chair", "quantity": "4", "unit_price": "80", "tax_rate": "20"}
 

@@ -20,14 +20,14 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
-from clusters import Cluster
-from invariants import check
 from po_api.app import create_app
-from po_api.core.database import libpq_url
+from po_api.db.database import libpq_url
 from po_api.operations import migrations
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
-from support import Cast, Member, new_cast, ok
+from support.clusters import Cluster
+from support.invariants import check
+from support.organisations import Cast, Member, new_cast, ok
 
 ORDERS = int(os.environ.get("PO_TEST_CRASH_ORDERS", "75"))
 KILLS = int(os.environ.get("PO_TEST_CRASH_KILLS", "5"))
@@ -90,7 +90,7 @@ class Server:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", "from po_api.cli import main; main()", "serve"],
+                [sys.executable, "-c", "from po_api.cli.main import main; main()", "serve"],
                 cwd=self._directory,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

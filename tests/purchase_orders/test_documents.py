@@ -16,7 +16,7 @@ from pypdf import PdfReader
 from po_api.core.money import PricedLine, TaxRounding, line_net, totals
 from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, rendered, sheet
 from po_api.purchase_orders.typesetting import typeset
-from waiting import running_children
+from support.polling import running_children
 
 BUYER = Party(
     "Northwind Manufacturing GmbH", "Hafenstraße 12\n20457 Hamburg", "DE 811 234 567", "buy@northwind.example"

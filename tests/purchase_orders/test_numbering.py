@@ -9,12 +9,12 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invariants import check
-from po_api.core.database import enter_tenant
+from po_api.db.database import enter_tenant
 from po_api.organisations.domain import DocumentType, format_number, period_of
 from po_api.organisations.repository import OrganisationRepository
 from po_api.organisations.service import OrganisationService
-from support import Cast, created, new_cast, ok, perform
+from support.invariants import check
+from support.organisations import Cast, created, new_cast, ok, perform
 
 NEW_YEARS_EVE = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
 

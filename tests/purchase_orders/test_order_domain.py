@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
+from po_api.core.actor import MissingRole, Tenant
 from po_api.core.errors import InvalidTransition
-from po_api.core.tenancy import MissingRole, Role, Tenant
+from po_api.core.permissions import Role
 from po_api.porfs.domain import PorfStatus, orderable, ordering_status, remaining
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, PurchaseOrderFacts, PurchaseOrderStatus
 

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
-from po_api.core.database import enter_tenant
+from po_api.core.actor import Tenant
 from po_api.core.money import TaxRounding, totals
-from po_api.core.tenancy import Role, Tenant
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
 from po_api.porfs.domain import priced
 from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.schemas import TaxRead
@@ -17,7 +18,7 @@ from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseO
 from po_api.purchase_orders.models import Allocation, PurchaseOrder
 from po_api.purchase_orders.schemas import PurchaseOrderLineRead, PurchaseOrderRead, PurchaseOrderSummary
 from po_api.users.models import User
-from support import Cast, Member, created, new_cast, ok, perform
+from support.organisations import Cast, Member, created, new_cast, ok, perform
 
 LINES = [
     {"description": 'Lamp "漢" \\ \n<b>é😀', "quantity": "10.5", "unit_price": "24.9005", "tax_rate": "19"},

@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI
 from pypdf import PdfReader
 
-from po_api.core.tenancy import Role
-from support import LINE, Cast, Member, act, again, created, new_cast, ok, perform, refused
+from po_api.core.permissions import Role
+from support.organisations import LINE, Cast, Member, act, again, created, new_cast, ok, perform, refused
 
 CHAIR = {"description": "Chair", "quantity": "4", "unit_price": "80", "tax_rate": "20"}
 
@@ -420,8 +420,8 @@ async def test_every_change_of_an_order_has_one_event(cast: Cast, urls: tuple[st
 async def _events(session: Any, organisation_id: int, order_id: int) -> list[Any]:
     from sqlalchemy import select
 
-    from po_api.core.audit import AuditEvent
-    from po_api.core.database import enter_tenant
+    from po_api.audit.events import AuditEvent
+    from po_api.db.database import enter_tenant
 
     await enter_tenant(session, organisation_id)
     mine = (AuditEvent.entity == "purchase_order", AuditEvent.entity_id == order_id)

@@ -10,10 +10,10 @@ import asyncpg
 import httpx
 import pytest
 
-from invariants import check
-from po_api.core.database import libpq_url
-from po_api.core.tenancy import Role
-from support import LINE, Cast, again, created, ok, perform, refused
+from po_api.core.permissions import Role
+from po_api.db.database import libpq_url
+from support.invariants import check
+from support.organisations import LINE, Cast, again, created, ok, perform, refused
 
 ROUNDS = 3
 

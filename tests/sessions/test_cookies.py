@@ -4,10 +4,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from identity_provider import Provider
 from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE
-from sign_in_support import BY_COOKIE, FROM_PAGE, FRONT_END, browser_at, there_and_back
-from support import LINE, Company, Member, created, ok, refused
+from support.identity_provider import Provider
+from support.organisations import LINE, Company, Member, created, ok, refused
+from support.sign_in import BY_COOKIE, FROM_PAGE, FRONT_END, browser_at, there_and_back
 
 PORF = {"title": "Lamps", "lines": [LINE]}
 

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from identity_provider import CLIENT_ID, Provider, SigningKey, segment
 from po_api.sessions import oidc
-from sign_in_support import BY_TOKEN, FROM_PAGE, app_with, bearing, browser_at, depart
-from support import Company, Member, created, ok, refused
+from support.identity_provider import CLIENT_ID, Provider, SigningKey, segment
+from support.organisations import Company, Member, created, ok, refused
+from support.sign_in import BY_TOKEN, FROM_PAGE, app_with, bearing, browser_at, depart
 
 NONCE = "n-0S6_WzA2Mj"
 

@@ -8,12 +8,12 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from identity_provider import Provider
-from po_api.core.audit import AuditEvent
-from po_api.core.database import enter_tenant
-from po_api.core.tenancy import Role
-from sign_in_support import bearing, exchange, sign_in, there_and_back, told
-from support import Company, Member, created, new_company, new_member, ok, refused
+from po_api.audit.events import AuditEvent
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
+from support.identity_provider import Provider
+from support.organisations import Company, Member, created, new_company, new_member, ok, refused
+from support.sign_in import bearing, exchange, sign_in, there_and_back, told
 
 INVITATION = {"name": "Ada Lovelace", "roles": ["approver"], "approval_limit": "500.00"}
 

@@ -9,16 +9,16 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import func, select, update
 
-from identity_provider import Provider
-from po_api.core.audit import AuditEvent
+from po_api.audit.events import AuditEvent
 from po_api.core.clock import utc_now
-from po_api.core.database import enter_tenant
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
 from po_api.sessions.domain import REFRESH_GRACE
 from po_api.sessions.models import RotatedToken, UserSession
 from po_api.sessions.tokens import digest, new_salt, new_secret, successor
-from sign_in_support import app_with, bearing, browser_at, sign_in
-from support import Company, Member, ok, refused
+from support.identity_provider import Provider
+from support.organisations import Company, Member, ok, refused
+from support.sign_in import app_with, bearing, browser_at, sign_in
 
 KEY = "k" * 32
 

@@ -8,17 +8,17 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.audit import AuditEvent
+from po_api.audit.events import AuditEvent
 from po_api.core.clock import utc_now
-from po_api.core.database import enter_tenant
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
 from po_api.sessions.models import UserSession
 from po_api.sessions.service import SessionService
 from po_api.users.errors import UserDeactivated
 from po_api.users.models import User
 from po_api.users.service import UserService
-from statements import plan_of, sent_to
-from support import Company, Member, ok, refused
+from support.organisations import Company, Member, ok, refused
+from support.statements import plan_of, sent_to
 
 HOUR = timedelta(hours=1)
 

@@ -10,13 +10,14 @@ from fastapi import FastAPI
 from sqlalchemy import select, update
 from starlette.responses import JSONResponse
 
-from identity_provider import REDIRECT_URI, Provider, authorized
 from po_api.core.clock import utc_now
 from po_api.sessions.models import SignInAttempt, SignInCode
 from po_api.sessions.sign_in import ATTEMPT_LIFETIME, CODE_LIFETIME
 from po_api.sessions.tokens import code_challenge, digest, new_secret
 from po_api.web.cookies import SIGN_IN_COOKIE
-from sign_in_support import (
+from support.identity_provider import REDIRECT_URI, Provider, authorized
+from support.organisations import Company, created, ok, refused
+from support.sign_in import (
     BY_COOKIE,
     BY_TOKEN,
     FROM_PAGE,
@@ -33,7 +34,6 @@ from sign_in_support import (
     there_and_back,
     told,
 )
-from support import Company, created, ok, refused
 
 
 @pytest.fixture(autouse=True)

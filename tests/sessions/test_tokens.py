@@ -16,7 +16,7 @@ from po_api.core.clock import utc_now
 from po_api.core.errors import Unauthenticated
 from po_api.sessions import tokens
 from po_api.sessions.tokens import AccessToken, digest, sign, verify
-from support import Company, Member, ok, refused
+from support.organisations import Company, Member, ok, refused
 
 KEY = "k" * 32
 HOUR = timedelta(hours=1)

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from po_api.core.audit import AuditEvent
-from po_api.core.database import enter_tenant
-from po_api.core.tenancy import Role
-from support import Cast, Company, Member, created, ok, refused
+from po_api.audit.events import AuditEvent
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
+from support.organisations import Cast, Company, Member, created, ok, refused
 
 MISSING = 8_000_000_000_000_000_000
 

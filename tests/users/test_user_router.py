@@ -8,11 +8,11 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from po_api.core.audit import AuditEvent
-from po_api.core.database import enter_tenant
-from po_api.core.tenancy import Role
+from po_api.audit.events import AuditEvent
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
 from po_api.users.service import UserService
-from support import Cast, Company, Member, act, created, new_cast, new_member, ok, refused
+from support.organisations import Cast, Company, Member, act, created, new_cast, new_member, ok, refused
 
 MISSING = 8_000_000_000_000_000_000
 

@@ -3,8 +3,8 @@
 import httpx
 
 from po_api.app import EXPOSED_HEADERS
-from support import PREFIX, Cast
-from web_support import client_of, new_app
+from support.applications import client_of, new_app
+from support.organisations import PREFIX, Cast
 
 ORIGIN = "https://spa.example"
 PREFLIGHT = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "If-Match, Authorization"}

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from po_api.core.errors import AppError
-from web_support import client_of, new_app
+from support.applications import client_of, new_app
 
 PAGES = ["/docs", "/redoc", "/docs/errors", "/docs/errors/not_found", "/docs/limits"]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from po_api.core.errors import BadRequest
 from po_api.web.etags import parse_if_match
-from support import Cast, act, ok, refused
+from support.organisations import Cast, act, ok, refused
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from sqlalchemy import text
 
-from support import LINE, Cast, Member, act, created, ok, refused
+from support.organisations import LINE, Cast, Member, act, created, ok, refused
 
 BODY = {"title": "Once", "lines": [LINE]}
 

@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from po_api.core.tenancy import Role
-from support import Company, Member, created, new_company, ok, refused
+from po_api.core.permissions import Role
+from support.organisations import Company, Member, created, new_company, ok, refused
 
 ROWS = 23
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
 from po_api.web.openapi import _FAMILIES
-from support import LINE, PREFIX, Cast, Company, Member, created, ok, refused
-from web_support import CANARY, canary_answers, client_of, new_app
+from support.applications import CANARY, canary_answers, client_of, new_app
+from support.organisations import LINE, PREFIX, Cast, Company, Member, created, ok, refused
 
 JSON = {"Content-Type": "application/json"}
 

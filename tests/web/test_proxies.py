@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from identity_provider import Provider
 from po_api.sessions.tokens import new_secret
 from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE
-from sign_in_support import BY_TOKEN, app_with
-from support import Cast, Company, Member, created, ok, refused
-from web_support import client_of, new_app
+from support.applications import client_of, new_app
+from support.identity_provider import Provider
+from support.organisations import Cast, Company, Member, created, ok, refused
+from support.sign_in import BY_TOKEN, app_with
 
 PROXIES = "10.0.0.0/8, 192.0.2.10, 2001:db8:ffff::/48"
 PROXY, OTHER_PROXY, IPV6_PROXY = "10.1.2.3", "192.0.2.10", "2001:db8:ffff::7"

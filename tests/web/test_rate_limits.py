@@ -9,8 +9,8 @@ import re
 import httpx
 import pytest
 
-from support import Cast, Member, ok, refused
-from web_support import client_of, new_app
+from support.applications import client_of, new_app
+from support.organisations import Cast, Member, ok, refused
 
 PATH = "/api/v1/porfs"
 

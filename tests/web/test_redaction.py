@@ -22,10 +22,12 @@ import pytest
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from identity_provider import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, Provider, authorized, segment
-from po_api.core.database import libpq_url
+from po_api.db.database import libpq_url
 from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE, SIGN_IN_COOKIE
-from sign_in_support import (
+from support.applications import CANARY, SECRET_KEY, canary_answers
+from support.identity_provider import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, Provider, authorized, segment
+from support.organisations import Member, created, new_company, ok
+from support.sign_in import (
     BY_COOKIE,
     FRONT_END,
     VERIFIER,
@@ -35,8 +37,6 @@ from sign_in_support import (
     there_and_back,
     told,
 )
-from support import Member, created, new_company, ok
-from web_support import CANARY, SECRET_KEY, canary_answers
 
 TIMEOUT = 60
 
@@ -45,8 +45,8 @@ _PROGRAM = """
 import socket, sys
 import uvicorn
 from po_api.app import create_app
-from po_api.core import logging
-from po_api.core.metrics import REGISTRY
+from po_api.observability import logging
+from po_api.observability.metrics import REGISTRY
 from po_api.operations.databases import connections
 from po_api.operations.metrics.exposition import exposed, metrics_app
 from po_api.settings import load_settings

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from identity_provider import Provider
-from sign_in_support import BY_TOKEN, FRONT_END, app_with
-from support import LINE, PREFIX, Cast, new_cast, ok
-from web_support import new_app
+from support.applications import new_app
+from support.identity_provider import Provider
+from support.organisations import LINE, PREFIX, Cast, new_cast, ok
+from support.sign_in import BY_TOKEN, FRONT_END, app_with
 
 Answers = dict[str, httpx.Response]
 

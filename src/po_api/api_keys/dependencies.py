@@ -7,12 +7,12 @@ from fastapi import Depends, Request
 from po_api.api_keys.queries import SORTS
 from po_api.api_keys.reading import ApiKeyReading
 from po_api.api_keys.service import ApiKeyService
-from po_api.core.pagination import PageRequest
-from po_api.web.dependencies import paging, reader_of, session_of
+from po_api.db.pagination import PageRequest
+from po_api.web.dependencies import executor_of, paging, session_of
 
 
 async def _reading(request: Request) -> ApiKeyReading:
-    return ApiKeyReading(reader_of(request))
+    return ApiKeyReading(executor_of(request))
 
 
 async def _service(request: Request) -> ApiKeyService:

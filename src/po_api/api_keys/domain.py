@@ -10,7 +10,8 @@ import string
 import zlib
 from datetime import timedelta
 
-from po_api.core.tenancy import Principal, Role
+from po_api.core.actor import Principal
+from po_api.core.permissions import Role
 
 _PREFIX = "po_"
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase

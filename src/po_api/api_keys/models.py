@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import Text
 
-from po_api.core.models import Base, GlobalRow, Timestamped
+from po_api.db.models import Base, GlobalRow, Timestamped
 from po_api.users.models import User
 
 

@@ -5,19 +5,20 @@ from typing import Any
 from po_api.api_keys.domain import administered, digest, id_of
 from po_api.api_keys.errors import ApiKeyNotFound
 from po_api.api_keys.queries import ApiKeyQueries
+from po_api.core.actor import Principal
 from po_api.core.clock import utc_now
 from po_api.core.errors import Unauthenticated
-from po_api.core.pagination import PageOf, PageRequest
-from po_api.core.reading import Reader
-from po_api.core.tenancy import Principal, Scope
+from po_api.core.permissions import Scope
+from po_api.db.pagination import PageOf, PageRequest
+from po_api.db.query import QueryExecutor
 from po_api.users.service import principal_of
 
 
 class ApiKeyReading:
     """The live keys."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._queries = ApiKeyQueries(reader)
+    def __init__(self, executor: QueryExecutor) -> None:
+        self._queries = ApiKeyQueries(executor)
 
     async def authenticate(self, key: str) -> Principal:
         """The user whom the key speaks for; Unauthenticated unless key and user are live. Opens the tenant."""

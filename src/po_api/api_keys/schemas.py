@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, Strict
 
 from po_api.api_keys.domain import DEFAULT_LIFETIME_DAYS, DEFAULT_OVERLAP, MAX_LIFETIME_DAYS, MAX_OVERLAP, prefix_of
-from po_api.core.tenancy import Scope
+from po_api.core.permissions import Scope
 from po_api.web.schemas import Page, Schema, ShortText, unique
 
 KeyName = Annotated[ShortText, Field(examples=["ERP import"])]

@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api import audit
 from po_api.api_keys.domain import administered, digest, new_key
 from po_api.api_keys.errors import ApiKeyNotFound
 from po_api.api_keys.models import ApiKey
 from po_api.api_keys.repository import ApiKeyRepository
-from po_api.core import audit
+from po_api.core.actor import Principal
 from po_api.core.clock import utc_now
-from po_api.core.tenancy import Principal, Scope
+from po_api.core.permissions import Scope
 
 
 class ApiKeyService:

@@ -6,21 +6,6 @@ A code is part of the interface: stable, snake_case, documented by the class's d
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import asyncpg
-
-# What the loss of a connection to PostgreSQL looks like. The last one is for who asks when the driver has read what the
-# server said in the end, and not yet that the stream ends there.
-CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-
-
-# PostgreSQL's words for a transaction that it has undone as a whole for the sake of another: it may go well next time.
-SERIALISATION_FAILURE, DEADLOCK = "40001", "40P01"
-
-
-def sqlstate_of(error: BaseException) -> str:
-    """PostgreSQL's code of an error, said by its driver or by SQLAlchemy's layer above that; empty if it has none."""
-    return getattr(getattr(error, "orig", None) or error, "sqlstate", None) or ""
-
 
 @dataclass(frozen=True)
 class FieldError:

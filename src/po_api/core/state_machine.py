@@ -9,8 +9,9 @@ from enum import StrEnum
 from json import dumps
 from typing import Any, Generic, Protocol, TypeVar
 
+from po_api.core.actor import MissingScope, Tenant
 from po_api.core.errors import AppError, InvalidTransition
-from po_api.core.tenancy import MissingScope, Scope, Tenant
+from po_api.core.permissions import Scope
 
 
 class Facts(Protocol):

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from po_api.core.logging import get_logger
+from po_api.observability.logging import get_logger
 from po_api.settings import Settings
 
 # Those that are left for roles without privileges.

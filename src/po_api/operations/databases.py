@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.database import open_database
-from po_api.core.embedded import EmbeddedUrls, embedded_server
-from po_api.core.secret_key import embedded_secret_key
+from po_api.db.database import open_database
 from po_api.operations.backups import archive
+from po_api.operations.embedded.secret_key import embedded_secret_key
+from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from po_api.settings import Settings, SettingsError
 
 

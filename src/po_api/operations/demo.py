@@ -5,8 +5,9 @@ from datetime import timedelta
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.database import enter_tenant
-from po_api.core.tenancy import Role, Tenant
+from po_api.core.actor import Tenant
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
 from po_api.organisations.models import Organisation
 from po_api.organisations.service import OrganisationService
 from po_api.sessions.service import SessionService

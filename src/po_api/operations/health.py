@@ -10,10 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from po_api.core.database import Database
-from po_api.core.errors import CONNECTION_LOST
-from po_api.core.replica import Trouble
-from po_api.core.replica_reading import examine
+from po_api.core.sqlstate import CONNECTION_LOST
+from po_api.db.database import Database
+from po_api.db.replica.executor import examine
+from po_api.db.replica.status import Trouble
 from po_api.operations.backups.state import unconfirmed
 from po_api.operations.migrations import current_revision, explain
 from po_api.operations.revisions import head_revision

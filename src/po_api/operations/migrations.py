@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from po_api.core.database import primary_at
-from po_api.core.errors import DEADLOCK
+from po_api.core.sqlstate import DEADLOCK
+from po_api.db.database import primary_at
 from po_api.operations.progress import Progress
 from po_api.operations.revisions import Revision, Step, alembic_config, head_revision, is_known, route
 from po_api.tables import metadata

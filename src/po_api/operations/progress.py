@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from po_api.core.logging import get_logger
+from po_api.observability.logging import get_logger
 from po_api.operations.revisions import Step
 
 _PLAIN_SECONDS = 5

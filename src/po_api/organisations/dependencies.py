@@ -4,15 +4,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from po_api.core.pagination import PageRequest
+from po_api.db.pagination import PageRequest
 from po_api.organisations.queries import SORTS
 from po_api.organisations.reading import OrganisationReading
 from po_api.organisations.service import OrganisationService
-from po_api.web.dependencies import paging, reader_of, session_of
+from po_api.web.dependencies import executor_of, paging, session_of
 
 
 async def _reading(request: Request) -> OrganisationReading:
-    return OrganisationReading(reader_of(request))
+    return OrganisationReading(executor_of(request))
 
 
 async def _service(request: Request) -> OrganisationService:

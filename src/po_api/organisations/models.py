@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import CheckConstraint, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from po_api.core.models import Base, GlobalRow, Percent, Timestamped, Versioned
+from po_api.db.models import Base, GlobalRow, Percent, Timestamped, Versioned
 
 if TYPE_CHECKING:
     from po_api.users.models import User

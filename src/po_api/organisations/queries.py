@@ -6,15 +6,15 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, select
 
-from po_api.core.models import Timestamp
-from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import ORGANISATION_ID, Question, Reader
+from po_api.db.models import Timestamp
+from po_api.db.pagination import Listing, PageOf, PageRequest, all_columns
+from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor
 from po_api.organisations.models import Organisation
 
 SORTS = ("created_at", "name")
 _ORGANISATIONS = Organisation.__table__
 _LIST = Listing("organisations.list", _ORGANISATIONS, sorts=SORTS, default="created_at", show=all_columns)
-_ONE = Question("organisations.get", select(_ORGANISATIONS).where(Organisation.id == ORGANISATION_ID))
+_ONE = Query("organisations.get", select(_ORGANISATIONS).where(Organisation.id == ORGANISATION_ID))
 
 
 def _member() -> Any:
@@ -34,19 +34,19 @@ def _active() -> Select[Any]:
 class OrganisationQueries:
     """Named questions about organisations; who may ask them is not decided here."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, executor: QueryExecutor) -> None:
+        self._executor = executor
 
     async def get(self, organisation_id: int) -> Any:
         """The organisation's columns, or None."""
-        return await self._reader.row(_ONE, organisation_id=organisation_id)
+        return await self._executor.row(_ONE, organisation_id=organisation_id)
 
     async def members(self, organisation_id: int) -> Sequence[Any]:
         member = _member()
         of_organisation = select(member.__table__).where(member.organisation_id == ORGANISATION_ID)
-        question = Question("organisations.members", of_organisation.order_by(member.name, member.id))
-        return await self._reader.rows(question, organisation_id=organisation_id)
+        question = Query("organisations.members", of_organisation.order_by(member.name, member.id))
+        return await self._executor.rows(question, organisation_id=organisation_id)
 
     async def page(self, request: PageRequest, *, active_since: datetime | None) -> PageOf[Any]:
         chosen = _everyone if active_since is None else _active
-        return await _LIST.page(self._reader, chosen, request, {"active_since": active_since})
+        return await _LIST.page(self._executor, chosen, request, {"active_since": active_since})

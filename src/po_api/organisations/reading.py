@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from po_api.core.pagination import PageOf, PageRequest
-from po_api.core.reading import Reader
-from po_api.core.tenancy import Principal, Tenant
+from po_api.core.actor import Principal, Tenant
+from po_api.db.pagination import PageOf, PageRequest
+from po_api.db.query import QueryExecutor
 from po_api.organisations.errors import OperatorsOnly, OrganisationNotFound
 from po_api.organisations.queries import OrganisationQueries
 
@@ -14,8 +14,8 @@ from po_api.organisations.queries import OrganisationQueries
 class OrganisationReading:
     """The organisations that somebody may see; OrganisationNotFound for all others."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._queries = OrganisationQueries(reader)
+    def __init__(self, executor: QueryExecutor) -> None:
+        self._queries = OrganisationQueries(executor)
 
     async def own(self, tenant: Tenant) -> Any:
         """The columns of the caller's organisation."""

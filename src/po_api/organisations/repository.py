@@ -6,7 +6,7 @@ from sqlalchemy import Text, and_, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.reading import ORGANISATION_ID, Question, TransactionReader
+from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.organisations.models import NumberSeries, Organisation
 
 _SERIES: dict[str, Any] = {
@@ -14,14 +14,14 @@ _SERIES: dict[str, Any] = {
     "document_type": bindparam("document_type", type_=Text),
     "period": bindparam("period", type_=Text),
 }
-_TAKE_VALUE = Question(
+_TAKE_VALUE = Query(
     "organisations.take_number",
     insert(NumberSeries)
     .values(**_SERIES, next_value=2)
     .on_conflict_do_update(index_elements=list(_SERIES), set_={"next_value": NumberSeries.next_value + 1})
     .returning((NumberSeries.next_value - 1).label("value")),
 )
-_LIKELY_VALUE = Question(
+_LIKELY_VALUE = Query(
     "organisations.likely_number",
     select(NumberSeries.next_value.label("value")).where(
         and_(*(NumberSeries.__table__.c[name] == value for name, value in _SERIES.items()))
@@ -34,7 +34,7 @@ class OrganisationRepository:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
-        self._reader = TransactionReader(session)
+        self._executor = TransactionExecutor(session)
 
     async def get(self, organisation_id: int) -> Organisation | None:
         return await self._session.get(Organisation, organisation_id)
@@ -46,10 +46,10 @@ class OrganisationRepository:
     async def next_value(self, organisation_id: int, document_type: str, period: str) -> int:
         """Take the next value of a series; its row stays locked until the end of the transaction."""
         series = {"organisation_id": organisation_id, "document_type": document_type, "period": period}
-        return int((await self._reader.row(_TAKE_VALUE, **series)).value)
+        return int((await self._executor.row(_TAKE_VALUE, **series)).value)
 
     async def likely_value(self, organisation_id: int, document_type: str, period: str) -> int:
         """What `next_value` would give now."""
         series = {"organisation_id": organisation_id, "document_type": document_type, "period": period}
-        found = await self._reader.row(_LIKELY_VALUE, **series)
+        found = await self._executor.row(_LIKELY_VALUE, **series)
         return 1 if found is None else int(found.value)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
 
-from po_api.core.tenancy import Scope
+from po_api.core.permissions import Scope
 from po_api.organisations.dependencies import OrganisationPaging, OrganisationReadingDep, OrganisationServiceDep
 from po_api.organisations.schemas import (
     Member,

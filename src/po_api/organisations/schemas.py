@@ -8,7 +8,7 @@ from pydantic import MISSING, AfterValidator, Field, StrictBool, StringConstrain
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
 from po_api.web.schemas import AmountString, Currency, Multiline, Page, Schema, ShortText, Title, ToleranceString
 
 

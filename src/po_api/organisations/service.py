@@ -6,8 +6,10 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core import audit, changes
-from po_api.core.tenancy import Role, Tenant
+from po_api import audit
+from po_api.core import merge_patch
+from po_api.core.actor import Tenant
+from po_api.core.permissions import Role
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.domain import DocumentType, format_number, period_of
 from po_api.organisations.errors import OrganisationNotFound
@@ -42,7 +44,7 @@ class OrganisationService:
         organisation = await self._repository.locked(tenant.organisation_id)
         assert organisation is not None
         require_version(organisation.version, expected)
-        before, after = changes.apply(organisation, values)
+        before, after = merge_patch.apply(organisation, values)
         if after:
             organisation.version += 1
             change = audit.Change("organisation.update", "organisation", organisation.id, before, after)

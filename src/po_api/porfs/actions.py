@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core import audit
+from po_api import audit
+from po_api.core.actor import Tenant
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
-from po_api.core.reading import TransactionReader
-from po_api.core.representations import Shown
-from po_api.core.tenancy import Role, Tenant
+from po_api.core.permissions import Role
 from po_api.core.versions import ExpectedVersions, require_version
+from po_api.db.json_sql import JsonDocument
+from po_api.db.query import TransactionExecutor
 from po_api.porfs import errors
 from po_api.porfs.domain import (
     DECISIONS,
@@ -25,7 +26,7 @@ from po_api.porfs.domain import (
     content_hash,
     remaining,
 )
-from po_api.porfs.reading import PorfReading
+from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository, state_of
 from po_api.users.service import UserService
 
@@ -37,11 +38,11 @@ class PorfActions:
         self._session = session
         self._tenant = tenant
         self._repository = PorfRepository(session, tenant)
-        self._reading = PorfReading(TransactionReader(session), tenant)
+        self._reading = PorfReadService(TransactionExecutor(session), tenant)
 
     async def perform(
         self, action: PorfAction, porf_id: int, *, expected: ExpectedVersions, comment: str | None = None
-    ) -> Shown:
+    ) -> JsonDocument:
         """Run `action`, or raise what `allowed_actions` says of it.
 
         The guards come before the version: who loses a race is told that somebody else decided (409), not that the
@@ -68,7 +69,7 @@ class PorfActions:
         await self._repository.change([after], [change], now=now, submits=action is PorfAction.SUBMIT, **written)
         return await self._reading.whole(porf_id)
 
-    async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> Shown:
+    async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> JsonDocument:
         """Give a request to another member who may raise some, such as when its requester has left (admins)."""
         porf = await self._locked(porf_id)
         MACHINE.require(PorfAction.REASSIGN, await self._reading.facts(porf_id), self._tenant)

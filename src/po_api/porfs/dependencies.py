@@ -4,18 +4,18 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from po_api.core.pagination import PageRequest
+from po_api.db.pagination import PageRequest
 from po_api.porfs.actions import PorfActions
 from po_api.porfs.domain import PorfStatus
 from po_api.porfs.queries import EVENT_SORTS, LINE_SORTS, SORTS, PorfFilters
-from po_api.porfs.reading import PorfReading
+from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.service import PorfService
-from po_api.web.dependencies import PrincipalDep, paging, reader_of, session_of
+from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
 from po_api.web.schemas import Currency, Id, IsoDate, Moment, Search, ShortText
 
 
-async def _reading(request: Request, principal: PrincipalDep) -> PorfReading:
-    return PorfReading(reader_of(request), principal.tenant())
+async def _reading(request: Request, principal: PrincipalDep) -> PorfReadService:
+    return PorfReadService(executor_of(request), principal.tenant())
 
 
 async def _service(request: Request, principal: PrincipalDep) -> PorfService:
@@ -63,7 +63,7 @@ async def _filters(
     )
 
 
-PorfReadingDep = Annotated[PorfReading, Depends(_reading)]
+PorfReadServiceDep = Annotated[PorfReadService, Depends(_reading)]
 PorfServiceDep = Annotated[PorfService, Depends(_service)]
 PorfActionsDep = Annotated[PorfActions, Depends(_actions)]
 PorfFiltersDep = Annotated[PorfFilters, Depends(_filters)]

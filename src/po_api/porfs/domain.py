@@ -8,10 +8,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from po_api.core.actor import MissingRole, Tenant
 from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
+from po_api.core.permissions import Role, Scope
 from po_api.core.state_machine import Guard, Rule, StateMachine
-from po_api.core.tenancy import MissingRole, Role, Scope, Tenant
 from po_api.porfs import errors
 
 MAX_LINES = 10_000

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Form, Query, Response, UploadFile
 
 from po_api.porfs import exports, imports
-from po_api.porfs.dependencies import PorfReadingDep, PorfServiceDep
+from po_api.porfs.dependencies import PorfReadServiceDep, PorfServiceDep
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import PorfRead
 from po_api.porfs.service import LineInput, PorfInput
@@ -79,7 +79,7 @@ async def get_template(_tenant: TenantDep, format: Format = imports.FileType.CSV
     responses=_FILES | problems(403, 404),
 )
 async def export_porf(
-    reading: PorfReadingDep,
+    reading: PorfReadServiceDep,
     porf_id: PorfId,
     format: Format = imports.FileType.CSV,  # noqa: A002
 ) -> Response:

@@ -15,10 +15,10 @@ from typing import Any
 
 from po_api.core.errors import FieldError, PayloadTooLarge, Unprocessable
 from po_api.core.text import has_forbidden_characters, normalise
-from po_api.porfs.columns import COLUMNS, MAX_DESCRIPTION, MAX_SKU, BadCell, Column
 from po_api.porfs.exports import FileType, restore, write_table
+from po_api.porfs.import_columns import COLUMNS, MAX_DESCRIPTION, MAX_SKU, BadCell, Column
 from po_api.porfs.units import DEFAULT_UNIT
-from po_api.porfs.workbooks import (
+from po_api.porfs.xlsx_reader import (
     MAX_COLUMNS,
     MAX_SHEET_ROWS,
     Cell,

@@ -6,7 +6,7 @@ from decimal import Decimal
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from po_api.core.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
+from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
 
 
 class Porf(TenantRow, Versioned, Timestamped, Base):

@@ -21,17 +21,18 @@ from sqlalchemy import (
     true,
 )
 
-from po_api.core.audit import AuditEvent
-from po_api.core.filters import condition, one_of
-from po_api.core.pagination import Listing, PageOf, PageRequest
-from po_api.core.reading import ORGANISATION_ID, USER_ID, Plans, Question, Reader
-from po_api.core.representations import columns_of, json_array, json_object
-from po_api.core.search import Search, spaced
-from po_api.core.tenancy import Role, Tenant
+from po_api.audit.events import AuditEvent
+from po_api.core.actor import Tenant
+from po_api.core.permissions import Role
+from po_api.db.filters import condition, one_of
+from po_api.db.json_sql import columns_of, json_array, json_object
+from po_api.db.pagination import Listing, PageOf, PageRequest
+from po_api.db.query import ORGANISATION_ID, USER_ID, PlanCacheMode, Query, QueryExecutor
+from po_api.db.search import Search, spaced
 from po_api.organisations.models import Organisation
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import Porf, PorfComment, PorfLine
-from po_api.porfs.views import (
+from po_api.porfs.projections import (
     APPROVAL_LIMIT,
     comment_item,
     event_item,
@@ -73,7 +74,7 @@ class PorfFilters:
         return given if self.q is None else {**given, "q": self.q}
 
 
-class Sight(StrEnum):
+class Visibility(StrEnum):
     """Which requests a member may see."""
 
     ALL = "all"
@@ -81,35 +82,35 @@ class Sight(StrEnum):
     OWN = "own"
 
     @classmethod
-    def of(cls, tenant: Tenant) -> "Sight":
+    def of(cls, tenant: Tenant) -> "Visibility":
         """Requesters see their own requests, approvers those that were put before them, the others all."""
         if tenant.sees_all:
             return cls.ALL
         return cls.SUBMITTED if tenant.has(Role.APPROVER) else cls.OWN
 
 
-def visible(sight: Sight) -> ColumnElement[bool]:
+def visible(visibility: Visibility) -> ColumnElement[bool]:
     """What a member sees. The parameters are `organisation_id` and `user_id`: each statement starts from here."""
     mine = Porf.organisation_id == ORGANISATION_ID
-    if sight is Sight.ALL:
+    if visibility is Visibility.ALL:
         return mine
     own = Porf.requester_id == USER_ID
     # Once submitted, always visible to approvers: who loses a race is told so, not that there is nothing.
-    return and_(mine, own if sight is Sight.OWN else or_(own, Porf.submitted_at.is_not(None)))
+    return and_(mine, own if visibility is Visibility.OWN else or_(own, Porf.submitted_at.is_not(None)))
 
 
 @dataclass(frozen=True)
 class _Chosen:
     """The requests on a list: which conditions there are, but for the search. Their values are parameters."""
 
-    sight: Sight
+    visibility: Visibility
     narrowed_by: frozenset[str]
     waiting: bool
     is_approver: bool
 
     def __call__(self) -> Select[Any]:
         conditions = [condition(_PORFS, name) for name in sorted(self.narrowed_by)]
-        statement = select(_PORFS).where(visible(self.sight), *conditions)
+        statement = select(_PORFS).where(visible(self.visibility), *conditions)
         if not self.waiting:
             return statement
         return _waiting(statement) if self.is_approver else statement.where(false())
@@ -154,14 +155,14 @@ def _comments_of_porf() -> Select[Any]:
     )
 
 
-def _visible_porf(sight: Sight) -> FromClause:
-    return select(_PORFS).where(visible(sight), Porf.id == _PORF_ID).subquery("porf")
+def _visible_porf(visibility: Visibility) -> FromClause:
+    return select(_PORFS).where(visible(visibility), Porf.id == _PORF_ID).subquery("porf")
 
 
 @cache
-def _whole(sight: Sight) -> Question:
+def _whole(visibility: Visibility) -> Query:
     """One request: what a list shows of it, its details and its lines; rates and nets are what the taxes are of."""
-    porf = _visible_porf(sight)
+    porf = _visible_porf(visibility)
     line, text = line_object(_LINES)
     content = (
         select(
@@ -176,7 +177,7 @@ def _whole(sight: Sight) -> Question:
     )
     details, details_text = json_object("details", columns_of(porf, ("justification", "tax_rounding")))
     statement = summary(porf).join(content, true()).join(details, true())
-    return Question(
+    return Query(
         "porfs.whole",
         statement.add_columns(*content.c, details_text.label("details")).add_columns(
             *(porf.c[name] for name in ("id", "version", "currency", "tax_rounding"))
@@ -185,20 +186,20 @@ def _whole(sight: Sight) -> Question:
 
 
 @cache
-def _facts(sight: Sight) -> Question:
-    return Question("porfs.facts", with_facts(_visible_porf(sight)))
+def _facts(visibility: Visibility) -> Query:
+    return Query("porfs.facts", with_facts(_visible_porf(visibility)))
 
 
 @cache
-def _header(sight: Sight) -> Question:
-    porf = _visible_porf(sight)
-    return Question("porfs.header", select(*porf.c))
+def _header(visibility: Visibility) -> Query:
+    porf = _visible_porf(visibility)
+    return Query("porfs.header", select(*porf.c))
 
 
 @cache
-def _one_line(sight: Sight) -> Question:
+def _one_line(visibility: Visibility) -> Query:
     """A line and its request's version; a request without that line has an `item` of None."""
-    porf = _visible_porf(sight)
+    porf = _visible_porf(visibility)
     line, text = line_object(_LINES)
     found = (
         select(text.label("item"))
@@ -207,19 +208,19 @@ def _one_line(sight: Sight) -> Question:
         .where(of_porf(porf), PorfLine.id == bindparam("line_id", type_=BigInteger))
         .lateral("found")
     )
-    return Question("porfs.line", select(porf.c.version, found.c.item).select_from(porf).outerjoin(found, true()))
+    return Query("porfs.line", select(porf.c.version, found.c.item).select_from(porf).outerjoin(found, true()))
 
 
-_CONTENT = Question("porfs.content", _lines_of_porf().order_by(PorfLine.position))
+_CONTENT = Query("porfs.content", _lines_of_porf().order_by(PorfLine.position))
 
 
 class PorfQueries:
     """Named questions about one organisation's requests; each starts from what the member may see."""
 
-    def __init__(self, reader: Reader, tenant: Tenant) -> None:
-        self._reader = reader
+    def __init__(self, executor: QueryExecutor, tenant: Tenant) -> None:
+        self._executor = executor
         self._tenant = tenant
-        self._sight = Sight.of(tenant)
+        self._visibility = Visibility.of(tenant)
         self._who = {
             "organisation_id": tenant.organisation_id,
             "user_id": tenant.user_id,
@@ -230,32 +231,36 @@ class PorfQueries:
         """Rows of `facts` and `item`."""
         given = filters.given()
         is_approver = self._tenant.has(Role.APPROVER)
-        chosen = _Chosen(self._sight, frozenset(given) - {"q"}, filters.waiting_for_me, is_approver)
+        chosen = _Chosen(self._visibility, frozenset(given) - {"q"}, filters.waiting_for_me, is_approver)
         return await self._page(
-            _LIST, chosen, request, {**self._who, **given}, plans=Plans.EACH_TIME if given else Plans.ONCE
+            _LIST,
+            chosen,
+            request,
+            {**self._who, **given},
+            plan_cache_mode=PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC,
         )
 
     async def whole(self, porf_id: int) -> Any:
         """One row: `facts`, `item`, `details`, `lines` and what the taxes are of; None if there is none to be seen."""
-        return await self._row(_whole(self._sight), porf_id=porf_id)
+        return await self._row(_whole(self._visibility), porf_id=porf_id)
 
     async def facts(self, porf_id: int) -> PorfFacts | None:
         """What the guards look at; None if there is no such request to be seen."""
-        row = await self._row(_facts(self._sight), porf_id=porf_id)
+        row = await self._row(_facts(self._visibility), porf_id=porf_id)
         return None if row is None else PorfFacts._make(row)
 
     async def header(self, porf_id: int) -> Any:
         """The request's own columns; None if there is none to be seen."""
-        return await self._row(_header(self._sight), porf_id=porf_id)
+        return await self._row(_header(self._visibility), porf_id=porf_id)
 
     async def content(self, porf_id: int) -> Sequence[Any]:
         """The columns of all lines in the order of their positions; the caller has seen that it may."""
-        await self._reader.enter_tenant(self._tenant.organisation_id)
-        return await self._reader.rows(_CONTENT, **self._who, porf_id=porf_id)
+        await self._executor.enter_tenant(self._tenant.organisation_id)
+        return await self._executor.rows(_CONTENT, **self._who, porf_id=porf_id)
 
     async def line(self, porf_id: int, line_id: int) -> Any:
         """`item` and its request's `version`; None if there is no such request to be seen."""
-        return await self._row(_one_line(self._sight), porf_id=porf_id, line_id=line_id)
+        return await self._row(_one_line(self._visibility), porf_id=porf_id, line_id=line_id)
 
     async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[Any]:
         return await self._page(_LINE_LIST, _lines_of_porf, request, {**self._who, "porf_id": porf_id})
@@ -273,11 +278,11 @@ class PorfQueries:
         request: PageRequest,
         parameters: Any,
         *,
-        plans: Plans = Plans.AS_IT_SEES_FIT,
+        plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO,
     ) -> PageOf[Any]:
-        await self._reader.enter_tenant(self._tenant.organisation_id, plans=plans)
-        return await listing.page(self._reader, chosen, request, parameters)
+        await self._executor.enter_tenant(self._tenant.organisation_id, plan_cache_mode=plan_cache_mode)
+        return await listing.page(self._executor, chosen, request, parameters)
 
-    async def _row(self, question: Question, **parameters: Any) -> Any:
-        await self._reader.enter_tenant(self._tenant.organisation_id)
-        return await self._reader.row(question, **self._who, **parameters)
+    async def _row(self, question: Query, **parameters: Any) -> Any:
+        await self._executor.enter_tenant(self._tenant.organisation_id)
+        return await self._executor.row(question, **self._who, **parameters)

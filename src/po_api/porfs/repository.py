@@ -22,51 +22,51 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core import audit
-from po_api.core.reading import ORGANISATION_ID, Question, TransactionReader
-from po_api.core.tenancy import Tenant
-from po_api.core.writing import NOW, Rows, inserted, sent, together, updated
+from po_api import audit
+from po_api.core.actor import Tenant
+from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
+from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.organisations.models import Organisation
 from po_api.porfs.domain import Decision, LineQuantities, PorfStatus
 from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine
-from po_api.porfs.queries import Sight, visible
-from po_api.porfs.views import eligible_approver, with_facts
+from po_api.porfs.projections import eligible_approver, with_facts
+from po_api.porfs.queries import Visibility, visible
 from po_api.suppliers.models import Supplier
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
 _DECISIONS, _COMMENTS = ApprovalDecision.__table__, PorfComment.__table__
 
 _HEADER = ("number", "title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding")
-_SENT_PORF = sent("porfs", *_PORFS.c[(*_HEADER, "net", "tax", "total", "requester_id", "supplier_id")])
+_ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*_HEADER, "net", "tax", "total", "requester_id", "supplier_id")])
 _PRICES = ("quantity", "unit", "unit_price", "discount_percent", "tax_rate", "net", "over_order_percent")
-_SENT_LINES = sent("lines", *_LINES.c[("position", "description", "sku", "needed_by", *_PRICES)])
+_ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", "description", "sku", "needed_by", *_PRICES)])
 
 # What becomes of requests: of their own columns, of their lines', and what is written down about them.
 _STATE = ("status", "requester_id", "approval_round", "submitted_at", "decided_at")
-_SENT_STATES = sent("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
-_SENT_QUANTITIES = sent("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
+_ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
+_ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
 _DECISION = ("porf_id", "round", "approver_id", "decision", "comment", "content_hash")
-_SENT_DECISIONS = sent("decisions", *_DECISIONS.c[_DECISION])
-_SENT_COMMENTS = sent("comments", *_COMMENTS.c["porf_id", "author_id", "text"])
+_ROWS_OF_DECISIONS = json_rows("decisions", *_DECISIONS.c[_DECISION])
+_ROWS_OF_COMMENTS = json_rows("comments", *_COMMENTS.c["porf_id", "author_id", "text"])
 
 _PORF_IDS = bindparam("porf_ids", type_=ARRAY(BigInteger))
 
 
-def _creation() -> Question:
+def _creation() -> Query:
     """A request with its lines and its event; the answer is its id."""
-    porf = inserted(_PORFS, _SENT_PORF).returning(Porf.id).cte("porf")
-    lines = inserted(_LINES, _SENT_LINES, porf_id=porf.c.id).cte("added_lines")
+    porf = insert_from(_PORFS, _ROWS_OF_PORF).returning(Porf.id).cte("porf")
+    lines = insert_from(_LINES, _ROWS_OF_LINES, porf_id=porf.c.id).cte("added_lines")
     event = audit.events(entity_id=porf.c.id).cte("event")
-    return Question("porfs.create", select(porf.c.id).add_cte(lines, event))
+    return Query("porfs.create", select(porf.c.id).add_cte(lines, event))
 
 
-def _change(name: str, *more: Insert | Update) -> Question:
-    return together(
+def _change(name: str, *more: Insert | Update) -> Query:
+    return combine(
         name,
-        updated(_PORFS, _SENT_STATES, version=Porf.version + 1),
-        updated(_LINES, _SENT_QUANTITIES),
-        inserted(_DECISIONS, _SENT_DECISIONS, decided_at=NOW),
-        inserted(_COMMENTS, _SENT_COMMENTS),
+        update_from(_PORFS, _ROWS_OF_STATES, version=Porf.version + 1),
+        update_from(_LINES, _ROWS_OF_QUANTITIES),
+        insert_from(_DECISIONS, _ROWS_OF_DECISIONS, decided_at=NOW),
+        insert_from(_COMMENTS, _ROWS_OF_COMMENTS),
         audit.events(),
         *more,
     )
@@ -83,11 +83,11 @@ def _grant_tolerance() -> Update:
     )
 
 
-def _basis() -> Question:
+def _basis() -> Query:
     """The columns of the organisation, and whether one may order from the supplier that is named."""
     named = and_(Supplier.organisation_id == Organisation.id, Supplier.id == bindparam("supplier_id", type_=BigInteger))
     columns = (*Organisation.__table__.c, func.coalesce(Supplier.is_active, false()).label("supplier_is_active"))
-    return Question(
+    return Query(
         "porfs.basis",
         select(*columns).select_from(Organisation).outerjoin(Supplier, named).where(Organisation.id == ORGANISATION_ID),
     )
@@ -101,16 +101,16 @@ _CREATED, _CHANGED, _SUBMITTED, _BASIS = (
 )
 
 
-def _chosen(sight: Sight) -> Select[Any]:
-    return select(_PORFS).where(visible(sight), Porf.id == any_(_PORF_IDS))
+def _chosen(visibility: Visibility) -> Select[Any]:
+    return select(_PORFS).where(visible(visibility), Porf.id == any_(_PORF_IDS))
 
 
 @cache
-def _locked(sight: Sight) -> Question:
-    return Question("porfs.lock", _chosen(sight).order_by(Porf.id).with_for_update(key_share=True))
+def _locked(visibility: Visibility) -> Query:
+    return Query("porfs.lock", _chosen(visibility).order_by(Porf.id).with_for_update(key_share=True))
 
 
-_LOCKED_LINES = Question(
+_LOCKED_LINES = Query(
     "porfs.lock_lines",
     select(_LINES)
     .where(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == any_(_PORF_IDS))
@@ -120,9 +120,9 @@ _LOCKED_LINES = Question(
 
 
 @cache
-def _approvals(sight: Sight) -> Question:
+def _approvals(visibility: Visibility) -> Query:
     """The facts of the requests, and the hash of the content that the approval of the current round is about."""
-    porf = _chosen(sight).subquery("porf")
+    porf = _chosen(visibility).subquery("porf")
     of_round = and_(
         ApprovalDecision.organisation_id == porf.c.organisation_id,
         ApprovalDecision.porf_id == porf.c.id,
@@ -130,7 +130,7 @@ def _approvals(sight: Sight) -> Question:
         ApprovalDecision.decision == Decision.APPROVED,
     )
     statement = with_facts(porf).outerjoin(ApprovalDecision, of_round)
-    return Question(
+    return Query(
         "porfs.approvals",
         statement.add_columns(ApprovalDecision.content_hash.label("approved_hash")).order_by(porf.c.id),
     )
@@ -146,19 +146,19 @@ class PorfRepository:
 
     def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
         self._session = session
-        self._reader = TransactionReader(session)
+        self._executor = TransactionExecutor(session)
         self._tenant = tenant
-        self._sight = Sight.of(tenant)
+        self._visibility = Visibility.of(tenant)
         self._who = {"organisation_id": tenant.organisation_id, "user_id": tenant.user_id}
 
     async def basis(self, supplier_id: int | None) -> Any:
         """The organisation's columns, under whose rules a request is raised, and `supplier_is_active`."""
-        return await self._reader.row(_BASIS, **self._who, supplier_id=supplier_id)
+        return await self._executor.row(_BASIS, **self._who, supplier_id=supplier_id)
 
     async def create(self, porf: Mapping[str, Any], lines: Rows, change: audit.Change, *, now: datetime) -> int:
         """Add a request with its lines and the event that tells of it; returns its id."""
         rows = {"porfs": [porf], "lines": lines}
-        row = await audit.write(self._reader, self._tenant, _CREATED, [change], now=now, rows=rows)
+        row = await audit.write(self._executor, self._tenant, _CREATED, [change], now=now, rows=rows)
         return int(row.id)
 
     async def change(
@@ -180,25 +180,25 @@ class PorfRepository:
         quantities = (line._asdict() for line in lines)
         rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "decisions": decisions, "comments": comments}
         porf_ids = [porf["id"] for porf in porfs]
-        await audit.write(self._reader, self._tenant, statement, changes, now=now, rows=rows, porf_ids=porf_ids)
+        await audit.write(self._executor, self._tenant, statement, changes, now=now, rows=rows, porf_ids=porf_ids)
 
     async def locked(self, porf_ids: Collection[int]) -> Sequence[Any]:
         """The requests' columns, locked in the order of their ids."""
-        return await self._reader.rows(_locked(self._sight), **self._who, porf_ids=list(porf_ids))
+        return await self._executor.rows(_locked(self._visibility), **self._who, porf_ids=list(porf_ids))
 
     async def locked_lines(self, porf_ids: Collection[int]) -> Sequence[Any]:
         """The columns of all lines of the requests, locked in the order of their ids."""
-        return await self._reader.rows(_LOCKED_LINES, **self._who, porf_ids=list(porf_ids))
+        return await self._executor.rows(_LOCKED_LINES, **self._who, porf_ids=list(porf_ids))
 
     async def approvals(self, porf_ids: Collection[int]) -> Sequence[Any]:
         """In the order of the ids: the guards' facts, and `approved_hash`, None if the round has no approval."""
-        return await self._reader.rows(_approvals(self._sight), **self._who, porf_ids=list(porf_ids))
+        return await self._executor.rows(_approvals(self._visibility), **self._who, porf_ids=list(porf_ids))
 
     async def editable(self, porf_id: int) -> Porf | None:
         """The request itself, locked."""
         statement = (
             select(Porf)
-            .where(visible(self._sight), Porf.id == porf_id)
+            .where(visible(self._visibility), Porf.id == porf_id)
             .params(**self._who)
             .with_for_update(key_share=True)
             .execution_options(populate_existing=True)

@@ -11,7 +11,7 @@ from po_api.porfs.dependencies import (
     PorfActionsDep,
     PorfFiltersDep,
     PorfPaging,
-    PorfReadingDep,
+    PorfReadServiceDep,
     PorfServiceDep,
 )
 from po_api.porfs.domain import MACHINE, PorfAction
@@ -52,7 +52,7 @@ _CHANGING = problems(403, 404, 409, 412, 428)
 
 @router.get("", operation_id="listPorfs", summary="List requests", response_model=PorfPage, responses=problems(403))
 async def list_porfs(
-    request: Request, reading: PorfReadingDep, filters: PorfFiltersDep, paging: PorfPaging
+    request: Request, reading: PorfReadServiceDep, filters: PorfFiltersDep, paging: PorfPaging
 ) -> Response:
     return page_of_json(request, await reading.page(filters, paging))
 
@@ -79,7 +79,7 @@ async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
     response_model=PorfRead,
     responses=_READING,
 )
-async def get_porf(reading: PorfReadingDep, porf_id: PorfId) -> Response:
+async def get_porf(reading: PorfReadServiceDep, porf_id: PorfId) -> Response:
     return shown(await reading.whole(porf_id))
 
 
@@ -179,7 +179,7 @@ async def reassign_porf(
     response_model=PorfLinePage,
     responses=_READING,
 )
-async def list_lines(request: Request, reading: PorfReadingDep, porf_id: PorfId, paging: LinePaging) -> Response:
+async def list_lines(request: Request, reading: PorfReadServiceDep, porf_id: PorfId, paging: LinePaging) -> Response:
     return page_of_json(request, await reading.lines_page(porf_id, paging))
 
 
@@ -207,7 +207,7 @@ async def add_line(
     response_model=PorfLineRead,
     responses=_READING | tagged(),
 )
-async def get_line(reading: PorfReadingDep, porf_id: PorfId, line_id: LineId) -> Response:
+async def get_line(reading: PorfReadServiceDep, porf_id: PorfId, line_id: LineId) -> Response:
     return shown(await reading.line(porf_id, line_id))
 
 
@@ -248,7 +248,9 @@ async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId,
     response_model=CommentPage,
     responses=_READING,
 )
-async def list_comments(request: Request, reading: PorfReadingDep, porf_id: PorfId, paging: EventPaging) -> Response:
+async def list_comments(
+    request: Request, reading: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging
+) -> Response:
     return page_of_json(request, await reading.comments(porf_id, paging))
 
 
@@ -279,5 +281,5 @@ async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId
     response_model=HistoryPage,
     responses=_READING,
 )
-async def list_history(request: Request, reading: PorfReadingDep, porf_id: PorfId, paging: EventPaging) -> Response:
+async def list_history(request: Request, reading: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
     return page_of_json(request, await reading.history(porf_id, paging))

@@ -8,14 +8,15 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core import audit, changes
+from po_api import audit
+from po_api.core import merge_patch
+from po_api.core.actor import Tenant
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import Totals
-from po_api.core.reading import TransactionReader
-from po_api.core.representations import Shown
-from po_api.core.tenancy import Tenant
 from po_api.core.versions import ExpectedVersions, require_version
+from po_api.db.json_sql import JsonDocument
+from po_api.db.query import TransactionExecutor
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
@@ -31,7 +32,7 @@ from po_api.porfs.domain import (
     totals_of_nets,
 )
 from po_api.porfs.models import Porf, PorfComment, PorfLine
-from po_api.porfs.reading import PorfReading
+from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository
 from po_api.suppliers.service import SupplierService
 from po_api.users.service import Leftover
@@ -75,9 +76,9 @@ class PorfService:
         self._session = session
         self._tenant = tenant
         self._repository = PorfRepository(session, tenant)
-        self._reading = PorfReading(TransactionReader(session), tenant)
+        self._reading = PorfReadService(TransactionExecutor(session), tenant)
 
-    async def create(self, wanted: PorfInput, *, copied_from: int | None = None) -> Shown:
+    async def create(self, wanted: PorfInput, *, copied_from: int | None = None) -> JsonDocument:
         """A new draft of the caller's, numbered, with its lines."""
         self._tenant.require(*RAISERS)
         if len(wanted.lines) > MAX_LINES:
@@ -106,11 +107,11 @@ class PorfService:
         change = audit.Change("porf.create", "porf", None, None, after)
         return await self._reading.whole(await self._repository.create(porf, lines, change, now=now))
 
-    async def update(self, porf_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Shown:
+    async def update(self, porf_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> JsonDocument:
         """Change a draft's header. Another currency rounds every line anew."""
         porf = await self._editable(porf_id, expected)
         await self._require_supplier(values.get("supplier_id"))
-        before, after = changes.apply(porf, values)
+        before, after = merge_patch.apply(porf, values)
         if after:
             if "currency" in after:
                 await self._reprice(porf)
@@ -125,7 +126,7 @@ class PorfService:
         await self._session.delete(porf)
         await self._session.flush()
 
-    async def copy(self, porf_id: int) -> Shown:
+    async def copy(self, porf_id: int) -> JsonDocument:
         """A new draft of the caller's with the same content; an inactive supplier is left out."""
         header, lines = await self._reading.content(porf_id)
         MACHINE.require(PorfAction.COPY, await self._reading.facts(porf_id), self._tenant)
@@ -162,7 +163,7 @@ class PorfService:
         """Change a line of a draft; returns it with the request's new version."""
         porf = await self._editable(porf_id, expected)
         line = await self._line(porf_id, line_id)
-        before, after = changes.apply(line, values)
+        before, after = merge_patch.apply(line, values)
         if after:
             line.net = net_of(line, porf.currency)
             await self._session.flush()

@@ -4,17 +4,17 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from po_api.core.pagination import PageRequest
+from po_api.db.pagination import PageRequest
 from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.queries import SORTS, PurchaseOrderFilters
-from po_api.purchase_orders.reading import PurchaseOrderReading
+from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.service import PurchaseOrderService
-from po_api.web.dependencies import PrincipalDep, paging, reader_of, session_of
+from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
 from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
 
 
-async def _reading(request: Request, principal: PrincipalDep) -> PurchaseOrderReading:
-    return PurchaseOrderReading(reader_of(request), principal.tenant())
+async def _reading(request: Request, principal: PrincipalDep) -> PurchaseOrderReadService:
+    return PurchaseOrderReadService(executor_of(request), principal.tenant())
 
 
 async def _service(request: Request, principal: PrincipalDep) -> PurchaseOrderService:
@@ -50,7 +50,7 @@ async def _filters(
     )
 
 
-PurchaseOrderReadingDep = Annotated[PurchaseOrderReading, Depends(_reading)]
+PurchaseOrderReadServiceDep = Annotated[PurchaseOrderReadService, Depends(_reading)]
 PurchaseOrderServiceDep = Annotated[PurchaseOrderService, Depends(_service)]
 PurchaseOrderFiltersDep = Annotated[PurchaseOrderFilters, Depends(_filters)]
 PurchaseOrderPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

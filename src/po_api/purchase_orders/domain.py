@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from po_api.core.actor import MissingRole, Tenant
 from po_api.core.errors import AppError
+from po_api.core.permissions import Role, Scope
 from po_api.core.state_machine import Rule, StateMachine
-from po_api.core.tenancy import MissingRole, Role, Scope, Tenant
 
 
 class PurchaseOrderStatus(StrEnum):

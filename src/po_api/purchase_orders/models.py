@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, Un
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from po_api.core.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
+from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
 
 
 class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):

@@ -18,12 +18,13 @@ from sqlalchemy import (
     true,
 )
 
-from po_api.core.filters import any_of, condition, one_of
-from po_api.core.pagination import Listing, PageOf, PageRequest
-from po_api.core.reading import ORGANISATION_ID, USER_ID, Plans, Question, Reader
-from po_api.core.representations import columns_of, json_array, json_object
-from po_api.core.search import Search, spaced
-from po_api.core.tenancy import Role, Tenant
+from po_api.core.actor import Tenant
+from po_api.core.permissions import Role
+from po_api.db.filters import any_of, condition, one_of
+from po_api.db.json_sql import columns_of, json_array, json_object
+from po_api.db.pagination import Listing, PageOf, PageRequest
+from po_api.db.query import ORGANISATION_ID, USER_ID, PlanCacheMode, Query, QueryExecutor
+from po_api.db.search import Search, spaced
 from po_api.porfs.models import Porf, PorfLine
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
 from po_api.users.service import user_name
@@ -139,7 +140,7 @@ def _visible_order(*, sees_all: bool) -> FromClause:
 
 
 @cache
-def _whole(*, sees_all: bool) -> Question:
+def _whole(*, sees_all: bool) -> Query:
     """One order: what a list shows of it, its details and its lines; rates and nets are what the taxes are of."""
     order = _visible_order(sees_all=sees_all)
     first = ("id", "position", "description", "sku", "quantity", "unit", "unit_price", "discount_percent", "tax_rate")
@@ -164,7 +165,7 @@ def _whole(*, sees_all: bool) -> Question:
     )
     names = ("supplier_email", "supplier_tax_id", "supplier_address", "tax_rounding", "terms", "delivery_address")
     details, details_text = json_object("details", columns_of(order, names))
-    return Question(
+    return Query(
         "purchase_orders.whole",
         _summary(order)
         .join(content, true())
@@ -175,12 +176,12 @@ def _whole(*, sees_all: bool) -> Question:
 
 
 @cache
-def _header(*, sees_all: bool) -> Question:
+def _header(*, sees_all: bool) -> Query:
     order = _visible_order(sees_all=sees_all)
-    return Question("purchase_orders.header", select(*order.c))
+    return Query("purchase_orders.header", select(*order.c))
 
 
-_CONTENT = Question(
+_CONTENT = Query(
     "purchase_orders.content",
     select(
         _LINES,
@@ -196,7 +197,7 @@ _CONTENT = Question(
 
 
 @cache
-def _document(*, sees_all: bool) -> Question:
+def _document(*, sees_all: bool) -> Query:
     """The order's number and revision with the file of that revision; `content` is None before there is one."""
     order = _visible_order(sees_all=sees_all)
     of_revision = and_(
@@ -204,7 +205,7 @@ def _document(*, sees_all: bool) -> Question:
         PurchaseOrderFile.purchase_order_id == order.c.id,
         PurchaseOrderFile.revision == order.c.revision,
     )
-    return Question(
+    return Query(
         "purchase_orders.document",
         select(order.c.number, order.c.revision, PurchaseOrderFile.content)
         .select_from(order)
@@ -215,8 +216,8 @@ def _document(*, sees_all: bool) -> Question:
 class PurchaseOrderQueries:
     """Named questions about one organisation's orders; each starts from what the member may see."""
 
-    def __init__(self, reader: Reader, tenant: Tenant) -> None:
-        self._reader = reader
+    def __init__(self, executor: QueryExecutor, tenant: Tenant) -> None:
+        self._executor = executor
         self._tenant = tenant
         self._sees_all = sees_all(tenant)
         self._who = {"organisation_id": tenant.organisation_id, "user_id": tenant.user_id}
@@ -224,9 +225,11 @@ class PurchaseOrderQueries:
     async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[Any]:
         """Rows of `status` and `item`."""
         given = filters.given()
-        await self._reader.enter_tenant(self._tenant.organisation_id, plans=Plans.EACH_TIME if given else Plans.ONCE)
+        await self._executor.enter_tenant(
+            self._tenant.organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
+        )
         return await _LIST.page(
-            self._reader, _Chosen(self._sees_all, frozenset(given) - {"q"}), request, {**self._who, **given}
+            self._executor, _Chosen(self._sees_all, frozenset(given) - {"q"}), request, {**self._who, **given}
         )
 
     async def whole(self, order_id: int) -> Any:
@@ -243,9 +246,9 @@ class PurchaseOrderQueries:
 
     async def content(self, order_id: int) -> Sequence[Any]:
         """The lines in the order of their positions, each with the request's line that it takes from."""
-        await self._reader.enter_tenant(self._tenant.organisation_id)
-        return await self._reader.rows(_CONTENT, **self._who, order_id=order_id)
+        await self._executor.enter_tenant(self._tenant.organisation_id)
+        return await self._executor.rows(_CONTENT, **self._who, order_id=order_id)
 
-    async def _row(self, question: Question, order_id: int) -> Any:
-        await self._reader.enter_tenant(self._tenant.organisation_id)
-        return await self._reader.row(question, **self._who, order_id=order_id)
+    async def _row(self, question: Query, order_id: int) -> Any:
+        await self._executor.enter_tenant(self._tenant.organisation_id)
+        return await self._executor.row(question, **self._who, order_id=order_id)

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Insert, LargeBinary, Update, and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core import audit
-from po_api.core.reading import ORGANISATION_ID, Question, TransactionReader
-from po_api.core.tenancy import Tenant
-from po_api.core.writing import Rows, inserted, sent, together, updated
+from po_api import audit
+from po_api.core.actor import Tenant
+from po_api.db.bulk_write import Rows, combine, insert_from, json_rows, update_from
+from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
 from po_api.purchase_orders.queries import sees_all, visible
 from po_api.users.service import user_name
@@ -22,24 +22,24 @@ _FILES = PurchaseOrderFile.__table__
 _SUPPLIER = ("supplier_id", "supplier_name", "supplier_email", "supplier_tax_id", "supplier_address")
 _TOTALS = ("currency", "tax_rounding", "net", "tax", "total")
 _TERMS = ("terms", "delivery_address")
-_SENT_ORDER = sent("orders", *_ORDERS.c[("created_by_id", *_SUPPLIER, *_TOTALS, *_TERMS)])
+_ROWS_OF_ORDER = json_rows("orders", *_ORDERS.c[("created_by_id", *_SUPPLIER, *_TOTALS, *_TERMS)])
 _PRICES = ("quantity", "unit", "unit_price", "discount_percent", "tax_rate", "net")
 _OF_LINE = ("position", "description", "sku", "needed_by", *_PRICES)
-_SENT_LINES = sent("lines", *_LINES.c[_OF_LINE], _ALLOCATIONS.c.porf_line_id)
+_ROWS_OF_LINES = json_rows("lines", *_LINES.c[_OF_LINE], _ALLOCATIONS.c.porf_line_id)
 
 # What becomes of an order's own columns.
 _STATE = ("status", "number", "issued_at", *_TERMS)
-_SENT_STATE = sent("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
-_SENT_FILE = sent("files", *_FILES.c["purchase_order_id", "revision", "digest"])
+_ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
+_ROWS_OF_FILE = json_rows("files", *_FILES.c["purchase_order_id", "revision", "digest"])
 _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
-def _creation() -> Question:
+def _creation() -> Query:
     """An order with its lines, what they take of the requests' lines, and its event; the answer is its id."""
-    order = inserted(_ORDERS, _SENT_ORDER).returning(PurchaseOrder.id).cte("added_order")
-    wanted = select(_SENT_LINES).cte("wanted")
+    order = insert_from(_ORDERS, _ROWS_OF_ORDER).returning(PurchaseOrder.id).cte("added_order")
+    wanted = select(_ROWS_OF_LINES).cte("wanted")
     lines = (
-        inserted(_LINES, wanted, purchase_order_id=order.c.id)
+        insert_from(_LINES, wanted, purchase_order_id=order.c.id)
         .returning(PurchaseOrderLine.id, PurchaseOrderLine.position)
         .cte("added_lines")
     )
@@ -48,13 +48,13 @@ def _creation() -> Question:
         .join_from(lines, wanted, wanted.c.position == lines.c.position)
         .subquery("taken")
     )
-    allocations = inserted(_ALLOCATIONS, taken).cte("added_allocations")
+    allocations = insert_from(_ALLOCATIONS, taken).cte("added_allocations")
     event = audit.events(entity_id=order.c.id).cte("added_event")
-    return Question("purchase_orders.create", select(order.c.id).add_cte(allocations, event))
+    return Query("purchase_orders.create", select(order.c.id).add_cte(allocations, event))
 
 
-def _change(name: str, *more: Insert | Update) -> Question:
-    return together(name, updated(_ORDERS, _SENT_STATE, version=PurchaseOrder.version + 1), audit.events(), *more)
+def _change(name: str, *more: Insert | Update) -> Query:
+    return combine(name, update_from(_ORDERS, _ROWS_OF_STATE, version=PurchaseOrder.version + 1), audit.events(), *more)
 
 
 def _release() -> Update:
@@ -77,53 +77,53 @@ _CREATED, _CHANGED, _CANCELLED = (
     _change("purchase_orders.cancel", _release()),
 )
 _ISSUED = _change(
-    "purchase_orders.issue", inserted(_FILES, _SENT_FILE, content=bindparam("content", type_=LargeBinary))
+    "purchase_orders.issue", insert_from(_FILES, _ROWS_OF_FILE, content=bindparam("content", type_=LargeBinary))
 )
 
 
 @cache
-def _locked(*, sees_all: bool) -> Question:
+def _locked(*, sees_all: bool) -> Query:
     """The order, locked, and who made it."""
     statement = select(_ORDERS, user_name(PurchaseOrder.created_by_id).label("created_by_name"))
     chosen = statement.where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
-    return Question("purchase_orders.lock", chosen.with_for_update(of=_ORDERS, key_share=True))
+    return Query("purchase_orders.lock", chosen.with_for_update(of=_ORDERS, key_share=True))
 
 
 class PurchaseOrderRepository:
     """Named questions about one organisation's orders; each starts from what the member may see."""
 
     def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
-        self._reader = TransactionReader(session)
+        self._executor = TransactionExecutor(session)
         self._tenant = tenant
 
     async def locked(self, order_id: int) -> Any:
         """The order's columns and `created_by_name`, locked; None if there is none to be seen."""
         question = _locked(sees_all=sees_all(self._tenant))
         who = {"organisation_id": self._tenant.organisation_id, "user_id": self._tenant.user_id}
-        return await self._reader.row(question, **who, order_id=order_id)
+        return await self._executor.row(question, **who, order_id=order_id)
 
     async def create(self, order: Mapping[str, Any], lines: Rows, change: audit.Change, *, now: datetime) -> int:
         """Add an order with its lines, each with the `porf_line_id` that it takes from; returns the order's id."""
         rows = {"orders": [order], "lines": lines}
-        row = await audit.write(self._reader, self._tenant, _CREATED, [change], now=now, rows=rows)
+        row = await audit.write(self._executor, self._tenant, _CREATED, [change], now=now, rows=rows)
         return int(row.id)
 
     async def change(self, state: Mapping[str, Any], change: audit.Change, *, now: datetime) -> None:
         """Write the `state_of` a locked order, which makes a version."""
         rows = {"orders": [state]}
-        await audit.write(self._reader, self._tenant, _CHANGED, [change], now=now, rows=rows)
+        await audit.write(self._executor, self._tenant, _CHANGED, [change], now=now, rows=rows)
 
     async def cancel(self, state: Mapping[str, Any], change: audit.Change, *, now: datetime) -> None:
         """The same of an order that gives back what it holds."""
         rows, order_id = {"orders": [state]}, state["id"]
-        await audit.write(self._reader, self._tenant, _CANCELLED, [change], now=now, rows=rows, order_id=order_id)
+        await audit.write(self._executor, self._tenant, _CANCELLED, [change], now=now, rows=rows, order_id=order_id)
 
     async def issue(
         self, state: Mapping[str, Any], file: Mapping[str, Any], content: bytes, change: audit.Change, *, now: datetime
     ) -> None:
         """The same of an order that gets its document."""
         rows = {"orders": [state], "files": [file]}
-        await audit.write(self._reader, self._tenant, _ISSUED, [change], now=now, rows=rows, content=content)
+        await audit.write(self._executor, self._tenant, _ISSUED, [change], now=now, rows=rows, content=content)
 
 
 def state_of(order: Any, **changed: Any) -> dict[str, Any]:

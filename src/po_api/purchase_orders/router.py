@@ -4,14 +4,14 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.core.tenancy import Scope
-from po_api.porfs.ordering import Wanted
+from po_api.core.permissions import Scope
+from po_api.porfs.allocation import RequestedLine
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ActionNote
 from po_api.purchase_orders.dependencies import (
     PurchaseOrderFiltersDep,
     PurchaseOrderPaging,
-    PurchaseOrderReadingDep,
+    PurchaseOrderReadServiceDep,
     PurchaseOrderServiceDep,
 )
 from po_api.purchase_orders.schemas import (
@@ -42,7 +42,7 @@ _CHANGING = problems(403, 404, 409, 412, 428)
 
 
 def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
-    wanted = [Wanted(line.line_id, line.quantity, f"/lines/{index}") for index, line in enumerate(body.lines)]
+    wanted = [RequestedLine(line.line_id, line.quantity, f"/lines/{index}") for index, line in enumerate(body.lines)]
     return Conversion(porf_ids, wanted, body.supplier_id, body.terms, body.delivery_address)
 
 
@@ -89,7 +89,10 @@ async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: 
     responses=problems(403),
 )
 async def list_orders(
-    request: Request, reading: PurchaseOrderReadingDep, filters: PurchaseOrderFiltersDep, paging: PurchaseOrderPaging
+    request: Request,
+    reading: PurchaseOrderReadServiceDep,
+    filters: PurchaseOrderFiltersDep,
+    paging: PurchaseOrderPaging,
 ) -> Response:
     return page_of_json(request, await reading.page(filters, paging))
 
@@ -101,7 +104,7 @@ async def list_orders(
     response_model=PurchaseOrderRead,
     responses=_READING,
 )
-async def get_order(reading: PurchaseOrderReadingDep, order_id: OrderId) -> Response:
+async def get_order(reading: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
     return shown(await reading.whole(order_id))
 
 
@@ -180,7 +183,7 @@ async def close_order(
     response_class=Response,
     responses=binary(PDF, has_etag=True) | problems(403, 404, 409),
 )
-async def get_document(reading: PurchaseOrderReadingDep, order_id: OrderId) -> Response:
+async def get_document(reading: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
     document = await reading.document(order_id)
     headers = {"Content-Disposition": f'attachment; filename="{document.number}.pdf"'}
     response = Response(document.content, media_type=PDF, headers=headers)

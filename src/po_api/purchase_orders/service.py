@@ -9,29 +9,26 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core import audit, changes
+from po_api import audit
+from po_api.core import merge_patch
+from po_api.core.actor import Tenant
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import PricedLine, Totals
-from po_api.core.reading import TransactionReader
-from po_api.core.representations import Shown
-from po_api.core.tenancy import Role, Tenant
+from po_api.core.permissions import Role
 from po_api.core.versions import ExpectedVersions, require_version
+from po_api.db.json_sql import JsonDocument
+from po_api.db.query import TransactionExecutor
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.reading import OrganisationReading
 from po_api.organisations.service import OrganisationService
+from po_api.porfs.allocation import AllocatedLine, AllocationService, RequestedLine
 from po_api.porfs.domain import net_of, totals_of, totals_of_nets
 from po_api.porfs.errors import UnknownSupplier
-from po_api.porfs.ordering import PorfOrdering, Taken, Wanted
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, rendered
-from po_api.purchase_orders.domain import (
-    MACHINE,
-    PurchaseOrderAction,
-    PurchaseOrderFacts,
-    PurchaseOrderStatus,
-)
-from po_api.purchase_orders.reading import PurchaseOrderReading
+from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, PurchaseOrderFacts, PurchaseOrderStatus
+from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.repository import PurchaseOrderRepository, state_of
 from po_api.suppliers.service import SupplierService
 
@@ -43,7 +40,7 @@ class Conversion:
     """What to order: all that is left of the requests, or the wanted lines; the supplier may be named by them."""
 
     porf_ids: Sequence[int]
-    wanted: Sequence[Wanted] = ()
+    wanted: Sequence[RequestedLine] = ()
     supplier_id: int | None = None
     terms: str | None = None
     delivery_address: str | None = None
@@ -56,23 +53,23 @@ class PurchaseOrderService:
         self._session = session
         self._tenant = tenant
         self._repository = PurchaseOrderRepository(session, tenant)
-        self._ordering = PorfOrdering(session, tenant)
-        reader = TransactionReader(session)
-        self._reading = PurchaseOrderReading(reader, tenant)
-        self._organisations = OrganisationReading(reader)
+        self._allocation = AllocationService(session, tenant)
+        executor = TransactionExecutor(session)
+        self._reading = PurchaseOrderReadService(executor, tenant)
+        self._organisations = OrganisationReading(executor)
 
-    async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> Shown:
+    async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> JsonDocument:
         """A draft order from approved requests of one supplier and currency (buyers, admins).
 
         `expected` is about the request, if there is one. What is left is judged before the version: who loses a race
         is told what remains (409), not that the ETag is old (412).
         """
         self._tenant.require(Role.BUYER, Role.ADMIN)
-        locked = await self._ordering.lock(conversion.porf_ids)
+        locked = await self._allocation.lock(conversion.porf_ids)
         porfs = locked.porfs
         if len({porf.currency for porf in porfs}) > 1:
             raise errors.MixedCurrencies
-        taken = await self._ordering.choose(locked, conversion.wanted)
+        taken = await self._allocation.choose(locked, conversion.wanted)
         if len(porfs) == 1:
             require_version(porfs[0].version, expected)
         supplier = await self._supplier(porfs, conversion.supplier_id)
@@ -89,19 +86,19 @@ class PurchaseOrderService:
         }
         after = {"porfs": [porf.number for porf in porfs], "total": totals.total, "supplier": supplier.name}
         change = audit.Change("purchase_order.create", "purchase_order", None, None, after)
-        await self._ordering.take(locked, taken)
+        await self._allocation.take(locked, taken)
         return await self._reading.whole(await self._repository.create(order, lines, change, now=utc_now()))
 
-    async def update(self, order_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Shown:
+    async def update(self, order_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> JsonDocument:
         """Change a draft's terms or delivery address."""
         order = await self._locked(order_id, PurchaseOrderAction.EDIT, expected)
-        before, after = changes.differing(order, values)
+        before, after = merge_patch.differing(order, values)
         if after:
             change = _change("purchase_order.update", order, before, after)
             await self._repository.change(state_of(order, **after), change, now=utc_now())
         return await self._reading.whole(order_id)
 
-    async def issue(self, order_id: int, *, expected: ExpectedVersions) -> Shown:
+    async def issue(self, order_id: int, *, expected: ExpectedVersions) -> JsonDocument:
         """Give the order its number, freeze it and store its document.
 
         The number comes last: until the transaction ends, the organisation's other orders wait for theirs, and a
@@ -125,7 +122,7 @@ class PurchaseOrderService:
         await self._repository.issue(state_of(order, **issued, issued_at=now), file, content, change, now=now)
         return await self._reading.whole(order_id)
 
-    async def cancel(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> Shown:
+    async def cancel(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> JsonDocument:
         """Cancel the order: its requests get back what it held, its number stays its own."""
         header = await self._reading.header(order_id)
         # Asked again under the lock; whoever may not do it anyway need not see all of the order's requests.
@@ -134,16 +131,16 @@ class PurchaseOrderService:
         )
         lines = await self._reading.content(order_id)
         # Requests and lines are locked before the order (domain.md, lock order).
-        locked = await self._ordering.lock({line.porf_id for line in lines})
+        locked = await self._allocation.lock({line.porf_id for line in lines})
         order = await self._locked(order_id, PurchaseOrderAction.CANCEL, expected)
         # Each line takes all of its quantity from one line of a request.
         held = {line.porf_line_id: line.quantity - line.released_quantity for line in lines}
-        await self._ordering.give_back(locked, held)
+        await self._allocation.release(locked, held)
         state, change = _finished(order, PurchaseOrderAction.CANCEL, comment)
         await self._repository.cancel(state, change, now=utc_now())
         return await self._reading.whole(order_id)
 
-    async def close(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> Shown:
+    async def close(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> JsonDocument:
         """Close an issued order: nothing more is expected of it."""
         order = await self._locked(order_id, PurchaseOrderAction.CLOSE, expected)
         state, change = _finished(order, PurchaseOrderAction.CLOSE, comment)
@@ -174,7 +171,7 @@ class PurchaseOrderService:
         raise UnknownSupplier(errors=(FieldError("/supplier_id", UnknownSupplier.code, UnknownSupplier.title),))
 
 
-def _ordered(porf: Any, taken: Sequence[Taken]) -> tuple[list[dict[str, Any]], Totals]:
+def _ordered(porf: Any, taken: Sequence[AllocatedLine]) -> tuple[list[dict[str, Any]], Totals]:
     """The lines of an order that takes these, and its totals."""
     lines = []
     for position, item in enumerate(taken, start=1):

@@ -4,18 +4,18 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from po_api.core.pagination import PageRequest
+from po_api.db.pagination import PageRequest
 from po_api.sessions.domain import Device
 from po_api.sessions.queries import SORTS
 from po_api.sessions.reading import SessionReading
 from po_api.sessions.service import SessionService
 from po_api.sessions.sign_in import SignInService
-from po_api.web.dependencies import BeginDep, address_of, paging, reader_of, session_of
+from po_api.web.dependencies import BeginDep, address_of, executor_of, paging, session_of
 
 
 async def _reading(request: Request) -> SessionReading:
     state = request.app.state
-    return SessionReading(reader_of(request), key=state.secret_key, lifetimes=state.lifetimes)
+    return SessionReading(executor_of(request), key=state.secret_key, lifetimes=state.lifetimes)
 
 
 async def _service(request: Request) -> SessionService:

@@ -6,7 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from po_api.core.models import Base, GlobalRow, Timestamped
+from po_api.db.models import Base, GlobalRow, Timestamped
 from po_api.users.models import User
 
 

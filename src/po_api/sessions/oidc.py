@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
-from po_api.core.logging import get_logger
 from po_api.core.text import has_forbidden_characters, normalise
+from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
 from po_api.sessions.errors import (
     DomainNotAllowed,

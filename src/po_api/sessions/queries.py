@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, Text, and_, bindparam, func, or_, select, update
 
-from po_api.core.models import Timestamp
-from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import USER_ID, Question, Reader
+from po_api.db.models import Timestamp
+from po_api.db.pagination import Listing, PageOf, PageRequest, all_columns
+from po_api.db.query import USER_ID, Query, QueryExecutor
 from po_api.sessions.models import UserSession
 from po_api.users.models import User
 from po_api.users.service import WHO
@@ -35,11 +35,11 @@ def _of_user() -> Select[Any]:
     return select(_SESSIONS).where(UserSession.user_id == USER_ID, _LIVE)
 
 
-def _check() -> Question:
+def _check() -> Query:
     seen_before = bindparam("seen_before", type_=Timestamp)
     stale = or_(UserSession.last_seen_at.is_(None), UserSession.last_seen_at < seen_before)
     is_session = UserSession.id == _SESSION_ID, UserSession.user_id == USER_ID
-    return Question(
+    return Query(
         "sessions.check",
         select(UserSession.id, stale.label("stale"), *WHO)
         .join(User, User.id == UserSession.user_id)
@@ -47,7 +47,7 @@ def _check() -> Question:
     )
 
 
-def _seen() -> Question:
+def _seen() -> Query:
     free = select(UserSession.id).where(UserSession.id == _SESSION_ID)
     unless_locked = free.with_for_update(skip_locked=True, key_share=True).scalar_subquery()
     seen = {
@@ -55,18 +55,18 @@ def _seen() -> Question:
         "updated_at": _NOW,
         **{name: bindparam(name, type_=Text) for name in ("ip_address", "user_agent")},
     }
-    return Question("sessions.seen", update(UserSession).where(UserSession.id == unless_locked).values(seen))
+    return Query("sessions.seen", update(UserSession).where(UserSession.id == unless_locked).values(seen))
 
 
 _CHECK, _SEEN = _check(), _seen()
-_ONE = Question("sessions.get", _of_user().where(UserSession.id == _SESSION_ID))
+_ONE = Query("sessions.get", _of_user().where(UserSession.id == _SESSION_ID))
 
 
 class SessionQueries:
     """Named questions about sessions."""
 
-    def __init__(self, reader: Reader, *, idle: timedelta) -> None:
-        self._reader = reader
+    def __init__(self, executor: QueryExecutor, *, idle: timedelta) -> None:
+        self._executor = executor
         self._idle = idle
 
     def _live(self, now: datetime) -> dict[str, datetime]:
@@ -76,7 +76,7 @@ class SessionQueries:
     async def check(self, session_id: int, user_id: int, now: datetime) -> Any:
         """The live session of an active user, or None, in one indexed query that also opens the tenant's rows."""
         seen_before = now - SEEN_AT_MOST_EVERY
-        return await self._reader.row(
+        return await self._executor.row(
             _CHECK, session_id=session_id, user_id=user_id, seen_before=seen_before, **self._live(now)
         )
 
@@ -85,12 +85,12 @@ class SessionQueries:
 
         Waiting for that one's transaction would queue up all requests of a session behind its slowest.
         """
-        await self._reader.rows(_SEEN, session_id=session_id, now=now, ip_address=address, user_agent=user_agent)
+        await self._executor.rows(_SEEN, session_id=session_id, now=now, ip_address=address, user_agent=user_agent)
 
     async def page(self, user_id: int, request: PageRequest, now: datetime) -> PageOf[Any]:
         """The user's live sessions."""
-        return await _LIST.page(self._reader, _of_user, request, {"user_id": user_id, **self._live(now)})
+        return await _LIST.page(self._executor, _of_user, request, {"user_id": user_id, **self._live(now)})
 
     async def get(self, user_id: int, session_id: int, now: datetime) -> Any:
         """The columns of one of the user's live sessions, or None."""
-        return await self._reader.row(_ONE, user_id=user_id, session_id=session_id, **self._live(now))
+        return await self._executor.row(_ONE, user_id=user_id, session_id=session_id, **self._live(now))

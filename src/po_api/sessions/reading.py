@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from po_api.core.actor import Principal
 from po_api.core.clock import utc_now
 from po_api.core.errors import Unauthenticated
-from po_api.core.pagination import PageOf, PageRequest
-from po_api.core.reading import Reader
-from po_api.core.tenancy import Principal
+from po_api.db.pagination import PageOf, PageRequest
+from po_api.db.query import QueryExecutor
 from po_api.sessions import tokens
 from po_api.sessions.domain import Device, Lifetimes
 from po_api.sessions.errors import SessionNotFound
@@ -17,9 +17,9 @@ from po_api.users.service import principal_of
 class SessionReading:
     """The live sessions."""
 
-    def __init__(self, reader: Reader, *, key: str, lifetimes: Lifetimes) -> None:
+    def __init__(self, executor: QueryExecutor, *, key: str, lifetimes: Lifetimes) -> None:
         self._key = key
-        self._queries = SessionQueries(reader, idle=lifetimes.idle)
+        self._queries = SessionQueries(executor, idle=lifetimes.idle)
 
     async def authenticate(self, token: str, device: Device) -> Principal:
         """The user whom the token speaks for; Unauthenticated unless session and user are live. Opens the tenant."""

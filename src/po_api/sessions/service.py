@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core import audit
+from po_api import audit
+from po_api.core.actor import Principal
 from po_api.core.clock import utc_now
-from po_api.core.database import enter_tenant
-from po_api.core.logging import get_logger
-from po_api.core.tenancy import Principal
+from po_api.db.database import enter_tenant
+from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
 from po_api.sessions.domain import REFRESH_GRACE, USUAL_LIFETIMES, Device, Lifetimes
 from po_api.sessions.errors import InvalidRefreshToken, RefreshTokenReused, SessionNotFound

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.clock import utc_now
 from po_api.core.errors import AppError, FieldError, Unprocessable
-from po_api.core.logging import get_logger
+from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
 from po_api.sessions.domain import Device, Lifetimes
 from po_api.sessions.errors import InvalidSignIn, InvalidSignInCode, SignInNotConfigured
@@ -33,7 +33,7 @@ Begin = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 
 @dataclass(frozen=True)
-class Departure:
+class SignInRedirect:
     """Where the browser goes to sign in, and the secret that it is known by when it comes back."""
 
     url: str
@@ -51,7 +51,7 @@ class ProvidersAnswer:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class SignInResult:
     """How a sign-in ended: where the browser goes on, and what it comes there with.
 
     `code` is for the front end to exchange, `credentials` are for cookies; with `error` there is neither.
@@ -75,7 +75,7 @@ class SignInService:
         self._lifetimes = lifetimes
         self._front_ends = front_ends
 
-    async def start(self, *, return_to: str | None, challenge: str | None, browser: str | None) -> Departure:
+    async def start(self, *, return_to: str | None, challenge: str | None, browser: str | None) -> SignInRedirect:
         """Send a browser to the provider; it will return to `return_to`, with cookies unless there is a challenge.
 
         `browser` is its secret from another sign-in under way, in another tab, which has to go on as well.
@@ -97,9 +97,9 @@ class SignInService:
         )
         async with self._begin() as session:
             session.add(attempt)
-        return Departure(url, browser)
+        return SignInRedirect(url, browser)
 
-    async def complete(self, answer: ProvidersAnswer, *, browser: str, device: Device) -> Arrival:
+    async def complete(self, answer: ProvidersAnswer, *, browser: str, device: Device) -> SignInResult:
         """Take the browser back; InvalidSignIn unless it was this one that was sent. Later errors go with it."""
         async with self._begin() as session:
             attempt = await SignInRepository(session).take_attempt(
@@ -112,7 +112,7 @@ class SignInService:
             return await self._arrive(identity, attempt, device)
         except AppError as error:
             _log.warning("sign_in_failed", code=error.code)
-            return Arrival(attempt.return_to, error=error)
+            return SignInResult(attempt.return_to, error=error)
 
     async def exchange(self, code: str, *, verifier: str, device: Device) -> Credentials:
         """The tokens for a code, which is good once; InvalidSignInCode."""
@@ -148,11 +148,11 @@ class SignInService:
             raise refusal(answer.error)
         return await self._provider.redeem(answer.code, verifier=attempt.code_verifier, nonce=attempt.nonce)
 
-    async def _arrive(self, identity: Identity, attempt: SignInAttempt, device: Device) -> Arrival:
+    async def _arrive(self, identity: Identity, attempt: SignInAttempt, device: Device) -> SignInResult:
         async with self._begin() as session:
             user = await UserService(session).identified(identity)
             if attempt.code_challenge is None:
-                return Arrival(attempt.return_to, credentials=await self._sessions(session).sign_in(user, device))
+                return SignInResult(attempt.return_to, credentials=await self._sessions(session).sign_in(user, device))
             code = tokens.new_secret()
             session.add(
                 SignInCode(
@@ -162,7 +162,7 @@ class SignInService:
                     expires_at=utc_now() + CODE_LIFETIME,
                 )
             )
-            return Arrival(attempt.return_to, code=code)
+            return SignInResult(attempt.return_to, code=code)
 
     def _sessions(self, session: AsyncSession) -> SessionService:
         return SessionService(session, key=self._key, lifetimes=self._lifetimes)

@@ -22,7 +22,7 @@ from po_api.sessions.schemas import (
     SignInMode,
 )
 from po_api.sessions.service import Credentials
-from po_api.sessions.sign_in import ATTEMPT_LIFETIME, Arrival, ProvidersAnswer
+from po_api.sessions.sign_in import ATTEMPT_LIFETIME, ProvidersAnswer, SignInResult
 from po_api.web.cookies import (
     ACCESS_COOKIE,
     REFRESH_COOKIE,
@@ -205,7 +205,7 @@ def _set_cookies(response: Response, credentials: Credentials) -> None:
     set_cookie(response, REFRESH_COOKIE, credentials.refresh_token, credentials.refresh_lifetime)
 
 
-def _destination(request: Request, arrival: Arrival) -> str:
+def _destination(request: Request, arrival: SignInResult) -> str:
     """The front end's address. What it is told stands in the fragment, which no server and no log gets to see."""
     said = {}
     if arrival.code is not None:

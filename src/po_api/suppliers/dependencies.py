@@ -4,16 +4,16 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from po_api.core.pagination import PageRequest
+from po_api.db.pagination import PageRequest
 from po_api.suppliers.queries import SORTS, SupplierFilters
 from po_api.suppliers.reading import SupplierReading
 from po_api.suppliers.service import SupplierService
-from po_api.web.dependencies import PrincipalDep, paging, reader_of, session_of
+from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
 from po_api.web.schemas import Search
 
 
 async def _reading(request: Request, principal: PrincipalDep) -> SupplierReading:
-    return SupplierReading(reader_of(request), principal.tenant())
+    return SupplierReading(executor_of(request), principal.tenant())
 
 
 async def _service(request: Request, principal: PrincipalDep) -> SupplierService:

@@ -3,7 +3,7 @@
 from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from po_api.core.models import Base, TenantRow, Timestamped, Versioned
+from po_api.db.models import Base, TenantRow, Timestamped, Versioned
 
 
 class Supplier(TenantRow, Versioned, Timestamped, Base):

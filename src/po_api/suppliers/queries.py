@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, FromClause, Select, bindparam, func, select
 
-from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import ORGANISATION_ID, Plans, Question, Reader
-from po_api.core.search import Search, spaced
-from po_api.core.tenancy import Tenant
+from po_api.core.actor import Tenant
+from po_api.db.pagination import Listing, PageOf, PageRequest, all_columns
+from po_api.db.query import ORGANISATION_ID, PlanCacheMode, Query, QueryExecutor
+from po_api.db.search import Search, spaced
 from po_api.suppliers.models import Supplier
 
 SORTS = ("created_at", "name")
@@ -44,23 +44,25 @@ class _Chosen:
         return select(_SUPPLIERS).where(mine, *([_IS_ACTIVE] if self.by_activity else []))
 
 
-_ONE = Question("suppliers.get", _Chosen()().where(Supplier.id == bindparam("supplier_id", type_=BigInteger)))
+_ONE = Query("suppliers.get", _Chosen()().where(Supplier.id == bindparam("supplier_id", type_=BigInteger)))
 
 
 class SupplierQueries:
     """Named questions about one organisation's suppliers."""
 
-    def __init__(self, reader: Reader, tenant: Tenant) -> None:
-        self._reader = reader
+    def __init__(self, executor: QueryExecutor, tenant: Tenant) -> None:
+        self._executor = executor
         self._organisation_id = tenant.organisation_id
 
     async def get(self, supplier_id: int) -> Any:
         """The supplier's columns, or None."""
-        await self._reader.enter_tenant(self._organisation_id)
-        return await self._reader.row(_ONE, organisation_id=self._organisation_id, supplier_id=supplier_id)
+        await self._executor.enter_tenant(self._organisation_id)
+        return await self._executor.row(_ONE, organisation_id=self._organisation_id, supplier_id=supplier_id)
 
     async def page(self, filters: SupplierFilters, request: PageRequest) -> PageOf[Any]:
         given = {name: value for name, value in asdict(filters).items() if value is not None}
-        await self._reader.enter_tenant(self._organisation_id, plans=Plans.EACH_TIME if given else Plans.ONCE)
+        await self._executor.enter_tenant(
+            self._organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
+        )
         parameters = {"organisation_id": self._organisation_id, **given}
-        return await _LIST.page(self._reader, _Chosen("is_active" in given), request, parameters)
+        return await _LIST.page(self._executor, _Chosen("is_active" in given), request, parameters)

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.tenancy import Tenant
+from po_api.core.actor import Tenant
 from po_api.suppliers.models import Supplier
 
 

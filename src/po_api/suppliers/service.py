@@ -5,11 +5,13 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core import audit, changes
-from po_api.core.reading import TransactionReader
-from po_api.core.tenancy import Role, Tenant
+from po_api import audit
+from po_api.core import merge_patch
+from po_api.core.actor import Tenant
+from po_api.core.permissions import Role
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
+from po_api.db.query import TransactionExecutor
 from po_api.suppliers.errors import SupplierNotFound
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.queries import SupplierQueries
@@ -25,7 +27,7 @@ class SupplierService:
         self._session = session
         self._tenant = tenant
         self._repository = SupplierRepository(session, tenant)
-        self._queries = SupplierQueries(TransactionReader(session), tenant)
+        self._queries = SupplierQueries(TransactionExecutor(session), tenant)
 
     async def find_active(self, supplier_id: int) -> Any:
         """The supplier's columns if one may order from it; None if it is not there or not active."""
@@ -59,7 +61,7 @@ class SupplierService:
             raise SupplierNotFound
         self._tenant.require(*_EDITORS)
         require_version(supplier.version, expected)
-        before, after = changes.apply(supplier, values)
+        before, after = merge_patch.apply(supplier, values)
         if after:
             supplier.version += 1
             await self._session.flush()

@@ -4,18 +4,18 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from po_api.core.pagination import PageRequest
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
 from po_api.core.text import canonical
+from po_api.db.pagination import PageRequest
 from po_api.users.queries import SORTS, UserFilters
 from po_api.users.reading import UserReading
 from po_api.users.service import UserService
-from po_api.web.dependencies import paging, reader_of, session_of
+from po_api.web.dependencies import executor_of, paging, session_of
 from po_api.web.schemas import Search
 
 
 async def _reading(request: Request) -> UserReading:
-    return UserReading(reader_of(request))
+    return UserReading(executor_of(request))
 
 
 async def _service(request: Request) -> UserService:

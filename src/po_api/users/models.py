@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import Text
 
-from po_api.core.models import Amount, Base, GlobalRow, Timestamped, Versioned
+from po_api.db.models import Amount, Base, GlobalRow, Timestamped, Versioned
 from po_api.organisations.models import Organisation
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import Boolean, Select, Text, bindparam, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from po_api.core.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.core.reading import ORGANISATION_ID, USER_ID, Question, Reader
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
+from po_api.db.pagination import Listing, PageOf, PageRequest, all_columns
+from po_api.db.query import ORGANISATION_ID, USER_ID, Query, QueryExecutor
 from po_api.users.models import User
 
 SORTS = ("created_at", "name")
@@ -55,25 +55,25 @@ class _Chosen:
         return select(_USERS).where(members, *(_CONDITIONS[name] for name in sorted(self.narrowed_by)))
 
 
-_ANY = Question("users.get", select(_USERS).where(User.id == USER_ID))
-_MEMBER = Question("users.member", _Chosen()().where(User.id == USER_ID))
+_ANY = Query("users.get", select(_USERS).where(User.id == USER_ID))
+_MEMBER = Query("users.member", _Chosen()().where(User.id == USER_ID))
 
 
 class UserQueries:
     """Named questions about users."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, executor: QueryExecutor) -> None:
+        self._executor = executor
 
     async def get(self, user_id: int) -> Any:
         """Any user's columns, or None."""
-        return await self._reader.row(_ANY, user_id=user_id)
+        return await self._executor.row(_ANY, user_id=user_id)
 
     async def member(self, organisation_id: int, user_id: int) -> Any:
         """A member's columns, or None."""
-        return await self._reader.row(_MEMBER, organisation_id=organisation_id, user_id=user_id)
+        return await self._executor.row(_MEMBER, organisation_id=organisation_id, user_id=user_id)
 
     async def page(self, organisation_id: int, filters: UserFilters, request: PageRequest) -> PageOf[Any]:
         given = filters.given()
         parameters = {"organisation_id": organisation_id, **given}
-        return await _LIST.page(self._reader, _Chosen(frozenset(given)), request, parameters)
+        return await _LIST.page(self._executor, _Chosen(frozenset(given)), request, parameters)

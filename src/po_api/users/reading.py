@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from po_api.core.pagination import PageOf, PageRequest
-from po_api.core.reading import Reader
-from po_api.core.tenancy import Principal, Tenant
+from po_api.core.actor import Principal, Tenant
+from po_api.db.pagination import PageOf, PageRequest
+from po_api.db.query import QueryExecutor
 from po_api.users.errors import UserNotFound
 from po_api.users.queries import UserFilters, UserQueries
 
@@ -12,8 +12,8 @@ from po_api.users.queries import UserFilters, UserQueries
 class UserReading:
     """The users whom somebody may see; UserNotFound for all others."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._queries = UserQueries(reader)
+    def __init__(self, executor: QueryExecutor) -> None:
+        self._queries = UserQueries(executor)
 
     async def me(self, principal: Principal) -> Any:
         """The caller's own columns."""

@@ -8,11 +8,11 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.reading import ORGANISATION_ID, USER_ID, Question, TransactionReader
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
+from po_api.db.query import ORGANISATION_ID, USER_ID, Query, TransactionExecutor
 from po_api.users.models import User
 
-_CURRENT_MEMBER = Question(
+_CURRENT_MEMBER = Query(
     "users.current_member",
     select(User.__table__)
     .where(
@@ -78,7 +78,7 @@ class UserRepository:
 
     async def current_member(self, organisation_id: int, user_id: int) -> Any:
         """The member's columns as committed now, protected from change until the transaction ends."""
-        return await TransactionReader(self._session).row(
+        return await TransactionExecutor(self._session).row(
             _CURRENT_MEMBER, organisation_id=organisation_id, user_id=user_id
         )
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import MISSING, AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
 from po_api.organisations.schemas import Member
 from po_api.users.domain import MAX_EMAIL_LENGTH, canonical_email
 from po_api.web.schemas import AmountString, Page, Schema, SingleLine, Title, unique

@@ -9,12 +9,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core import audit, changes
+from po_api import audit
+from po_api.core import merge_patch
+from po_api.core.actor import Principal, Tenant
 from po_api.core.clock import utc_now
-from po_api.core.database import enter_tenant, tenant_setting
-from po_api.core.tenancy import Principal, Role, Scope, Tenant
+from po_api.core.permissions import Role, Scope
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
+from po_api.db.database import enter_tenant, tenant_setting
 from po_api.organisations.errors import AlreadyMember
 from po_api.organisations.models import Organisation
 from po_api.organisations.service import OrganisationService
@@ -237,7 +239,7 @@ class UserService:
         user = next(candidate for candidate in users if candidate.id == user_id)
         require_version(user.version, expected)
         was_admin = _is_admin(user)
-        before, after = changes.apply(user, values)
+        before, after = merge_patch.apply(user, values)
         # An organisation that the command line made may have no admin yet: that hinders nobody.
         if was_admin and not any(_is_admin(candidate) for candidate in users):
             raise LastAdmin

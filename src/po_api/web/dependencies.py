@@ -11,12 +11,12 @@ from fastapi.security.base import SecurityBase
 from fastapi.security.utils import get_authorization_scheme_param
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.database import Database
+from po_api.core.actor import Principal, Tenant
 from po_api.core.errors import Unauthenticated
-from po_api.core.pagination import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, PageOf, PageRequest
-from po_api.core.reading import Reader, TransactionReader
-from po_api.core.representations import page as page_json
-from po_api.core.tenancy import Principal, Tenant
+from po_api.db.database import Database
+from po_api.db.json_sql import page as page_json
+from po_api.db.pagination import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, PageOf, PageRequest
+from po_api.db.query import QueryExecutor, TransactionExecutor
 from po_api.web.cookies import ACCESS_COOKIE, SAFE_METHODS, CrossSiteRequest, require_own_site
 from po_api.web.rate_limits import RateLimiter
 from po_api.web.unit_of_work import UnitOfWork
@@ -28,10 +28,10 @@ def unit_of(request: Request) -> UnitOfWork:
     return unit
 
 
-# Handlers of safe requests ask through the reader, all others through the session. Neither is a dependency of its own:
+# Handlers of safe requests use the executor, all others the session. Neither is a dependency of its own:
 # FastAPI takes as long to look at one as ten lines of Python do.
-def reader_of(request: Request) -> Reader:
-    return unit_of(request).reader
+def executor_of(request: Request) -> QueryExecutor:
+    return unit_of(request).executor
 
 
 def session_of(request: Request) -> AsyncSession:
@@ -56,7 +56,7 @@ class Authenticator(Protocol):
     """How a token becomes a user; create_app plugs in the sessions' one."""
 
     async def __call__(
-        self, reader: Reader, token: str, *, address: str | None, user_agent: str | None
+        self, executor: QueryExecutor, token: str, *, address: str | None, user_agent: str | None
     ) -> Principal: ...
 
 
@@ -91,8 +91,8 @@ class _SignedIn(SecurityBase):
         authenticate: Authenticator = request.app.state.authenticate
         token = _token(request)
         unit = unit_of(request)
-        reader = unit.reader.check if request.method in SAFE_METHODS else TransactionReader(unit.session)
-        return await authenticate(reader, token, address=address, user_agent=request.headers.get("user-agent"))
+        executor = unit.executor.check if request.method in SAFE_METHODS else TransactionExecutor(unit.session)
+        return await authenticate(executor, token, address=address, user_agent=request.headers.get("user-agent"))
 
 
 def _token(request: Request) -> str:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from fastapi import APIRouter, Request, Response
 
 from po_api.core.errors import AppError, NotFound
-from po_api.core.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from po_api.db.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from po_api.web.rate_limits import RateLimiter
 
 router = APIRouter(include_in_schema=False)

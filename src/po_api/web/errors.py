@@ -15,9 +15,6 @@ from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 
 from po_api.core.errors import (
-    CONNECTION_LOST,
-    DEADLOCK,
-    SERIALISATION_FAILURE,
     AppError,
     BadRequest,
     Busy,
@@ -29,10 +26,10 @@ from po_api.core.errors import (
     Unavailable,
     Unprocessable,
     UnsupportedMediaType,
-    sqlstate_of,
     violated,
 )
-from po_api.core.logging import get_logger
+from po_api.core.sqlstate import CONNECTION_LOST, DEADLOCK, SERIALISATION_FAILURE, sqlstate_of
+from po_api.observability.logging import get_logger
 from po_api.web.schemas import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"

@@ -11,8 +11,8 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 
 from po_api.core.errors import BadRequest, FieldError, PreconditionRequired
-from po_api.core.representations import Shown
 from po_api.core.versions import ExpectedVersions
+from po_api.db.json_sql import JsonDocument
 
 _TAG = re.compile(r'(?:W/)?"(?:(\d{1,18})(?:-[0-9a-f]+)?|[^"]*)"')
 
@@ -56,7 +56,7 @@ def set_version(response: Response, version: int) -> None:
     response.headers["ETag"] = f'"{version}"'
 
 
-def shown(representation: Shown, *, status: int = 200, dry_run: bool = False) -> Response:
+def shown(representation: JsonDocument, *, status: int = 200, dry_run: bool = False) -> Response:
     """The response whose body is JSON already; what a dry run shows has no version to refer to."""
     response = Response(representation.json, status, media_type="application/json")
     if not dry_run:
@@ -64,7 +64,7 @@ def shown(representation: Shown, *, status: int = 200, dry_run: bool = False) ->
     return response
 
 
-def created(representation: Shown, collection: str, *, dry_run: bool = False) -> Response:
+def created(representation: JsonDocument, collection: str, *, dry_run: bool = False) -> Response:
     """The same of what was made, which is now to be found in `collection`; what a dry run shows is nowhere."""
     response = shown(representation, status=201, dry_run=dry_run)
     if not dry_run:

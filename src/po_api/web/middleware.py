@@ -11,9 +11,9 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from po_api.core import metrics, tracing
 from po_api.core.errors import PayloadTooLarge
-from po_api.core.logging import get_logger
+from po_api.observability import metrics, tracing
+from po_api.observability.logging import get_logger
 from po_api.web.errors import from_exception, problem_response, unavailable
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")

@@ -15,7 +15,7 @@ from limits.storage import storage_from_string
 from starlette.datastructures import State
 
 from po_api.core.errors import TooManyRequests
-from po_api.core.logging import get_logger
+from po_api.observability.logging import get_logger
 from po_api.settings import Settings, SettingsError
 from po_api.web.errors import unavailable
 

@@ -16,7 +16,7 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from po_api.core.errors import BadRequest, FieldError, UnsupportedMediaType
-from po_api.core.tenancy import Scope
+from po_api.core.permissions import Scope
 from po_api.web import etags, idempotency
 from po_api.web.openapi import KEY_SCOPE
 from po_api.web.rate_limits import RateLimiter

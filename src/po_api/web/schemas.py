@@ -22,8 +22,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import CURRENCIES
-from po_api.core.representations import plain
 from po_api.core.text import has_forbidden_characters, normalise
+from po_api.db.json_sql import plain
 
 MAX_ID = 2**63 - 1
 T = TypeVar("T", bound=StrEnum)

@@ -10,10 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import UploadFile
 
-from po_api.core.database import Database
-from po_api.core.errors import DEADLOCK, SERIALISATION_FAILURE, AppError, sqlstate_of
-from po_api.core.logging import get_logger
-from po_api.core.replica_reading import reader_of
+from po_api.core.errors import AppError
+from po_api.core.sqlstate import DEADLOCK, SERIALISATION_FAILURE, sqlstate_of
+from po_api.db.database import Database
+from po_api.db.replica.executor import executor_of
+from po_api.observability.logging import get_logger
 
 # The longest pauses, in seconds, before a request is tried a second and a third time. They are random: those who got
 # in each other's way shall not meet again.
@@ -29,7 +30,7 @@ class UnitOfWork:
     def __init__(self, database: Database, *, is_repetition: bool = False) -> None:
         self._database = database
         self._session: AsyncSession | None = None
-        self.reader = reader_of(database)
+        self.executor = executor_of(database)
         self.is_dry_run = False
         self.is_repetition = is_repetition
         # Whether something came of it that does not go when the transaction is rolled back.
@@ -44,7 +45,7 @@ class UnitOfWork:
 
     async def complete(self) -> None:
         """The request's only commit. It comes before the response is sent: one that fails is an error, and no lie."""
-        await self.reader.close()
+        await self.executor.close()
         if self._session is not None:
             async with self._session as session:
                 await (session.rollback() if self.is_dry_run else session.commit())
@@ -53,14 +54,14 @@ class UnitOfWork:
         """Undo what was done, unless the error is what the request came to."""
         if sqlstate_of(error) == _READ_ONLY:
             # The server has become a standby: the next connection looks for the one that takes writes.
-            self.reader.discard()
+            self.executor.discard()
             if self._session is not None:
                 await self._session.invalidate()
             return
         if isinstance(error, Exception):
-            await self.reader.close()
+            await self.executor.close()
         else:
-            self.reader.discard()
+            self.executor.discard()
         if self._session is not None:
             async with self._session as session:
                 is_outcome = isinstance(error, AppError) and error.is_outcome

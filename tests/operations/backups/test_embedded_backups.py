@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from command_line import TIMEOUT, CommandLine
-from po_api.core.embedded import embedded_server
 from po_api.operations.backups.catalogue import Catalogue
+from po_api.operations.embedded.server import embedded_server
 from po_api.operations.revisions import chain, head_revision
-from web_support import SECRET_KEY, client_of, new_app
+from support.applications import SECRET_KEY, client_of, new_app
+from support.command_line import TIMEOUT, CommandLine
 
 BEFORE, SINCE = "before@company.example", "since@company.example"
 

@@ -9,11 +9,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from command_line import CommandLine
-from po_api.core.database import libpq_url
-from po_api.core.embedded import EmbeddedUrls, embedded_server
+from po_api.db.database import libpq_url
+from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from po_api.tables import metadata
-from web_support import SECRET_KEY
+from support.applications import SECRET_KEY
+from support.command_line import CommandLine
 
 APART = timedelta(milliseconds=10)
 OWNED = [table.name for table in metadata.sorted_tables if "organisation_id" in table.c]

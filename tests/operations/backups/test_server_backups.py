@@ -8,13 +8,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from clusters import Cluster
-from command_line import CommandLine
 from po_api.core.clock import utc_now
-from po_api.core.database import libpq_url
+from po_api.db.database import libpq_url
 from po_api.operations import migrations
 from po_api.operations.revisions import chain, head_revision
-from web_support import SECRET_KEY
+from support.applications import SECRET_KEY
+from support.clusters import Cluster
+from support.command_line import CommandLine
 
 SINCE = "since@company.example"
 

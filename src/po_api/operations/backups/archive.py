@@ -20,10 +20,10 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
-from po_api.core import server_user
 from po_api.operations.backups.catalogue import Backup, Catalogue
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools
+from po_api.operations.embedded import server_user
 
 LINK = "wal_archive"
 SUFFIX = ".gz"

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from po_api.core import server_user
 from po_api.core.clock import utc_now
-from po_api.core.embedded import embedded_server_stopped
 from po_api.operations.backups.errors import BackupError
+from po_api.operations.embedded import server_user
+from po_api.operations.embedded.server import embedded_server_stopped
 from po_api.settings import Settings
 
 if sys.platform != "win32":

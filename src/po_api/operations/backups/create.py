@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from po_api.core.clock import utc_now
-from po_api.core.embedded import EmbeddedUrls
 from po_api.operations.backups import archive
 from po_api.operations.backups.catalogue import Backup, Catalogue, Kind, expendable
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools, embedded_tools, server_tools
 from po_api.operations.databases import embedded, owner_urls
+from po_api.operations.embedded.server import EmbeddedUrls
 from po_api.operations.progress import Progress
 from po_api.settings import Settings
 

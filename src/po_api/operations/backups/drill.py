@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from po_api.core.embedded import EmbeddedUrls, embedded_server
 from po_api.operations import migrations
 from po_api.operations.backups import archive, restore, state
 from po_api.operations.backups.catalogue import Backup, Catalogue
@@ -21,6 +20,7 @@ from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools, embedded_tools
 from po_api.operations.backups.verify import MakeApp, apart, verify
 from po_api.operations.backups.workload import Workload
+from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from po_api.operations.progress import Progress
 from po_api.settings import Settings
 

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from po_api.core import server_user
 from po_api.core.clock import utc_now
-from po_api.core.embedded import (
-    REPLACED,
-    EmbeddedServerError,
-    embedded_binaries,
-    embedded_server,
-    embedded_server_stopped,
-)
 from po_api.operations import migrations
 from po_api.operations.backups import archive, files, state
 from po_api.operations.backups.catalogue import Backup, Catalogue, sync_directory
 from po_api.operations.backups.create import COPY, DUMP, dump
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools, embedded_tools, server_tools
+from po_api.operations.embedded import server_user
+from po_api.operations.embedded.server import (
+    REPLACED,
+    EmbeddedServerError,
+    embedded_binaries,
+    embedded_server,
+    embedded_server_stopped,
+)
 from po_api.operations.progress import Progress
 
 # Replaying the log of weeks takes its time; it ends by itself.

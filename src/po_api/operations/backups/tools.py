@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
-from po_api.core.database import libpq_url
-from po_api.core.embedded import EmbeddedServerError, embedded_binaries
-from po_api.core.programs import Programs, reason
+from po_api.db.database import libpq_url
 from po_api.operations.backups.errors import BackupError
+from po_api.operations.embedded.programs import Programs, reason
+from po_api.operations.embedded.server import EmbeddedServerError, embedded_binaries
 
 if TYPE_CHECKING:
     import pwd

@@ -12,8 +12,7 @@ import httpx
 from sqlalchemy import select
 
 from po_api.core.clock import utc_now
-from po_api.core.database import libpq_url
-from po_api.core.embedded import EmbeddedUrls, embedded_binaries, embedded_server
+from po_api.db.database import libpq_url
 from po_api.operations import demo, invariants, migrations, revisions
 from po_api.operations.backups import archive, state
 from po_api.operations.backups.catalogue import Backup, Catalogue
@@ -21,6 +20,7 @@ from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.restore import Goal, bring_up
 from po_api.operations.backups.tools import Tools, embedded_tools, server_programs
 from po_api.operations.databases import Connections, transaction
+from po_api.operations.embedded.server import EmbeddedUrls, embedded_binaries, embedded_server
 from po_api.operations.progress import Progress
 from po_api.settings import Settings
 from po_api.users.models import User

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import httpx
 
-from po_api.core.database import enter_tenant
-from po_api.core.embedded import EmbeddedUrls
-from po_api.core.tenancy import Role
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
 from po_api.operations import demo
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.verify import SECRET_KEY, MakeApp, api_on
 from po_api.operations.databases import transaction
+from po_api.operations.embedded.server import EmbeddedUrls
 from po_api.organisations.service import OrganisationService
 from po_api.settings import Settings
 from po_api.users.service import UserService

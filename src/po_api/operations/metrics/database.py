@@ -9,9 +9,9 @@ from sqlalchemy import pool
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from po_api.core.database import connect_to, engine_by, primary_at
-from po_api.core.errors import CONNECTION_LOST
-from po_api.core.logging import get_logger
+from po_api.core.sqlstate import CONNECTION_LOST
+from po_api.db.database import connect_to, engine_by, primary_at
+from po_api.observability.logging import get_logger
 from po_api.operations.metrics.statistics import PARTS, Part
 from po_api.settings import Settings
 

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from po_api.core.metrics import write
+from po_api.observability.metrics import write
 from po_api.operations.backups.catalogue import Catalogue
 from po_api.operations.databases import Connections
 from po_api.operations.metrics.backups import BackupFigures

@@ -1,0 +1,114 @@
+"""The audit trail: one event for each change of state, written in the change's own transaction.
+
+The application's role may add events and read them, nothing else (domain.md, invariant 5).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from sqlalchemy import ForeignKeyConstraint, Index, Insert
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from po_api.core.actor import Tenant
+from po_api.core.clock import utc_now
+from po_api.db.bulk_write import Rows, as_json, insert_from, json_rows
+from po_api.db.models import Base, TenantRow
+from po_api.db.query import Query, QueryExecutor
+
+
+class AuditEvent(TenantRow, Base):
+    """Who did what to which entity; `actor_id` is None for the command line."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "actor_id"], ["users.organisation_id", "users.id"]),
+        Index("ix_audit_events_entity", "organisation_id", "entity", "entity_id", "created_at", "id"),
+        Index("ix_audit_events_organisation_id_created_at", "organisation_id", "created_at", "id"),
+        Index("ix_audit_events_organisation_id_actor_id", "organisation_id", "actor_id"),
+    )
+
+    actor_id: Mapped[int | None]
+    action: Mapped[str]
+    entity: Mapped[str]
+    entity_id: Mapped[int]
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    request_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+_OF_CHANGE = ("actor_id", "action", "entity", "entity_id", "before", "after", "request_id")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of an entity; `before` and `after` hold what differs.
+
+    `entity_id` None is the entity that the same statement adds.
+    """
+
+    action: str
+    entity: str
+    entity_id: int | None
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+
+
+def record(session: AsyncSession, *, organisation_id: int, actor_id: int | None, change: Change) -> None:
+    """Add one event to the transaction; it is written with the next flush."""
+    session.add(AuditEvent(organisation_id=organisation_id, created_at=utc_now(), **event(actor_id, change)))
+
+
+def event(actor_id: int | None, change: Change) -> dict[str, Any]:
+    """The columns of one event, but for whose it is and when."""
+    return {
+        "actor_id": actor_id,
+        "action": change.action,
+        "entity": change.entity,
+        "entity_id": change.entity_id,
+        "before": _as_json(change.before),
+        "after": _as_json(change.after),
+        "request_id": structlog.contextvars.get_contextvars().get("request_id"),
+    }
+
+
+def events(**others: Any) -> Insert:
+    """The part of a statement that adds its events; `others` as in `writing.inserted`."""
+    table = AuditEvent.__table__
+    return insert_from(table, json_rows("events", *table.c[_OF_CHANGE]), **others)
+
+
+async def write(
+    executor: QueryExecutor,
+    tenant: Tenant,
+    statement: Query,
+    changes: Iterable[Change],
+    *,
+    now: datetime,
+    rows: Mapping[str, Rows],
+    **others: Any,
+) -> Any:
+    """Make the changes that a statement with `events` is about; `rows` are those of each `writing.sent` in it."""
+    told = [event(tenant.user_id, change) for change in changes]
+    texts = {name: as_json(of_table) for name, of_table in {**rows, "events": told}.items()}
+    return await executor.row(statement, organisation_id=tenant.organisation_id, now=now, **texts, **others)
+
+
+def _as_json(values: Any) -> dict[str, Any] | None:
+    return None if values is None else {name: _json_value(value) for name, value in values.items()}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_json_value(item) for item in value]
+    return value

@@ -1,0 +1,15 @@
+"""PostgreSQL's error codes (SQLSTATE), and what the driver's exceptions say of them."""
+
+import asyncpg
+
+# How the loss of a connection to PostgreSQL appears. InternalClientError: a statement was sent after the driver had
+# read the server's last message and before it saw the end of the stream.
+CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+# The whole transaction was rolled back in favour of another one and may succeed when it is retried.
+SERIALISATION_FAILURE, DEADLOCK = "40001", "40P01"
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """The SQLSTATE of an error of the driver, or of SQLAlchemy's wrapper around one; empty if it has none."""
+    return getattr(getattr(error, "orig", None) or error, "sqlstate", None) or ""

@@ -1,0 +1,75 @@
+"""Representations made by PostgreSQL: a row as the JSON text that its schema would give.
+
+The types of the columns decide how they are shown, as web/schemas.py has it: amounts keep their scale, quantities,
+prices and percentages lose trailing zeros, moments are in UTC. Tests compare every representation with its schema.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from json import dumps
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Numeric, SQLColumnExpression, Text, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import TIMESTAMP, aggregate_order_by
+
+_MOMENT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+
+
+def shown(expression: SQLColumnExpression[Any]) -> Any:
+    """The column as JSON shows it."""
+    column: Any = expression
+    if isinstance(column.type, Numeric):
+        # Amounts have the scale of their currency; the others that of their column.
+        return cast(column if column.type.scale is None else func.trim_scale(column), Text)
+    if isinstance(column.type, TIMESTAMP):
+        moment = func.to_char(func.timezone("UTC", column), _MOMENT)
+        return func.replace(moment, ".000000Z", "Z")
+    return column
+
+
+def columns_of(source: FromClause, names: Sequence[str]) -> dict[str, SQLColumnExpression[Any]]:
+    """The columns of `source` that are shown under their own names."""
+    return {name: source.c[name] for name in names}
+
+
+def json_object(name: str, fields: Mapping[str, SQLColumnExpression[Any]]) -> tuple[FromClause, ColumnElement[str]]:
+    """A JSON object with these fields: what to join (LATERAL, on true), and the object's text.
+
+    row_to_json rather than json_build_object, which puts blanks between everything.
+    """
+    columns = select(*(shown(column).label(field) for field, column in fields.items()))
+    item = columns.correlate(*columns.get_final_froms()).lateral(name)
+    return item, cast(func.row_to_json(item.table_valued()), Text)
+
+
+def json_array(objects: ColumnElement[str], order: SQLColumnExpression[Any]) -> ColumnElement[str]:
+    """The JSON array of all rows' objects."""
+    joined = func.string_agg(objects, aggregate_order_by(literal(","), order))
+    return func.concat("[", joined, "]")
+
+
+@dataclass(frozen=True)
+class JsonDocument:
+    """A representation as JSON; `version` is what its ETag carries."""
+
+    json: str
+    version: int
+    id: int
+
+
+def plain(number: Decimal) -> str:
+    """`number` without exponent and trailing zeros."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def with_fields(json: str, fields: str) -> str:
+    """The object `json` with more fields behind its own: `"name":value`, separated by commas."""
+    return f"{json[:-1]},{fields}}}"
+
+
+def page(items: Sequence[str], next_cursor: str | None) -> str:
+    """A page (web/schemas.py) of items that are JSON texts."""
+    has_more = "false" if next_cursor is None else "true"
+    return f'{{"next_cursor":{dumps(next_cursor)},"has_more":{has_more},"items":[{",".join(items)}]}}'

@@ -1,0 +1,273 @@
+"""Keyset pages: a cursor says after which row to go on, so a deep page costs what the first costs."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, literal_column, or_, select, tuple_
+
+from po_api.core.errors import BadRequest, FieldError
+from po_api.db.query import Query, QueryExecutor
+from po_api.db.search import LOOKED_AT, Search
+
+T = TypeVar("T")
+
+MAX_LIMIT = 100
+DEFAULT_LIMIT = 50
+MAX_CURSOR_LENGTH = 1024
+
+
+class InvalidCursor(BadRequest):
+    """The cursor is not one that this list gave for this sort and these filters: start again without it."""
+
+    code = "invalid_cursor"
+    title = "The cursor does not belong to this list"
+
+    def __init__(self) -> None:
+        super().__init__(errors=(FieldError("/cursor", self.code, self.title, "query"),))
+
+
+class InvalidSort(BadRequest):
+    """The list cannot be sorted by this."""
+
+    code = "invalid_sort"
+    title = "The list cannot be sorted by this"
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        detail = f"sort by one of {', '.join(allowed)}, each with an optional leading minus"
+        super().__init__(detail, errors=(FieldError("/sort", self.code, detail, "query"),))
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """What the caller asked for: `sort` as in `-created_at,number`, `scope` what the cursor is bound to."""
+
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+    sort: str | None = None
+    scope: str = ""
+
+
+@dataclass(frozen=True)
+class PageOf(Generic[T]):
+    """One page; `next_cursor` is None on the last."""
+
+    items: Sequence[T]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class _Key:
+    name: str
+    descending: bool
+
+
+class Listing:
+    """A list that can be sorted and paged; `name` is that of its questions.
+
+    `sorts` name columns of `table` that are never NULL and lead an index; every sort ends in the id. `show` completes
+    the rows of a page, and of them only: it gets the rows' source and selects what is to be known of each.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        table: FromClause,
+        *,
+        sorts: Sequence[str],
+        default: str,
+        show: Callable[[FromClause], Select[Any]],
+        search: Search | None = None,
+    ) -> None:
+        self.name = name
+        self.table = table
+        self.show = show
+        self.search = search
+        self._sorts = frozenset(sorts)
+        self._default = default
+
+    async def page(
+        self,
+        executor: QueryExecutor,
+        chosen: Callable[[], Select[Any]],
+        request: PageRequest,
+        parameters: Mapping[str, Any],
+    ) -> PageOf[Any]:
+        """The page that `request` asks for, in one query whatever its size; a search takes up to three more.
+
+        `chosen` selects the rows of the table that are on the list, with a `bindparam` for each of the `parameters`
+        but `q`, which is for the list's search. It is asked for its statement once: whatever changes the statement is
+        part of its hash.
+        """
+        keys = self._keys(request.sort or self._default)
+        binding = _binding(request, keys)
+        last: dict[str, Any] = {}
+        if request.cursor is not None:
+            columns = [self.table.c[key.name] for key in keys]
+            last = {
+                _after(key): value for key, value in zip(keys, _decode(request.cursor, binding, columns), strict=True)
+            }
+        wanted = _PageQuery(self, chosen, keys, request.limit, bool(last))
+        rows = await self._rows(executor, wanted, {**parameters, **last})
+        if len(rows) <= request.limit:
+            return PageOf(rows, None)
+        values = [getattr(rows[request.limit - 1], _sorted_by(key)) for key in keys]
+        return PageOf(rows[: request.limit], _encode(binding, values))
+
+    async def _rows(
+        self, executor: QueryExecutor, wanted: "_PageQuery", parameters: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        searched = self.search if "q" in parameters else None
+        if searched and wanted.follows_an_index and await searched.is_common(executor, parameters["q"]):
+            rows = await executor.rows(_scan_query(wanted, searched), **parameters)
+            if len(rows) > wanted.limit or await executor.row(_rest_query(wanted), **parameters) is None:
+                return rows
+        return await executor.rows(_page_query(wanted, searched), **parameters)
+
+    def _keys(self, sort: str) -> tuple[_Key, ...]:
+        keys = [_Key(name.removeprefix("-"), name.startswith("-")) for name in sort.split(",")]
+        if not self._sorts.issuperset(key.name for key in keys) or len({key.name for key in keys}) != len(keys):
+            raise InvalidSort(sorted(self._sorts))
+        return (*keys, _Key("id", keys[-1].descending))
+
+
+def all_columns(rows: FromClause) -> Select[Any]:
+    """Rows shown as they are."""
+    return select(*rows.c)
+
+
+@dataclass(frozen=True)
+class _PageQuery:
+    """All that makes a page's statement; `continues` says that there is a row to begin after."""
+
+    listing: Listing
+    chosen: Callable[[], Select[Any]]
+    keys: Sequence[_Key]
+    limit: int
+    continues: bool
+
+    @property
+    def follows_an_index(self) -> bool:
+        return len(self.keys) == 2  # one that leads an index, and the id
+
+    @property
+    def looked_at(self) -> ColumnElement[int]:
+        return _number((self.limit + 1) * LOOKED_AT)
+
+    def rows(self) -> Select[Any]:
+        """The rows that the page may hold, in their order."""
+        statement = self.chosen()
+        if self.continues:
+            statement = statement.where(_behind(self.listing.table, self.keys))
+        return statement.order_by(*_order(self.listing.table, self.keys))
+
+    def shown(self, statement: Select[Any]) -> Query:
+        """The first of the statement's rows, and one more if there is one."""
+        rows = statement.limit(_number(self.limit + 1)).subquery("page")
+        sorted_by = (rows.c[key.name].label(_sorted_by(key)) for key in self.keys)
+        return Query(
+            self.listing.name, self.listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, self.keys))
+        )
+
+
+@lru_cache(maxsize=1024)
+def _page_query(wanted: _PageQuery, searched: Search | None) -> Query:
+    return wanted.shown(searched.by_index(wanted.rows()) if searched else wanted.rows())
+
+
+@lru_cache(maxsize=256)
+def _scan_query(wanted: _PageQuery, searched: Search) -> Query:
+    """What matches among the rows that are looked at."""
+    rows = wanted.rows().limit(wanted.looked_at).subquery("looked_at")
+    return wanted.shown(searched.by_looking(rows).order_by(*_order(rows, wanted.keys)))
+
+
+@lru_cache(maxsize=256)
+def _rest_query(wanted: _PageQuery) -> Query:
+    """The first row behind those that are looked at."""
+    rows = wanted.rows().offset(wanted.looked_at).limit(_number(1)).subquery("unseen")
+    return Query(f"{wanted.listing.name}.unseen", select(rows.c.id))
+
+
+def _number(value: int) -> ColumnElement[int]:
+    """Part of the text: PostgreSQL plans badly for a limit that it does not know."""
+    return literal_column(str(value))
+
+
+def _order(source: FromClause, keys: Sequence[_Key]) -> list[ColumnElement[Any]]:
+    return [source.c[key.name].desc() if key.descending else source.c[key.name].asc() for key in keys]
+
+
+def _after(key: _Key) -> str:
+    return f"after_{key.name}"
+
+
+def _sorted_by(key: _Key) -> str:
+    return f"sorted_by_{key.name}"
+
+
+def _behind(table: FromClause, keys: Sequence[_Key]) -> ColumnElement[bool]:
+    """The rows behind the cursor's: a row comparison where one index direction serves, else spelled out."""
+    columns = [table.c[key.name] for key in keys]
+    values = [bindparam(_after(key), type_=column.type) for key, column in zip(keys, columns, strict=True)]
+    if len({key.descending for key in keys}) == 1:
+        row, last = tuple_(*columns), tuple_(*values)
+        return row < last if keys[0].descending else row > last
+    branches = []
+    for position, key in enumerate(keys):
+        equal = [columns[before] == values[before] for before in range(position)]
+        behind = columns[position] < values[position] if key.descending else columns[position] > values[position]
+        branches.append(and_(*equal, behind))
+    return or_(*branches)
+
+
+def _binding(request: PageRequest, keys: Sequence[_Key]) -> str:
+    order = ",".join(f"{'-' if key.descending else ''}{key.name}" for key in keys)
+    return hashlib.sha256(f"{order}|{request.scope}".encode()).hexdigest()[:16]
+
+
+def _encode(binding: str, values: Sequence[Any]) -> str:
+    texts = [value.isoformat() if isinstance(value, datetime) else str(value) for value in values]
+    return base64.urlsafe_b64encode(json.dumps([binding, *texts]).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str, binding: str, columns: Sequence[ColumnElement[Any]]) -> list[Any]:
+    try:
+        if len(cursor) > MAX_CURSOR_LENGTH:
+            raise InvalidCursor
+        found, *texts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        if found != binding or len(texts) != len(columns):
+            raise InvalidCursor
+        return [_parse(column.type.python_type, text) for column, text in zip(columns, texts, strict=True)]
+    except (ValueError, TypeError, OverflowError, InvalidOperation, RecursionError):
+        raise InvalidCursor from None
+
+
+def _parse(kind: type, text: object) -> Any:
+    if not isinstance(text, str):
+        raise TypeError("a cursor's values are texts")
+    text.encode()  # a lone surrogate cannot be sent to PostgreSQL: UnicodeEncodeError
+    if kind is datetime:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("a cursor's time has an offset")
+        return moment.astimezone(UTC)
+    if kind is int:
+        number = int(text)
+        if not -(2**63) <= number < 2**63:
+            raise ValueError("beyond bigint")
+        return number
+    if kind is Decimal:
+        amount = Decimal(text)
+        if not amount.is_finite() or abs(amount.adjusted()) > 100:
+            raise ValueError("no amount")
+        return amount
+    if "\x00" in text:
+        raise ValueError("no text of PostgreSQL's")
+    return str(text)

@@ -1,0 +1,138 @@
+"""Statements, measured: how long each took by its name, what was slow, and what the database refused.
+
+A name is the question's own, such as `porfs.list`, or says what SQLAlchemy made up: `users.insert`. What a statement
+was asked with is nowhere: not in the log, not in a label, not in a span.
+"""
+
+from collections.abc import Awaitable, Sequence
+from time import perf_counter
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Engine, Select, UpdateBase, event
+from sqlalchemy.engine import ExceptionContext
+
+from po_api.core.sqlstate import CONNECTION_LOST, sqlstate_of
+from po_api.observability import metrics, tracing
+from po_api.observability.logging import get_logger
+
+T = TypeVar("T")
+
+_KINDS = frozenset({"select", "insert", "update", "delete"})
+_BEGUN = "po_api.begun"
+
+_log = get_logger(__name__)
+_observers = metrics.Observers[str](metrics.DB_STATEMENTS.labels)
+_names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_slow_seconds = 0.5
+
+
+def configure(*, slow_query_ms: int) -> None:
+    """From how many milliseconds on this process takes statements for slow."""
+    global _slow_seconds  # noqa: PLW0603
+    _slow_seconds = slow_query_ms / 1000
+
+
+async def timed(operation: str, answer: Awaitable[T]) -> T:
+    """What the database answers to the statement of that name."""
+    span = None if tracing.tracer is None else tracing.begin_statement(operation)
+    started = perf_counter()
+    try:
+        answered = await answer
+    except BaseException as error:
+        _finish(operation, started, span, error)
+        raise
+    _finish(operation, started, span, None)
+    return answered
+
+
+async def count_errors(answer: Awaitable[T]) -> T:
+    """What the database answers where only errors are worth a word: to what begins and ends a transaction."""
+    try:
+        return await answer
+    except BaseException as error:
+        count_error(error)
+        raise
+
+
+def count_error(error: BaseException) -> None:
+    """Count what the database refused, or that it was not there; any other error is none of its."""
+    if (sqlstate_class := _class_of(error)) is not None:
+        metrics.DB_ERRORS.labels(sqlstate_class).inc()
+
+
+def _class_of(error: BaseException) -> str | None:
+    if sqlstate := sqlstate_of(error):
+        return sqlstate[:2]
+    # What the driver says of a statement's arguments is a ValueError besides.
+    return metrics.NO_CONNECTION if isinstance(error, CONNECTION_LOST) and not isinstance(error, ValueError) else None
+
+
+def _finish(operation: str, started: float, span: Any, error: BaseException | None) -> None:
+    seconds = perf_counter() - started
+    metrics.later(_observers[operation], seconds)
+    if seconds >= _slow_seconds:
+        metrics.DB_SLOW.inc()
+        _log.warning("slow_query", statement=operation, duration_ms=int(seconds * 1000))
+    if error is not None:
+        count_error(error)
+    if span is not None:
+        tracing.end(span, error)
+
+
+def listen(engine: Engine) -> None:
+    """Measure what SQLAlchemy itself sends: the statements of sessions."""
+    event.listen(engine, "before_cursor_execute", _before)
+    event.listen(engine, "after_cursor_execute", _after)
+    event.listen(engine, "handle_error", _failed)
+
+
+def _before(connection: Any, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: bool) -> None:
+    operation = _operation(sql, context)
+    span = None if tracing.tracer is None else tracing.begin_statement(operation)
+    connection.info[_BEGUN] = (operation, perf_counter(), span)
+
+
+def _after(connection: Any, *_: Any) -> None:
+    operation, started, span = connection.info.pop(_BEGUN)
+    _finish(operation, started, span, None)
+
+
+def _failed(context: ExceptionContext) -> None:
+    connection: Any = context.connection
+    begun = None if connection is None or connection.invalidated else connection.info.pop(_BEGUN, None)
+    if begun is not None:
+        operation, started, span = begun
+        _finish(operation, started, span, context.original_exception)
+    elif connection is not None:
+        count_error(context.original_exception)
+
+
+def _operation(sql: str, context: Any) -> str:
+    """The name of a statement: the question's, else its kind and the table that it is about."""
+    asked: str | None = context.execution_options.get("operation")
+    if asked is not None:
+        return asked
+    compiled = context.compiled
+    if compiled is None:
+        return _kind_of(sql)
+    name = _names.get(compiled)
+    if name is None:
+        name = _names[compiled] = _name_of(compiled.statement, _kind_of(sql))
+    return name
+
+
+def _kind_of(sql: str) -> str:
+    kind = sql.lstrip().partition(" ")[0].lower()
+    return kind if kind in _KINDS else "other"
+
+
+def _name_of(statement: Any, kind: str) -> str:
+    tables: Sequence[Any] = ()
+    if isinstance(statement, Select):
+        tables = statement.get_final_froms()
+    elif isinstance(statement, UpdateBase):
+        tables = [statement.table]
+    # A join has no name.
+    name = getattr(tables[0], "name", None) if len(tables) == 1 else None
+    return kind if name is None else f"{name}.{kind}"

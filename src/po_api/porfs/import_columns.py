@@ -1,0 +1,162 @@
+"""The columns of an import, and what each of them takes from a cell.
+
+A reader gets a cell that is not blank, text or what a spreadsheet stores, and gives the value or raises BadCell.
+"""
+
+import datetime as dt
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from po_api.core.text import has_forbidden_characters, normalise
+from po_api.porfs.exports import EXACT_DIGITS, significant_digits
+from po_api.porfs.units import is_unit
+from po_api.porfs.xlsx_reader import Cell
+
+MAX_DESCRIPTION = 2_000
+MAX_SKU = 100
+_MAX_DECIMALS = 4
+_MAX_NUMBER = Decimal("99999999999999.9999")  # numeric(18,4)
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)")
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class BadCell(Exception):
+    """A cell cannot be taken; `code` is stable and `detail` completes "Row 7, column quantity: "."""
+
+    def __init__(self, code: str, detail: str):
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def _text(cell: Cell, limit: int, *, multiline: bool) -> str:
+    if isinstance(cell, float | int) and not isinstance(cell, bool):
+        if abs(cell) >= 10**EXACT_DIGITS:
+            raise BadCell("too_many_digits", f"has more than {EXACT_DIGITS} digits; give the cell the format Text")
+        text = format(_exact(cell), "f").removesuffix(".0")  # an article number that was typed without quotes
+    elif isinstance(cell, str):
+        text = normalise(cell)
+    else:
+        # Spreadsheets make dates of article numbers such as 3-4; what was typed is lost then.
+        raise BadCell("invalid_text", "is not text; give the cell the format Text and enter it again")
+    # Both, because strip() takes some control characters for white space.
+    if has_forbidden_characters(str(cell)) or has_forbidden_characters(text, multiline=multiline):
+        raise BadCell(
+            "control_character", "must not have control characters" + ("" if multiline else " or line breaks")
+        )
+    if len(text) > limit:
+        raise BadCell("too_long", f"must have at most {limit} characters")
+    return text
+
+
+def _description(cell: Cell) -> str:
+    return _text(cell, MAX_DESCRIPTION, multiline=True)
+
+
+def _sku(cell: Cell) -> str:
+    return _text(cell, MAX_SKU, multiline=False)
+
+
+def _unit(cell: Cell) -> str:
+    unit = _text(cell, MAX_SKU, multiline=False).upper()
+    if not is_unit(unit):
+        raise BadCell("invalid_unit", "must be a unit code of UN/ECE Recommendation 20, such as C62, KGM or HUR")
+    return unit
+
+
+def _quantity(cell: Cell) -> Decimal:
+    value = _number(cell)
+    if value <= 0:
+        raise BadCell("out_of_range", "must be greater than 0")
+    return _at_most(value, _MAX_NUMBER)
+
+
+def _price(cell: Cell) -> Decimal:
+    return _not_negative(_number(cell), _MAX_NUMBER)
+
+
+def _percent(cell: Cell) -> Decimal:
+    return _not_negative(_number(cell), Decimal(100))
+
+
+def _not_negative(value: Decimal, limit: Decimal) -> Decimal:
+    if value < 0:
+        raise BadCell("out_of_range", "must not be less than 0")
+    return _at_most(value, limit) or Decimal(0)  # there is a Decimal("-0")
+
+
+def _at_most(value: Decimal, limit: Decimal) -> Decimal:
+    if value > limit:
+        raise BadCell("out_of_range", f"must not be greater than {limit}")
+    return value
+
+
+def _number(cell: Cell) -> Decimal:
+    """The cell's number with at most four decimals. No exponents: a spreadsheet that writes one has cut digits off."""
+    if isinstance(cell, str):
+        text = cell.strip()
+        if not _NUMBER.fullmatch(text):
+            hint = "with a dot as decimal mark and nothing between thousands" if "," in text else "such as 1250 or 0.5"
+            raise BadCell("invalid_number", f"must be a number {hint}")
+        value = Decimal(text)
+        decimals = len(text.partition(".")[2])
+    elif isinstance(cell, float | int) and not isinstance(cell, bool):
+        value = _exact(cell)
+        decimals = len(format(value, "f").partition(".")[2].rstrip("0"))
+    else:
+        raise BadCell("invalid_number", "must be a number")
+    if decimals > _MAX_DECIMALS:
+        raise BadCell("too_many_decimals", f"must have at most {_MAX_DECIMALS} decimals; round it in the file")
+    if not isinstance(cell, str) and significant_digits(value) > EXACT_DIGITS:
+        raise BadCell("too_many_digits", f"has more than {EXACT_DIGITS} digits; give the cell the format Text")
+    return value
+
+
+def _exact(cell: float) -> Decimal:
+    """The number that people see for a spreadsheet's double.
+
+    Decimal(0.1) would be 0.1000000000000000055…, which nobody wrote. repr() gives the shortest decimal that means the
+    same double, so what was entered with up to 15 digits comes back as it was. What a formula left behind
+    (0.30000000000000004) stays visible, and is for its author to round, not for us.
+    """
+    if not math.isfinite(cell):
+        raise BadCell("invalid_number", "must be a number")
+    return Decimal(repr(cell))
+
+
+def _date(cell: Cell) -> dt.date:
+    # calamine gives a datetime only when there is a time of day, which would have to be cut off.
+    if isinstance(cell, dt.date) and not isinstance(cell, dt.datetime):
+        return cell
+    if isinstance(cell, str) and _ISO_DATE.fullmatch(cell.strip()):
+        try:
+            return dt.date.fromisoformat(cell.strip())
+        except ValueError:
+            pass
+    raise BadCell("invalid_date", "must be a date such as 2026-12-31")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the file; `read` makes the line's value of a cell that is not blank."""
+
+    name: str
+    required: bool
+    read: Callable[[Cell], Any]
+
+
+COLUMNS = (
+    Column("description", True, _description),
+    Column("sku", False, _sku),
+    Column("quantity", True, _quantity),
+    Column("unit", False, _unit),
+    Column("unit_price", True, _price),
+    Column("discount_percent", False, _percent),
+    Column("tax_rate", False, _percent),
+    Column("needed_by", False, _date),
+)

@@ -1,0 +1,62 @@
+"""What is written together: rows arrive as they were sent, and what the database refuses keeps its name."""
+
+from datetime import UTC, date
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from po_api.audit.events import AuditEvent
+from po_api.core.errors import violated
+from po_api.db.bulk_write import as_json, json_rows
+from po_api.db.database import enter_tenant, libpq_url
+from po_api.db.query import Query, TransactionExecutor
+from po_api.porfs.models import Porf, PorfLine
+from po_api.users.errors import EmailTaken
+from support.organisations import Cast, Company
+
+_COLUMNS = (
+    *Porf.__table__.c["number", "total", "needed_by", "submitted_at", "requester_id"],
+    *PorfLine.__table__.c["position", "quantity", "tax_rate"],
+    *AuditEvent.__table__.c["before", "after"],
+)
+_ROWS = Query("test.rows", select(json_rows("rows", *_COLUMNS)))
+
+_texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), max_size=20)
+_json = st.dictionaries(_texts, _texts | st.integers(-9, 9) | st.booleans() | st.none(), max_size=3)
+_rows = st.fixed_dictionaries(
+    {
+        "number": _texts | st.none(),
+        "total": st.decimals(0, 10**14, places=3) | st.sampled_from([Decimal("1250"), Decimal("1E+3")]),
+        "needed_by": st.dates(date(1, 1, 1)) | st.none(),
+        "submitted_at": st.datetimes(timezones=st.just(UTC)) | st.none(),
+        "requester_id": st.integers(1, 2**63 - 1),
+        "position": st.integers(1, 2**31 - 1),
+        "quantity": st.decimals(0, 10**13, places=4),
+        "tax_rate": st.decimals(0, 100, places=4),
+        "before": st.none() | _json,
+        "after": _json,
+    }
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(_rows, max_size=4))
+async def test_rows_arrive_as_they_were_sent(company: Company, rows: list[dict[str, Any]]) -> None:
+    async with company.database.sessions.begin() as session:
+        await enter_tenant(session, company.organisation_id)
+        found = await TransactionExecutor(session).rows(_ROWS, rows=as_json(rows))
+    assert [dict(row) for row in found] == rows
+    assert [str(row.total) for row in found] == [f"{row['total']:f}" for row in rows]  # with its scale
+
+
+async def test_what_the_driver_is_refused_is_known_by_its_constraint(cast: Cast, urls: tuple[str, str]) -> None:
+    connection = await asyncpg.connect(libpq_url(urls[1]))
+    with pytest.raises(asyncpg.UniqueViolationError) as refusal:
+        await connection.execute("INSERT INTO users (email, name) VALUES ($1, 'X')", cast.buyer.email)
+    await connection.close()
+    assert isinstance(violated(refusal.value), EmailTaken)

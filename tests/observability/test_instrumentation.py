@@ -1,0 +1,119 @@
+"""Statements and connections are counted in one place each, whichever way they go."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from po_api.db.database import Database, open_database
+from po_api.db.query import ConnectionExecutor, Query, TransactionExecutor
+from po_api.observability import instrumentation
+from po_api.observability.metrics import REGISTRY, write
+from po_api.settings import Settings
+from po_api.users.models import User
+
+_ONE = Query("test.one", select(func.pg_backend_pid().label("pid")))
+_WRONG = Query("test.wrong", select(func.pg_sleep(text("'many'"))))
+
+
+def _value(name: str, **labels: str) -> float:
+    write()
+    return REGISTRY.get_sample_value(name, labels) or 0
+
+
+def _asked(operation: str) -> float:
+    return _value("po_db_query_duration_seconds_count", operation=operation)
+
+
+@pytest.fixture
+async def small(urls: tuple[str, str], settings: Settings, app: FastAPI) -> AsyncIterator[Database]:
+    """A database that lends two connections, one of them beyond the pool's size."""
+    few = {"db_pool_size": 1, "db_max_overflow": 1}
+    database = open_database(urls[1], settings.model_copy(update=few))
+    yield database
+    await database.dispose()
+
+
+async def test_a_question_counts_once_inside_and_outside_a_transaction(small: Database) -> None:
+    before = _asked("test.one")
+    executor = ConnectionExecutor(small.engine)
+    await executor.row(_ONE)
+    await executor.rows(_ONE)
+    await executor.close()
+    assert _asked("test.one") == before + 2
+    async with small.sessions.begin() as session:
+        await TransactionExecutor(session).row(_ONE)  # by SQLAlchemy, which begins
+        await TransactionExecutor(session).row(_ONE)  # by the driver
+    assert _asked("test.one") == before + 4
+
+
+async def test_what_sqlalchemy_makes_up_is_named_by_its_table_and_kind(small: Database) -> None:
+    names = ("users.select", "select")
+    before = [_asked(name) for name in names]
+    async with small.sessions.begin() as session:
+        await session.execute(select(User).where(User.id == 1))
+        await session.execute(text("  SELECT 1"))
+    assert [_asked(name) for name in names] == [count + 1 for count in before]
+
+
+async def test_what_the_database_refuses_is_counted_by_its_class(small: Database) -> None:
+    classes = ("22", "42", "08")
+    before = [_value("po_db_errors_total", sqlstate_class=found) for found in classes]
+    executor = ConnectionExecutor(small.engine)
+    with pytest.raises(asyncpg.PostgresError):
+        await executor.row(_WRONG)
+    await executor.close()
+    with pytest.raises(DBAPIError):
+        async with small.sessions.begin() as session:
+            await session.execute(text("SELECT * FROM nowhere"))
+    away = open_database("postgresql://po_app@127.0.0.1:1/po_api", Settings(_env_file=None))
+    with pytest.raises(OSError, match="Connect"):
+        await ConnectionExecutor(away.engine).row(_ONE)
+    after = [_value("po_db_errors_total", sqlstate_class=found) for found in classes]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
+
+
+async def test_a_pool_shows_how_full_it_is_and_who_waits(small: Database) -> None:
+    pool = {"pool": "primary"}
+    timeouts = _value("po_db_pool_timeouts_total", **pool)
+    readers = [ConnectionExecutor(small.engine) for _ in range(2)]
+    for executor in readers:
+        await executor.row(_ONE)
+    assert _shown() == (2, 1, 0)
+    lent: Any = small.engine.pool
+    lent._timeout = 0.01  # so short a time would not have been enough to connect
+    waiting = asyncio.create_task(ConnectionExecutor(small.engine).row(_ONE))
+    while not _shown()[2]:
+        await asyncio.sleep(0)
+    with pytest.raises(PoolTimeoutError):
+        await waiting
+    assert _value("po_db_pool_timeouts_total", **pool) == timeouts + 1
+    readers[0].discard()
+    await readers[1].close()
+    assert _shown() == (0, 0, 0)
+
+
+def _shown() -> tuple[float, ...]:
+    return tuple(_value(f"po_db_pool_{what}", pool="primary") for what in ("checked_out", "overflow", "waiting"))
+
+
+@pytest.fixture
+def everything_is_slow() -> Iterator[None]:
+    instrumentation.configure(slow_query_ms=0)
+    yield
+    instrumentation.configure(slow_query_ms=500)
+
+
+@pytest.mark.usefixtures("everything_is_slow")
+async def test_slow_statements_are_counted(small: Database) -> None:
+    before = _value("po_db_slow_queries_total")
+    executor = ConnectionExecutor(small.engine)
+    await executor.row(_ONE)  # and the connection
+    await executor.close()
+    assert _value("po_db_slow_queries_total") == before + 2

@@ -1,0 +1,185 @@
+"""What PostgreSQL undoes for the sake of others is done again: the client is answered as if nothing had been, once.
+
+Who gets in the way is a connection of the tests' own: it takes the same rows in the opposite order, or changes them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from support.applications import client_of, new_app
+from support.organisations import Cast, Member, again, ok
+from support.polling import until_waiting
+
+LIMIT = 1000
+CSV = b"description,quantity,unit_price\nLamp,1,24.90\n"
+
+
+async def undone_approval(
+    cast: Cast, approve: Callable[[httpx.Response], Awaitable[httpx.Response]], owner: asyncpg.Connection, url: str
+) -> tuple[httpx.Response, asyncio.Task[httpx.Response]]:
+    """A pending request, and its approval, which PostgreSQL has undone once.
+
+    The approval has locked the request and wants the approver, whom the owner has locked; so that wants the request.
+    PostgreSQL undoes who has waited for a second first: the owner, if this machine was busy so long. Then once more.
+    """
+    while True:
+        pending = await cast.pending()
+        transaction = owner.transaction()
+        await transaction.start()
+        await owner.execute(f"SELECT FROM users WHERE id = {cast.approver.user_id} FOR UPDATE")
+        approving = asyncio.create_task(ok(approve(pending)))
+        await until_waiting(url)
+        try:
+            await owner.execute(f"SELECT FROM porfs WHERE id = {pending.json()['id']} FOR UPDATE")
+        except asyncpg.DeadlockDetectedError:
+            await transaction.rollback()
+            await approving
+        else:
+            assert not approving.done()
+            await transaction.rollback()
+            return pending, approving
+
+
+@asynccontextmanager
+async def undoing(owner: asyncpg.Connection, sqlstate: str, times: int) -> AsyncIterator[None]:
+    """PostgreSQL undoes approvals so many times, each when it is about to keep its decision."""
+    await owner.execute(f"""
+        CREATE SEQUENCE undone;
+        CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            IF nextval('undone') <= {times} THEN  -- a sequence does not go back with the transaction
+                RAISE 'undone' USING ERRCODE = '{sqlstate}';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER undo BEFORE INSERT ON approval_decisions FOR EACH ROW EXECUTE FUNCTION undo()""")
+    try:
+        yield
+    finally:
+        await owner.execute("DROP FUNCTION undo CASCADE; DROP SEQUENCE undone")
+
+
+async def decisions(owner: asyncpg.Connection, porf_id: int) -> tuple[int, int]:
+    """How many decisions there are on a request, and how many audit events of its approval."""
+    sql = """SELECT (SELECT count(*) FROM approval_decisions WHERE porf_id = $1),
+        (SELECT count(*) FROM audit_events WHERE entity = 'porf' AND entity_id = $1 AND action LIKE '%approve%')"""
+    found: tuple[int, int] = tuple(await owner.fetchrow(sql, porf_id))
+    return found
+
+
+async def test_a_deadlock_is_nothing_that_the_client_hears_of(
+    cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    async def approve(pending: httpx.Response) -> httpx.Response:
+        path, headers = f"/porfs/{pending.json()['id']}/approve", {"Idempotency-Key": pending.json()["number"]}
+        return await cast.approver.post(path, etag=pending.headers["ETag"], headers=headers)
+
+    pending, approving = await undone_approval(cast, approve, owner, urls[0])
+    approved = await approving
+    assert (approved.json()["status"], approved.json()["version"]) == ("approved", pending.json()["version"] + 1)
+    replayed = await approve(pending)
+    assert (replayed.content, replayed.headers["Idempotent-Replayed"]) == (approved.content, "true")
+    assert await decisions(owner, pending.json()["id"]) == (1, 1)
+
+
+UNDONE = pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+
+
+@UNDONE
+async def test_what_is_done_again_counts_once(
+    cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str], sqlstate: str
+) -> None:
+    pending = await cast.pending()
+    async with client_of(new_app(urls[1], rate_limit_per_user=f"{LIMIT}/day")) as client:
+        approver = replace(cast.approver, client=client)
+        async with undoing(owner, sqlstate, times=2):
+            approved = await ok(approver.post(f"/porfs/{pending.json()['id']}/approve", etag=pending.headers["ETag"]))
+    assert f"r={LIMIT - 1};" in approved.headers["RateLimit"]
+    assert await decisions(owner, pending.json()["id"]) == (1, 1)
+
+
+@UNDONE
+async def test_after_three_times_the_client_is_told_to_come_again(
+    cast: Cast, owner: asyncpg.Connection, sqlstate: str
+) -> None:
+    pending = await cast.pending()
+    porf_id = pending.json()["id"]
+
+    async def approve() -> httpx.Response:
+        headers = {"Idempotency-Key": "again"}
+        return await cast.approver.post(f"/porfs/{porf_id}/approve", etag=pending.headers["ETag"], headers=headers)
+
+    async with undoing(owner, sqlstate, times=3):
+        busy = await approve()
+        assert await owner.fetchval("SELECT last_value FROM undone") == 3
+        assert await decisions(owner, porf_id) == (0, 0)
+        approved = await ok(approve())
+    assert (busy.status_code, busy.json()["code"]) == (503, "busy")
+    assert int(busy.headers["Retry-After"]) > 0
+    assert "Idempotent-Replayed" not in approved.headers
+    assert await decisions(owner, porf_id) == (1, 1)
+
+
+@pytest.fixture
+async def strict(urls: tuple[str, str], cast: Cast) -> AsyncIterator[Member]:
+    """The requester, through an application whose transactions do not take what others have changed meanwhile."""
+    app = new_app(f"{urls[1]}&default_transaction_isolation=repeatable%20read")
+    async with client_of(app) as client:
+        yield replace(cast.requester, client=client)
+
+
+async def test_an_upload_is_read_from_its_beginning_again(
+    cast: Cast, strict: Member, owner: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    first = await cast.draft()
+    organisation_id = cast.company.organisation_id
+    transaction = owner.transaction()
+    await transaction.start()
+    changed = await owner.execute(
+        f"UPDATE number_series SET next_value = next_value + 1 WHERE organisation_id = {organisation_id}"
+    )
+    assert changed == "UPDATE 1"
+    files, headers = {"file": ("lines.csv", CSV)}, {"Idempotency-Key": "upload"}
+
+    def upload() -> Any:
+        return strict.post("/porfs/import", files=files, data={"title": "Uploaded"}, headers=headers)
+
+    uploading = asyncio.create_task(upload())
+    await until_waiting(urls[0])
+    await transaction.commit()  # could not serialise: somebody has changed the row that it waited for
+    uploaded = await ok(uploading, 201)
+    assert [line["description"] for line in uploaded.json()["lines"]] == ["Lamp"]
+    numbers = [int(porf.json()["number"][-6:]) for porf in (first, uploaded)]
+    assert numbers[1] == numbers[0] + 2
+    assert (await ok(upload(), 201)).headers["Idempotent-Replayed"] == "true"
+    listed = (await ok(cast.requester.get("/porfs?limit=100"))).json()["items"]
+    assert {item["id"] for item in listed} == {first.json()["id"], uploaded.json()["id"]}
+
+
+async def test_a_failure_at_the_commit_is_repeated_as_well(cast: Cast, urls: tuple[str, str]) -> None:
+    """Write skew: each of some reads what the others write. PostgreSQL may find out when they commit."""
+    drafts = [await cast.draft(title=str(number)) for number in range(4)]
+    app: FastAPI = new_app(f"{urls[1]}&default_transaction_isolation=serializable")
+    async with client_of(app) as client:
+        requester = replace(cast.requester, client=client)
+
+        async def submit(draft: httpx.Response) -> httpx.Response:
+            path, headers = f"/porfs/{draft.json()['id']}/submit", {"Idempotency-Key": draft.json()["number"]}
+            while True:
+                answer = await requester.post(path, etag=draft.headers["ETag"], headers=headers)
+                if answer.status_code != 503:
+                    return answer
+                assert answer.json()["code"] == "busy", answer.text
+
+        answers = await asyncio.gather(*(submit(draft) for draft in drafts))
+    assert [answer.status_code for answer in answers] == [200] * len(drafts), [answer.text for answer in answers]
+    for draft in drafts:
+        assert (await again(cast.requester, draft)).json()["status"] == "pending"

@@ -1,0 +1,128 @@
+"""SIGTERM: whoever has asked is answered, nothing is left running; who would never be answered is not waited for.
+
+PO_TEST_STOP_LINES (default 1000) is how many lines the uploads have.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+
+from support.organisations import Cast, Member, perform
+from support.polling import until_waiting
+from support.server_processes import Environment, Server, environment_on, redis_server, serving
+
+TIMEOUT = 60
+LINES = int(os.environ.get("PO_TEST_STOP_LINES", "1000"))
+CSV = "description,quantity,unit_price\n" + "Lamp,1,24.90\n" * LINES
+# What it does after 25 seconds, after one.
+HURRIED = (
+    sys.executable,
+    "-c",
+    "from po_api import serving; serving.GRACEFUL_SECONDS = 1; from po_api.cli.main import main; main()",
+)
+PATIENT = {"DB_STATEMENT_TIMEOUT_MS": "0", "DB_LOCK_TIMEOUT_MS": "0", "DB_TRANSACTION_TIMEOUT_MS": "0"}
+
+
+@pytest.fixture
+def alone(urls: tuple[str, str], tmp_path: Path) -> Environment:
+    """One process, which counts requests by itself."""
+    return environment_on(urls, tmp_path) | {"WEB_CONCURRENCY": "1", "RATE_LIMIT_STORAGE_URI": "memory://"}
+
+
+@pytest.fixture(params=["one process", "two workers"])
+def environment(request: pytest.FixtureRequest, alone: Environment, tmp_path: Path) -> Iterator[Environment]:
+    if request.param == "one process":
+        yield alone
+        return
+    with redis_server(tmp_path) as store:
+        yield alone | {"WEB_CONCURRENCY": "2", "RATE_LIMIT_STORAGE_URI": store}
+
+
+async def refuses(server: Server) -> None:
+    """Return once new connections are refused."""
+    port = int(server.address.rpartition(":")[2])
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionError:
+            return
+        writer.close()
+        await asyncio.sleep(0.02)
+
+
+def upload(member: Member, title: str) -> "asyncio.Task[httpx.Response]":
+    files = {"file": ("lines.csv", CSV.encode())}
+    return asyncio.create_task(member.post("/porfs/import", files=files, data={"title": title}))
+
+
+async def hold_numbers(owner: asyncpg.Connection, cast: Cast) -> None:
+    """Have everybody wait who wants a number, for a request as for an order."""
+    organisation = cast.company.organisation_id
+    held = await owner.execute(f"SELECT FROM number_series WHERE organisation_id = {organisation} FOR UPDATE")
+    assert held == "SELECT 2"
+
+
+async def test_requests_under_way_are_answered_whole(
+    environment: Environment, cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str], tmp_path: Path
+) -> None:
+    await cast.issued()
+    order = await cast.ordered(lines=None)
+    with serving(environment, tmp_path) as server:
+        started = psutil.Process(server.process.pid).children(recursive=True)
+        async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
+            requester, buyer = (replace(who, client=client) for who in (cast.requester, cast.buyer))
+            lock = owner.transaction()
+            await lock.start()
+            await hold_numbers(owner, cast)
+            uploads = [upload(requester, str(number)) for number in range(3)]
+            issuing = asyncio.create_task(perform(buyer, order, "issue"))
+            await until_waiting(urls[0], 4)
+            server.process.send_signal(signal.SIGTERM)
+            await refuses(server)
+            server.process.send_signal(signal.SIGTERM)
+            await lock.rollback()
+            for answer in await asyncio.gather(*uploads):
+                assert answer.status_code == 201, answer.text
+                assert len(answer.json()["lines"]) == LINES
+            assert (await issuing).status_code == 200
+        assert await asyncio.to_thread(server.process.wait, TIMEOUT) == 0
+        assert psutil.wait_procs(started, timeout=TIMEOUT)[1] == []
+    assert "Traceback" not in server.log.read_text()
+    issued = (await issuing).json()
+    document = await cast.buyer.get(f"/purchase-orders/{issued['id']}/document.pdf")
+    assert document.content.startswith(b"%PDF")
+
+
+async def test_a_request_that_never_ends_is_given_up(
+    alone: Environment, cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str], tmp_path: Path
+) -> None:
+    """Its process of PostgreSQL stands still: not even a cancellation is answered."""
+    await cast.issued()
+    lock = owner.transaction()
+    await lock.start()
+    await hold_numbers(owner, cast)
+    with serving(alone | PATIENT, tmp_path, command=HURRIED) as server:
+        async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
+            stuck = upload(replace(cast.requester, client=client), "Stuck")
+            (backend,) = map(psutil.Process, await until_waiting(urls[0], 1))
+            backend.suspend()
+            try:
+                server.process.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(server.process.wait, TIMEOUT) == 0
+                answer = await stuck
+                assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+                assert int(answer.headers["Retry-After"]) > 0
+            finally:
+                backend.resume()
+    await lock.rollback()
+    listed = (await cast.requester.get("/porfs?q=Stuck")).json()["items"]
+    assert listed == []

@@ -1,0 +1,96 @@
+"""Second applications beside the tests' own one: with other limits, or on a database that is not there."""
+
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from po_api.app import create_app
+from po_api.operations.databases import Connections
+from po_api.settings import Settings
+from support.organisations import LINE, PREFIX, Member
+
+JSON = {"Content-Type": "application/json"}
+CANARY = "c4n4ry-9f31b7"
+# conftest.py's, so that its tokens are good here, too
+SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
+
+
+def new_app(url: str, **settings: Any) -> FastAPI:
+    values = {"rate_limit_per_user": "1000/minute", "rate_limit_per_address": "1000/minute"} | settings
+    return create_app(Settings(_env_file=None, **values), Connections(url, url, SECRET_KEY))
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI, address: str = "192.0.2.1") -> AsyncIterator[httpx.AsyncClient]:
+    """A client at `address`; the application's connections are closed in the end."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 4711))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        try:
+            yield client
+        finally:
+            await app.state.database.dispose()
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The address of an application that is served by a thread with a loop of its own."""
+    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+async def canary_answers(member: Member) -> list[httpx.Response]:
+    """Answers to requests that carry the canary wherever a request can carry something."""
+    names = [
+        (
+            "/porfs",
+            ["title", "justification", "cost_centre", "needed_by", "currency", "supplier_id", "total", "lines", CANARY],
+        ),
+        ("/suppliers", ["name", "email", "tax_id", "address", CANARY]),
+        ("/users", ["email", "name", "roles", "approval_limit", CANARY]),
+        ("/organisations", ["name", "currency", "timezone", "tax_rounding", "over_order_percent", "po_prefix", CANARY]),
+        ("/purchase-orders", ["porf_ids", "lines", "supplier_id", "terms", "delivery_address", CANARY]),
+    ]
+    line = ["description", "quantity", "unit_price", "sku", "unit", "discount_percent", "tax_rate", "needed_by", "net"]
+    wrong = f"\x07{CANARY}"
+    pending = [member.post(path, json={name: wrong}) for path, fields in names for name in fields]
+    pending += [member.post("/porfs", json={"title": "x", "lines": [LINE | {name: wrong}]}) for name in (*line, CANARY)]
+    pending += [
+        member.post("/porfs", content=f'{{"title": "{CANARY}', headers=JSON),
+        member.post("/porfs", content=f'"{CANARY}"', headers=JSON),
+    ]
+    for name in (
+        "status",
+        "requester_id",
+        "currency",
+        "cost_centre",
+        "q",
+        "limit",
+        "cursor",
+        "sort",
+        "created_at_gte",
+        CANARY,
+    ):
+        pending.append(member.get("/porfs", params={name: wrong}))
+    pending += [member.get(f"/{CANARY}"), member.get(f"/porfs/{CANARY}"), member.request("PUT", f"/porfs/{CANARY}")]
+    for header in ("If-Match", "Idempotency-Key", "Content-Type", "X-Request-ID"):
+        values = {header: f"{CANARY} {'x' * 300}"}
+        pending.append(member.post("/porfs/1/submit", content=b"{}", headers=JSON | {"If-Match": '"1"'} | values))
+    files = {"file": (f"{CANARY}.csv", f"description,{CANARY}\n{CANARY},{CANARY}".encode())}
+    pending.append(member.post("/porfs/import", files=files, data={"title": "x", "currency": CANARY}))
+    answers = [await answer for answer in pending]
+    token = {"Authorization": f"Bearer {CANARY}"}
+    return [*answers, await member.client.get(f"{PREFIX}/porfs", headers=token)]

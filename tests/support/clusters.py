@@ -1,0 +1,239 @@
+"""PostgreSQL servers for the tests: the embedded one, or one run from the PostgreSQL installed on this machine."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import asyncpg
+import psutil
+from sqlalchemy.engine import URL, make_url
+
+from po_api.db.database import libpq_url
+from po_api.operations.embedded import server_user
+from po_api.operations.embedded.server import embedded_binaries, embedded_server
+
+OLDEST = 15
+
+# Nothing here outlives the tests, and plans must not change when a background process finds the time to look.
+_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "autovacuum": "off",
+}
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    """The driver's own connection."""
+    connection = await asyncpg.connect(libpq_url(url))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+class ClusterError(Exception):
+    """There is no PostgreSQL to run the tests on; the message says what was looked for."""
+
+
+class Cluster:
+    """A server on a temporary directory, reached through a Unix socket, with the roles po_owner and po_app.
+
+    `postgres` is its superuser. Used as a context manager, or with `start` and `stop`.
+    """
+
+    def __init__(self, binaries: Path, settings: Mapping[str, str] | None = None):
+        self.binaries = binaries
+        self.settings = _SETTINGS | dict(settings or {})
+        self._running = ExitStack()
+        self._directory = Path()
+        self._place: URL | None = None
+
+    @classmethod
+    def embedded(cls) -> Self:
+        """The server that `make run` starts."""
+        return cls(embedded_binaries())
+
+    @classmethod
+    def system(cls) -> Self:
+        """The newest PostgreSQL installed on this machine; ClusterError when there is none that is new enough."""
+        return cls(system_binaries())
+
+    def another(self, **settings: str) -> Self:
+        """A second server of the same PostgreSQL, with other settings."""
+        return type(self)(self.binaries, settings)
+
+    def start(self) -> None:
+        with ExitStack() as stack:
+            directory = Path(tempfile.mkdtemp(prefix="po-test-"))
+            stack.callback(shutil.rmtree, directory)
+            self._directory = directory
+            self._enter(stack)
+            self._running = stack.pop_all()
+
+    def _enter(self, stack: ExitStack) -> None:
+        """Be one of those who use the server; the first starts it."""
+        urls = stack.enter_context(embedded_server(self._directory, settings=self.settings, binaries=self.binaries))
+        self._place = make_url(urls.owner)
+
+    def kill(self) -> None:
+        """End it as the loss of its process does: nothing is finished, nobody is told."""
+        processes = self.processes()
+        processes[0].kill()
+        psutil.wait_procs(processes)
+
+    def revive(self) -> None:
+        """Start it again after `kill`, on the same data and at the same place."""
+        self._enter(self._running)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It is there, and does nothing at all: new connections are neither refused nor answered."""
+        processes = self.processes()
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
+    def processes(self) -> list[psutil.Process]:
+        """The server's, the first of all at the head."""
+        pid = (self._directory / "postgres" / "postmaster.pid").read_text().split()[0]
+        first = psutil.Process(int(pid))
+        return [first, *first.children(recursive=True)]
+
+    def stop(self) -> None:
+        """Stop the server and delete its data; nothing happens when it does not run."""
+        self._running.close()
+        self._place = None
+
+    def url(self, database: str, role: str) -> str:
+        """`postgresql://…` for a database (which need not exist yet) and a role; the server must run."""
+        if self._place is None:
+            raise ClusterError("the cluster is not started")
+        return self._place.set(database=database, username=role).render_as_string(hide_password=False)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Standby:
+    """A streaming standby of a cluster, which has to allow for one (wal_level, max_wal_senders)."""
+
+    def __init__(self, primary: Cluster) -> None:
+        self._primary = primary
+        self._directory = Path()
+        self._user = server_user.find(Path(__file__).parent)
+
+    def start(self) -> None:
+        """Start it again after `stop`."""
+        settings = self._primary.settings | {
+            "unix_socket_directories": str(self._directory),
+            "listen_addresses": "",
+            # Who is in the way of what it replays is told so at once.
+            "max_standby_streaming_delay": "0",
+        }
+        options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
+        self._run("pg_ctl", "start", "-w", "-s", "-l", str(self._directory / "log"), "-o", options)
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
+
+    def promote(self) -> None:
+        """Make it the primary."""
+        self._run("pg_ctl", "promote", "-w", "-s")
+
+    def url(self, database: str, role: str) -> str:
+        there = make_url(self._primary.url(database, role))
+        return there.set(query=there.query | {"host": str(self._directory)}).render_as_string(hide_password=False)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._directory = Path(tempfile.mkdtemp(prefix="po-standby-"))
+            stack.callback(shutil.rmtree, self._directory)
+            if self._user is not None:
+                os.chown(self._directory, self._user.pw_uid, self._user.pw_gid)
+            source = make_url(self._primary.url("postgres", "postgres")).query
+            where = f"host={source['host']} port={source['port']} user=postgres"
+            self._run(
+                "pg_basebackup",
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+                "-d",
+                where,
+                "-D",
+                self._data,
+            )
+            self.start()
+            stack.callback(self._stop_if_running)
+            self._running = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    @property
+    def _data(self) -> str:
+        return str(self._directory / "data")
+
+    def _stop_if_running(self) -> None:
+        if (Path(self._data) / "postmaster.pid").exists():
+            self.stop()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._primary.binaries / program, *arguments],
+            check=True,
+            capture_output=True,
+            env={"PATH": os.defpath, "LC_ALL": "C", "PGDATA": self._data},
+            cwd=self._directory,
+            user=self._user.pw_uid if self._user else None,
+            group=self._user.pw_gid if self._user else None,
+            extra_groups=[] if self._user else None,
+        )
+
+
+def system_binaries() -> Path:
+    """The directory of the newest installed PostgreSQL's server programs; ClusterError when there is none."""
+    places = {*Path("/usr/lib/postgresql").glob("*/bin"), *_bindir()}
+    found = {_major(place): place for place in places if (place / "initdb").exists() and (place / "postgres").exists()}
+    if not found or max(found) < OLDEST:
+        raise ClusterError(
+            f"no PostgreSQL {OLDEST} or later found in /usr/lib/postgresql or by pg_config: install its server package"
+        )
+    return found[max(found)]
+
+
+def _bindir() -> list[Path]:
+    """Where `pg_config`, if there is one, says that the programs are."""
+    program = shutil.which("pg_config")
+    if program is None:
+        return []
+    return [Path(subprocess.run([program, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())]
+
+
+def _major(binaries: Path) -> int:
+    version = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(re.findall(r"\d+", version)[0])

@@ -1,0 +1,248 @@
+"""What the tests stand on: organisations of their own, whose members talk to the API."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from po_api.core.permissions import Role
+from po_api.db.database import Database, enter_tenant
+from po_api.organisations.service import OrganisationService
+from po_api.sessions.service import SessionService
+from po_api.users.service import UserService
+
+PREFIX = "/api/v1"
+# What nobody has to be signed in for.
+SIGNING_IN = {"startSignIn", "completeSignIn", "exchangeSignInCode", "createSession", "refreshSession"}
+PUBLIC = {"getLiveness", "getReadiness", *SIGNING_IN}
+# These answers are stored nowhere, so no Idempotency-Key brings them back.
+ANSWERS_WITH_SECRETS = {"exchangeSignInCode", "createSession", "refreshSession", "createApiKey", "rotateApiKey"}
+_serial = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A signed-in user; paths are relative to /api/v1."""
+
+    client: httpx.AsyncClient
+    user_id: int
+    email: str
+    token: str
+
+    async def request(self, method: str, path: str, *, etag: str | None = None, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        if etag is not None:
+            headers["If-Match"] = etag
+        return await self.client.request(method, f"{PREFIX}{path}", headers=headers, **options)
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("POST", path, **options)
+
+    async def patch(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("PATCH", path, **options)
+
+    async def delete(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("DELETE", path, **options)
+
+
+@dataclass
+class Company:
+    """An organisation of the test's own: that is how tests stay out of each other's way on committed data."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    organisation_id: int
+    members: dict[str, Member] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Database:
+        database: Database = self.app.state.database
+        return database
+
+    async def member(self, *roles: Role, approval_limit: str | None = None, name: str = "") -> Member:
+        """A new member, signed in through a real session."""
+        return await new_member(
+            self.app, self.client, self.organisation_id, roles, approval_limit=approval_limit, name=name
+        )
+
+
+async def new_member(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    organisation_id: int | None,
+    roles: Sequence[Role],
+    *,
+    approval_limit: str | None = None,
+    name: str = "",
+    is_operator: bool = False,
+) -> Member:
+    number = next(_serial)
+    email = f"user{number}@company.example"
+    async with app.state.database.sessions.begin() as session:
+        if organisation_id is not None:
+            await enter_tenant(session, organisation_id)
+        user = await UserService(session).create(
+            email=email,
+            name=name or f"User {number}",
+            organisation_id=organisation_id,
+            roles=list(roles) or [Role.REQUESTER],
+            approval_limit=None if approval_limit is None else Decimal(approval_limit),
+            is_operator=is_operator,
+        )
+        token = await SessionService(session, key=app.state.secret_key).open(user, lifetime=timedelta(hours=1))
+        return Member(client, user.id, email, token)
+
+
+async def new_company(app: FastAPI, client: httpx.AsyncClient, **settings: Any) -> Company:
+    values = {"name": "Company", "currency": "GBP", "timezone": "Europe/London"} | settings
+    async with app.state.database.sessions.begin() as session:
+        organisation = await OrganisationService(session).create(**values)
+        return Company(app, client, organisation.id)
+
+
+LINE = {"description": "Desk lamp", "quantity": "10", "unit_price": "24.90", "tax_rate": "20"}
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A company with one member for each part of the main job, and a supplier."""
+
+    company: Company
+    requester: Member
+    approver: Member
+    buyer: Member
+    admin: Member
+    auditor: Member
+    supplier_id: int
+
+    async def draft(self, **fields: Any) -> httpx.Response:
+        """A draft of the requester's with one line (ten lamps), created."""
+        body = {"title": "Lamps", "supplier_id": self.supplier_id, "lines": [LINE]} | fields
+        return await created(self.requester.post("/porfs", json=body))
+
+    async def pending(self, **fields: Any) -> httpx.Response:
+        draft = await self.draft(**fields)
+        return await act(self.requester, draft, "submit")
+
+    async def approved(self, **fields: Any) -> httpx.Response:
+        return await act(self.approver, await self.pending(**fields), "approve")
+
+    async def ordered(self, *, lines: list[dict[str, Any]] | None = None, **fields: Any) -> httpx.Response:
+        """A draft purchase order of all or some of an approved request."""
+        approved = await self.approved(**fields)
+        return await created(
+            self.buyer.post(
+                f"/porfs/{approved.json()['id']}/purchase-orders",
+                etag=approved.headers["ETag"],
+                json={"lines": lines or []},
+            )
+        )
+
+    async def in_status(self, status: str) -> httpx.Response:
+        """A request of the requester's that came to this status, as the member who brought it there sees it."""
+        match status:
+            case "draft":
+                return await self.draft()
+            case "pending":
+                return await self.pending()
+            case "rejected":
+                return await act(self.approver, await self.pending(), "reject", comment="No budget")
+            case "cancelled":
+                return await act(self.requester, await self.pending(), "cancel")
+        approved = await self.approved()
+        match status:
+            case "approved":
+                return approved
+            case "closed":
+                return await act(self.buyer, approved, "close")
+        path, line_id = f"/porfs/{approved.json()['id']}", approved.json()["lines"][0]["id"]
+        wanted = {"partially_ordered": [{"line_id": line_id, "quantity": "4"}], "ordered": []}[status]
+        etag = approved.headers["ETag"]
+        await created(self.buyer.post(f"{path}/purchase-orders", etag=etag, json={"lines": wanted}))
+        return await ok(self.buyer.get(path))
+
+    async def issued(self, **fields: Any) -> httpx.Response:
+        order = await self.ordered(**fields)
+        path = f"/purchase-orders/{order.json()['id']}/issue"
+        return await ok(self.buyer.post(path, etag=order.headers["ETag"]))
+
+    async def convert(self, porf: httpx.Response, **body: Any) -> httpx.Response:
+        """The answer to the buyer who converts the request that `porf` shows."""
+        path = f"/porfs/{porf.json()['id']}/purchase-orders"
+        return await self.buyer.post(path, etag=porf.headers["ETag"], json=body)
+
+
+async def new_cast(app: FastAPI, client: httpx.AsyncClient, **settings: Any) -> Cast:
+    company = await new_company(app, client, **settings)
+    buyer = await company.member(Role.BUYER)
+    supplier = await created(buyer.post("/suppliers", json={"name": "Müller & Söhne GmbH"}))
+    return Cast(
+        company,
+        await company.member(Role.REQUESTER, name="Rosa Requester"),
+        await company.member(Role.APPROVER),
+        buyer,
+        await company.member(Role.ADMIN),
+        await company.member(Role.AUDITOR),
+        supplier.json()["id"],
+    )
+
+
+async def ok(pending: Any, status: int = 200) -> httpx.Response:
+    """The response, which has to have this status."""
+    response: httpx.Response = await pending
+    assert response.status_code == status, response.text
+    return response
+
+
+async def created(pending: Any) -> httpx.Response:
+    return await ok(pending, 201)
+
+
+async def act(member: Member, porf: httpx.Response, action: str, **body: Any) -> httpx.Response:
+    """Run an action on the request that `porf` shows."""
+    path = f"/porfs/{porf.json()['id']}/{action}"
+    return await ok(member.post(path, etag=porf.headers["ETag"], json=body))
+
+
+async def perform(member: Member, order: httpx.Response, action: str, **options: Any) -> httpx.Response:
+    """The answer to an action on the purchase order that `order` shows."""
+    path = f"/purchase-orders/{order.json()['id']}/{action}"
+    return await member.post(path, etag=order.headers["ETag"], **options)
+
+
+async def again(member: Member, shown: httpx.Response) -> httpx.Response:
+    """The request or purchase order that `shown` shows, as it is now."""
+    kind = "porfs" if "approval_round" in shown.json() else "purchase-orders"
+    return await ok(member.get(f"/{kind}/{shown.json()['id']}"))
+
+
+async def refused(pending: Any, status: int, code: str) -> dict[str, Any]:
+    """The problem, which has to have this status and code."""
+    response: httpx.Response = await pending
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem["code"] == code, problem
+    assert problem["status"] == status
+    assert problem["request_id"] == response.headers["x-request-id"]
+    return problem
+
+
+def operations(app: FastAPI) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method, path and operation of everything in the OpenAPI document; references to parameters are resolved."""
+    document = app.openapi()
+    shared = document["components"].get("parameters", {})
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            parameters = [
+                shared.get(item.get("$ref", "").rpartition("/")[2], item) for item in operation.get("parameters", [])
+            ]
+            yield method.upper(), path, {**operation, "parameters": parameters}

@@ -1,0 +1,114 @@
+"""Callers who go on while the database does not, and remember what they were told."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from support.applications import serving
+from support.organisations import LINE, Member
+
+CALLERS = 16
+# Patience is short, so that the tests need little of it.
+IMPATIENT: dict[str, Any] = {
+    "db_pool_size": 8,
+    "db_pool_timeout": 1,
+    "db_transaction_timeout_ms": 2000,
+    "rate_limit_per_user": "1000000/minute",
+    "rate_limit_per_address": "1000000/minute",
+}
+
+
+@dataclass
+class Log:
+    """What the callers were told."""
+
+    answers: Counter[int] = field(default_factory=Counter)
+    accepted: dict[str, int] = field(default_factory=dict)
+    slowest_refusal: float = 0
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def note(self, answer: httpx.Response) -> None:
+        assert answer.status_code in {200, 201, 503}, answer.text
+        if answer.status_code == 503:
+            assert answer.json()["code"] == "unavailable"
+            assert int(answer.headers["Retry-After"]) > 0
+            self.slowest_refusal = max(self.slowest_refusal, answer.elapsed.total_seconds())
+        async with self.changed:
+            self.answers[answer.status_code] += 1
+            self.changed.notify_all()
+
+    async def has_more(self, number: int, *statuses: int) -> None:
+        """Return when so many more answers have had one of these statuses."""
+        before = sum(self.answers[status] for status in statuses)
+        async with self.changed:
+            await self.changed.wait_for(lambda: sum(self.answers[status] for status in statuses) >= before + number)
+
+
+class Caller:
+    """Somebody who raises one request after another, each until it is answered, and looks at lists."""
+
+    def __init__(self, name: int, member: Member, log: Log) -> None:
+        self._name, self._member, self._log = name, member, log
+
+    async def work(self, stop: asyncio.Event) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            title = f"{self._name}.{number}"
+            while True:
+                body = {"title": title, "lines": [LINE]}
+                answer = await self._ask("POST", "/porfs", headers={"Idempotency-Key": title}, json=body)
+                if answer.status_code == 201:
+                    self._log.accepted[title] = answer.json()["id"]
+                    break
+            for path in ("/porfs?limit=5", "/users/me"):
+                await self._ask("GET", path)
+
+    async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        answer = await self._member.request(method, path, **options)
+        await self._log.note(answer)
+        return answer
+
+
+@asynccontextmanager
+async def at_work(app: FastAPI, requester: Member) -> AsyncIterator[tuple[httpx.AsyncClient, Log]]:
+    """A server of the application's, with callers that are at work until the end; in the end nothing is lent out."""
+    log, stop = Log(), asyncio.Event()
+    with serving(app) as address:
+        async with httpx.AsyncClient(base_url=address, timeout=60) as client, asyncio.TaskGroup() as group:
+            for name in range(CALLERS):
+                group.create_task(Caller(name, replace(requester, client=client), log).work(stop))
+            await log.has_more(2 * CALLERS, 200, 201)
+            try:
+                yield client, log
+                await log.has_more(2 * CALLERS, 200, 201)
+                assert (await client.get("/health/ready")).status_code == 200
+            finally:
+                stop.set()
+        pool: Any = app.state.database.engine.pool
+        assert pool.checkedout() == 0
+
+
+async def require_all(log: Log, member: Member) -> None:
+    """What was accepted is there, once, and nothing else: the callers have come again until they were answered."""
+    stored = Counter({title: len(ids) for title, ids in (await everything(member)).items()})
+    assert stored == Counter(dict.fromkeys(log.accepted, 1))
+
+
+async def everything(member: Member) -> dict[str, list[int]]:
+    """The ids of all requests of a title."""
+    found: dict[str, list[int]] = {}
+    params = {"limit": "100"}
+    while True:
+        page = (await member.get("/porfs", params=params)).json()
+        for item in page["items"]:
+            found.setdefault(item["title"], []).append(item["id"])
+        if not page["has_more"]:
+            return found
+        params["cursor"] = page["next_cursor"]

@@ -1,0 +1,126 @@
+"""`po-api serve` in processes of its own, with its workers."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from support.applications import SECRET_KEY
+
+TIMEOUT = 60
+WORKERS = 2
+COMMAND = str(Path(sys.executable).with_name("po-api"))
+UNUSED_STORE = "redis://127.0.0.1:1"
+Environment = dict[str, str]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def environment_of(place: Path, **variables: str) -> Environment:
+    """One process with the embedded server, in `place`, unless the variables say otherwise."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
+    return kept | {"PO_DATA_DIR": str(place / "data"), "PORT": str(free_port())} | variables
+
+
+def environment_in(place: Path) -> Environment:
+    """Workers with the embedded server. Only requests that are counted ask the store for anything."""
+    return environment_of(place, WEB_CONCURRENCY=str(WORKERS), RATE_LIMIT_STORAGE_URI=UNUSED_STORE)
+
+
+def environment_on(urls: tuple[str, str], place: Path) -> Environment:
+    """Workers with a database, which is migrated."""
+    return environment_in(place) | {
+        "DATABASE_URL": urls[1],
+        "DATABASE_MIGRATION_URL": urls[0],
+        "SECRET_KEY": SECRET_KEY,
+    }
+
+
+class Server:
+    """`po-api serve` with its workers."""
+
+    def __init__(self, process: "subprocess.Popen[str]", port: str, log: Path) -> None:
+        self.process = process
+        self.address = f"http://127.0.0.1:{port}"
+        self.log = log
+
+    def workers(self) -> list[psutil.Process]:
+        return [child for child in psutil.Process(self.process.pid).children() if _is_worker(child)]
+
+    def is_ready(self) -> bool:
+        """Asked on a connection of its own, which any of the workers may take."""
+        return httpx.get(f"{self.address}/health/ready", timeout=TIMEOUT).status_code == 200
+
+    def ends_with(self, how: signal.Signals) -> bool:
+        """Whether it and all that it started are gone after the signal."""
+        started = [
+            self.process.pid,
+            *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True)),
+        ]
+        processes = [psutil.Process(pid) for pid in started]
+        self.process.send_signal(how)
+        self.process.wait(TIMEOUT)
+        _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
+        return not alive
+
+
+def _is_worker(child: psutil.Process) -> bool:
+    try:
+        return any("spawn_main" in part for part in child.cmdline())
+    except psutil.Error:
+        return False  # it has just ended
+
+
+@contextmanager
+def serving(
+    environment: Environment, place: Path, *options: str, command: Sequence[str] = (COMMAND,)
+) -> Iterator[Server]:
+    log = place / "log"
+    with log.open("a") as file:
+        process = subprocess.Popen(
+            [*command, "serve", *options], env=environment, cwd=place, stdout=file, stderr=file, text=True
+        )
+    server = Server(process, environment["PORT"], log)
+    try:
+        while True:
+            try:
+                assert server.is_ready(), log.read_text()
+                break
+            except httpx.TransportError:
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.05)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(TIMEOUT)
+
+
+@contextmanager
+def redis_server(place: Path) -> Iterator[str]:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server is installed")
+    port = str(free_port())
+    process = subprocess.Popen(
+        [program, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", str(place)], stdout=subprocess.DEVNULL
+    )
+    try:
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(TIMEOUT)

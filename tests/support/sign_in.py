@@ -1,0 +1,84 @@
+"""An application that knows the tests' identity provider, and browsers that sign in to it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+from fastapi import FastAPI
+
+from po_api.sessions.tokens import code_challenge, new_secret
+from support.applications import new_app
+from support.identity_provider import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, Provider, authorized
+from support.organisations import created, ok
+
+FRONT_END = "https://spa.test"
+OTHER_FRONT_END = "https://other.test"
+VERIFIER = new_secret()
+BY_TOKEN = {"code_challenge": code_challenge(VERIFIER)}
+BY_COOKIE = {"mode": "cookie"}
+# What a page of the front end's sends along with its cookies.
+FROM_PAGE = {"Origin": FRONT_END, "Sec-Fetch-Site": "same-site", "X-CSRF": "1"}
+
+
+@asynccontextmanager
+async def app_with(provider: Provider, url: str, **settings: Any) -> AsyncIterator[FastAPI]:
+    """An application on the tests' database, with its connections closed in the end."""
+    values = {
+        "oidc_issuer": provider.issuer,
+        "google_client_id": CLIENT_ID,
+        "google_client_secret": CLIENT_SECRET,
+        "google_redirect_uri": REDIRECT_URI,
+        "frontend_url": f"{FRONT_END}/app, {OTHER_FRONT_END}",
+        "cors_origins": FRONT_END,
+        "rate_limit_sign_in": "1000/minute",
+        "rate_limit_refresh": "1000/minute",
+    }
+    app = new_app(url, **values | settings)
+    yield app
+    await app.state.database.dispose()
+
+
+@asynccontextmanager
+async def browser_at(app: FastAPI, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser with cookies of its own, over TLS: so it keeps and sends those that are `Secure`."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="https://api.test/api/v1", headers=headers) as browser:
+        yield browser
+
+
+async def depart(browser: httpx.AsyncClient, **query: str) -> str:
+    """Begin to sign in; the address at the provider that the browser is sent to."""
+    response = await ok(browser.get("/sessions/oidc/start", params=query or BY_TOKEN), 303)
+    return response.headers["location"]
+
+
+async def come_back(browser: httpx.AsyncClient, answer: dict[str, str]) -> httpx.Response:
+    """The application's answer to what the browser brings back from the provider."""
+    return await browser.get("/sessions/oidc/callback", params=answer)
+
+
+async def there_and_back(browser: httpx.AsyncClient, **query: str) -> httpx.Response:
+    return await come_back(browser, await authorized(await depart(browser, **query)))
+
+
+def told(response: httpx.Response) -> dict[str, str]:
+    """What the front end finds in the fragment of the address that it was returned to."""
+    assert response.status_code == 303, response.text
+    return dict(parse_qsl(urlsplit(response.headers["location"]).fragment))
+
+
+async def exchange(browser: httpx.AsyncClient, code: str, verifier: str = VERIFIER) -> httpx.Response:
+    return await browser.post("/sessions/oidc/exchange", json={"code": code, "code_verifier": verifier})
+
+
+async def sign_in(browser: httpx.AsyncClient) -> dict[str, Any]:
+    """Sign in as who the provider says; the tokens."""
+    code = told(await there_and_back(browser))["sign_in_code"]
+    tokens: dict[str, Any] = (await created(exchange(browser, code))).json()
+    return tokens
+
+
+def bearing(tokens: dict[str, Any]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
