@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.money import round_to_minor
 from po_api.core.permissions import Role
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
@@ -73,7 +73,7 @@ def allowed_actions(
     submitted: bool,
     has_approver: bool,
 ) -> dict[str, Any]:
-    tenant = Tenant(1, 1, frozenset(map(Role, roles)), Decimal(0) if limited else None)
+    actor = Actor(1, 1, frozenset(map(Role, roles)), Decimal(0) if limited else None)
     facts = PorfFacts(
         status=PorfStatus(status),
         requester_id=1 if own else 2,
@@ -89,5 +89,5 @@ def allowed_actions(
     )
     return {
         str(action): {"allowed": refused is None, "reason": refused and refused.code}
-        for action, refused in MACHINE.allowed_actions(facts, tenant).items()
+        for action, refused in MACHINE.allowed_actions(facts, actor).items()
     }

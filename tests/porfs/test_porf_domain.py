@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.errors import AppError, InvalidTransition
 from po_api.core.money import MAX_AMOUNT
 from po_api.core.permissions import Role
@@ -44,7 +44,7 @@ facts = st.builds(
     has_approver=st.booleans(),
 )
 actors = st.builds(
-    Tenant,
+    Actor,
     organisation_id=st.just(1),
     user_id=st.integers(1, 2),
     roles=st.frozensets(st.sampled_from(Role), min_size=1),
@@ -87,7 +87,7 @@ class Header:
 
 
 @given(facts, actors)
-def test_what_is_told_of_an_action_is_what_requiring_it_raises(state: PorfFacts, actor: Tenant) -> None:
+def test_what_is_told_of_an_action_is_what_requiring_it_raises(state: PorfFacts, actor: Actor) -> None:
     for action, refusal in MACHINE.allowed_actions(state, actor).items():
         raised: type[AppError] | None = None
         try:
@@ -98,20 +98,20 @@ def test_what_is_told_of_an_action_is_what_requiring_it_raises(state: PorfFacts,
 
 
 @given(facts, actors)
-def test_nobody_brings_a_final_request_back(state: PorfFacts, actor: Tenant) -> None:
+def test_nobody_brings_a_final_request_back(state: PorfFacts, actor: Actor) -> None:
     for final in (PorfStatus.CANCELLED, PorfStatus.CLOSED):
         allowed = MACHINE.allowed_actions(state._replace(status=final), actor)
         assert {action for action, refusal in allowed.items() if refusal is None} <= {PorfAction.COPY}
 
 
 @given(facts, actors)
-def test_who_only_audits_may_do_nothing(state: PorfFacts, actor: Tenant) -> None:
+def test_who_only_audits_may_do_nothing(state: PorfFacts, actor: Actor) -> None:
     auditor = replace(actor, roles=frozenset({Role.AUDITOR}))
     assert None not in MACHINE.allowed_actions(state, auditor).values()
 
 
 @given(facts, actors)
-def test_an_approval_is_within_the_limit_and_of_somebody_else_s_request(state: PorfFacts, actor: Tenant) -> None:
+def test_an_approval_is_within_the_limit_and_of_somebody_else_s_request(state: PorfFacts, actor: Actor) -> None:
     if MACHINE.refusal(PorfAction.APPROVE, state, actor) is not None:
         return
     assert state.status is PorfStatus.PENDING
@@ -122,13 +122,13 @@ def test_an_approval_is_within_the_limit_and_of_somebody_else_s_request(state: P
 
 
 @given(facts, actors)
-def test_nothing_that_is_ordered_is_cancelled_or_reopened(state: PorfFacts, actor: Tenant) -> None:
+def test_nothing_that_is_ordered_is_cancelled_or_reopened(state: PorfFacts, actor: Actor) -> None:
     for action in (PorfAction.CANCEL, PorfAction.REOPEN):
         assert MACHINE.refusal(action, state._replace(ordered=True), actor) is not None
 
 
 def test_a_refusal_for_the_status_names_action_and_status() -> None:
-    admin = Tenant(1, 1, frozenset({Role.ADMIN}))
+    admin = Actor(1, 1, frozenset({Role.ADMIN}))
     state = PorfFacts(PorfStatus.CLOSED, 1, "EUR", Decimal(1), "EUR", False, 1, False, False, True, False)
     with pytest.raises(InvalidTransition, match="submit is not possible while the status is closed"):
         MACHINE.require(PorfAction.SUBMIT, state, admin)

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 from test_porf_domain import actors, facts
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, totals
 from po_api.core.permissions import Role, Scope
 from po_api.db.database import enter_tenant
@@ -58,9 +58,9 @@ _porfs = st.fixed_dictionaries(
 
 @given(facts, actors, st.none() | st.frozensets(st.sampled_from(Scope)))
 def test_remembered_answers_are_those_of_the_table(
-    state: PorfFacts, actor: Tenant, scopes: frozenset[Scope] | None
+    state: PorfFacts, actor: Actor, scopes: frozenset[Scope] | None
 ) -> None:
-    member = Tenant(actor.organisation_id, actor.user_id, actor.roles, actor.approval_limit, scopes)
+    member = Actor(actor.organisation_id, actor.user_id, actor.roles, actor.approval_limit, scopes)
     limit = actor.approval_limit
     seen = {
         "status": state.status,
@@ -78,7 +78,7 @@ def test_remembered_answers_are_those_of_the_table(
     assert json.loads(answer) == _allowed(state, member)
 
 
-def _allowed(state: PorfFacts, actor: Tenant) -> dict[str, Any]:
+def _allowed(state: PorfFacts, actor: Actor) -> dict[str, Any]:
     return {
         str(action): {"allowed": refused is None, "reason": refused and refused.code}
         for action, refused in MACHINE.allowed_actions(state, actor).items()
@@ -163,7 +163,7 @@ async def _plainly(team: Cast, reader: Member, porf_id: int) -> schemas.PorfRead
         has_approver=porf.status == "draft",  # the cast has an approver without a limit
     )
     roles = frozenset(Role(role) for role in member.roles)
-    actor = Tenant(porf.organisation_id, member.id, roles, member.approval_limit)
+    actor = Actor(porf.organisation_id, member.id, roles, member.approval_limit)
     taxes = totals(map(priced, lines), currency=porf.currency, tax_rounding=TaxRounding(porf.tax_rounding)).taxes
     names = set(schemas.PorfRead.model_fields) & set(Porf.__table__.columns.keys())
     return schemas.PorfRead.model_validate(

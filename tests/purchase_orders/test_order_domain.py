@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from po_api.core.actor import MissingRole, Tenant
+from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import InvalidTransition
 from po_api.core.permissions import Role
 from po_api.porfs.domain import PorfStatus, orderable, ordering_status, remaining
@@ -23,7 +23,7 @@ ALLOWED = {
     (PurchaseOrderAction.CANCEL, PurchaseOrderStatus.ISSUED): PurchaseOrderStatus.CANCELLED,
     (PurchaseOrderAction.CLOSE, PurchaseOrderStatus.ISSUED): PurchaseOrderStatus.CLOSED,
 }
-BUYER = Tenant(1, 1, frozenset({Role.BUYER}))
+BUYER = Actor(1, 1, frozenset({Role.BUYER}))
 
 
 @pytest.mark.parametrize("action", PurchaseOrderAction)
@@ -42,7 +42,7 @@ def test_every_action_is_possible_in_its_states_only(action: PurchaseOrderAction
 def test_who_is_neither_buyer_nor_admin_does_nothing_in_any_state(
     action: PurchaseOrderAction, status: PurchaseOrderStatus, roles: frozenset[Role]
 ) -> None:
-    refusal = MACHINE.refusal(action, PurchaseOrderFacts(status), Tenant(1, 1, roles))
+    refusal = MACHINE.refusal(action, PurchaseOrderFacts(status), Actor(1, 1, roles))
     if roles.isdisjoint({Role.BUYER, Role.ADMIN}):
         assert refusal is MissingRole
     else:

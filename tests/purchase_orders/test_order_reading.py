@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, totals
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
@@ -60,7 +60,7 @@ async def _plainly(cast: Cast, reader: Member, order_id: int) -> PurchaseOrderRe
             Allocation.porf_line_id == PorfLine.id, Porf.id == PorfLine.porf_id
         )
         taken = {row.Allocation.purchase_order_line_id: row for row in await session.execute(sources)}
-    actor = Tenant(order.organisation_id, member.id, frozenset(Role(role) for role in member.roles))
+    actor = Actor(order.organisation_id, member.id, frozenset(Role(role) for role in member.roles))
     refusals = MACHINE.allowed_actions(PurchaseOrderFacts(PurchaseOrderStatus(order.status)), actor)
     taxes = totals(
         map(priced, order.lines), currency=order.currency, tax_rounding=TaxRounding(order.tax_rounding)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.db.bulk_write import Rows, as_json, insert_from, json_rows
 from po_api.db.models import Base, TenantRow
@@ -86,7 +86,7 @@ def events(**others: Any) -> Insert:
 
 async def write(
     executor: QueryExecutor,
-    tenant: Tenant,
+    actor: Actor,
     statement: Query,
     changes: Iterable[Change],
     *,
@@ -95,9 +95,9 @@ async def write(
     **others: Any,
 ) -> Any:
     """Make the changes that a statement with `events` is about; `rows` are those of each `writing.sent` in it."""
-    told = [event(tenant.user_id, change) for change in changes]
+    told = [event(actor.user_id, change) for change in changes]
     texts = {name: as_json(of_table) for name, of_table in {**rows, "events": told}.items()}
-    return await executor.row(statement, organisation_id=tenant.organisation_id, now=now, **texts, **others)
+    return await executor.row(statement, organisation_id=actor.organisation_id, now=now, **texts, **others)
 
 
 def _as_json(values: Any) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api import serving
 from po_api.app import create_app
 from po_api.cli import backup
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import AppError, violated
 from po_api.core.permissions import Role
@@ -295,7 +295,7 @@ def deactivate_user(email: Email) -> None:
             await session.flush()
             return []
         await enter_tenant(session, user.organisation_id)
-        operator = Tenant(user.organisation_id, 0, frozenset({Role.ADMIN}))
+        operator = Actor(user.organisation_id, 0, frozenset({Role.ADMIN}))
         _, leftovers = await service.set_active(operator, user.id, active=False, expected=None)
         return [f"{item.detail}: {', '.join(number for _, number in item.porfs)}" for item in leftovers]
 

@@ -8,7 +8,7 @@ from po_api.core.permissions import SEES_ALL, Role, Scope
 
 
 @dataclass(frozen=True)
-class Tenant:
+class Actor:
     """A member acting inside one organisation; every repository of a tenant's data is built with one.
 
     `user_id` 0 is the command line, which acts for no member. `scopes` is None unless the member acts by an API key.
@@ -67,11 +67,11 @@ class Principal:
         if scope not in self.scopes:
             raise MissingScope(f"this takes a key with the scope {scope}")
 
-    def tenant(self) -> Tenant:
+    def actor(self) -> Actor:
         """The member inside their organisation; NoOrganisation for those who have none."""
         if self.organisation_id is None:
             raise NoOrganisation
-        return Tenant(self.organisation_id, self.user_id, self.roles, self.approval_limit, self.scopes)
+        return Actor(self.organisation_id, self.user_id, self.roles, self.approval_limit, self.scopes)
 
 
 class NoOrganisation(Forbidden):

@@ -9,7 +9,7 @@ from enum import StrEnum
 from json import dumps
 from typing import Any, Generic, Protocol, TypeVar
 
-from po_api.core.actor import MissingScope, Tenant
+from po_api.core.actor import Actor, MissingScope
 from po_api.core.errors import AppError, InvalidTransition
 from po_api.core.permissions import Scope
 
@@ -26,7 +26,7 @@ A = TypeVar("A", bound=StrEnum)
 F = TypeVar("F", bound=Facts)
 
 # A guard answers with the error that the caller would get, or None. Its docstring is published.
-Guard = Callable[[F, Tenant], type[AppError] | None]
+Guard = Callable[[F, Actor], type[AppError] | None]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class StateMachine(Generic[S, A, F]):
         self.rules = rules
         self.scope_of = scope_of
 
-    def refusal(self, action: A, facts: F, actor: Tenant) -> type[AppError] | None:
+    def refusal(self, action: A, facts: F, actor: Actor) -> type[AppError] | None:
         """Why `actor` may not do this now; None if they may. Who comes first, then the status, then the rest."""
         if not actor.in_scope(self.scope_of(action)):
             return MissingScope
@@ -62,7 +62,7 @@ class StateMachine(Generic[S, A, F]):
                 return refused
         return None
 
-    def require(self, action: A, facts: F, actor: Tenant) -> None:
+    def require(self, action: A, facts: F, actor: Actor) -> None:
         """Raise the refusal, if there is one."""
         refused = self.refusal(action, facts, actor)
         if refused is InvalidTransition:
@@ -76,7 +76,7 @@ class StateMachine(Generic[S, A, F]):
         assert target is not None
         return target
 
-    def allowed_actions(self, facts: F, actor: Tenant) -> dict[A, type[AppError] | None]:
+    def allowed_actions(self, facts: F, actor: Actor) -> dict[A, type[AppError] | None]:
         """For every action, why not; None where it is allowed."""
         return {action: self.refusal(action, facts, actor) for action in self.rules}
 
@@ -90,6 +90,6 @@ def explained(refusals: Mapping[Any, type[AppError] | None]) -> str:
     return dumps(shown, separators=(",", ":"))
 
 
-def everyone(_facts: Facts, _actor: Tenant) -> type[AppError] | None:
+def everyone(_facts: Facts, _actor: Actor) -> type[AppError] | None:
     """anyone who can see it"""
     return None

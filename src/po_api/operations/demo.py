@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.organisations.models import Organisation
@@ -41,8 +41,8 @@ async def seed(session: AsyncSession) -> None:
     for email, (name, role) in USERS.items():
         await users.create(email=email, name=name, organisation_id=organisation.id, roles=[role])
     buyer = await users.by_email("buyer@demo.example")
-    tenant = Tenant(organisation.id, buyer.id, frozenset({Role.BUYER}))
-    await SupplierService(session, tenant).create(**SUPPLIER, address=ADDRESS)
+    actor = Actor(organisation.id, buyer.id, frozenset({Role.BUYER}))
+    await SupplierService(session, actor).create(**SUPPLIER, address=ADDRESS)
 
 
 async def open_session(session: AsyncSession, *, email: str, key: str, lifetime: timedelta) -> str:

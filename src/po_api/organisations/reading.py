@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from po_api.core.actor import Principal, Tenant
+from po_api.core.actor import Actor, Principal
 from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.organisations.errors import OperatorsOnly, OrganisationNotFound
@@ -17,9 +17,9 @@ class OrganisationReading:
     def __init__(self, executor: QueryExecutor) -> None:
         self._queries = OrganisationQueries(executor)
 
-    async def own(self, tenant: Tenant) -> Any:
+    async def own(self, actor: Actor) -> Any:
         """The columns of the caller's organisation."""
-        return await self._queries.get(tenant.organisation_id)
+        return await self._queries.get(actor.organisation_id)
 
     async def visible(self, principal: Principal, organisation_id: int) -> Any:
         """The columns of the caller's own organisation, or of any for an operator."""

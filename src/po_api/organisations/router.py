@@ -14,7 +14,7 @@ from po_api.organisations.schemas import (
     OrganisationSummary,
     OrganisationUpdate,
 )
-from po_api.web.dependencies import PrincipalDep, TenantDep, link_next
+from po_api.web.dependencies import ActorDep, PrincipalDep, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.openapi import problems
 from po_api.web.routing import api_router
@@ -57,8 +57,8 @@ async def list_organisations(
 @router.get(
     "/current", operation_id="getCurrentOrganisation", summary="The caller's organisation", responses=problems(403)
 )
-async def get_current(response: Response, tenant: TenantDep, reading: OrganisationReadingDep) -> OrganisationRead:
-    return _read(response, await reading.own(tenant))
+async def get_current(response: Response, actor: ActorDep, reading: OrganisationReadingDep) -> OrganisationRead:
+    return _read(response, await reading.own(actor))
 
 
 @router.patch(
@@ -68,9 +68,9 @@ async def get_current(response: Response, tenant: TenantDep, reading: Organisati
     responses=problems(403, 409, 412, 428),
 )
 async def update_current(
-    response: Response, tenant: TenantDep, service: OrganisationServiceDep, expected: IfMatch, body: OrganisationUpdate
+    response: Response, actor: ActorDep, service: OrganisationServiceDep, expected: IfMatch, body: OrganisationUpdate
 ) -> OrganisationRead:
-    organisation = await service.update(tenant, expected=expected, values=body.model_dump())
+    organisation = await service.update(actor, expected=expected, values=body.model_dump())
     return _read(response, organisation)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core import merge_patch
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.domain import DocumentType, format_number, period_of
@@ -38,17 +38,17 @@ class OrganisationService:
             raise OrganisationNotFound
         return organisation
 
-    async def update(self, tenant: Tenant, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Organisation:
+    async def update(self, actor: Actor, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Organisation:
         """Change the settings of the caller's organisation; what exists keeps the rules it was made under."""
-        tenant.require(Role.ADMIN)
-        organisation = await self._repository.locked(tenant.organisation_id)
+        actor.require(Role.ADMIN)
+        organisation = await self._repository.locked(actor.organisation_id)
         assert organisation is not None
         require_version(organisation.version, expected)
         before, after = merge_patch.apply(organisation, values)
         if after:
             organisation.version += 1
             change = audit.Change("organisation.update", "organisation", organisation.id, before, after)
-            audit.record(self._session, organisation_id=organisation.id, actor_id=tenant.user_id, change=change)
+            audit.record(self._session, organisation_id=organisation.id, actor_id=actor.user_id, change=change)
             await self._session.flush()
         return organisation
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.permissions import Role
@@ -34,11 +34,11 @@ from po_api.users.service import UserService
 class PorfActions:
     """The transitions; each writes the row, its history and one audit event in the caller's transaction."""
 
-    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
-        self._tenant = tenant
-        self._repository = PorfRepository(session, tenant)
-        self._reading = PorfReadService(TransactionExecutor(session), tenant)
+        self._actor = actor
+        self._repository = PorfRepository(session, actor)
+        self._reading = PorfReadService(TransactionExecutor(session), actor)
 
     async def perform(
         self, action: PorfAction, porf_id: int, *, expected: ExpectedVersions, comment: str | None = None
@@ -50,7 +50,7 @@ class PorfActions:
         """
         decision = DECISIONS.get(action)
         porf = await self._locked(porf_id)
-        actor = self._tenant if decision is None else await self._approver()
+        actor = self._actor if decision is None else await self._approver()
         MACHINE.require(action, await self._reading.facts(porf_id), actor)
         require_version(porf.version, expected)
         if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
@@ -62,7 +62,7 @@ class PorfActions:
         if decision is not None:
             written["decisions"] = [await self._decision(porf, decision, comment)]
         elif comment is not None:
-            written["comments"] = [{"porf_id": porf_id, "author_id": self._tenant.user_id, "text": comment}]
+            written["comments"] = [{"porf_id": porf_id, "author_id": self._actor.user_id, "text": comment}]
         if action is PorfAction.CLOSE:
             written["lines"] = await self._closed_lines(porf_id)
         change = _change(action, porf, after, comment)
@@ -72,9 +72,9 @@ class PorfActions:
     async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> JsonDocument:
         """Give a request to another member who may raise some, such as when its requester has left (admins)."""
         porf = await self._locked(porf_id)
-        MACHINE.require(PorfAction.REASSIGN, await self._reading.facts(porf_id), self._tenant)
+        MACHINE.require(PorfAction.REASSIGN, await self._reading.facts(porf_id), self._actor)
         require_version(porf.version, expected)
-        member = await UserService(self._session).current_member(self._tenant, requester_id)
+        member = await UserService(self._session).current_member(self._actor, requester_id)
         if member is None or not member.is_active or not set(RAISERS).intersection(member.roles):
             error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
             raise errors.UnknownRequester(errors=(error,))
@@ -90,19 +90,19 @@ class PorfActions:
             raise errors.PorfNotFound
         return found[0]
 
-    async def _approver(self) -> Tenant:
+    async def _approver(self) -> Actor:
         """The approver as committed now: the rights they had when the request began may be gone."""
-        user = await UserService(self._session).current_member(self._tenant, self._tenant.user_id)
+        user = await UserService(self._session).current_member(self._actor, self._actor.user_id)
         if user is None or not user.is_active:
             raise errors.ApproverInactive
         roles = frozenset(Role(role) for role in user.roles)
-        return replace(self._tenant, roles=roles, approval_limit=user.approval_limit)
+        return replace(self._actor, roles=roles, approval_limit=user.approval_limit)
 
     async def _decision(self, porf: Any, decision: Decision, comment: str | None) -> dict[str, Any]:
         return {
             "porf_id": porf.id,
             "round": porf.approval_round,
-            "approver_id": self._tenant.user_id,
+            "approver_id": self._actor.user_id,
             "decision": decision,
             "comment": comment,
             "content_hash": content_hash(porf, await self._reading.lines(porf.id)),

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.porfs import errors
@@ -58,9 +58,9 @@ class Locked:
 class AllocationService:
     """Takes and gives back quantities; the requests and then their lines are locked, each in the order of their ids."""
 
-    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
-        self._tenant = tenant
-        self._repository = PorfRepository(session, tenant)
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._actor = actor
+        self._repository = PorfRepository(session, actor)
 
     async def lock(self, porf_ids: Collection[int]) -> Locked:
         """The requests and their lines; PorfNotFound if the caller sees one of them not."""
@@ -78,7 +78,7 @@ class AllocationService:
         approvals = await self._repository.approvals([porf.id for porf in locked.porfs])
         by_porf = _by_porf(locked.lines)
         for porf, approval in zip(locked.porfs, approvals, strict=True):
-            MACHINE.require(PorfAction.CONVERT, facts_of(approval), self._tenant)
+            MACHINE.require(PorfAction.CONVERT, facts_of(approval), self._actor)
             content = sorted(by_porf[porf.id], key=lambda line: line.position)
             if approval.approved_hash != content_hash(porf, content):
                 raise errors.ApprovalMismatch

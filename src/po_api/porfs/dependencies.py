@@ -15,15 +15,15 @@ from po_api.web.schemas import Currency, Id, IsoDate, Moment, Search, ShortText
 
 
 async def _reading(request: Request, principal: PrincipalDep) -> PorfReadService:
-    return PorfReadService(executor_of(request), principal.tenant())
+    return PorfReadService(executor_of(request), principal.actor())
 
 
 async def _service(request: Request, principal: PrincipalDep) -> PorfService:
-    return PorfService(session_of(request), principal.tenant())
+    return PorfService(session_of(request), principal.actor())
 
 
 async def _actions(request: Request, principal: PrincipalDep) -> PorfActions:
-    return PorfActions(session_of(request), principal.tenant())
+    return PorfActions(session_of(request), principal.actor())
 
 
 async def _filters(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from po_api.core.actor import MissingRole, Tenant
+from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
 from po_api.core.permissions import Role, Scope
@@ -84,7 +84,7 @@ class PorfFacts(NamedTuple):
 PorfGuard = Guard[PorfFacts]
 
 
-def _requester(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+def _requester(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the requester"""
     if facts.requester_id != actor.user_id:
         return errors.NotRequester
@@ -92,12 +92,12 @@ def _requester(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
     return _raiser(facts, actor)
 
 
-def _requester_or_admin(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+def _requester_or_admin(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the requester or an admin"""
     return None if actor.has(Role.ADMIN) else _requester(facts, actor)
 
 
-def _approver(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+def _approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """an approver, not the requester unless the organisation allows it"""
     if not actor.has(Role.APPROVER):
         return MissingRole
@@ -106,39 +106,39 @@ def _approver(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
     return None
 
 
-def _buyer(_facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+def _buyer(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """a buyer or an admin"""
     return None if actor.has(Role.BUYER, Role.ADMIN) else MissingRole
 
 
-def _admin(_facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+def _admin(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """an admin"""
     return None if actor.has(Role.ADMIN) else MissingRole
 
 
-def _raiser(_facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+def _raiser(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """a requester, a buyer or an admin"""
     return None if actor.has(*RAISERS) else MissingRole
 
 
-def _canceller(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+def _canceller(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the requester before approval, a buyer, an admin"""
     if facts.status in (PorfStatus.DRAFT, PorfStatus.PENDING) and _requester(facts, actor) is None:
         return None
     return _buyer(facts, actor)
 
 
-def _has_lines(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+def _has_lines(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     """it has at least one line"""
     return None if facts.line_count else errors.NoLines
 
 
-def _someone_can_approve(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+def _someone_can_approve(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     """someone active could approve it"""
     return None if facts.has_approver else errors.NoApprover
 
 
-def _within_limit(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
+def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the total is within the approver's limit; another currency takes an approver without a limit"""
     if actor.approval_limit is None:
         return None
@@ -147,17 +147,17 @@ def _within_limit(facts: PorfFacts, actor: Tenant) -> type[AppError] | None:
     return None if facts.total <= actor.approval_limit else errors.OverApprovalLimit
 
 
-def _nothing_ordered(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+def _nothing_ordered(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     """no purchase order holds any of it"""
     return errors.HasOrders if facts.ordered else None
 
 
-def _something_left(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+def _something_left(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     """something of it may still be ordered"""
     return None if facts.orderable else errors.NothingLeft
 
 
-def _never_submitted(facts: PorfFacts, _actor: Tenant) -> type[AppError] | None:
+def _never_submitted(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     """it was never submitted"""
     return errors.WasSubmitted if facts.submitted else None
 

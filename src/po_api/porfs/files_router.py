@@ -11,7 +11,7 @@ from po_api.porfs.dependencies import PorfReadServiceDep, PorfServiceDep
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import PorfRead
 from po_api.porfs.service import LineInput, PorfInput
-from po_api.web.dependencies import TenantDep
+from po_api.web.dependencies import ActorDep
 from po_api.web.etags import created
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
@@ -67,7 +67,7 @@ async def import_porf(
     response_class=Response,
     responses=_FILES | problems(403),
 )
-async def get_template(_tenant: TenantDep, format: Format = imports.FileType.CSV) -> Response:  # noqa: A002
+async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) -> Response:  # noqa: A002
     return _file(imports.template(format), "porf-lines", format)
 
 

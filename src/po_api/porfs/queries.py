@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from po_api.audit.events import AuditEvent
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.db.filters import condition, one_of
 from po_api.db.json_sql import columns_of, json_array, json_object
@@ -82,11 +82,11 @@ class Visibility(StrEnum):
     OWN = "own"
 
     @classmethod
-    def of(cls, tenant: Tenant) -> "Visibility":
+    def of(cls, actor: Actor) -> "Visibility":
         """Requesters see their own requests, approvers those that were put before them, the others all."""
-        if tenant.sees_all:
+        if actor.sees_all:
             return cls.ALL
-        return cls.SUBMITTED if tenant.has(Role.APPROVER) else cls.OWN
+        return cls.SUBMITTED if actor.has(Role.APPROVER) else cls.OWN
 
 
 def visible(visibility: Visibility) -> ColumnElement[bool]:
@@ -217,20 +217,20 @@ _CONTENT = Query("porfs.content", _lines_of_porf().order_by(PorfLine.position))
 class PorfQueries:
     """Named questions about one organisation's requests; each starts from what the member may see."""
 
-    def __init__(self, executor: QueryExecutor, tenant: Tenant) -> None:
+    def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._executor = executor
-        self._tenant = tenant
-        self._visibility = Visibility.of(tenant)
+        self._actor = actor
+        self._visibility = Visibility.of(actor)
         self._who = {
-            "organisation_id": tenant.organisation_id,
-            "user_id": tenant.user_id,
-            "approval_limit": tenant.approval_limit,
+            "organisation_id": actor.organisation_id,
+            "user_id": actor.user_id,
+            "approval_limit": actor.approval_limit,
         }
 
     async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[Any]:
         """Rows of `facts` and `item`."""
         given = filters.given()
-        is_approver = self._tenant.has(Role.APPROVER)
+        is_approver = self._actor.has(Role.APPROVER)
         chosen = _Chosen(self._visibility, frozenset(given) - {"q"}, filters.waiting_for_me, is_approver)
         return await self._page(
             _LIST,
@@ -255,7 +255,7 @@ class PorfQueries:
 
     async def content(self, porf_id: int) -> Sequence[Any]:
         """The columns of all lines in the order of their positions; the caller has seen that it may."""
-        await self._executor.enter_tenant(self._tenant.organisation_id)
+        await self._executor.enter_tenant(self._actor.organisation_id)
         return await self._executor.rows(_CONTENT, **self._who, porf_id=porf_id)
 
     async def line(self, porf_id: int, line_id: int) -> Any:
@@ -280,9 +280,9 @@ class PorfQueries:
         *,
         plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO,
     ) -> PageOf[Any]:
-        await self._executor.enter_tenant(self._tenant.organisation_id, plan_cache_mode=plan_cache_mode)
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plan_cache_mode)
         return await listing.page(self._executor, chosen, request, parameters)
 
     async def _row(self, question: Query, **parameters: Any) -> Any:
-        await self._executor.enter_tenant(self._tenant.organisation_id)
+        await self._executor.enter_tenant(self._actor.organisation_id)
         return await self._executor.row(question, **self._who, **parameters)

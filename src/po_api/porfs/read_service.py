@@ -6,7 +6,7 @@ from functools import lru_cache
 from json import loads
 from typing import Any
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, taxes_by_rate
 from po_api.core.permissions import Role, Scope
 from po_api.core.state_machine import explained
@@ -23,9 +23,9 @@ _FACTS = len(PorfFacts._fields)
 class PorfReadService:
     """The requests that a member may see, and what they hold; PorfNotFound for all others."""
 
-    def __init__(self, executor: QueryExecutor, tenant: Tenant) -> None:
-        self._tenant = tenant
-        self._queries = PorfQueries(executor, tenant)
+    def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
+        self._actor = actor
+        self._queries = PorfQueries(executor, actor)
 
     async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
@@ -84,9 +84,9 @@ class PorfReadService:
         return await self._queries.content(porf_id)
 
     def _summary(self, row: Any) -> str:
-        tenant = self._tenant
-        has_limit = tenant.approval_limit is not None
-        allowed = allowed_actions(row["facts"], tenant.roles, tenant.scopes, has_limit=has_limit)
+        actor = self._actor
+        has_limit = actor.approval_limit is not None
+        allowed = allowed_actions(row["facts"], actor.roles, actor.scopes, has_limit=has_limit)
         return with_fields(row["item"], f'"allowed_actions":{allowed}')
 
 
@@ -116,7 +116,7 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
         submitted=seen["submitted"],
         has_approver=seen["has_approver"],
     )
-    member = Tenant(0, 1, roles, Decimal(0) if has_limit else None, scopes)
+    member = Actor(0, 1, roles, Decimal(0) if has_limit else None, scopes)
     return explained(MACHINE.allowed_actions(request, member))
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.organisations.models import Organisation
@@ -144,12 +144,12 @@ def state_of(porf: Any, **changed: Any) -> dict[str, Any]:
 class PorfRepository:
     """Named questions about one organisation's requests; each starts from what the member may see."""
 
-    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
         self._executor = TransactionExecutor(session)
-        self._tenant = tenant
-        self._visibility = Visibility.of(tenant)
-        self._who = {"organisation_id": tenant.organisation_id, "user_id": tenant.user_id}
+        self._actor = actor
+        self._visibility = Visibility.of(actor)
+        self._who = {"organisation_id": actor.organisation_id, "user_id": actor.user_id}
 
     async def basis(self, supplier_id: int | None) -> Any:
         """The organisation's columns, under whose rules a request is raised, and `supplier_is_active`."""
@@ -158,7 +158,7 @@ class PorfRepository:
     async def create(self, porf: Mapping[str, Any], lines: Rows, change: audit.Change, *, now: datetime) -> int:
         """Add a request with its lines and the event that tells of it; returns its id."""
         rows = {"porfs": [porf], "lines": lines}
-        row = await audit.write(self._executor, self._tenant, _CREATED, [change], now=now, rows=rows)
+        row = await audit.write(self._executor, self._actor, _CREATED, [change], now=now, rows=rows)
         return int(row.id)
 
     async def change(
@@ -180,7 +180,7 @@ class PorfRepository:
         quantities = (line._asdict() for line in lines)
         rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "decisions": decisions, "comments": comments}
         porf_ids = [porf["id"] for porf in porfs]
-        await audit.write(self._executor, self._tenant, statement, changes, now=now, rows=rows, porf_ids=porf_ids)
+        await audit.write(self._executor, self._actor, statement, changes, now=now, rows=rows, porf_ids=porf_ids)
 
     async def locked(self, porf_ids: Collection[int]) -> Sequence[Any]:
         """The requests' columns, locked in the order of their ids."""
@@ -226,7 +226,7 @@ class PorfRepository:
             select(Porf.id, Porf.number)
             .join(Organisation, Organisation.id == Porf.organisation_id)
             .where(
-                Porf.organisation_id == self._tenant.organisation_id,
+                Porf.organisation_id == self._actor.organisation_id,
                 Porf.status == PorfStatus.PENDING,
                 ~eligible_approver(Porf.__table__).exists(),
             )
@@ -235,4 +235,4 @@ class PorfRepository:
         return [(row.id, row.number) for row in await self._session.execute(statement)]
 
     def _of(self, porf_id: int) -> ColumnElement[bool]:
-        return and_(PorfLine.organisation_id == self._tenant.organisation_id, PorfLine.porf_id == porf_id)
+        return and_(PorfLine.organisation_id == self._actor.organisation_id, PorfLine.porf_id == porf_id)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core import merge_patch
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import Totals
@@ -72,15 +72,15 @@ class PorfInput:
 class PorfService:
     """What can be done with a request's content; it flushes, the caller commits."""
 
-    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
-        self._tenant = tenant
-        self._repository = PorfRepository(session, tenant)
-        self._reading = PorfReadService(TransactionExecutor(session), tenant)
+        self._actor = actor
+        self._repository = PorfRepository(session, actor)
+        self._reading = PorfReadService(TransactionExecutor(session), actor)
 
     async def create(self, wanted: PorfInput, *, copied_from: int | None = None) -> JsonDocument:
         """A new draft of the caller's, numbered, with its lines."""
-        self._tenant.require(*RAISERS)
+        self._actor.require(*RAISERS)
         if len(wanted.lines) > MAX_LINES:
             raise errors.TooManyLines
         organisation = await self._repository.basis(wanted.supplier_id)
@@ -92,7 +92,7 @@ class PorfService:
         number = await OrganisationService(self._session).next_number(organisation, DocumentType.PORF, now)
         porf = {name: getattr(wanted, name) for name in _COPIED} | {
             "number": number,
-            "requester_id": self._tenant.user_id,
+            "requester_id": self._actor.user_id,
             "currency": currency,
             "tax_rounding": tax_rounding,
             "net": totals.net,
@@ -129,7 +129,7 @@ class PorfService:
     async def copy(self, porf_id: int) -> JsonDocument:
         """A new draft of the caller's with the same content; an inactive supplier is left out."""
         header, lines = await self._reading.content(porf_id)
-        MACHINE.require(PorfAction.COPY, await self._reading.facts(porf_id), self._tenant)
+        MACHINE.require(PorfAction.COPY, await self._reading.facts(porf_id), self._actor)
         supplier = await self._supplier(header.supplier_id)
         copied = {name: getattr(header, name) for name in _COPIED} | {"supplier_id": supplier}
         fields = LineInput.__dataclass_fields__.keys() - {"net"}
@@ -146,7 +146,7 @@ class PorfService:
         count, last = await self._repository.positions(porf_id)
         if count >= MAX_LINES:
             raise errors.TooManyLines
-        organisation = await OrganisationService(self._session).get(self._tenant.organisation_id)
+        organisation = await OrganisationService(self._session).get(self._actor.organisation_id)
         net = net_of(wanted, porf.currency)
         require_equal(net, wanted.net, "/net")
         row = _row(last + 1, wanted, net, organisation.over_order_percent)
@@ -183,11 +183,11 @@ class PorfService:
     async def comment(self, porf_id: int, text: str) -> PorfComment:
         """Say something about a request that one may see; auditors only read."""
         await self._reading.header(porf_id)
-        self._tenant.require(*COMMENTERS)
+        self._actor.require(*COMMENTERS)
         comment = PorfComment(
-            organisation_id=self._tenant.organisation_id,
+            organisation_id=self._actor.organisation_id,
             porf_id=porf_id,
-            author_id=self._tenant.user_id,
+            author_id=self._actor.user_id,
             text=text,
             created_at=utc_now(),
         )
@@ -203,7 +203,7 @@ class PorfService:
         porf = await self._repository.editable(porf_id)
         if porf is None:
             raise errors.PorfNotFound
-        MACHINE.require(action, await self._reading.facts(porf_id), self._tenant)
+        MACHINE.require(action, await self._reading.facts(porf_id), self._actor)
         require_version(porf.version, expected)
         return porf
 
@@ -217,7 +217,7 @@ class PorfService:
         """The supplier's id, if one may order from it."""
         if supplier_id is None:
             return None
-        supplier = await SupplierService(self._session, self._tenant).find_active(supplier_id)
+        supplier = await SupplierService(self._session, self._actor).find_active(supplier_id)
         return None if supplier is None else supplier.id
 
     async def _require_supplier(self, supplier_id: int | None) -> None:
@@ -251,8 +251,8 @@ class PorfService:
     ) -> None:
         audit.record(
             self._session,
-            organisation_id=self._tenant.organisation_id,
-            actor_id=self._tenant.user_id,
+            organisation_id=self._actor.organisation_id,
+            actor_id=self._actor.user_id,
             change=audit.Change(action, "porf", porf.id, before, after),
         )
         await self._session.flush()
@@ -279,9 +279,9 @@ def _unknown_supplier() -> errors.UnknownSupplier:
     return errors.UnknownSupplier(errors=(error,))
 
 
-async def left_without_approver(session: AsyncSession, tenant: Tenant) -> Leftover | None:
+async def left_without_approver(session: AsyncSession, actor: Actor) -> Leftover | None:
     """The requests that wait in vain once a member's rights have changed, if there are any."""
-    porfs = await PorfRepository(session, tenant).without_approver()
+    porfs = await PorfRepository(session, actor).without_approver()
     if not porfs:
         return None
     return Leftover("no_approver_left", "nobody active could approve these requests any more", porfs)

@@ -14,11 +14,11 @@ from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
 
 
 async def _reading(request: Request, principal: PrincipalDep) -> PurchaseOrderReadService:
-    return PurchaseOrderReadService(executor_of(request), principal.tenant())
+    return PurchaseOrderReadService(executor_of(request), principal.actor())
 
 
 async def _service(request: Request, principal: PrincipalDep) -> PurchaseOrderService:
-    return PurchaseOrderService(session_of(request), principal.tenant())
+    return PurchaseOrderService(session_of(request), principal.actor())
 
 
 async def _filters(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from po_api.core.actor import MissingRole, Tenant
+from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
 from po_api.core.permissions import Role, Scope
 from po_api.core.state_machine import Rule, StateMachine
@@ -36,7 +36,7 @@ class PurchaseOrderFacts:
     status: PurchaseOrderStatus
 
 
-def _buyer(_facts: PurchaseOrderFacts, actor: Tenant) -> type[AppError] | None:
+def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
     """a buyer or an admin"""
     return None if actor.has(Role.BUYER, Role.ADMIN) else MissingRole
 

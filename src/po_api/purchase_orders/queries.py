@@ -18,7 +18,7 @@ from sqlalchemy import (
     true,
 )
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.db.filters import any_of, condition, one_of
 from po_api.db.json_sql import columns_of, json_array, json_object
@@ -57,9 +57,9 @@ class PurchaseOrderFilters:
         return given if self.q is None else {**given, "q": self.q}
 
 
-def sees_all(tenant: Tenant) -> bool:
+def sees_all(actor: Actor) -> bool:
     """Requesters see the orders that hold something of their requests, the others all."""
-    return tenant.sees_all or tenant.has(Role.APPROVER)
+    return actor.sees_all or actor.has(Role.APPROVER)
 
 
 def visible(*, sees_all: bool) -> ColumnElement[bool]:
@@ -216,17 +216,17 @@ def _document(*, sees_all: bool) -> Query:
 class PurchaseOrderQueries:
     """Named questions about one organisation's orders; each starts from what the member may see."""
 
-    def __init__(self, executor: QueryExecutor, tenant: Tenant) -> None:
+    def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._executor = executor
-        self._tenant = tenant
-        self._sees_all = sees_all(tenant)
-        self._who = {"organisation_id": tenant.organisation_id, "user_id": tenant.user_id}
+        self._actor = actor
+        self._sees_all = sees_all(actor)
+        self._who = {"organisation_id": actor.organisation_id, "user_id": actor.user_id}
 
     async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[Any]:
         """Rows of `status` and `item`."""
         given = filters.given()
         await self._executor.enter_tenant(
-            self._tenant.organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
+            self._actor.organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
         )
         return await _LIST.page(
             self._executor, _Chosen(self._sees_all, frozenset(given) - {"q"}), request, {**self._who, **given}
@@ -246,9 +246,9 @@ class PurchaseOrderQueries:
 
     async def content(self, order_id: int) -> Sequence[Any]:
         """The lines in the order of their positions, each with the request's line that it takes from."""
-        await self._executor.enter_tenant(self._tenant.organisation_id)
+        await self._executor.enter_tenant(self._actor.organisation_id)
         return await self._executor.rows(_CONTENT, **self._who, order_id=order_id)
 
     async def _row(self, question: Query, order_id: int) -> Any:
-        await self._executor.enter_tenant(self._tenant.organisation_id)
+        await self._executor.enter_tenant(self._actor.organisation_id)
         return await self._executor.row(question, **self._who, order_id=order_id)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.permissions import Role, Scope
 from po_api.core.state_machine import explained
 from po_api.db.json_sql import JsonDocument, with_fields
@@ -19,9 +19,9 @@ from po_api.purchase_orders.queries import PurchaseOrderFilters, PurchaseOrderQu
 class PurchaseOrderReadService:
     """The orders that a member may see, and what they hold; PurchaseOrderNotFound for all others."""
 
-    def __init__(self, executor: QueryExecutor, tenant: Tenant) -> None:
-        self._tenant = tenant
-        self._queries = PurchaseOrderQueries(executor, tenant)
+    def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
+        self._actor = actor
+        self._queries = PurchaseOrderQueries(executor, actor)
 
     async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
@@ -49,7 +49,7 @@ class PurchaseOrderReadService:
         return row
 
     def _summary(self, row: Any) -> str:
-        allowed = _allowed_actions(row.status, self._tenant.roles, self._tenant.scopes)
+        allowed = _allowed_actions(row.status, self._actor.roles, self._actor.scopes)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
 
 
@@ -63,4 +63,4 @@ def _found(row: Any) -> Any:
 def _allowed_actions(status: str, roles: frozenset[Role], scopes: frozenset[Scope] | None) -> str:
     """For every action, whether it is allowed, as JSON: the guards look at nothing else."""
     facts = PurchaseOrderFacts(PurchaseOrderStatus(status))
-    return explained(MACHINE.allowed_actions(facts, Tenant(0, 0, roles, scopes=scopes)))
+    return explained(MACHINE.allowed_actions(facts, Actor(0, 0, roles, scopes=scopes)))

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Insert, LargeBinary, Update, and_, bindparam,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.db.bulk_write import Rows, combine, insert_from, json_rows, update_from
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
@@ -92,38 +92,38 @@ def _locked(*, sees_all: bool) -> Query:
 class PurchaseOrderRepository:
     """Named questions about one organisation's orders; each starts from what the member may see."""
 
-    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._executor = TransactionExecutor(session)
-        self._tenant = tenant
+        self._actor = actor
 
     async def locked(self, order_id: int) -> Any:
         """The order's columns and `created_by_name`, locked; None if there is none to be seen."""
-        question = _locked(sees_all=sees_all(self._tenant))
-        who = {"organisation_id": self._tenant.organisation_id, "user_id": self._tenant.user_id}
+        question = _locked(sees_all=sees_all(self._actor))
+        who = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
         return await self._executor.row(question, **who, order_id=order_id)
 
     async def create(self, order: Mapping[str, Any], lines: Rows, change: audit.Change, *, now: datetime) -> int:
         """Add an order with its lines, each with the `porf_line_id` that it takes from; returns the order's id."""
         rows = {"orders": [order], "lines": lines}
-        row = await audit.write(self._executor, self._tenant, _CREATED, [change], now=now, rows=rows)
+        row = await audit.write(self._executor, self._actor, _CREATED, [change], now=now, rows=rows)
         return int(row.id)
 
     async def change(self, state: Mapping[str, Any], change: audit.Change, *, now: datetime) -> None:
         """Write the `state_of` a locked order, which makes a version."""
         rows = {"orders": [state]}
-        await audit.write(self._executor, self._tenant, _CHANGED, [change], now=now, rows=rows)
+        await audit.write(self._executor, self._actor, _CHANGED, [change], now=now, rows=rows)
 
     async def cancel(self, state: Mapping[str, Any], change: audit.Change, *, now: datetime) -> None:
         """The same of an order that gives back what it holds."""
         rows, order_id = {"orders": [state]}, state["id"]
-        await audit.write(self._executor, self._tenant, _CANCELLED, [change], now=now, rows=rows, order_id=order_id)
+        await audit.write(self._executor, self._actor, _CANCELLED, [change], now=now, rows=rows, order_id=order_id)
 
     async def issue(
         self, state: Mapping[str, Any], file: Mapping[str, Any], content: bytes, change: audit.Change, *, now: datetime
     ) -> None:
         """The same of an order that gets its document."""
         rows = {"orders": [state], "files": [file]}
-        await audit.write(self._executor, self._tenant, _ISSUED, [change], now=now, rows=rows, content=content)
+        await audit.write(self._executor, self._actor, _ISSUED, [change], now=now, rows=rows, content=content)
 
 
 def state_of(order: Any, **changed: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core import merge_patch
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import PricedLine, Totals
@@ -49,13 +49,13 @@ class Conversion:
 class PurchaseOrderService:
     """What can be done with orders; it flushes, the caller commits."""
 
-    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
-        self._tenant = tenant
-        self._repository = PurchaseOrderRepository(session, tenant)
-        self._allocation = AllocationService(session, tenant)
+        self._actor = actor
+        self._repository = PurchaseOrderRepository(session, actor)
+        self._allocation = AllocationService(session, actor)
         executor = TransactionExecutor(session)
-        self._reading = PurchaseOrderReadService(executor, tenant)
+        self._reading = PurchaseOrderReadService(executor, actor)
         self._organisations = OrganisationReading(executor)
 
     async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> JsonDocument:
@@ -64,7 +64,7 @@ class PurchaseOrderService:
         `expected` is about the request, if there is one. What is left is judged before the version: who loses a race
         is told what remains (409), not that the ETag is old (412).
         """
-        self._tenant.require(Role.BUYER, Role.ADMIN)
+        self._actor.require(Role.BUYER, Role.ADMIN)
         locked = await self._allocation.lock(conversion.porf_ids)
         porfs = locked.porfs
         if len({porf.currency for porf in porfs}) > 1:
@@ -75,7 +75,7 @@ class PurchaseOrderService:
         supplier = await self._supplier(porfs, conversion.supplier_id)
         lines, totals = _ordered(porfs[0], taken)
         order = _supplied_by(supplier) | {
-            "created_by_id": self._tenant.user_id,
+            "created_by_id": self._actor.user_id,
             "currency": porfs[0].currency,
             "tax_rounding": porfs[0].tax_rounding,
             "net": totals.net,
@@ -106,7 +106,7 @@ class PurchaseOrderService:
         number that is likely to come, and once more only if another order was faster.
         """
         order = await self._locked(order_id, PurchaseOrderAction.ISSUE, expected)
-        organisation = await self._organisations.own(self._tenant)
+        organisation = await self._organisations.own(self._actor)
         lines = await self._reading.content(order_id)
         now = utc_now()
         numbers = OrganisationService(self._session)
@@ -126,9 +126,7 @@ class PurchaseOrderService:
         """Cancel the order: its requests get back what it held, its number stays its own."""
         header = await self._reading.header(order_id)
         # Asked again under the lock; whoever may not do it anyway need not see all of the order's requests.
-        MACHINE.require(
-            PurchaseOrderAction.CANCEL, PurchaseOrderFacts(PurchaseOrderStatus(header.status)), self._tenant
-        )
+        MACHINE.require(PurchaseOrderAction.CANCEL, PurchaseOrderFacts(PurchaseOrderStatus(header.status)), self._actor)
         lines = await self._reading.content(order_id)
         # Requests and lines are locked before the order (domain.md, lock order).
         locked = await self._allocation.lock({line.porf_id for line in lines})
@@ -151,7 +149,7 @@ class PurchaseOrderService:
         order = await self._repository.locked(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
-        MACHINE.require(action, PurchaseOrderFacts(PurchaseOrderStatus(order.status)), self._tenant)
+        MACHINE.require(action, PurchaseOrderFacts(PurchaseOrderStatus(order.status)), self._actor)
         require_version(order.version, expected)
         return order
 
@@ -163,7 +161,7 @@ class PurchaseOrderService:
             raise errors.SupplierRequired(
                 errors=(FieldError("/supplier_id", errors.SupplierRequired.code, errors.SupplierRequired.title),)
             )
-        supplier = await SupplierService(self._session, self._tenant).find_active(wanted.pop())
+        supplier = await SupplierService(self._session, self._actor).find_active(wanted.pop())
         if supplier is not None:
             return supplier
         if named is None:

@@ -13,11 +13,11 @@ from po_api.web.schemas import Search
 
 
 async def _reading(request: Request, principal: PrincipalDep) -> SupplierReading:
-    return SupplierReading(executor_of(request), principal.tenant())
+    return SupplierReading(executor_of(request), principal.actor())
 
 
 async def _service(request: Request, principal: PrincipalDep) -> SupplierService:
-    return SupplierService(session_of(request), principal.tenant())
+    return SupplierService(session_of(request), principal.actor())
 
 
 async def _filters(

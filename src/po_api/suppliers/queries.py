@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, FromClause, Select, bindparam, func, select
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.db.pagination import Listing, PageOf, PageRequest, all_columns
 from po_api.db.query import ORGANISATION_ID, PlanCacheMode, Query, QueryExecutor
 from po_api.db.search import Search, spaced
@@ -50,9 +50,9 @@ _ONE = Query("suppliers.get", _Chosen()().where(Supplier.id == bindparam("suppli
 class SupplierQueries:
     """Named questions about one organisation's suppliers."""
 
-    def __init__(self, executor: QueryExecutor, tenant: Tenant) -> None:
+    def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._executor = executor
-        self._organisation_id = tenant.organisation_id
+        self._organisation_id = actor.organisation_id
 
     async def get(self, supplier_id: int) -> Any:
         """The supplier's columns, or None."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.suppliers.errors import SupplierNotFound
@@ -12,8 +12,8 @@ from po_api.suppliers.queries import SupplierFilters, SupplierQueries
 class SupplierReading:
     """The suppliers of the member's organisation."""
 
-    def __init__(self, executor: QueryExecutor, tenant: Tenant) -> None:
-        self._queries = SupplierQueries(executor, tenant)
+    def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
+        self._queries = SupplierQueries(executor, actor)
 
     async def page(self, filters: SupplierFilters, request: PageRequest) -> PageOf[Any]:
         return await self._queries.page(filters, request)

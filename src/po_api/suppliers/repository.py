@@ -3,16 +3,16 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.suppliers.models import Supplier
 
 
 class SupplierRepository:
     """Named questions about one organisation's suppliers."""
 
-    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
-        self._organisation_id = tenant.organisation_id
+        self._organisation_id = actor.organisation_id
 
     async def locked(self, supplier_id: int) -> Supplier | None:
         statement = (

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core import merge_patch
-from po_api.core.actor import Tenant
+from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
@@ -23,11 +23,11 @@ _EDITORS = (Role.BUYER, Role.ADMIN)
 class SupplierService:
     """What can be done with suppliers; it flushes, the caller commits."""
 
-    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
-        self._tenant = tenant
-        self._repository = SupplierRepository(session, tenant)
-        self._queries = SupplierQueries(TransactionExecutor(session), tenant)
+        self._actor = actor
+        self._repository = SupplierRepository(session, actor)
+        self._queries = SupplierQueries(TransactionExecutor(session), actor)
 
     async def find_active(self, supplier_id: int) -> Any:
         """The supplier's columns if one may order from it; None if it is not there or not active."""
@@ -36,8 +36,8 @@ class SupplierService:
 
     async def create(self, *, name: str, **values: Any) -> Supplier:
         """A new supplier (buyers, admins); the database refuses a name that is taken (SupplierNameTaken)."""
-        self._tenant.require(*_EDITORS)
-        supplier = Supplier(organisation_id=self._tenant.organisation_id, name=name, name_key=canonical(name), **values)
+        self._actor.require(*_EDITORS)
+        supplier = Supplier(organisation_id=self._actor.organisation_id, name=name, name_key=canonical(name), **values)
         self._session.add(supplier)
         await self._session.flush()
         await self._record("supplier.create", supplier, None, {"name": name, **values})
@@ -59,7 +59,7 @@ class SupplierService:
         supplier = await self._repository.locked(supplier_id)
         if supplier is None:
             raise SupplierNotFound
-        self._tenant.require(*_EDITORS)
+        self._actor.require(*_EDITORS)
         require_version(supplier.version, expected)
         before, after = merge_patch.apply(supplier, values)
         if after:
@@ -73,8 +73,8 @@ class SupplierService:
     ) -> None:
         audit.record(
             self._session,
-            organisation_id=self._tenant.organisation_id,
-            actor_id=self._tenant.user_id,
+            organisation_id=self._actor.organisation_id,
+            actor_id=self._actor.user_id,
             change=audit.Change(action, "supplier", supplier.id, before, after),
         )
         await self._session.flush()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from po_api.core.actor import Principal, Tenant
+from po_api.core.actor import Actor, Principal
 from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.users.errors import UserNotFound
@@ -19,12 +19,12 @@ class UserReading:
         """The caller's own columns."""
         return _found(await self._queries.get(principal.user_id))
 
-    async def member(self, tenant: Tenant, user_id: int) -> Any:
+    async def member(self, actor: Actor, user_id: int) -> Any:
         """The columns of a member of the caller's organisation."""
-        return _found(await self._queries.member(tenant.organisation_id, user_id))
+        return _found(await self._queries.member(actor.organisation_id, user_id))
 
-    async def page(self, tenant: Tenant, filters: UserFilters, request: PageRequest) -> PageOf[Any]:
-        return await self._queries.page(tenant.organisation_id, filters, request)
+    async def page(self, actor: Actor, filters: UserFilters, request: PageRequest) -> PageOf[Any]:
+        return await self._queries.page(actor.organisation_id, filters, request)
 
 
 def _found(user: Any) -> Any:

@@ -9,7 +9,7 @@ from po_api.organisations.schemas import OrganisationCreate, OrganisationRead
 from po_api.users.dependencies import UserFiltersDep, UserPaging, UserReadingDep, UserServiceDep
 from po_api.users.schemas import Me, PorfReference, UserInvite, UserNotice, UserPage, UserRead, UserUpdate
 from po_api.users.service import Leftover
-from po_api.web.dependencies import DryRun, PrincipalDep, TenantDep, link_next
+from po_api.web.dependencies import ActorDep, DryRun, PrincipalDep, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
@@ -47,12 +47,12 @@ async def get_me(response: Response, principal: PrincipalDep, reading: UserReadi
 async def list_users(
     request: Request,
     response: Response,
-    tenant: TenantDep,
+    actor: ActorDep,
     reading: UserReadingDep,
     filters: UserFiltersDep,
     paging: UserPaging,
 ) -> UserPage:
-    page = await reading.page(tenant, filters, paging)
+    page = await reading.page(actor, filters, paging)
     items = [UserRead.model_validate(row) for row in page.items]
     return UserPage(items=items, **link_next(request, response, page))
 
@@ -65,15 +65,15 @@ async def list_users(
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
 )
-async def invite_user(response: Response, tenant: TenantDep, service: UserServiceDep, body: UserInvite) -> UserRead:
-    user = await service.invite(tenant, **body.model_dump())
+async def invite_user(response: Response, actor: ActorDep, service: UserServiceDep, body: UserInvite) -> UserRead:
+    user = await service.invite(actor, **body.model_dump())
     response.headers["Location"] = f"/api/v1/users/{user.id}"
     return _read(response, user)
 
 
 @router.get("/{user_id}", operation_id="getUser", summary="One member", responses=problems(403, 404))
-async def get_user(response: Response, tenant: TenantDep, reading: UserReadingDep, user_id: UserId) -> UserRead:
-    return _read(response, await reading.member(tenant, user_id))
+async def get_user(response: Response, actor: ActorDep, reading: UserReadingDep, user_id: UserId) -> UserRead:
+    return _read(response, await reading.member(actor, user_id))
 
 
 @router.patch(
@@ -84,13 +84,13 @@ async def get_user(response: Response, tenant: TenantDep, reading: UserReadingDe
 )
 async def update_user(
     response: Response,
-    tenant: TenantDep,
+    actor: ActorDep,
     service: UserServiceDep,
     user_id: UserId,
     expected: IfMatch,
     body: UserUpdate,
 ) -> UserRead:
-    user, leftovers = await service.update(tenant, user_id, expected=expected, values=body.model_dump())
+    user, leftovers = await service.update(actor, user_id, expected=expected, values=body.model_dump())
     return _read(response, user, leftovers)
 
 
@@ -102,9 +102,9 @@ async def update_user(
     responses=problems(403, 404, 409, 412, 428),
 )
 async def deactivate_user(
-    response: Response, tenant: TenantDep, service: UserServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun
+    response: Response, actor: ActorDep, service: UserServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun
 ) -> UserRead:
-    user, leftovers = await service.set_active(tenant, user_id, active=False, expected=expected)
+    user, leftovers = await service.set_active(actor, user_id, active=False, expected=expected)
     return _read(response, user, leftovers)
 
 
@@ -116,9 +116,9 @@ async def deactivate_user(
     responses=problems(403, 404, 409, 412, 428),
 )
 async def activate_user(
-    response: Response, tenant: TenantDep, service: UserServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun
+    response: Response, actor: ActorDep, service: UserServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun
 ) -> UserRead:
-    user, leftovers = await service.set_active(tenant, user_id, active=True, expected=expected)
+    user, leftovers = await service.set_active(actor, user_id, active=True, expected=expected)
     return _read(response, user, leftovers)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core import merge_patch
-from po_api.core.actor import Principal, Tenant
+from po_api.core.actor import Actor, Principal
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role, Scope
 from po_api.core.text import canonical
@@ -74,7 +74,7 @@ def principal_of(row: Any, *, session_id: int | None = None, scopes: frozenset[S
 
 # What a member's loss of rights leaves behind is known to the features above; create_app and the command line
 # plug their questions in here.
-LeftBehind = Callable[[AsyncSession, Tenant], Awaitable[Leftover | None]]
+LeftBehind = Callable[[AsyncSession, Actor], Awaitable[Leftover | None]]
 
 
 class UserService:
@@ -102,16 +102,16 @@ class UserService:
     async def all(self) -> Sequence[User]:
         return await self._repository.all()
 
-    async def member(self, tenant: Tenant, user_id: int) -> User:
+    async def member(self, actor: Actor, user_id: int) -> User:
         """A member of the caller's organisation; UserNotFound."""
-        user = await self._repository.member(tenant.organisation_id, user_id)
+        user = await self._repository.member(actor.organisation_id, user_id)
         if user is None:
             raise UserNotFound
         return user
 
-    async def current_member(self, tenant: Tenant, user_id: int) -> Any:
+    async def current_member(self, actor: Actor, user_id: int) -> Any:
         """A member's columns as committed now, protected from change until the transaction ends; or None."""
-        return await self._repository.current_member(tenant.organisation_id, user_id)
+        return await self._repository.current_member(actor.organisation_id, user_id)
 
     async def create(
         self,
@@ -141,23 +141,23 @@ class UserService:
             await self._session.flush()
         return user
 
-    async def invite(self, tenant: Tenant, *, email: str, **values: Any) -> User:
+    async def invite(self, actor: Actor, *, email: str, **values: Any) -> User:
         """A new member of the caller's organisation (admins).
 
         Who has signed in before being invited, and belongs nowhere yet, joins at once and keeps their name.
         """
-        tenant.require(Role.ADMIN)
+        actor.require(Role.ADMIN)
         user = await self._repository.locked_by_email(canonical(email))
         if user is None or user.organisation_id is not None or user.is_operator or not user.is_active:
             return await self.create(
-                email=email, organisation_id=tenant.organisation_id, actor_id=tenant.user_id, **values
+                email=email, organisation_id=actor.organisation_id, actor_id=actor.user_id, **values
             )
-        user.organisation_id = tenant.organisation_id
+        user.organisation_id = actor.organisation_id
         user.roles = sorted(values["roles"])
         user.approval_limit = values["approval_limit"]
         user.version += 1
         after = {"roles": user.roles, "approval_limit": user.approval_limit}
-        self._record(tenant.organisation_id, tenant.user_id, audit.Change("user.join", "user", user.id, None, after))
+        self._record(actor.organisation_id, actor.user_id, audit.Change("user.join", "user", user.id, None, after))
         await self._session.flush()
         return user
 
@@ -209,33 +209,33 @@ class UserService:
         return organisation
 
     async def update(
-        self, tenant: Tenant, user_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]
+        self, actor: Actor, user_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]
     ) -> tuple[User, list[Leftover]]:
         """Change a member: admins anything, everyone their own name. Returns what the change leaves behind, too."""
-        if user_id != tenant.user_id or set(values) - {"name"}:
-            tenant.require(Role.ADMIN)
-        return await self._change(tenant, user_id, "user.update", values, expected)
+        if user_id != actor.user_id or set(values) - {"name"}:
+            actor.require(Role.ADMIN)
+        return await self._change(actor, user_id, "user.update", values, expected)
 
     async def set_active(
-        self, tenant: Tenant, user_id: int, *, active: bool, expected: ExpectedVersions
+        self, actor: Actor, user_id: int, *, active: bool, expected: ExpectedVersions
     ) -> tuple[User, list[Leftover]]:
         """Deactivate a member, or take them back (admins). A deactivated user's sessions answer 401 at once."""
-        tenant.require(Role.ADMIN)
+        actor.require(Role.ADMIN)
         action = "user.activate" if active else "user.deactivate"
-        return await self._change(tenant, user_id, action, {"is_active": active}, expected)
+        return await self._change(actor, user_id, action, {"is_active": active}, expected)
 
     async def signed_in(self, user: User) -> None:
         user.last_login = utc_now()
         await self._session.flush()
 
     async def _change(
-        self, tenant: Tenant, user_id: int, action: str, values: Mapping[str, Any], expected: ExpectedVersions
+        self, actor: Actor, user_id: int, action: str, values: Mapping[str, Any], expected: ExpectedVersions
     ) -> tuple[User, list[Leftover]]:
-        await self.member(tenant, user_id)
+        await self.member(actor, user_id)
         if values.get("is_active") is False:
             # Before the user's row is locked: requests lock their session's row first, too.
             await self._repository.revoke_credentials(user_id, utc_now())
-        users = await self._repository.locked_with_admins(tenant.organisation_id, user_id)
+        users = await self._repository.locked_with_admins(actor.organisation_id, user_id)
         user = next(candidate for candidate in users if candidate.id == user_id)
         require_version(user.version, expected)
         was_admin = _is_admin(user)
@@ -246,9 +246,9 @@ class UserService:
         if not after:
             return user, []
         user.version += 1
-        self._record(tenant.organisation_id, tenant.actor_id, audit.Change(action, "user", user.id, before, after))
+        self._record(actor.organisation_id, actor.actor_id, audit.Change(action, "user", user.id, before, after))
         await self._session.flush()
-        warnings = [await question(self._session, tenant) for question in self._left_behind]
+        warnings = [await question(self._session, actor) for question in self._left_behind]
         return user, [warning for warning in warnings if warning is not None]
 
     def _record(self, organisation_id: int, actor_id: int | None, change: audit.Change) -> None:

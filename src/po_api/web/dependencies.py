@@ -1,4 +1,4 @@
-"""What handlers ask for: the transaction, the signed-in user, the tenant, a page."""
+"""What handlers ask for: the transaction, the signed-in user, the actor, a page."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from fastapi.security.base import SecurityBase
 from fastapi.security.utils import get_authorization_scheme_param
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.actor import Principal, Tenant
+from po_api.core.actor import Actor, Principal
 from po_api.core.errors import Unauthenticated
 from po_api.db.database import Database
 from po_api.db.json_sql import page as page_json
@@ -124,11 +124,11 @@ SIGN_IN_LIMIT = Depends(_count_sign_in)
 ADDRESS_LIMIT = Depends(_count_address)
 
 
-async def _tenant(principal: PrincipalDep) -> Tenant:
-    return principal.tenant()
+async def _actor(principal: PrincipalDep) -> Actor:
+    return principal.actor()
 
 
-TenantDep = Annotated[Tenant, Depends(_tenant)]
+ActorDep = Annotated[Actor, Depends(_actor)]
 
 
 async def _dry_run(
