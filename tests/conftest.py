@@ -17,7 +17,7 @@ from po_api.operations.databases import Connections
 from po_api.settings import Settings
 from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
-from support.organisations import Cast, Company, Member, new_cast, new_company, new_member
+from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
 
 SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
@@ -99,15 +99,15 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def company(app: FastAPI, client: httpx.AsyncClient) -> Company:
+async def tenant(app: FastAPI, client: httpx.AsyncClient) -> Tenant:
     """An organisation of the test's own, without members."""
-    return await new_company(app, client)
+    return await new_tenant(app, client)
 
 
 @pytest.fixture
-async def cast(app: FastAPI, client: httpx.AsyncClient) -> Cast:
-    """A company with a member for each role, and a supplier."""
-    return await new_cast(app, client)
+async def organisation(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
+    """A tenant with a member for each role, and a supplier."""
+    return await new_organisation(app, client)
 
 
 @pytest.fixture

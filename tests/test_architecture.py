@@ -18,7 +18,7 @@ from sqlalchemy.orm import RelationshipProperty
 
 from po_api.db.models import Base
 from po_api.tables import metadata
-from support.organisations import ANSWERS_WITH_SECRETS, PUBLIC, operations
+from support.operations import ANSWERS_WITH_SECRETS, PUBLIC, operations
 
 PROJECT = Path(__file__).parents[1]
 SOURCE = PROJECT / "src" / "po_api"

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from fastapi import FastAPI
 
-from support.organisations import Cast
+from support.organisations import TestOrganisation
 from support.server_processes import (
     TIMEOUT,
     WORKERS,
@@ -107,8 +107,10 @@ def test_the_embedded_server_is_the_parents(environment: Environment, tmp_path: 
     assert server.process.returncode in {0, 130}
 
 
-def test_all_workers_together_count_one_users_requests(configured: Environment, tmp_path: Path, cast: Cast) -> None:
-    headers = {"Authorization": f"Bearer {cast.requester.token}"}
+def test_all_workers_together_count_one_users_requests(
+    configured: Environment, tmp_path: Path, organisation: TestOrganisation
+) -> None:
+    headers = {"Authorization": f"Bearer {organisation.requester.token}"}
     with redis_server(tmp_path) as store:
         limited = configured | {"RATE_LIMIT_STORAGE_URI": store, "RATE_LIMIT_PER_USER": "20/day"}
         with serving(limited, tmp_path) as server, ThreadPoolExecutor(8) as callers:

@@ -27,7 +27,7 @@ from po_api.operations.databases import Connections
 from po_api.settings import Settings
 from support.clusters import Cluster
 from support.invariants import check
-from support.organisations import Cast, Member, new_cast, ok
+from support.organisations import Member, TestOrganisation, new_organisation, ok
 
 ORDERS = int(os.environ.get("PO_TEST_CRASH_ORDERS", "75"))
 KILLS = int(os.environ.get("PO_TEST_CRASH_KILLS", "5"))
@@ -56,12 +56,12 @@ async def database(request: pytest.FixtureRequest, urls: tuple[str, str]) -> Asy
 
 
 @pytest.fixture
-async def actors(database: tuple[str, str], settings: Settings) -> AsyncIterator[Cast]:
-    """A cast in that database; its buyer is the one who goes through the server that is killed."""
+async def actors(database: tuple[str, str], settings: Settings) -> AsyncIterator[TestOrganisation]:
+    """An organisation in that database; its buyer is the one who goes through the server that is killed."""
     app = create_app(settings, Connections(*database, SECRET_KEY))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield await new_cast(app, client)
+        yield await new_organisation(app, client)
     await app.state.database.dispose()
 
 
@@ -176,7 +176,10 @@ async def crash(server: Server, journal: Journal, randomness: random.Random) -> 
 
 
 async def test_a_server_killed_at_random_loses_and_doubles_nothing(
-    actors: Cast, database: tuple[str, str], tmp_path: Path, record_testsuite_property: Callable[[str, object], None]
+    actors: TestOrganisation,
+    database: tuple[str, str],
+    tmp_path: Path,
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     line = {"description": "Lamp", "quantity": str(ORDERS), "unit_price": "24.90", "tax_rate": "20"}
     porfs = [(await actors.approved(lines=[line])).json() for _ in range(REQUESTS)]

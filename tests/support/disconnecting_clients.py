@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from po_api.db.database import libpq_url
 from support.applications import serving
-from support.organisations import LINE, PREFIX, Cast, Member, ok
+from support.organisations import LINE, PREFIX, Member, TestOrganisation, ok
 
 TURNS = 10
 SEED = 20_261_125
@@ -84,9 +84,11 @@ class Caller:
             assert shown == self._member.email
 
 
-async def leave_nothing_behind(app: FastAPI, casts: list[Cast], owner_url: str, *, callers: int) -> Counter[int | str]:
+async def leave_nothing_behind(
+    app: FastAPI, casts: list[TestOrganisation], owner_url: str, *, callers: int
+) -> Counter[int | str]:
     """Have so many callers work on a server of the application's, and look at what they leave; returns the answers."""
-    drafts = [await cast.draft(title=cast.requester.email) for cast in casts]
+    drafts = [await organisation.draft(title=organisation.requester.email) for organisation in casts]
     with serving(app) as address:
         port = int(address.rpartition(":")[2])
         working = [
@@ -97,8 +99,8 @@ async def leave_nothing_behind(app: FastAPI, casts: list[Cast], owner_url: str, 
         answers = sum((caller.answers for caller in working), Counter())
         # Whoever comes again after a while is served, and whoever has left has left nothing open.
         async with httpx.AsyncClient(base_url=address, timeout=60) as client:
-            for cast in casts:
-                headers = {"Authorization": f"Bearer {cast.requester.token}"}
+            for organisation in casts:
+                headers = {"Authorization": f"Bearer {organisation.requester.token}"}
                 await ok(client.get(f"{PREFIX}/porfs", headers=headers))
         await _require_no_open_transaction(owner_url)
         pool: Any = app.state.database.engine.pool

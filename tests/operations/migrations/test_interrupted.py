@@ -16,7 +16,7 @@ from po_api.operations import migrations
 from po_api.operations.migrations import MigrationError
 from po_api.operations.progress import Progress
 from support.clusters import Cluster
-from test_migrations import PROJECT, REVISIONS, Fresh, assert_sound, fresh_database, insert_everywhere
+from support.migrations import PROJECT, REVISIONS, Fresh, assert_sound, fresh_database, insert_everywhere
 
 # Runs `alembic`, each time in a process of its own, that dies by SIGKILL right after its n-th statement that changes
 # anything (-1: never). Forked, since importing the application takes longer than migrating.

@@ -17,7 +17,7 @@ from po_api.operations.migrations import MIGRATION_LOCK, MigrationError
 from po_api.operations.progress import Progress
 from support.applications import client_of, new_app
 from support.clusters import Cluster, connected
-from test_migrations import (
+from support.migrations import (
     BINARIES,
     HEAD,
     NOT_APPLICABLE,

@@ -24,7 +24,7 @@ from po_api.operations import migrations
 from po_api.operations.embedded import server_user
 from support.clusters import Cluster, ClusterError, system_binaries
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 COMMAND = Path(sys.executable).with_name("po-api")
 NAME = "po_api"
 # pgBackRest itself waits for a segment for 60 s, and then says what is wrong.
