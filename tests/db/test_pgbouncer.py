@@ -24,6 +24,7 @@ from support.applications import SECRET_KEY, new_app
 from support.disconnecting_clients import leave_nothing_behind
 from support.metrics import metrics_of
 from support.organisations import LINE, TestOrganisation, created, new_organisation, ok
+from support.polling import Deadline
 
 # Far fewer than requests at once: they have to take turns.
 SERVER_CONNECTIONS = 3
@@ -65,7 +66,9 @@ def bouncer(request: pytest.FixtureRequest, urls: tuple[str, str], tmp_path_fact
         group=user.pw_gid if user else None,
         extra_groups=[] if user else None,
     )
+    deadline = Deadline("PgBouncer, which listens")
     while not _accepts(port):
+        deadline.check()
         assert process.poll() is None
         time.sleep(0.02)
     yield behind.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)

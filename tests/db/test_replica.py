@@ -22,6 +22,7 @@ from po_api.porfs.models import Porf
 from po_api.settings import Settings
 from support.clusters import Cluster, Standby
 from support.organisations import LINE, Member, TestOrganisation, created, new_organisation, ok
+from support.polling import Deadline, until
 from support.statements import Sent, sent_through, sent_to
 
 NAME = "po_api"
@@ -83,8 +84,8 @@ async def caught_up(database: Database, standby: asyncpg.Connection) -> None:
     """Wait until the standby has replayed all that the primary has written."""
     async with database.engine.connect() as connection:
         position = await connection.scalar(text("SELECT pg_current_wal_lsn()::text"))
-    while not await standby.fetchval(f"SELECT pg_last_wal_replay_lsn() >= '{position}'"):
-        await asyncio.sleep(0.01)
+    replayed = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
+    await until(lambda: standby.fetchval(replayed), f"a standby that has replayed {position}")
 
 
 @pytest.fixture
@@ -242,7 +243,9 @@ async def test_a_conflict_with_what_it_replays_is_answered_by_the_primary(
     async with owner.transaction():
         await owner.execute("LOCK TABLE porfs IN ACCESS EXCLUSIVE MODE")
     await owner.close()
+    deadline = Deadline("the end of the transaction on the standby")
     while await administrator.fetchval(in_transaction):
+        deadline.check()
         await asyncio.sleep(0.01)
 
     async with sent_to(app.state.database) as to_primary:

@@ -16,6 +16,7 @@ from support.applications import CANARY, SECRET_KEY
 from support.metrics import Scrape, metrics_of, read, scrape, with_metrics
 from support.operations import operations
 from support.organisations import LINE, TestOrganisation
+from support.polling import Deadline
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
 
 TOKEN = "scrapes-only-0123456789"
@@ -85,8 +86,10 @@ async def test_what_was_asked_is_counted_by_route_method_and_status(
         name = "po_http_request_duration_seconds_count"
         return after.total(name, **labels) - before.total(name, **labels)
 
-    while more() < len(answers):
-        after = _scraped(environment)  # a request is counted when its answer has been sent
+    deadline = Deadline("figures in which every request is counted")
+    while more() < len(answers):  # a request is counted when its answer has been sent
+        deadline.check()
+        after = _scraped(environment)
     assert more() == len(answers)
     assert more(route="/api/v1/porfs", method="GET", status="200") == 2
     assert more(route="/api/v1/porfs", method="GET", status="401") == 1

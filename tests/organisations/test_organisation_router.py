@@ -15,6 +15,7 @@ from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.users.models import User
 from support.organisations import Member, Tenant, TestOrganisation, created, new_member, new_tenant, ok, refused
+from support.pages import all_items
 
 MISSING = 8_000_000_000_000_000_000
 PATH = "/organisations/current"
@@ -237,16 +238,9 @@ async def test_operators_see_every_organisation_and_change_none(tenant: Tenant, 
 
 async def _listed(operator: Member, **params: Any) -> set[int]:
     """The ids of all pages."""
-    found: list[int] = []
-    cursor = None
-    while True:
-        given = {"limit": 100} | params | ({"cursor": cursor} if cursor else {})
-        page = (await ok(operator.get("/organisations", params=given))).json()
-        found += [item["id"] for item in page["items"]]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            assert len(found) == len(set(found))
-            return set(found)
+    found = [item["id"] for item in await all_items(operator, "/organisations", **{"limit": 100} | params)]
+    assert len(found) == len(set(found))
+    return set(found)
 
 
 @pytest.mark.parametrize("sort", ["name", "-created_at"])

@@ -14,6 +14,7 @@ from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.porfs.models import ApprovalDecision, Porf
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok, refused
+from support.polling import until
 
 STATUSES = ["draft", "pending", "approved", "partially_ordered", "ordered", "closed", "rejected", "cancelled"]
 MEMBERS = ["requester", "approver", "buyer", "admin", "auditor"]
@@ -596,8 +597,7 @@ async def test_rights_lost_between_load_and_decision_are_lost(
             .select_from(text("pg_locks"))
             .where(text("pg_backend_pid() = ANY (pg_blocking_pids(pid))"))
         )
-        while not await session.scalar(waiting):
-            pass
+        await until(lambda: session.scalar(waiting), "an approval that waits for the request's lock")
         await (
             without(organisation, organisation.approver)
             if fields is None

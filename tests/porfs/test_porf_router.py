@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from po_api.core.permissions import Role
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok, refused
+from support.pages import pages
 
 
 def pointers(problem: dict[str, Any]) -> list[str]:
@@ -450,15 +451,10 @@ async def test_every_sort_gives_every_request_once_page_by_page(organisation: Te
             if one != other:
                 assert (one > other) is part.startswith("-")
                 break
-    paged, cursor = [], None
-    while True:
-        params = {"sort": sort, "limit": "2"} | ({"cursor": cursor} if cursor else {})
-        page = await ok(organisation.requester.get("/porfs", params=params))
+    paged = []
+    async for page in pages(organisation.requester, "/porfs", sort=sort, limit="2"):
         paged += page.json()["items"]
-        cursor = page.json()["next_cursor"]
-        assert page.json()["has_more"] is (cursor is not None) is ('rel="next"' in page.headers.get("Link", ""))
-        if cursor is None:
-            break
+        assert page.json()["has_more"] is ('rel="next"' in page.headers.get("Link", ""))
     assert paged == everything
     assert len(everything) == 5
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from po_api.core.permissions import Role
 from po_api.db.database import libpq_url
 from support.organisations import Member, Tenant, new_tenant, ok
+from support.pages import all_items
 from support.statements import sent_to
 
 COUNT = 4000
@@ -79,13 +80,7 @@ async def archive(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]
 
 async def _found(member: Member, **params: Any) -> list[str]:
     """The numbers, page by page."""
-    numbers: list[str] = []
-    while True:
-        page = (await ok(member.get("/porfs", params=params))).json()
-        numbers += [item["number"] for item in page["items"]]
-        if page["next_cursor"] is None:
-            return numbers
-        params["cursor"] = page["next_cursor"]
+    return [item["number"] for item in await all_items(member, "/porfs", **params)]
 
 
 @pytest.mark.parametrize("sort", ORDERS)

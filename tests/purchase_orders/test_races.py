@@ -14,6 +14,7 @@ from po_api.core.permissions import Role
 from po_api.db.database import libpq_url
 from support.invariants import check
 from support.organisations import LINE, TestOrganisation, again, created, ok, perform, refused
+from support.polling import until
 
 ROUNDS = 3
 
@@ -346,8 +347,7 @@ async def test_a_request_that_waits_does_not_hold_up_its_users_others(
         # The first request of a session notes when it was used.
         waiting = asyncio.create_task(buyer.post(path, etag=porf.headers["ETag"]))
         blocked = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-        while not await owner.fetchval(blocked):
-            await asyncio.sleep(0.01)
+        await until(lambda: owner.fetchval(blocked), "a request that waits for the lock")
         await ok(buyer.get("/suppliers"))
         assert not waiting.done()
     await owner.close()

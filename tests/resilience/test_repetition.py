@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from support.applications import client_of, new_app
 from support.organisations import Member, TestOrganisation, again, ok
-from support.polling import until_waiting
+from support.polling import Deadline, until_blocked
 
 LIMIT = 1000
 CSV = b"description,quantity,unit_price\nLamp,1,24.90\n"
@@ -33,13 +33,15 @@ async def undone_approval(
     The approval has locked the request and wants the approver, whom the owner has locked; so that wants the request.
     PostgreSQL undoes who has waited for a second first: the owner, if this machine was busy so long. Then once more.
     """
+    deadline = Deadline("an approval that PostgreSQL undoes")
     while True:
+        deadline.check()
         pending = await organisation.pending()
         transaction = owner.transaction()
         await transaction.start()
         await owner.execute(f"SELECT FROM users WHERE id = {organisation.approver.user_id} FOR UPDATE")
         approving = asyncio.create_task(ok(approve(pending)))
-        await until_waiting(url)
+        await until_blocked(url)
         try:
             await owner.execute(f"SELECT FROM porfs WHERE id = {pending.json()['id']} FOR UPDATE")
         except asyncpg.DeadlockDetectedError:
@@ -158,7 +160,7 @@ async def test_an_upload_is_read_from_its_beginning_again(
         return strict.post("/porfs/import", files=files, data={"title": "Uploaded"}, headers=headers)
 
     uploading = asyncio.create_task(upload())
-    await until_waiting(urls[0])
+    await until_blocked(urls[0])
     await transaction.commit()  # could not serialise: somebody has changed the row that it waited for
     uploaded = await ok(uploading, 201)
     assert [line["description"] for line in uploaded.json()["lines"]] == ["Lamp"]
@@ -180,7 +182,9 @@ async def test_a_failure_at_the_commit_is_repeated_as_well(
 
         async def submit(draft: httpx.Response) -> httpx.Response:
             path, headers = f"/porfs/{draft.json()['id']}/submit", {"Idempotency-Key": draft.json()["number"]}
+            deadline = Deadline("an answer other than busy")
             while True:
+                deadline.check()
                 answer = await requester.post(path, etag=draft.headers["ETag"], headers=headers)
                 if answer.status_code != 503:
                     return answer

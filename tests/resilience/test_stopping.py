@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from support.organisations import Member, TestOrganisation, perform
-from support.polling import until_waiting
+from support.polling import Deadline, until_blocked
 from support.server_processes import Environment, Server, environment_on, redis_server, serving
 
 TIMEOUT = 60
@@ -50,7 +50,9 @@ def environment(request: pytest.FixtureRequest, alone: Environment, tmp_path: Pa
 async def refuses(server: Server) -> None:
     """Return once new connections are refused."""
     port = int(server.address.rpartition(":")[2])
+    deadline = Deadline("no further connections")
     while True:
+        deadline.check()
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except ConnectionError:
@@ -89,7 +91,7 @@ async def test_requests_under_way_are_answered_whole(
             await hold_numbers(owner, organisation)
             uploads = [upload(requester, str(number)) for number in range(3)]
             issuing = asyncio.create_task(perform(buyer, order, "issue"))
-            await until_waiting(urls[0], 4)
+            await until_blocked(urls[0], 4)
             server.process.send_signal(signal.SIGTERM)
             await refuses(server)
             server.process.send_signal(signal.SIGTERM)
@@ -117,7 +119,7 @@ async def test_a_request_that_never_ends_is_given_up(
     with serving(alone | PATIENT, tmp_path, command=HURRIED) as server:
         async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
             stuck = upload(replace(organisation.requester, client=client), "Stuck")
-            (backend,) = map(psutil.Process, await until_waiting(urls[0], 1))
+            (backend,) = map(psutil.Process, await until_blocked(urls[0], 1))
             backend.suspend()
             try:
                 server.process.send_signal(signal.SIGTERM)

@@ -14,6 +14,7 @@ from po_api.web.dependencies import session_of
 from po_api.web.routing import ApiRoute
 from support.applications import client_of, new_app
 from support.organisations import Member, TestOrganisation, ok, refused
+from support.polling import Deadline
 
 NEVER = {"db_statement_timeout_ms": 0, "db_lock_timeout_ms": 0, "db_transaction_timeout_ms": 0}
 SOON = 500
@@ -78,7 +79,9 @@ async def test_a_transaction_that_did_nothing_for_too_long_spoils_no_other(
         async def idle(request: Request) -> Response:
             session = session_of(request)
             pid = await session.scalar(text("SELECT pg_backend_pid()"))
+            deadline = Deadline("the end of the idle connection")
             while await owner.fetchval("SELECT true FROM pg_stat_activity WHERE pid = $1", pid):
+                deadline.check()
                 await asyncio.sleep(0.01)
             await session.execute(text("SELECT 1"))
             return Response()

@@ -11,6 +11,7 @@ from po_api.audit.events import AuditEvent
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from support.organisations import Member, Tenant, TestOrganisation, created, ok, refused
+from support.pages import all_items
 
 MISSING = 8_000_000_000_000_000_000
 
@@ -260,14 +261,7 @@ async def test_the_list_is_filtered_by_activity(buyer: Member) -> None:
 async def test_pages_show_every_supplier_once(buyer: Member, sort: str) -> None:
     for name in ("B", "a", "Ä", "c", "Z"):
         await _create(buyer, name)
-    seen: list[int] = []
-    params = {"limit": "2", "sort": sort}
-    while True:
-        page = (await ok(buyer.get("/suppliers", params=params))).json()
-        seen += [item["id"] for item in page["items"]]
-        if not page["has_more"]:
-            break
-        params = {"limit": "2", "sort": sort, "cursor": page["next_cursor"]}
+    seen = [item["id"] for item in await all_items(buyer, "/suppliers", limit="2", sort=sort)]
     assert len(seen) == len(set(seen)) == 5
 
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from po_api.db.database import libpq_url
 from support.applications import serving
 from support.organisations import LINE, PREFIX, Member, TestOrganisation, ok
+from support.polling import Deadline
 
 TURNS = 10
 SEED = 20_261_125
@@ -118,6 +119,8 @@ async def _require_no_open_transaction(url: str) -> None:
     in_transaction = (
         "SELECT count(*) FROM pg_stat_activity WHERE xact_start IS NOT NULL AND application_name = 'po-api'"
     )
+    deadline = Deadline("no transaction that is open")
     while await connection.fetchval(in_transaction):
+        deadline.check()
         await asyncio.sleep(0.02)
     await connection.close()

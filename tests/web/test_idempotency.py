@@ -7,6 +7,7 @@ import httpx
 from sqlalchemy import text
 
 from support.organisations import LINE, Member, TestOrganisation, act, created, ok, refused
+from support.polling import until
 
 BODY = {"title": "Once", "lines": [LINE]}
 
@@ -81,8 +82,7 @@ async def test_a_request_whose_key_is_in_flight_is_refused(organisation: TestOrg
         await connection.execute(text(f"SET LOCAL app.organisation_id = {organisation.organisation_id}"))
         await connection.execute(text("SELECT id FROM porfs WHERE id = :id FOR UPDATE"), {"id": draft.json()["id"]})
         first = asyncio.create_task(organisation.requester.post(path, **options))
-        while not await connection.scalar(waiting):
-            await asyncio.sleep(0)
+        await until(lambda: connection.scalar(waiting), "a submit that waits for the request's lock")
         await refused(organisation.requester.post(path, **options), 409, "idempotency_key_in_flight")
     assert (await first).status_code == 200
     assert (await ok(organisation.requester.post(path, **options))).headers["Idempotent-Replayed"] == "true"

@@ -25,10 +25,10 @@ def document(app: FastAPI) -> Json:
 
 
 def _resolve(document: Json, part: Json) -> Json:
-    while "$ref" in part:
-        kind, name = part["$ref"].split("/")[-2:]
-        part = document["components"][kind][name]
-    return part
+    if "$ref" not in part:
+        return part
+    kind, name = part["$ref"].split("/")[-2:]
+    return _resolve(document, document["components"][kind][name])
 
 
 def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:

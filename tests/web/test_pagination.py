@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from po_api.core.permissions import Role
 from support.organisations import Member, Tenant, created, new_tenant, ok, refused
+from support.pages import pages
 
 ROWS = 23
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,14 +50,11 @@ async def _date(tenant: Tenant, porf_id: int, moment: datetime) -> None:
 
 async def _pages(member: Member, **params: Any) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
-    while True:
-        page = (await ok(member.get("/porfs", params=params))).json()
+    async for answer in pages(member, "/porfs", **params):
+        page = answer.json()
         items += page["items"]
-        assert page["has_more"] == (page["next_cursor"] is not None)
-        if not page["has_more"]:
-            return items
-        assert len(page["items"]) == params["limit"]
-        params["cursor"] = page["next_cursor"]
+        assert len(page["items"]) == params["limit"] or not page["has_more"]
+    return items
 
 
 def _value(name: str, item: dict[str, Any]) -> Any:
