@@ -19,8 +19,15 @@ from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
 from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
+from support.watchdog import watched
 
 SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with watched(tmp_path_factory.getbasetemp()):
+        yield
 
 
 @pytest.fixture(scope="session")

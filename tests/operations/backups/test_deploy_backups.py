@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,6 +23,7 @@ from po_api.operations import migrations
 from po_api.operations.embedded import server_user
 from support.clusters import Cluster, ClusterError, system_binaries
 from support.polling import Deadline, wait_until
+from support.watchdog import temporary_directory
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 COMMAND = Path(sys.executable).with_name("po-api")
@@ -156,8 +156,7 @@ def machine(tool: str, called: str, here: str, settings: Mapping[str, str]) -> I
     except ClusterError as error:
         pytest.skip(str(error))
     with ExitStack() as stack:
-        place = Path(tempfile.mkdtemp(prefix=f"po-{tool}-"))
-        stack.callback(shutil.rmtree, place)
+        place = stack.enter_context(temporary_directory(f"po-{tool}-"))
         user = server_user.find(Path(__file__).parent)
         if user:
             os.chown(place, user.pw_uid, user.pw_gid)
