@@ -136,7 +136,7 @@ def _test_files() -> Iterator[tuple[Path, ast.Module]]:
 
 def _imported(tree: ast.Module) -> set[str]:
     """The modules that a module imports."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
