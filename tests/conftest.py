@@ -1,6 +1,8 @@
 """One PostgreSQL, made by the real migrations; the application on it, as its own role."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -18,6 +20,24 @@ from support.identity_provider import Provider, running_provider
 from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
 from support.watchdog import watched
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run temporary directories apart from others'.
+
+    pytest's own are below one directory, which every run closes to other users as it starts: among them, when root
+    runs the tests, is the one that the servers of another run work as.
+    """
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="po-run-")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the files of a run that failed."""
+    place = Path(session.config.option.basetemp)
+    if exitstatus == pytest.ExitCode.OK and place.name.startswith("po-run-"):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
