@@ -1,6 +1,6 @@
-"""Commands in processes that are forked from one which has loaded the application: loading it takes two seconds of CPU.
+"""Commands in processes that are forked from one which has loaded the application, as loading takes most of their time.
 
-What starts `po-api` as a person does, by its file, is tested elsewhere; here it is told apart by nothing but that.
+The tests that look at more than what a command does and says start it by its file.
 """
 
 import io
