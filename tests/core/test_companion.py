@@ -13,6 +13,8 @@ import pytest
 from po_api.core.companion import Companion, CompanionError
 from support.polling import Deadline, is_running, running_children, wait_until
 
+pytestmark = pytest.mark.heavy
+
 # Does as it is told, and says who it is.
 PROGRAM = """
 import os, pathlib, time
