@@ -1,4 +1,4 @@
-"""The audit trail: one event for each change of state, written in the change's own transaction.
+"""The events of the audit trail.
 
 The application's role may add events and read them, nothing else (domain.md, invariant 5).
 """
@@ -19,7 +19,6 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.db.bulk_write import Rows, as_json, insert_from, json_rows
 from po_api.db.models import Base, TenantRow
-from po_api.db.query import Query, QueryExecutor
 
 
 class AuditEvent(TenantRow, Base):
@@ -78,26 +77,22 @@ def event(actor_id: int | None, change: Change) -> dict[str, Any]:
     }
 
 
-def events(**others: Any) -> Insert:
-    """The part of a statement that adds its events; `others` as in `writing.inserted`."""
+def insert_events(**others: Any) -> Insert:
+    """The part of a statement that adds its events; `others` as in `bulk_write.insert_from`."""
     table = AuditEvent.__table__
     return insert_from(table, json_rows("events", *table.c[_OF_CHANGE]), **others)
 
 
-async def write(
-    executor: QueryExecutor,
-    actor: Actor,
-    statement: Query,
-    changes: Iterable[Change],
-    *,
-    now: datetime,
-    rows: Mapping[str, Rows],
-    **others: Any,
-) -> Any:
-    """Make the changes that a statement with `events` is about; `rows` are those of each `writing.sent` in it."""
-    told = [event(actor.user_id, change) for change in changes]
-    texts = {name: as_json(of_table) for name, of_table in {**rows, "events": told}.items()}
-    return await executor.row(statement, organisation_id=actor.organisation_id, now=now, **texts, **others)
+def parameters(
+    actor: Actor, changes: Iterable[Change], *, now: datetime, rows: Mapping[str, Rows]
+) -> dict[str, object]:
+    """The parameters of a statement that `insert_events` is part of.
+
+    `rows` are those of each `bulk_write.json_rows` in it, `changes` what the events tell.
+    """
+    recorded = [event(actor.actor_id, change) for change in changes]
+    texts = {name: as_json(table) for name, table in {**rows, "events": recorded}.items()}
+    return {"organisation_id": actor.organisation_id, "now": now, **texts}
 
 
 def _as_json(values: Any) -> dict[str, Any] | None:
