@@ -1,7 +1,7 @@
 """Typed queries: written with SQLAlchemy, compiled once, executed on the driver's own connection.
 
-A query takes one round trip: no entities, no transaction around it, no second look at the statement. docs/scaling.md has
-the figures, docs/development/reading.md says when to use one.
+A query takes one round trip: no entities, no transaction around it, no second look at the statement. docs/scaling.md
+has the figures, docs/development/reading.md says when to use one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import BigInteger, BindParameter, FromClause, Text, bindparam, case, func
+from sqlalchemy import BigInteger, BindParameter, FromClause, Select, Text, bindparam, case, func
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.elements import KeyedColumnElement
@@ -21,6 +21,9 @@ from po_api.observability.instrumentation import count_errors, timed
 
 # A row: a NamedTuple whose fields are the columns of the statement, in their order.
 R = TypeVar("R", bound=NamedTuple)
+
+# A SELECT whose columns are checked against a row type when it is compiled, not by the type checker.
+AnySelect = Select[Any]
 
 # Parameters of every query that is executed for a signed-in user.
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
