@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,7 +23,7 @@ class OrganisationService:
         self._session = session
         self._repository = OrganisationRepository(session)
 
-    async def create(self, **values: Any) -> Organisation:
+    async def create(self, **values: object) -> Organisation:
         """A new organisation without members; the command line and the users' feature add them."""
         organisation = Organisation(**values)
         self._session.add(organisation)
@@ -38,7 +37,7 @@ class OrganisationService:
             raise OrganisationNotFound
         return organisation
 
-    async def update(self, actor: Actor, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Organisation:
+    async def update(self, actor: Actor, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Organisation:
         """Change the settings of the caller's organisation; what exists keeps the rules it was made under."""
         actor.require(Role.ADMIN)
         organisation = await self._repository.locked(actor.organisation_id)
