@@ -59,15 +59,15 @@ class Change:
     after: Mapping[str, Any] | None = None
 
 
-def record(session: AsyncSession, *, organisation_id: int, actor_id: int | None, change: Change) -> None:
+def record(session: AsyncSession, actor: Actor, change: Change) -> None:
     """Add one event to the transaction; it is written with the next flush."""
-    session.add(AuditEvent(organisation_id=organisation_id, created_at=utc_now(), **event(actor_id, change)))
+    session.add(AuditEvent(organisation_id=actor.organisation_id, created_at=utc_now(), **_columns(actor, change)))
 
 
-def event(actor_id: int | None, change: Change) -> dict[str, Any]:
-    """The columns of one event, but for whose it is and when."""
+def _columns(actor: Actor, change: Change) -> dict[str, Any]:
+    """The columns of one event, but for its organisation and its time."""
     return {
-        "actor_id": actor_id,
+        "actor_id": actor.user_id,
         "action": change.action,
         "entity": change.entity,
         "entity_id": change.entity_id,
@@ -90,7 +90,7 @@ def parameters(
 
     `rows` are those of each `bulk_write.json_rows` in it, `changes` what the events tell.
     """
-    recorded = [event(actor.actor_id, change) for change in changes]
+    recorded = [_columns(actor, change) for change in changes]
     texts = {name: as_json(table) for name, table in {**rows, "events": recorded}.items()}
     return {"organisation_id": actor.organisation_id, "now": now, **texts}
 

@@ -1,7 +1,7 @@
 """Typed queries: written with SQLAlchemy, compiled once, executed on the driver's own connection.
 
-A query takes one round trip: no entities, no transaction around it, no second look at the statement. docs/scaling.md has
-the figures, docs/development/reading.md says when to use one.
+A query takes one round trip: no entities, no transaction around it, no second look at the statement. docs/scaling.md
+has the figures, docs/development/reading.md says when to use one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +26,9 @@ R = TypeVar("R")
 
 # A statement whose columns are those of its query's row type, which SQLAlchemy's own types cannot say.
 AnySelect: TypeAlias = Select[Any]
+
+# A SELECT whose columns are checked against a row type when it is compiled, not by the type checker.
+AnySelect = Select[Any]
 
 # Parameters of every query that is executed for a signed-in user.
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
