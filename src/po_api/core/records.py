@@ -1,13 +1,22 @@
 """Records: dataclasses and named tuples, as named fields that can be copied from one kind to another."""
 
-from typing import TypeVar
-
-T = TypeVar("T")
+from typing import Protocol, TypeVar
 
 
-def field_names(kind: type[object]) -> tuple[str, ...]:
-    """The fields of a dataclass or named tuple, in the order in which its constructor takes them."""
-    names: tuple[str, ...] = kind.__match_args__  # type: ignore[attr-defined]
+class Record(Protocol):
+    """A dataclass or a named tuple."""
+
+    @property
+    def __match_args__(self) -> tuple[str, ...]: ...
+
+
+T = TypeVar("T", bound=Record)
+
+
+def field_names(kind: type[Record]) -> tuple[str, ...]:
+    """The fields of a record in the order in which its constructor takes them."""
+    # The type checker sees the property of the protocol; at run time it is an attribute of the class.
+    names: tuple[str, ...] = vars(kind)["__match_args__"]
     return names
 
 

@@ -7,7 +7,7 @@ has the figures, docs/development/reading.md says when to use one.
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import BigInteger, BindParameter, FromClause, Select, Text, bindparam, case, func
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
@@ -16,19 +16,16 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.util import greenlet_spawn
 
-from po_api.core.records import field_names
+from po_api.core.records import Record, field_names
 from po_api.db.database import TENANT_SETTING
 from po_api.observability.instrumentation import count_errors, timed
 
 # A row: a NamedTuple whose fields are the columns of the statement, in their order. A dataclass where rows share
 # fields, which a NamedTuple cannot inherit.
-R = TypeVar("R")
-
-# A statement whose columns are those of its query's row type, which SQLAlchemy's own types cannot say.
-AnySelect: TypeAlias = Select[Any]
+R = TypeVar("R", bound=Record)
 
 # A SELECT whose columns are checked against a row type when it is compiled, not by the type checker.
-AnySelect = Select[Any]
+AnySelect = Select[*tuple[Any, ...]]
 
 # Parameters of every query that is executed for a signed-in user.
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
@@ -104,7 +101,7 @@ class Query(Generic[R]):
         return self._compiled.positiontup or ()
 
 
-def columns_for(row: type[object], source: FromClause) -> list[KeyedColumnElement[Any]]:
+def columns_for(row: type[Record], source: FromClause) -> list[KeyedColumnElement[Any]]:
     """The columns of `source` that a row of this type consists of."""
     return [source.c[name] for name in field_names(row)]
 

@@ -1,7 +1,7 @@
 """Who may approve a request: each condition once, as a predicate for one approver and as SQL for many.
 
-The guards and `waiting_for_me` ask for one approver, "is there somebody who could approve this?" asks for all members.
-A test compares both forms with generated requests and members.
+The guards of one actor use the predicates. The list `waiting_for_me` and the search for an eligible member of the
+organisation use the SQL. A test compares both with generated requests and members.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,14 +35,14 @@ class Request(Protocol):
 class Approver(NamedTuple):
     """What the conditions look at in a member; `limit` is in the organisation's base currency, None is no limit."""
 
-    user_id: int
+    user_id: int | None
     limit: Decimal | None
     has_role: bool
     is_active: bool
 
     @classmethod
     def of(cls, actor: Actor) -> "Approver":
-        """The acting member, who is active: who is not cannot sign in."""
+        """The actor, who is active: the credentials of other members are not accepted."""
         return cls(actor.user_id, actor.approval_limit, actor.has(Role.APPROVER), is_active=True)
 
 
@@ -67,7 +67,7 @@ class ApproverColumns(NamedTuple):
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition, and the error for those who do not fulfil it."""
+    """One condition in both forms, and the error if it does not hold."""
 
     refusal: type[AppError]
     holds: Callable[[Request, Approver], bool]
@@ -89,20 +89,20 @@ _NOT_OWN = Condition(
     lambda request, approver: approver.user_id != request.requester_id or request.allow_self_approval,
     lambda request, approver: or_(approver.user_id != request.requester_id, request.allow_self_approval),
 )
-_IN_CURRENCY_OF_LIMIT = Condition(
+_CURRENCY_OF_LIMIT = Condition(
     LimitInOtherCurrency,
     lambda request, approver: approver.limit is None or request.currency == request.base_currency,
     lambda request, approver: or_(approver.limit.is_(None), request.currency == request.base_currency),
 )
-_WITHIN_LIMIT = Condition(
+TOTAL_WITHIN_LIMIT = Condition(
     OverApprovalLimit,
     lambda request, approver: approver.limit is None or approver.limit >= request.total,
     lambda request, approver: or_(approver.limit.is_(None), approver.limit >= request.total),
 )
 
-# Who may decide on a request at all; who may also let it pass. The first that does not hold is the reason.
+# Conditions of any decision, and what an approval takes besides; the first that does not hold is the reason.
 DECIDES = (_ACTIVE, _HAS_ROLE, _NOT_OWN)
-WITHIN_LIMIT = (_IN_CURRENCY_OF_LIMIT, _WITHIN_LIMIT)
+WITHIN_LIMIT = (_CURRENCY_OF_LIMIT, TOTAL_WITHIN_LIMIT)
 APPROVES = (*DECIDES, *WITHIN_LIMIT)
 
 
