@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Self
 
 from po_api.core.errors import Forbidden
-from po_api.core.permissions import SEES_ALL, Role, Scope
+from po_api.core.permissions import GRANTS, Permission, Role, Scope, may
 
 
 class ActorKind(StrEnum):
@@ -51,22 +51,18 @@ class Actor:
             raise NotAMember
         return self.user_id
 
-    def has(self, *roles: Role) -> bool:
-        """Whether the actor has at least one of `roles`."""
-        return not self.roles.isdisjoint(roles)
+    def may(self, permission: Permission) -> bool:
+        """Whether one of the actor's roles has the permission."""
+        return may(self.roles, permission)
 
-    def require(self, *roles: Role) -> None:
-        """Raise MissingRole unless the actor has at least one of `roles`."""
-        if not self.has(*roles):
-            raise MissingRole(f"this takes one of the roles {', '.join(sorted(roles))}")
+    def require(self, permission: Permission) -> None:
+        """Raise MissingRole unless one of the actor's roles has the permission."""
+        if not self.may(permission):
+            raise MissingRole(f"this takes one of the roles {', '.join(sorted(GRANTS[permission].roles))}")
 
     def in_scope(self, scope: Scope) -> bool:
         """Whether the actor's credentials may be used for this."""
         return self.scopes is None or scope in self.scopes
-
-    @property
-    def sees_all(self) -> bool:
-        return not self.roles.isdisjoint(SEES_ALL)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.organisations.domain import DocumentType, NumberingRules, format_number, period_of, prefix_of
 from po_api.organisations.errors import OrganisationNotFound
@@ -39,7 +39,7 @@ class OrganisationService:
 
     async def update(self, actor: Actor, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Organisation:
         """Change the settings of the caller's organisation; what exists keeps the rules it was made under."""
-        actor.require(Role.ADMIN)
+        actor.require(Permission.ORGANISATIONS_WRITE)
         organisation = await self._repository.locked(actor.organisation_id)
         assert organisation is not None
         require_version(organisation.version, expected)

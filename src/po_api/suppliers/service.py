@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.query import TransactionExecutor
@@ -15,8 +15,6 @@ from po_api.suppliers.errors import SupplierNotFound
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.queries import SupplierQueries, SupplierRow
 from po_api.suppliers.repository import SupplierRepository
-
-_EDITORS = (Role.BUYER, Role.ADMIN)
 
 
 class SupplierService:
@@ -35,7 +33,7 @@ class SupplierService:
 
     async def create(self, *, name: str, **values: str | None) -> Supplier:
         """A new supplier (buyers, admins); the database refuses a name that is taken (SupplierNameTaken)."""
-        self._actor.require(*_EDITORS)
+        self._actor.require(Permission.SUPPLIERS_WRITE)
         supplier = Supplier(organisation_id=self._actor.organisation_id, name=name, name_key=canonical(name), **values)
         self._session.add(supplier)
         await self._session.flush()
@@ -58,7 +56,7 @@ class SupplierService:
         supplier = await self._repository.locked(supplier_id)
         if supplier is None:
             raise SupplierNotFound
-        self._actor.require(*_EDITORS)
+        self._actor.require(Permission.SUPPLIERS_WRITE)
         require_version(supplier.version, expected)
         before, after = merge_patch.apply(supplier, values)
         if after:

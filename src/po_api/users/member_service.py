@@ -9,7 +9,7 @@ from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission, Role
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.listeners import ChangeWarning, Listeners
@@ -38,7 +38,7 @@ class MemberService:
         A user who has signed in before the invitation, and belongs to no organisation yet, joins at once and keeps
         their name.
         """
-        self._actor.require(Role.ADMIN)
+        self._actor.require(Permission.USERS_MANAGE)
         organisation_id = self._actor.organisation_id
         user = await self._repository.locked_by_email(canonical(email))
         if user is None or user.organisation_id is not None or user.is_operator or not user.is_active:
@@ -64,14 +64,14 @@ class MemberService:
     ) -> tuple[User, list[ChangeWarning]]:
         """Change a member: admins anything, everyone their own name."""
         if user_id != self._actor.user_id or set(values) - {"name"}:
-            self._actor.require(Role.ADMIN)
+            self._actor.require(Permission.USERS_MANAGE)
         return await self._change(user_id, "user.update", values, expected)
 
     async def set_active(
         self, user_id: int, *, active: bool, expected: ExpectedVersions
     ) -> tuple[User, list[ChangeWarning]]:
         """Deactivate or reactivate a member (admins). A deactivated member's sessions and keys end at once."""
-        self._actor.require(Role.ADMIN)
+        self._actor.require(Permission.USERS_MANAGE)
         action = "user.activate" if active else "user.deactivate"
         return await self._change(user_id, action, {"is_active": active}, expected)
 
