@@ -26,8 +26,9 @@ from benchmarks.companies import (
 )
 from benchmarks.texts import Language, some_language
 from po_api.core.money import PricedLine, TaxRounding, Totals, line_net, minor_units, totals
+from po_api.core.records import extract
 from po_api.organisations.domain import DocumentType, format_number, period_of
-from po_api.porfs.domain import content_hash
+from po_api.porfs.content import PorfContent, PositionedLine, content_hash
 
 # In the order in which rows may refer to each other.
 COLUMNS = {
@@ -135,7 +136,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Request:
-    """The header of a request; the names are those that `content_hash` looks for."""
+    """The header of a request; the names are those of `PorfContent`."""
 
     id: int
     company: Company
@@ -379,7 +380,8 @@ class _History:
         request = self._request
         approvers = request.company.approvers
         approver = approvers[request.id % len(approvers)]
-        digest = content_hash(request, self._body.lines)
+        lines = [extract(PositionedLine, line) for line in self._body.lines]
+        digest = content_hash(extract(PorfContent, request), lines)
         self.decided_at = self._change(approver, "approve" if decision == "approved" else "reject", decision)
         self._data.add_decision(request, approver, decision, digest, self.decided_at)
 

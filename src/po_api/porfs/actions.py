@@ -1,6 +1,6 @@
 """The actions on a request: submit, decide, cancel, close … One method runs every action of the table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
 from po_api.db.query import TransactionExecutor
@@ -20,7 +20,6 @@ from po_api.porfs.domain import (
     DECISIONS,
     MACHINE,
     NEW_ROUND,
-    RAISERS,
     Decision,
     LineQuantities,
     PorfAction,
@@ -75,7 +74,11 @@ class PorfActions:
         MACHINE.require(PorfAction.REASSIGN, await self._porfs.facts(porf_id), self._actor)
         require_version(porf.version, expected)
         rights = await UserService(self._session).member_rights(self._actor, requester_id)
-        if rights is None or not rights.is_active or set(RAISERS).isdisjoint(rights.roles):
+        if (
+            rights is None
+            or not rights.is_active
+            or not may(frozenset(map(Role, rights.roles)), Permission.PORFS_WRITE)
+        ):
             error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
             raise errors.UnknownRequester(errors=(error,))
         change = audit.Change(
@@ -95,8 +98,7 @@ class PorfActions:
         rights = await UserService(self._session).member_rights(self._actor, self._actor.member_id)
         if rights is None or not rights.is_active:
             raise errors.ApproverInactive
-        roles = frozenset(Role(role) for role in rights.roles)
-        return replace(self._actor, roles=roles, approval_limit=rights.approval_limit)
+        return replace(self._actor, roles=_roles(rights.roles), approval_limit=rights.approval_limit)
 
     async def _decision(self, porf: LockedPorf, decision: Decision, comment: str | None) -> dict[str, object]:
         return {
@@ -115,6 +117,10 @@ class PorfActions:
         """The lines of which something remains, with that closed."""
         lines = await self._repository.lock_lines([porf_id])
         return [LineQuantities.of(line, closed=left) for line in lines if (left := remaining(line))]
+
+
+def _roles(names: Iterable[str]) -> frozenset[Role]:
+    return frozenset(map(Role, names))
 
 
 def _state_after(action: PorfAction, porf: LockedPorf, now: datetime) -> dict[str, object]:

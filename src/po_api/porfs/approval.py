@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, or_
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.porfs.errors import ApproverInactive, LimitInOtherCurrency, OverApprovalLimit, OwnRequest
 
 
@@ -43,7 +43,7 @@ class Approver(NamedTuple):
     @classmethod
     def of(cls, actor: Actor) -> "Approver":
         """The actor, who is active: the credentials of other members are not accepted."""
-        return cls(actor.user_id, actor.approval_limit, actor.has(Role.APPROVER), is_active=True)
+        return cls(actor.user_id, actor.approval_limit, actor.may(Permission.PORFS_DECIDE), is_active=True)
 
 
 class RequestColumns(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
-from po_api.core.permissions import Role, Scope
+from po_api.core.permissions import Permission, Scope
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.porfs import approval, errors
 
@@ -54,12 +54,6 @@ class Decision(StrEnum):
     RETURNED = "returned"
 
 
-# Who may raise requests; approvers and auditors may not, unless they have one of these roles too.
-RAISERS = (Role.REQUESTER, Role.BUYER, Role.ADMIN)
-# Auditors read all and write nothing.
-COMMENTERS = (*RAISERS, Role.APPROVER)
-
-
 @dataclass(frozen=True)
 class PorfFacts:
     """What the guards look at. `ordered` is whether any quantity is held by purchase orders, `orderable` whether
@@ -85,13 +79,13 @@ def _requester(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the requester"""
     if facts.requester_id != actor.user_id:
         return errors.NotRequester
-    # Who has become an auditor or no more than an approver since then writes no requests.
+    # Their roles may have changed since.
     return _raiser(facts, actor)
 
 
 def _requester_or_admin(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the requester or an admin"""
-    return None if actor.has(Role.ADMIN) else _requester(facts, actor)
+    return None if actor.may(Permission.PORFS_WRITE_ALL) else _requester(facts, actor)
 
 
 def _approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
@@ -101,17 +95,22 @@ def _approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
 
 def _buyer(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """a buyer or an admin"""
-    return None if actor.has(Role.BUYER, Role.ADMIN) else MissingRole
+    return None if actor.may(Permission.PORFS_MANAGE) else MissingRole
+
+
+def _orderer(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
+    """a buyer or an admin"""
+    return None if actor.may(Permission.PURCHASE_ORDERS_WRITE) else MissingRole
 
 
 def _admin(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """an admin"""
-    return None if actor.has(Role.ADMIN) else MissingRole
+    return None if actor.may(Permission.PORFS_WRITE_ALL) else MissingRole
 
 
 def _raiser(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """a requester, a buyer or an admin"""
-    return None if actor.has(*RAISERS) else MissingRole
+    return None if actor.may(Permission.PORFS_WRITE) else MissingRole
 
 
 def _canceller(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
@@ -187,7 +186,7 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.REVISE: _rule([PorfStatus.REJECTED], _D, _requester),
         PorfAction.CANCEL: _rule([_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
         PorfAction.REOPEN: _rule([_A], _D, _buyer, _nothing_ordered),
-        PorfAction.CONVERT: _rule([_A, _PARTLY, _ORDERED], None, _buyer, _something_left),
+        PorfAction.CONVERT: _rule([_A, _PARTLY, _ORDERED], None, _orderer, _something_left),
         PorfAction.CLOSE: _rule([_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(_OPEN, None, _admin),
         PorfAction.COPY: _rule(PorfStatus, None, _raiser),

@@ -67,6 +67,7 @@ _LAYOUT = {  # in the export's order: kind and width in characters
     "net": (_Kind.NUMBER, 16),
     "needed_by": (_Kind.DATE, 13),
 }
+COLUMNS = tuple(_LAYOUT)
 _Value = str | int | Decimal | dt.date | None
 # By column, the options of xlsxwriter's `data_validation`.
 Validations = Mapping[str, Mapping[str, object]]
@@ -74,8 +75,7 @@ Validations = Mapping[str, Mapping[str, object]]
 
 def write(lines: Iterable[ExportedLine], file_type: FileType) -> bytes:
     """A file with a header and a row for each line, in the order given."""
-    names = tuple(_LAYOUT)
-    return write_table(names, ([getattr(line, name) for name in names] for line in lines), file_type)
+    return write_table(COLUMNS, ([getattr(line, name) for name in COLUMNS] for line in lines), file_type)
 
 
 def write_table(

@@ -17,7 +17,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from po_api.core.permissions import Role
+from po_api.core.permissions import GRANTS, Permission
 from po_api.core.records import field_names
 from po_api.db.json_sql import columns_of, json_object
 from po_api.db.models import Amount, Quantity
@@ -69,7 +69,7 @@ def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
 def eligible_approver(porf: FromClause) -> AnySelect:
     """The members who may approve the request of the outer query, which names its Organisation."""
     user = User.__table__.alias("approver")
-    has_role = user.c.roles.contains([Role.APPROVER])
+    has_role = user.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
     approver = ApproverColumns(user.c.id, user.c.approval_limit, has_role, user.c.is_active)
     return (
         select(true())

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, f
 
 from po_api.audit.events import AuditEvent
 from po_api.core.actor import Actor
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.db.filters import condition, one_of
 from po_api.db.json_sql import json_array
 from po_api.db.pagination import Listing, PageOf, PageRequest
@@ -154,9 +154,9 @@ class Visibility(StrEnum):
     @classmethod
     def of(cls, actor: Actor) -> "Visibility":
         """Requesters see their own requests, approvers those that were put before them, the others all."""
-        if actor.sees_all:
+        if actor.may(Permission.PORFS_READ_ALL):
             return cls.ALL
-        return cls.SUBMITTED if actor.has(Role.APPROVER) else cls.OWN
+        return cls.SUBMITTED if actor.may(Permission.PORFS_READ_SUBMITTED) else cls.OWN
 
 
 def visible(visibility: Visibility) -> ColumnElement[bool]:
@@ -296,7 +296,7 @@ class PorfQueries:
 
     async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[PorfSummaryRow]:
         given = filters.given()
-        is_approver = self._actor.has(Role.APPROVER)
+        is_approver = self._actor.may(Permission.PORFS_DECIDE)
         chosen = _Chosen(self._visibility, frozenset(given) - {"q"}, filters.waiting_for_me, is_approver)
         plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
         return await self._page(_LIST, chosen, request, given, plan_cache_mode=plans)

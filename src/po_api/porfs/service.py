@@ -11,6 +11,7 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import Totals
+from po_api.core.permissions import Permission
 from po_api.core.records import extract
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
@@ -21,9 +22,7 @@ from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
 from po_api.porfs.content import HEADER_FIELDS, MAX_LINES, LineInput, PorfInput
 from po_api.porfs.domain import (
-    COMMENTERS,
     MACHINE,
-    RAISERS,
     PorfAction,
     net_of,
     require_equal,
@@ -48,7 +47,7 @@ class PorfService:
 
     async def create(self, requested: PorfInput, *, copied_from: int | None = None) -> JsonDocument:
         """A new draft of the caller's, numbered, with its lines."""
-        self._actor.require(*RAISERS)
+        self._actor.require(Permission.PORFS_WRITE)
         if len(requested.lines) > MAX_LINES:
             raise errors.TooManyLines
         rules = await self._repository.creation_rules(requested.supplier_id)
@@ -147,7 +146,7 @@ class PorfService:
     async def comment(self, porf_id: int, text: str) -> PorfComment:
         """Add a comment to a visible request; auditors cannot."""
         await self._porfs.header(porf_id)
-        self._actor.require(*COMMENTERS)
+        self._actor.require(Permission.PORFS_COMMENT)
         comment = PorfComment(
             organisation_id=self._actor.organisation_id,
             porf_id=porf_id,

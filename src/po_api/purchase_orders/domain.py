@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
-from po_api.core.permissions import Role, Scope
+from po_api.core.permissions import Permission, Scope
 from po_api.core.state_machine import Rule, StateMachine
 
 
@@ -37,7 +37,7 @@ class PurchaseOrderFacts:
 
 def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
     """a buyer or an admin"""
-    return None if actor.has(Role.BUYER, Role.ADMIN) else MissingRole
+    return None if actor.may(Permission.PURCHASE_ORDERS_WRITE) else MissingRole
 
 
 def _rule(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, FromClause, SQLColumnExpression, and_, bindparam, func, select, true
 
 from po_api.core.actor import Actor
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.db.filters import any_of, condition, one_of
 from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.pagination import Listing, PageOf, PageRequest
@@ -88,7 +88,7 @@ class PurchaseOrderFilters:
 
 def sees_all(actor: Actor) -> bool:
     """Whether the actor sees all orders; requesters only see those that hold a quantity of their requests."""
-    return actor.sees_all or actor.has(Role.APPROVER)
+    return actor.may(Permission.PURCHASE_ORDERS_READ_ALL)
 
 
 def visible(*, sees_all: bool) -> ColumnElement[bool]:

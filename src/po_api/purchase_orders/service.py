@@ -15,7 +15,7 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import PricedLine, Totals
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.core.records import extract
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
@@ -66,7 +66,7 @@ class PurchaseOrderService:
 
         `expected` is about the request, if there is one.
         """
-        self._actor.require(Role.BUYER, Role.ADMIN)
+        self._actor.require(Permission.PURCHASE_ORDERS_WRITE)
         allocated = await self._allocation.allocate(
             conversion.porf_ids, conversion.lines, require_compatible=_require_one_currency, expected=expected
         )
