@@ -202,7 +202,7 @@ async def test_a_process_killed_during_the_start_does_no_harm(
     data_dir: Path, new_user: Callable[..., User], moment: str
 ) -> None:
     killed = new_user()
-    wait_until((data_dir / moment).exists)
+    wait_until((data_dir / moment).exists, moment)
     killed.kill()
     with embedded_server(data_dir, settings=FAST) as urls:
         assert await rows(urls.app, "SELECT 1") == [(1,)]
@@ -220,7 +220,7 @@ async def test_a_killed_server_recovers_even_if_its_process_id_is_taken(
     family = [server, *server.children()]
     user.kill()
     server.kill()
-    wait_until(lambda: not any(is_running(process.pid) for process in family))
+    wait_until(lambda: not any(is_running(process.pid) for process in family), "the end of all processes")
     left = data_dir / "postgres" / "postmaster.pid"
     _, rest = left.read_text().split("\n", 1)
     left.write_text(f"{os.getpid()}\n{rest}")
