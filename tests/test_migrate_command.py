@@ -367,7 +367,7 @@ async def test_one_process_waits_for_another_and_says_so(filled: Fresh) -> None:
         assert (status, output) == (1, "")
         assert errors == "po-api: another process has been migrating this database for 0 s and more\n"
         # Asking is no reason to wait.
-        asked = f"database: {HEAD}, this version: {HEAD}\na process is migrating it now\n"
+        asked = f"database: {HEAD}, this version: {HEAD}\nmigration in progress\n"
         assert await filled.run(po_api, "migrate", "--status") == (0, asked, "")
 
         waiting = await filled.start(po_api, "migrate")

@@ -47,15 +47,15 @@ T = TypeVar("T")
 DEVELOPER_SESSION_SECONDS = 8 * 3600
 
 app = typer.Typer(
-    help="From a purchase order request to an issued purchase order.",
+    help="Serve and operate the po-api purchase order API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-organisations = typer.Typer(help="Organisations.", no_args_is_help=True)
-users = typer.Typer(help="Users.", no_args_is_help=True)
-sessions = typer.Typer(help="Sessions.", no_args_is_help=True)
-idempotency_keys = typer.Typer(help="Idempotency keys.", no_args_is_help=True)
+organisations = typer.Typer(help="Manage organisations.", no_args_is_help=True)
+users = typer.Typer(help="Manage users.", no_args_is_help=True)
+sessions = typer.Typer(help="Manage sessions.", no_args_is_help=True)
+idempotency_keys = typer.Typer(help="Manage stored idempotency keys.", no_args_is_help=True)
 app.add_typer(backup.app, name="backup")
 app.add_typer(idempotency_keys, name="idempotency-keys")
 app.add_typer(organisations, name="organisations")
@@ -66,7 +66,7 @@ Email = Annotated[str, typer.Option("--email", help="The user's e-mail address."
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on stderr, never a traceback."""
+    """Run a command; an error that the user can correct is printed as one line on stderr, without a traceback."""
     try:
         app()
     except (SettingsError, EmbeddedServerError, StaleSchema, MigrationError, UnknownRevision, BackupError) as error:
@@ -75,7 +75,7 @@ def main() -> None:
         _fail("; ".join([error.detail, *(item.detail for item in error.errors)]))
     except (DBAPIError, asyncpg.PostgresError, OSError) as error:
         known = violated(getattr(error, "orig", None))
-        _fail(known.detail if known else f"the database refuses: {_first_line(error)}")
+        _fail(known.detail if known else f"database error: {_first_line(error)}")
 
 
 def _fail(message: str) -> NoReturn:
@@ -104,13 +104,13 @@ def _run(work: Callable[[AsyncSession, Connections], Awaitable[T]]) -> T:
 @app.command()
 def serve(
     with_demo: Annotated[
-        bool, typer.Option("--demo", help="Migrate first, and seed a demo organisation if there is none.")
+        bool, typer.Option("--demo", help="Migrate first, and create the demo organisation in an empty database.")
     ] = False,
 ) -> None:
-    """Serve the API until Ctrl-C."""
+    """Serve the API until interrupted (Ctrl-C, SIGTERM)."""
     settings = load_settings()
     logging.configure(settings.log_level)
-    # Uvicorn hands a SIGTERM on when it has drained; this makes an orderly exit of it, which stops what was started.
+    # Uvicorn re-raises SIGTERM after draining; exiting here runs the exit handlers that stop the embedded server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         listener = stack.enter_context(serving.listen(settings))
@@ -135,7 +135,7 @@ async def _migrate_quietly(settings: Settings, found: Connections) -> None:
 
 
 async def _examine(settings: Settings, found: Connections) -> None:
-    """Raise StaleSchema unless the database is at this version's revision, and warn of what may run short."""
+    """Raise StaleSchema unless the database is at this version's revision; warn of insufficient server settings."""
     database = open_database(found.app_url, settings)
     try:
         async with database.engine.connect() as connection:
@@ -154,7 +154,7 @@ async def _prepare_demo(settings: Settings, found: Connections) -> str | None:
             lifetime = timedelta(seconds=DEVELOPER_SESSION_SECONDS)
             return await demo.open_session(session, email="admin@demo.example", key=found.secret_key, lifetime=lifetime)
     except AppError:
-        return None  # somebody's own data: there are no demo users in it
+        return None  # not the demo data: there are no demo users
 
 
 def _welcome(listener: socket.socket, token: str | None) -> None:
@@ -163,27 +163,27 @@ def _welcome(listener: socket.socket, token: str | None) -> None:
     typer.echo(f"API docs:      http://{address}:{port}/docs")
     if token is not None:
         typer.echo(f"access token:  {token}")
-        typer.echo("               (admin@demo.example; for others: .venv/bin/po-api sessions create --email E)")
+        typer.echo("               (admin@demo.example; other users: .venv/bin/po-api sessions create --email E)")
 
 
 @app.command()
 def migrate(
-    to: Annotated[str, typer.Option("--to", help="The revision to go to; an earlier one goes back.")] = "head",
+    to: Annotated[str, typer.Option("--to", help="Target revision; an earlier one downgrades.")] = "head",
     status: Annotated[
-        bool, typer.Option("--status", help="Only say where the database is; exits 1 unless it is at head and sound.")
+        bool, typer.Option("--status", help="Only print the schema's state; exit code 1 unless at head and sound.")
     ] = False,
     may_lose_data: Annotated[
-        bool, typer.Option("--allow-data-loss", help="Go back even where that deletes data.")
+        bool, typer.Option("--allow-data-loss", help="Downgrade even if data is deleted.")
     ] = False,
-    no_backup: Annotated[bool, typer.Option("--no-backup", help="Do not make a backup first.")] = False,
+    no_backup: Annotated[bool, typer.Option("--no-backup", help="Do not create a backup first.")] = False,
     wait: Annotated[
-        int, typer.Option(min=0, help="Seconds to wait for another process that is migrating.")
+        int, typer.Option(min=0, help="Seconds to wait for another process that migrates.")
     ] = migrations.WAIT_SECONDS,
 ) -> None:
-    """Bring the database's schema to this version's, or to another revision."""
+    """Migrate the database schema to the revision of this version, or to another revision."""
     settings = load_settings()
     if settings.db_pgbouncer and settings.database_migration_url is None:
-        raise SettingsError("DATABASE_MIGRATION_URL: required with DB_PGBOUNCER: migrations hold a session's locks")
+        raise SettingsError("DATABASE_MIGRATION_URL: required with DB_PGBOUNCER, since migrations use session locks")
     logging.configure("WARNING")
     with owner_urls(settings) as (owner_url, app_url):
         if status:
@@ -206,7 +206,7 @@ def migrate(
 
 
 def _show_status(found: migrations.Status) -> int:
-    """Print it; returns the exit code."""
+    """Print the state of the schema; returns the exit code."""
     typer.echo(f"database: {found.revision or 'empty'}, this version: {revisions.head_revision()}")
     for revision in found.pending:
         typer.echo(f"pending: {revision.name}  {revision.title}")
@@ -215,13 +215,13 @@ def _show_status(found: migrations.Status) -> int:
     for defect in found.defects:
         typer.echo(defect)
     if found.is_migrating:
-        typer.echo("a process is migrating it now")
+        typer.echo("migration in progress")
     return 1 if found.problem or found.defects else 0
 
 
 @app.command("seed-demo")
 def seed_demo() -> None:
-    """Make the demo organisation with a user for each role."""
+    """Create the demo organisation with a user for each role."""
 
     async def work(session: AsyncSession, _found: Connections) -> None:
         await demo.seed(session)
@@ -232,11 +232,11 @@ def seed_demo() -> None:
 
 @organisations.command("create")
 def create_organisation(
-    name: Annotated[str, typer.Option("--name", help="Its name.")],
-    currency: Annotated[str, typer.Option(help="Its base currency, ISO 4217.")] = "EUR",
-    timezone: Annotated[str, typer.Option(help="Its time zone, IANA.")] = "UTC",
+    name: Annotated[str, typer.Option("--name", help="Name of the organisation.")],
+    currency: Annotated[str, typer.Option(help="Base currency, ISO 4217.")] = "EUR",
+    timezone: Annotated[str, typer.Option(help="IANA time zone.")] = "UTC",
 ) -> None:
-    """Make an organisation; prints its id."""
+    """Create an organisation and print its id."""
     values = _validated(OrganisationCreate, name=name, currency=currency, timezone=timezone).model_dump()
 
     async def work(session: AsyncSession, _found: Connections) -> int:
@@ -248,12 +248,12 @@ def create_organisation(
 @users.command("create")
 def create_user(
     email: Email,
-    name: Annotated[str, typer.Option(help="Their name.")],
-    organisation: Annotated[int | None, typer.Option(help="The id of their organisation.")] = None,
-    role: Annotated[list[Role] | None, typer.Option(help="May be given several times.")] = None,
-    operator: Annotated[bool, typer.Option("--operator", help="May list all organisations.")] = False,
+    name: Annotated[str, typer.Option(help="Name of the user.")],
+    organisation: Annotated[int | None, typer.Option(help="Id of the organisation.")] = None,
+    role: Annotated[list[Role] | None, typer.Option(help="Role; may be repeated.")] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="Allow the user to list all organisations.")] = False,
 ) -> None:
-    """Make a user; prints their id."""
+    """Create a user and print the id."""
     invite = _validated(UserInvite, email=email, name=name, roles=role or [Role.REQUESTER])
 
     async def work(session: AsyncSession, _found: Connections) -> int:
@@ -270,7 +270,7 @@ def create_user(
 
 @users.command("list")
 def list_users() -> None:
-    """Print every user of the installation: id, organisation, state, roles, e-mail address, name."""
+    """List all users of the installation: id, organisation, state, roles, e-mail address, name."""
 
     async def work(session: AsyncSession, _found: Connections) -> list[str]:
         return [
@@ -285,7 +285,7 @@ def list_users() -> None:
 
 @users.command("deactivate")
 def deactivate_user(email: Email) -> None:
-    """Deactivate a user: their sessions end at once."""
+    """Deactivate a user and end their sessions."""
 
     async def work(session: AsyncSession, _found: Connections) -> list[str]:
         service = UserService(session, (left_without_approver,))
@@ -306,11 +306,9 @@ def deactivate_user(email: Email) -> None:
 @sessions.command("create")
 def create_session(
     email: Email,
-    ttl: Annotated[
-        int, typer.Option(min=1, max=365 * 86400, help="How many seconds it lives.")
-    ] = DEVELOPER_SESSION_SECONDS,
+    ttl: Annotated[int, typer.Option(min=1, max=365 * 86400, help="Lifetime in seconds.")] = DEVELOPER_SESSION_SECONDS,
 ) -> None:
-    """Print an access token for a user, and nothing else."""
+    """Create a session and print its access token."""
 
     async def work(session: AsyncSession, found: Connections) -> str:
         return await demo.open_session(session, email=email, key=found.secret_key, lifetime=timedelta(seconds=ttl))
@@ -320,9 +318,9 @@ def create_session(
 
 @sessions.command("purge")
 def purge_sessions(
-    days: Annotated[int, typer.Option(min=0, help="Keep those that ended in the last days.")] = 30,
+    days: Annotated[int, typer.Option(min=0, help="Keep sessions that ended within this number of days.")] = 30,
 ) -> None:
-    """Delete sessions that have ended; prints how many."""
+    """Delete ended sessions and print their number."""
 
     async def work(session: AsyncSession, found: Connections) -> int:
         return await SessionService(session, key=found.secret_key).purge(before=utc_now() - timedelta(days=days))
@@ -332,9 +330,9 @@ def purge_sessions(
 
 @idempotency_keys.command("purge")
 def purge_idempotency_keys(
-    hours: Annotated[int, typer.Option(min=24, help="Keep those of the last hours.")] = 48,
+    hours: Annotated[int, typer.Option(min=24, help="Keep responses stored within this number of hours.")] = 48,
 ) -> None:
-    """Forget old Idempotency-Keys and their answers; prints how many."""
+    """Delete old idempotency keys with their stored responses and print their number."""
 
     async def work(session: AsyncSession, _found: Connections) -> int:
         return await idempotency.purge(session, before=utc_now() - timedelta(hours=hours))
@@ -344,7 +342,7 @@ def purge_idempotency_keys(
 
 @app.command()
 def openapi(
-    output: Annotated[Path | None, typer.Option(help="The file to write; default: stdout.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Output file; default: stdout.")] = None,
 ) -> None:
     """Print the OpenAPI document."""
     unused = Connections("postgresql://", "postgresql://", "")
@@ -356,7 +354,7 @@ def openapi(
 
 
 def _validated(schema: type[Any], **values: Any) -> Any:
-    """The values as the API would take them; SettingsError names the option that is wrong."""
+    """The values validated as the API validates them; SettingsError names the invalid option."""
     try:
         return schema.model_validate(values)
     except ValueError as error:

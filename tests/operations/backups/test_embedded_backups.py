@@ -124,7 +124,7 @@ def test_without_a_time_everything_that_was_archived_comes_back(story: Story, tm
     [
         (["--to", "2020-01-01T00:00:00Z"], "there is no backup from before 2020-01-01T00:00:00Z"),
         (["--to", "2999-01-01T00:00:00Z"], "is in the future"),
-        (["--to", "2026-11-22T10:00:00"], "say of which zone"),
+        (["--to", "2026-11-22T10:00:00"], "the time zone is missing"),
         (["--to", "yesterday"], "expected a time as"),
         (["nothing"], "there is no backup 'nothing'"),
         ([], "there are data in"),
