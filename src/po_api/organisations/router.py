@@ -26,7 +26,7 @@ OrganisationId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
 class Include(StrEnum):
-    """What else to show."""
+    """Related data to include."""
 
     USERS = "users"
 
@@ -37,7 +37,7 @@ def _read(response: Response, organisation: Any) -> OrganisationRead:
     return OrganisationRead.model_validate(fields)
 
 
-@router.get("", operation_id="listOrganisations", summary="List organisations (operators)", responses=problems(403))
+@router.get("", operation_id="listOrganisations", summary="List organisations", responses=problems(403))
 async def list_organisations(
     request: Request,
     response: Response,
@@ -46,16 +46,20 @@ async def list_organisations(
     paging: OrganisationPaging,
     active_since: Annotated[
         Moment | None,
-        Query(description="Only those with a member who signed in since", examples=["2026-01-01T00:00:00Z"]),
+        Query(
+            description="Only organisations with a member who has signed in since this time",
+            examples=["2026-01-01T00:00:00Z"],
+        ),
     ] = None,
 ) -> OrganisationPage:
+    """List all organisations of the installation. Requires an operator."""
     page = await reading.page(principal, paging, active_since=active_since)
     items = [OrganisationSummary.model_validate(row) for row in page.items]
     return OrganisationPage(items=items, **link_next(request, response, page))
 
 
 @router.get(
-    "/current", operation_id="getCurrentOrganisation", summary="The caller's organisation", responses=problems(403)
+    "/current", operation_id="getCurrentOrganisation", summary="Get the caller's organisation", responses=problems(403)
 )
 async def get_current(response: Response, actor: ActorDep, reading: OrganisationReadingDep) -> OrganisationRead:
     return _read(response, await reading.own(actor))
@@ -64,23 +68,26 @@ async def get_current(response: Response, actor: ActorDep, reading: Organisation
 @router.patch(
     "/current",
     operation_id="updateCurrentOrganisation",
-    summary="Change the caller's organisation (admins)",
+    summary="Update the caller's organisation",
     responses=problems(403, 409, 412, 428),
 )
 async def update_current(
     response: Response, actor: ActorDep, service: OrganisationServiceDep, expected: IfMatch, body: OrganisationUpdate
 ) -> OrganisationRead:
+    """Update the settings of the caller's organisation. Requires the role `admin`."""
     organisation = await service.update(actor, expected=expected, values=body.model_dump())
     return _read(response, organisation)
 
 
-@router.get("/{organisation_id}", operation_id="getOrganisation", summary="One organisation", responses=problems(404))
+@router.get(
+    "/{organisation_id}", operation_id="getOrganisation", summary="Get an organisation", responses=problems(404)
+)
 async def get_organisation(
     response: Response,
     principal: PrincipalDep,
     reading: OrganisationReadingDep,
     organisation_id: OrganisationId,
-    include: Annotated[list[Include], Query(description="What else to show")] = [],  # noqa: B006
+    include: Annotated[list[Include], Query(description="Related data to include")] = [],  # noqa: B006
 ) -> OrganisationRead:
     representation = _read(response, await reading.visible(principal, organisation_id))
     if Include.USERS not in include:

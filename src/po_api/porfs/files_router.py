@@ -24,7 +24,7 @@ MEDIA_TYPES = {
     imports.FileType.CSV: "text/csv; charset=utf-8",
     imports.FileType.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-Format = Annotated[imports.FileType, Query(description="The kind of file")]
+Format = Annotated[imports.FileType, Query(description="File format")]
 _FILES = binary("text/csv", MEDIA_TYPES[imports.FileType.XLSX])
 
 
@@ -37,7 +37,7 @@ def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
 @router.post(
     "/import",
     operation_id="importPorf",
-    summary="Raise a request from a CSV or XLSX file of lines",
+    summary="Import a purchase order request",
     status_code=201,
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
@@ -53,6 +53,7 @@ async def import_porf(
     currency: Annotated[Currency | None, Form()] = None,
     supplier_id: Annotated[Id | None, Form()] = None,
 ) -> Response:
+    """Create a purchase order request from a CSV or XLSX file of lines."""
     content = await file.read()
     rows = await asyncio.to_thread(imports.parse, content)
     lines = [LineInput(**{field.name: getattr(row, field.name) for field in fields(row)}) for row in rows]
@@ -63,7 +64,7 @@ async def import_porf(
 @router.get(
     "/import-template",
     operation_id="getPorfImportTemplate",
-    summary="An empty file to fill in",
+    summary="Get the import template",
     response_class=Response,
     responses=_FILES | problems(403),
 )
@@ -74,7 +75,7 @@ async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) 
 @router.get(
     "/{porf_id}/export",
     operation_id="exportPorf",
-    summary="The lines of a request as a file",
+    summary="Export the lines of a request",
     response_class=Response,
     responses=_FILES | problems(403, 404),
 )

@@ -284,4 +284,4 @@ async def left_without_approver(session: AsyncSession, actor: Actor) -> Leftover
     porfs = await PorfRepository(session, actor).without_approver()
     if not porfs:
         return None
-    return Leftover("no_approver_left", "nobody active could approve these requests any more", porfs)
+    return Leftover("no_approver_left", "no active member may approve these requests", porfs)

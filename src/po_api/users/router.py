@@ -1,4 +1,4 @@
-"""/users: the members of the caller's organisation; and the founding of one, which makes a user its admin."""
+"""/users: the members of the caller's organisation. Creating an organisation makes its creator an admin."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -36,14 +36,14 @@ def _read(response: Response, user: Any, leftovers: Sequence[Leftover] = ()) -> 
     return UserRead.model_validate({**fields, "warnings": warnings})
 
 
-@router.get("/me", operation_id="getMe", summary="The signed-in user")
+@router.get("/me", operation_id="getMe", summary="Get the signed-in user")
 async def get_me(response: Response, principal: PrincipalDep, reading: UserReadingDep) -> Me:
     user = await reading.me(principal)
     set_version(response, user.version)
     return Me.model_validate({name: getattr(user, name) for name in Me.model_fields if name != "warnings"})
 
 
-@router.get("", operation_id="listUsers", summary="List the organisation's members", responses=problems(403))
+@router.get("", operation_id="listUsers", summary="List members", responses=problems(403))
 async def list_users(
     request: Request,
     response: Response,
@@ -60,18 +60,19 @@ async def list_users(
 @router.post(
     "",
     operation_id="inviteUser",
-    summary="Invite a member (admins)",
+    summary="Invite a member",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
 )
 async def invite_user(response: Response, actor: ActorDep, service: UserServiceDep, body: UserInvite) -> UserRead:
+    """Invite a member to the caller's organisation. Requires the role `admin`."""
     user = await service.invite(actor, **body.model_dump())
     response.headers["Location"] = f"/api/v1/users/{user.id}"
     return _read(response, user)
 
 
-@router.get("/{user_id}", operation_id="getUser", summary="One member", responses=problems(403, 404))
+@router.get("/{user_id}", operation_id="getUser", summary="Get a member", responses=problems(403, 404))
 async def get_user(response: Response, actor: ActorDep, reading: UserReadingDep, user_id: UserId) -> UserRead:
     return _read(response, await reading.member(actor, user_id))
 
@@ -79,7 +80,7 @@ async def get_user(response: Response, actor: ActorDep, reading: UserReadingDep,
 @router.patch(
     "/{user_id}",
     operation_id="updateUser",
-    summary="Change a member (admins; everyone their own name)",
+    summary="Update a member",
     responses=problems(403, 404, 409, 412, 428),
 )
 async def update_user(
@@ -90,6 +91,7 @@ async def update_user(
     expected: IfMatch,
     body: UserUpdate,
 ) -> UserRead:
+    """Update a member. Requires the role `admin`; every member may change their own name."""
     user, leftovers = await service.update(actor, user_id, expected=expected, values=body.model_dump())
     return _read(response, user, leftovers)
 
@@ -97,13 +99,14 @@ async def update_user(
 @router.post(
     "/{user_id}/deactivate",
     operation_id="deactivateUser",
-    summary="Deactivate a member (admins)",
+    summary="Deactivate a member",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
 )
 async def deactivate_user(
     response: Response, actor: ActorDep, service: UserServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun
 ) -> UserRead:
+    """Deactivate a member and end their sessions and API keys. Requires the role `admin`."""
     user, leftovers = await service.set_active(actor, user_id, active=False, expected=expected)
     return _read(response, user, leftovers)
 
@@ -111,13 +114,14 @@ async def deactivate_user(
 @router.post(
     "/{user_id}/activate",
     operation_id="activateUser",
-    summary="Take a deactivated member back (admins)",
+    summary="Reactivate a member",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
 )
 async def activate_user(
     response: Response, actor: ActorDep, service: UserServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun
 ) -> UserRead:
+    """Reactivate a deactivated member. Requires the role `admin`."""
     user, leftovers = await service.set_active(actor, user_id, active=True, expected=expected)
     return _read(response, user, leftovers)
 
@@ -125,7 +129,7 @@ async def activate_user(
 @founding_router.post(
     "",
     operation_id="createOrganisation",
-    summary="Found an organisation; the caller becomes its admin",
+    summary="Create an organisation",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=problems(409),
@@ -133,6 +137,7 @@ async def activate_user(
 async def create_organisation(
     response: Response, principal: PrincipalDep, service: UserServiceDep, body: OrganisationCreate
 ) -> OrganisationRead:
+    """Create an organisation. The caller becomes its admin."""
     organisation = await service.found_organisation(principal, **body.model_dump())
     set_version(response, organisation.version)
     response.headers["Location"] = f"/api/v1/organisations/{organisation.id}"
