@@ -77,7 +77,7 @@ def test_verified_is_what_was_restored(story: Story) -> None:
     output = story.po.ok("backup", "verify", story.incremental)
     assert output.endswith(f"{story.incremental} is good\n")
     assert "checksum of every page" in output
-    assert "asked the API" in output
+    assert "checked the API" in output
     found = catalogue.get(story.incremental)
     assert found.verified_at == catalogue.last_verified()
     assert catalogue.last_success() == max(backup.finished_at for backup in catalogue.all())
@@ -127,7 +127,7 @@ def test_without_a_time_everything_that_was_archived_comes_back(story: Story, tm
         (["--to", "2026-11-22T10:00:00"], "the time zone is missing"),
         (["--to", "yesterday"], "expected a time as"),
         (["nothing"], "there is no backup 'nothing'"),
-        ([], "there are data in"),
+        ([], "contains data"),
     ],
 )
 def test_what_cannot_be_restored_is_one_line(story: Story, options: list[str], words: str) -> None:
@@ -162,7 +162,7 @@ def test_a_hole_in_the_log_is_not_passed_over(copy: CommandLine, story: Story, t
     assert "is damaged" in copy.fails("backup", "restore", story.full, *target)
     wanted.unlink()
     line = copy.fails("backup", "restore", story.full, *target)
-    assert f"lacks segment {wanted.stem}" in line
+    assert f"segment {wanted.stem} is missing" in line
     assert f"`po-api backup restore {story.full}`" in line
 
 
@@ -232,7 +232,7 @@ def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(tmp_path: Path) -
     po.add_user(SINCE)
     for lost in (pgdata, *po.data_dir.glob("postgres.replaced-*")):
         shutil.rmtree(lost)
-    assert f"restored backup {third} and all that was archived since" in po.ok("backup", "restore")
+    assert f"restored backup {third} and all WAL archived since" in po.ok("backup", "restore")
     assert po.users() == {SINCE}
     assert (pgdata / "wal_archive").is_dir()
 
@@ -241,4 +241,4 @@ def test_the_drill_passes(tmp_path: Path) -> None:
     output = CommandLine.at(tmp_path).ok("backup", "drill", "--archive-timeout", "1")
     result = output.splitlines()[-1]
     assert result.startswith("drill passed: RPO ")
-    assert result.endswith("noticed: a missing WAL segment, a flipped byte, a full archive disk")
+    assert result.endswith("detected: a missing WAL segment, a flipped byte, a full archive disk")

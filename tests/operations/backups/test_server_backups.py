@@ -61,7 +61,7 @@ def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str, tmp_pa
     before = po.users()
 
     assert "there are tables in the database: --replace" in po.fails("backup", "restore", name)
-    assert "is a dump: it holds the state of" in po.fails("backup", "restore", name, "--to", utc_now().isoformat())
+    assert "is a dump of the state at" in po.fails("backup", "restore", name, "--to", utc_now().isoformat())
     output = po.ok("backup", "restore", name, "--replace")
     assert po.users() == before - {SINCE}
     live = _execute(owner_url, "SELECT FROM sessions WHERE revoked_at IS NULL")

@@ -128,8 +128,8 @@ def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None 
         name = _name(newest, number, size)
         if name not in names:
             raise BackupError(
-                f"the WAL archive {place} lacks segment {name}: what came after it cannot be restored. As it was at the"
-                f" end of that backup: `po-api backup restore {backup.name}`"
+                f"segment {name} is missing in the WAL archive {place}: later changes cannot be restored. The state at"
+                f" the end of the backup can: `po-api backup restore {backup.name}`"
             )
         if name in archived:
             require_sound(archived[name], size)
@@ -183,7 +183,7 @@ def require_sound(path: Path, size: int) -> None:
     except (OSError, EOFError, zlib.error):
         found = -1
     if found != size:
-        raise BackupError(f"the archived WAL segment {path} is damaged: what came after it cannot be restored")
+        raise BackupError(f"the archived WAL segment {path} is damaged: later changes cannot be restored")
 
 
 def save(source: Path, target: Path, place: Path) -> None:

@@ -83,10 +83,10 @@ async def _judge(settings: Settings, backup: Backup, urls: EmbeddedUrls, make_ap
         try:
             if found := await invariants.violations(connection):
                 rule = found[0].removeprefix("not so: ").partition(": ")[0]  # the rows are people's data
-                raise BackupError(f"{backup.name} breaks {len(found)} rules, of which the first: {rule}")
+                raise BackupError(f"{backup.name} violates {len(found)} rules; the first: {rule}")
         finally:
             await connection.close()
-    with progress.stage("asked the API"):
+    with progress.stage("checked the API"):
         await _ask(settings, urls, make_app)
 
 

@@ -223,7 +223,7 @@ class _Server:
                 try:
                     self._stop()
                     if self._listening() is not None:
-                        raise EmbeddedServerError(f"a server that somebody started by hand runs in {self._pgdata}")
+                        raise EmbeddedServerError(f"a manually started server runs in {self._pgdata}")
                     yield
                 finally:
                     os.close(users)
@@ -338,14 +338,14 @@ class _Server:
             found = (self._pgdata / "PG_VERSION").read_text().strip()
             if found != str(major):
                 raise EmbeddedServerError(
-                    f"{self._pgdata} was made by PostgreSQL {found}, not {major}: move it away and restore a backup"
+                    f"{self._pgdata} was created by PostgreSQL {found}, not {major}: move it away and restore a backup"
                 )
             return
         if self._pgdata.exists() and any(self._pgdata.iterdir()):
-            raise EmbeddedServerError(f"{self._pgdata} holds something else than a database: move it away")
+            raise EmbeddedServerError(f"{self._pgdata} is not a database directory: move it away")
         if replaced := sorted(self._data_dir.glob(f"{REPLACED}*")):
             raise EmbeddedServerError(
-                "a restore was stopped half-way: run it again, or go back to what there was:"
+                "a restore was interrupted: run it again, or go back to the previous data:"
                 f" mv {replaced[-1]} {self._pgdata}"
             )
         # Made under another name, so that an interrupted initdb leaves nothing that looks like a database. It inherits
