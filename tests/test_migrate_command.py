@@ -334,7 +334,7 @@ async def test_a_later_versions_database_is_one_line(filled: Fresh, extend: Exte
     status, output, errors = await filled.run(BINARIES / "po-api", "migrate", "--status")
     assert (status, errors) == (1, "")
     assert output.startswith(f"database: {NEXT}, this version: {HEAD}\n")
-    assert "deploy that one" in output
+    assert "deploy that version" in output
 
 
 async def test_a_schema_that_changes_under_a_running_version_shows(filled: Fresh) -> None:

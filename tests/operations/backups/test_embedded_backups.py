@@ -65,7 +65,7 @@ def copy(story: Story, tmp_path: Path) -> CommandLine:
 def test_a_backup_is_listed_and_closed_to_others(story: Story) -> None:
     full, incremental = (fields for fields in story.po.listed() if fields[0] in {story.full, story.incremental})
     assert (full[0], full[3], full[4]) == (story.full, head_revision(), "not verified")
-    assert (incremental[0], incremental[5]) == (story.incremental, f"adds to {story.full}")
+    assert (incremental[0], incremental[5]) == (story.incremental, f"based on {story.full}")
     assert float(incremental[2].split()[0]) < float(full[2].split()[0])
     for path in (story.po.backups, *story.po.backups.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
@@ -75,7 +75,7 @@ def test_a_backup_is_listed_and_closed_to_others(story: Story) -> None:
 def test_verified_is_what_was_restored(story: Story) -> None:
     catalogue = Catalogue(story.po.backups)
     output = story.po.ok("backup", "verify", story.incremental)
-    assert output.endswith(f"{story.incremental} is good\n")
+    assert output.endswith(f"{story.incremental} is verified\n")
     assert "checksum of every page" in output
     assert "checked the API" in output
     found = catalogue.get(story.incremental)
@@ -125,7 +125,7 @@ def test_without_a_time_everything_that_was_archived_comes_back(story: Story, tm
         (["--to", "2020-01-01T00:00:00Z"], "there is no backup from before 2020-01-01T00:00:00Z"),
         (["--to", "2999-01-01T00:00:00Z"], "is in the future"),
         (["--to", "2026-11-22T10:00:00"], "the time zone is missing"),
-        (["--to", "yesterday"], "expected a time as"),
+        (["--to", "yesterday"], "expected a time such as"),
         (["nothing"], "there is no backup 'nothing'"),
         ([], "contains data"),
     ],
@@ -169,7 +169,7 @@ def test_a_hole_in_the_log_is_not_passed_over(copy: CommandLine, story: Story, t
 def test_two_at_once_are_one(story: Story) -> None:
     with (story.po.backups / ".lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another process makes, verifies or restores" in story.po.fails("backup", "create")
+        assert "another process is creating, verifying or restoring" in story.po.fails("backup", "create")
         story.po.ok("backup", "list")
 
 

@@ -56,7 +56,7 @@ def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str, tmp_pa
     assert token
     name = po.backup()
     assert "Z-dump" in name  # with a number, if it is the second of its second
-    assert po.ok("backup", "verify").endswith(f"{name} is good\n")
+    assert po.ok("backup", "verify").endswith(f"{name} is verified\n")
     po.add_user(SINCE)
     before = po.users()
 
