@@ -13,7 +13,8 @@ from po_api.purchase_orders.router import router as purchase_orders
 from po_api.sessions.router import router as sessions
 from po_api.sessions.sign_in_router import router as sign_in
 from po_api.suppliers.router import router as suppliers
-from po_api.users.router import founding_router
+from po_api.users.organisations_router import router as organisations_of_members
+from po_api.users.organisations_router import single_router as single_organisations
 from po_api.users.router import router as users
 from po_api.web.dependencies import PrincipalDep
 from po_api.web.routing import RouteGroup, api_router
@@ -59,7 +60,7 @@ GROUPS = (
     RouteGroup(sign_in, sessions),
     RouteGroup(api_keys),
     RouteGroup(users),
-    RouteGroup(founding_router, organisations),
+    RouteGroup(organisations_of_members, organisations, single_organisations),
     RouteGroup(suppliers),
     RouteGroup(porf_files, porfs, conversion_router),
     RouteGroup(purchase_orders),

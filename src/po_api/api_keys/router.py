@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.api_keys.dependencies import ApiKeyPaging, ApiKeyReadingDep, ApiKeyServiceDep
+from po_api.api_keys.dependencies import ApiKeyPaging, ApiKeyQueriesDep, ApiKeyServiceDep
 from po_api.api_keys.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyRead, ApiKeyRotation
 from po_api.web.dependencies import PrincipalDep, link_next
 from po_api.web.openapi import problems
@@ -34,16 +34,16 @@ async def create_api_key(
 
 @router.get("", operation_id="listApiKeys", summary="List API keys")
 async def list_api_keys(
-    request: Request, response: Response, principal: PrincipalDep, reading: ApiKeyReadingDep, paging: ApiKeyPaging
+    request: Request, response: Response, principal: PrincipalDep, keys: ApiKeyQueriesDep, paging: ApiKeyPaging
 ) -> ApiKeyPage:
     """List the caller's live keys; an admin gets those of all members."""
-    page = await reading.page(principal, paging)
+    page = await keys.page(principal, paging)
     return ApiKeyPage(items=[ApiKeyRead.of(row) for row in page.items], **link_next(request, response, page))
 
 
 @router.get("/{key_id}", operation_id="getApiKey", summary="Get an API key", responses=problems(404))
-async def get_api_key(principal: PrincipalDep, reading: ApiKeyReadingDep, key_id: KeyId) -> ApiKeyRead:
-    return ApiKeyRead.of(await reading.get(principal, key_id))
+async def get_api_key(principal: PrincipalDep, keys: ApiKeyQueriesDep, key_id: KeyId) -> ApiKeyRead:
+    return ApiKeyRead.of(await keys.get(principal, key_id))
 
 
 @router.post(

@@ -1,11 +1,13 @@
 """How keys are made and read."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, Strict
 
 from po_api.api_keys.domain import DEFAULT_LIFETIME_DAYS, DEFAULT_OVERLAP, MAX_LIFETIME_DAYS, MAX_OVERLAP, prefix_of
+from po_api.api_keys.models import ApiKey
+from po_api.api_keys.queries import ApiKeyRow
 from po_api.core.permissions import Scope
 from po_api.web.schemas import Page, Schema, ShortText, unique
 
@@ -52,7 +54,7 @@ class ApiKeyRead(Schema):
     last_used_at: datetime | None = Field(description="Accurate to one minute")
 
     @classmethod
-    def of(cls, row: Any, **secret: str) -> Self:
+    def of(cls, row: ApiKey | ApiKeyRow, **secret: str) -> Self:
         fields = {name: getattr(row, name) for name in ApiKeyRead.model_fields if name != "prefix"}
         return cls.model_validate({**fields, "prefix": prefix_of(row.id), **secret})
 

@@ -1,4 +1,4 @@
-"""The audit trail: one event for each change of state, written in the change's own transaction.
+"""The events of the audit trail.
 
 The application's role may add events and read them, nothing else (domain.md, invariant 5).
 """
@@ -19,7 +19,6 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.db.bulk_write import Rows, as_json, insert_from, json_rows
 from po_api.db.models import Base, TenantRow
-from po_api.db.query import Query, QueryExecutor
 
 
 class AuditEvent(TenantRow, Base):
@@ -60,15 +59,15 @@ class Change:
     after: Mapping[str, Any] | None = None
 
 
-def record(session: AsyncSession, *, organisation_id: int, actor_id: int | None, change: Change) -> None:
+def record(session: AsyncSession, actor: Actor, change: Change) -> None:
     """Add one event to the transaction; it is written with the next flush."""
-    session.add(AuditEvent(organisation_id=organisation_id, created_at=utc_now(), **event(actor_id, change)))
+    session.add(AuditEvent(organisation_id=actor.organisation_id, created_at=utc_now(), **_columns(actor, change)))
 
 
-def event(actor_id: int | None, change: Change) -> dict[str, Any]:
-    """The columns of one event, but for whose it is and when."""
+def _columns(actor: Actor, change: Change) -> dict[str, Any]:
+    """The columns of one event, but for its organisation and its time."""
     return {
-        "actor_id": actor_id,
+        "actor_id": actor.user_id,
         "action": change.action,
         "entity": change.entity,
         "entity_id": change.entity_id,
@@ -78,26 +77,22 @@ def event(actor_id: int | None, change: Change) -> dict[str, Any]:
     }
 
 
-def events(**others: Any) -> Insert:
-    """The part of a statement that adds its events; `others` as in `writing.inserted`."""
+def insert_events(**others: Any) -> Insert:
+    """The part of a statement that adds its events; `others` as in `bulk_write.insert_from`."""
     table = AuditEvent.__table__
     return insert_from(table, json_rows("events", *table.c[_OF_CHANGE]), **others)
 
 
-async def write(
-    executor: QueryExecutor,
-    actor: Actor,
-    statement: Query,
-    changes: Iterable[Change],
-    *,
-    now: datetime,
-    rows: Mapping[str, Rows],
-    **others: Any,
-) -> Any:
-    """Make the changes that a statement with `events` is about; `rows` are those of each `writing.sent` in it."""
-    told = [event(actor.user_id, change) for change in changes]
-    texts = {name: as_json(of_table) for name, of_table in {**rows, "events": told}.items()}
-    return await executor.row(statement, organisation_id=actor.organisation_id, now=now, **texts, **others)
+def parameters(
+    actor: Actor, changes: Iterable[Change], *, now: datetime, rows: Mapping[str, Rows]
+) -> dict[str, object]:
+    """The parameters of a statement that `insert_events` is part of.
+
+    `rows` are those of each `bulk_write.json_rows` in it, `changes` what the events tell.
+    """
+    recorded = [_columns(actor, change) for change in changes]
+    texts = {name: as_json(table) for name, table in {**rows, "events": recorded}.items()}
+    return {"organisation_id": actor.organisation_id, "now": now, **texts}
 
 
 def _as_json(values: Any) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from po_api.core.clock import utc_now
 from po_api.core.errors import AppError, violated
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant, open_database
+from po_api.listeners import all_listeners
 from po_api.observability import logging
 from po_api.operations import capacity, demo, migrations, revisions
 from po_api.operations.backups.errors import BackupError
@@ -35,9 +36,9 @@ from po_api.operations.progress import PrintedProgress, Progress
 from po_api.operations.revisions import UnknownRevision
 from po_api.organisations.schemas import OrganisationCreate
 from po_api.organisations.service import OrganisationService
-from po_api.porfs.service import left_without_approver
 from po_api.sessions.service import SessionService
 from po_api.settings import Settings, SettingsError, load_settings
+from po_api.users.member_service import MemberService
 from po_api.users.schemas import UserInvite
 from po_api.users.service import UserService
 from po_api.web import idempotency
@@ -288,16 +289,15 @@ def deactivate_user(email: Email) -> None:
     """Deactivate a user and end their sessions."""
 
     async def work(session: AsyncSession, _found: Connections) -> list[str]:
-        service = UserService(session, (left_without_approver,))
-        user = await service.by_email(email)
+        user = await UserService(session).by_email(email)
         if user.organisation_id is None:
             user.is_active = False
             await session.flush()
             return []
         await enter_tenant(session, user.organisation_id)
-        operator = Actor(user.organisation_id, 0, frozenset({Role.ADMIN}))
-        _, leftovers = await service.set_active(operator, user.id, active=False, expected=None)
-        return [f"{item.detail}: {', '.join(number for _, number in item.porfs)}" for item in leftovers]
+        members = MemberService(session, Actor.command_line(user.organisation_id), all_listeners())
+        _, warnings = await members.set_active(user.id, active=False, expected=None)
+        return [f"{item.detail}: {', '.join(number for _, number in item.porfs)}" for item in warnings]
 
     for warning in _run(work):
         typer.echo(f"warning: {warning}", err=True)

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 from sqlalchemy import ColumnElement, event, func, select
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -20,18 +19,6 @@ from po_api.observability.instrumentation import listen, timed
 from po_api.settings import Settings
 
 TENANT_SETTING = "app.organisation_id"
-
-
-class Record(asyncpg.Record):  # type: ignore[misc]
-    """A row whose columns are attributes, as SQLAlchemy's are."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,6 @@ async def connect_to(hosts: Hosts, settings: Settings) -> Any:
     """A connection of the driver's own."""
     return await hosts.connect(
         server_settings=_server_settings(settings),
-        record_class=Record,
         # Behind PgBouncer the next transaction may find itself on a connection that knows nothing of this one's.
         **({"statement_cache_size": 0} if settings.db_pgbouncer else {}),
     )

@@ -1,7 +1,7 @@
 """How organisations are written and read."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 from zoneinfo import available_timezones
 
 from pydantic import MISSING, AfterValidator, Field, StrictBool, StringConstraints
@@ -99,6 +99,12 @@ class OrganisationRead(OrganisationSummary):
     tax_id: str | None
     address: str | None
     users: list[Member] | None = None
+
+    @classmethod
+    def of(cls, organisation: object) -> Self:
+        """`organisation` has the fields as attributes, but for `users`."""
+        fields = {name: getattr(organisation, name) for name in cls.model_fields if name != "users"}
+        return cls.model_validate(fields)
 
 
 class OrganisationPage(Page):

@@ -16,6 +16,7 @@ from po_api.core.errors import FieldError
 from po_api.core.money import Totals
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
+from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.service import OrganisationService
@@ -35,7 +36,7 @@ from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository
 from po_api.suppliers.service import SupplierService
-from po_api.users.service import Leftover
+from po_api.users.events import MemberChanged
 
 _COPIED = ("title", "justification", "cost_centre", "needed_by", "supplier_id")
 
@@ -279,9 +280,9 @@ def _unknown_supplier() -> errors.UnknownSupplier:
     return errors.UnknownSupplier(errors=(error,))
 
 
-async def left_without_approver(session: AsyncSession, actor: Actor) -> Leftover | None:
-    """The requests that wait in vain once a member's rights have changed, if there are any."""
-    porfs = await PorfRepository(session, actor).without_approver()
+async def warn_of_missing_approvers(session: AsyncSession, event: MemberChanged) -> list[ChangeWarning]:
+    """A warning that names the pending requests that nobody can approve now, if there are any."""
+    porfs = await PorfRepository(session, event.actor).without_approver()
     if not porfs:
-        return None
-    return Leftover("no_approver_left", "no active member may approve these requests", porfs)
+        return []
+    return [ChangeWarning("no_approver_left", "no active member may approve these requests", porfs)]

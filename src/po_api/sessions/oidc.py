@@ -17,6 +17,7 @@ import httpx
 from po_api.core.text import has_forbidden_characters, normalise
 from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
+from po_api.sessions.domain import JsonObject
 from po_api.sessions.errors import (
     DomainNotAllowed,
     EmailNotVerified,
@@ -62,7 +63,7 @@ class _Published:
     """The metadata and the signing keys (JWKs by their id), as of `fetched_at` (seconds, monotonic)."""
 
     metadata: _Metadata
-    keys: Mapping[str, Mapping[str, Any]]
+    keys: Mapping[str, JsonObject]
     fetched_at: float
 
 
@@ -142,7 +143,7 @@ class IdentityProvider:
         self._require_domain(claims, identity)
         return identity
 
-    def _identity(self, claims: Mapping[str, Any]) -> Identity:
+    def _identity(self, claims: JsonObject) -> Identity:
         subject, email, name = claims["sub"], claims.get("email"), claims.get("name")
         if not (subject.isascii() and subject.isprintable() and 0 < len(subject) <= _MAX_SUBJECT):
             raise InvalidIdToken
@@ -154,7 +155,7 @@ class IdentityProvider:
             name = ""
         return Identity(self._issuer, subject, email, normalise(name)[:255].strip())
 
-    def _require_domain(self, claims: Mapping[str, Any], identity: Identity) -> None:
+    def _require_domain(self, claims: JsonObject, identity: Identity) -> None:
         # At Google an account's address may be anybody's; `hd` says whose the account is.
         domain = claims.get("hd") if self._is_google else identity.email.rpartition("@")[2]
         if self._domains and domain not in self._domains:
@@ -169,7 +170,7 @@ class IdentityProvider:
             raise SignInNotConfigured
         return self._client_id, self._redirect_uri
 
-    async def _key(self, key_id: str) -> Mapping[str, Any]:
+    async def _key(self, key_id: str) -> JsonObject:
         """The provider's signing key of this id; asked for anew if it is unknown. InvalidIdToken if there is none."""
         published = await self._current()
         if key_id not in published.keys and self._may_ask_again():
@@ -209,7 +210,7 @@ class IdentityProvider:
         by_id = {key["kid"]: key for key in keys if isinstance(key, dict) and isinstance(key.get("kid"), str)}
         return _Published(metadata, by_id, time.monotonic())
 
-    def _read_metadata(self, found: Mapping[str, Any]) -> _Metadata:
+    def _read_metadata(self, found: JsonObject) -> _Metadata:
         issuer = found.get("issuer")
         # The document of another issuer would make this one's tokens of that one's (Discovery, 4.3).
         if not isinstance(issuer, str) or issuer.rstrip("/") != self._issuer.rstrip("/"):
@@ -226,7 +227,7 @@ class IdentityProvider:
             takes_basic=not isinstance(methods, list) or "client_secret_basic" in methods,
         )
 
-    async def _ask(self, method: str, url: str, **options: Any) -> Mapping[str, Any]:
+    async def _ask(self, method: str, url: str, **options: Any) -> JsonObject:
         """The JSON object that the provider answers with; a refusal of the code is SignInRefused."""
         try:
             async with (

@@ -62,6 +62,11 @@ class SessionRepository:
         )
         return len((await self._session.execute(statement)).all())
 
+    async def end_all(self, user_id: int, now: datetime) -> None:
+        """Revoke all sessions of a user, idle ones included: a later lifetime must not bring one back."""
+        statement = update(UserSession).where(UserSession.user_id == user_id, UserSession.revoked_at.is_(None))
+        await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))
+
     async def purge(self, before: datetime) -> int:
         """Delete the sessions that ended before `before`; returns how many."""
         statement = (

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.sessions.dependencies import SessionPaging, SessionReadingDep, SessionServiceDep
+from po_api.sessions.dependencies import SessionPaging, SessionQueriesDep, SessionServiceDep
 from po_api.sessions.schemas import SessionPage, SessionRead
 from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE, delete_cookies
 from po_api.web.dependencies import PrincipalDep, link_next
@@ -19,16 +19,16 @@ SessionId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 @router.get("", operation_id="listSessions", summary="List the caller's live sessions")
 async def list_sessions(
-    request: Request, response: Response, principal: PrincipalDep, reading: SessionReadingDep, paging: SessionPaging
+    request: Request, response: Response, principal: PrincipalDep, sessions: SessionQueriesDep, paging: SessionPaging
 ) -> SessionPage:
-    page = await reading.page(principal, paging)
+    page = await sessions.page(principal, paging)
     items = [SessionRead.of(row, current_id=principal.session_id) for row in page.items]
     return SessionPage(items=items, **link_next(request, response, page))
 
 
 @router.get("/current", operation_id="getCurrentSession", summary="Get the current session")
-async def get_current(principal: PrincipalDep, reading: SessionReadingDep) -> SessionRead:
-    return SessionRead.of(await reading.current(principal), current_id=principal.session_id)
+async def get_current(principal: PrincipalDep, sessions: SessionQueriesDep) -> SessionRead:
+    return SessionRead.of(await sessions.current(principal), current_id=principal.session_id)
 
 
 @router.delete(

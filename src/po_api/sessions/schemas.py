@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, StringConstraints
 
@@ -46,6 +46,13 @@ class RefreshRequest(Schema):
     refresh_token: Token | None = Field(default=None, examples=[_SECRET])
 
 
+class Identified(Protocol):
+    """A session, with the fields of `SessionRead` as attributes."""
+
+    @property
+    def id(self) -> int: ...
+
+
 class SessionRead(Schema):
     """A session, without its tokens."""
 
@@ -58,7 +65,7 @@ class SessionRead(Schema):
     is_current: bool = Field(description="Whether this is the session of the current request")
 
     @classmethod
-    def of(cls, session: Any, *, current_id: int | None) -> Self:
+    def of(cls, session: Identified, *, current_id: int | None) -> Self:
         fields = {name: getattr(session, name) for name in cls.model_fields if name != "is_current"}
         return cls.model_validate({**fields, "is_current": session.id == current_id})
 

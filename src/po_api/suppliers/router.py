@@ -1,10 +1,12 @@
 """/suppliers"""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.suppliers.dependencies import SupplierFiltersDep, SupplierPaging, SupplierReadingDep, SupplierServiceDep
+from po_api.suppliers.dependencies import SupplierFiltersDep, SupplierPaging, SupplierQueriesDep, SupplierServiceDep
+from po_api.suppliers.models import Supplier
+from po_api.suppliers.queries import SupplierRow
 from po_api.suppliers.schemas import SupplierCreate, SupplierPage, SupplierRead, SupplierUpdate
 from po_api.web.dependencies import DryRun, link_next
 from po_api.web.etags import IfMatch, set_version
@@ -18,7 +20,7 @@ router = api_router(prefix="/suppliers", tags=["suppliers"])
 SupplierId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
-def _read(response: Response, supplier: Any) -> SupplierRead:
+def _read(response: Response, supplier: Supplier | SupplierRow) -> SupplierRead:
     set_version(response, supplier.version)
     return SupplierRead.model_validate(supplier)
 
@@ -27,11 +29,11 @@ def _read(response: Response, supplier: Any) -> SupplierRead:
 async def list_suppliers(
     request: Request,
     response: Response,
-    reading: SupplierReadingDep,
+    suppliers: SupplierQueriesDep,
     filters: SupplierFiltersDep,
     paging: SupplierPaging,
 ) -> SupplierPage:
-    page = await reading.page(filters, paging)
+    page = await suppliers.page(filters, paging)
     items = [SupplierRead.model_validate(row) for row in page.items]
     return SupplierPage(items=items, **link_next(request, response, page))
 
@@ -52,8 +54,8 @@ async def create_supplier(response: Response, service: SupplierServiceDep, body:
 
 
 @router.get("/{supplier_id}", operation_id="getSupplier", summary="Get a supplier", responses=problems(403, 404))
-async def get_supplier(response: Response, reading: SupplierReadingDep, supplier_id: SupplierId) -> SupplierRead:
-    return _read(response, await reading.get(supplier_id))
+async def get_supplier(response: Response, suppliers: SupplierQueriesDep, supplier_id: SupplierId) -> SupplierRead:
+    return _read(response, await suppliers.get(supplier_id))
 
 
 @router.patch(

@@ -91,7 +91,7 @@ class _SignedIn(SecurityBase):
         authenticate: Authenticator = request.app.state.authenticate
         token = _token(request)
         unit = unit_of(request)
-        executor = unit.executor.check if request.method in SAFE_METHODS else TransactionExecutor(unit.session)
+        executor = unit.executor.credentials if request.method in SAFE_METHODS else TransactionExecutor(unit.session)
         return await authenticate(executor, token, address=address, user_agent=request.headers.get("user-agent"))
 
 
