@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from po_api.observability import logging
 from po_api.operations.databases import owner_urls
-from po_api.operations.embedded.server import EmbeddedServerError
+from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.migrations import (
     MigrationError,
     application_role,

@@ -10,17 +10,20 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
-from po_api.app import create_app
-from po_api.observability import logging
 from po_api.operations import migrations
-from po_api.operations.databases import Connections
 from po_api.settings import Settings
+from support.applications import application_on, client_of
 from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
-from support.organisations import Cast, Company, Member, new_cast, new_company, new_member
+from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
+from support.watchdog import watched
 
-SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with watched(tmp_path_factory.getbasetemp()):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -47,16 +50,28 @@ async def standby(primary: Cluster) -> AsyncIterator[Standby]:
 
 
 @pytest.fixture(scope="session")
-def urls(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """The owner's and the application's URL; DATABASE_TEST_URL names a server instead, with one role for both."""
+async def database_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The owner's and the application's URL of the migrated database.
+
+    DATABASE_TEST_URL names another server's, with one role for both; whatever it holds is deleted.
+    """
     url = os.environ.get("DATABASE_TEST_URL")
     if url is None:
         cluster: Cluster = request.getfixturevalue("cluster")
-        return cluster.url("po_api", "po_owner"), cluster.url("po_api", "po_app")
-    name = make_url(url).database or ""
-    if "test" not in name:
-        pytest.exit(f"DATABASE_TEST_URL: the database {name!r} is not marked as a test database by its name", 2)
-    return url, url
+        urls = cluster.url("po_api", "po_owner"), cluster.url("po_api", "po_app")
+    else:
+        name = make_url(url).database or ""
+        if "test" not in name:
+            pytest.exit(f"DATABASE_TEST_URL: the database {name!r} is not marked as a test database by its name", 2)
+        urls = url, url
+        await migrations.upgrade(owner_url=url, app_url=url, to="base", may_lose_data=True)
+    await migrations.upgrade(owner_url=urls[0], app_url=urls[1])
+    return urls
+
+
+@pytest.fixture(scope="session")
+def urls(database_urls: tuple[str, str]) -> tuple[str, str]:
+    return database_urls
 
 
 @pytest.fixture(scope="session")
@@ -81,33 +96,26 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="session")
 async def app(urls: tuple[str, str], settings: Settings) -> AsyncIterator[FastAPI]:
-    logging.configure(settings.log_level)
-    owner_url, app_url = urls
-    await migrations.upgrade(owner_url=owner_url, app_url=app_url, to="base", may_lose_data=True)
-    await migrations.upgrade(owner_url=owner_url, app_url=app_url)
-    application = create_app(settings, Connections(owner_url, app_url, SECRET_KEY))
-    yield application
-    await application.state.database.dispose()
+    async with application_on(urls, settings) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    # Errors are answers here as they are behind a server: nothing is raised through the transport.
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
+    async with client_of(app) as made:
         yield made
 
 
 @pytest.fixture
-async def company(app: FastAPI, client: httpx.AsyncClient) -> Company:
+async def tenant(app: FastAPI, client: httpx.AsyncClient) -> Tenant:
     """An organisation of the test's own, without members."""
-    return await new_company(app, client)
+    return await new_tenant(app, client)
 
 
 @pytest.fixture
-async def cast(app: FastAPI, client: httpx.AsyncClient) -> Cast:
-    """A company with a member for each role, and a supplier."""
-    return await new_cast(app, client)
+async def organisation(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
+    """A tenant with a member for each role, and a supplier."""
+    return await new_organisation(app, client)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from sqlalchemy.orm import RelationshipProperty
 
 from po_api.db.models import Base
 from po_api.tables import metadata
-from support.organisations import ANSWERS_WITH_SECRETS, PUBLIC, operations
+from support.operations import ANSWERS_WITH_SECRETS, PUBLIC, operations
 
 PROJECT = Path(__file__).parents[1]
 SOURCE = PROJECT / "src" / "po_api"
@@ -124,6 +124,48 @@ def test_only_the_request_and_the_migrations_commit() -> None:
 
 def test_no_module_is_too_long() -> None:
     assert [module for module, source in _modules() if source.count("\n") > MAX_LINES] == []
+
+
+# The tests themselves
+
+
+def _test_files() -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted((PROJECT / "tests").rglob("*.py")):
+        yield path, ast.parse(path.read_text())
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """The modules that a module imports."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+def test_no_test_module_imports_another() -> None:
+    files = list(_test_files())
+    tests = {path.stem for path, _ in files if path.parent.name != "support"}
+    found = [(path.name, name) for path, tree in files for name in _imported(tree) if name.rpartition(".")[2] in tests]
+    assert found == []
+
+
+def _checks_a_deadline(loop: ast.While) -> bool:
+    return any(
+        isinstance(node, ast.Call) and ast.unparse(node.func).endswith("deadline.check") for node in ast.walk(loop)
+    )
+
+
+def test_every_open_loop_of_the_tests_has_a_deadline() -> None:
+    without = [
+        f"{path.name}:{node.lineno}"
+        for path, tree in _test_files()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.While) and not _checks_a_deadline(node)
+    ]
+    assert without == []
 
 
 def _headers(operation: dict[str, Any]) -> dict[str, bool]:

@@ -4,7 +4,7 @@ from io import BytesIO
 
 from pypdf import PdfReader
 
-from support.organisations import Cast, act, created, ok
+from support.organisations import TestOrganisation, act, created, ok
 
 
 def _csv(rows: int) -> bytes:
@@ -13,30 +13,30 @@ def _csv(rows: int) -> bytes:
     return "\n".join(lines).encode()
 
 
-async def test_csv_of_200_lines_becomes_an_issued_order_with_a_document(cast: Cast) -> None:
-    data = {"title": "Office supplies", "supplier_id": str(cast.supplier_id)}
-    draft = await created(cast.requester.post("/porfs/import", files={"file": ("l.csv", _csv(200))}, data=data))
+async def test_csv_of_200_lines_becomes_an_issued_order_with_a_document(organisation: TestOrganisation) -> None:
+    data = {"title": "Office supplies", "supplier_id": str(organisation.supplier_id)}
+    draft = await created(organisation.requester.post("/porfs/import", files={"file": ("l.csv", _csv(200))}, data=data))
     assert draft.headers["ETag"].startswith('"1-')
     assert draft.json()["number"].endswith("-000001")
     # 1.25 × (1 + 2 + … + 200) = 25,125.00, and 20 % of it
     assert (draft.json()["net"], draft.json()["total"]) == ("25125.00", "30150.00")
 
-    pending = await act(cast.requester, draft, "submit")
+    pending = await act(organisation.requester, draft, "submit")
     assert pending.headers["ETag"].startswith('"2-')
-    inbox = await ok(cast.approver.get("/porfs", params={"waiting_for_me": "true"}))
+    inbox = await ok(organisation.approver.get("/porfs", params={"waiting_for_me": "true"}))
     assert [item["id"] for item in inbox.json()["items"]] == [draft.json()["id"]]
-    approved = await act(cast.approver, pending, "approve")
+    approved = await act(organisation.approver, pending, "approve")
     assert approved.json()["status"] == "approved"
 
     path = f"/porfs/{draft.json()['id']}"
-    order = await created(cast.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"]))
+    order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"]))
     assert (order.json()["status"], order.json()["number"], order.json()["total"]) == ("draft", None, "30150.00")
-    assert (await ok(cast.requester.get(path))).json()["status"] == "ordered"
+    assert (await ok(organisation.requester.get(path))).json()["status"] == "ordered"
 
     location = f"/purchase-orders/{order.json()['id']}"
-    issued = await ok(cast.buyer.post(f"{location}/issue", etag=order.headers["ETag"]))
+    issued = await ok(organisation.buyer.post(f"{location}/issue", etag=order.headers["ETag"]))
     assert issued.json()["number"].startswith("PO-")
-    document = await ok(cast.buyer.get(f"{location}/document.pdf"))
+    document = await ok(organisation.buyer.get(f"{location}/document.pdf"))
     assert document.headers["content-type"] == "application/pdf"
     text = "\n".join(page.extract_text() for page in PdfReader(BytesIO(document.content)).pages)
     assert issued.json()["number"] in text

@@ -15,9 +15,10 @@ from po_api.db.database import libpq_url
 from po_api.tables import metadata
 from po_api.users.models import User
 from support.identity_provider import Provider
-from support.organisations import LINE, PREFIX, SIGNING_IN, Member, created, new_company, ok, operations, refused
+from support.operations import SIGNING_IN, operations
+from support.organisations import LINE, PREFIX, Member, created, new_tenant, ok, refused
+from support.security_matrix import Ids, World, new_world, outcome
 from support.sign_in import VERIFIER, bearing, sign_in, there_and_back, told
-from test_security_matrix import Ids, World, new_world, outcome
 
 Json = dict[str, Any]
 Send = Callable[[Json], Awaitable[httpx.Response]]
@@ -162,7 +163,7 @@ _SNAPSHOT = " UNION ALL ".join(
 
 async def _everything(owner: asyncpg.Connection, world: World) -> list[tuple[str, str]]:
     """All rows of the world's organisation, but for when and from where somebody was last there."""
-    rows = await owner.fetch(_SNAPSHOT, world.cast.company.organisation_id, VOLATILE)
+    rows = await owner.fetch(_SNAPSHOT, world.organisation.organisation_id, VOLATILE)
     return sorted((row["kind"], row["content"]) for row in rows)
 
 
@@ -291,7 +292,7 @@ def _still(response: httpx.Response) -> Json:
 
 async def _unmoved(world: World, member: Member) -> Json:
     """A member as the admin sees them."""
-    shown: Json = (await ok(world.cast.admin.get(f"/users/{member.user_id}"))).json()
+    shown: Json = (await ok(world.organisation.admin.get(f"/users/{member.user_id}"))).json()
     return shown
 
 
@@ -308,15 +309,15 @@ async def test_nobody_but_an_admin_gives_rights_to_anybody(world: World, role: R
 
 
 async def test_a_key_gives_no_rights_that_its_user_could_not_give(world: World) -> None:
-    key = await world.new_key(world.cast.requester, *Scope)
+    key = await world.new_key(world.organisation.requester, *Scope)
     for body in ({"roles": ["admin"]}, {"approval_limit": None}):
         await refused(key.patch(f"/users/{key.user_id}", etag="*", json=body), 403, "missing_role")
 
 
 async def test_an_invitation_moves_nobody_who_belongs_elsewhere(world: World) -> None:
     """Neither a member of another organisation nor an operator nor somebody who was deactivated."""
-    company, admin = world.cast.company, world.cast.admin
-    elsewhere = await new_company(world.app, company.client)
+    admin = world.organisation.admin
+    elsewhere = await new_tenant(world.app, world.organisation.client)
     member = await elsewhere.member(Role.ADMIN)
     operator, ended = await world.newcomer("operator"), await world.newcomer("stranger")
     await world.alter(User, User.id, ended.user_id, is_active=False)

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from support.applications import new_app, serving
-from support.organisations import Cast, Member
+from support.organisations import Member, TestOrganisation
 
 COMMAND = (sys.executable, "-m", "schemathesis.cli", "--config-file", "tests/schemathesis.toml", "run", "--no-color")
 ROLES = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "nobody")
@@ -46,17 +46,17 @@ def _assert_conforms(app: FastAPI, status: int | None, output: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_answers_are_as_documented(
-    project: Path, app: FastAPI, served: str, cast: Cast, stranger: Member, role: str
+    project: Path, app: FastAPI, served: str, organisation: TestOrganisation, stranger: Member, role: str
 ) -> None:
-    await cast.issued()
-    members = {**vars(cast), "stranger": stranger, "nobody": None}
+    await organisation.issued()
+    members = {**vars(organisation), "stranger": stranger, "nobody": None}
     status, output = await _run(project, served, members[role], "--phases", "fuzzing", "--max-examples", "2")
     _assert_conforms(app, status, output)
 
 
 async def test_the_edges_of_every_parameter_are_as_documented(
-    project: Path, app: FastAPI, served: str, cast: Cast
+    project: Path, app: FastAPI, served: str, organisation: TestOrganisation
 ) -> None:
-    await cast.issued()
-    status, output = await _run(project, served, cast.buyer, "--phases", "examples,coverage")
+    await organisation.issued()
+    status, output = await _run(project, served, organisation.buyer, "--phases", "examples,coverage")
     _assert_conforms(app, status, output)

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from fastapi import FastAPI
 
-from support.organisations import Cast
+from support.organisations import TestOrganisation
+from support.polling import Deadline
 from support.server_processes import (
     TIMEOUT,
     WORKERS,
@@ -43,9 +44,12 @@ def test_a_worker_that_dies_is_replaced_and_no_request_under_way_is_dropped(
         assert len(before) == WORKERS
         before[0].kill()
         # The others go on meanwhile.
+        deadline = Deadline("a worker in place of the killed one")
         while {worker.pid for worker in server.workers()} == {worker.pid for worker in before}:
+            deadline.check()
             assert server.is_ready()
         while len(server.workers()) < WORKERS:
+            deadline.check()
             assert server.is_ready()
         assert all(server.is_ready() for _ in range(20))
         assert "worker_replaced" in server.log.read_text()
@@ -53,7 +57,9 @@ def test_a_worker_that_dies_is_replaced_and_no_request_under_way_is_dropped(
         under_way = [_Request(server) for _ in range(12)]
         with ThreadPoolExecutor(1) as ending:
             ended = ending.submit(server.ends_with, signal.SIGTERM)
+            deadline = Deadline("no further connections")
             while _accepts(server):
+                deadline.check()
                 time.sleep(0.05)
             # They are answered, not what was asked for: the store of the limits is not there.
             assert [request.finish() for request in under_way] == ["HTTP/1.1 503"] * 12
@@ -107,8 +113,10 @@ def test_the_embedded_server_is_the_parents(environment: Environment, tmp_path: 
     assert server.process.returncode in {0, 130}
 
 
-def test_all_workers_together_count_one_users_requests(configured: Environment, tmp_path: Path, cast: Cast) -> None:
-    headers = {"Authorization": f"Bearer {cast.requester.token}"}
+def test_all_workers_together_count_one_users_requests(
+    configured: Environment, tmp_path: Path, organisation: TestOrganisation
+) -> None:
+    headers = {"Authorization": f"Bearer {organisation.requester.token}"}
     with redis_server(tmp_path) as store:
         limited = configured | {"RATE_LIMIT_STORAGE_URI": store, "RATE_LIMIT_PER_USER": "20/day"}
         with serving(limited, tmp_path) as server, ThreadPoolExecutor(8) as callers:

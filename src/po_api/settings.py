@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from limits import parse
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_BYTES = 32
 MIN_TOKEN_BYTES = 16
@@ -170,7 +167,11 @@ class Settings(BaseSettings):
 
     @field_validator("rate_limit_per_user", "rate_limit_per_address", "rate_limit_sign_in", "rate_limit_refresh")
     @classmethod
-    def _rate(cls, value: str) -> str:
+    def _rate(cls, value: str, info: ValidationInfo) -> str:
+        if info.field_name is not None and value == cls.model_fields[info.field_name].default:
+            return value
+        from limits import parse  # noqa: PLC0415 - imports the clients of all stores, which no command has a use for
+
         try:
             parse(value)
         except ValueError:
@@ -219,6 +220,9 @@ def postgresql_url(url: str) -> str:
     `?host=host1:5432&host=host2:5432`. Neither understands the other, and asyncpg takes the last of the latter alone:
     they become `?host=host1,host2&port=5432,5432`.
     """
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - the embedded server has no URL to look at
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
     try:
         merged = _with_merged_hosts(url)
         parsed = make_url(merged)

@@ -11,7 +11,7 @@ from po_api.audit.events import AuditEvent
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role, Scope
 from po_api.db.database import enter_tenant
-from support.organisations import LINE, Cast, Company, Member, created, ok, refused
+from support.organisations import LINE, Member, Tenant, TestOrganisation, created, ok, refused
 from support.statements import plan_of, sent_to
 
 EVERYTHING = sorted(Scope)
@@ -29,14 +29,14 @@ def _script(member: Member, key: dict[str, Any]) -> Member:
     return Member(member.client, member.user_id, member.email, key["key"])
 
 
-async def _change(company: Company, key_id: int, **values: Any) -> None:
+async def _change(tenant: Tenant, key_id: int, **values: Any) -> None:
     """Change a key's row as time would."""
-    async with company.database.sessions.begin() as session:
+    async with tenant.database.sessions.begin() as session:
         await session.execute(update(ApiKey).where(ApiKey.id == key_id).values(**values))
 
 
-async def test_a_key_is_shown_once_and_stored_as_a_digest(company: Company) -> None:
-    member = await company.member()
+async def test_a_key_is_shown_once_and_stored_as_a_digest(tenant: Tenant) -> None:
+    member = await tenant.member()
     response = await created(member.post("/api-keys", json={"name": "ERP", "scopes": ["porfs:write", "porfs:read"]}))
     made = response.json()
     assert response.headers["Location"] == f"/api/v1/api-keys/{made['id']}"
@@ -45,19 +45,22 @@ async def test_a_key_is_shown_once_and_stored_as_a_digest(company: Company) -> N
     shown = (await ok(member.get(f"/api-keys/{made['id']}"))).json()
     assert shown == {name: value for name, value in made.items() if name != "key"}
     assert (await ok(member.get("/api-keys"))).json()["items"] == [shown]
-    async with company.database.sessions() as session:
+    async with tenant.database.sessions() as session:
         stored = await session.scalar(select(ApiKey.token).where(ApiKey.id == made["id"]))
     assert stored is not None
     assert len(stored) == 64
     assert stored not in made["key"]
 
 
-async def test_scripts_do_the_main_job(cast: Cast) -> None:
-    requester = _script(cast.requester, await _made(cast.requester, "porfs:write"))
-    approver = _script(cast.approver, await _made(cast.approver, "porfs:read", "porfs:approve"))
-    buyer = _script(cast.buyer, await _made(cast.buyer, "porfs:read", "purchase_orders:write", "purchase_orders:read"))
+async def test_scripts_do_the_main_job(organisation: TestOrganisation) -> None:
+    requester = _script(organisation.requester, await _made(organisation.requester, "porfs:write"))
+    approver = _script(organisation.approver, await _made(organisation.approver, "porfs:read", "porfs:approve"))
+    buyer = _script(
+        organisation.buyer,
+        await _made(organisation.buyer, "porfs:read", "purchase_orders:write", "purchase_orders:read"),
+    )
     key = {"Idempotency-Key": "once"}
-    body = {"title": "Lamps", "supplier_id": cast.supplier_id, "lines": [LINE]}
+    body = {"title": "Lamps", "supplier_id": organisation.supplier_id, "lines": [LINE]}
     draft = await created(requester.post("/porfs", json=body, headers=key))
     again = await created(requester.post("/porfs", json=body, headers=key))
     assert (again.json()["id"], again.headers["Idempotent-Replayed"]) == (draft.json()["id"], "true")
@@ -71,12 +74,16 @@ async def test_scripts_do_the_main_job(cast: Cast) -> None:
     await ok(buyer.post(f"{order_path}/issue", etag=order.headers["ETag"]))
     assert (await ok(buyer.get(f"{order_path}/document.pdf"))).content.startswith(b"%PDF")
     history = (await ok(buyer.get(f"{path}/history"))).json()["items"]
-    assert {item["actor_id"] for item in history} == {cast.requester.user_id, cast.approver.user_id, cast.buyer.user_id}
+    assert {item["actor_id"] for item in history} == {
+        organisation.requester.user_id,
+        organisation.approver.user_id,
+        organisation.buyer.user_id,
+    }
 
 
-async def test_a_key_does_no_more_than_its_scopes_say(cast: Cast) -> None:
-    script = _script(cast.admin, await _made(cast.admin, "porfs:read"))
-    draft = await cast.draft()
+async def test_a_key_does_no_more_than_its_scopes_say(organisation: TestOrganisation) -> None:
+    script = _script(organisation.admin, await _made(organisation.admin, "porfs:read"))
+    draft = await organisation.draft()
     path = f"/porfs/{draft.json()['id']}"
     await ok(script.get(path))
     await refused(script.post("/porfs", json={"title": "x"}), 403, "missing_scope")
@@ -85,42 +92,42 @@ async def test_a_key_does_no_more_than_its_scopes_say(cast: Cast) -> None:
     await refused(script.get("/purchase-orders"), 403, "missing_scope")
 
 
-async def test_members_take_a_scope_of_their_own_wherever_they_are_shown(cast: Cast) -> None:
-    path = f"/organisations/{cast.company.organisation_id}"
+async def test_members_take_a_scope_of_their_own_wherever_they_are_shown(organisation: TestOrganisation) -> None:
+    path = f"/organisations/{organisation.organisation_id}"
     for scopes, status in ((["organisations:read"], 403), (["organisations:read", "users:read"], 200)):
-        script = _script(cast.admin, await _made(cast.admin, *scopes))
+        script = _script(organisation.admin, await _made(organisation.admin, *scopes))
         await ok(script.get(path))
         await ok(script.get(f"{path}?include=users"), status)
 
 
-async def test_a_key_does_no_more_than_its_user_may(cast: Cast) -> None:
-    script = _script(cast.auditor, await _made(cast.auditor))
+async def test_a_key_does_no_more_than_its_user_may(organisation: TestOrganisation) -> None:
+    script = _script(organisation.auditor, await _made(organisation.auditor))
     await ok(script.get("/porfs"))
     await refused(script.post("/porfs", json={"title": "x"}), 403, "missing_role")
     await refused(script.get("/organisations"), 403, "operators_only")
 
 
-async def test_a_key_follows_its_users_roles_at_once(company: Company) -> None:
-    admin, member = await company.member(Role.ADMIN), await company.member()
+async def test_a_key_follows_its_users_roles_at_once(tenant: Tenant) -> None:
+    admin, member = await tenant.member(Role.ADMIN), await tenant.member()
     script = _script(member, await _made(member))
     await refused(script.post("/suppliers", json={"name": "Mine"}), 403, "missing_role")
     await ok(admin.patch(f"/users/{member.user_id}", etag="*", json={"roles": ["buyer"]}))
     await created(script.post("/suppliers", json={"name": "Mine"}))
 
 
-async def test_allowed_actions_say_what_the_key_lacks(cast: Cast) -> None:
+async def test_allowed_actions_say_what_the_key_lacks(organisation: TestOrganisation) -> None:
     """A representation says what this caller may do, and gives the code that the action would answer with."""
-    pending = await cast.pending()
-    script = _script(cast.approver, await _made(cast.approver, "porfs:read", "porfs:write"))
+    pending = await organisation.pending()
+    script = _script(organisation.approver, await _made(organisation.approver, "porfs:read", "porfs:write"))
     path = f"/porfs/{pending.json()['id']}"
     shown = (await ok(script.get(path))).json()["allowed_actions"]
     assert shown["approve"] == {"allowed": False, "reason": "missing_scope"}
     await refused(script.post(f"{path}/approve", etag="*"), 403, "missing_scope")
-    assert (await ok(cast.approver.get(path))).json()["allowed_actions"]["approve"]["allowed"]
+    assert (await ok(organisation.approver.get(path))).json()["allowed_actions"]["approve"]["allowed"]
 
 
-async def test_keys_and_sessions_are_looked_after_by_people_only(company: Company) -> None:
-    member = await company.member(*Role)
+async def test_keys_and_sessions_are_looked_after_by_people_only(tenant: Tenant) -> None:
+    member = await tenant.member(*Role)
     made = await _made(member)
     script = _script(member, made)
     for method, path in (
@@ -138,8 +145,8 @@ async def test_keys_and_sessions_are_looked_after_by_people_only(company: Compan
     await refused(script.post("/api-keys", json=body), 403, "key_not_accepted")
 
 
-async def test_a_key_is_ended_at_once(company: Company) -> None:
-    member = await company.member()
+async def test_a_key_is_ended_at_once(tenant: Tenant) -> None:
+    member = await tenant.member()
     made = await _made(member)
     script = _script(member, made)
     await ok(script.get("/porfs"))
@@ -150,16 +157,16 @@ async def test_a_key_is_ended_at_once(company: Company) -> None:
     assert (await ok(member.get("/api-keys"))).json()["items"] == []
 
 
-async def test_a_key_expires(company: Company) -> None:
-    member = await company.member()
+async def test_a_key_expires(tenant: Tenant) -> None:
+    member = await tenant.member()
     made = await _made(member, expires_in_days=1)
-    await _change(company, made["id"], expires_at=utc_now())
+    await _change(tenant, made["id"], expires_at=utc_now())
     await refused(_script(member, made).get("/porfs"), 401, "unauthenticated")
     assert (await ok(member.get("/api-keys"))).json()["items"] == []
 
 
-async def test_a_key_of_a_deactivated_user_is_ended_for_good(company: Company) -> None:
-    admin, member = await company.member(Role.ADMIN), await company.member()
+async def test_a_key_of_a_deactivated_user_is_ended_for_good(tenant: Tenant) -> None:
+    admin, member = await tenant.member(Role.ADMIN), await tenant.member()
     script = _script(member, await _made(member))
     await ok(admin.post(f"/users/{member.user_id}/deactivate", etag="*"))
     await refused(script.get("/porfs"), 401, "unauthenticated")
@@ -167,8 +174,8 @@ async def test_a_key_of_a_deactivated_user_is_ended_for_good(company: Company) -
     await refused(script.get("/porfs"), 401, "unauthenticated")
 
 
-async def test_rotation_lets_both_keys_work_for_the_overlap(company: Company) -> None:
-    member = await company.member()
+async def test_rotation_lets_both_keys_work_for_the_overlap(tenant: Tenant) -> None:
+    member = await tenant.member()
     old = await _made(member, "porfs:read", expires_in_days=30)
     path = f"/api-keys/{old['id']}/rotate"
     new = (await created(member.post(path, json={"overlap_seconds": 3600}))).json()
@@ -177,26 +184,26 @@ async def test_rotation_lets_both_keys_work_for_the_overlap(company: Company) ->
         await ok(_script(member, key).get("/porfs"))
     shown = {item["id"]: item for item in (await ok(member.get("/api-keys"))).json()["items"]}
     assert shown[old["id"]]["expires_at"] < shown[new["id"]]["expires_at"]
-    await _change(company, old["id"], expires_at=utc_now())
+    await _change(tenant, old["id"], expires_at=utc_now())
     await refused(_script(member, old).get("/porfs"), 401, "unauthenticated")
     await ok(_script(member, new).get("/porfs"))
 
 
-async def test_a_rotation_without_overlap_ends_the_old_key(company: Company) -> None:
-    member = await company.member()
+async def test_a_rotation_without_overlap_ends_the_old_key(tenant: Tenant) -> None:
+    member = await tenant.member()
     old = await _made(member)
     path = f"/api-keys/{old['id']}/rotate"
     new = (await created(member.post(path, json={"overlap_seconds": 0, "expires_in_days": 30}))).json()
     await refused(_script(member, old).get("/porfs"), 401, "unauthenticated")
     await refused(member.post(path), 404, "api_key_not_found")
-    async with company.database.sessions() as session:
+    async with tenant.database.sessions() as session:
         row = await session.get(ApiKey, new["id"])
     assert row is not None
     assert row.expires_at - row.created_at == timedelta(days=30)
 
 
-async def test_an_admin_sees_and_ends_members_keys_but_gets_none_of_them(company: Company) -> None:
-    admin, member, bystander = await company.member(Role.ADMIN), await company.member(), await company.member()
+async def test_an_admin_sees_and_ends_members_keys_but_gets_none_of_them(tenant: Tenant) -> None:
+    admin, member, bystander = await tenant.member(Role.ADMIN), await tenant.member(), await tenant.member()
     made = await _made(member)
     path = f"/api-keys/{made['id']}"
     assert [item["user_id"] for item in (await ok(admin.get("/api-keys"))).json()["items"]] == [member.user_id]
@@ -224,31 +231,31 @@ async def test_an_admin_sees_and_ends_members_keys_but_gets_none_of_them(company
         ({"user_id": 1}, ""),
     ],
 )
-async def test_a_wrong_field_is_pointed_at(company: Company, change: dict[str, Any], pointer: str) -> None:
-    member = await company.member()
+async def test_a_wrong_field_is_pointed_at(tenant: Tenant, change: dict[str, Any], pointer: str) -> None:
+    member = await tenant.member()
     body = {"name": "Script", "scopes": ["porfs:read"]} | change
     problem = await refused(member.post("/api-keys", json=body), 422, "validation_failed")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
 @pytest.mark.parametrize("overlap", [-1, 604_801, "1", 1.5, None])
-async def test_a_wrong_overlap_is_refused(company: Company, overlap: Any) -> None:
-    member = await company.member()
+async def test_a_wrong_overlap_is_refused(tenant: Tenant, overlap: Any) -> None:
+    member = await tenant.member()
     made = await _made(member)
     pending = member.post(f"/api-keys/{made['id']}/rotate", json={"overlap_seconds": overlap})
     await refused(pending, 422, "validation_failed")
 
 
-async def test_a_mistyped_or_foreign_key_is_refused(company: Company) -> None:
-    member = await company.member()
+async def test_a_mistyped_or_foreign_key_is_refused(tenant: Tenant) -> None:
+    member = await tenant.member()
     first, second = (await _made(member))["key"], (await _made(member))["key"]
     mixed = second[: second.rindex("_")] + first[first.rindex("_") :]
     for key in (first[:-1], first + "x", first.swapcase(), mixed, "po_", "po_1_x", "po_" + "9" * 4000):
         await refused(Member(member.client, 0, "", key).get("/porfs"), 401, "unauthenticated")
 
 
-async def test_last_use_is_noted_once_a_minute(company: Company) -> None:
-    member = await company.member()
+async def test_last_use_is_noted_once_a_minute(tenant: Tenant) -> None:
+    member = await tenant.member()
     made = await _made(member)
     assert made["last_used_at"] is None
     script = _script(member, made)
@@ -257,30 +264,30 @@ async def test_last_use_is_noted_once_a_minute(company: Company) -> None:
     first = (await ok(member.get(path))).json()["last_used_at"]
     await ok(script.get("/porfs"))
     assert (await ok(member.get(path))).json()["last_used_at"] == first is not None
-    await _change(company, made["id"], last_used_at=utc_now() - timedelta(seconds=61))
+    await _change(tenant, made["id"], last_used_at=utc_now() - timedelta(seconds=61))
     await ok(script.get("/porfs"))
     assert (await ok(member.get(path))).json()["last_used_at"] > first
 
 
-async def test_the_check_is_one_query_on_indexes(company: Company) -> None:
-    member = await company.member()
+async def test_the_check_is_one_query_on_indexes(tenant: Tenant) -> None:
+    member = await tenant.member()
     made = await _made(member)
     await ok(_script(member, made).get("/porfs"))
-    async with sent_to(company.database) as sent:
+    async with sent_to(tenant.database) as sent:
         await ok(_script(member, made).get("/state-machines/porf"))
     (check,) = sent
-    plan = await plan_of(company.database, check)
+    plan = await plan_of(tenant.database, check)
     assert "Seq Scan" not in plan
     assert "pk_users" in plan
 
 
-async def test_what_happens_to_keys_is_on_record(company: Company) -> None:
-    member = await company.member()
+async def test_what_happens_to_keys_is_on_record(tenant: Tenant) -> None:
+    member = await tenant.member()
     made = await _made(member)
     new = (await created(member.post(f"/api-keys/{made['id']}/rotate"))).json()
     await ok(member.delete(f"/api-keys/{new['id']}"), 204)
-    async with company.database.sessions() as session:
-        await enter_tenant(session, company.organisation_id)
+    async with tenant.database.sessions() as session:
+        await enter_tenant(session, tenant.organisation_id)
         events = await session.scalars(select(AuditEvent).where(AuditEvent.entity == "api_key").order_by(AuditEvent.id))
         found = [(event.action, event.entity_id, str(event.after)) for event in events]
     assert [(action, key_id) for action, key_id, _ in found] == [
@@ -298,8 +305,8 @@ async def test_somebody_without_an_organisation_has_keys_too(stranger: Member) -
     await refused(script.get("/users"), 403, "no_organisation")
 
 
-async def test_keys_are_paged(company: Company) -> None:
-    member = await company.member()
+async def test_keys_are_paged(tenant: Tenant) -> None:
+    member = await tenant.member()
     ids = [(await _made(member, "porfs:read"))["id"] for _ in range(3)]
     first = await ok(member.get("/api-keys", params={"limit": 2}))
     rest = await ok(member.get("/api-keys", params={"limit": 2, "cursor": first.json()["next_cursor"]}))

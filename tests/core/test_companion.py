@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from po_api.core.companion import Companion, CompanionError
-from support.polling import is_running, running_children, wait_until
+from support.polling import Deadline, is_running, running_children, wait_until
 
 # Does as it is told, and says who it is.
 PROGRAM = """
@@ -106,7 +106,9 @@ async def test_who_no_longer_waits_holds_up_nobody(companion: Made, tmp_path: Pa
     first = await ask(asked)
     waiting = asyncio.create_task(asked.ask(b"hang"))
     following = asyncio.create_task(ask(asked))
+    deadline = Deadline("a process that hangs")
     while not (tmp_path / "hanging").exists():
+        deadline.check()
         await asyncio.sleep(0.01)
     waiting.cancel()
     assert await following != first
@@ -117,7 +119,9 @@ async def test_who_no_longer_waits_holds_up_nobody(companion: Made, tmp_path: Pa
 async def test_one_that_rests_ends_and_another_answers(companion: Made) -> None:
     asked = companion(idle_seconds=0.01)
     first = await ask(asked)
+    deadline = Deadline("the end of the process")
     while psutil.pid_exists(first):
+        deadline.check()
         await asyncio.sleep(0.01)
     assert await ask(asked) != first
 
@@ -136,7 +140,7 @@ async def test_it_ends_with_whoever_asked(companion: Made) -> None:
         process_id = int(asker.stdout.readline())
         assert is_running(process_id)
         asker.kill()
-    wait_until(lambda: not is_running(process_id))
+    wait_until(lambda: not is_running(process_id), "the end of the process")
 
 
 async def test_it_is_told_none_of_the_secrets(companion: Made, monkeypatch: pytest.MonkeyPatch) -> None:

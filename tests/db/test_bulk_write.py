@@ -17,7 +17,7 @@ from po_api.db.database import enter_tenant, libpq_url
 from po_api.db.query import Query, TransactionExecutor
 from po_api.porfs.models import Porf, PorfLine
 from po_api.users.errors import EmailTaken
-from support.organisations import Cast, Company
+from support.organisations import Tenant, TestOrganisation
 
 _COLUMNS = (
     *Porf.__table__.c["number", "total", "needed_by", "submitted_at", "requester_id"],
@@ -61,17 +61,19 @@ _rows = st.fixed_dictionaries(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(_rows, max_size=4))
-async def test_rows_arrive_as_they_were_sent(company: Company, rows: list[dict[str, Any]]) -> None:
-    async with company.database.sessions.begin() as session:
-        await enter_tenant(session, company.organisation_id)
+async def test_rows_arrive_as_they_were_sent(tenant: Tenant, rows: list[dict[str, Any]]) -> None:
+    async with tenant.database.sessions.begin() as session:
+        await enter_tenant(session, tenant.organisation_id)
         found = await TransactionExecutor(session).rows(_ROWS, rows=as_json(rows))
     assert [row._asdict() for row in found] == rows
     assert [str(row.total) for row in found] == [f"{row['total']:f}" for row in rows]  # with its scale
 
 
-async def test_what_the_driver_is_refused_is_known_by_its_constraint(cast: Cast, urls: tuple[str, str]) -> None:
+async def test_what_the_driver_is_refused_is_known_by_its_constraint(
+    organisation: TestOrganisation, urls: tuple[str, str]
+) -> None:
     connection = await asyncpg.connect(libpq_url(urls[1]))
     with pytest.raises(asyncpg.UniqueViolationError) as refusal:
-        await connection.execute("INSERT INTO users (email, name) VALUES ($1, 'X')", cast.buyer.email)
+        await connection.execute("INSERT INTO users (email, name) VALUES ($1, 'X')", organisation.buyer.email)
     await connection.close()
     assert isinstance(violated(refusal.value), EmailTaken)

@@ -5,6 +5,7 @@ from typing import Any
 
 from po_api.db.database import open_database
 from po_api.settings import Settings
+from support.polling import Deadline
 
 
 async def test_all_that_are_out_for_too_long_are_closed_and_what_was_given_back_is_not(
@@ -26,5 +27,7 @@ async def test_all_that_are_out_for_too_long_are_closed_and_what_was_given_back_
 
 
 async def _closed(out: Any) -> None:
+    deadline = Deadline("a connection that is closed")
     while not out.driver_connection.is_closed():
+        deadline.check()
         await asyncio.sleep(0.01)

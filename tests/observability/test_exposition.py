@@ -14,7 +14,9 @@ from fastapi import FastAPI
 from po_api.tables import metadata
 from support.applications import CANARY, SECRET_KEY
 from support.metrics import Scrape, metrics_of, read, scrape, with_metrics
-from support.organisations import LINE, Cast, operations
+from support.operations import operations
+from support.organisations import LINE, TestOrganisation
+from support.polling import Deadline
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
 
 TOKEN = "scrapes-only-0123456789"
@@ -51,9 +53,9 @@ def _scraped(environment: Environment) -> Scrape:
     return read(answer.text)
 
 
-async def _ask(server: Server, cast: Cast) -> list[httpx.Response]:
+async def _ask(server: Server, organisation: TestOrganisation) -> list[httpx.Response]:
     """Requests of many kinds."""
-    as_requester = {"Authorization": f"Bearer {cast.requester.token}"}
+    as_requester = {"Authorization": f"Bearer {organisation.requester.token}"}
     async with httpx.AsyncClient(base_url=f"{server.address}/api/v1", headers=as_requester, timeout=TIMEOUT) as client:
         made = await client.post("/porfs", json={"title": "Lamps", "lines": [LINE]})
         path = f"/porfs/{made.json()['id']}"
@@ -73,10 +75,10 @@ async def _ask(server: Server, cast: Cast) -> list[httpx.Response]:
 
 
 async def test_what_was_asked_is_counted_by_route_method_and_status(
-    server: Server, environment: Environment, cast: Cast
+    server: Server, environment: Environment, organisation: TestOrganisation
 ) -> None:
     before = _scraped(environment)
-    answers = await _ask(server, cast)
+    answers = await _ask(server, organisation)
     assert {answer.status_code for answer in answers} >= {200, 201, 401, 404}
     after = before
 
@@ -84,8 +86,10 @@ async def test_what_was_asked_is_counted_by_route_method_and_status(
         name = "po_http_request_duration_seconds_count"
         return after.total(name, **labels) - before.total(name, **labels)
 
-    while more() < len(answers):
-        after = _scraped(environment)  # a request is counted when its answer has been sent
+    deadline = Deadline("figures in which every request is counted")
+    while more() < len(answers):  # a request is counted when its answer has been sent
+        deadline.check()
+        after = _scraped(environment)
     assert more() == len(answers)
     assert more(route="/api/v1/porfs", method="GET", status="200") == 2
     assert more(route="/api/v1/porfs", method="GET", status="401") == 1
@@ -97,9 +101,9 @@ async def test_what_was_asked_is_counted_by_route_method_and_status(
 
 
 async def test_statements_have_the_names_of_their_questions(
-    server: Server, environment: Environment, cast: Cast
+    server: Server, environment: Environment, organisation: TestOrganisation
 ) -> None:
-    await _ask(server, cast)
+    await _ask(server, organisation)
     found = _scraped(environment)
     names = {labels["operation"] for labels, _ in found.having("po_db_query_duration_seconds_count")}
     assert names >= {"sessions.check", "porfs.list", "porfs.whole", "porfs.create", "porfs.submit"}
@@ -111,10 +115,10 @@ async def test_statements_have_the_names_of_their_questions(
 
 
 async def test_slow_statements_are_told_by_their_names_alone(
-    server: Server, environment: Environment, cast: Cast
+    server: Server, environment: Environment, organisation: TestOrganisation
 ) -> None:
     """From a millisecond on: to connect takes longer than that."""
-    await _ask(server, cast)
+    await _ask(server, organisation)
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if '"slow_query"' in line]
     assert {line["statement"] for line in lines} >= {"connect"}
     for line in lines:
@@ -125,9 +129,9 @@ async def test_slow_statements_are_told_by_their_names_alone(
 
 
 async def test_it_shows_all_that_is_specified_and_no_organisation(
-    server: Server, environment: Environment, cast: Cast
+    server: Server, environment: Environment, organisation: TestOrganisation
 ) -> None:
-    await _ask(server, cast)
+    await _ask(server, organisation)
     found = _scraped(environment)
     assert set(SPECIFIED) - found.names == set()
     assert {name for _, labels in found.samples for name, _ in labels} <= LABELS
@@ -136,7 +140,13 @@ async def test_it_shows_all_that_is_specified_and_no_organisation(
     assert found.value("po_migration_failed") == 0
     for name in ("po_db_size_bytes", "po_db_max_connections", "po_db_cache_hit_ratio"):
         assert (found.value(name) or 0) > 0, name
-    for secret in (cast.requester.token, cast.requester.email, TOKEN, SECRET_KEY, str(cast.company.organisation_id)):
+    for secret in (
+        organisation.requester.token,
+        organisation.requester.email,
+        TOKEN,
+        SECRET_KEY,
+        str(organisation.organisation_id),
+    ):
         values = {value for _, labels in found.samples for label, value in labels if label not in {"le", "status"}}
         assert not any(secret == value for value in values)
         assert len(secret) < 10 or secret not in found.text

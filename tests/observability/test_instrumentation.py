@@ -17,6 +17,7 @@ from po_api.observability import instrumentation
 from po_api.observability.metrics import REGISTRY, write
 from po_api.settings import Settings
 from po_api.users.models import User
+from support.polling import Deadline
 
 _ONE = Query("test.one", select(func.pg_backend_pid()), NoRow)
 _WRONG = Query("test.wrong", select(func.pg_sleep(text("'many'"))), NoRow)
@@ -89,7 +90,9 @@ async def test_a_pool_shows_how_full_it_is_and_who_waits(small: Database) -> Non
     lent: Any = small.engine.pool
     lent._timeout = 0.01  # so short a time would not have been enough to connect
     waiting = asyncio.create_task(ConnectionExecutor(small.engine).execute(_ONE))
+    deadline = Deadline("a checkout that waits")
     while not _shown()[2]:
+        deadline.check()
         await asyncio.sleep(0)
     with pytest.raises(PoolTimeoutError):
         await waiting

@@ -19,6 +19,7 @@ from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from support.clusters import connected
 from support.command_line import CommandLine
 from support.metrics import Scrape, scraped, with_metrics
+from support.polling import Deadline
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
 
 CALLERS = 12
@@ -99,8 +100,9 @@ async def test_statements_that_wait_are_slow_and_fill_the_pool(live: Live) -> No
         # As a migration gone wrong would.
         await owner.execute("BEGIN; LOCK TABLE porfs")
         requests = [asyncio.create_task(client.get("/porfs")) for _ in range(CALLERS)]
+        deadline = Deadline(f"{CALLERS} statements that have waited for {SLOW_MS} ms")
         while await superuser.fetchval(_LOCKED_OUT, SLOW_MS) < CALLERS:
-            pass
+            deadline.check()
         meanwhile = await asyncio.to_thread(live.scraped)
         await owner.execute("ROLLBACK")
         assert {answer.status_code for answer in await asyncio.gather(*requests)} == {200}
@@ -117,6 +119,7 @@ async def test_an_archive_that_is_gone_is_noticed(live: Live) -> None:
     archive.rename(archive.with_name("gone"))
     async with connected(live.urls.superuser) as superuser:
         await superuser.execute("CREATE TABLE written (); SELECT pg_switch_wal()")
+        deadline = Deadline("a segment that could not be archived")
         while not (found := live.scraped()).value("po_wal_archive_failed_total"):
-            pass
+            deadline.check()
     live.judge("PoWalArchiveFailed", before, found, fires=True)

@@ -10,6 +10,7 @@ from po_api.operations.migrations import MIGRATION_LOCK
 from po_api.operations.revisions import head_revision
 from support.clusters import Cluster, connected
 from support.metrics import Scrape, metrics_of
+from support.polling import Deadline
 
 
 async def test_what_another_role_does_is_hidden_and_yet_counted(urls: tuple[str, str], app: FastAPI) -> None:
@@ -93,11 +94,15 @@ async def test_the_archive_fails_is_late_and_has_all(cluster: Cluster) -> None:
             connected(running.url("postgres", "postgres")) as superuser,
         ):
             await superuser.execute("CREATE TABLE written (); SELECT pg_switch_wal()")
+            deadline = Deadline("a segment that could not be archived")
             while not ((found := await scraped()).value("po_wal_archive_failed_total") or 0) > 0:
+                deadline.check()
                 assert found.value("po_wal_archive_lag_seconds") != 0
             place = await superuser.fetchval("SELECT current_setting('data_directory')")
             await superuser.execute(f"COPY (SELECT 1) TO '{place}/open'")
+            deadline = Deadline("an archive that holds everything")
             while (await scraped()).value("po_wal_archive_lag_seconds") != 0:
+                deadline.check()
                 await superuser.execute("SELECT pg_switch_wal()")
 
 

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from support.applications import CANARY, SECRET_KEY, canary_answers
 from support.metrics import scraped, with_metrics
-from support.organisations import Member, new_cast
+from support.organisations import Member, new_organisation
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -91,7 +91,7 @@ class Traced:
 
 @pytest.fixture(scope="module")
 async def member(app: FastAPI, client: httpx.AsyncClient) -> Member:
-    return (await new_cast(app, client)).requester
+    return (await new_organisation(app, client)).requester
 
 
 @pytest.fixture(scope="module")

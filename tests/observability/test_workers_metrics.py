@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from support.applications import SECRET_KEY
 from support.metrics import Scrape, scraped, with_metrics
+from support.polling import Deadline, wait_until
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
 
 POOL = 3
@@ -32,8 +33,8 @@ def test_what_workers_count_adds_up_whatever_becomes_of_them(
 
 
 def _wait_for_both(environment: Environment) -> None:
-    while scraped(environment).value("po_db_pool_capacity", pool="primary") != 2 * POOL:
-        pass
+    both = 2 * POOL
+    wait_until(lambda: scraped(environment).value("po_db_pool_capacity", pool="primary") == both, "the figures of both")
 
 
 def _counted(found: Scrape) -> float:
@@ -44,8 +45,9 @@ def _adds_up(server: Server, environment: Environment) -> float:
     for _ in range(REQUESTS):
         # On a connection of its own, which any of the workers may take.
         assert httpx.get(f"{server.address}/health/live", timeout=TIMEOUT).status_code == 200
-    while _counted(found := scraped(environment)) < REQUESTS:
-        pass  # a worker writes down what it counted every now and then
+    deadline = Deadline("figures in which every request is counted")
+    while _counted(found := scraped(environment)) < REQUESTS:  # workers write their figures at intervals
+        deadline.check()
     assert _counted(found) == REQUESTS
     assert found.value("po_http_request_duration_seconds_bucket", **LIVE, le="+Inf") == REQUESTS
     # The database was asked once, not by each worker: else a sample would be there twice, or have a worker's label.
@@ -59,8 +61,7 @@ def _survives_a_death(server: Server, environment: Environment, counted: float) 
     first = server.workers()[0]
     first.kill()
     first.wait(TIMEOUT)
-    while len(server.workers()) < 2:
-        pass
+    wait_until(lambda: len(server.workers()) == 2, "a worker in place of the killed one")
     _wait_for_both(environment)
     assert _counted(scraped(environment)) >= counted
 

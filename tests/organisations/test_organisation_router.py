@@ -14,7 +14,8 @@ from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.users.models import User
-from support.organisations import Cast, Company, Member, created, new_company, new_member, ok, refused
+from support.organisations import Member, Tenant, TestOrganisation, created, new_member, new_tenant, ok, refused
+from support.pages import all_items
 
 MISSING = 8_000_000_000_000_000_000
 PATH = "/organisations/current"
@@ -46,8 +47,8 @@ async def test_who_founds_an_organisation_becomes_its_admin(stranger: Member) ->
     await ok(_patch(stranger, name="Acme Ltd"))
 
 
-async def test_a_member_founds_no_second_organisation(company: Company, stranger: Member) -> None:
-    member = await company.member(Role.ADMIN)
+async def test_a_member_founds_no_second_organisation(tenant: Tenant, stranger: Member) -> None:
+    member = await tenant.member(Role.ADMIN)
     await refused(member.post("/organisations", json={"name": "Second"}), 409, "already_member")
     await created(stranger.post("/organisations", json={"name": "First"}))
     await refused(stranger.post("/organisations", json={"name": "Second"}), 409, "already_member")
@@ -66,26 +67,26 @@ async def test_founding_is_repeated_with_its_key_and_done_once(stranger: Member)
     assert second.headers["Idempotent-Replayed"] == "true"
 
 
-async def test_members_read_their_organisation_and_no_other(company: Company, app: FastAPI) -> None:
-    member = await company.member()
+async def test_members_read_their_organisation_and_no_other(tenant: Tenant, app: FastAPI) -> None:
+    member = await tenant.member()
     current = (await ok(member.get(PATH))).json()
-    assert current["id"] == company.organisation_id
+    assert current["id"] == tenant.organisation_id
     assert current["users"] is None
-    assert (await ok(member.get(f"/organisations/{company.organisation_id}"))).json() == current
-    other = await new_company(app, company.client)
+    assert (await ok(member.get(f"/organisations/{tenant.organisation_id}"))).json() == current
+    other = await new_tenant(app, tenant.client)
     for number in (other.organisation_id, MISSING):
         await refused(member.get(f"/organisations/{number}"), 404, "organisation_not_found")
 
 
-async def test_someone_without_an_organisation_has_none_to_read(stranger: Member, company: Company) -> None:
+async def test_someone_without_an_organisation_has_none_to_read(stranger: Member, tenant: Tenant) -> None:
     await refused(stranger.get(PATH), 403, "no_organisation")
     await refused(stranger.patch(PATH, etag="*", json={"name": "X"}), 403, "no_organisation")
-    await refused(stranger.get(f"/organisations/{company.organisation_id}"), 404, "organisation_not_found")
+    await refused(stranger.get(f"/organisations/{tenant.organisation_id}"), 404, "organisation_not_found")
 
 
-async def test_users_are_shown_when_asked_for(company: Company) -> None:
-    admin, member = await company.member(Role.ADMIN, name="Zed"), await company.member(name="Ann")
-    path = f"/organisations/{company.organisation_id}"
+async def test_users_are_shown_when_asked_for(tenant: Tenant) -> None:
+    admin, member = await tenant.member(Role.ADMIN, name="Zed"), await tenant.member(name="Ann")
+    path = f"/organisations/{tenant.organisation_id}"
     users = (await ok(admin.get(path, params={"include": "users"}))).json()["users"]
     assert [user["id"] for user in users] == [member.user_id, admin.user_id]
     assert (users[0]["name"], users[0]["roles"], users[0]["is_active"]) == ("Ann", ["requester"], True)
@@ -93,8 +94,8 @@ async def test_users_are_shown_when_asked_for(company: Company) -> None:
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
-async def test_only_admins_change_the_settings(company: Company, role: Role) -> None:
-    await refused(_patch(await company.member(role), name="Other"), 403, "missing_role")
+async def test_only_admins_change_the_settings(tenant: Tenant, role: Role) -> None:
+    await refused(_patch(await tenant.member(role), name="Other"), 403, "missing_role")
 
 
 VALID: dict[str, Any] = {
@@ -112,8 +113,8 @@ VALID: dict[str, Any] = {
 }
 
 
-async def test_every_setting_can_be_changed_and_is_read_back(company: Company) -> None:
-    admin = await company.member(Role.ADMIN)
+async def test_every_setting_can_be_changed_and_is_read_back(tenant: Tenant) -> None:
+    admin = await tenant.member(Role.ADMIN)
     changed = (await ok(_patch(admin, **VALID))).json()
     assert {name: changed[name] for name in VALID} == VALID
     assert changed["version"] == 2
@@ -164,9 +165,9 @@ INVALID: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("field", "value"), INVALID, ids=lambda value: repr(value)[:20])
 async def test_a_wrong_setting_is_refused_when_founding_and_when_changing(
-    company: Company, stranger: Member, field: str, value: Any
+    tenant: Tenant, stranger: Member, field: str, value: Any
 ) -> None:
-    admin = await company.member(Role.ADMIN)
+    admin = await tenant.member(Role.ADMIN)
     problem = await refused(_patch(admin, **{field: value}), 422, "validation_failed")
     assert problem["errors"]
     body = {"name": "Acme", field: value}
@@ -175,16 +176,16 @@ async def test_a_wrong_setting_is_refused_when_founding_and_when_changing(
     assert (await ok(admin.get(PATH))).json()["version"] == 1
 
 
-async def test_nullable_settings_take_null(company: Company) -> None:
-    admin = await company.member(Role.ADMIN)
+async def test_nullable_settings_take_null(tenant: Tenant) -> None:
+    admin = await tenant.member(Role.ADMIN)
     await ok(_patch(admin, **VALID))
     nothing = dict.fromkeys(("workspace_folder_id", "tax_id", "address"))
     changed = (await ok(_patch(admin, **nothing))).json()
     assert {name: changed[name] for name in nothing} == nothing
 
 
-async def test_a_change_names_the_version_it_was_decided_on(company: Company) -> None:
-    admin = await company.member(Role.ADMIN)
+async def test_a_change_names_the_version_it_was_decided_on(tenant: Tenant) -> None:
+    admin = await tenant.member(Role.ADMIN)
     etag = (await ok(admin.get(PATH))).headers["ETag"]
     await refused(admin.patch(PATH, json={"name": "New"}), 428, "if_match_required")
     changed = await ok(admin.patch(PATH, etag=etag, json={"name": "New"}))
@@ -192,43 +193,43 @@ async def test_a_change_names_the_version_it_was_decided_on(company: Company) ->
     assert (await ok(admin.patch(PATH, etag=changed.headers["ETag"], json={"name": "New"}))).json()["version"] == 2
 
 
-async def test_concurrent_changes_of_one_version_let_one_through(company: Company) -> None:
-    admin = await company.member(Role.ADMIN)
+async def test_concurrent_changes_of_one_version_let_one_through(tenant: Tenant) -> None:
+    admin = await tenant.member(Role.ADMIN)
     etag = (await ok(admin.get(PATH))).headers["ETag"]
     changes = (admin.patch(PATH, etag=etag, json={"name": f"Name {turn}"}) for turn in range(5))
     responses = await asyncio.gather(*changes)
     assert sorted(response.status_code for response in responses) == [200, 412, 412, 412, 412]
 
 
-async def test_what_exists_keeps_the_rules_it_was_made_under(cast: Cast) -> None:
-    draft = (await cast.draft()).json()
-    await ok(_patch(cast.admin, currency="JPY", tax_rounding="line", porf_prefix="REQ"))
-    kept = (await ok(cast.requester.get(f"/porfs/{draft['id']}"))).json()
+async def test_what_exists_keeps_the_rules_it_was_made_under(organisation: TestOrganisation) -> None:
+    draft = (await organisation.draft()).json()
+    await ok(_patch(organisation.admin, currency="JPY", tax_rounding="line", porf_prefix="REQ"))
+    kept = (await ok(organisation.requester.get(f"/porfs/{draft['id']}"))).json()
     assert (kept["currency"], kept["tax_rounding"], kept["number"]) == ("GBP", "document", draft["number"])
-    new = (await cast.draft()).json()
+    new = (await organisation.draft()).json()
     assert (new["currency"], new["tax_rounding"]) == ("JPY", "line")
     assert new["number"].startswith("REQ-")
 
 
-async def test_changes_are_on_record(company: Company) -> None:
-    admin = await company.member(Role.ADMIN)
+async def test_changes_are_on_record(tenant: Tenant) -> None:
+    admin = await tenant.member(Role.ADMIN)
     await ok(_patch(admin, name="New", over_order_percent="5"))
-    async with company.database.sessions() as session:
-        await enter_tenant(session, company.organisation_id)
+    async with tenant.database.sessions() as session:
+        await enter_tenant(session, tenant.organisation_id)
         statement = select(AuditEvent).where(AuditEvent.action == "organisation.update")
         (event,) = (await session.scalars(statement)).all()
     assert event.actor_id == admin.user_id
     assert event.after == {"name": "New", "over_order_percent": "5"}
 
 
-async def test_only_operators_list_organisations(company: Company, stranger: Member) -> None:
-    for who in (await company.member(Role.ADMIN), stranger):
+async def test_only_operators_list_organisations(tenant: Tenant, stranger: Member) -> None:
+    for who in (await tenant.member(Role.ADMIN), stranger):
         await refused(who.get("/organisations"), 403, "operators_only")
 
 
-async def test_operators_see_every_organisation_and_change_none(company: Company, operator: Member) -> None:
-    await company.member(name="Ann")
-    path = f"/organisations/{company.organisation_id}"
+async def test_operators_see_every_organisation_and_change_none(tenant: Tenant, operator: Member) -> None:
+    await tenant.member(name="Ann")
+    path = f"/organisations/{tenant.organisation_id}"
     shown = (await ok(operator.get(path, params={"include": "users"}))).json()
     assert [user["name"] for user in shown["users"]] == ["Ann"]
     await refused(operator.get(f"/organisations/{MISSING}"), 404, "organisation_not_found")
@@ -237,30 +238,23 @@ async def test_operators_see_every_organisation_and_change_none(company: Company
 
 async def _listed(operator: Member, **params: Any) -> set[int]:
     """The ids of all pages."""
-    found: list[int] = []
-    cursor = None
-    while True:
-        given = {"limit": 100} | params | ({"cursor": cursor} if cursor else {})
-        page = (await ok(operator.get("/organisations", params=given))).json()
-        found += [item["id"] for item in page["items"]]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            assert len(found) == len(set(found))
-            return set(found)
+    found = [item["id"] for item in await all_items(operator, "/organisations", **{"limit": 100} | params)]
+    assert len(found) == len(set(found))
+    return set(found)
 
 
 @pytest.mark.parametrize("sort", ["name", "-created_at"])
 async def test_operators_page_through_all_organisations(
-    app: FastAPI, company: Company, operator: Member, sort: str
+    app: FastAPI, tenant: Tenant, operator: Member, sort: str
 ) -> None:
-    mine = {company.organisation_id} | {(await new_company(app, company.client)).organisation_id for _ in range(3)}
+    mine = {tenant.organisation_id} | {(await new_tenant(app, tenant.client)).organisation_id for _ in range(3)}
     assert mine <= await _listed(operator, sort=sort)
 
 
 async def test_active_since_finds_organisations_by_their_members_last_sign_in(
     app: FastAPI, client: httpx.AsyncClient, operator: Member
 ) -> None:
-    active, quiet, empty = [await new_company(app, client) for _ in range(3)]
+    active, quiet, empty = [await new_tenant(app, client) for _ in range(3)]
     await active.member()
     sleeper = await quiet.member()
     now = utc_now()

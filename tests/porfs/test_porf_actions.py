@@ -13,7 +13,8 @@ from sqlalchemy import func, select, text
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.porfs.models import ApprovalDecision, Porf
-from support.organisations import LINE, Cast, Member, act, created, new_cast, ok, refused
+from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok, refused
+from support.polling import until
 
 STATUSES = ["draft", "pending", "approved", "partially_ordered", "ordered", "closed", "rejected", "cancelled"]
 MEMBERS = ["requester", "approver", "buyer", "admin", "auditor"]
@@ -56,7 +57,9 @@ def expected_refusal(action: str, status: str, member: str) -> str | None:
     return "nothing_left" if (action, status) == ("convert", "ordered") else None
 
 
-async def attempt(cast: Cast, member: Member, porf: httpx.Response, action: str, **options: Any) -> httpx.Response:
+async def attempt(
+    organisation: TestOrganisation, member: Member, porf: httpx.Response, action: str, **options: Any
+) -> httpx.Response:
     """Do this with the request that `porf` shows, whatever the answer."""
     path, etag = f"/porfs/{porf.json()['id']}", porf.headers["ETag"]
     match action:
@@ -69,7 +72,7 @@ async def attempt(cast: Cast, member: Member, porf: httpx.Response, action: str,
         case "copy":
             return await member.post(f"{path}/copy", **options)
         case "reassign":
-            body = {"requester_id": cast.buyer.user_id}
+            body = {"requester_id": organisation.buyer.user_id}
             return await member.post(f"{path}/reassign", etag=etag, json=body, **options)
     return await member.post(f"{path}/{action}", etag=etag, json={"comment": "Because"}, **options)
 
@@ -85,19 +88,19 @@ def expected_outcome(action: str, refusal: str | None) -> tuple[int, str | None]
     return {"delete": 204, "copy": 201, "convert": 201}.get(action, 200), None
 
 
-async def state(cast: Cast, porf: httpx.Response) -> tuple[Any, Any]:
+async def state(organisation: TestOrganisation, porf: httpx.Response) -> tuple[Any, Any]:
     """The request and its history as the auditor sees them."""
-    return (await ok(cast.auditor.get(f"/porfs/{porf.json()['id']}"))).json(), await history(cast, porf)
+    return (await ok(organisation.auditor.get(f"/porfs/{porf.json()['id']}"))).json(), await history(organisation, porf)
 
 
-async def history(cast: Cast, porf: httpx.Response) -> list[Any]:
-    events: list[Any] = (await ok(cast.auditor.get(f"/porfs/{porf.json()['id']}/history"))).json()["items"]
+async def history(organisation: TestOrganisation, porf: httpx.Response) -> list[Any]:
+    events: list[Any] = (await ok(organisation.auditor.get(f"/porfs/{porf.json()['id']}/history"))).json()["items"]
     return events
 
 
-async def decisions(cast: Cast, porf: httpx.Response) -> Sequence[ApprovalDecision]:
-    async with cast.company.database.sessions.begin() as session:
-        await enter_tenant(session, cast.company.organisation_id)
+async def decisions(organisation: TestOrganisation, porf: httpx.Response) -> Sequence[ApprovalDecision]:
+    async with organisation.database.sessions.begin() as session:
+        await enter_tenant(session, organisation.organisation_id)
         found = select(ApprovalDecision).where(ApprovalDecision.porf_id == porf.json()["id"])
         return (await session.scalars(found.order_by(ApprovalDecision.id))).all()
 
@@ -111,13 +114,13 @@ def reasons(porf: httpx.Response) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_everybody_is_told_and_answered_what_the_table_says(cast: Cast, status: str) -> None:
-    porf = await cast.in_status(status)
-    before = await state(cast, porf)
+async def test_everybody_is_told_and_answered_what_the_table_says(organisation: TestOrganisation, status: str) -> None:
+    porf = await organisation.in_status(status)
+    before = await state(organisation, porf)
     for name in MEMBERS:
         if (name, status) == ("approver", "draft"):
             continue  # never submitted, so not theirs to see
-        member: Member = getattr(cast, name)
+        member: Member = getattr(organisation, name)
         expected = {action: expected_refusal(action, status, name) for action in ACTIONS}
         seen = await as_seen(member, porf)
         assert reasons(seen) == expected, name
@@ -125,28 +128,28 @@ async def test_everybody_is_told_and_answered_what_the_table_says(cast: Cast, st
         for action, refusal in expected.items():
             dry = refusal is None or name == "requester"
             if dry and action not in WITHOUT_DRY_RUN:
-                tried = await attempt(cast, member, seen, action, params={"dry_run": "true"})
+                tried = await attempt(organisation, member, seen, action, params={"dry_run": "true"})
                 assert outcome(tried) == expected_outcome(action, refusal), (name, action)
             if refusal is not None:
-                done = await attempt(cast, member, seen, action)
+                done = await attempt(organisation, member, seen, action)
                 assert outcome(done) == expected_outcome(action, refusal), (name, action)
-    assert await state(cast, porf) == before
+    assert await state(organisation, porf) == before
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_an_allowed_action_leads_where_the_table_says(cast: Cast, action: str) -> None:
+async def test_an_allowed_action_leads_where_the_table_says(organisation: TestOrganisation, action: str) -> None:
     sources, target, _, _ = TABLE[action]
     for status, name in itertools.product(sorted(sources), MEMBERS):
         if expected_refusal(action, status, name) is not None:
             continue
-        porf = await cast.in_status(status)
-        before = await history(cast, porf)
-        done = await attempt(cast, getattr(cast, name), porf, action)
+        porf = await organisation.in_status(status)
+        before = await history(organisation, porf)
+        done = await attempt(organisation, getattr(organisation, name), porf, action)
         assert outcome(done) == expected_outcome(action, None), (name, status)
         if action == "delete":
-            await refused(cast.admin.get(f"/porfs/{porf.json()['id']}"), *NOT_FOUND)
+            await refused(organisation.admin.get(f"/porfs/{porf.json()['id']}"), *NOT_FOUND)
             continue
-        after, events = await state(cast, porf)
+        after, events = await state(organisation, porf)
         assert after["status"] == (target or status)
         assert after["version"] == porf.json()["version"] + (action != "copy")
         event = {"edit": "porf.update"}.get(action, f"porf.{action}")
@@ -156,22 +159,26 @@ async def test_an_allowed_action_leads_where_the_table_says(cast: Cast, action: 
             assert done.json()["status"] == after["status"]
 
 
-async def test_an_approver_does_not_see_a_draft_that_was_never_submitted(cast: Cast) -> None:
-    porf = await cast.draft()
+async def test_an_approver_does_not_see_a_draft_that_was_never_submitted(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft()
     for action in ACTIONS:
-        assert outcome(await attempt(cast, cast.approver, porf, action)) == INVISIBLE.get(action, NOT_FOUND), action
+        assert outcome(await attempt(organisation, organisation.approver, porf, action)) == INVISIBLE.get(
+            action, NOT_FOUND
+        ), action
 
 
 @pytest.mark.parametrize("status", ["draft", "pending", "approved", "rejected", "cancelled"])
-async def test_a_colleague_s_request_does_not_exist_for_a_requester(cast: Cast, status: str) -> None:
-    colleague = await cast.company.member(Role.REQUESTER)
-    porf = await cast.in_status(status)
+async def test_a_colleague_s_request_does_not_exist_for_a_requester(
+    organisation: TestOrganisation, status: str
+) -> None:
+    colleague = await organisation.member(Role.REQUESTER)
+    porf = await organisation.in_status(status)
     for action in ACTIONS:
-        assert outcome(await attempt(cast, colleague, porf, action)) == INVISIBLE.get(action, NOT_FOUND), action
+        assert outcome(await attempt(organisation, colleague, porf, action)) == INVISIBLE.get(action, NOT_FOUND), action
 
 
-async def test_the_published_machine_is_the_table(cast: Cast) -> None:
-    machine = (await ok(cast.requester.get("/state-machines/porf"))).json()
+async def test_the_published_machine_is_the_table(organisation: TestOrganisation) -> None:
+    machine = (await ok(organisation.requester.get("/state-machines/porf"))).json()
     assert machine["statuses"] == STATUSES
     published = {row["action"]: (set(row["sources"]), row["target"]) for row in machine["transitions"]}
     derived = {"convert": None}  # follows from the quantities
@@ -180,58 +187,62 @@ async def test_the_published_machine_is_the_table(cast: Cast) -> None:
     }
 
 
-async def test_a_dry_run_shows_what_would_be_and_nothing_of_it_is(cast: Cast) -> None:
-    porf = await cast.draft()
+async def test_a_dry_run_shows_what_would_be_and_nothing_of_it_is(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft()
     path = f"/porfs/{porf.json()['id']}"
-    before = await state(cast, porf)
-    shown = await ok(cast.requester.post(f"{path}/submit", etag=porf.headers["ETag"], params={"dry_run": "true"}))
+    before = await state(organisation, porf)
+    shown = await ok(
+        organisation.requester.post(f"{path}/submit", etag=porf.headers["ETag"], params={"dry_run": "true"})
+    )
     assert (shown.json()["status"], shown.json()["version"]) == ("pending", 2)
     assert "ETag" not in shown.headers
-    copy = await created(cast.requester.post(f"{path}/copy", params={"dry_run": "true"}))
+    copy = await created(organisation.requester.post(f"{path}/copy", params={"dry_run": "true"}))
     assert "Location" not in copy.headers
-    assert await state(cast, porf) == before
-    assert (await cast.draft()).json()["number"].endswith("-000002")
+    assert await state(organisation, porf) == before
+    assert (await organisation.draft()).json()["number"].endswith("-000002")
 
 
-async def test_a_key_of_a_dry_run_is_free_for_the_real_run(cast: Cast) -> None:
-    porf = await cast.draft()
+async def test_a_key_of_a_dry_run_is_free_for_the_real_run(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft()
     path, key = f"/porfs/{porf.json()['id']}/submit", {"Idempotency-Key": "submit-once"}
     etag = porf.headers["ETag"]
-    await ok(cast.requester.post(path, etag=etag, params={"dry_run": "true"}, headers=key))
-    done = await ok(cast.requester.post(path, etag=etag, headers=key))
-    assert (await as_seen(cast.requester, porf)).json()["status"] == "pending"
-    again = await ok(cast.requester.post(path, etag=etag, headers=key))
+    await ok(organisation.requester.post(path, etag=etag, params={"dry_run": "true"}, headers=key))
+    done = await ok(organisation.requester.post(path, etag=etag, headers=key))
+    assert (await as_seen(organisation.requester, porf)).json()["status"] == "pending"
+    again = await ok(organisation.requester.post(path, etag=etag, headers=key))
     assert again.headers["Idempotent-Replayed"] == "true"
     assert (again.json(), again.headers["ETag"]) == (done.json(), done.headers["ETag"])
 
 
-async def test_a_request_without_lines_is_not_submitted(cast: Cast) -> None:
-    porf = await cast.draft(lines=[])
+async def test_a_request_without_lines_is_not_submitted(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft(lines=[])
     assert reasons(porf)["submit"] == "no_lines"
-    await refused(attempt(cast, cast.requester, porf, "submit"), 422, "no_lines")
+    await refused(attempt(organisation, organisation.requester, porf, "submit"), 422, "no_lines")
 
 
 @pytest.mark.parametrize("action", ["reject", "return"])
 @pytest.mark.parametrize("body", [None, {}, {"comment": None}])
-async def test_who_says_no_has_to_say_why(cast: Cast, action: str, body: Any) -> None:
-    porf = await cast.pending()
+async def test_who_says_no_has_to_say_why(organisation: TestOrganisation, action: str, body: Any) -> None:
+    porf = await organisation.pending()
     path, etag = f"/porfs/{porf.json()['id']}/{action}", porf.headers["ETag"]
-    problem = await refused(cast.approver.post(path, etag=etag, json=body), 422, "comment_required")
+    problem = await refused(organisation.approver.post(path, etag=etag, json=body), 422, "comment_required")
     assert [error["pointer"] for error in problem["errors"]] == ["/comment"]
-    assert (await as_seen(cast.approver, porf)).json()["status"] == "pending"
+    assert (await as_seen(organisation.approver, porf)).json()["status"] == "pending"
 
 
 @pytest.mark.parametrize("comment", ["", "   ", "\n", "a\x00b", "x" * 5001])
-async def test_an_empty_or_unreadable_comment_is_none(cast: Cast, comment: str) -> None:
-    porf = await cast.pending()
+async def test_an_empty_or_unreadable_comment_is_none(organisation: TestOrganisation, comment: str) -> None:
+    porf = await organisation.pending()
     path, etag = f"/porfs/{porf.json()['id']}/reject", porf.headers["ETag"]
-    problem = await refused(cast.approver.post(path, etag=etag, json={"comment": comment}), 422, "validation_failed")
+    problem = await refused(
+        organisation.approver.post(path, etag=etag, json={"comment": comment}), 422, "validation_failed"
+    )
     assert [error["pointer"] for error in problem["errors"]] == ["/comment"]
 
 
-async def test_a_comment_on_any_other_action_is_said_about_the_request(cast: Cast) -> None:
-    porf = await act(cast.requester, await cast.draft(), "submit", comment="Urgent 🚀")
-    comments = await ok(cast.auditor.get(f"/porfs/{porf.json()['id']}/comments"))
+async def test_a_comment_on_any_other_action_is_said_about_the_request(organisation: TestOrganisation) -> None:
+    porf = await act(organisation.requester, await organisation.draft(), "submit", comment="Urgent 🚀")
+    comments = await ok(organisation.auditor.get(f"/porfs/{porf.json()['id']}/comments"))
     assert [(item["author_name"], item["text"]) for item in comments.json()["items"]] == [
         ("Rosa Requester", "Urgent 🚀")
     ]
@@ -240,43 +251,47 @@ async def test_a_comment_on_any_other_action_is_said_about_the_request(cast: Cas
 # Decisions and rounds.
 
 
-async def test_each_decision_is_recorded_with_its_round_and_the_content_it_is_about(cast: Cast) -> None:
-    porf = await act(cast.approver, await cast.pending(), "return", comment="Which lamps?")
-    porf = await act(cast.approver, await act(cast.requester, porf, "submit"), "reject", comment="No")
-    porf = await act(cast.requester, porf, "revise")
+async def test_each_decision_is_recorded_with_its_round_and_the_content_it_is_about(
+    organisation: TestOrganisation,
+) -> None:
+    porf = await act(organisation.approver, await organisation.pending(), "return", comment="Which lamps?")
+    porf = await act(organisation.approver, await act(organisation.requester, porf, "submit"), "reject", comment="No")
+    porf = await act(organisation.requester, porf, "revise")
     assert (porf.json()["status"], porf.json()["approval_round"]) == ("draft", 2)
-    porf = await edited(cast.requester, porf, title="Better lamps")
-    porf = await act(cast.approver, await act(cast.requester, porf, "submit"), "approve")
-    porf = await act(cast.buyer, porf, "reopen")
+    porf = await edited(organisation.requester, porf, title="Better lamps")
+    porf = await act(organisation.approver, await act(organisation.requester, porf, "submit"), "approve")
+    porf = await act(organisation.buyer, porf, "reopen")
     assert (porf.json()["status"], porf.json()["approval_round"]) == ("draft", 3)
-    porf = await act(cast.approver, await act(cast.requester, porf, "submit"), "approve")
+    porf = await act(organisation.approver, await act(organisation.requester, porf, "submit"), "approve")
 
-    found = await decisions(cast, porf)
+    found = await decisions(organisation, porf)
     assert [(row.round, row.decision, row.comment) for row in found] == [
         (1, "returned", "Which lamps?"),
         (1, "rejected", "No"),
         (2, "approved", None),
         (3, "approved", None),
     ]
-    assert {row.approver_id for row in found} == {cast.approver.user_id}
+    assert {row.approver_id for row in found} == {organisation.approver.user_id}
     before, same, after, last = [row.content_hash for row in found]
     assert before == same != after == last
 
 
-async def test_returning_and_recalling_keep_the_round(cast: Cast) -> None:
-    porf = await act(cast.requester, await cast.pending(), "recall")
-    porf = await act(cast.approver, await act(cast.requester, porf, "submit"), "return", comment="Again")
+async def test_returning_and_recalling_keep_the_round(organisation: TestOrganisation) -> None:
+    porf = await act(organisation.requester, await organisation.pending(), "recall")
+    porf = await act(
+        organisation.approver, await act(organisation.requester, porf, "submit"), "return", comment="Again"
+    )
     assert (porf.json()["status"], porf.json()["approval_round"]) == ("draft", 1)
 
 
-async def test_history_tells_who_did_what_in_order(cast: Cast) -> None:
-    porf = await cast.pending()
-    await act(cast.approver, porf, "reject", comment="Too dear")
-    events = await history(cast, porf)
+async def test_history_tells_who_did_what_in_order(organisation: TestOrganisation) -> None:
+    porf = await organisation.pending()
+    await act(organisation.approver, porf, "reject", comment="Too dear")
+    events = await history(organisation, porf)
     assert [(event["action"], event["actor_id"]) for event in events] == [
-        ("porf.create", cast.requester.user_id),
-        ("porf.submit", cast.requester.user_id),
-        ("porf.reject", cast.approver.user_id),
+        ("porf.create", organisation.requester.user_id),
+        ("porf.submit", organisation.requester.user_id),
+        ("porf.reject", organisation.approver.user_id),
     ]
     assert events[-1]["before"] == {"status": "pending", "approval_round": 1}
     assert events[-1]["after"] == {"status": "rejected", "approval_round": 1, "comment": "Too dear"}
@@ -284,10 +299,10 @@ async def test_history_tells_who_did_what_in_order(cast: Cast) -> None:
     assert all(event["request_id"] for event in events)
 
 
-async def test_a_draft_that_was_submitted_once_stays_on_record(cast: Cast) -> None:
-    porf = await act(cast.requester, await cast.pending(), "recall")
+async def test_a_draft_that_was_submitted_once_stays_on_record(organisation: TestOrganisation) -> None:
+    porf = await act(organisation.requester, await organisation.pending(), "recall")
     assert reasons(porf)["delete"] == "was_submitted"
-    await refused(attempt(cast, cast.requester, porf, "delete"), 409, "was_submitted")
+    await refused(attempt(organisation, organisation.requester, porf, "delete"), 409, "was_submitted")
 
 
 async def edited(member: Member, porf: httpx.Response, **fields: Any) -> httpx.Response:
@@ -297,124 +312,140 @@ async def edited(member: Member, porf: httpx.Response, **fields: Any) -> httpx.R
 # Who may approve.
 
 
-async def own_pending(cast: Cast) -> tuple[Member, httpx.Response]:
+async def own_pending(organisation: TestOrganisation) -> tuple[Member, httpx.Response]:
     """A request of somebody who is an approver too."""
-    both = await cast.company.member(Role.REQUESTER, Role.APPROVER)
+    both = await organisation.member(Role.REQUESTER, Role.APPROVER)
     porf = await created(both.post("/porfs", json={"title": "Mine", "lines": [LINE]}))
     return both, await act(both, porf, "submit")
 
 
 @pytest.mark.parametrize("action", ["approve", "reject", "return"])
-async def test_nobody_decides_on_their_own_request(cast: Cast, action: str) -> None:
-    both, porf = await own_pending(cast)
+async def test_nobody_decides_on_their_own_request(organisation: TestOrganisation, action: str) -> None:
+    both, porf = await own_pending(organisation)
     assert reasons(porf)[action] == "own_request"
-    await refused(attempt(cast, both, porf, action), 403, "own_request")
+    await refused(attempt(organisation, both, porf, action), 403, "own_request")
 
 
-async def test_the_organisation_can_allow_self_approval(cast: Cast) -> None:
-    both, porf = await own_pending(cast)
-    organisation = await ok(cast.admin.get("/organisations/current"))
-    etag = organisation.headers["ETag"]
-    await ok(cast.admin.patch("/organisations/current", etag=etag, json={"allow_self_approval": True}))
+async def test_the_organisation_can_allow_self_approval(organisation: TestOrganisation) -> None:
+    both, porf = await own_pending(organisation)
+    current = await ok(organisation.admin.get("/organisations/current"))
+    etag = current.headers["ETag"]
+    await ok(organisation.admin.patch("/organisations/current", etag=etag, json={"allow_self_approval": True}))
     assert (await act(both, await as_seen(both, porf), "approve")).json()["status"] == "approved"
 
 
 @pytest.mark.parametrize(
     ("limit", "refusal"), [("298.80", None), ("298.79", "over_approval_limit"), ("0", "over_approval_limit")]
 )
-async def test_a_limit_includes_the_total_up_to_it(cast: Cast, limit: str, refusal: str | None) -> None:
-    limited = await cast.company.member(Role.APPROVER, approval_limit=limit)
-    porf = await cast.pending()  # of 298.80 GBP
+async def test_a_limit_includes_the_total_up_to_it(
+    organisation: TestOrganisation, limit: str, refusal: str | None
+) -> None:
+    limited = await organisation.member(Role.APPROVER, approval_limit=limit)
+    porf = await organisation.pending()  # of 298.80 GBP
     assert reasons(await as_seen(limited, porf))["approve"] == refusal
-    answer = await attempt(cast, limited, porf, "approve")
+    answer = await attempt(organisation, limited, porf, "approve")
     assert outcome(answer) == ((403, refusal) if refusal else (200, None))
 
 
-async def test_another_currency_needs_an_approver_without_a_limit(cast: Cast) -> None:
-    limited = await cast.company.member(Role.APPROVER, approval_limit="1000000")
-    porf = await cast.pending(currency="JPY")
-    await refused(attempt(cast, limited, porf, "approve"), 403, "limit_in_other_currency")
-    assert (await act(cast.approver, porf, "approve")).json()["status"] == "approved"
+async def test_another_currency_needs_an_approver_without_a_limit(organisation: TestOrganisation) -> None:
+    limited = await organisation.member(Role.APPROVER, approval_limit="1000000")
+    porf = await organisation.pending(currency="JPY")
+    await refused(attempt(organisation, limited, porf, "approve"), 403, "limit_in_other_currency")
+    assert (await act(organisation.approver, porf, "approve")).json()["status"] == "approved"
 
 
-async def without(cast: Cast, member: Member) -> httpx.Response:
+async def without(organisation: TestOrganisation, member: Member) -> httpx.Response:
     """Deactivate the member."""
-    user = await ok(cast.admin.get(f"/users/{member.user_id}"))
-    return await ok(cast.admin.post(f"/users/{member.user_id}/deactivate", etag=user.headers["ETag"]))
+    user = await ok(organisation.admin.get(f"/users/{member.user_id}"))
+    return await ok(organisation.admin.post(f"/users/{member.user_id}/deactivate", etag=user.headers["ETag"]))
 
 
-async def changed(cast: Cast, member: Member, **fields: Any) -> httpx.Response:
-    user = await ok(cast.admin.get(f"/users/{member.user_id}"))
-    return await ok(cast.admin.patch(f"/users/{member.user_id}", etag=user.headers["ETag"], json=fields))
+async def changed(organisation: TestOrganisation, member: Member, **fields: Any) -> httpx.Response:
+    user = await ok(organisation.admin.get(f"/users/{member.user_id}"))
+    return await ok(organisation.admin.patch(f"/users/{member.user_id}", etag=user.headers["ETag"], json=fields))
 
 
 @pytest.mark.parametrize("fields", [{"approval_limit": "298.79"}, {"roles": ["requester"]}])
-async def test_without_anybody_who_could_approve_nothing_is_submitted(cast: Cast, fields: dict[str, Any]) -> None:
-    await changed(cast, cast.approver, **fields)
-    porf = await cast.draft()
+async def test_without_anybody_who_could_approve_nothing_is_submitted(
+    organisation: TestOrganisation, fields: dict[str, Any]
+) -> None:
+    await changed(organisation, organisation.approver, **fields)
+    porf = await organisation.draft()
     assert reasons(porf)["submit"] == "no_approver"
-    await refused(attempt(cast, cast.requester, porf, "submit"), 409, "no_approver")
+    await refused(attempt(organisation, organisation.requester, porf, "submit"), 409, "no_approver")
 
 
-async def test_a_limited_approver_is_none_for_another_currency(cast: Cast) -> None:
-    await changed(cast, cast.approver, approval_limit="1000000")
-    await refused(attempt(cast, cast.requester, await cast.draft(currency="JPY"), "submit"), 409, "no_approver")
+async def test_a_limited_approver_is_none_for_another_currency(organisation: TestOrganisation) -> None:
+    await changed(organisation, organisation.approver, approval_limit="1000000")
+    await refused(
+        attempt(organisation, organisation.requester, await organisation.draft(currency="JPY"), "submit"),
+        409,
+        "no_approver",
+    )
 
 
-async def test_the_only_approver_cannot_submit_their_own_request(cast: Cast) -> None:
-    await without(cast, cast.approver)
-    both = await cast.company.member(Role.REQUESTER, Role.APPROVER)
+async def test_the_only_approver_cannot_submit_their_own_request(organisation: TestOrganisation) -> None:
+    await without(organisation, organisation.approver)
+    both = await organisation.member(Role.REQUESTER, Role.APPROVER)
     porf = await created(both.post("/porfs", json={"title": "Mine", "lines": [LINE]}))
-    await refused(attempt(cast, both, porf, "submit"), 409, "no_approver")
+    await refused(attempt(organisation, both, porf, "submit"), 409, "no_approver")
 
 
-async def test_deactivating_the_last_approver_warns_of_what_is_left_waiting(cast: Cast) -> None:
-    porf, _ = await cast.pending(), await cast.draft()
-    answer = await without(cast, cast.approver)
+async def test_deactivating_the_last_approver_warns_of_what_is_left_waiting(organisation: TestOrganisation) -> None:
+    porf, _ = await organisation.pending(), await organisation.draft()
+    answer = await without(organisation, organisation.approver)
     (warning,) = answer.json()["warnings"]
     assert warning["code"] == "no_approver_left"
     assert warning["porfs"] == [{"id": porf.json()["id"], "number": porf.json()["number"]}]
 
 
-async def test_deactivating_one_of_two_approvers_warns_of_nothing(cast: Cast) -> None:
-    other = await cast.company.member(Role.APPROVER)
-    await cast.pending()
-    assert (await without(cast, other)).json()["warnings"] == []
+async def test_deactivating_one_of_two_approvers_warns_of_nothing(organisation: TestOrganisation) -> None:
+    other = await organisation.member(Role.APPROVER)
+    await organisation.pending()
+    assert (await without(organisation, other)).json()["warnings"] == []
 
 
 # Reassigning, closing, copying.
 
 
-async def test_the_request_of_someone_who_left_goes_on_and_can_be_reassigned(cast: Cast) -> None:
-    porf, other = await cast.pending(), await cast.pending()
-    await without(cast, cast.requester)
-    assert (await act(cast.approver, porf, "approve")).json()["status"] == "approved"
-    heir = await cast.company.member(Role.REQUESTER, name="Heir")
-    given = await act(cast.admin, other, "reassign", requester_id=heir.user_id)
+async def test_the_request_of_someone_who_left_goes_on_and_can_be_reassigned(organisation: TestOrganisation) -> None:
+    porf, other = await organisation.pending(), await organisation.pending()
+    await without(organisation, organisation.requester)
+    assert (await act(organisation.approver, porf, "approve")).json()["status"] == "approved"
+    heir = await organisation.member(Role.REQUESTER, name="Heir")
+    given = await act(organisation.admin, other, "reassign", requester_id=heir.user_id)
     assert (given.json()["requester_id"], given.json()["requester_name"]) == (heir.user_id, "Heir")
-    event = (await history(cast, other))[-1]
+    event = (await history(organisation, other))[-1]
     assert (event["before"], event["after"]) == (
-        {"requester_id": cast.requester.user_id},
+        {"requester_id": organisation.requester.user_id},
         {"requester_id": heir.user_id},
     )
     assert (await act(heir, given, "recall")).json()["status"] == "draft"
 
 
-async def test_an_approver_who_is_made_the_requester_may_not_approve_any_more(cast: Cast) -> None:
-    both = await cast.company.member(Role.REQUESTER, Role.APPROVER)
-    given = await act(cast.admin, await cast.pending(), "reassign", requester_id=both.user_id)
-    await refused(attempt(cast, both, given, "approve"), 403, "own_request")
+async def test_an_approver_who_is_made_the_requester_may_not_approve_any_more(organisation: TestOrganisation) -> None:
+    both = await organisation.member(Role.REQUESTER, Role.APPROVER)
+    given = await act(organisation.admin, await organisation.pending(), "reassign", requester_id=both.user_id)
+    await refused(attempt(organisation, both, given, "approve"), 403, "own_request")
 
 
-async def test_a_request_is_given_to_those_only_who_may_raise_one(cast: Cast, app: FastAPI) -> None:
-    stranger = (await new_cast(app, cast.requester.client)).requester
-    gone = await cast.company.member(Role.REQUESTER)
-    await without(cast, gone)
-    porf = await cast.pending()
+async def test_a_request_is_given_to_those_only_who_may_raise_one(organisation: TestOrganisation, app: FastAPI) -> None:
+    stranger = (await new_organisation(app, organisation.requester.client)).requester
+    gone = await organisation.member(Role.REQUESTER)
+    await without(organisation, gone)
+    porf = await organisation.pending()
     path, etag = f"/porfs/{porf.json()['id']}/reassign", porf.headers["ETag"]
     answers = [
-        await refused(cast.admin.post(path, etag=etag, json={"requester_id": user_id}), 422, "unknown_requester")
-        for user_id in (stranger.user_id, gone.user_id, cast.auditor.user_id, cast.approver.user_id, 2**62)
+        await refused(
+            organisation.admin.post(path, etag=etag, json={"requester_id": user_id}), 422, "unknown_requester"
+        )
+        for user_id in (
+            stranger.user_id,
+            gone.user_id,
+            organisation.auditor.user_id,
+            organisation.approver.user_id,
+            2**62,
+        )
     ]
     assert {(answer["detail"], str(answer["errors"])) for answer in answers} == {
         (answers[0]["detail"], str(answers[0]["errors"]))
@@ -423,49 +454,53 @@ async def test_a_request_is_given_to_those_only_who_may_raise_one(cast: Cast, ap
 
 
 @pytest.mark.parametrize("roles", [["auditor"], ["approver"]])
-async def test_who_may_raise_requests_no_more_cannot_go_on_with_theirs(cast: Cast, roles: list[str]) -> None:
-    draft, pending = await cast.draft(), await cast.pending()
-    rejected = await cast.in_status("rejected")
-    await changed(cast, cast.requester, roles=roles)
+async def test_who_may_raise_requests_no_more_cannot_go_on_with_theirs(
+    organisation: TestOrganisation, roles: list[str]
+) -> None:
+    draft, pending = await organisation.draft(), await organisation.pending()
+    rejected = await organisation.in_status("rejected")
+    await changed(organisation, organisation.requester, roles=roles)
     tried = [(draft, "edit"), (draft, "delete"), (draft, "submit"), (draft, "cancel"), (pending, "recall")]
     for porf, action in [*tried, (pending, "cancel"), (rejected, "revise")]:
-        assert reasons(await as_seen(cast.requester, porf))[action] == "missing_role", action
-        assert outcome(await attempt(cast, cast.requester, porf, action)) == (403, "missing_role"), action
+        assert reasons(await as_seen(organisation.requester, porf))[action] == "missing_role", action
+        assert outcome(await attempt(organisation, organisation.requester, porf, action)) == (403, "missing_role"), (
+            action
+        )
 
 
-async def test_closing_puts_what_is_left_into_the_closed_quantity(cast: Cast) -> None:
-    porf = await act(cast.buyer, await cast.in_status("partially_ordered"), "close")
+async def test_closing_puts_what_is_left_into_the_closed_quantity(organisation: TestOrganisation) -> None:
+    porf = await act(organisation.buyer, await organisation.in_status("partially_ordered"), "close")
     (line,) = porf.json()["lines"]
     assert (line["ordered_quantity"], line["closed_quantity"], line["remaining_quantity"]) == ("4", "6", "0")
-    await refused(attempt(cast, cast.buyer, porf, "convert"), 409, "invalid_transition")
+    await refused(attempt(organisation, organisation.buyer, porf, "convert"), 409, "invalid_transition")
 
 
 async def test_what_is_ordered_entirely_can_be_ordered_within_the_tolerance(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    cast = await new_cast(app, client, over_order_percent="10")
-    porf = await cast.in_status("ordered")
+    organisation = await new_organisation(app, client, over_order_percent="10")
+    porf = await organisation.in_status("ordered")
     assert reasons(porf)["convert"] is None
     body = {"lines": [{"line_id": porf.json()["lines"][0]["id"], "quantity": "1"}]}
     path = f"/porfs/{porf.json()['id']}"
-    await created(cast.buyer.post(f"{path}/purchase-orders", etag=porf.headers["ETag"], json=body))
-    assert reasons(await as_seen(cast.buyer, porf))["convert"] == "nothing_left"
+    await created(organisation.buyer.post(f"{path}/purchase-orders", etag=porf.headers["ETag"], json=body))
+    assert reasons(await as_seen(organisation.buyer, porf))["convert"] == "nothing_left"
 
 
-async def test_a_cancelled_order_gives_its_quantities_back(cast: Cast) -> None:
-    order = await cast.ordered()
+async def test_a_cancelled_order_gives_its_quantities_back(organisation: TestOrganisation) -> None:
+    order = await organisation.ordered()
     path = f"/purchase-orders/{order.json()['id']}/cancel"
-    await ok(cast.buyer.post(path, etag=order.headers["ETag"], json={"comment": "Wrong"}))
-    (porf,) = (await ok(cast.buyer.get("/porfs"))).json()["items"]
+    await ok(organisation.buyer.post(path, etag=order.headers["ETag"], json={"comment": "Wrong"}))
+    (porf,) = (await ok(organisation.buyer.get("/porfs"))).json()["items"]
     assert porf["status"] == "approved"
     assert porf["allowed_actions"]["reopen"]["allowed"]
 
 
-async def test_a_copy_is_a_new_draft_of_the_caller_with_the_same_content(cast: Cast) -> None:
+async def test_a_copy_is_a_new_draft_of_the_caller_with_the_same_content(organisation: TestOrganisation) -> None:
     fields = {"justification": "Dark", "cost_centre": "4711", "needed_by": "2030-01-31", "currency": "KWD"}
     lines = [LINE | {"sku": "L-1", "discount_percent": "5", "needed_by": "2030-01-15"}, LINE | {"unit": "HUR"}]
-    source = await cast.approved(**fields, lines=lines)
-    copy = await created(cast.buyer.post(f"/porfs/{source.json()['id']}/copy"))
+    source = await organisation.approved(**fields, lines=lines)
+    copy = await created(organisation.buyer.post(f"/porfs/{source.json()['id']}/copy"))
     assert copy.headers["Location"] == f"/api/v1/porfs/{copy.json()['id']}"
     own = {"number", "status", "version", "requester_id", "requester_name", "submitted_at", "decided_at"}
     own |= {"id", "created_at", "updated_at", "allowed_actions", "lines"}
@@ -474,16 +509,18 @@ async def test_a_copy_is_a_new_draft_of_the_caller_with_the_same_content(cast: C
     for line, original in zip(copy.json()["lines"], source.json()["lines"], strict=True):
         assert line | {"id": 0} == original | {"id": 0}
     assert (copy.json()["status"], copy.json()["version"], copy.json()["approval_round"]) == ("draft", 1, 1)
-    assert copy.json()["requester_id"] == cast.buyer.user_id
+    assert copy.json()["requester_id"] == organisation.buyer.user_id
     assert copy.json()["number"] != source.json()["number"]
-    assert (await history(cast, copy))[0]["after"]["copied_from"] == source.json()["id"]
+    assert (await history(organisation, copy))[0]["after"]["copied_from"] == source.json()["id"]
 
 
-async def test_a_copy_leaves_an_inactive_supplier_out(cast: Cast) -> None:
-    porf = await cast.draft()
-    supplier = await ok(cast.buyer.get(f"/suppliers/{cast.supplier_id}"))
-    await ok(cast.buyer.post(f"/suppliers/{cast.supplier_id}/deactivate", etag=supplier.headers["ETag"]))
-    copy = await created(cast.requester.post(f"/porfs/{porf.json()['id']}/copy"))
+async def test_a_copy_leaves_an_inactive_supplier_out(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft()
+    supplier = await ok(organisation.buyer.get(f"/suppliers/{organisation.supplier_id}"))
+    await ok(
+        organisation.buyer.post(f"/suppliers/{organisation.supplier_id}/deactivate", etag=supplier.headers["ETag"])
+    )
+    copy = await created(organisation.requester.post(f"/porfs/{porf.json()['id']}/copy"))
     assert (copy.json()["supplier_id"], copy.json()["supplier_name"]) == (None, None)
     assert copy.json()["total"] == porf.json()["total"]
 
@@ -493,43 +530,48 @@ async def test_a_copy_leaves_an_inactive_supplier_out(cast: Cast) -> None:
 ROUNDS = 10
 
 
-async def race(cast: Cast, porf: httpx.Response, *attempts: tuple[Member, str]) -> str:
+async def race(organisation: TestOrganisation, porf: httpx.Response, *attempts: tuple[Member, str]) -> str:
     """Run them at once: one wins, the other is told the status that the winner led to, which is returned."""
-    before, decided = await state(cast, porf), len(await decisions(cast, porf))
-    answers = await asyncio.gather(*(attempt(cast, member, porf, action) for member, action in attempts))
-    after, events = await state(cast, porf)
+    before, decided = await state(organisation, porf), len(await decisions(organisation, porf))
+    answers = await asyncio.gather(*(attempt(organisation, member, porf, action) for member, action in attempts))
+    after, events = await state(organisation, porf)
     (won,) = [action for (_, action), answer in zip(attempts, answers, strict=True) if answer.status_code == 200]
     (lost,) = [answer for answer in answers if answer.status_code != 200]
     assert outcome(lost) == (409, "invalid_transition")
     assert after["status"] in lost.json()["detail"]
     assert after["version"] == before[0]["version"] + 1
     assert [event["action"] for event in events[len(before[1]) :]] == [f"porf.{won}"]
-    assert len(await decisions(cast, porf)) == decided + (won == "approve")
+    assert len(await decisions(organisation, porf)) == decided + (won == "approve")
     return won
 
 
-async def test_of_two_submits_at_once_one_wins(cast: Cast) -> None:
+async def test_of_two_submits_at_once_one_wins(organisation: TestOrganisation) -> None:
     for _ in range(ROUNDS):
-        await race(cast, await cast.draft(), (cast.requester, "submit"), (cast.requester, "submit"))
+        await race(
+            organisation,
+            await organisation.draft(),
+            (organisation.requester, "submit"),
+            (organisation.requester, "submit"),
+        )
 
 
-async def test_of_two_approvers_at_once_one_decides(cast: Cast) -> None:
-    other = await cast.company.member(Role.APPROVER)
+async def test_of_two_approvers_at_once_one_decides(organisation: TestOrganisation) -> None:
+    other = await organisation.member(Role.APPROVER)
     for _ in range(ROUNDS):
-        await race(cast, await cast.pending(), (cast.approver, "approve"), (other, "approve"))
+        await race(organisation, await organisation.pending(), (organisation.approver, "approve"), (other, "approve"))
 
 
-async def test_approving_and_recalling_at_once_have_one_outcome(cast: Cast) -> None:
+async def test_approving_and_recalling_at_once_have_one_outcome(organisation: TestOrganisation) -> None:
     for turn in range(ROUNDS):
-        both = [(cast.approver, "approve"), (cast.requester, "recall")]
-        await race(cast, await cast.pending(), *(both if turn % 2 else reversed(both)))
+        both = [(organisation.approver, "approve"), (organisation.requester, "recall")]
+        await race(organisation, await organisation.pending(), *(both if turn % 2 else reversed(both)))
 
 
-async def test_an_approval_of_what_was_seen_before_an_edit_is_refused(cast: Cast) -> None:
-    pending = await cast.pending()
-    draft = await act(cast.requester, pending, "recall")
-    await act(cast.requester, await edited(cast.requester, draft, title="Something else"), "submit")
-    await refused(attempt(cast, cast.approver, pending, "approve"), 412, "stale_version")
+async def test_an_approval_of_what_was_seen_before_an_edit_is_refused(organisation: TestOrganisation) -> None:
+    pending = await organisation.pending()
+    draft = await act(organisation.requester, pending, "recall")
+    await act(organisation.requester, await edited(organisation.requester, draft, title="Something else"), "submit")
+    await refused(attempt(organisation, organisation.approver, pending, "approve"), 412, "stale_version")
 
 
 @pytest.mark.parametrize(
@@ -540,24 +582,29 @@ async def test_an_approval_of_what_was_seen_before_an_edit_is_refused(cast: Cast
         ({"approval_limit": "1"}, "over_approval_limit"),
     ],
 )
-async def test_rights_lost_between_load_and_decision_are_lost(cast: Cast, fields: Any, code: str) -> None:
-    porf = await cast.pending()
+async def test_rights_lost_between_load_and_decision_are_lost(
+    organisation: TestOrganisation, fields: Any, code: str
+) -> None:
+    porf = await organisation.pending()
     # Seen just now: the approval then writes nothing to its session, for which a deactivation would wait.
-    await ok(cast.approver.get("/users/me"))
-    async with cast.company.database.sessions.begin() as session, asyncio.timeout(20), asyncio.TaskGroup() as group:
-        await enter_tenant(session, cast.company.organisation_id)
+    await ok(organisation.approver.get("/users/me"))
+    async with organisation.database.sessions.begin() as session, asyncio.timeout(20), asyncio.TaskGroup() as group:
+        await enter_tenant(session, organisation.organisation_id)
         await session.execute(select(Porf.id).where(Porf.id == porf.json()["id"]).with_for_update())
-        approval = group.create_task(attempt(cast, cast.approver, porf, "approve"))
+        approval = group.create_task(attempt(organisation, organisation.approver, porf, "approve"))
         waiting = (
             select(func.count())
             .select_from(text("pg_locks"))
             .where(text("pg_backend_pid() = ANY (pg_blocking_pids(pid))"))
         )
-        while not await session.scalar(waiting):
-            pass
-        await (without(cast, cast.approver) if fields is None else changed(cast, cast.approver, **fields))
+        await until(lambda: session.scalar(waiting), "an approval that waits for the request's lock")
+        await (
+            without(organisation, organisation.approver)
+            if fields is None
+            else changed(organisation, organisation.approver, **fields)
+        )
         await session.rollback()
         answer = await approval
     assert outcome(answer) == (403, code)
-    assert (await as_seen(cast.admin, porf)).json()["status"] == "pending"
-    assert await decisions(cast, porf) == []
+    assert (await as_seen(organisation.admin, porf)).json()["status"] == "pending"
+    assert await decisions(organisation, porf) == []

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from po_api.core.actor import Actor
 from po_api.core.errors import AppError, InvalidTransition
@@ -26,30 +25,7 @@ from po_api.porfs.domain import (
     totals_of,
 )
 from po_api.porfs.errors import AmountTooLarge
-
-amounts = st.decimals(min_value=0, max_value=1000, places=2)
-currencies = st.sampled_from(["EUR", "JPY"])
-facts = st.builds(
-    PorfFacts,
-    status=st.sampled_from(PorfStatus),
-    requester_id=st.integers(1, 2),
-    currency=currencies,
-    total=amounts,
-    base_currency=currencies,
-    allow_self_approval=st.booleans(),
-    line_count=st.integers(0, 1),
-    ordered=st.booleans(),
-    orderable=st.booleans(),
-    submitted=st.booleans(),
-    has_approver=st.booleans(),
-)
-actors = st.builds(
-    Actor,
-    organisation_id=st.just(1),
-    user_id=st.integers(1, 2),
-    roles=st.frozensets(st.sampled_from(Role), min_size=1),
-    approval_limit=st.none() | amounts,
-)
+from support.porf_facts import actors, facts
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from po_api.core.money import PricedLine, TaxRounding, totals
-from support.organisations import LINE, Cast, act, created, new_cast, ok, refused
+from support.organisations import LINE, TestOrganisation, act, created, new_organisation, ok, refused
 
 BAD_NUMBERS: list[Any] = [
     *("", " ", "1e2", "1E2", "-1", "+1", "NaN", "Infinity", "-Infinity", "1.00000", "0.12345", "1.", ".5", "1,5"),
@@ -60,12 +60,12 @@ def pointers(problem: dict[str, Any]) -> list[str]:
     return [error["pointer"] for error in problem["errors"]]
 
 
-async def line_of(cast: Cast, porf: httpx.Response, number: int = 0) -> str:
+async def line_of(organisation: TestOrganisation, porf: httpx.Response, number: int = 0) -> str:
     return f"/porfs/{porf.json()['id']}/lines/{porf.json()['lines'][number]['id']}"
 
 
-async def current(cast: Cast, porf: httpx.Response) -> httpx.Response:
-    return await ok(cast.requester.get(f"/porfs/{porf.json()['id']}"))
+async def current(organisation: TestOrganisation, porf: httpx.Response) -> httpx.Response:
+    return await ok(organisation.requester.get(f"/porfs/{porf.json()['id']}"))
 
 
 def recomputed(porf: httpx.Response) -> tuple[str, str, str]:
@@ -87,33 +87,35 @@ def assert_adds_up(porf: httpx.Response) -> None:
 # What is refused.
 
 
-async def assert_each_is_refused(cast: Cast, bad: Sequence[tuple[str, str]]) -> None:
+async def assert_each_is_refused(organisation: TestOrganisation, bad: Sequence[tuple[str, str]]) -> None:
     """Send lines that have one wrong field each, as (field, raw JSON); every one has to be pointed at."""
     good = {name: json.dumps(value) for name, value in LINE.items()}
     lines = [good | {field: value} for field, value in bad]
     texts = ["{" + ",".join(f'"{name}":{value}' for name, value in line.items()) + "}" for line in lines]
     body = f'{{"title": "x", "lines": [{",".join(texts)}]}}'
     headers = {"Content-Type": "application/json"}
-    problem = await refused(cast.requester.post("/porfs", content=body, headers=headers), 422, "validation_failed")
+    problem = await refused(
+        organisation.requester.post("/porfs", content=body, headers=headers), 422, "validation_failed"
+    )
     assert pointers(problem) == [f"/lines/{index}/{field}" for index, (field, _) in enumerate(bad)]
     assert "9999" not in str(problem["errors"])  # the inputs' values are not repeated
 
 
 @pytest.mark.parametrize("field", ["quantity", "unit_price", "discount_percent", "tax_rate"])
-async def test_numbers_are_plain_decimals_in_strings(cast: Cast, field: str) -> None:
-    await assert_each_is_refused(cast, [(field, json.dumps(value)) for value in BAD_NUMBERS])
-    await assert_each_is_refused(cast, [(field, literal) for literal in BAD_LITERALS])
+async def test_numbers_are_plain_decimals_in_strings(organisation: TestOrganisation, field: str) -> None:
+    await assert_each_is_refused(organisation, [(field, json.dumps(value)) for value in BAD_NUMBERS])
+    await assert_each_is_refused(organisation, [(field, literal) for literal in BAD_LITERALS])
 
 
-async def test_every_wrong_field_of_a_line_is_pointed_at(cast: Cast) -> None:
-    await assert_each_is_refused(cast, [(field, json.dumps(value)) for field, value in BAD_FIELDS])
+async def test_every_wrong_field_of_a_line_is_pointed_at(organisation: TestOrganisation) -> None:
+    await assert_each_is_refused(organisation, [(field, json.dumps(value)) for field, value in BAD_FIELDS])
 
 
 @pytest.mark.parametrize("field", ["description", "quantity", "unit_price"])
-async def test_what_a_line_cannot_do_without(cast: Cast, field: str) -> None:
+async def test_what_a_line_cannot_do_without(organisation: TestOrganisation, field: str) -> None:
     line = {name: value for name, value in LINE.items() if name != field}
     problem = await refused(
-        cast.requester.post("/porfs", json={"title": "x", "lines": [line]}), 422, "validation_failed"
+        organisation.requester.post("/porfs", json={"title": "x", "lines": [line]}), 422, "validation_failed"
     )
     assert pointers(problem) == [f"/lines/0/{field}"]
 
@@ -121,12 +123,12 @@ async def test_what_a_line_cannot_do_without(cast: Cast, field: str) -> None:
 @pytest.mark.parametrize(
     "field", ["position", "id", "porf_id", "closed_quantity", "ordered_quantity", "organisation_id"]
 )
-async def test_what_the_server_decides_about_a_line_cannot_be_sent(cast: Cast, field: str) -> None:
-    porf = await cast.draft()
-    line = await line_of(cast, porf)
+async def test_what_the_server_decides_about_a_line_cannot_be_sent(organisation: TestOrganisation, field: str) -> None:
+    porf = await organisation.draft()
+    line = await line_of(organisation, porf)
     tried = [
-        cast.requester.post("/porfs", json={"title": "x", "lines": [LINE | {field: "1"}]}),
-        cast.requester.patch(line, etag=porf.headers["ETag"], json={field: "1"}),
+        organisation.requester.post("/porfs", json={"title": "x", "lines": [LINE | {field: "1"}]}),
+        organisation.requester.patch(line, etag=porf.headers["ETag"], json={field: "1"}),
     ]
     for attempt in tried:
         problem = await refused(attempt, 422, "validation_failed")
@@ -135,29 +137,29 @@ async def test_what_the_server_decides_about_a_line_cannot_be_sent(cast: Cast, f
 
 
 @pytest.mark.parametrize("change", [{"quantity": "99999999999999.9999"}, {"unit_price": "99999999999999"}])
-async def test_amounts_beyond_the_column_are_refused(cast: Cast, change: dict[str, str]) -> None:
+async def test_amounts_beyond_the_column_are_refused(organisation: TestOrganisation, change: dict[str, str]) -> None:
     large = LINE | {"quantity": "99999999999999", "unit_price": "99999999999999"}
-    await refused(cast.requester.post("/porfs", json={"title": "x", "lines": [large]}), 422, "amount_too_large")
-    porf = await cast.draft(lines=[LINE | {"quantity": "100", "unit_price": "100"}])
+    await refused(organisation.requester.post("/porfs", json={"title": "x", "lines": [large]}), 422, "amount_too_large")
+    porf = await organisation.draft(lines=[LINE | {"quantity": "100", "unit_price": "100"}])
     path = f"/porfs/{porf.json()['id']}"
     etag = porf.headers["ETag"]
-    await refused(cast.requester.post(f"{path}/lines", etag=etag, json=large), 422, "amount_too_large")
-    line = await line_of(cast, porf)
-    await refused(cast.requester.patch(line, etag=etag, json=change), 422, "amount_too_large")
-    assert (await current(cast, porf)).headers["ETag"] == etag
+    await refused(organisation.requester.post(f"{path}/lines", etag=etag, json=large), 422, "amount_too_large")
+    line = await line_of(organisation, porf)
+    await refused(organisation.requester.patch(line, etag=etag, json=change), 422, "amount_too_large")
+    assert (await current(organisation, porf)).headers["ETag"] == etag
 
 
-async def test_lines_that_are_too_much_only_together_are_refused(cast: Cast) -> None:
+async def test_lines_that_are_too_much_only_together_are_refused(organisation: TestOrganisation) -> None:
     half = LINE | {"quantity": "1", "unit_price": "60000000000000", "tax_rate": "0"}
     lines = [half | {"quantity": "8"}] * 2
-    porf = await cast.draft(lines=lines[:1])
+    porf = await organisation.draft(lines=lines[:1])
     assert porf.json()["total"] == "480000000000000.00"
     added = await ok(
-        cast.requester.post(f"/porfs/{porf.json()['id']}/lines", etag=porf.headers["ETag"], json=lines[1]), 201
+        organisation.requester.post(f"/porfs/{porf.json()['id']}/lines", etag=porf.headers["ETag"], json=lines[1]), 201
     )
-    assert_adds_up(await current(cast, porf))
+    assert_adds_up(await current(organisation, porf))
     path = f"/porfs/{porf.json()['id']}/lines"
-    await refused(cast.requester.post(path, etag=added.headers["ETag"], json=lines[0]), 422, "amount_too_large")
+    await refused(organisation.requester.post(path, etag=added.headers["ETag"], json=lines[0]), 422, "amount_too_large")
 
 
 @pytest.mark.parametrize(
@@ -165,91 +167,93 @@ async def test_lines_that_are_too_much_only_together_are_refused(cast: Cast) -> 
     [("298.81", None, "/total"), ("298.8001", None, "/total"), (None, "249.01", "/lines/0/net"), ("0", None, "/total")],
 )
 async def test_a_client_that_computes_otherwise_is_told(
-    cast: Cast, total: str | None, net: str | None, pointer: str
+    organisation: TestOrganisation, total: str | None, net: str | None, pointer: str
 ) -> None:
     line: dict[str, Any] = LINE | {"net": net}
     body = {"title": "x", "total": total, "lines": [line]}
-    problem = await refused(cast.requester.post("/porfs", json=body), 422, "total_mismatch")
+    problem = await refused(organisation.requester.post("/porfs", json=body), 422, "total_mismatch")
     assert pointers(problem) == [pointer]
 
 
-async def test_a_client_that_computes_the_same_is_content(cast: Cast) -> None:
+async def test_a_client_that_computes_the_same_is_content(organisation: TestOrganisation) -> None:
     body = {"title": "x", "total": "298.8", "lines": [LINE | {"net": "249.00"}]}
-    porf = await created(cast.requester.post("/porfs", json=body))
+    porf = await created(organisation.requester.post("/porfs", json=body))
     assert (porf.json()["total"], porf.json()["lines"][0]["net"]) == ("298.80", "249.00")
     path, etag = f"/porfs/{porf.json()['id']}/lines", porf.headers["ETag"]
-    wrong = await refused(cast.requester.post(path, etag=etag, json=LINE | {"net": "1"}), 422, "total_mismatch")
+    wrong = await refused(organisation.requester.post(path, etag=etag, json=LINE | {"net": "1"}), 422, "total_mismatch")
     assert pointers(wrong) == ["/net"]
 
 
-async def test_a_price_of_nothing_and_a_full_discount_are_fine(cast: Cast) -> None:
-    porf = await cast.draft(lines=[LINE | {"unit_price": "0"}, LINE | {"discount_percent": "100"}])
+async def test_a_price_of_nothing_and_a_full_discount_are_fine(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft(lines=[LINE | {"unit_price": "0"}, LINE | {"discount_percent": "100"}])
     assert [line["net"] for line in porf.json()["lines"]] == ["0.00", "0.00"]
-    assert (await act(cast.requester, porf, "submit")).json()["total"] == "0.00"
+    assert (await act(organisation.requester, porf, "submit")).json()["total"] == "0.00"
 
 
-async def test_the_extremes_of_each_column_come_back_as_they_are(cast: Cast) -> None:
+async def test_the_extremes_of_each_column_come_back_as_they_are(organisation: TestOrganisation) -> None:
     lines = [
         LINE | {"quantity": "99999999999999.9999", "unit_price": "0.0001", "tax_rate": "0"},
         LINE | {"quantity": "0.0001", "unit_price": "99999999999999.9999", "tax_rate": "100"},
         LINE | {"discount_percent": "99.9999", "tax_rate": "0.0001"},
     ]
-    porf = await cast.draft(lines=lines)
+    porf = await organisation.draft(lines=lines)
     for shown, sent in zip(porf.json()["lines"], lines, strict=True):
         assert {name: shown[name] for name in sent} == sent | {"unit_price": shown["unit_price"]}
         assert Decimal(shown["unit_price"]) == Decimal(sent["unit_price"])
     assert_adds_up(porf)
 
 
-async def test_ten_thousand_lines_are_taken_and_not_one_more(cast: Cast) -> None:
+async def test_ten_thousand_lines_are_taken_and_not_one_more(organisation: TestOrganisation) -> None:
     line = {"description": "x", "quantity": "1", "unit_price": "0.01"}
     body: dict[str, Any] = {"title": "Many", "lines": [line] * 10_001}
-    problem = await refused(cast.requester.post("/porfs", json=body), 422, "validation_failed")
+    problem = await refused(organisation.requester.post("/porfs", json=body), 422, "validation_failed")
     assert pointers(problem) == ["/lines"]
-    porf = await created(cast.requester.post("/porfs", json=body | {"lines": [line] * 10_000}))
+    porf = await created(organisation.requester.post("/porfs", json=body | {"lines": [line] * 10_000}))
     assert (porf.json()["total"], porf.json()["line_count"]) == ("100.00", 10_000)
     path, etag = f"/porfs/{porf.json()['id']}/lines", porf.headers["ETag"]
-    await refused(cast.requester.post(path, etag=etag, json=line), 422, "too_many_lines")
-    await ok(cast.requester.delete(f"{path}/{porf.json()['lines'][4]['id']}", etag=etag), 204)
-    added = await ok(cast.requester.post(path, etag='"2"', json=line), 201)
+    await refused(organisation.requester.post(path, etag=etag, json=line), 422, "too_many_lines")
+    await ok(organisation.requester.delete(f"{path}/{porf.json()['lines'][4]['id']}", etag=etag), 204)
+    added = await ok(organisation.requester.post(path, etag='"2"', json=line), 201)
     assert added.json()["position"] == 10_001
 
 
 # The sub-resource.
 
 
-async def test_a_line_is_added_read_changed_and_taken_out_each_with_a_new_version(cast: Cast) -> None:
-    porf = await cast.draft()
+async def test_a_line_is_added_read_changed_and_taken_out_each_with_a_new_version(
+    organisation: TestOrganisation,
+) -> None:
+    porf = await organisation.draft()
     path = f"/porfs/{porf.json()['id']}/lines"
-    added = await created(cast.requester.post(path, etag=porf.headers["ETag"], json=LINE | {"tax_rate": "5"}))
+    added = await created(organisation.requester.post(path, etag=porf.headers["ETag"], json=LINE | {"tax_rate": "5"}))
     assert added.headers["ETag"].startswith('"2-')
     location = f"{path}/{added.json()['id']}"
     assert added.headers["Location"] == f"/api/v1{location}"
     assert (added.json()["position"], added.json()["net"]) == (2, "249.00")
-    assert_adds_up(await current(cast, porf))
+    assert_adds_up(await current(organisation, porf))
 
     changes = {"quantity": "2.5", "sku": "L-1", "needed_by": "2030-01-31", "unit": "KGM", "description": "Lights"}
-    changed = await ok(cast.requester.patch(location, etag=added.headers["ETag"], json=changes))
+    changed = await ok(organisation.requester.patch(location, etag=added.headers["ETag"], json=changes))
     assert changed.headers["ETag"].startswith('"3-')
     assert changed.json() == added.json() | changes | {"net": "62.25", "remaining_quantity": "2.5"}
-    read = await ok(cast.requester.get(location))
+    read = await ok(organisation.requester.get(location))
     assert (read.json(), read.headers["ETag"]) == (changed.json(), changed.headers["ETag"])
-    assert_adds_up(await current(cast, porf))
+    assert_adds_up(await current(organisation, porf))
 
-    await ok(cast.requester.delete(location, etag=changed.headers["ETag"]), 204)
-    await refused(cast.requester.get(location), 404, "porf_line_not_found")
-    last = await current(cast, porf)
+    await ok(organisation.requester.delete(location, etag=changed.headers["ETag"]), 204)
+    await refused(organisation.requester.get(location), 404, "porf_line_not_found")
+    last = await current(organisation, porf)
     assert (last.json()["version"], last.json()["total"]) == (4, "298.80")
 
 
-async def test_every_change_of_a_line_is_in_the_history(cast: Cast) -> None:
-    porf = await cast.draft()
+async def test_every_change_of_a_line_is_in_the_history(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft()
     path = f"/porfs/{porf.json()['id']}/lines"
-    added = await created(cast.requester.post(path, etag='"1"', json=LINE))
+    added = await created(organisation.requester.post(path, etag='"1"', json=LINE))
     location = f"{path}/{added.json()['id']}"
-    await ok(cast.requester.patch(location, etag='"2"', json={"quantity": "3", "sku": None}))
-    await ok(cast.requester.delete(location, etag='"3"'), 204)
-    events = (await ok(cast.requester.get(f"/porfs/{porf.json()['id']}/history"))).json()["items"]
+    await ok(organisation.requester.patch(location, etag='"2"', json={"quantity": "3", "sku": None}))
+    await ok(organisation.requester.delete(location, etag='"3"'), 204)
+    events = (await ok(organisation.requester.get(f"/porfs/{porf.json()['id']}/history"))).json()["items"]
     assert [event["action"] for event in events] == [
         "porf.create",
         "porf.add_line",
@@ -263,74 +267,76 @@ async def test_every_change_of_a_line_is_in_the_history(cast: Cast) -> None:
     )
 
 
-async def test_a_patch_that_changes_nothing_makes_no_version(cast: Cast) -> None:
-    porf = await cast.draft()
-    line = await line_of(cast, porf)
+async def test_a_patch_that_changes_nothing_makes_no_version(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft()
+    line = await line_of(organisation, porf)
     for same in ({}, {"quantity": "10.0000"}, {"description": " Desk lamp "}):
-        answer = await ok(cast.requester.patch(line, etag=porf.headers["ETag"], json=same))
+        answer = await ok(organisation.requester.patch(line, etag=porf.headers["ETag"], json=same))
         assert answer.headers["ETag"].startswith('"1-')
-    assert (await current(cast, porf)).headers["ETag"] == porf.headers["ETag"]
+    assert (await current(organisation, porf)).headers["ETag"] == porf.headers["ETag"]
 
 
-async def test_null_clears_what_a_line_can_do_without(cast: Cast) -> None:
-    porf = await cast.draft(lines=[LINE | {"sku": "L-1", "needed_by": "2030-01-31"}])
-    line = await line_of(cast, porf)
-    cleared = await ok(cast.requester.patch(line, etag=porf.headers["ETag"], json={"sku": None, "needed_by": None}))
+async def test_null_clears_what_a_line_can_do_without(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft(lines=[LINE | {"sku": "L-1", "needed_by": "2030-01-31"}])
+    line = await line_of(organisation, porf)
+    cleared = await ok(
+        organisation.requester.patch(line, etag=porf.headers["ETag"], json={"sku": None, "needed_by": None})
+    )
     assert (cleared.json()["sku"], cleared.json()["needed_by"]) == (None, None)
     for field in ("description", "quantity", "unit_price", "unit", "discount_percent", "tax_rate"):
-        patch = cast.requester.patch(line, etag=cleared.headers["ETag"], json={field: None})
+        patch = organisation.requester.patch(line, etag=cleared.headers["ETag"], json={field: None})
         assert pointers(await refused(patch, 422, "validation_failed")) == [f"/{field}"]
 
 
 @pytest.mark.parametrize("field", ["quantity", "unit_price", "discount_percent", "tax_rate"])
-async def test_a_patch_takes_no_worse_numbers(cast: Cast, field: str) -> None:
-    porf = await cast.draft()
-    line = await line_of(cast, porf)
+async def test_a_patch_takes_no_worse_numbers(organisation: TestOrganisation, field: str) -> None:
+    porf = await organisation.draft()
+    line = await line_of(organisation, porf)
     for value in ("1e2", "-1", "NaN", "0.00001", 1.5):
-        patch = cast.requester.patch(line, etag=porf.headers["ETag"], json={field: value})
+        patch = organisation.requester.patch(line, etag=porf.headers["ETag"], json={field: value})
         assert pointers(await refused(patch, 422, "validation_failed")) == [f"/{field}"]
 
 
-async def test_lines_keep_their_positions_when_others_go(cast: Cast) -> None:
-    porf = await cast.draft(lines=[LINE | {"sku": str(number)} for number in range(1, 6)])
+async def test_lines_keep_their_positions_when_others_go(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft(lines=[LINE | {"sku": str(number)} for number in range(1, 6)])
     path = f"/porfs/{porf.json()['id']}/lines"
-    await ok(cast.requester.delete(await line_of(cast, porf, 1), etag='"1"'), 204)
-    await ok(cast.requester.delete(await line_of(cast, porf, 3), etag='"2"'), 204)
-    await created(cast.requester.post(path, etag='"3"', json=LINE | {"sku": "6"}))
-    shown = [(line["position"], line["sku"]) for line in (await current(cast, porf)).json()["lines"]]
+    await ok(organisation.requester.delete(await line_of(organisation, porf, 1), etag='"1"'), 204)
+    await ok(organisation.requester.delete(await line_of(organisation, porf, 3), etag='"2"'), 204)
+    await created(organisation.requester.post(path, etag='"3"', json=LINE | {"sku": "6"}))
+    shown = [(line["position"], line["sku"]) for line in (await current(organisation, porf)).json()["lines"]]
     assert shown == [(1, "1"), (3, "3"), (5, "5"), (6, "6")]
 
 
-async def test_lines_are_paged_by_position(cast: Cast) -> None:
-    porf = await cast.draft(lines=[LINE | {"sku": str(number)} for number in range(1, 6)])
+async def test_lines_are_paged_by_position(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft(lines=[LINE | {"sku": str(number)} for number in range(1, 6)])
     path, found, cursor = f"/porfs/{porf.json()['id']}/lines", [], None
     for _ in range(3):
         params = {"limit": "2"} | ({"cursor": cursor} if cursor else {})
-        page = (await ok(cast.requester.get(path, params=params))).json()
+        page = (await ok(organisation.requester.get(path, params=params))).json()
         found += page["items"]
         cursor = page["next_cursor"]
     assert cursor is None
     assert found == porf.json()["lines"]
-    descending = (await ok(cast.requester.get(path, params={"sort": "-position"}))).json()["items"]
+    descending = (await ok(organisation.requester.get(path, params={"sort": "-position"}))).json()["items"]
     assert descending == found[::-1]
 
 
-async def test_another_request_s_line_is_no_line_of_this_one(cast: Cast) -> None:
-    one, other = await cast.draft(), await cast.draft()
+async def test_another_request_s_line_is_no_line_of_this_one(organisation: TestOrganisation) -> None:
+    one, other = await organisation.draft(), await organisation.draft()
     wrong = f"/porfs/{one.json()['id']}/lines/{other.json()['lines'][0]['id']}"
-    await refused(cast.requester.get(wrong), 404, "porf_line_not_found")
-    await refused(cast.requester.patch(wrong, etag='"1"', json={"quantity": "1"}), 404, "porf_line_not_found")
-    await refused(cast.requester.delete(wrong, etag='"1"'), 404, "porf_line_not_found")
+    await refused(organisation.requester.get(wrong), 404, "porf_line_not_found")
+    await refused(organisation.requester.patch(wrong, etag='"1"', json={"quantity": "1"}), 404, "porf_line_not_found")
+    await refused(organisation.requester.delete(wrong, etag='"1"'), 404, "porf_line_not_found")
 
 
 @pytest.mark.parametrize("status", ["pending", "approved", "rejected", "closed"])
-async def test_lines_change_in_drafts_only(cast: Cast, status: str) -> None:
-    porf = await cast.in_status(status)
-    line, etag = await line_of(cast, porf), porf.headers["ETag"]
+async def test_lines_change_in_drafts_only(organisation: TestOrganisation, status: str) -> None:
+    porf = await organisation.in_status(status)
+    line, etag = await line_of(organisation, porf), porf.headers["ETag"]
     tried = [
-        cast.requester.post(line.rpartition("/")[0], etag=etag, json=LINE),
-        cast.requester.patch(line, etag=etag, json={"quantity": "1"}),
-        cast.requester.delete(line, etag=etag),
+        organisation.requester.post(line.rpartition("/")[0], etag=etag, json=LINE),
+        organisation.requester.patch(line, etag=etag, json={"quantity": "1"}),
+        organisation.requester.delete(line, etag=etag),
     ]
     for attempt in tried:
         assert status in (await refused(attempt, 409, "invalid_transition"))["detail"]
@@ -349,30 +355,30 @@ async def test_lines_change_in_drafts_only(cast: Cast, status: str) -> None:
     ],
 )
 async def test_a_line_is_changed_on_a_version_that_was_seen(
-    cast: Cast, etag: str | None, status: int, code: str
+    organisation: TestOrganisation, etag: str | None, status: int, code: str
 ) -> None:
-    line = await line_of(cast, await cast.draft())
-    await refused(cast.requester.post(line.rpartition("/")[0], etag=etag, json=LINE), status, code)
-    await refused(cast.requester.patch(line, etag=etag, json={"quantity": "1"}), status, code)
-    await refused(cast.requester.delete(line, etag=etag), status, code)
+    line = await line_of(organisation, await organisation.draft())
+    await refused(organisation.requester.post(line.rpartition("/")[0], etag=etag, json=LINE), status, code)
+    await refused(organisation.requester.patch(line, etag=etag, json={"quantity": "1"}), status, code)
+    await refused(organisation.requester.delete(line, etag=etag), status, code)
 
 
 # Currencies and totals.
 
 
-async def test_another_currency_rounds_every_line_anew(cast: Cast) -> None:
+async def test_another_currency_rounds_every_line_anew(organisation: TestOrganisation) -> None:
     lines = [
         {"description": "a", "quantity": "3", "unit_price": "33.3355", "tax_rate": "10"},
         {"description": "b", "quantity": "1", "unit_price": "0.5", "tax_rate": "10"},
     ]
-    porf = await cast.draft(lines=lines)
+    porf = await organisation.draft(lines=lines)
     shown = {"GBP": ["100.01", "0.50"], "JPY": ["100", "1"], "KWD": ["100.007", "0.500"]}
     for currency in ("JPY", "KWD", "GBP", "KWD", "JPY"):
         path = f"/porfs/{porf.json()['id']}"
-        porf = await ok(cast.requester.patch(path, etag=porf.headers["ETag"], json={"currency": currency}))
+        porf = await ok(organisation.requester.patch(path, etag=porf.headers["ETag"], json={"currency": currency}))
         assert [line["net"] for line in porf.json()["lines"]] == shown[currency]
         assert_adds_up(porf)
-        assert porf.json() == (await current(cast, porf)).json()
+        assert porf.json() == (await current(organisation, porf)).json()
 
 
 line_bodies = st.fixed_dictionaries(
@@ -393,9 +399,9 @@ examples = settings(
 
 
 @pytest.fixture
-async def both_modes(app: FastAPI, client: httpx.AsyncClient) -> Sequence[Cast]:
-    """A company for each way to round tax."""
-    return [await new_cast(app, client, tax_rounding=mode) for mode in ("document", "line")]
+async def both_modes(app: FastAPI, client: httpx.AsyncClient) -> Sequence[TestOrganisation]:
+    """A tenant for each way to round tax."""
+    return [await new_organisation(app, client, tax_rounding=mode) for mode in ("document", "line")]
 
 
 @given(
@@ -405,39 +411,39 @@ async def both_modes(app: FastAPI, client: httpx.AsyncClient) -> Sequence[Cast]:
 )
 @examples
 async def test_totals_add_up_after_whatever_change(
-    both_modes: Sequence[Cast], lines: list[dict[str, str]], currency: str, more: dict[str, str]
+    both_modes: Sequence[TestOrganisation], lines: list[dict[str, str]], currency: str, more: dict[str, str]
 ) -> None:
-    for cast in both_modes:
-        porf = await cast.draft(lines=lines)
+    for organisation in both_modes:
+        porf = await organisation.draft(lines=lines)
         assert_adds_up(porf)
         path = f"/porfs/{porf.json()['id']}"
-        await created(cast.requester.post(f"{path}/lines", etag="*", json=more))
+        await created(organisation.requester.post(f"{path}/lines", etag="*", json=more))
         changed = {name: more[name] for name in ("quantity", "unit_price", "discount_percent", "tax_rate")}
-        await ok(cast.requester.patch(await line_of(cast, porf), etag="*", json=changed))
-        assert_adds_up(await current(cast, porf))
-        assert_adds_up(await ok(cast.requester.patch(path, etag="*", json={"currency": currency})))
-        await ok(cast.requester.delete(await line_of(cast, porf), etag="*"), 204)
-        assert_adds_up(await current(cast, porf))
+        await ok(organisation.requester.patch(await line_of(organisation, porf), etag="*", json=changed))
+        assert_adds_up(await current(organisation, porf))
+        assert_adds_up(await ok(organisation.requester.patch(path, etag="*", json={"currency": currency})))
+        await ok(organisation.requester.delete(await line_of(organisation, porf), etag="*"), 204)
+        assert_adds_up(await current(organisation, porf))
 
 
 @pytest.mark.parametrize(("mode", "tax"), [("document", "0.03"), ("line", "0.02")])
 async def test_tax_is_rounded_where_the_organisation_says(
     app: FastAPI, client: httpx.AsyncClient, mode: str, tax: str
 ) -> None:
-    cast = await new_cast(app, client, tax_rounding=mode)
+    organisation = await new_organisation(app, client, tax_rounding=mode)
     lines = [{"description": "x", "quantity": "1", "unit_price": price, "tax_rate": "10"} for price in ("0.14", "0.11")]
-    porf = await cast.draft(lines=lines)
+    porf = await organisation.draft(lines=lines)
     assert (porf.json()["tax_rounding"], porf.json()["tax"]) == (mode, tax)
     assert porf.json()["taxes"] == [{"rate": "10", "net": "0.25", "tax": tax}]
 
 
-async def test_a_request_keeps_the_rounding_it_was_raised_under(cast: Cast) -> None:
-    porf = await cast.draft()
-    etag = (await ok(cast.admin.get("/organisations/current"))).headers["ETag"]
-    await ok(cast.admin.patch("/organisations/current", etag=etag, json={"tax_rounding": "line"}))
+async def test_a_request_keeps_the_rounding_it_was_raised_under(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft()
+    etag = (await ok(organisation.admin.get("/organisations/current"))).headers["ETag"]
+    await ok(organisation.admin.patch("/organisations/current", etag=etag, json={"tax_rounding": "line"}))
     path = f"/porfs/{porf.json()['id']}/lines"
-    await created(cast.requester.post(path, etag=porf.headers["ETag"], json=LINE))
-    after = await current(cast, porf)
+    await created(organisation.requester.post(path, etag=porf.headers["ETag"], json=LINE))
+    after = await current(organisation, porf)
     assert after.json()["tax_rounding"] == "document"
     assert_adds_up(after)
-    assert (await cast.draft()).json()["tax_rounding"] == "line"
+    assert (await organisation.draft()).json()["tax_rounding"] == "line"

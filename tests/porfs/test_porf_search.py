@@ -11,7 +11,8 @@ from fastapi import FastAPI
 
 from po_api.core.permissions import Role
 from po_api.db.database import libpq_url
-from support.organisations import Company, Member, new_company, ok
+from support.organisations import Member, Tenant, new_tenant, ok
+from support.pages import all_items
 from support.statements import sent_to
 
 COUNT = 4000
@@ -57,35 +58,29 @@ ORDERS: dict[str, Callable[[Row], Any]] = {
 class Archive:
     """`busy` has asked for one in forty, `others` for the rest; the admin sees all."""
 
-    company: Company
+    tenant: Tenant
     busy: Member
     admin: Member
 
 
 @pytest.fixture(scope="module")
 async def archive(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]) -> AsyncIterator[Archive]:
-    company = await new_company(app, client)
-    busy, others = await company.member(Role.REQUESTER), await company.member(Role.REQUESTER)
-    made = Archive(company, busy, await company.member(Role.ADMIN))
+    tenant = await new_tenant(app, client)
+    busy, others = await tenant.member(Role.REQUESTER), await tenant.member(Role.REQUESTER)
+    made = Archive(tenant, busy, await tenant.member(Role.ADMIN))
     owner = await asyncpg.connect(libpq_url(urls[0]))
-    await owner.execute(_FILL, company.organisation_id, busy.user_id, others.user_id, COUNT)
+    await owner.execute(_FILL, tenant.organisation_id, busy.user_id, others.user_id, COUNT)
     # The statistics of this very test: others' rows came and went.
     await owner.execute("ANALYZE porfs")
     yield made
-    await owner.execute("DELETE FROM porfs WHERE organisation_id = $1", company.organisation_id)
+    await owner.execute("DELETE FROM porfs WHERE organisation_id = $1", tenant.organisation_id)
     await owner.execute("ANALYZE porfs")
     await owner.close()
 
 
 async def _found(member: Member, **params: Any) -> list[str]:
     """The numbers, page by page."""
-    numbers: list[str] = []
-    while True:
-        page = (await ok(member.get("/porfs", params=params))).json()
-        numbers += [item["number"] for item in page["items"]]
-        if page["next_cursor"] is None:
-            return numbers
-        params["cursor"] = page["next_cursor"]
+    return [item["number"] for item in await all_items(member, "/porfs", **params)]
 
 
 @pytest.mark.parametrize("sort", ORDERS)
@@ -127,7 +122,7 @@ async def test_the_way_depends_on_how_common_the_words_are(
     archive: Archive, params: dict[str, str], statements: int, *, looks: bool
 ) -> None:
     await ok(archive.admin.get("/users/me"))
-    async with sent_to(archive.company.database) as sent:
+    async with sent_to(archive.tenant.database) as sent:
         await ok(archive.admin.get("/porfs", params={"limit": "5", **params}))
     assert sum(one.is_statement for one in sent) == statements
     assert any("looked_at" in one.sql for one in sent) is looks

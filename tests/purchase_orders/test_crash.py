@@ -27,7 +27,9 @@ from po_api.operations.databases import Connections
 from po_api.settings import Settings
 from support.clusters import Cluster
 from support.invariants import check
-from support.organisations import Cast, Member, new_cast, ok
+from support.organisations import Member, TestOrganisation, new_organisation, ok
+from support.pages import all_items
+from support.polling import Deadline
 
 ORDERS = int(os.environ.get("PO_TEST_CRASH_ORDERS", "75"))
 KILLS = int(os.environ.get("PO_TEST_CRASH_KILLS", "5"))
@@ -56,12 +58,12 @@ async def database(request: pytest.FixtureRequest, urls: tuple[str, str]) -> Asy
 
 
 @pytest.fixture
-async def actors(database: tuple[str, str], settings: Settings) -> AsyncIterator[Cast]:
-    """A cast in that database; its buyer is the one who goes through the server that is killed."""
+async def actors(database: tuple[str, str], settings: Settings) -> AsyncIterator[TestOrganisation]:
+    """An organisation in that database; its buyer is the one who goes through the server that is killed."""
     app = create_app(settings, Connections(*database, SECRET_KEY))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield await new_cast(app, client)
+        yield await new_organisation(app, client)
     await app.state.database.dispose()
 
 
@@ -137,7 +139,9 @@ class Journal:
 
 async def persist(member: Member, path: str, key: str, **options: Any) -> httpx.Response:
     """Repeat one request under one key until it is answered: the server may be away, or still busy with it."""
+    deadline = Deadline("a server that answers")
     while True:
+        deadline.check()
         try:
             answer = await member.post(path, headers={"Idempotency-Key": key}, **options)
         except httpx.TransportError:
@@ -176,7 +180,10 @@ async def crash(server: Server, journal: Journal, randomness: random.Random) -> 
 
 
 async def test_a_server_killed_at_random_loses_and_doubles_nothing(
-    actors: Cast, database: tuple[str, str], tmp_path: Path, record_testsuite_property: Callable[[str, object], None]
+    actors: TestOrganisation,
+    database: tuple[str, str],
+    tmp_path: Path,
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     line = {"description": "Lamp", "quantity": str(ORDERS), "unit_price": "24.90", "tax_rate": "20"}
     porfs = [(await actors.approved(lines=[line])).json() for _ in range(REQUESTS)]
@@ -195,7 +202,7 @@ async def test_a_server_killed_at_random_loses_and_doubles_nothing(
     shown = [issued.json() for issued in journal.issued.values()]
     assert sorted(int(order["number"][-6:]) for order in shown) == list(range(1, ORDERS + 1))
     assert {order["id"] for order in shown} == {order.json()["id"] for order in journal.converted.values()}
-    stored = await everything(actors.auditor)
+    stored = await all_items(actors.auditor, "/purchase-orders", limit="100")
     assert {order["id"]: order["number"] for order in stored} == {order["id"]: order["number"] for order in shown}
     for porf in porfs:
         now = (await ok(actors.buyer.get(f"/porfs/{porf['id']}"))).json()
@@ -203,14 +210,3 @@ async def test_a_server_killed_at_random_loses_and_doubles_nothing(
         assert now["lines"][0]["ordered_quantity"] == str(mine)
     answers = [*journal.converted.values(), *journal.issued.values()]
     record_testsuite_property("replayed", sum("Idempotent-Replayed" in answer.headers for answer in answers))
-
-
-async def everything(member: Member) -> list[Any]:
-    """Every order, page by page."""
-    found, params = [], {"limit": "100"}
-    while True:
-        page = (await ok(member.get("/purchase-orders", params=params))).json()
-        found += page["items"]
-        if not page["has_more"]:
-            return found
-        params["cursor"] = page["next_cursor"]

@@ -16,7 +16,7 @@ from po_api.settings import postgresql_url
 from support.applications import client_of, new_app
 from support.clusters import Cluster, Standby, connected
 from support.invariants import check
-from support.organisations import LINE, Cast, new_cast, ok, refused
+from support.organisations import LINE, TestOrganisation, new_organisation, ok, refused
 from support.outage_clients import CALLERS, IMPATIENT, at_work, require_all
 
 NAME = "po_api"
@@ -32,10 +32,10 @@ async def standby(primary: Cluster, standby: Standby) -> Standby:
 
 
 @pytest.fixture
-async def cast(primary: Cluster, standby: Standby) -> AsyncIterator[Cast]:
+async def organisation(primary: Cluster, standby: Standby) -> AsyncIterator[TestOrganisation]:
     app = new_app(primary.url(NAME, "po_app"))
     async with client_of(app) as client:
-        yield await new_cast(app, client)
+        yield await new_organisation(app, client)
 
 
 def all_of(*urls: str) -> str:
@@ -45,20 +45,20 @@ def all_of(*urls: str) -> str:
     return postgresql_url(f"postgresql://{places[0].username}@/{NAME}?{hosts}")
 
 
-async def test_a_server_that_takes_no_writes_is_not_used(standby: Standby, cast: Cast) -> None:
+async def test_a_server_that_takes_no_writes_is_not_used(standby: Standby, organisation: TestOrganisation) -> None:
     app = new_app(standby.url(NAME, "po_app"))
     async with client_of(app) as client:
-        member = replace(cast.requester, client=client)
+        member = replace(organisation.requester, client=client)
         await refused(member.get("/porfs"), 503, "unavailable")
         assert (await client.get("/health/ready")).status_code == 503
 
 
 async def test_a_server_that_is_asked_for_by_name_refuses_writes_as_something_that_passes(
-    standby: Standby, cast: Cast
+    standby: Standby, organisation: TestOrganisation
 ) -> None:
     app = new_app(f"{standby.url(NAME, 'po_app')}&target_session_attrs=any")
     async with client_of(app) as client:
-        member = replace(cast.requester, client=client)
+        member = replace(organisation.requester, client=client)
         for _ in range(2):
             await refused(member.post("/porfs", json={"title": "x", "lines": [LINE]}), 503, "unavailable")
             # The check of a session that was not used for a minute writes, too.
@@ -67,14 +67,14 @@ async def test_a_server_that_is_asked_for_by_name_refuses_writes_as_something_th
     assert pool.checkedout() == 0
 
 
-async def test_one_that_does_not_answer_is_waited_for_once(primary: Cluster, cast: Cast) -> None:
+async def test_one_that_does_not_answer_is_waited_for_once(primary: Cluster, organisation: TestOrganisation) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.setblocking(False)
         place = make_url(primary.url(NAME, "po_app"))
         first = place.set(query={"host": "127.0.0.1", "port": str(silent.getsockname()[1])})
         app = new_app(all_of(first.render_as_string(), place.render_as_string()), db_pool_timeout=2)
         async with client_of(app) as client:
-            member = replace(cast.requester, client=client)
+            member = replace(organisation.requester, client=client)
             await ok(member.get("/porfs"))
             await asyncio.gather(*(ok(member.get("/porfs")) for _ in range(8)))
         silent.accept()[0].close()
@@ -83,11 +83,14 @@ async def test_one_that_does_not_answer_is_waited_for_once(primary: Cluster, cas
 
 
 async def test_a_promoted_standby_takes_over(
-    primary: Cluster, standby: Standby, cast: Cast, record_testsuite_property: Callable[[str, object], None]
+    primary: Cluster,
+    standby: Standby,
+    organisation: TestOrganisation,
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     """The last of the tests here: the primary does not come back."""
     app = new_app(all_of(standby.url(NAME, "po_app"), primary.url(NAME, "po_app")), **IMPATIENT)
-    async with at_work(app, cast.requester) as (client, log):
+    async with at_work(app, organisation.requester) as (client, log):
         administrator = await asyncpg.connect(libpq_url(standby.url("postgres", "postgres")))
         used = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'po-api'"
         assert await administrator.fetchval(used) == 0
@@ -104,5 +107,5 @@ async def test_a_promoted_standby_takes_over(
     record_testsuite_property("answers, slowest refusal", f"{dict(log.answers)}, {log.slowest_refusal:.2f} s")
     app = new_app(standby.url(NAME, "po_app"))
     async with client_of(app) as client:
-        await require_all(log, replace(cast.admin, client=client))
+        await require_all(log, replace(organisation.admin, client=client))
     await check(standby.url(NAME, "po_owner"))

@@ -15,7 +15,7 @@ from po_api.operations import migrations
 from support.applications import client_of, new_app
 from support.clusters import Cluster
 from support.invariants import check
-from support.organisations import Cast, new_cast
+from support.organisations import TestOrganisation, new_organisation
 from support.outage_clients import CALLERS, IMPATIENT, Log, at_work, require_all
 
 SECONDS = float(os.environ.get("PO_TEST_OUTAGE_SECONDS", "0"))
@@ -37,21 +37,21 @@ async def urls(server: Cluster) -> tuple[str, str]:
 
 
 @pytest.fixture
-async def cast(urls: tuple[str, str]) -> AsyncIterator[Cast]:
+async def organisation(urls: tuple[str, str]) -> AsyncIterator[TestOrganisation]:
     app = new_app(urls[1])
     async with client_of(app) as client:
-        yield await new_cast(app, client)
+        yield await new_organisation(app, client)
 
 
 @pytest.mark.parametrize("kind", ["killed", "frozen"])
 async def test_an_outage_refuses_and_loses_nothing(
     server: Cluster,
     urls: tuple[str, str],
-    cast: Cast,
+    organisation: TestOrganisation,
     kind: str,
     record_testsuite_property: Callable[[str, object], None],
 ) -> None:
-    async with at_work(new_app(urls[1], **IMPATIENT), cast.requester) as (client, log):
+    async with at_work(new_app(urls[1], **IMPATIENT), organisation.requester) as (client, log):
         if kind == "killed":
             await asyncio.to_thread(server.kill)
             await be_away(client, log)
@@ -63,7 +63,7 @@ async def test_an_outage_refuses_and_loses_nothing(
         await log.has_more(1, 201)
         record_testsuite_property(f"{kind}: seconds until the first write", time.monotonic() - back)
     record_testsuite_property(f"{kind}: answers, slowest refusal", f"{dict(log.answers)}, {log.slowest_refusal:.2f} s")
-    await require_all(log, cast.admin)
+    await require_all(log, organisation.admin)
     await check(urls[0])
 
 

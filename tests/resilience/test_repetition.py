@@ -15,28 +15,33 @@ import pytest
 from fastapi import FastAPI
 
 from support.applications import client_of, new_app
-from support.organisations import Cast, Member, again, ok
-from support.polling import until_waiting
+from support.organisations import Member, TestOrganisation, again, ok
+from support.polling import Deadline, until_blocked
 
 LIMIT = 1000
 CSV = b"description,quantity,unit_price\nLamp,1,24.90\n"
 
 
 async def undone_approval(
-    cast: Cast, approve: Callable[[httpx.Response], Awaitable[httpx.Response]], owner: asyncpg.Connection, url: str
+    organisation: TestOrganisation,
+    approve: Callable[[httpx.Response], Awaitable[httpx.Response]],
+    owner: asyncpg.Connection,
+    url: str,
 ) -> tuple[httpx.Response, asyncio.Task[httpx.Response]]:
     """A pending request, and its approval, which PostgreSQL has undone once.
 
     The approval has locked the request and wants the approver, whom the owner has locked; so that wants the request.
     PostgreSQL undoes who has waited for a second first: the owner, if this machine was busy so long. Then once more.
     """
+    deadline = Deadline("an approval that PostgreSQL undoes")
     while True:
-        pending = await cast.pending()
+        deadline.check()
+        pending = await organisation.pending()
         transaction = owner.transaction()
         await transaction.start()
-        await owner.execute(f"SELECT FROM users WHERE id = {cast.approver.user_id} FOR UPDATE")
+        await owner.execute(f"SELECT FROM users WHERE id = {organisation.approver.user_id} FOR UPDATE")
         approving = asyncio.create_task(ok(approve(pending)))
-        await until_waiting(url)
+        await until_blocked(url)
         try:
             await owner.execute(f"SELECT FROM porfs WHERE id = {pending.json()['id']} FOR UPDATE")
         except asyncpg.DeadlockDetectedError:
@@ -76,13 +81,13 @@ async def decisions(owner: asyncpg.Connection, porf_id: int) -> tuple[int, int]:
 
 
 async def test_a_deadlock_is_nothing_that_the_client_hears_of(
-    cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str]
+    organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
     async def approve(pending: httpx.Response) -> httpx.Response:
         path, headers = f"/porfs/{pending.json()['id']}/approve", {"Idempotency-Key": pending.json()["number"]}
-        return await cast.approver.post(path, etag=pending.headers["ETag"], headers=headers)
+        return await organisation.approver.post(path, etag=pending.headers["ETag"], headers=headers)
 
-    pending, approving = await undone_approval(cast, approve, owner, urls[0])
+    pending, approving = await undone_approval(organisation, approve, owner, urls[0])
     approved = await approving
     assert (approved.json()["status"], approved.json()["version"]) == ("approved", pending.json()["version"] + 1)
     replayed = await approve(pending)
@@ -95,11 +100,11 @@ UNDONE = pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
 
 @UNDONE
 async def test_what_is_done_again_counts_once(
-    cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str], sqlstate: str
+    organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str], sqlstate: str
 ) -> None:
-    pending = await cast.pending()
+    pending = await organisation.pending()
     async with client_of(new_app(urls[1], rate_limit_per_user=f"{LIMIT}/day")) as client:
-        approver = replace(cast.approver, client=client)
+        approver = replace(organisation.approver, client=client)
         async with undoing(owner, sqlstate, times=2):
             approved = await ok(approver.post(f"/porfs/{pending.json()['id']}/approve", etag=pending.headers["ETag"]))
     assert f"r={LIMIT - 1};" in approved.headers["RateLimit"]
@@ -108,14 +113,16 @@ async def test_what_is_done_again_counts_once(
 
 @UNDONE
 async def test_after_three_times_the_client_is_told_to_come_again(
-    cast: Cast, owner: asyncpg.Connection, sqlstate: str
+    organisation: TestOrganisation, owner: asyncpg.Connection, sqlstate: str
 ) -> None:
-    pending = await cast.pending()
+    pending = await organisation.pending()
     porf_id = pending.json()["id"]
 
     async def approve() -> httpx.Response:
         headers = {"Idempotency-Key": "again"}
-        return await cast.approver.post(f"/porfs/{porf_id}/approve", etag=pending.headers["ETag"], headers=headers)
+        return await organisation.approver.post(
+            f"/porfs/{porf_id}/approve", etag=pending.headers["ETag"], headers=headers
+        )
 
     async with undoing(owner, sqlstate, times=3):
         busy = await approve()
@@ -129,18 +136,18 @@ async def test_after_three_times_the_client_is_told_to_come_again(
 
 
 @pytest.fixture
-async def strict(urls: tuple[str, str], cast: Cast) -> AsyncIterator[Member]:
+async def strict(urls: tuple[str, str], organisation: TestOrganisation) -> AsyncIterator[Member]:
     """The requester, through an application whose transactions do not take what others have changed meanwhile."""
     app = new_app(f"{urls[1]}&default_transaction_isolation=repeatable%20read")
     async with client_of(app) as client:
-        yield replace(cast.requester, client=client)
+        yield replace(organisation.requester, client=client)
 
 
 async def test_an_upload_is_read_from_its_beginning_again(
-    cast: Cast, strict: Member, owner: asyncpg.Connection, urls: tuple[str, str]
+    organisation: TestOrganisation, strict: Member, owner: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
-    first = await cast.draft()
-    organisation_id = cast.company.organisation_id
+    first = await organisation.draft()
+    organisation_id = organisation.organisation_id
     transaction = owner.transaction()
     await transaction.start()
     changed = await owner.execute(
@@ -153,27 +160,31 @@ async def test_an_upload_is_read_from_its_beginning_again(
         return strict.post("/porfs/import", files=files, data={"title": "Uploaded"}, headers=headers)
 
     uploading = asyncio.create_task(upload())
-    await until_waiting(urls[0])
+    await until_blocked(urls[0])
     await transaction.commit()  # could not serialise: somebody has changed the row that it waited for
     uploaded = await ok(uploading, 201)
     assert [line["description"] for line in uploaded.json()["lines"]] == ["Lamp"]
     numbers = [int(porf.json()["number"][-6:]) for porf in (first, uploaded)]
     assert numbers[1] == numbers[0] + 2
     assert (await ok(upload(), 201)).headers["Idempotent-Replayed"] == "true"
-    listed = (await ok(cast.requester.get("/porfs?limit=100"))).json()["items"]
+    listed = (await ok(organisation.requester.get("/porfs?limit=100"))).json()["items"]
     assert {item["id"] for item in listed} == {first.json()["id"], uploaded.json()["id"]}
 
 
-async def test_a_failure_at_the_commit_is_repeated_as_well(cast: Cast, urls: tuple[str, str]) -> None:
+async def test_a_failure_at_the_commit_is_repeated_as_well(
+    organisation: TestOrganisation, urls: tuple[str, str]
+) -> None:
     """Write skew: each of some reads what the others write. PostgreSQL may find out when they commit."""
-    drafts = [await cast.draft(title=str(number)) for number in range(4)]
+    drafts = [await organisation.draft(title=str(number)) for number in range(4)]
     app: FastAPI = new_app(f"{urls[1]}&default_transaction_isolation=serializable")
     async with client_of(app) as client:
-        requester = replace(cast.requester, client=client)
+        requester = replace(organisation.requester, client=client)
 
         async def submit(draft: httpx.Response) -> httpx.Response:
             path, headers = f"/porfs/{draft.json()['id']}/submit", {"Idempotency-Key": draft.json()["number"]}
+            deadline = Deadline("an answer other than busy")
             while True:
+                deadline.check()
                 answer = await requester.post(path, etag=draft.headers["ETag"], headers=headers)
                 if answer.status_code != 503:
                     return answer
@@ -182,4 +193,4 @@ async def test_a_failure_at_the_commit_is_repeated_as_well(cast: Cast, urls: tup
         answers = await asyncio.gather(*(submit(draft) for draft in drafts))
     assert [answer.status_code for answer in answers] == [200] * len(drafts), [answer.text for answer in answers]
     for draft in drafts:
-        assert (await again(cast.requester, draft)).json()["status"] == "pending"
+        assert (await again(organisation.requester, draft)).json()["status"] == "pending"

@@ -16,8 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from support.organisations import Cast, Member, perform
-from support.polling import until_waiting
+from support.organisations import Member, TestOrganisation, perform
+from support.polling import Deadline, until_blocked
 from support.server_processes import Environment, Server, environment_on, redis_server, serving
 
 TIMEOUT = 60
@@ -50,7 +50,9 @@ def environment(request: pytest.FixtureRequest, alone: Environment, tmp_path: Pa
 async def refuses(server: Server) -> None:
     """Return once new connections are refused."""
     port = int(server.address.rpartition(":")[2])
+    deadline = Deadline("no further connections")
     while True:
+        deadline.check()
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except ConnectionError:
@@ -64,28 +66,32 @@ def upload(member: Member, title: str) -> "asyncio.Task[httpx.Response]":
     return asyncio.create_task(member.post("/porfs/import", files=files, data={"title": title}))
 
 
-async def hold_numbers(owner: asyncpg.Connection, cast: Cast) -> None:
+async def hold_numbers(owner: asyncpg.Connection, organisation: TestOrganisation) -> None:
     """Have everybody wait who wants a number, for a request as for an order."""
-    organisation = cast.company.organisation_id
-    held = await owner.execute(f"SELECT FROM number_series WHERE organisation_id = {organisation} FOR UPDATE")
+    organisation_id = organisation.organisation_id
+    held = await owner.execute(f"SELECT FROM number_series WHERE organisation_id = {organisation_id} FOR UPDATE")
     assert held == "SELECT 2"
 
 
 async def test_requests_under_way_are_answered_whole(
-    environment: Environment, cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str], tmp_path: Path
+    environment: Environment,
+    organisation: TestOrganisation,
+    owner: asyncpg.Connection,
+    urls: tuple[str, str],
+    tmp_path: Path,
 ) -> None:
-    await cast.issued()
-    order = await cast.ordered(lines=None)
+    await organisation.issued()
+    order = await organisation.ordered(lines=None)
     with serving(environment, tmp_path) as server:
         started = psutil.Process(server.process.pid).children(recursive=True)
         async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
-            requester, buyer = (replace(who, client=client) for who in (cast.requester, cast.buyer))
+            requester, buyer = (replace(who, client=client) for who in (organisation.requester, organisation.buyer))
             lock = owner.transaction()
             await lock.start()
-            await hold_numbers(owner, cast)
+            await hold_numbers(owner, organisation)
             uploads = [upload(requester, str(number)) for number in range(3)]
             issuing = asyncio.create_task(perform(buyer, order, "issue"))
-            await until_waiting(urls[0], 4)
+            await until_blocked(urls[0], 4)
             server.process.send_signal(signal.SIGTERM)
             await refuses(server)
             server.process.send_signal(signal.SIGTERM)
@@ -98,22 +104,22 @@ async def test_requests_under_way_are_answered_whole(
         assert psutil.wait_procs(started, timeout=TIMEOUT)[1] == []
     assert "Traceback" not in server.log.read_text()
     issued = (await issuing).json()
-    document = await cast.buyer.get(f"/purchase-orders/{issued['id']}/document.pdf")
+    document = await organisation.buyer.get(f"/purchase-orders/{issued['id']}/document.pdf")
     assert document.content.startswith(b"%PDF")
 
 
 async def test_a_request_that_never_ends_is_given_up(
-    alone: Environment, cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str], tmp_path: Path
+    alone: Environment, organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str], tmp_path: Path
 ) -> None:
     """Its process of PostgreSQL stands still: not even a cancellation is answered."""
-    await cast.issued()
+    await organisation.issued()
     lock = owner.transaction()
     await lock.start()
-    await hold_numbers(owner, cast)
+    await hold_numbers(owner, organisation)
     with serving(alone | PATIENT, tmp_path, command=HURRIED) as server:
         async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
-            stuck = upload(replace(cast.requester, client=client), "Stuck")
-            (backend,) = map(psutil.Process, await until_waiting(urls[0], 1))
+            stuck = upload(replace(organisation.requester, client=client), "Stuck")
+            (backend,) = map(psutil.Process, await until_blocked(urls[0], 1))
             backend.suspend()
             try:
                 server.process.send_signal(signal.SIGTERM)
@@ -124,5 +130,5 @@ async def test_a_request_that_never_ends_is_given_up(
             finally:
                 backend.resume()
     await lock.rollback()
-    listed = (await cast.requester.get("/porfs?q=Stuck")).json()["items"]
+    listed = (await organisation.requester.get("/porfs?q=Stuck")).json()["items"]
     assert listed == []

@@ -13,7 +13,8 @@ from sqlalchemy import select, text, true
 from po_api.web.dependencies import session_of
 from po_api.web.routing import ApiRoute
 from support.applications import client_of, new_app
-from support.organisations import Cast, Member, ok, refused
+from support.organisations import Member, TestOrganisation, ok, refused
+from support.polling import Deadline
 
 NEVER = {"db_statement_timeout_ms": 0, "db_lock_timeout_ms": 0, "db_transaction_timeout_ms": 0}
 SOON = 500
@@ -37,11 +38,16 @@ async def limited(urls: tuple[str, str], member: Member, **settings: int) -> Asy
     ],
 )
 async def test_whoever_waits_for_too_long_is_told_to_come_again(
-    cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str], setting: str, milliseconds: int, code: str
+    organisation: TestOrganisation,
+    owner: asyncpg.Connection,
+    urls: tuple[str, str],
+    setting: str,
+    milliseconds: int,
+    code: str,
 ) -> None:
-    draft = await cast.draft()
+    draft = await organisation.draft()
     path = f"/porfs/{draft.json()['id']}"
-    async with limited(urls, cast.requester, **{setting: milliseconds}) as (app, requester):
+    async with limited(urls, organisation.requester, **{setting: milliseconds}) as (app, requester):
         change = {"etag": draft.headers["ETag"], "json": {"title": "Later"}}
         async with owner.transaction():
             await owner.execute("LOCK TABLE porfs IN ACCESS EXCLUSIVE MODE")
@@ -65,15 +71,17 @@ async def require_sound(app: FastAPI) -> None:
 
 
 async def test_a_transaction_that_did_nothing_for_too_long_spoils_no_other(
-    cast: Cast, owner: asyncpg.Connection, urls: tuple[str, str]
+    organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
     """PostgreSQL ends its connection, which nobody is told of until the next statement."""
-    async with limited(urls, cast.requester, db_idle_in_transaction_timeout_ms=SOON) as (app, requester):
+    async with limited(urls, organisation.requester, db_idle_in_transaction_timeout_ms=SOON) as (app, requester):
 
         async def idle(request: Request) -> Response:
             session = session_of(request)
             pid = await session.scalar(text("SELECT pg_backend_pid()"))
+            deadline = Deadline("the end of the idle connection")
             while await owner.fetchval("SELECT true FROM pg_stat_activity WHERE pid = $1", pid):
+                deadline.check()
                 await asyncio.sleep(0.01)
             await session.execute(text("SELECT 1"))
             return Response()

@@ -6,16 +6,16 @@ from fastapi import FastAPI
 
 from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE
 from support.identity_provider import Provider
-from support.organisations import LINE, Company, Member, created, ok, refused
+from support.organisations import LINE, Member, Tenant, created, ok, refused
 from support.sign_in import BY_COOKIE, FROM_PAGE, FRONT_END, browser_at, there_and_back
 
 PORF = {"title": "Lamps", "lines": [LINE]}
 
 
 @pytest.fixture
-async def page(browser: httpx.AsyncClient, provider: Provider, company: Company) -> httpx.AsyncClient:
+async def page(browser: httpx.AsyncClient, provider: Provider, tenant: Tenant) -> httpx.AsyncClient:
     """A browser that is signed in with cookies."""
-    provider.be((await company.member()).email)
+    provider.be((await tenant.member()).email)
     await there_and_back(browser, **BY_COOKIE)
     return browser
 
@@ -67,9 +67,9 @@ async def test_an_address_that_is_typed_in_may_be_read(page: httpx.AsyncClient) 
 
 
 async def test_a_token_that_is_sent_on_purpose_comes_before_the_cookies(
-    page: httpx.AsyncClient, company: Company
+    page: httpx.AsyncClient, tenant: Tenant
 ) -> None:
-    other = await company.member()
+    other = await tenant.member()
     headers = {"Authorization": f"Bearer {other.token}"}
     assert (await ok(page.get("/users/me", headers=headers))).json()["id"] == other.user_id
     # Nobody else can make a browser send that, so it needs no more.
@@ -100,8 +100,8 @@ async def test_signing_out_takes_the_cookies_away(page: httpx.AsyncClient, path:
     assert not {ACCESS_COOKIE, REFRESH_COOKIE} & set(page.cookies)
 
 
-async def test_signing_out_with_a_token_sets_no_cookies(company: Company) -> None:
-    member = await company.member()
+async def test_signing_out_with_a_token_sets_no_cookies(tenant: Tenant) -> None:
+    member = await tenant.member()
     assert "set-cookie" not in (await ok(member.delete("/sessions/current"), 204)).headers
 
 
@@ -112,9 +112,9 @@ async def test_a_cookie_that_is_no_token_is_refused(signing: FastAPI) -> None:
             await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
 
 
-async def test_without_the_prefix_a_cookie_is_nobodys(signing: FastAPI, company: Company) -> None:
+async def test_without_the_prefix_a_cookie_is_nobodys(signing: FastAPI, tenant: Tenant) -> None:
     """A cookie that another host of the domain could have set."""
-    member: Member = await company.member()
+    member: Member = await tenant.member()
     async with browser_at(signing) as browser:
         headers = {"Cookie": f"po_access={member.token}"}
         await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")

@@ -13,16 +13,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from po_api.sessions import oidc
 from support.identity_provider import CLIENT_ID, Provider, SigningKey, segment
-from support.organisations import Company, Member, created, ok, refused
+from support.organisations import Member, Tenant, created, ok, refused
 from support.sign_in import BY_TOKEN, FROM_PAGE, app_with, bearing, browser_at, depart
 
 NONCE = "n-0S6_WzA2Mj"
 
 
 @pytest.fixture(autouse=True)
-async def somebody(provider: Provider, company: Company) -> Member:
+async def somebody(provider: Provider, tenant: Tenant) -> Member:
     """A member whom the provider signs in from now on."""
-    member = await company.member()
+    member = await tenant.member()
     provider.be(member.email)
     return member
 

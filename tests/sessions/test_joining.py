@@ -12,15 +12,15 @@ from po_api.audit.events import AuditEvent
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from support.identity_provider import Provider
-from support.organisations import Company, Member, created, new_company, new_member, ok, refused
+from support.organisations import Member, Tenant, created, new_member, new_tenant, ok, refused
 from support.sign_in import bearing, exchange, sign_in, there_and_back, told
 
 INVITATION = {"name": "Ada Lovelace", "roles": ["approver"], "approval_limit": "500.00"}
 
 
 @pytest.fixture
-async def admin(company: Company) -> Member:
-    return await company.member(Role.ADMIN)
+async def admin(tenant: Tenant) -> Member:
+    return await tenant.member(Role.ADMIN)
 
 
 def _address(admin: Member, name: str = "ada") -> str:
@@ -34,17 +34,17 @@ async def _me(browser: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def test_an_invitation_is_taken_up_at_the_first_sign_in(
-    browser: httpx.AsyncClient, provider: Provider, company: Company, admin: Member
+    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
 ) -> None:
     email = _address(admin)
     invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
     assert invited["last_login"] is None
     provider.be(email.upper(), sub=f"sub-{email}", name="Ada at the provider")
     me = await _me(browser)
-    assert (me["id"], me["organisation_id"], me["name"]) == (invited["id"], company.organisation_id, "Ada Lovelace")
+    assert (me["id"], me["organisation_id"], me["name"]) == (invited["id"], tenant.organisation_id, "Ada Lovelace")
     assert (me["roles"], me["approval_limit"]) == (["approver"], "500.00")
-    async with company.database.sessions() as session:
-        await enter_tenant(session, company.organisation_id)
+    async with tenant.database.sessions() as session:
+        await enter_tenant(session, tenant.organisation_id)
         actions = await session.scalars(select(AuditEvent.action).where(AuditEvent.actor_id == me["id"]))
         assert list(actions) == ["user.identify"]
 
@@ -108,7 +108,7 @@ async def test_a_name_of_any_kind_hinders_nobody(
 
 
 async def test_who_signs_in_before_being_invited_joins_with_the_invitation(
-    browser: httpx.AsyncClient, provider: Provider, company: Company, admin: Member
+    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
 ) -> None:
     email = _address(admin, "early")
     provider.be(email, name="Early Bird")
@@ -117,7 +117,7 @@ async def test_who_signs_in_before_being_invited_joins_with_the_invitation(
     invited = (await created(admin.post("/users", json={"email": email.upper(), **INVITATION}))).json()
     assert (invited["id"], invited["name"], invited["version"]) == (before["id"], "Early Bird", before["version"] + 1)
     me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
-    assert (me["organisation_id"], me["roles"]) == (company.organisation_id, ["approver"])
+    assert (me["organisation_id"], me["roles"]) == (tenant.organisation_id, ["approver"])
     await ok(browser.get("/porfs", headers=bearing(tokens)))
     await refused(admin.post("/users", json={"email": email, **INVITATION}), 409, "email_taken")
 
@@ -125,14 +125,14 @@ async def test_who_signs_in_before_being_invited_joins_with_the_invitation(
 async def test_an_invitation_does_not_take_members_of_others_along(
     admin: Member, app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    other = await (await new_company(app, client)).member()
+    other = await (await new_tenant(app, client)).member()
     operator = await new_member(app, client, None, [], is_operator=True)
     for taken in (other, operator):
         await refused(admin.post("/users", json={"email": taken.email, **INVITATION}), 409, "email_taken")
 
 
 async def test_an_invitation_races_with_the_founding_of_an_organisation(
-    browser: httpx.AsyncClient, provider: Provider, company: Company, admin: Member
+    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
 ) -> None:
     email = _address(admin, "torn")
     provider.be(email)

@@ -17,16 +17,16 @@ from po_api.sessions.domain import REFRESH_GRACE
 from po_api.sessions.models import RotatedToken, UserSession
 from po_api.sessions.tokens import digest, new_salt, new_secret, successor
 from support.identity_provider import Provider
-from support.organisations import Company, Member, ok, refused
+from support.organisations import Member, Tenant, ok, refused
 from support.sign_in import app_with, bearing, browser_at, sign_in
 
 KEY = "k" * 32
 
 
 @pytest.fixture(autouse=True)
-async def somebody(provider: Provider, company: Company) -> Member:
+async def somebody(provider: Provider, tenant: Tenant) -> Member:
     """A member whom the provider signs in from now on."""
-    member = await company.member()
+    member = await tenant.member()
     provider.be(member.email)
     return member
 
@@ -81,9 +81,9 @@ async def test_a_tab_that_comes_two_refreshes_late_is_not_logged_out(browser: ht
     assert (await _refreshed(browser, late["refresh_token"]))["refresh_token"] == third["refresh_token"]
 
 
-async def _events(company: Company, user_id: int) -> list[str]:
-    async with company.database.sessions() as session:
-        await enter_tenant(session, company.organisation_id)
+async def _events(tenant: Tenant, user_id: int) -> list[str]:
+    async with tenant.database.sessions() as session:
+        await enter_tenant(session, tenant.organisation_id)
         found = await session.scalars(
             select(AuditEvent.action).where(AuditEvent.actor_id == user_id).order_by(AuditEvent.id)
         )
@@ -91,7 +91,7 @@ async def _events(company: Company, user_id: int) -> list[str]:
 
 
 async def test_an_old_token_after_the_grace_ends_the_session_and_is_on_record(
-    browser: httpx.AsyncClient, signing: FastAPI, company: Company, somebody: Member
+    browser: httpx.AsyncClient, signing: FastAPI, tenant: Tenant, somebody: Member
 ) -> None:
     stolen = await sign_in(browser)
     used = await _refreshed(browser, stolen["refresh_token"])
@@ -100,7 +100,7 @@ async def test_an_old_token_after_the_grace_ends_the_session_and_is_on_record(
     await refused(browser.get("/users/me", headers=bearing(used)), 401, "unauthenticated")
     for token in (stolen["refresh_token"], used["refresh_token"]):
         await refused(_refresh(browser, token), 401, "invalid_refresh_token")
-    assert (await _events(company, somebody.user_id)).count("session.refresh_token_reused") == 1
+    assert (await _events(tenant, somebody.user_id)).count("session.refresh_token_reused") == 1
 
 
 async def test_whoever_refreshes_second_after_a_theft_ends_the_session(
@@ -126,14 +126,14 @@ async def test_a_reuse_ends_the_session_of_somebody_without_an_organisation_too(
 
 
 async def test_twenty_reuses_at_once_are_one_event(
-    browser: httpx.AsyncClient, signing: FastAPI, company: Company, somebody: Member
+    browser: httpx.AsyncClient, signing: FastAPI, tenant: Tenant, somebody: Member
 ) -> None:
     tokens = await sign_in(browser)
     await _refreshed(browser, tokens["refresh_token"])
     await _let_the_grace_pass(signing)
     answers = await asyncio.gather(*(_refresh(browser, tokens["refresh_token"]) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {401}
-    assert (await _events(company, somebody.user_id)).count("session.refresh_token_reused") == 1
+    assert (await _events(tenant, somebody.user_id)).count("session.refresh_token_reused") == 1
 
 
 @pytest.mark.parametrize("token", ["x", "x" * 43, "x" * 8192, "é", "\x00"])
@@ -165,10 +165,10 @@ async def test_a_session_that_was_ended_cannot_be_refreshed(browser: httpx.Async
 
 
 async def test_a_deactivated_user_refreshes_nothing(
-    browser: httpx.AsyncClient, company: Company, somebody: Member
+    browser: httpx.AsyncClient, tenant: Tenant, somebody: Member
 ) -> None:
     tokens = await sign_in(browser)
-    admin = await company.member(Role.ADMIN)
+    admin = await tenant.member(Role.ADMIN)
     path = f"/users/{somebody.user_id}"
     await ok(admin.post(f"{path}/deactivate", etag="*"))
     await refused(_refresh(browser, tokens["refresh_token"]), 401, "invalid_refresh_token")

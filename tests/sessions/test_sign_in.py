@@ -16,7 +16,7 @@ from po_api.sessions.sign_in import ATTEMPT_LIFETIME, CODE_LIFETIME
 from po_api.sessions.tokens import code_challenge, digest, new_secret
 from po_api.web.cookies import SIGN_IN_COOKIE
 from support.identity_provider import REDIRECT_URI, Provider, authorized
-from support.organisations import Company, created, ok, refused
+from support.organisations import Tenant, created, ok, refused
 from support.sign_in import (
     BY_COOKIE,
     BY_TOKEN,
@@ -37,9 +37,9 @@ from support.sign_in import (
 
 
 @pytest.fixture(autouse=True)
-async def somebody(provider: Provider, company: Company) -> str:
+async def somebody(provider: Provider, tenant: Tenant) -> str:
     """A member whom the provider signs in from now on; their address."""
-    member = await company.member()
+    member = await tenant.member()
     provider.be(member.email)
     return member.email
 

@@ -10,14 +10,15 @@ from sqlalchemy import select
 from po_api.audit.events import AuditEvent
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
-from support.organisations import Cast, Company, Member, created, ok, refused
+from support.organisations import Member, Tenant, TestOrganisation, created, ok, refused
+from support.pages import all_items
 
 MISSING = 8_000_000_000_000_000_000
 
 
 @pytest.fixture
-async def buyer(company: Company) -> Member:
-    return await company.member(Role.BUYER)
+async def buyer(tenant: Tenant) -> Member:
+    return await tenant.member(Role.BUYER)
 
 
 async def _create(who: Member, name: str, **fields: Any) -> httpx.Response:
@@ -50,9 +51,9 @@ async def test_a_supplier_is_created_and_read_back(buyer: Member) -> None:
 
 
 @pytest.mark.parametrize("role", [Role.REQUESTER, Role.APPROVER, Role.AUDITOR])
-async def test_everyone_reads_and_only_buyers_and_admins_write(company: Company, buyer: Member, role: Role) -> None:
+async def test_everyone_reads_and_only_buyers_and_admins_write(tenant: Tenant, buyer: Member, role: Role) -> None:
     supplier = await _create(buyer, "Acme")
-    member = await company.member(role)
+    member = await tenant.member(role)
     await ok(member.get(f"/suppliers/{supplier.json()['id']}"))
     assert len((await ok(member.get("/suppliers"))).json()["items"]) == 1
     await refused(member.post("/suppliers", json={"name": "Mine"}), 403, "missing_role")
@@ -61,8 +62,8 @@ async def test_everyone_reads_and_only_buyers_and_admins_write(company: Company,
         await refused(_switch(member, supplier, action), 403, "missing_role")
 
 
-async def test_admins_write_too(company: Company) -> None:
-    admin = await company.member(Role.ADMIN)
+async def test_admins_write_too(tenant: Tenant) -> None:
+    admin = await tenant.member(Role.ADMIN)
     supplier = await _create(admin, "Acme")
     await ok(_patch(admin, supplier, name="Acme Ltd"))
     await ok(_switch(admin, supplier, "deactivate"))
@@ -260,34 +261,27 @@ async def test_the_list_is_filtered_by_activity(buyer: Member) -> None:
 async def test_pages_show_every_supplier_once(buyer: Member, sort: str) -> None:
     for name in ("B", "a", "Ä", "c", "Z"):
         await _create(buyer, name)
-    seen: list[int] = []
-    params = {"limit": "2", "sort": sort}
-    while True:
-        page = (await ok(buyer.get("/suppliers", params=params))).json()
-        seen += [item["id"] for item in page["items"]]
-        if not page["has_more"]:
-            break
-        params = {"limit": "2", "sort": sort, "cursor": page["next_cursor"]}
+    seen = [item["id"] for item in await all_items(buyer, "/suppliers", limit="2", sort=sort)]
     assert len(seen) == len(set(seen)) == 5
 
 
-async def test_a_request_takes_no_inactive_supplier_and_an_order_keeps_its_copy(cast: Cast) -> None:
-    issued = await cast.issued()
-    supplier = await ok(cast.buyer.get(f"/suppliers/{cast.supplier_id}"))
-    renamed = await ok(_patch(cast.buyer, supplier, name="Renamed"))
-    await ok(_switch(cast.buyer, renamed, "deactivate"))
-    order = await ok(cast.buyer.get(f"/purchase-orders/{issued.json()['id']}"))
+async def test_a_request_takes_no_inactive_supplier_and_an_order_keeps_its_copy(organisation: TestOrganisation) -> None:
+    issued = await organisation.issued()
+    supplier = await ok(organisation.buyer.get(f"/suppliers/{organisation.supplier_id}"))
+    renamed = await ok(_patch(organisation.buyer, supplier, name="Renamed"))
+    await ok(_switch(organisation.buyer, renamed, "deactivate"))
+    order = await ok(organisation.buyer.get(f"/purchase-orders/{issued.json()['id']}"))
     assert order.json()["supplier_name"] == supplier.json()["name"]
-    body = {"title": "T", "supplier_id": cast.supplier_id}
-    await refused(cast.requester.post("/porfs", json=body), 422, "unknown_supplier")
+    body = {"title": "T", "supplier_id": organisation.supplier_id}
+    await refused(organisation.requester.post("/porfs", json=body), 422, "unknown_supplier")
 
 
-async def test_changes_are_on_record(company: Company, buyer: Member) -> None:
+async def test_changes_are_on_record(tenant: Tenant, buyer: Member) -> None:
     supplier = await _create(buyer, "Acme")
     changed = await ok(_patch(buyer, supplier, tax_id="1"))
     await ok(_switch(buyer, changed, "deactivate"))
-    async with company.database.sessions() as session:
-        await enter_tenant(session, company.organisation_id)
+    async with tenant.database.sessions() as session:
+        await enter_tenant(session, tenant.organisation_id)
         statement = select(AuditEvent).where(AuditEvent.entity == "supplier").order_by(AuditEvent.id)
         events = (await session.scalars(statement)).all()
     assert [event.action for event in events] == ["supplier.create", "supplier.update", "supplier.deactivate"]

@@ -11,14 +11,23 @@ import uvicorn
 from fastapi import FastAPI
 
 from po_api.app import create_app
+from po_api.observability import logging
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
 from support.organisations import LINE, PREFIX, Member
 
 JSON = {"Content-Type": "application/json"}
 CANARY = "c4n4ry-9f31b7"
-# conftest.py's, so that its tokens are good here, too
 SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
+
+
+@asynccontextmanager
+async def application_on(urls: tuple[str, str], settings: Settings) -> AsyncIterator[FastAPI]:
+    """The application with the owner's and its own URL of a database that is migrated."""
+    logging.configure(settings.log_level)
+    application = create_app(settings, Connections(*urls, SECRET_KEY))
+    yield application
+    await application.state.database.dispose()
 
 
 def new_app(url: str, **settings: Any) -> FastAPI:
@@ -28,7 +37,7 @@ def new_app(url: str, **settings: Any) -> FastAPI:
 
 @asynccontextmanager
 async def client_of(app: FastAPI, address: str = "192.0.2.1") -> AsyncIterator[httpx.AsyncClient]:
-    """A client at `address`; the application's connections are closed in the end."""
+    """A client at `address`, to whom errors are answers; the application's connections are closed in the end."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         try:

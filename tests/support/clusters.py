@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from po_api.db.database import libpq_url
 from po_api.operations.embedded import server_user
 from po_api.operations.embedded.server import embedded_binaries, embedded_server
+from support.watchdog import temporary_directory
 
 OLDEST = 15
 
@@ -59,7 +59,7 @@ class Cluster:
         self.binaries = binaries
         self.settings = _SETTINGS | dict(settings or {})
         self._running = ExitStack()
-        self._directory = Path()
+        self.directory = Path()
         self._place: URL | None = None
 
     @classmethod
@@ -78,15 +78,13 @@ class Cluster:
 
     def start(self) -> None:
         with ExitStack() as stack:
-            directory = Path(tempfile.mkdtemp(prefix="po-test-"))
-            stack.callback(shutil.rmtree, directory)
-            self._directory = directory
+            self.directory = stack.enter_context(temporary_directory("po-test-"))
             self._enter(stack)
             self._running = stack.pop_all()
 
     def _enter(self, stack: ExitStack) -> None:
         """Be one of those who use the server; the first starts it."""
-        urls = stack.enter_context(embedded_server(self._directory, settings=self.settings, binaries=self.binaries))
+        urls = stack.enter_context(embedded_server(self.directory, settings=self.settings, binaries=self.binaries))
         self._place = make_url(urls.owner)
 
     def kill(self) -> None:
@@ -113,7 +111,7 @@ class Cluster:
 
     def processes(self) -> list[psutil.Process]:
         """The server's, the first of all at the head."""
-        pid = (self._directory / "postgres" / "postmaster.pid").read_text().split()[0]
+        pid = (self.directory / "postgres" / "postmaster.pid").read_text().split()[0]
         first = psutil.Process(int(pid))
         return [first, *first.children(recursive=True)]
 
@@ -143,19 +141,19 @@ class Standby:
 
     def __init__(self, primary: Cluster) -> None:
         self._primary = primary
-        self._directory = Path()
+        self.directory = Path()
         self._user = server_user.find(Path(__file__).parent)
 
     def start(self) -> None:
         """Start it again after `stop`."""
         settings = self._primary.settings | {
-            "unix_socket_directories": str(self._directory),
+            "unix_socket_directories": str(self.directory),
             "listen_addresses": "",
             # Who is in the way of what it replays is told so at once.
             "max_standby_streaming_delay": "0",
         }
         options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
-        self._run("pg_ctl", "start", "-w", "-s", "-l", str(self._directory / "log"), "-o", options)
+        self._run("pg_ctl", "start", "-w", "-s", "-l", str(self.directory / "log"), "-o", options)
 
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
@@ -166,14 +164,13 @@ class Standby:
 
     def url(self, database: str, role: str) -> str:
         there = make_url(self._primary.url(database, role))
-        return there.set(query=there.query | {"host": str(self._directory)}).render_as_string(hide_password=False)
+        return there.set(query=there.query | {"host": str(self.directory)}).render_as_string(hide_password=False)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._directory = Path(tempfile.mkdtemp(prefix="po-standby-"))
-            stack.callback(shutil.rmtree, self._directory)
+            self.directory = stack.enter_context(temporary_directory("po-standby-"))
             if self._user is not None:
-                os.chown(self._directory, self._user.pw_uid, self._user.pw_gid)
+                os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
             source = make_url(self._primary.url("postgres", "postgres")).query
             where = f"host={source['host']} port={source['port']} user=postgres"
             self._run(
@@ -196,7 +193,7 @@ class Standby:
 
     @property
     def _data(self) -> str:
-        return str(self._directory / "data")
+        return str(self.directory / "data")
 
     def _stop_if_running(self) -> None:
         if (Path(self._data) / "postmaster.pid").exists():
@@ -208,7 +205,7 @@ class Standby:
             check=True,
             capture_output=True,
             env={"PATH": os.defpath, "LC_ALL": "C", "PGDATA": self._data},
-            cwd=self._directory,
+            cwd=self.directory,
             user=self._user.pw_uid if self._user else None,
             group=self._user.pw_gid if self._user else None,
             extra_groups=[] if self._user else None,

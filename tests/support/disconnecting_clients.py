@@ -15,7 +15,8 @@ from fastapi import FastAPI
 
 from po_api.db.database import libpq_url
 from support.applications import serving
-from support.organisations import LINE, PREFIX, Cast, Member, ok
+from support.organisations import LINE, PREFIX, Member, TestOrganisation, ok
+from support.polling import Deadline
 
 TURNS = 10
 SEED = 20_261_125
@@ -84,9 +85,11 @@ class Caller:
             assert shown == self._member.email
 
 
-async def leave_nothing_behind(app: FastAPI, casts: list[Cast], owner_url: str, *, callers: int) -> Counter[int | str]:
+async def leave_nothing_behind(
+    app: FastAPI, casts: list[TestOrganisation], owner_url: str, *, callers: int
+) -> Counter[int | str]:
     """Have so many callers work on a server of the application's, and look at what they leave; returns the answers."""
-    drafts = [await cast.draft(title=cast.requester.email) for cast in casts]
+    drafts = [await organisation.draft(title=organisation.requester.email) for organisation in casts]
     with serving(app) as address:
         port = int(address.rpartition(":")[2])
         working = [
@@ -97,8 +100,8 @@ async def leave_nothing_behind(app: FastAPI, casts: list[Cast], owner_url: str, 
         answers = sum((caller.answers for caller in working), Counter())
         # Whoever comes again after a while is served, and whoever has left has left nothing open.
         async with httpx.AsyncClient(base_url=address, timeout=60) as client:
-            for cast in casts:
-                headers = {"Authorization": f"Bearer {cast.requester.token}"}
+            for organisation in casts:
+                headers = {"Authorization": f"Bearer {organisation.requester.token}"}
                 await ok(client.get(f"{PREFIX}/porfs", headers=headers))
         await _require_no_open_transaction(owner_url)
         pool: Any = app.state.database.engine.pool
@@ -116,6 +119,8 @@ async def _require_no_open_transaction(url: str) -> None:
     in_transaction = (
         "SELECT count(*) FROM pg_stat_activity WHERE xact_start IS NOT NULL AND application_name = 'po-api'"
     )
+    deadline = Deadline("no transaction that is open")
     while await connection.fetchval(in_transaction):
+        deadline.check()
         await asyncio.sleep(0.02)
     await connection.close()

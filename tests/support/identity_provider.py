@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from po_api.core.clock import utc_now
 from support.applications import serving
+from support.polling import Deadline
 
 CLIENT_ID = "po-api.tests"
 CLIENT_SECRET = "tests-only: a/secret+with=signs"
@@ -111,8 +112,9 @@ class Provider:
     async def _faulty(self, request: Request) -> Response | None:
         self.requests[request.url.path] += 1
         if request.url.path in self.hanging:
+            deadline = Deadline("a client that gives up")
             while (await request.receive())["type"] != "http.disconnect":
-                pass
+                deadline.check()
         return self.answers.get(request.url.path)
 
     async def _discovery(self, request: Request) -> Response:

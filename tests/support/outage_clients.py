@@ -12,6 +12,8 @@ from fastapi import FastAPI
 
 from support.applications import serving
 from support.organisations import LINE, Member
+from support.pages import all_items
+from support.polling import Deadline
 
 CALLERS = 16
 # Patience is short, so that the tests need little of it.
@@ -58,10 +60,12 @@ class Caller:
 
     async def work(self, stop: asyncio.Event) -> None:
         number = 0
+        deadline = Deadline("the end of the outage")
         while not stop.is_set():
             number += 1
             title = f"{self._name}.{number}"
             while True:
+                deadline.check()
                 body = {"title": title, "lines": [LINE]}
                 answer = await self._ask("POST", "/porfs", headers={"Idempotency-Key": title}, json=body)
                 if answer.status_code == 201:
@@ -104,11 +108,6 @@ async def require_all(log: Log, member: Member) -> None:
 async def everything(member: Member) -> dict[str, list[int]]:
     """The ids of all requests of a title."""
     found: dict[str, list[int]] = {}
-    params = {"limit": "100"}
-    while True:
-        page = (await member.get("/porfs", params=params)).json()
-        for item in page["items"]:
-            found.setdefault(item["title"], []).append(item["id"])
-        if not page["has_more"]:
-            return found
-        params["cursor"] = page["next_cursor"]
+    for item in await all_items(member, "/porfs", limit="100"):
+        found.setdefault(item["title"], []).append(item["id"])
+    return found

@@ -1,34 +1,70 @@
-"""Until something has come about: a request at somebody's lock, a process at its end."""
+"""Loops that wait until something holds, each with a deadline and a word on what was expected."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-import asyncpg
 import psutil
 
-from po_api.db.database import libpq_url
+from support.clusters import connected
 
-DEADLINE_SECONDS = 60
+# Only ever reached where something is wrong, so longer than a busy machine needs.
+DEADLINE_SECONDS = 120
+_PAUSE_SECONDS = 0.01
 _BLOCKED = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'po-api' AND cardinality(pg_blocking_pids(pid)) > 0"
 )
 
+T = TypeVar("T")
 
-async def until_waiting(url: str, number: int = 1) -> list[int]:
-    """The processes of PostgreSQL in which so many requests wait, once they do.
 
-    They are looked for on a connection of its own: a transaction sees them as they were when it first looked.
+class Deadline:
+    """The end of a loop's time, to be checked in each of its turns; `expected` completes "not within … s:"."""
+
+    def __init__(self, expected: str, seconds: float = DEADLINE_SECONDS) -> None:
+        self._expected, self._seconds = expected, seconds
+        self._end = time.monotonic() + seconds
+
+    def check(self) -> None:
+        """AssertionError once the time is over."""
+        assert time.monotonic() < self._end, f"not within {self._seconds} s: {self._expected}"
+
+
+def wait_until(condition: Callable[[], T], expected: str) -> T:
+    """The first result of `condition` that is true."""
+    deadline = Deadline(expected)
+    while not (result := condition()):
+        deadline.check()
+        time.sleep(_PAUSE_SECONDS)
+    return result
+
+
+async def until(condition: Callable[[], Awaitable[T]], expected: str) -> T:
+    """The same for a coroutine function."""
+    deadline = Deadline(expected)
+    while not (result := await condition()):
+        deadline.check()
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return result
+
+
+async def until_blocked(url: str, number: int = 1) -> list[int]:
+    """The process ids of the connections of PostgreSQL in which at least `number` requests wait for a lock.
+
+    They are looked up on a connection of its own: a transaction sees pg_stat_activity as it first read it.
     """
-    observer = await asyncpg.connect(libpq_url(url))
-    while len(found := await observer.fetch(_BLOCKED)) < number:
-        await asyncio.sleep(0.01)
-    await observer.close()
-    return [row["pid"] for row in found]
+    async with connected(url) as observer:
+
+        async def blocked() -> list[int] | None:
+            found = await observer.fetch(_BLOCKED)
+            return [row["pid"] for row in found] if len(found) >= number else None
+
+        return await until(blocked, f"{number} requests that wait for a lock") or []
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process exists; one that has ended and that nobody has waited for does not count."""
+    """Whether the process exists; one that has ended and was not yet waited for does not count."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -38,10 +74,3 @@ def is_running(pid: int) -> bool:
 def running_children(module: str) -> list[psutil.Process]:
     """The processes of ours that run this module."""
     return [child for child in psutil.Process().children() if is_running(child.pid) and module in child.cmdline()]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

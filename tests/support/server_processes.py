@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from support.applications import SECRET_KEY
+from support.polling import Deadline
 
 TIMEOUT = 60
 WORKERS = 2
@@ -96,11 +97,13 @@ def serving(
         )
     server = Server(process, environment["PORT"], log)
     try:
+        deadline = Deadline("a server that answers")
         while True:
             try:
                 assert server.is_ready(), log.read_text()
                 break
             except httpx.TransportError:
+                deadline.check()
                 assert process.poll() is None, log.read_text()
                 time.sleep(0.05)
         yield server

@@ -12,15 +12,26 @@ from po_api.audit.events import AuditEvent
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.users.service import UserService
-from support.organisations import Cast, Company, Member, act, created, new_cast, new_member, ok, refused
+from support.organisations import (
+    Member,
+    Tenant,
+    TestOrganisation,
+    act,
+    created,
+    new_member,
+    new_organisation,
+    ok,
+    refused,
+)
+from support.pages import all_items
 
 MISSING = 8_000_000_000_000_000_000
 
 
 @pytest.fixture
-async def admin(company: Company) -> Member:
-    """The company's only administrator."""
-    return await company.member(Role.ADMIN, name="Ada Admin")
+async def admin(tenant: Tenant) -> Member:
+    """The tenant's only administrator."""
+    return await tenant.member(Role.ADMIN, name="Ada Admin")
 
 
 def _address(member: Member, prefix: str = "new") -> str:
@@ -38,13 +49,13 @@ async def _switch(who: Member, user_id: int, action: str, **options: Any) -> htt
     return await who.post(f"/users/{user_id}/{action}", etag=shown.headers["ETag"], **options)
 
 
-async def test_me_is_the_signed_in_user(company: Company) -> None:
-    member = await company.member(Role.APPROVER, approval_limit="500", name="Amir")
+async def test_me_is_the_signed_in_user(tenant: Tenant) -> None:
+    member = await tenant.member(Role.APPROVER, approval_limit="500", name="Amir")
     response = await ok(member.get("/users/me"))
     me = response.json()
     assert (me["id"], me["email"], me["name"]) == (member.user_id, member.email, "Amir")
     assert (me["roles"], me["approval_limit"], me["is_operator"]) == (["approver"], "500", False)
-    assert me["organisation_id"] == company.organisation_id
+    assert me["organisation_id"] == tenant.organisation_id
     assert response.headers["ETag"].startswith('"1-')
 
 
@@ -54,14 +65,14 @@ async def test_me_works_without_an_organisation_and_members_do_not(stranger: Mem
         await refused(stranger.get(path), 403, "no_organisation")
 
 
-async def test_an_admin_invites_and_the_member_is_there(company: Company, admin: Member) -> None:
+async def test_an_admin_invites_and_the_member_is_there(tenant: Tenant, admin: Member) -> None:
     body = {"email": _address(admin), "name": "New", "roles": ["buyer", "approver", "buyer"], "approval_limit": "12.5"}
     response = await created(admin.post("/users", json=body))
     user = response.json()
     assert response.headers["Location"] == f"/api/v1/users/{user['id']}"
     assert user["roles"] == ["approver", "buyer"]
     assert (user["approval_limit"], user["is_active"], user["last_login"]) == ("12.5", True, None)
-    assert user["organisation_id"] == company.organisation_id
+    assert user["organisation_id"] == tenant.organisation_id
     shown = await ok(admin.get(f"/users/{user['id']}"))
     assert shown.json() == user
     assert shown.headers["ETag"] == response.headers["ETag"]
@@ -73,8 +84,8 @@ async def test_an_invited_member_is_a_requester_without_a_limit_unless_told_othe
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
-async def test_only_admins_invite_and_change(company: Company, admin: Member, role: Role) -> None:
-    member = await company.member(role)
+async def test_only_admins_invite_and_change(tenant: Tenant, admin: Member, role: Role) -> None:
+    member = await tenant.member(role)
     await refused(member.post("/users", json={"email": _address(member), "name": "N"}), 403, "missing_role")
     await refused(_patch(member, admin.user_id, name="Other"), 403, "missing_role")
     await refused(_patch(member, member.user_id, roles=["admin"]), 403, "missing_role")
@@ -83,8 +94,8 @@ async def test_only_admins_invite_and_change(company: Company, admin: Member, ro
     await refused(_switch(member, admin.user_id, "activate"), 403, "missing_role")
 
 
-async def test_everyone_may_change_their_own_name(company: Company) -> None:
-    member = await company.member()
+async def test_everyone_may_change_their_own_name(tenant: Tenant) -> None:
+    member = await tenant.member()
     response = await ok(_patch(member, member.user_id, name="  Zoe\u0308 New "))
     assert response.json()["name"] == "Zo\u00eb New"
     assert response.json()["version"] == 2
@@ -156,8 +167,8 @@ async def test_columns_that_are_not_ones_own_to_write_are_unknown_fields(admin: 
     await refused(_patch(admin, admin.user_id, email=_address(admin)), 422, "validation_failed")
 
 
-async def test_a_patch_changes_what_it_names_and_null_removes_a_limit(company: Company, admin: Member) -> None:
-    member = await company.member(Role.APPROVER, approval_limit="100")
+async def test_a_patch_changes_what_it_names_and_null_removes_a_limit(tenant: Tenant, admin: Member) -> None:
+    member = await tenant.member(Role.APPROVER, approval_limit="100")
     changed = (await ok(_patch(admin, member.user_id, roles=["buyer"]))).json()
     assert (changed["roles"], changed["approval_limit"], changed["version"]) == (["buyer"], "100", 2)
     changed = (await ok(_patch(admin, member.user_id, approval_limit=None))).json()
@@ -168,14 +179,14 @@ async def test_a_patch_changes_what_it_names_and_null_removes_a_limit(company: C
         await refused(_patch(admin, member.user_id, **{field: None}), 422, "validation_failed")
 
 
-async def test_a_patch_that_changes_nothing_makes_no_version(company: Company, admin: Member) -> None:
-    member = await company.member(Role.BUYER)
+async def test_a_patch_that_changes_nothing_makes_no_version(tenant: Tenant, admin: Member) -> None:
+    member = await tenant.member(Role.BUYER)
     assert (await ok(_patch(admin, member.user_id, roles=["buyer"]))).json()["version"] == 1
     assert (await ok(_patch(admin, member.user_id))).json()["version"] == 1
 
 
-async def test_a_change_names_the_version_it_was_decided_on(company: Company, admin: Member) -> None:
-    path = f"/users/{(await company.member()).user_id}"
+async def test_a_change_names_the_version_it_was_decided_on(tenant: Tenant, admin: Member) -> None:
+    path = f"/users/{(await tenant.member()).user_id}"
     etag = (await ok(admin.get(path))).headers["ETag"]
     await refused(admin.patch(path, json={"name": "New"}), 428, "if_match_required")
     await ok(admin.patch(path, etag=etag, json={"name": "New"}))
@@ -184,15 +195,15 @@ async def test_a_change_names_the_version_it_was_decided_on(company: Company, ad
     await refused(admin.post(f"{path}/deactivate"), 428, "if_match_required")
 
 
-async def test_the_last_admin_stays(admin: Member, company: Company) -> None:
-    await company.member(Role.BUYER)
+async def test_the_last_admin_stays(admin: Member, tenant: Tenant) -> None:
+    await tenant.member(Role.BUYER)
     await refused(_patch(admin, admin.user_id, roles=["buyer"]), 409, "last_admin")
     await refused(_switch(admin, admin.user_id, "deactivate"), 409, "last_admin")
     assert (await ok(admin.get("/users/me"))).json()["roles"] == ["admin"]
 
 
-async def test_an_inactive_admin_does_not_count_as_one(admin: Member, company: Company) -> None:
-    other = await company.member(Role.ADMIN)
+async def test_an_inactive_admin_does_not_count_as_one(admin: Member, tenant: Tenant) -> None:
+    other = await tenant.member(Role.ADMIN)
     await ok(_switch(admin, other.user_id, "deactivate"))
     await refused(_patch(admin, admin.user_id, roles=["buyer"]), 409, "last_admin")
     await ok(_switch(admin, other.user_id, "activate"))
@@ -200,8 +211,8 @@ async def test_an_inactive_admin_does_not_count_as_one(admin: Member, company: C
 
 
 @pytest.mark.parametrize("turn", range(3))
-async def test_two_admins_who_demote_each_other_leave_one(company: Company, admin: Member, turn: int) -> None:
-    other = await company.member(Role.ADMIN)
+async def test_two_admins_who_demote_each_other_leave_one(tenant: Tenant, admin: Member, turn: int) -> None:
+    other = await tenant.member(Role.ADMIN)
     roles = {"json": {"roles": ["buyer"]}}
     responses = await asyncio.gather(
         admin.patch(f"/users/{other.user_id}", etag='"1"', **roles),
@@ -212,9 +223,9 @@ async def test_two_admins_who_demote_each_other_leave_one(company: Company, admi
     assert len(left.json()["items"]) == 1
 
 
-async def test_many_admins_who_deactivate_each_other_leave_one(company: Company, admin: Member) -> None:
-    admins = [admin, *[await company.member(Role.ADMIN) for _ in range(3)]]
-    auditor = await company.member(Role.AUDITOR)
+async def test_many_admins_who_deactivate_each_other_leave_one(tenant: Tenant, admin: Member) -> None:
+    admins = [admin, *[await tenant.member(Role.ADMIN) for _ in range(3)]]
+    auditor = await tenant.member(Role.AUDITOR)
     await asyncio.gather(
         *(
             who.post(f"/users/{whom.user_id}/deactivate", etag="*")
@@ -225,8 +236,8 @@ async def test_many_admins_who_deactivate_each_other_leave_one(company: Company,
     assert left.json()["items"]
 
 
-async def test_a_deactivated_member_can_be_taken_back(company: Company, admin: Member) -> None:
-    member = await company.member()
+async def test_a_deactivated_member_can_be_taken_back(tenant: Tenant, admin: Member) -> None:
+    member = await tenant.member()
     gone = (await ok(_switch(admin, member.user_id, "deactivate"))).json()
     assert (gone["is_active"], gone["version"]) == (False, 2)
     await refused(member.get("/users/me"), 401, "unauthenticated")
@@ -234,63 +245,63 @@ async def test_a_deactivated_member_can_be_taken_back(company: Company, admin: M
     assert (again["is_active"], again["version"]) == (True, 3)
 
 
-async def test_deactivating_twice_changes_nothing_more(company: Company, admin: Member) -> None:
-    member = await company.member()
+async def test_deactivating_twice_changes_nothing_more(tenant: Tenant, admin: Member) -> None:
+    member = await tenant.member()
     first = await ok(_switch(admin, member.user_id, "deactivate"))
     second = await ok(_switch(admin, member.user_id, "deactivate"))
     assert second.json()["version"] == first.json()["version"]
 
 
-async def test_a_dry_run_of_a_deactivation_shows_and_changes_nothing(company: Company, admin: Member) -> None:
-    member = await company.member()
+async def test_a_dry_run_of_a_deactivation_shows_and_changes_nothing(tenant: Tenant, admin: Member) -> None:
+    member = await tenant.member()
     shown = await ok(_switch(admin, member.user_id, "deactivate", params={"dry_run": "true"}))
     assert shown.json()["is_active"] is False
     assert (await ok(member.get("/users/me"))).json()["version"] == 1
 
 
-async def test_the_last_approvers_leaving_names_the_requests_left_waiting(cast: Cast) -> None:
+async def test_the_last_approvers_leaving_names_the_requests_left_waiting(organisation: TestOrganisation) -> None:
     """Case 23."""
-    pending, other = await cast.pending(), await cast.pending(title="Other")
-    await cast.draft(title="Not submitted")
-    response = await ok(_switch(cast.admin, cast.approver.user_id, "deactivate"))
+    pending, other = await organisation.pending(), await organisation.pending(title="Other")
+    await organisation.draft(title="Not submitted")
+    response = await ok(_switch(organisation.admin, organisation.approver.user_id, "deactivate"))
     (warning,) = response.json()["warnings"]
     assert warning["code"] == "no_approver_left"
     expected = [{"id": item.json()["id"], "number": item.json()["number"]} for item in (pending, other)]
     assert warning["porfs"] == expected
-    shown = await ok(cast.admin.get(f"/users/{cast.approver.user_id}"))
+    shown = await ok(organisation.admin.get(f"/users/{organisation.approver.user_id}"))
     assert shown.json()["warnings"] == []
 
 
 async def test_a_lower_limit_or_another_role_warns_too(app: FastAPI, client: httpx.AsyncClient) -> None:
     for fields in ({"approval_limit": "10"}, {"roles": ["buyer"]}):
-        cast = await new_cast(app, client)
-        pending = await cast.pending()
-        response = await ok(_patch(cast.admin, cast.approver.user_id, **fields))
+        organisation = await new_organisation(app, client)
+        pending = await organisation.pending()
+        response = await ok(_patch(organisation.admin, organisation.approver.user_id, **fields))
         (warning,) = response.json()["warnings"]
         assert [item["id"] for item in warning["porfs"]] == [pending.json()["id"]]
 
 
-async def test_no_warning_while_someone_can_still_approve(cast: Cast) -> None:
-    await cast.pending()
-    await cast.company.member(Role.APPROVER, approval_limit="1000000")
-    response = await ok(_switch(cast.admin, cast.approver.user_id, "deactivate"))
+async def test_no_warning_while_someone_can_still_approve(organisation: TestOrganisation) -> None:
+    await organisation.pending()
+    await organisation.member(Role.APPROVER, approval_limit="1000000")
+    response = await ok(_switch(organisation.admin, organisation.approver.user_id, "deactivate"))
     assert response.json()["warnings"] == []
 
 
-async def test_a_requesters_leaving_leaves_their_request_going_on(cast: Cast) -> None:
+async def test_a_requesters_leaving_leaves_their_request_going_on(organisation: TestOrganisation) -> None:
     """Case 22."""
-    pending = await cast.pending()
-    await ok(_switch(cast.admin, cast.requester.user_id, "deactivate"))
-    approved = await act(cast.approver, pending, "approve")
-    successor = await cast.company.member()
-    taken = await act(cast.admin, approved, "reassign", requester_id=successor.user_id)
+    pending = await organisation.pending()
+    await ok(_switch(organisation.admin, organisation.requester.user_id, "deactivate"))
+    approved = await act(organisation.approver, pending, "approve")
+    successor = await organisation.member()
+    taken = await act(organisation.admin, approved, "reassign", requester_id=successor.user_id)
     assert taken.json()["requester_id"] == successor.user_id
     await ok(successor.get(f"/porfs/{taken.json()['id']}"))
 
 
-async def test_the_list_is_filtered_and_searched(company: Company, admin: Member) -> None:
-    ada = await company.member(Role.BUYER, Role.APPROVER, name="Ada 100% Lovelace")
-    bob = await company.member(Role.REQUESTER, name="Bob_Builder")
+async def test_the_list_is_filtered_and_searched(tenant: Tenant, admin: Member) -> None:
+    ada = await tenant.member(Role.BUYER, Role.APPROVER, name="Ada 100% Lovelace")
+    bob = await tenant.member(Role.REQUESTER, name="Bob_Builder")
     await ok(_switch(admin, bob.user_id, "deactivate"))
 
     async def found(**params: Any) -> set[int]:
@@ -312,24 +323,15 @@ async def test_the_list_is_filtered_and_searched(company: Company, admin: Member
 
 
 @pytest.mark.parametrize("sort", ["name", "-name", "created_at", "-created_at", "name,-created_at"])
-async def test_pages_show_every_member_once(company: Company, admin: Member, sort: str) -> None:
+async def test_pages_show_every_member_once(tenant: Tenant, admin: Member, sort: str) -> None:
     for _ in range(6):
-        await company.member(name="Same Name")
-    seen: list[int] = []
-    cursor = None
-    while True:
-        params = {"limit": "3", "sort": sort} | ({"cursor": cursor} if cursor else {})
-        page = (await ok(admin.get("/users", params=params))).json()
-        seen += [item["id"] for item in page["items"]]
-        cursor = page["next_cursor"]
-        if not page["has_more"]:
-            break
+        await tenant.member(name="Same Name")
+    seen = [item["id"] for item in await all_items(admin, "/users", limit="3", sort=sort)]
     assert len(seen) == len(set(seen)) == 7
-    assert cursor is None
 
 
-async def test_a_cursor_belongs_to_its_sort_and_filters(company: Company, admin: Member) -> None:
-    await company.member()
+async def test_a_cursor_belongs_to_its_sort_and_filters(tenant: Tenant, admin: Member) -> None:
+    await tenant.member()
     cursor = (await ok(admin.get("/users", params={"limit": 1}))).json()["next_cursor"]
     for params in ({"sort": "-created_at"}, {"is_active": "true"}, {"q": "user"}):
         await refused(admin.get("/users", params={"cursor": cursor} | params), 400, "invalid_cursor")
@@ -344,12 +346,12 @@ async def test_a_missing_member_is_not_found(admin: Member) -> None:
     await refused(admin.get(f"/users/{2**63}"), 422, "validation_failed")
 
 
-async def test_changes_are_on_record_with_what_they_changed(company: Company, admin: Member) -> None:
-    member = await company.member(Role.APPROVER, approval_limit="10")
+async def test_changes_are_on_record_with_what_they_changed(tenant: Tenant, admin: Member) -> None:
+    member = await tenant.member(Role.APPROVER, approval_limit="10")
     await ok(_patch(admin, member.user_id, approval_limit="25.5", name="New"))
     await ok(_switch(admin, member.user_id, "deactivate"))
-    async with company.database.sessions() as session:
-        await enter_tenant(session, company.organisation_id)
+    async with tenant.database.sessions() as session:
+        await enter_tenant(session, tenant.organisation_id)
         statement = (
             select(AuditEvent)
             .where(AuditEvent.entity == "user", AuditEvent.entity_id == member.user_id)
@@ -365,37 +367,37 @@ async def test_changes_are_on_record_with_what_they_changed(company: Company, ad
 
 
 async def test_an_operator_has_no_right_inside_an_organisation(
-    app: FastAPI, client: httpx.AsyncClient, company: Company, admin: Member
+    app: FastAPI, client: httpx.AsyncClient, tenant: Tenant, admin: Member
 ) -> None:
     operator = await new_member(app, client, None, [Role.ADMIN], is_operator=True)
     await refused(operator.get(f"/users/{admin.user_id}"), 403, "no_organisation")
-    insider = await new_member(app, client, company.organisation_id, [Role.REQUESTER], is_operator=True)
+    insider = await new_member(app, client, tenant.organisation_id, [Role.REQUESTER], is_operator=True)
     await refused(_patch(insider, admin.user_id, name="X"), 403, "missing_role")
 
 
-async def test_users_are_found_by_address_in_any_spelling(company: Company, admin: Member) -> None:
-    async with company.database.sessions() as session:
+async def test_users_are_found_by_address_in_any_spelling(tenant: Tenant, admin: Member) -> None:
+    async with tenant.database.sessions() as session:
         assert (await UserService(session).by_email(f" {admin.email.upper()} ")).id == admin.user_id
 
 
-async def test_sessions_end_for_good_when_their_user_is_deactivated(cast: Cast) -> None:
-    path = f"/users/{cast.requester.user_id}"
-    before = await ok(cast.admin.get(path))
-    inactive = await ok(cast.admin.post(f"{path}/deactivate", etag=before.headers["ETag"]))
-    await refused(cast.requester.get("/users/me"), 401, "unauthenticated")
-    await ok(cast.admin.post(f"{path}/activate", etag=inactive.headers["ETag"]))
-    await refused(cast.requester.get("/users/me"), 401, "unauthenticated")
+async def test_sessions_end_for_good_when_their_user_is_deactivated(organisation: TestOrganisation) -> None:
+    path = f"/users/{organisation.requester.user_id}"
+    before = await ok(organisation.admin.get(path))
+    inactive = await ok(organisation.admin.post(f"{path}/deactivate", etag=before.headers["ETag"]))
+    await refused(organisation.requester.get("/users/me"), 401, "unauthenticated")
+    await ok(organisation.admin.post(f"{path}/activate", etag=inactive.headers["ETag"]))
+    await refused(organisation.requester.get("/users/me"), 401, "unauthenticated")
 
 
-async def test_a_decision_and_a_deactivation_at_once_never_block_each_other(cast: Cast) -> None:
+async def test_a_decision_and_a_deactivation_at_once_never_block_each_other(organisation: TestOrganisation) -> None:
     for _ in range(5):
-        approver = await cast.company.member(Role.APPROVER)
-        porf = await cast.pending()
-        before = await ok(cast.admin.get(f"/users/{approver.user_id}"))
+        approver = await organisation.member(Role.APPROVER)
+        porf = await organisation.pending()
+        before = await ok(organisation.admin.get(f"/users/{approver.user_id}"))
         path = f"/porfs/{porf.json()['id']}/approve"
         decision, deactivation = await asyncio.gather(
             approver.post(path, etag=porf.headers["ETag"]),
-            cast.admin.post(f"/users/{approver.user_id}/deactivate", etag=before.headers["ETag"]),
+            organisation.admin.post(f"/users/{approver.user_id}/deactivate", etag=before.headers["ETag"]),
         )
         assert deactivation.status_code == 200, deactivation.text
         assert decision.status_code in {200, 401, 403}, decision.text

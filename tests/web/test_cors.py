@@ -4,7 +4,7 @@ import httpx
 
 from po_api.app import EXPOSED_HEADERS
 from support.applications import client_of, new_app
-from support.organisations import PREFIX, Cast
+from support.organisations import PREFIX, TestOrganisation
 
 ORIGIN = "https://spa.example"
 PREFLIGHT = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "If-Match, Authorization"}
@@ -15,8 +15,8 @@ def _cors(response: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if name.startswith("access-control-")}
 
 
-async def test_the_front_end_reads_answers_and_their_headers(cast: Cast) -> None:
-    response = await cast.requester.get("/porfs", headers={"Origin": ORIGIN})
+async def test_the_front_end_reads_answers_and_their_headers(organisation: TestOrganisation) -> None:
+    response = await organisation.requester.get("/porfs", headers={"Origin": ORIGIN})
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert "Origin" in response.headers["Vary"]
     exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from po_api.core.errors import BadRequest
 from po_api.web.etags import parse_if_match
-from support.organisations import Cast, act, ok, refused
+from support.organisations import TestOrganisation, act, ok, refused
 
 
 @pytest.mark.parametrize(
@@ -44,81 +44,86 @@ def test_any_text_is_read_or_refused(header: str) -> None:
     assert versions is None or all(version >= 0 for version in versions)
 
 
-async def test_what_is_unchanged_is_not_sent_again(cast: Cast) -> None:
-    draft = await cast.draft()
+async def test_what_is_unchanged_is_not_sent_again(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft()
     path, etag = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
     for known in (etag, "*", f"W/{etag}", f'"other", {etag}'):
-        response = await ok(cast.requester.get(path, headers={"If-None-Match": known}), 304)
+        response = await ok(organisation.requester.get(path, headers={"If-None-Match": known}), 304)
         assert response.content == b""
         assert response.headers["ETag"] == etag
     for other in ('"other"', '"1"', etag.strip('"'), ""):
-        await ok(cast.requester.get(path, headers={"If-None-Match": other}))
+        await ok(organisation.requester.get(path, headers={"If-None-Match": other}))
 
 
-async def test_a_change_makes_another_etag_and_the_old_one_stale(cast: Cast) -> None:
-    draft = await cast.draft()
+async def test_a_change_makes_another_etag_and_the_old_one_stale(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft()
     path, old = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
-    changed = await ok(cast.requester.patch(path, etag=old, json={"title": "Other lamps"}))
+    changed = await ok(organisation.requester.patch(path, etag=old, json={"title": "Other lamps"}))
     assert changed.headers["ETag"].startswith('"2-')
-    await ok(cast.requester.get(path, headers={"If-None-Match": old}))
-    await refused(cast.requester.patch(path, etag=old, json={"title": "x"}), 412, "stale_version")
-    await refused(cast.requester.patch(path, json={"title": "x"}), 428, "if_match_required")
-    await refused(cast.requester.patch(path, etag="2", json={"title": "x"}), 400, "invalid_if_match")
-    await refused(cast.requester.patch(path, etag=f"W/{changed.headers['ETag']}", json={}), 412, "stale_version")
-    await ok(cast.requester.patch(path, etag=f"{old}, {changed.headers['ETag']}", json={"title": "Third"}))
-    await ok(cast.requester.patch(path, etag="*", json={"title": "Fourth"}))
+    await ok(organisation.requester.get(path, headers={"If-None-Match": old}))
+    await refused(organisation.requester.patch(path, etag=old, json={"title": "x"}), 412, "stale_version")
+    await refused(organisation.requester.patch(path, json={"title": "x"}), 428, "if_match_required")
+    await refused(organisation.requester.patch(path, etag="2", json={"title": "x"}), 400, "invalid_if_match")
+    await refused(
+        organisation.requester.patch(path, etag=f"W/{changed.headers['ETag']}", json={}), 412, "stale_version"
+    )
+    await ok(organisation.requester.patch(path, etag=f"{old}, {changed.headers['ETag']}", json={"title": "Third"}))
+    await ok(organisation.requester.patch(path, etag="*", json={"title": "Fourth"}))
 
 
-async def test_a_patch_that_changes_nothing_keeps_the_etag(cast: Cast) -> None:
-    draft = await cast.draft()
+async def test_a_patch_that_changes_nothing_keeps_the_etag(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft()
     path, etag = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
-    assert (await ok(cast.requester.patch(path, etag=etag, json={"title": "Lamps"}))).headers["ETag"] == etag
+    assert (await ok(organisation.requester.patch(path, etag=etag, json={"title": "Lamps"}))).headers["ETag"] == etag
 
 
-async def test_the_etag_differs_with_what_the_reader_may_do(cast: Cast) -> None:
-    pending = await cast.pending()
+async def test_the_etag_differs_with_what_the_reader_may_do(organisation: TestOrganisation) -> None:
+    pending = await organisation.pending()
     path = f"/porfs/{pending.json()['id']}"
-    tags = [(await ok(member.get(path))).headers["ETag"] for member in (cast.requester, cast.approver, cast.auditor)]
+    tags = [
+        (await ok(member.get(path))).headers["ETag"]
+        for member in (organisation.requester, organisation.approver, organisation.auditor)
+    ]
     assert {tag.split("-")[0] for tag in tags} == {'"2'}
     assert len(set(tags)) == 3
 
 
-async def test_the_etag_changes_when_the_allowed_actions_do(cast: Cast) -> None:
-    pending = await cast.pending()
-    path, member = f"/porfs/{pending.json()['id']}", f"/users/{cast.approver.user_id}"
-    before = await ok(cast.approver.get(path))
-    etag = (await ok(cast.admin.get(member))).headers["ETag"]
-    await ok(cast.admin.patch(member, etag=etag, json={"approval_limit": "1"}))
-    after = await ok(cast.approver.get(path, headers={"If-None-Match": before.headers["ETag"]}))
+async def test_the_etag_changes_when_the_allowed_actions_do(organisation: TestOrganisation) -> None:
+    pending = await organisation.pending()
+    path, member = f"/porfs/{pending.json()['id']}", f"/users/{organisation.approver.user_id}"
+    before = await ok(organisation.approver.get(path))
+    etag = (await ok(organisation.admin.get(member))).headers["ETag"]
+    await ok(organisation.admin.patch(member, etag=etag, json={"approval_limit": "1"}))
+    after = await ok(organisation.approver.get(path, headers={"If-None-Match": before.headers["ETag"]}))
     assert after.json()["version"] == before.json()["version"]
     assert before.json()["allowed_actions"]["approve"] == {"allowed": True, "reason": None}
     assert after.json()["allowed_actions"]["approve"] == {"allowed": False, "reason": "over_approval_limit"}
 
 
-async def test_the_etag_of_the_answer_to_a_change_is_that_of_the_next_read(cast: Cast) -> None:
-    pending = await act(cast.requester, await cast.draft(), "submit")
-    read = await ok(cast.requester.get(f"/porfs/{pending.json()['id']}"))
+async def test_the_etag_of_the_answer_to_a_change_is_that_of_the_next_read(organisation: TestOrganisation) -> None:
+    pending = await act(organisation.requester, await organisation.draft(), "submit")
+    read = await ok(organisation.requester.get(f"/porfs/{pending.json()['id']}"))
     assert read.headers["ETag"] == pending.headers["ETag"]
     assert read.json() == pending.json()
 
 
-async def test_a_line_has_the_etag_version_of_its_request(cast: Cast) -> None:
-    draft = await cast.draft()
+async def test_a_line_has_the_etag_version_of_its_request(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft()
     path = f"/porfs/{draft.json()['id']}"
     line = f"{path}/lines/{draft.json()['lines'][0]['id']}"
-    etag = (await ok(cast.requester.get(line))).headers["ETag"]
-    await ok(cast.requester.patch(line, etag=etag, json={"quantity": "11"}))
-    await refused(cast.requester.patch(path, etag=etag, json={"title": "x"}), 412, "stale_version")
+    etag = (await ok(organisation.requester.get(line))).headers["ETag"]
+    await ok(organisation.requester.patch(line, etag=etag, json={"quantity": "11"}))
+    await refused(organisation.requester.patch(path, etag=etag, json={"title": "x"}), 412, "stale_version")
 
 
-async def test_lists_and_problems_have_no_etag(cast: Cast) -> None:
-    assert "ETag" not in (await cast.requester.get("/porfs")).headers
-    assert "ETag" not in (await cast.requester.get("/porfs/9999999999")).headers
+async def test_lists_and_problems_have_no_etag(organisation: TestOrganisation) -> None:
+    assert "ETag" not in (await organisation.requester.get("/porfs")).headers
+    assert "ETag" not in (await organisation.requester.get("/porfs/9999999999")).headers
 
 
-async def test_a_document_is_not_sent_twice(cast: Cast) -> None:
-    order = await cast.issued()
+async def test_a_document_is_not_sent_twice(organisation: TestOrganisation) -> None:
+    order = await organisation.issued()
     path = f"/purchase-orders/{order.json()['id']}/document.pdf"
-    first = await ok(cast.buyer.get(path))
-    again = await ok(cast.buyer.get(path, headers={"If-None-Match": first.headers["ETag"]}), 304)
+    first = await ok(organisation.buyer.get(path))
+    again = await ok(organisation.buyer.get(path, headers={"If-None-Match": first.headers["ETag"]}), 304)
     assert again.content == b""

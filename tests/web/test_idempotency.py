@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 from sqlalchemy import text
 
-from support.organisations import LINE, Cast, Member, act, created, ok, refused
+from support.organisations import LINE, Member, TestOrganisation, act, created, ok, refused
+from support.polling import until
 
 BODY = {"title": "Once", "lines": [LINE]}
 
@@ -28,112 +29,115 @@ def _same(first: httpx.Response, second: httpx.Response) -> bool:
     )
 
 
-async def test_a_repeated_request_gets_the_first_answer(cast: Cast) -> None:
-    first = await created(cast.requester.post("/porfs", json=BODY, **_key("a")))
-    second = await created(cast.requester.post("/porfs", json=BODY, **_key("a")))
+async def test_a_repeated_request_gets_the_first_answer(organisation: TestOrganisation) -> None:
+    first = await created(organisation.requester.post("/porfs", json=BODY, **_key("a")))
+    second = await created(organisation.requester.post("/porfs", json=BODY, **_key("a")))
     assert _same(first, second)
     assert first.headers["Location"] == f"/api/v1/porfs/{first.json()['id']}"
     assert second.headers["Idempotent-Replayed"] == "true"
     assert "Idempotent-Replayed" not in first.headers
-    assert await _count(cast.requester) == 1
+    assert await _count(organisation.requester) == 1
 
 
-async def test_the_answer_stays_the_first_one_when_the_state_moved_on(cast: Cast) -> None:
-    draft = await cast.draft()
+async def test_the_answer_stays_the_first_one_when_the_state_moved_on(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft()
     path, options = f"/porfs/{draft.json()['id']}/submit", _key("s") | {"etag": draft.headers["ETag"]}
-    first = await ok(cast.requester.post(path, **options))
-    await act(cast.approver, first, "approve")
-    second = await ok(cast.requester.post(path, **options))
+    first = await ok(organisation.requester.post(path, **options))
+    await act(organisation.approver, first, "approve")
+    second = await ok(organisation.requester.post(path, **options))
     assert _same(first, second)
     assert second.json()["status"] == "pending"
 
 
-async def test_a_key_with_another_request_is_refused(cast: Cast) -> None:
-    await created(cast.requester.post("/porfs", json=BODY, **_key("b")))
-    other = cast.requester.post("/porfs", json=BODY | {"title": "Other"}, **_key("b"))
+async def test_a_key_with_another_request_is_refused(organisation: TestOrganisation) -> None:
+    await created(organisation.requester.post("/porfs", json=BODY, **_key("b")))
+    other = organisation.requester.post("/porfs", json=BODY | {"title": "Other"}, **_key("b"))
     await refused(other, 422, "idempotency_key_reused")
-    assert await _count(cast.requester) == 1
+    assert await _count(organisation.requester) == 1
 
 
-async def test_keys_are_one_users_and_one_routes(cast: Cast) -> None:
-    first = await created(cast.requester.post("/porfs", json=BODY, **_key("c")))
-    await created(cast.buyer.post("/porfs", json=BODY, **_key("c")))
-    copy = await created(cast.requester.post(f"/porfs/{first.json()['id']}/copy", **_key("c")))
+async def test_keys_are_one_users_and_one_routes(organisation: TestOrganisation) -> None:
+    first = await created(organisation.requester.post("/porfs", json=BODY, **_key("c")))
+    await created(organisation.buyer.post("/porfs", json=BODY, **_key("c")))
+    copy = await created(organisation.requester.post(f"/porfs/{first.json()['id']}/copy", **_key("c")))
     assert copy.json()["id"] != first.json()["id"]
 
 
-async def test_of_requests_at_once_one_works_and_the_others_wait_or_replay(cast: Cast) -> None:
-    answers = await asyncio.gather(*(cast.requester.post("/porfs", json=BODY, **_key("d")) for _ in range(8)))
+async def test_of_requests_at_once_one_works_and_the_others_wait_or_replay(organisation: TestOrganisation) -> None:
+    answers = await asyncio.gather(*(organisation.requester.post("/porfs", json=BODY, **_key("d")) for _ in range(8)))
     done = [answer for answer in answers if answer.status_code == 201]
     assert len([answer for answer in done if "Idempotent-Replayed" not in answer.headers]) == 1
     assert {answer.json()["id"] for answer in done} == {done[0].json()["id"]}
     others = [answer for answer in answers if answer not in done]
     assert {(answer.status_code, answer.json()["code"]) for answer in others} <= {(409, "idempotency_key_in_flight")}
-    assert await _count(cast.requester) == 1
+    assert await _count(organisation.requester) == 1
 
 
-async def test_a_request_whose_key_is_in_flight_is_refused(cast: Cast) -> None:
+async def test_a_request_whose_key_is_in_flight_is_refused(organisation: TestOrganisation) -> None:
     """The first one waits for a row that is locked here, so the second surely finds it working."""
-    draft = await cast.draft()
+    draft = await organisation.draft()
     path, options = f"/porfs/{draft.json()['id']}/submit", _key("e") | {"etag": draft.headers["ETag"]}
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('tuple', 'transactionid')")
-    async with cast.company.database.engine.connect() as connection:
-        await connection.execute(text(f"SET LOCAL app.organisation_id = {cast.company.organisation_id}"))
+    async with organisation.database.engine.connect() as connection:
+        await connection.execute(text(f"SET LOCAL app.organisation_id = {organisation.organisation_id}"))
         await connection.execute(text("SELECT id FROM porfs WHERE id = :id FOR UPDATE"), {"id": draft.json()["id"]})
-        first = asyncio.create_task(cast.requester.post(path, **options))
-        while not await connection.scalar(waiting):
-            await asyncio.sleep(0)
-        await refused(cast.requester.post(path, **options), 409, "idempotency_key_in_flight")
+        first = asyncio.create_task(organisation.requester.post(path, **options))
+        await until(lambda: connection.scalar(waiting), "a submit that waits for the request's lock")
+        await refused(organisation.requester.post(path, **options), 409, "idempotency_key_in_flight")
     assert (await first).status_code == 200
-    assert (await ok(cast.requester.post(path, **options))).headers["Idempotent-Replayed"] == "true"
+    assert (await ok(organisation.requester.post(path, **options))).headers["Idempotent-Replayed"] == "true"
 
 
-async def test_a_refused_request_is_judged_anew(cast: Cast) -> None:
-    draft = await cast.draft(lines=[])
+async def test_a_refused_request_is_judged_anew(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft(lines=[])
     path, options = f"/porfs/{draft.json()['id']}", _key("f")
-    await refused(cast.requester.post(f"{path}/submit", etag=draft.headers["ETag"], **options), 422, "no_lines")
-    line = await created(cast.requester.post(f"{path}/lines", etag=draft.headers["ETag"], json=LINE))
-    await ok(cast.requester.post(f"{path}/submit", etag=line.headers["ETag"], **options))
+    await refused(organisation.requester.post(f"{path}/submit", etag=draft.headers["ETag"], **options), 422, "no_lines")
+    line = await created(organisation.requester.post(f"{path}/lines", etag=draft.headers["ETag"], json=LINE))
+    await ok(organisation.requester.post(f"{path}/submit", etag=line.headers["ETag"], **options))
 
 
-async def test_a_key_has_1_to_255_characters(cast: Cast) -> None:
-    await created(cast.requester.post("/porfs", json=BODY, **_key("k" * 255)))
+async def test_a_key_has_1_to_255_characters(organisation: TestOrganisation) -> None:
+    await created(organisation.requester.post("/porfs", json=BODY, **_key("k" * 255)))
     for wrong in ("k" * 256, ""):
-        problem = await refused(cast.requester.post("/porfs", json=BODY, **_key(wrong)), 422, "validation_failed")
+        problem = await refused(
+            organisation.requester.post("/porfs", json=BODY, **_key(wrong)), 422, "validation_failed"
+        )
         assert problem["errors"][0]["pointer"] == "/Idempotency-Key"
 
 
-async def test_a_key_of_any_characters_is_safe(cast: Cast) -> None:
+async def test_a_key_of_any_characters_is_safe(organisation: TestOrganisation) -> None:
     key = {"headers": {"Idempotency-Key": "';--é\x7f".encode("latin-1")}}
-    first = await created(cast.requester.post("/porfs", json=BODY, **key))
-    assert _same(first, await created(cast.requester.post("/porfs", json=BODY, **key)))
+    first = await created(organisation.requester.post("/porfs", json=BODY, **key))
+    assert _same(first, await created(organisation.requester.post("/porfs", json=BODY, **key)))
 
 
-async def test_a_dry_run_remembers_nothing(cast: Cast) -> None:
-    draft = await cast.draft()
+async def test_a_dry_run_remembers_nothing(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft()
     path, options = f"/porfs/{draft.json()['id']}/submit", {"etag": draft.headers["ETag"]} | _key("g")
-    dry = await ok(cast.requester.post(path, params={"dry_run": "true"}, **options))
+    dry = await ok(organisation.requester.post(path, params={"dry_run": "true"}, **options))
     assert dry.json()["status"] == "pending"
-    assert (await ok(cast.requester.get(f"/porfs/{draft.json()['id']}"))).json()["status"] == "draft"
-    again = await ok(cast.requester.post(path, params={"dry_run": "true"}, **options))
+    assert (await ok(organisation.requester.get(f"/porfs/{draft.json()['id']}"))).json()["status"] == "draft"
+    again = await ok(organisation.requester.post(path, params={"dry_run": "true"}, **options))
     assert "Idempotent-Replayed" not in again.headers
-    real = await ok(cast.requester.post(path, **options))
+    real = await ok(organisation.requester.post(path, **options))
     assert "Idempotent-Replayed" not in real.headers
 
 
-async def test_an_upload_is_recognised_by_its_content(cast: Cast) -> None:
+async def test_an_upload_is_recognised_by_its_content(organisation: TestOrganisation) -> None:
     async def upload(quantity: int, boundary: str) -> httpx.Response:
         files = {"file": ("l.csv", f"description,quantity,unit_price\nLamp,{quantity},1".encode())}
         headers = {"Idempotency-Key": "h", "Content-Type": f"multipart/form-data; boundary={boundary}"}
-        return await cast.requester.post("/porfs/import", files=files, data={"title": "Lamps"}, headers=headers)
+        return await organisation.requester.post("/porfs/import", files=files, data={"title": "Lamps"}, headers=headers)
 
     first = await created(upload(1, "one"))
     assert _same(first, await created(upload(1, "two")))
     await refused(upload(2, "three"), 422, "idempotency_key_reused")
 
 
-async def test_who_lost_the_right_gets_no_replay(cast: Cast) -> None:
-    await created(cast.requester.post("/porfs", json=BODY, **_key("i")))
-    member = await ok(cast.admin.get(f"/users/{cast.requester.user_id}"))
-    await ok(cast.admin.post(f"/users/{cast.requester.user_id}/deactivate", etag=member.headers["ETag"]))
-    await refused(cast.requester.post("/porfs", json=BODY, **_key("i")), 401, "unauthenticated")
+async def test_who_lost_the_right_gets_no_replay(organisation: TestOrganisation) -> None:
+    await created(organisation.requester.post("/porfs", json=BODY, **_key("i")))
+    member = await ok(organisation.admin.get(f"/users/{organisation.requester.user_id}"))
+    await ok(
+        organisation.admin.post(f"/users/{organisation.requester.user_id}/deactivate", etag=member.headers["ETag"])
+    )
+    await refused(organisation.requester.post("/porfs", json=BODY, **_key("i")), 401, "unauthenticated")

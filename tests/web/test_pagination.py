@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from po_api.core.permissions import Role
-from support.organisations import Company, Member, created, new_company, ok, refused
+from support.organisations import Member, Tenant, created, new_tenant, ok, refused
+from support.pages import pages
 
 ROWS = 23
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,18 +31,18 @@ SORTS = [
 @pytest.fixture(scope="module")
 async def reader(app: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[Member]:
     """A requester with many requests, of which many were created at the same time and cost the same."""
-    company = await new_company(app, client)
-    member = await company.member(Role.REQUESTER)
+    tenant = await new_tenant(app, client)
+    member = await tenant.member(Role.REQUESTER)
     for row in range(ROWS):
         line = {"description": "x", "quantity": "1", "unit_price": str(row % 3)}
         porf = await created(member.post("/porfs", json={"title": f"P{row}", "lines": [line]}))
-        await _date(company, porf.json()["id"], START + timedelta(days=row // 5))
+        await _date(tenant, porf.json()["id"], START + timedelta(days=row // 5))
     yield member
 
 
-async def _date(company: Company, porf_id: int, moment: datetime) -> None:
-    async with company.database.engine.begin() as connection:
-        await connection.execute(text(f"SET LOCAL app.organisation_id = {company.organisation_id}"))
+async def _date(tenant: Tenant, porf_id: int, moment: datetime) -> None:
+    async with tenant.database.engine.begin() as connection:
+        await connection.execute(text(f"SET LOCAL app.organisation_id = {tenant.organisation_id}"))
         await connection.execute(
             text("UPDATE porfs SET created_at = :at, updated_at = :at WHERE id = :id"), {"at": moment, "id": porf_id}
         )
@@ -49,14 +50,11 @@ async def _date(company: Company, porf_id: int, moment: datetime) -> None:
 
 async def _pages(member: Member, **params: Any) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
-    while True:
-        page = (await ok(member.get("/porfs", params=params))).json()
+    async for answer in pages(member, "/porfs", **params):
+        page = answer.json()
         items += page["items"]
-        assert page["has_more"] == (page["next_cursor"] is not None)
-        if not page["has_more"]:
-            return items
-        assert len(page["items"]) == params["limit"]
-        params["cursor"] = page["next_cursor"]
+        assert len(page["items"]) == params["limit"] or not page["has_more"]
+    return items
 
 
 def _value(name: str, item: dict[str, Any]) -> Any:
@@ -85,8 +83,8 @@ async def test_newest_come_first_by_default(reader: Member) -> None:
     assert [item["id"] for item in items] == _sorted(items, "-created_at")
 
 
-async def test_rows_added_meanwhile_neither_repeat_nor_hide_others(company: Company) -> None:
-    member = await company.member(Role.REQUESTER)
+async def test_rows_added_meanwhile_neither_repeat_nor_hide_others(tenant: Tenant) -> None:
+    member = await tenant.member(Role.REQUESTER)
     there = [(await created(member.post("/porfs", json={"title": "x"}))).json()["id"] for _ in range(6)]
     first = (await ok(member.get("/porfs", params={"limit": 3}))).json()
     await created(member.post("/porfs", json={"title": "new"}))

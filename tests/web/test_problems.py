@@ -8,7 +8,7 @@ import pytest
 from po_api.core.permissions import Role
 from po_api.web.openapi import _FAMILIES
 from support.applications import CANARY, canary_answers, client_of, new_app
-from support.organisations import LINE, PREFIX, Cast, Company, Member, created, ok, refused
+from support.organisations import LINE, PREFIX, Member, Tenant, TestOrganisation, created, ok, refused
 
 JSON = {"Content-Type": "application/json"}
 
@@ -22,8 +22,8 @@ async def _send(
 
 
 @pytest.fixture
-async def requester(company: Company) -> Member:
-    return await company.member(Role.REQUESTER)
+async def requester(tenant: Tenant) -> Member:
+    return await tenant.member(Role.REQUESTER)
 
 
 def _is_problem(response: httpx.Response, status: int) -> bool:
@@ -38,21 +38,23 @@ def _is_problem(response: httpx.Response, status: int) -> bool:
     )
 
 
-async def test_each_refusal_is_a_problem_whose_type_is_a_page(cast: Cast, client: httpx.AsyncClient) -> None:
-    draft = await cast.draft()
+async def test_each_refusal_is_a_problem_whose_type_is_a_page(
+    organisation: TestOrganisation, client: httpx.AsyncClient
+) -> None:
+    draft = await organisation.draft()
     path, etag = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
     answers = {
-        400: await cast.requester.get("/porfs", params={"colour": "red"}),
+        400: await organisation.requester.get("/porfs", params={"colour": "red"}),
         401: await client.get(f"{PREFIX}/porfs"),
-        403: await cast.auditor.post("/porfs", json={"title": "x"}),
-        404: await cast.requester.get("/porfs/9999999999"),
-        405: await cast.requester.request("PUT", "/porfs"),
-        409: await cast.requester.post(f"{path}/recall", etag=etag),
-        412: await cast.requester.patch(path, etag='"7"', json={"title": "x"}),
-        413: await _send(cast.requester, b" " * 13_000_000),
-        415: await cast.requester.post("/porfs", content=b"<a/>", headers={"Content-Type": "text/xml"}),
-        422: await cast.requester.post("/porfs", json={}),
-        428: await cast.requester.patch(path, json={"title": "x"}),
+        403: await organisation.auditor.post("/porfs", json={"title": "x"}),
+        404: await organisation.requester.get("/porfs/9999999999"),
+        405: await organisation.requester.request("PUT", "/porfs"),
+        409: await organisation.requester.post(f"{path}/recall", etag=etag),
+        412: await organisation.requester.patch(path, etag='"7"', json={"title": "x"}),
+        413: await _send(organisation.requester, b" " * 13_000_000),
+        415: await organisation.requester.post("/porfs", content=b"<a/>", headers={"Content-Type": "text/xml"}),
+        422: await organisation.requester.post("/porfs", json={}),
+        428: await organisation.requester.patch(path, json={"title": "x"}),
     }
     assert {status for status, answer in answers.items() if not _is_problem(answer, status)} == set()
     pages = {(await client.get(answer.json()["type"])).status_code for answer in answers.values()}
@@ -108,14 +110,16 @@ async def test_a_body_of_another_media_type_is_refused(requester: Member, media_
         await refused(request, 415, "unsupported_media_type")
 
 
-async def test_a_patch_is_a_merge_patch_by_either_name(cast: Cast) -> None:
-    draft = await cast.draft()
+async def test_a_patch_is_a_merge_patch_by_either_name(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft()
     path = f"/porfs/{draft.json()['id']}"
     merge = {"Content-Type": "application/merge-patch+json"}
-    changed = await ok(cast.requester.patch(path, etag=draft.headers["ETag"], content=b'{"title": "A"}', headers=merge))
-    changed = await ok(cast.requester.patch(path, etag=changed.headers["ETag"], json={"title": "B"}))
+    changed = await ok(
+        organisation.requester.patch(path, etag=draft.headers["ETag"], content=b'{"title": "A"}', headers=merge)
+    )
+    changed = await ok(organisation.requester.patch(path, etag=changed.headers["ETag"], json={"title": "B"}))
     assert changed.json()["title"] == "B"
-    await refused(cast.requester.post("/porfs", content=b"{}", headers=merge), 415, "unsupported_media_type")
+    await refused(organisation.requester.post("/porfs", content=b"{}", headers=merge), 415, "unsupported_media_type")
 
 
 async def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_chunks(requester: Member) -> None:
@@ -163,8 +167,8 @@ async def test_there_are_no_trailing_slashes(requester: Member) -> None:
     assert _is_problem(await requester.get("/porfs/"), 404)
 
 
-async def test_allow_names_every_method_of_the_path(cast: Cast) -> None:
-    draft = await cast.draft()
+async def test_allow_names_every_method_of_the_path(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft()
     for path, allowed in {
         "/porfs": "GET, HEAD, POST",
         f"/porfs/{draft.json()['id']}": "DELETE, GET, HEAD, PATCH",
@@ -172,15 +176,17 @@ async def test_allow_names_every_method_of_the_path(cast: Cast) -> None:
         f"/porfs/{draft.json()['id']}/submit": "POST",
     }.items():
         for method in ("PUT", "OPTIONS", "TRACE"):
-            response = await cast.requester.request(method, path)
+            response = await organisation.requester.request(method, path)
             assert _is_problem(response, 405)
             assert response.headers["Allow"] == allowed
 
 
-async def test_head_answers_as_get_does_without_the_body(cast: Cast, client: httpx.AsyncClient) -> None:
-    draft = await cast.draft()
+async def test_head_answers_as_get_does_without_the_body(
+    organisation: TestOrganisation, client: httpx.AsyncClient
+) -> None:
+    draft = await organisation.draft()
     path = f"/porfs/{draft.json()['id']}"
-    head, got = await ok(cast.requester.request("HEAD", path)), await ok(cast.requester.get(path))
+    head, got = await ok(organisation.requester.request("HEAD", path)), await ok(organisation.requester.get(path))
     assert head.content == b""
     assert (head.headers["ETag"], head.headers["Content-Length"]) == (
         got.headers["ETag"],

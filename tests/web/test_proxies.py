@@ -12,7 +12,7 @@ from po_api.sessions.tokens import new_secret
 from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE
 from support.applications import client_of, new_app
 from support.identity_provider import Provider
-from support.organisations import Cast, Company, Member, created, ok, refused
+from support.organisations import Member, Tenant, TestOrganisation, created, ok, refused
 from support.sign_in import BY_TOKEN, app_with
 
 PROXIES = "10.0.0.0/8, 192.0.2.10, 2001:db8:ffff::/48"
@@ -58,14 +58,14 @@ async def _address_of(client: httpx.AsyncClient, member: Member, **headers: str)
     ],
 )
 async def test_a_trusted_proxy_says_where_a_request_comes_from(
-    company: Company, urls: tuple[str, str], peer: str, forwarded: str, expected: str
+    tenant: Tenant, urls: tuple[str, str], peer: str, forwarded: str, expected: str
 ) -> None:
     async with behind(urls[1], peer) as client:
-        assert await _address_of(client, await company.member(), X_Forwarded_For=forwarded) == expected
+        assert await _address_of(client, await tenant.member(), X_Forwarded_For=forwarded) == expected
 
 
-async def test_a_trusted_proxy_may_send_several_headers(company: Company, urls: tuple[str, str]) -> None:
-    member = await company.member()
+async def test_a_trusted_proxy_may_send_several_headers(tenant: Tenant, urls: tuple[str, str]) -> None:
+    member = await tenant.member()
     async with behind(urls[1], PROXY) as client:
         headers = [
             ("Authorization", f"Bearer {member.token}"),
@@ -77,28 +77,28 @@ async def test_a_trusted_proxy_may_send_several_headers(company: Company, urls: 
 
 
 @pytest.mark.parametrize("peer", [NO_PROXY, "11.0.0.1", "2001:db8:fffe::7"])
-async def test_nobody_else_is_believed(company: Company, urls: tuple[str, str], peer: str) -> None:
+async def test_nobody_else_is_believed(tenant: Tenant, urls: tuple[str, str], peer: str) -> None:
     async with behind(urls[1], peer) as client:
         for forwarded in (VISITOR, PROXY, f"{VISITOR}, {PROXY}"):
             headers = {"X_Forwarded_For": forwarded, "Forwarded": f"for={forwarded}", "X_Real_IP": forwarded}
-            assert await _address_of(client, await company.member(), **headers) == peer
+            assert await _address_of(client, await tenant.member(), **headers) == peer
 
 
-async def test_without_the_setting_nobody_is_believed(company: Company, urls: tuple[str, str]) -> None:
+async def test_without_the_setting_nobody_is_believed(tenant: Tenant, urls: tuple[str, str]) -> None:
     for peer in (PROXY, "127.0.0.1", "::1"):
         async with behind(urls[1], peer, trusted_proxies=()) as client:
-            member = await company.member()
+            member = await tenant.member()
             assert await _address_of(client, member, X_Forwarded_For=VISITOR, X_Forwarded_Proto="https") == peer
             response = await client.get("/health/live", headers={"X-Forwarded-Proto": "https"})
             assert "Strict-Transport-Security" not in response.headers
 
 
 async def test_a_trusted_proxy_that_says_nothing_is_where_a_request_comes_from(
-    company: Company, urls: tuple[str, str]
+    tenant: Tenant, urls: tuple[str, str]
 ) -> None:
     async with behind(urls[1], PROXY) as client:
-        assert await _address_of(client, await company.member()) == PROXY
-        assert await _address_of(client, await company.member(), X_Forwarded_For="") == PROXY
+        assert await _address_of(client, await tenant.member()) == PROXY
+        assert await _address_of(client, await tenant.member(), X_Forwarded_For="") == PROXY
 
 
 # The scheme
@@ -122,9 +122,11 @@ async def test_a_trusted_proxy_says_whether_a_request_came_over_tls(
         assert ("Strict-Transport-Security" in response.headers) == is_secure
 
 
-async def test_the_apis_own_origin_is_what_the_browser_sees(cast: Cast, urls: tuple[str, str]) -> None:
+async def test_the_apis_own_origin_is_what_the_browser_sees(
+    organisation: TestOrganisation, urls: tuple[str, str]
+) -> None:
     """Else its own pages could not write with cookies behind a proxy that ends TLS."""
-    cookie = {"Cookie": f"{ACCESS_COOKIE}={cast.requester.token}", "X-CSRF": "1", "X-Forwarded-Proto": "https"}
+    cookie = {"Cookie": f"{ACCESS_COOKIE}={organisation.requester.token}", "X-CSRF": "1", "X-Forwarded-Proto": "https"}
     seen = {}
     for peer in (PROXY, NO_PROXY):
         async with behind(urls[1], peer) as client:
@@ -140,9 +142,9 @@ async def test_the_apis_own_origin_is_what_the_browser_sees(cast: Cast, urls: tu
     }
 
 
-async def test_no_header_makes_another_host_the_apis_own(cast: Cast, urls: tuple[str, str]) -> None:
+async def test_no_header_makes_another_host_the_apis_own(organisation: TestOrganisation, urls: tuple[str, str]) -> None:
     evil = {"Origin": "https://evil.test", "X-Forwarded-Host": "evil.test", "Forwarded": "host=evil.test;proto=https"}
-    cookie = {"Cookie": f"{ACCESS_COOKIE}={cast.requester.token}", "X-CSRF": "1", "X-Forwarded-Proto": "https"}
+    cookie = {"Cookie": f"{ACCESS_COOKIE}={organisation.requester.token}", "X-CSRF": "1", "X-Forwarded-Proto": "https"}
     async with behind(urls[1], PROXY) as client:
         request = client.post("/api/v1/porfs", json={"title": "Lamps"}, headers=cookie | evil)
         await refused(request, 403, "cross_site_request")
@@ -256,8 +258,8 @@ async def test_an_address_tries_to_sign_in_so_many_times(
         assert (await attempt(other)).status_code == usual
 
 
-async def test_all_ways_to_sign_in_count_together(urls: tuple[str, str], provider: Provider, company: Company) -> None:
-    provider.be((await company.member()).email)
+async def test_all_ways_to_sign_in_count_together(urls: tuple[str, str], provider: Provider, tenant: Tenant) -> None:
+    provider.be((await tenant.member()).email)
     async with _signing_in(provider, urls[1], VISITOR) as (client,):
         for attempt, usual in ((_start, 303), (_send_id_token, 401), (_guess, 401)):
             assert (await attempt(client)).status_code == usual
@@ -266,8 +268,8 @@ async def test_all_ways_to_sign_in_count_together(urls: tuple[str, str], provide
         assert _is_limited(await _send_id_token(client, provider.id_token()), SIGN_IN_POLICY)
 
 
-async def test_signing_in_counts_when_it_succeeds(urls: tuple[str, str], provider: Provider, company: Company) -> None:
-    provider.be((await company.member()).email)
+async def test_signing_in_counts_when_it_succeeds(urls: tuple[str, str], provider: Provider, tenant: Tenant) -> None:
+    provider.be((await tenant.member()).email)
     async with _signing_in(provider, urls[1], VISITOR) as (client,):
         statuses = [(await _send_id_token(client, provider.id_token())).status_code for _ in range(4)]
     assert statuses == [201, 201, 201, 429]
@@ -278,13 +280,13 @@ async def _refreshed(client: httpx.AsyncClient, tokens: dict[str, Any]) -> httpx
 
 
 async def test_a_user_refreshes_so_many_times_and_loses_nothing(
-    urls: tuple[str, str], provider: Provider, company: Company
+    urls: tuple[str, str], provider: Provider, tenant: Tenant
 ) -> None:
     policy = '"refresh";q=2;w=86400'
     async with _signing_in(provider, urls[1], VISITOR, "198.51.100.8", rate_limit_refresh="2/day") as clients:
         signed_in = []
         for _ in range(2):
-            provider.be((await company.member()).email)
+            provider.be((await tenant.member()).email)
             signed_in.append((await created(_send_id_token(clients[0], provider.id_token()))).json())
         tokens, others = signed_in
         for left in (1, 0):
@@ -300,8 +302,8 @@ async def test_a_user_refreshes_so_many_times_and_loses_nothing(
         await ok(_refreshed(clients[0], others))
 
 
-async def test_a_refused_refresh_rotates_nothing(urls: tuple[str, str], provider: Provider, company: Company) -> None:
-    provider.be((await company.member()).email)
+async def test_a_refused_refresh_rotates_nothing(urls: tuple[str, str], provider: Provider, tenant: Tenant) -> None:
+    provider.be((await tenant.member()).email)
     strict = {"rate_limit_refresh": "1/day"}
     async with _signing_in(provider, urls[1], VISITOR, **strict) as (client,):
         first = (await created(_send_id_token(client, provider.id_token()))).json()
@@ -312,10 +314,10 @@ async def test_a_refused_refresh_rotates_nothing(urls: tuple[str, str], provider
 
 
 async def test_good_refreshes_do_not_count_against_the_address(
-    urls: tuple[str, str], provider: Provider, company: Company
+    urls: tuple[str, str], provider: Provider, tenant: Tenant
 ) -> None:
     """Many people may sit behind one address."""
-    provider.be((await company.member()).email)
+    provider.be((await tenant.member()).email)
     async with _signing_in(provider, urls[1], VISITOR) as (client,):
         tokens = (await created(_send_id_token(client, provider.id_token()))).json()
         for _ in range(5):
@@ -341,9 +343,9 @@ async def test_what_follows_a_start_counts_for_the_address(
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/porfs"), ("POST", "/porfs"), ("POST", "/sessions/refresh")])
 async def test_cookies_from_another_site_count_for_the_address(
-    cast: Cast, urls: tuple[str, str], method: str, path: str
+    organisation: TestOrganisation, urls: tuple[str, str], method: str, path: str
 ) -> None:
-    cookies = f"{ACCESS_COOKIE}={cast.requester.token}; {REFRESH_COOKIE}={new_secret()}"
+    cookies = f"{ACCESS_COOKIE}={organisation.requester.token}; {REFRESH_COOKIE}={new_secret()}"
     headers = {"Cookie": cookies, "Sec-Fetch-Site": "cross-site"}
     limits = {"rate_limit_per_address": "1/day", "rate_limit_sign_in": "1/day"}
     async with behind(urls[1], VISITOR, **limits) as client:

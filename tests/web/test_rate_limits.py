@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from support.applications import client_of, new_app
-from support.organisations import Cast, Member, ok, refused
+from support.organisations import Member, TestOrganisation, ok, refused
 
 PATH = "/api/v1/porfs"
 
@@ -19,9 +19,9 @@ def _at(client: httpx.AsyncClient, member: Member) -> Member:
     return Member(client, member.user_id, member.email, member.token)
 
 
-async def test_a_user_has_so_many_requests(cast: Cast, urls: tuple[str, str]) -> None:
+async def test_a_user_has_so_many_requests(organisation: TestOrganisation, urls: tuple[str, str]) -> None:
     async with client_of(new_app(urls[1], rate_limit_per_user="3/day")) as client:
-        requester, approver = _at(client, cast.requester), _at(client, cast.approver)
+        requester, approver = _at(client, organisation.requester), _at(client, organisation.approver)
         left = [(await ok(requester.get("/porfs"))).headers["RateLimit"].split(";")[1] for _ in range(3)]
         assert left == ["r=2", "r=1", "r=0"]
         response = await requester.get("/porfs")
@@ -32,7 +32,9 @@ async def test_a_user_has_so_many_requests(cast: Cast, urls: tuple[str, str]) ->
         await ok(approver.get("/porfs"))
 
 
-async def test_an_address_has_fewer_requests_without_a_token(cast: Cast, urls: tuple[str, str]) -> None:
+async def test_an_address_has_fewer_requests_without_a_token(
+    organisation: TestOrganisation, urls: tuple[str, str]
+) -> None:
     app = new_app(urls[1], rate_limit_per_address="2/day")
     async with client_of(app) as client, client_of(app, "192.0.2.2") as other:
         statuses = [
@@ -44,7 +46,7 @@ async def test_an_address_has_fewer_requests_without_a_token(cast: Cast, urls: t
         assert response.headers["RateLimit-Policy"] == '"address";q=2;w=86400'
         assert (await client.get(PATH, headers={"X-Forwarded-For": "192.0.2.9"})).status_code == 429
         assert (await other.get(PATH)).status_code == 401
-        await ok(_at(client, cast.requester).get("/porfs"))
+        await ok(_at(client, organisation.requester).get("/porfs"))
 
 
 @pytest.mark.parametrize("wrong", ["json", "parameter", "media type"])
@@ -67,10 +69,12 @@ async def test_health_and_docs_are_not_counted(urls: tuple[str, str]) -> None:
             assert "RateLimit" not in response.headers
 
 
-async def test_without_the_store_nothing_is_let_through_uncounted(cast: Cast, urls: tuple[str, str]) -> None:
+async def test_without_the_store_nothing_is_let_through_uncounted(
+    organisation: TestOrganisation, urls: tuple[str, str]
+) -> None:
     """Or whoever could make the store go away would have no limits."""
     async with client_of(new_app(urls[1], rate_limit_storage_uri="redis://127.0.0.1:1")) as client:
-        for request in (_at(client, cast.requester).get("/porfs"), client.get(PATH)):
+        for request in (_at(client, organisation.requester).get("/porfs"), client.get(PATH)):
             response = await request
             assert (response.status_code, response.json()["code"]) == (503, "unavailable")
             assert response.headers["Retry-After"] == "5"

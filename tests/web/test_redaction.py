@@ -26,7 +26,7 @@ from po_api.db.database import libpq_url
 from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE, SIGN_IN_COOKIE
 from support.applications import CANARY, SECRET_KEY, canary_answers
 from support.identity_provider import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, Provider, authorized, segment
-from support.organisations import Member, created, new_company, ok
+from support.organisations import Member, created, new_tenant, ok
 from support.sign_in import (
     BY_COOKIE,
     FRONT_END,
@@ -314,7 +314,7 @@ async def evidence(
 ) -> Evidence:
     """Everything is sent once; the tests look at what it has left."""
     running.reset()
-    member = await (await new_company(app, client)).member()
+    member = await (await new_tenant(app, client)).member()
     running.be(member.email)
     found = Evidence({"address": member.email, "session": member.token})
     place = tmp_path_factory.mktemp("redaction")

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from support.applications import new_app
 from support.identity_provider import Provider
-from support.organisations import LINE, PREFIX, Cast, new_cast, ok
+from support.organisations import LINE, PREFIX, TestOrganisation, new_organisation, ok
 from support.sign_in import BY_TOKEN, FRONT_END, app_with
 
 Answers = dict[str, httpx.Response]
@@ -27,16 +27,16 @@ def _client(app: FastAPI, scheme: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url=f"{scheme}://api.test", headers={"Origin": FRONT_END})
 
 
-async def _done(cast: Cast) -> Answers:
+async def _done(organisation: TestOrganisation) -> Answers:
     """What was done, shown or refused under /api."""
-    requester, draft, issued = cast.requester, await cast.draft(), await cast.issued()
+    requester, draft, issued = organisation.requester, await organisation.draft(), await organisation.issued()
     path, etag = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
     body, key = {"title": "x", "lines": [LINE]}, {"Idempotency-Key": "once"}
     return {
         "200": await requester.get(path),
         "200 of a list": await requester.get("/porfs"),
         "200 without its body": await requester.request("HEAD", path),
-        "200 of a PDF": await cast.buyer.get(f"/purchase-orders/{issued.json()['id']}/document.pdf"),
+        "200 of a PDF": await organisation.buyer.get(f"/purchase-orders/{issued.json()['id']}/document.pdf"),
         "200 of a CSV": await requester.get(f"{path}/export?format=csv"),
         "200 of an XLSX": await requester.get("/porfs/import-template?format=xlsx"),
         "201": await requester.post("/porfs", json=body, headers=key),
@@ -47,7 +47,7 @@ async def _done(cast: Cast) -> Answers:
         "304": await requester.get(path, headers={"If-None-Match": "*"}),
         "400": await requester.get("/porfs?unknown=1"),
         "401": await requester.client.get(f"{PREFIX}/porfs"),
-        "403": await cast.auditor.post("/porfs", json=body),
+        "403": await organisation.auditor.post("/porfs", json=body),
         "404": await requester.get("/porfs/9999999999"),
         "404 of a route": await requester.get("/nothing"),
         "405": await requester.request("PUT", path),
@@ -93,7 +93,7 @@ async def signing_app(app: FastAPI, urls: tuple[str, str], running: Provider) ->
 @pytest.fixture(scope="module")
 async def api_answers(signing_app: FastAPI, scheme: str) -> Answers:
     async with _client(signing_app, scheme) as client:
-        done = await _done(await new_cast(signing_app, client))
+        done = await _done(await new_organisation(signing_app, client))
     return done | await _in_trouble(signing_app, scheme)
 
 

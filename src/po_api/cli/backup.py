@@ -1,23 +1,22 @@
 """`po-api backup`: the commands. What they do is in operations/backups."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from po_api.app import create_app
-from po_api.core.clock import utc_now
 from po_api.observability import logging
-from po_api.operations.backups import archive, restore, state
+from po_api.operations.backups import restore, state
 from po_api.operations.backups.catalogue import Catalogue
 from po_api.operations.backups.create import create
 from po_api.operations.backups.drill import drill
 from po_api.operations.backups.errors import BackupError
-from po_api.operations.backups.verify import verify
-from po_api.operations.databases import owner_urls
-from po_api.operations.progress import PrintedProgress, Progress
+from po_api.operations.backups.verify import MakeApp, verify
+from po_api.operations.backups.wal_settings import TIMEOUT_SECONDS
+from po_api.operations.databases import owner_urls, require_database
+from po_api.operations.progress import PrintedProgress
 from po_api.settings import Settings, SettingsError, load_settings
 
 app = typer.Typer(help="Create, verify and restore backups.", no_args_is_help=True)
@@ -33,24 +32,10 @@ def _settings() -> Settings:
     return settings
 
 
-async def before_migration(settings: Settings, progress: Progress) -> None:
-    """What comes before a migration: a backup of the embedded server, or a look whether there is a new one of the
-    server's. BackupError: then nothing is migrated."""
-    if settings.database_url is None:
-        # Not the occasion to begin with an archive, which somebody has to want.
-        await asyncio.to_thread(create, settings, progress, is_archived=False, reason="before a migration")
-        return
-    hours = settings.backup_max_age_hours
-    if hours is None:
-        progress.warns("no backup is created of a server's database before a migration: see BACKUP_MAX_AGE_HOURS")
-        return
-    last = Catalogue.of(settings).last_success()
-    if last is None or utc_now() - last > timedelta(hours=hours):
-        found = f"the last one finished at {restore.utc(last)}" if last else "there is none"
-        raise BackupError(
-            f"BACKUP_MAX_AGE_HOURS requires a backup of the last {hours} h before a migration, but {found}: run"
-            " `po-api backup create`, or migrate with --no-backup"
-        )
+def _create_app() -> MakeApp:
+    from po_api.app import create_app  # noqa: PLC0415 - most of these commands have no use for the API
+
+    return create_app
 
 
 @app.command("create")
@@ -65,6 +50,7 @@ def create_backup(
     be restored. A server (DATABASE_URL): a dump.
     """
     settings = _settings()
+    require_database(settings)
     if incremental and settings.database_url is not None:
         raise SettingsError("--incremental: only available for the embedded server; a dump is always complete")
     backup = create(settings, PrintedProgress(), incremental=incremental)
@@ -89,10 +75,10 @@ def list_backups() -> None:
 def verify_backup(backup: Name = None) -> None:
     """Verify a backup (default: the newest) by restoring it into a temporary directory, and record the result."""
     settings = _settings()
-    settings.po_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     catalogue = Catalogue.of(settings)
     chosen = catalogue.get(backup) if backup else catalogue.newest()
-    verified = verify(settings, chosen, create_app, PrintedProgress())
+    settings.po_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    verified = verify(settings, chosen, _create_app(), PrintedProgress())
     typer.echo(f"{verified.name} is verified")
 
 
@@ -159,7 +145,7 @@ def settle_restore(
     `po-api backup restore` does this itself.
     """
     what = f"the state of {restore.utc(_parse_time('--restored-to', restored_to))}, by other tools"
-    with owner_urls(_settings()) as (owner_url, _):
+    with owner_urls(_settings(), must_exist=True) as (owner_url, _):
         is_settled = asyncio.run(state.settle(owner_url, what))
     if not is_settled:
         raise BackupError("the database is not a po-api database")
@@ -170,7 +156,7 @@ def settle_restore(
 def confirm_restore() -> None:
     """Confirm a restore: report ready again, and delete the replaced data."""
     settings = _settings()
-    with owner_urls(settings) as (owner_url, _):
+    with owner_urls(settings, must_exist=True) as (owner_url, _):
         restored = asyncio.run(state.confirm(owner_url))
     if restored is None:
         raise BackupError("there is no restore to confirm")
@@ -184,7 +170,7 @@ def confirm_restore() -> None:
 def drill_recovery(
     archive_timeout: Annotated[
         int, typer.Option(min=1, help="Maximum number of seconds before WAL is archived.")
-    ] = archive.TIMEOUT_SECONDS,
+    ] = TIMEOUT_SECONDS,
 ) -> None:
     """Run a recovery drill in a temporary directory: lose a database, restore it, and check that damage is detected."""
-    typer.echo(drill(_settings(), archive_timeout, create_app, PrintedProgress()))
+    typer.echo(drill(_settings(), archive_timeout, _create_app(), PrintedProgress()))

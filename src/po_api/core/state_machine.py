@@ -47,7 +47,7 @@ class StateMachine(Generic[S, A, F]):
         self.scope_of = scope_of
 
     def refusal(self, action: A, facts: F, actor: Actor) -> type[AppError] | None:
-        """Why `actor` may not do this now; None if they may. Who comes first, then the status, then the rest."""
+        """Why `actor` may not do this now; None if they may. Checks the actor, then the status, then the guards."""
         if not actor.in_scope(self.scope_of(action)):
             return MissingScope
         rule = self.rules[action]

@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, literal_column, or_, select, tuple_
 
 from po_api.core.errors import BadRequest, FieldError
+from po_api.core.records import field_names
 from po_api.db.query import Query, QueryExecutor, R, columns_for
 from po_api.db.search import SCANNED_PER_ROW, Search
 
@@ -152,16 +153,17 @@ class _PageQuery(Query[_Listed[R]]):
 
     def __init__(self, name: str, statement: Any, item: type[R], sorted_by: Sequence[str]) -> None:
         super().__init__(name, statement, _Listed)
-        self._item = item
+        self._make_item: Callable[..., R] = item
+        self._fields = field_names(item)
         self._sorted_by = sorted_by
-        self._width = len(item._fields)
+        self._width = len(self._fields)
 
     def make_row(self, record: Any) -> _Listed[R]:
-        return _Listed(self._item._make(record[: self._width]), record[self._width :])
+        return _Listed(self._make_item(*record[: self._width]), record[self._width :])
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        return (*self._item._fields, *self._sorted_by)
+        return (*self._fields, *self._sorted_by)
 
 
 class _Id(NamedTuple):

@@ -4,7 +4,7 @@ A query takes one round trip: no entities, no transaction around it, no second l
 has the figures, docs/development/reading.md says when to use one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -16,14 +16,16 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.util import greenlet_spawn
 
+from po_api.core.records import Record, field_names
 from po_api.db.database import TENANT_SETTING
 from po_api.observability.instrumentation import count_errors, timed
 
-# A row: a NamedTuple whose fields are the columns of the statement, in their order.
-R = TypeVar("R", bound=NamedTuple)
+# A row: a NamedTuple whose fields are the columns of the statement, in their order. A dataclass where rows share
+# fields, which a NamedTuple cannot inherit.
+R = TypeVar("R", bound=Record)
 
 # A SELECT whose columns are checked against a row type when it is compiled, not by the type checker.
-AnySelect = Select[Any]
+AnySelect = Select[*tuple[Any, ...]]
 
 # Parameters of every query that is executed for a signed-in user.
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
@@ -57,6 +59,7 @@ class Query(Generic[R]):
         self.name = name
         self.statement = statement
         self.row = row
+        self._make: Callable[..., R] = row
 
     @cached_property
     def sql(self) -> str:
@@ -73,7 +76,7 @@ class Query(Generic[R]):
 
     def make_row(self, record: Any) -> R:
         """The row that the driver's record holds."""
-        return self.row._make(record)
+        return self._make(*record)
 
     @cached_property
     def _compiled(self) -> Any:
@@ -85,7 +88,7 @@ class Query(Generic[R]):
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        return self.row._fields
+        return field_names(self.row)
 
     @staticmethod
     def _compile(statement: Any) -> Any:
@@ -98,9 +101,9 @@ class Query(Generic[R]):
         return self._compiled.positiontup or ()
 
 
-def columns_for(row: type[NamedTuple], source: FromClause) -> list[KeyedColumnElement[Any]]:
+def columns_for(row: type[Record], source: FromClause) -> list[KeyedColumnElement[Any]]:
     """The columns of `source` that a row of this type consists of."""
-    return [source.c[name] for name in row._fields]
+    return [source.c[name] for name in field_names(row)]
 
 
 def _render_constant(parameter: BindParameter[Any]) -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
-PROJECT = Path(__file__).parents[3]
+
+def _project() -> Path:
+    """Where the folder `alembic` is: inside the package of an installed wheel, at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    packaged = package / "_alembic"
+    return packaged if packaged.is_dir() else package.parents[1]
+
+
+PROJECT = _project()
 
 # What going back loses. Later revisions say it themselves, as `loses`; these have landed without.
 _LANDED: Mapping[str, str | None] = {
@@ -54,7 +62,11 @@ class Step:
 
 
 def alembic_config() -> Config:
-    return Config(PROJECT / "alembic.ini")
+    """Alembic's configuration, of which a wheel has no file."""
+    config = Config()
+    config.set_main_option("script_location", str(PROJECT / "alembic").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 @cache

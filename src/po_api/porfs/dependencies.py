@@ -1,4 +1,4 @@
-"""What the requests' handlers ask for."""
+"""Dependencies of the requests' handlers."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_o
 from po_api.web.schemas import Currency, Id, IsoDate, Moment, Search, ShortText
 
 
-async def _reading(request: Request, principal: PrincipalDep) -> PorfReadService:
+async def _read_service(request: Request, principal: PrincipalDep) -> PorfReadService:
     return PorfReadService(executor_of(request), principal.actor())
 
 
@@ -63,7 +63,7 @@ async def _filters(
     )
 
 
-PorfReadServiceDep = Annotated[PorfReadService, Depends(_reading)]
+PorfReadServiceDep = Annotated[PorfReadService, Depends(_read_service)]
 PorfServiceDep = Annotated[PorfService, Depends(_service)]
 PorfActionsDep = Annotated[PorfActions, Depends(_actions)]
 PorfFiltersDep = Annotated[PorfFilters, Depends(_filters)]

@@ -1,21 +1,17 @@
-"""The rules of a purchase order request: its states, who may do what, what is left of it, what was approved."""
+"""The rules of a purchase order request: its states, who may do what, its amounts, what is left of it."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
 from po_api.core.permissions import Role, Scope
 from po_api.core.state_machine import Guard, Rule, StateMachine
-from po_api.porfs import errors
-
-MAX_LINES = 10_000
+from po_api.porfs import approval, errors
 
 
 class PorfStatus(StrEnum):
@@ -64,7 +60,8 @@ RAISERS = (Role.REQUESTER, Role.BUYER, Role.ADMIN)
 COMMENTERS = (*RAISERS, Role.APPROVER)
 
 
-class PorfFacts(NamedTuple):
+@dataclass(frozen=True)
+class PorfFacts:
     """What the guards look at. `ordered` is whether any quantity is held by purchase orders, `orderable` whether
     any may still be ordered, `has_approver` whether someone active could approve it (known for drafts only)."""
 
@@ -99,11 +96,7 @@ def _requester_or_admin(facts: PorfFacts, actor: Actor) -> type[AppError] | None
 
 def _approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """an approver; not the requester unless the organisation allows self-approval"""
-    if not actor.has(Role.APPROVER):
-        return MissingRole
-    if facts.requester_id == actor.user_id and not facts.allow_self_approval:
-        return errors.OwnRequest
-    return None
+    return approval.refusal(approval.DECIDES, facts, approval.Approver.of(actor))
 
 
 def _buyer(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
@@ -140,11 +133,7 @@ def _someone_can_approve(facts: PorfFacts, _actor: Actor) -> type[AppError] | No
 
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the total is within the approver's limit; another currency requires an approver without a limit"""
-    if actor.approval_limit is None:
-        return None
-    if facts.currency != facts.base_currency:
-        return errors.LimitInOtherCurrency
-    return None if facts.total <= actor.approval_limit else errors.OverApprovalLimit
+    return approval.refusal(approval.WITHIN_LIMIT, facts, approval.Approver.of(actor))
 
 
 def _nothing_ordered(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
@@ -162,7 +151,9 @@ def _never_submitted(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     return errors.WasSubmitted if facts.submitted else None
 
 
-def _rule(sources: Iterable[PorfStatus], target: PorfStatus | None, who: PorfGuard, *guards: PorfGuard) -> Any:
+def _rule(
+    sources: Iterable[PorfStatus], target: PorfStatus | None, who: PorfGuard, *guards: PorfGuard
+) -> Rule[PorfStatus, PorfFacts]:
     return Rule(frozenset(sources), target, who, guards)
 
 
@@ -205,12 +196,25 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
 )
 
 
-def priced(line: Any) -> PricedLine:
+class Priced(Protocol):
+    """What decides a line's money; percentages are 0–100."""
+
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def unit_price(self) -> Decimal: ...
+    @property
+    def discount_percent(self) -> Decimal: ...
+    @property
+    def tax_rate(self) -> Decimal: ...
+
+
+def priced(line: Priced) -> PricedLine:
     """The part of a line that decides its money."""
     return PricedLine(line.quantity, line.unit_price, line.discount_percent, line.tax_rate)
 
 
-def net_of(line: Any, currency: str) -> Decimal:
+def net_of(line: Priced, currency: str) -> Decimal:
     """A line's net; AmountTooLarge beyond what a document can carry."""
     net = line_net(priced(line), currency)
     if net > MAX_AMOUNT:
@@ -218,7 +222,7 @@ def net_of(line: Any, currency: str) -> Decimal:
     return net
 
 
-def totals_of(lines: Iterable[Any], *, currency: str, tax_rounding: str) -> Totals:
+def totals_of(lines: Iterable[Priced], *, currency: str, tax_rounding: str) -> Totals:
     """A document's totals; AmountTooLarge beyond what it can carry."""
     priced_lines = (priced(line) for line in lines)
     return _bounded(totals(priced_lines, currency=currency, tax_rounding=TaxRounding(tax_rounding)))
@@ -242,8 +246,35 @@ def require_equal(computed: Decimal, sent: Decimal | None, pointer: str) -> None
         raise errors.TotalMismatch(errors=(FieldError(pointer, errors.TotalMismatch.code, detail),))
 
 
+class Quantities(Protocol):
+    """How much of a line is requested, held by purchase orders, and closed."""
+
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def ordered_quantity(self) -> Decimal: ...
+    @property
+    def closed_quantity(self) -> Decimal: ...
+
+
+class OrderableQuantities(Quantities, Protocol):
+    """The same, and by how many percent more than the requested quantity may be ordered."""
+
+    @property
+    def over_order_percent(self) -> Decimal: ...
+
+
+class StoredQuantities(Quantities, Protocol):
+    """Those of a line that has ids."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def porf_id(self) -> int: ...
+
+
 class LineQuantities(NamedTuple):
-    """How much of a line is wanted, held by purchase orders, and closed."""
+    """What a change makes of a line's `StoredQuantities`."""
 
     id: int
     porf_id: int
@@ -252,58 +283,30 @@ class LineQuantities(NamedTuple):
     closed_quantity: Decimal
 
     @classmethod
-    def of(cls, line: Any, *, ordered: Decimal = Decimal(0), closed: Decimal = Decimal(0)) -> "LineQuantities":
+    def of(
+        cls, line: StoredQuantities, *, ordered: Decimal = Decimal(0), closed: Decimal = Decimal(0)
+    ) -> "LineQuantities":
         """Those of `line` once so much more of it is ordered and closed."""
         return cls(line.id, line.porf_id, line.quantity, line.ordered_quantity + ordered, line.closed_quantity + closed)
 
 
-def remaining(line: Any) -> Decimal:
+def remaining(line: Quantities) -> Decimal:
     """What of the requested quantity is neither ordered nor closed; never negative."""
-    left: Decimal = line.quantity - line.ordered_quantity - line.closed_quantity
+    left = line.quantity - line.ordered_quantity - line.closed_quantity
     return max(left, Decimal(0))
 
 
-def orderable(line: Any) -> Decimal:
+def orderable(line: OrderableQuantities) -> Decimal:
     """What may still be ordered: what remains, and the organisation's tolerance above the requested quantity."""
     with_tolerance = line.quantity * (1 + line.over_order_percent / 100)
-    left: Decimal = with_tolerance - line.ordered_quantity - line.closed_quantity
+    left = with_tolerance - line.ordered_quantity - line.closed_quantity
     return max(cut_quantity(left), Decimal(0))
 
 
-def ordering_status(lines: Sequence[Any]) -> PorfStatus:
+def ordering_status(lines: Collection[Quantities]) -> PorfStatus:
     """The status that follows from what is ordered: never set by hand."""
     if not any(line.ordered_quantity for line in lines):
         return PorfStatus.APPROVED
     if any(remaining(line) for line in lines):
         return PorfStatus.PARTIALLY_ORDERED
     return PorfStatus.ORDERED
-
-
-_CONTENT = ("title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding", "supplier_id")
-_LINE_CONTENT = (
-    "position",
-    "description",
-    "sku",
-    "quantity",
-    "unit",
-    "unit_price",
-    "discount_percent",
-    "tax_rate",
-    "needed_by",
-)
-
-
-def content_hash(porf: Any, lines: Iterable[Any]) -> str:
-    """SHA-256 (hex) of what an approver decides on: the header and every line, in a canonical form."""
-    content = {
-        "porf": [_canonical(getattr(porf, name)) for name in _CONTENT],
-        "lines": [[_canonical(getattr(line, name)) for name in _LINE_CONTENT] for line in lines],
-    }
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
-    return value.isoformat() if isinstance(value, date) else value

@@ -1,21 +1,24 @@
 """Writing PORF lines as CSV or XLSX, so that the file can be imported again as it is.
 
 Spreadsheets run text that looks like a formula. In CSV such text gets an apostrophe, which the import takes off again.
-In XLSX the type of a cell is written down, so the text stays as it is in a string cell of text format: with that format
-it does not turn into a formula when somebody edits the cell either.
+In XLSX a cell has a type, so the text stays as it is in a string cell of text format: with that format it does not
+turn into a formula when the cell is edited either.
 """
 
 import csv
 import datetime as dt
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum
 from io import BytesIO, StringIO
-from typing import Any
 
 from xlsxwriter import Workbook
+from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
+
+from po_api.porfs.content import PositionedLine
 
 # What spreadsheets take for the start of a formula (OWASP's list, with the full-width forms that Asian locales accept),
 # white space before it included. What begins with apostrophes and then so is in the set for the mark to be removable
@@ -40,19 +43,10 @@ class FileType(StrEnum):
 
 
 @dataclass(frozen=True)
-class ExportedLine:
-    """A line as it is written; percentages are 0–100, `net` is in the PORF's currency."""
+class ExportedLine(PositionedLine):
+    """A line as it is written; `net` is in the request's currency."""
 
-    position: int
-    description: str
-    sku: str | None
-    quantity: Decimal
-    unit: str
-    unit_price: Decimal
-    discount_percent: Decimal
-    tax_rate: Decimal
     net: Decimal
-    needed_by: dt.date | None
 
 
 class _Kind(Enum):
@@ -74,6 +68,8 @@ _LAYOUT = {  # in the export's order: kind and width in characters
     "needed_by": (_Kind.DATE, 13),
 }
 _Value = str | int | Decimal | dt.date | None
+# By column, the options of xlsxwriter's `data_validation`.
+Validations = Mapping[str, Mapping[str, object]]
 
 
 def write(lines: Iterable[ExportedLine], file_type: FileType) -> bytes:
@@ -87,10 +83,10 @@ def write_table(
     rows: Iterable[Sequence[_Value]],
     file_type: FileType,
     *,
-    validations: dict[str, dict[str, Any]] | None = None,
+    validations: Validations | None = None,
     validated_rows: int = 0,
 ) -> bytes:
-    """A file with the columns `names` of an export; `validations` (xlsxwriter's options by name) is for XLSX only."""
+    """A file with the columns `names` of an export; `validations` is for XLSX only."""
     if file_type is FileType.CSV:
         return _csv(names, rows)
     return _xlsx(names, rows, validations or {}, validated_rows)
@@ -134,7 +130,7 @@ def _csv_cell(value: _Value) -> str:
 
 
 def _xlsx(
-    names: Sequence[str], rows: Iterable[Sequence[_Value]], validations: dict[str, dict[str, Any]], validated_rows: int
+    names: Sequence[str], rows: Iterable[Sequence[_Value]], validations: Validations, validated_rows: int
 ) -> bytes:
     buffer = BytesIO()
     workbook = Workbook(buffer, {"in_memory": True})
@@ -158,18 +154,18 @@ def _xlsx(
 class _Formats:
     """A workbook's formats, each made once."""
 
-    def __init__(self, workbook: Any):
+    def __init__(self, workbook: Workbook):
         self._workbook = workbook
-        self._made: dict[str, Any] = {}
+        self._made: dict[str, Format] = {}
         self.header = workbook.add_format({"bold": True, "num_format": _Kind.TEXT.value})
 
-    def of(self, number_format: str) -> Any:
+    def of(self, number_format: str) -> Format:
         if number_format not in self._made:
             self._made[number_format] = self._workbook.add_format({"num_format": number_format})
         return self._made[number_format]
 
 
-def _write_cell(sheet: Any, row: int, column: int, value: _Value, formats: _Formats) -> None:
+def _write_cell(sheet: Worksheet, row: int, column: int, value: _Value, formats: _Formats) -> None:
     """Always by the method for the type: xlsxwriter's `write` would guess from the text."""
     if isinstance(value, Decimal) and significant_digits(value) > EXACT_DIGITS:
         # As a number it would change. A text that is right is better, and the import reads it.

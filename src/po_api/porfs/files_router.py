@@ -1,22 +1,21 @@
 """/porfs/import and the files that go with it: lines in and out as CSV and XLSX."""
 
 import asyncio
-from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Form, Query, Response, UploadFile
+from fastapi import Form, Query, Response
 
+from po_api.core.records import extract
 from po_api.porfs import exports, imports
+from po_api.porfs.content import HEADER_FIELDS, PorfInput
 from po_api.porfs.dependencies import PorfReadServiceDep, PorfServiceDep
 from po_api.porfs.router import PorfId
-from po_api.porfs.schemas import PorfRead
-from po_api.porfs.service import LineInput, PorfInput
+from po_api.porfs.schemas import ImportPorfBody, PorfRead
 from po_api.web.dependencies import ActorDep
 from po_api.web.etags import created
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
 from po_api.web.routing import api_router
-from po_api.web.schemas import Currency, Id, IsoDate, LongText, ShortText, Title
 
 router = api_router(prefix="/porfs", tags=["porfs"])
 
@@ -44,21 +43,12 @@ def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
     responses=problems(403, 409, 413),
 )
 async def import_porf(
-    service: PorfServiceDep,
-    file: UploadFile,
-    title: Annotated[Title, Form(examples=["Desk lamps for the new office"])],
-    justification: Annotated[LongText | None, Form()] = None,
-    cost_centre: Annotated[ShortText | None, Form()] = None,
-    needed_by: Annotated[IsoDate | None, Form()] = None,
-    currency: Annotated[Currency | None, Form()] = None,
-    supplier_id: Annotated[Id | None, Form()] = None,
+    service: PorfServiceDep, body: Annotated[ImportPorfBody, Form(media_type="multipart/form-data")]
 ) -> Response:
     """Create a purchase order request from a CSV or XLSX file of lines."""
-    content = await file.read()
-    rows = await asyncio.to_thread(imports.parse, content)
-    lines = [LineInput(**{field.name: getattr(row, field.name) for field in fields(row)}) for row in rows]
-    wanted = PorfInput(title, justification, cost_centre, needed_by, currency, supplier_id, lines=lines)
-    return created(await service.create(wanted), router.prefix)
+    lines = await asyncio.to_thread(imports.parse, await body.file.read())
+    header: dict[str, Any] = dict.fromkeys(HEADER_FIELDS) | body.model_dump(exclude={"file"})
+    return created(await service.create(PorfInput(**header, lines=lines)), router.prefix)
 
 
 @router.get(
@@ -80,14 +70,11 @@ async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) 
     responses=_FILES | problems(403, 404),
 )
 async def export_porf(
-    reading: PorfReadServiceDep,
+    porfs: PorfReadServiceDep,
     porf_id: PorfId,
     format: Format = imports.FileType.CSV,  # noqa: A002
 ) -> Response:
-    header, content = await reading.content(porf_id)
-    lines = [
-        exports.ExportedLine(**{field.name: getattr(line, field.name) for field in fields(exports.ExportedLine)})
-        for line in content
-    ]
+    header, content = await porfs.content(porf_id)
+    lines = [extract(exports.ExportedLine, line) for line in content]
     file = await asyncio.to_thread(exports.write, lines, format)
     return _file(file, header.number, format)

@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from po_api.core.text import has_forbidden_characters, normalise
 from po_api.porfs.exports import EXACT_DIGITS, significant_digits
-from po_api.porfs.units import is_unit
+from po_api.porfs.units import DEFAULT_UNIT, is_unit
 from po_api.porfs.xlsx_reader import Cell
 
 MAX_DESCRIPTION = 2_000
@@ -143,20 +142,22 @@ def _date(cell: Cell) -> dt.date:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the file; `read` makes the line's value of a cell that is not blank."""
+    """A column of the file; `read` makes the line's value of a cell that is not blank, which others are `default`."""
 
     name: str
-    required: bool
-    read: Callable[[Cell], Any]
+    read: Callable[[Cell], object]
+    required: bool = False
+    default: object = None
 
 
+_NO_PERCENT = Decimal(0)
 COLUMNS = (
-    Column("description", True, _description),
-    Column("sku", False, _sku),
-    Column("quantity", True, _quantity),
-    Column("unit", False, _unit),
-    Column("unit_price", True, _price),
-    Column("discount_percent", False, _percent),
-    Column("tax_rate", False, _percent),
-    Column("needed_by", False, _date),
+    Column("description", _description, required=True),
+    Column("sku", _sku),
+    Column("quantity", _quantity, required=True),
+    Column("unit", _unit, default=DEFAULT_UNIT),
+    Column("unit_price", _price, required=True),
+    Column("discount_percent", _percent, default=_NO_PERCENT),
+    Column("tax_rate", _percent, default=_NO_PERCENT),
+    Column("needed_by", _date),
 )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
+from po_api.porfs.content import LineInput, PorfInput
 from po_api.porfs.dependencies import (
     EventPaging,
     LinePaging,
@@ -31,7 +32,6 @@ from po_api.porfs.schemas import (
     PorfUpdate,
     Reassignment,
 )
-from po_api.porfs.service import LineInput, PorfInput
 from po_api.users.service import UserService
 from po_api.web.dependencies import DryRun, page_of_json, session_of
 from po_api.web.etags import IfMatch, created, set_version, shown
@@ -58,9 +58,9 @@ _CHANGING = problems(403, 404, 409, 412, 428)
     responses=problems(403),
 )
 async def list_porfs(
-    request: Request, reading: PorfReadServiceDep, filters: PorfFiltersDep, paging: PorfPaging
+    request: Request, porfs: PorfReadServiceDep, filters: PorfFiltersDep, paging: PorfPaging
 ) -> Response:
-    return page_of_json(request, await reading.page(filters, paging))
+    return page_of_json(request, await porfs.page(filters, paging))
 
 
 @router.post(
@@ -85,8 +85,8 @@ async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
     response_model=PorfRead,
     responses=_READING,
 )
-async def get_porf(reading: PorfReadServiceDep, porf_id: PorfId) -> Response:
-    return shown(await reading.whole(porf_id))
+async def get_porf(porfs: PorfReadServiceDep, porf_id: PorfId) -> Response:
+    return shown(await porfs.whole(porf_id))
 
 
 @router.patch(
@@ -188,8 +188,8 @@ async def reassign_porf(
     response_model=PorfLinePage,
     responses=_READING,
 )
-async def list_lines(request: Request, reading: PorfReadServiceDep, porf_id: PorfId, paging: LinePaging) -> Response:
-    return page_of_json(request, await reading.lines_page(porf_id, paging))
+async def list_lines(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: LinePaging) -> Response:
+    return page_of_json(request, await porfs.lines_page(porf_id, paging))
 
 
 @router.post(
@@ -216,9 +216,9 @@ async def add_line(
     response_model=PorfLineRead,
     responses=_READING | tagged(),
 )
-async def get_line(reading: PorfReadServiceDep, porf_id: PorfId, line_id: LineId) -> Response:
+async def get_line(porfs: PorfReadServiceDep, porf_id: PorfId, line_id: LineId) -> Response:
     """Get a line. Its ETag is the ETag of the request."""
-    return shown(await reading.line(porf_id, line_id))
+    return shown(await porfs.line(porf_id, line_id))
 
 
 @router.patch(
@@ -258,10 +258,8 @@ async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId,
     response_model=CommentPage,
     responses=_READING,
 )
-async def list_comments(
-    request: Request, reading: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging
-) -> Response:
-    return page_of_json(request, await reading.comments(porf_id, paging))
+async def list_comments(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
+    return page_of_json(request, await porfs.comments(porf_id, paging))
 
 
 @router.post(
@@ -291,5 +289,5 @@ async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId
     response_model=HistoryPage,
     responses=_READING,
 )
-async def list_history(request: Request, reading: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
-    return page_of_json(request, await reading.history(porf_id, paging))
+async def list_history(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
+    return page_of_json(request, await porfs.history(porf_id, paging))

@@ -3,15 +3,19 @@
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import MISSING, AfterValidator, Field, StringConstraints
+from fastapi import UploadFile
+from pydantic import MISSING, AfterValidator, BaseModel, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
-from po_api.porfs.domain import MAX_LINES, PorfStatus, remaining
+from po_api.porfs.content import MAX_LINES
+from po_api.porfs.domain import PorfStatus, remaining
+from po_api.porfs.models import PorfLine
 from po_api.porfs.units import is_unit
 from po_api.web.schemas import (
     AmountString,
     Currency,
+    Id,
     IsoDate,
     LongText,
     Multiline,
@@ -102,7 +106,7 @@ class PorfLineRead(Schema):
     remaining_quantity: RemainderString
 
     @classmethod
-    def of(cls, line: Any) -> "PorfLineRead":
+    def of(cls, line: PorfLine) -> "PorfLineRead":
         fields = {name: getattr(line, name) for name in cls.model_fields if name != "remaining_quantity"}
         return cls.model_validate({**fields, "remaining_quantity": remaining(line)})
 
@@ -127,6 +131,23 @@ class PorfCreate(Schema):
         default=[],
         examples=[[{"description": "Desk lamp", "quantity": "10", "unit_price": "24.90", "tax_rate": "20"}]],
     )
+
+
+class ImportPorfBody(BaseModel):
+    """The form of an import: a file of lines, and the header. A form has no null: what is empty counts as left out."""
+
+    file: UploadFile
+    title: PorfTitle
+    justification: LongText | MISSING = MISSING
+    cost_centre: ShortText | MISSING = MISSING
+    needed_by: IsoDate | MISSING = MISSING
+    currency: Currency | MISSING = MISSING
+    supplier_id: Id | MISSING = MISSING
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, fields: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in fields.items() if value != ""}
 
 
 class PorfUpdate(Schema):

@@ -1,4 +1,4 @@
-"""What the purchase orders' handlers ask for."""
+"""Dependencies of the purchase orders' handlers."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_o
 from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
 
 
-async def _reading(request: Request, principal: PrincipalDep) -> PurchaseOrderReadService:
+async def _read_service(request: Request, principal: PrincipalDep) -> PurchaseOrderReadService:
     return PurchaseOrderReadService(executor_of(request), principal.actor())
 
 
@@ -50,7 +50,7 @@ async def _filters(
     )
 
 
-PurchaseOrderReadServiceDep = Annotated[PurchaseOrderReadService, Depends(_reading)]
+PurchaseOrderReadServiceDep = Annotated[PurchaseOrderReadService, Depends(_read_service)]
 PurchaseOrderServiceDep = Annotated[PurchaseOrderService, Depends(_service)]
 PurchaseOrderFiltersDep = Annotated[PurchaseOrderFilters, Depends(_filters)]
 PurchaseOrderPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
@@ -41,7 +40,9 @@ def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
     return None if actor.has(Role.BUYER, Role.ADMIN) else MissingRole
 
 
-def _rule(sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None) -> Any:
+def _rule(
+    sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None
+) -> Rule[PurchaseOrderStatus, PurchaseOrderFacts]:
     return Rule(frozenset(sources), target, _buyer)
 
 

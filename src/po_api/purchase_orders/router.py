@@ -42,8 +42,8 @@ _CHANGING = problems(403, 404, 409, 412, 428)
 
 
 def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
-    wanted = [RequestedLine(line.line_id, line.quantity, f"/lines/{index}") for index, line in enumerate(body.lines)]
-    return Conversion(porf_ids, wanted, body.supplier_id, body.terms, body.delivery_address)
+    lines = [RequestedLine(line.line_id, line.quantity, f"/lines/{index}") for index, line in enumerate(body.lines)]
+    return Conversion(porf_ids, lines, body.supplier_id, body.terms, body.delivery_address)
 
 
 @conversion_router.post(
@@ -95,11 +95,11 @@ async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: 
 )
 async def list_orders(
     request: Request,
-    reading: PurchaseOrderReadServiceDep,
+    orders: PurchaseOrderReadServiceDep,
     filters: PurchaseOrderFiltersDep,
     paging: PurchaseOrderPaging,
 ) -> Response:
-    return page_of_json(request, await reading.page(filters, paging))
+    return page_of_json(request, await orders.page(filters, paging))
 
 
 @router.get(
@@ -109,8 +109,8 @@ async def list_orders(
     response_model=PurchaseOrderRead,
     responses=_READING,
 )
-async def get_order(reading: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
-    return shown(await reading.whole(order_id))
+async def get_order(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
+    return shown(await orders.whole(order_id))
 
 
 @router.patch(
@@ -192,8 +192,8 @@ async def close_order(
     response_class=Response,
     responses=binary(PDF, has_etag=True) | problems(403, 404, 409),
 )
-async def get_document(reading: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
-    document = await reading.document(order_id)
+async def get_document(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
+    document = await orders.document(order_id)
     headers = {"Content-Disposition": f'attachment; filename="{document.number}.pdf"'}
     response = Response(document.content, media_type=PDF, headers=headers)
     set_version(response, document.revision)

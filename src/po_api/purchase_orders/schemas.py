@@ -7,7 +7,7 @@ from pydantic import MISSING, Field
 
 from po_api.core.money import TaxRounding
 from po_api.organisations.schemas import Address
-from po_api.porfs.domain import MAX_LINES
+from po_api.porfs.content import MAX_LINES
 from po_api.porfs.schemas import AllowedActions, TaxRead
 from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.web.schemas import (

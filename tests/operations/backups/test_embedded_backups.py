@@ -5,7 +5,6 @@ import fcntl
 import os
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +17,8 @@ from po_api.operations.backups.catalogue import Catalogue
 from po_api.operations.embedded.server import embedded_server
 from po_api.operations.revisions import chain, head_revision
 from support.applications import SECRET_KEY, client_of, new_app
-from support.command_line import TIMEOUT, CommandLine
+from support.command_line import CommandLine
+from support.polling import wait_until
 
 BEFORE, SINCE = "before@company.example", "since@company.example"
 
@@ -46,8 +46,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 def _pass_a_millisecond() -> str:
     """The present, such that whatever comes is later."""
     now = datetime.now(UTC)
-    while datetime.now(UTC).timestamp() - now.timestamp() < 0.002:
-        pass
+    wait_until(lambda: datetime.now(UTC).timestamp() - now.timestamp() >= 0.002, "the next millisecond")
     return now.isoformat()
 
 
@@ -176,9 +175,7 @@ def test_two_at_once_are_one(story: Story) -> None:
 def test_a_killed_backup_is_none(story: Story) -> None:
     before = set(story.po.backups.iterdir())
     process = story.po.start("backup", "create")
-    deadline = time.monotonic() + TIMEOUT
-    while not (left := set(story.po.backups.iterdir()) - before):
-        assert time.monotonic() < deadline
+    left = wait_until(lambda: set(story.po.backups.iterdir()) - before, "a backup that has begun")
     process.kill()
     process.communicate()
     assert all(path.name not in story.po.ok("backup", "list") for path in left)

@@ -14,6 +14,7 @@ from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from po_api.tables import metadata
 from support.applications import SECRET_KEY
 from support.command_line import CommandLine
+from support.polling import Deadline
 
 APART = timedelta(milliseconds=10)
 OWNED = [table.name for table in metadata.sorted_tables if "organisation_id" in table.c]
@@ -67,8 +68,9 @@ async def _between_two_writes(urls: EmbeddedUrls) -> tuple[datetime, dict[str, l
         await snapshot.rollback()
         assert await _contents(writer) != contents
         segment = await superuser.fetchval("SELECT pg_walfile_name(pg_switch_wal())")
+        deadline = Deadline(f"{segment} in the archive")
         while (await superuser.fetchval("SELECT last_archived_wal FROM pg_stat_archiver") or "") < segment:
-            pass
+            deadline.check()
         assert after - before <= APART
         return moment, contents
     finally:

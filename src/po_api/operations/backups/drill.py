@@ -19,6 +19,7 @@ from po_api.operations.backups.create import COPY, create
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools, embedded_tools
 from po_api.operations.backups.verify import MakeApp, apart, verify
+from po_api.operations.backups.wal_settings import SERVER_SETTINGS, SUFFIX
 from po_api.operations.backups.workload import Workload
 from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from po_api.operations.progress import Progress
@@ -121,7 +122,7 @@ class _Drill:
                 Workload(self.settings, urls, self.make_app).write()
                 tools.query("SELECT pg_switch_wal()")
                 self._wait(lambda: self._archived(backup, segments[-1]), "the archive's next segment")
-        victim = self._archive(backup) / f"{segments[0]}{archive.SUFFIX}"
+        victim = self._archive(backup) / f"{segments[0]}{SUFFIX}"
         hidden = victim.rename(victim.with_suffix(".hidden"))
         try:
             self._must_fail("lost a WAL segment", lambda: self._restore_elsewhere(backup), segments[0])
@@ -165,7 +166,7 @@ class _Drill:
         with self.progress.stage("filled the archive's disk: it served, reported it, and caught up afterwards"):
             segment = self._segment(tools)
             # What the archive command writes to.
-            draft = self._archive(backup) / f"{segment}{archive.SUFFIX}.part"
+            draft = self._archive(backup) / f"{segment}{SUFFIX}.part"
             draft.symlink_to(_FULL_DISK)
             workload.write()
             tools.query("SELECT pg_switch_wal()")
@@ -187,7 +188,7 @@ class _Drill:
             time.sleep(_POLL_SECONDS)
 
     def _server(self) -> AbstractContextManager[EmbeddedUrls]:
-        settings = {**archive.SERVER_SETTINGS, "archive_timeout": str(self.archive_timeout)}
+        settings = {**SERVER_SETTINGS, "archive_timeout": str(self.archive_timeout)}
         return embedded_server(self.settings.po_data_dir, settings=settings)
 
     def _tools(self, urls: EmbeddedUrls) -> Tools:
@@ -202,7 +203,7 @@ class _Drill:
         return archive.directory(self._catalogue, str(backup.system))
 
     def _archived(self, backup: Backup, segment: str) -> bool:
-        return (self._archive(backup) / f"{segment}{archive.SUFFIX}").exists()
+        return (self._archive(backup) / f"{segment}{SUFFIX}").exists()
 
     @property
     def _catalogue(self) -> Catalogue:

@@ -20,14 +20,11 @@ from po_api.operations.backups.catalogue import Backup, Catalogue, sync_director
 from po_api.operations.backups.create import COPY, DUMP, dump
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools, embedded_tools, server_tools
+from po_api.operations.backups.wal_settings import HELD
 from po_api.operations.embedded import server_user
-from po_api.operations.embedded.server import (
-    REPLACED,
-    EmbeddedServerError,
-    embedded_binaries,
-    embedded_server,
-    embedded_server_stopped,
-)
+from po_api.operations.embedded.data_directory import REPLACED
+from po_api.operations.embedded.errors import EmbeddedServerError
+from po_api.operations.embedded.server import embedded_binaries, embedded_server, embedded_server_stopped
 from po_api.operations.progress import Progress
 
 # Replaying the log of weeks takes its time; it ends by itself.
@@ -141,7 +138,7 @@ def restore_directory(
             bring_up(catalogue, goal, draft, progress, binaries=embedded_binaries(), survivors=pgdata)
             with (
                 progress.stage("ended sessions, deleted idempotency records"),
-                embedded_server(draft, settings=archive.HELD) as urls,
+                embedded_server(draft, settings=HELD) as urls,
             ):
                 asyncio.run(state.settle(urls.owner, goal.text))
             if is_archived and goal.backup.system is not None:
@@ -204,7 +201,7 @@ def bring_up(
     if goal.backup.is_copy:
         _recover(catalogue, goal, data_dir, progress, survivors)
         return
-    with embedded_server(data_dir, settings=archive.HELD, binaries=binaries) as urls:
+    with embedded_server(data_dir, settings=HELD, binaries=binaries) as urls:
         tools = embedded_tools(urls.owner, catalogue.user, binaries)
         files.require_sound(catalogue, goal.backup, tools, progress)
         with progress.stage(f"restored {goal.text}"):
@@ -233,7 +230,7 @@ def _recover(catalogue: Catalogue, goal: Goal, data_dir: Path, progress: Progres
         server_user.give_to_owner_of(pgdata, signal.fileno())
     with progress.stage(f"recovered {goal.text}"):
         try:
-            settings = {**archive.HELD, **goal.recovery(place, timeline)}
+            settings = {**HELD, **goal.recovery(place, timeline)}
             with embedded_server(data_dir, settings=settings, start_seconds=_RECOVERY_SECONDS):
                 pass
         except EmbeddedServerError as error:

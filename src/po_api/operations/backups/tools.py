@@ -16,8 +16,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 
 from po_api.db.database import libpq_url
 from po_api.operations.backups.errors import BackupError
+from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.programs import Programs, reason
-from po_api.operations.embedded.server import EmbeddedServerError, embedded_binaries
+from po_api.operations.embedded.server import embedded_binaries
 
 if TYPE_CHECKING:
     import pwd

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
-from test_porf_domain import actors, facts
 
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, totals
@@ -25,7 +24,8 @@ from po_api.porfs.models import Porf
 from po_api.porfs.read_service import allowed_actions
 from po_api.suppliers.models import Supplier
 from po_api.users.models import User
-from support.organisations import LINE, Cast, Member, act, created, new_cast, ok
+from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok
+from support.porf_facts import actors, facts
 
 # Everything that JSON writes in another way than it stands there, beside the plain.
 _characters = st.sampled_from("ab \"\\/<>&'é漢😀%_{}")
@@ -86,14 +86,16 @@ def _allowed(state: PorfFacts, actor: Actor) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", params=list(TaxRounding))
-async def team(request: pytest.FixtureRequest, app: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[Cast]:
-    yield await new_cast(app, client, tax_rounding=request.param)
+async def team(
+    request: pytest.FixtureRequest, app: FastAPI, client: httpx.AsyncClient
+) -> AsyncIterator[TestOrganisation]:
+    yield await new_organisation(app, client, tax_rounding=request.param)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(body=_porfs, has_supplier=st.booleans(), action=st.sampled_from([None, "submit", "cancel"]))
 async def test_a_request_is_shown_as_its_schema_says(
-    team: Cast, body: dict[str, Any], has_supplier: bool, action: str | None
+    team: TestOrganisation, body: dict[str, Any], has_supplier: bool, action: str | None
 ) -> None:
     supplier_id = team.supplier_id if has_supplier else None
     shown = await created(team.requester.post("/porfs", json={**body, "supplier_id": supplier_id}))
@@ -107,22 +109,26 @@ async def test_a_request_is_shown_as_its_schema_says(
 async def test_what_an_approver_may_do_is_shown_as_the_table_says(
     app: FastAPI, client: httpx.AsyncClient, currency: str, allowed: bool
 ) -> None:
-    team = await new_cast(app, client, allow_self_approval=allowed)
+    team = await new_organisation(app, client, allow_self_approval=allowed)
     limits = [None, "0", "298.79", "298.80", "1000000"]
-    approvers = [await team.company.member(Role.APPROVER, approval_limit=limit) for limit in limits]
-    both = await team.company.member(Role.APPROVER, Role.REQUESTER)
+    approvers = [await team.member(Role.APPROVER, approval_limit=limit) for limit in limits]
+    both = await team.member(Role.APPROVER, Role.REQUESTER)
     own = await created(both.post("/porfs", json={"title": "x", "currency": currency, "lines": [LINE]}))
     for shown in (await team.pending(currency=currency), await act(both, own, "submit")):
         await _compare(team, shown, (*approvers, both, team.approver))
 
 
 @pytest.mark.parametrize("status", list(PorfStatus))
-async def test_every_status_is_shown_as_the_schema_says(cast: Cast, status: str) -> None:
-    shown = await cast.in_status(status)
-    await _compare(cast, shown, (cast.requester, cast.approver, cast.buyer, cast.admin, cast.auditor))
+async def test_every_status_is_shown_as_the_schema_says(organisation: TestOrganisation, status: str) -> None:
+    shown = await organisation.in_status(status)
+    await _compare(
+        organisation,
+        shown,
+        (organisation.requester, organisation.approver, organisation.buyer, organisation.admin, organisation.auditor),
+    )
 
 
-async def _compare(team: Cast, shown: httpx.Response, readers: tuple[Member, ...]) -> None:
+async def _compare(team: TestOrganisation, shown: httpx.Response, readers: tuple[Member, ...]) -> None:
     porf_id = shown.json()["id"]
     for reader in readers:
         answer = await reader.get(f"/porfs/{porf_id}")
@@ -137,10 +143,10 @@ async def _compare(team: Cast, shown: httpx.Response, readers: tuple[Member, ...
     assert lines.json()["items"] == (await ok(team.buyer.get(f"/porfs/{porf_id}"))).json()["lines"]
 
 
-async def _plainly(team: Cast, reader: Member, porf_id: int) -> schemas.PorfRead:
+async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> schemas.PorfRead:
     """The request as its entities, the rules in Python and the schema make it."""
-    async with team.company.database.sessions() as session:
-        await enter_tenant(session, team.company.organisation_id)
+    async with team.database.sessions() as session:
+        await enter_tenant(session, team.organisation_id)
         found = await session.scalars(select(Porf).options(selectinload(Porf.lines)).where(Porf.id == porf_id))
         porf = found.one()
         organisation = await session.get_one(Organisation, porf.organisation_id)
@@ -160,7 +166,7 @@ async def _plainly(team: Cast, reader: Member, porf_id: int) -> schemas.PorfRead
         ordered=any(line.ordered_quantity > 0 for line in lines),
         orderable=any(orderable(line) > 0 for line in lines),
         submitted=porf.submitted_at is not None,
-        has_approver=porf.status == "draft",  # the cast has an approver without a limit
+        has_approver=porf.status == "draft",  # the organisation has an approver without a limit
     )
     roles = frozenset(Role(role) for role in member.roles)
     actor = Actor(porf.organisation_id, member.id, roles, member.approval_limit)

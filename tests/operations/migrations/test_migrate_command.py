@@ -17,7 +17,7 @@ from po_api.operations.migrations import MIGRATION_LOCK, MigrationError
 from po_api.operations.progress import Progress
 from support.applications import client_of, new_app
 from support.clusters import Cluster, connected
-from test_migrations import (
+from support.migrations import (
     BINARIES,
     HEAD,
     NOT_APPLICABLE,
@@ -29,6 +29,7 @@ from test_migrations import (
     run_sql,
     squawk,
 )
+from support.polling import Deadline
 
 NEXT = "999"
 HEADER = f'''"""A region for each request.
@@ -170,7 +171,9 @@ async def _locked(database: Fresh) -> AsyncIterator[None]:
 
 async def _until(database: Fresh, condition: str, running: asyncio.Future[Any]) -> None:
     """Wait until the condition holds, which `running` brings about."""
+    deadline = Deadline(condition)
     while not (await database.fetch(f"SELECT EXISTS ({condition}) AS so"))[0]["so"]:
+        deadline.check()
         assert not running.done(), running
         await asyncio.sleep(0.05)
 

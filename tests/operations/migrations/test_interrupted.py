@@ -16,7 +16,8 @@ from po_api.operations import migrations
 from po_api.operations.migrations import MigrationError
 from po_api.operations.progress import Progress
 from support.clusters import Cluster
-from test_migrations import PROJECT, REVISIONS, Fresh, assert_sound, fresh_database, insert_everywhere
+from support.migrations import PROJECT, REVISIONS, Fresh, assert_sound, fresh_database, insert_everywhere
+from support.polling import until
 
 # Runs `alembic`, each time in a process of its own, that dies by SIGKILL right after its n-th statement that changes
 # anything (-1: never). Forked, since importing the application takes longer than migrating.
@@ -185,8 +186,7 @@ async def _waiting(database: Fresh, statement: str) -> int:
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         " AND query LIKE $1"
     )
-    while not (found := await database.fetch(waiting, f"{statement}%")):
-        await asyncio.sleep(0.05)
+    found = await until(lambda: database.fetch(waiting, f"{statement}%"), f"{statement} that waits for a lock")
     pid: int = found[0]["pid"]
     return pid
 

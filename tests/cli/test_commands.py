@@ -14,11 +14,13 @@ import httpx
 import psutil
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from po_api.cli import main as cli
+from po_api.cli.lazy import load
 from support.applications import CANARY, SECRET_KEY, canary_answers
-from support.organisations import Cast, Member, ok
+from support.organisations import Member, TestOrganisation, ok
 
 COMMAND = Path(sys.executable).with_name("po-api")
 TIMEOUT = 60
@@ -34,8 +36,8 @@ def outside(tmp_path: Path) -> Environment:
 
 
 @pytest.fixture
-def configured(outside: Environment, urls: tuple[str, str], cast: Cast) -> Environment:
-    """One with the tests' database, which the cast's organisation is in."""
+def configured(outside: Environment, urls: tuple[str, str], organisation: TestOrganisation) -> Environment:
+    """One with the tests' database, which holds the test's organisation."""
     owner, application = urls
     return outside | {"DATABASE_URL": application, "DATABASE_MIGRATION_URL": owner, "SECRET_KEY": SECRET_KEY}
 
@@ -56,19 +58,17 @@ def _says(done: subprocess.CompletedProcess[str], words: str) -> bool:
     return words in line
 
 
-def _commands(group: typer.Typer) -> Iterator[list[str]]:
-    for command in group.registered_commands:
-        assert command.callback is not None
-        yield [command.name or command.callback.__name__]
-    for inner in group.registered_groups:
-        assert inner.typer_instance is not None
-        assert inner.name is not None
-        yield [inner.name]
-        yield from ([inner.name, *rest] for rest in _commands(inner.typer_instance))
+def _commands(group: TyperGroup) -> Iterator[list[str]]:
+    for name, command in group.commands.items():
+        yield [name]
+        if isinstance(command, TyperGroup):
+            yield from ([name, *rest] for rest in _commands(command))
 
 
 def test_every_command_explains_itself() -> None:
-    commands = list(_commands(cli.app))
+    root = typer.main.get_group(cli.app)
+    root.commands = {name: load(name, lazy) for name, lazy in cli.Commands.modules.items()}
+    commands = list(_commands(root))
     assert ["sessions", "create"] in commands
     for command in ([], *commands):
         result = CliRunner().invoke(cli.app, [*command, "--help"])
@@ -76,14 +76,19 @@ def test_every_command_explains_itself() -> None:
         assert "Usage:" in result.output
 
 
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    for name, lazy in cli.Commands.modules.items():
+        assert load(name, lazy).help.partition("\n\n")[0] == lazy.summary
+
+
 async def test_sessions_create_prints_a_token_and_nothing_else(
-    configured: Environment, tmp_path: Path, cast: Cast
+    configured: Environment, tmp_path: Path, organisation: TestOrganisation
 ) -> None:
-    done = _run(configured, tmp_path, "sessions", "create", "--email", cast.buyer.email.upper())
+    done = _run(configured, tmp_path, "sessions", "create", "--email", organisation.buyer.email.upper())
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", done.stdout)
-    signed_in = Member(cast.buyer.client, 0, "", done.stdout.strip())
-    assert (await ok(signed_in.get("/users/me"))).json()["email"] == cast.buyer.email
+    signed_in = Member(organisation.buyer.client, 0, "", done.stdout.strip())
+    assert (await ok(signed_in.get("/users/me"))).json()["email"] == organisation.buyer.email
 
 
 def test_an_unknown_address_is_one_line(configured: Environment, tmp_path: Path) -> None:
@@ -91,16 +96,18 @@ def test_an_unknown_address_is_one_line(configured: Environment, tmp_path: Path)
     assert _says(done, "User not found")
 
 
-async def test_a_deactivated_user_is_signed_out(configured: Environment, tmp_path: Path, cast: Cast) -> None:
+async def test_a_deactivated_user_is_signed_out(
+    configured: Environment, tmp_path: Path, organisation: TestOrganisation
+) -> None:
     listed = _run(configured, tmp_path, "users", "list").stdout
-    line = next(line for line in listed.splitlines() if cast.approver.email in line)
-    assert line.split("\t")[1:4] == [str(cast.company.organisation_id), "active", "approver"]
-    pending = await cast.pending()
-    done = _run(configured, tmp_path, "users", "deactivate", "--email", cast.approver.email)
+    line = next(line for line in listed.splitlines() if organisation.approver.email in line)
+    assert line.split("\t")[1:4] == [str(organisation.organisation_id), "active", "approver"]
+    pending = await organisation.pending()
+    done = _run(configured, tmp_path, "users", "deactivate", "--email", organisation.approver.email)
     assert done.returncode == 0
     assert pending.json()["number"] in done.stderr
-    assert (await cast.approver.get("/users/me")).status_code == 401
-    assert _says(_run(configured, tmp_path, "users", "deactivate", "--email", cast.admin.email), "admin")
+    assert (await organisation.approver.get("/users/me")).status_code == 401
+    assert _says(_run(configured, tmp_path, "users", "deactivate", "--email", organisation.admin.email), "admin")
 
 
 def test_purge_says_how_many_sessions_it_deleted(configured: Environment, tmp_path: Path) -> None:
@@ -214,12 +221,14 @@ def test_serve_keeps_its_data_and_stops_what_it_started(outside: Environment, tm
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-async def test_what_was_sent_is_not_in_the_log(configured: Environment, tmp_path: Path, cast: Cast) -> None:
+async def test_what_was_sent_is_not_in_the_log(
+    configured: Environment, tmp_path: Path, organisation: TestOrganisation
+) -> None:
     limits = {"RATE_LIMIT_PER_USER": "10000/minute", "RATE_LIMIT_PER_ADDRESS": "10000/minute"}
     with _serving(configured | limits | {"LOG_LEVEL": "DEBUG"}, tmp_path) as (_, address):
         async with httpx.AsyncClient(base_url=address, timeout=TIMEOUT) as client:
-            answers = await canary_answers(Member(client, 0, "", cast.requester.token))
+            answers = await canary_answers(Member(client, 0, "", organisation.requester.token))
     log = (tmp_path / "log").read_text()
     assert log.count('"event": "request"') == len(answers) > 50
-    for secret in (CANARY, cast.requester.token, cast.requester.email, SECRET_KEY):
+    for secret in (CANARY, organisation.requester.token, organisation.requester.email, SECRET_KEY):
         assert secret not in log

@@ -8,7 +8,7 @@ import pytest
 
 from po_api.db.database import libpq_url
 from support.invariants import check, check_connection
-from support.organisations import Cast, perform
+from support.organisations import TestOrganisation, perform
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ async def owner(urls: tuple[str, str]) -> AsyncIterator[Any]:
     await connection.close()
 
 
-async def test_nothing_is_found_after_ordinary_work(cast: Cast, urls: tuple[str, str]) -> None:
-    await cast.issued()
-    await perform(cast.buyer, await cast.issued(), "cancel")
-    await cast.draft()
-    await check(urls[0], cast.company.organisation_id)
+async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisation, urls: tuple[str, str]) -> None:
+    await organisation.issued()
+    await perform(organisation.buyer, await organisation.issued(), "cancel")
+    await organisation.draft()
+    await check(urls[0], organisation.organisation_id)
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ async def test_nothing_is_found_after_ordinary_work(cast: Cast, urls: tuple[str,
         ("UPDATE number_series SET next_value = 9", "the counter of"),
     ],
 )
-async def test_damage_is_found(cast: Cast, owner: Any, damage: str, found: str) -> None:
-    await cast.issued()
-    organisation = cast.company.organisation_id
+async def test_damage_is_found(organisation: TestOrganisation, owner: Any, damage: str, found: str) -> None:
+    await organisation.issued()
+    organisation_id = organisation.organisation_id
     head, where, condition = damage.partition(" WHERE ")
-    restriction = f" WHERE organisation_id = {organisation}" + (f" AND {condition}" if where else "")
+    restriction = f" WHERE organisation_id = {organisation_id}" + (f" AND {condition}" if where else "")
     await owner.execute(head + restriction)
     with pytest.raises(AssertionError, match=found):
-        await check_connection(owner, organisation)
+        await check_connection(owner, organisation_id)

@@ -21,7 +21,8 @@ from po_api.operations.databases import Connections
 from po_api.porfs.models import Porf
 from po_api.settings import Settings
 from support.clusters import Cluster, Standby
-from support.organisations import LINE, Cast, Member, created, new_cast, ok
+from support.organisations import LINE, Member, TestOrganisation, created, new_organisation, ok
+from support.polling import Deadline, until
 from support.statements import Sent, sent_through, sent_to
 
 NAME = "po_api"
@@ -93,14 +94,16 @@ async def caught_up(database: Database, standby: asyncpg.Connection) -> None:
     """Wait until the standby has replayed all that the primary has written."""
     async with database.engine.connect() as connection:
         position = await connection.scalar(text("SELECT pg_current_wal_lsn()::text"))
-    while not await standby.fetchval(f"SELECT pg_last_wal_replay_lsn() >= '{position}'"):
-        await asyncio.sleep(0.01)
+    replayed = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
+    await until(lambda: standby.fetchval(replayed), f"a standby that has replayed {position}")
 
 
 @pytest.fixture
-async def cast(app: FastAPI, client: httpx.AsyncClient, replica: Replica, administrator: asyncpg.Connection) -> Cast:
-    """A cast whose sessions have been used, on a standby that has caught up."""
-    made = await new_cast(app, client)
+async def organisation(
+    app: FastAPI, client: httpx.AsyncClient, replica: Replica, administrator: asyncpg.Connection
+) -> TestOrganisation:
+    """An organisation whose sessions have been used, on a standby that has caught up."""
+    made = await new_organisation(app, client)
     for member in (made.requester, made.approver, made.buyer, made.admin, made.auditor):
         await ok(member.get("/users/me"))
     await caught_up(app.state.database, administrator)
@@ -128,30 +131,34 @@ class Trips:
 
 
 async def test_safe_requests_read_on_the_standby_after_one_check_on_the_primary(
-    app: FastAPI, cast: Cast, administrator: asyncpg.Connection
+    app: FastAPI, organisation: TestOrganisation, administrator: asyncpg.Connection
 ) -> None:
-    draft = await cast.draft()
+    draft = await organisation.draft()
     await caught_up(app.state.database, administrator)
     trips = Trips(app)
     porf = f"/porfs/{draft.json()['id']}"
     for path in ("/porfs", "/suppliers", "/purchase-orders", porf, "/users/me", "/users", "/organisations/current"):
-        await ok(cast.requester.get(path))  # now the driver knows the types of what is answered
-        to_primary, to_standby = await trips.of(cast.requester.get(path))
+        await ok(organisation.requester.get(path))  # now the driver knows the types of what is answered
+        to_primary, to_standby = await trips.of(organisation.requester.get(path))
         assert kinds(to_primary) == CHECK, path
         assert "pg_current_wal_lsn" in to_primary[0].sql
         # The same four round trips as without a replica: the tenant and the look at the log go with BEGIN.
         assert kinds(to_standby) == PAGE, path
 
 
-async def test_whatever_changes_something_stays_on_the_primary(app: FastAPI, cast: Cast) -> None:
-    to_primary, to_standby = await Trips(app).of(cast.requester.post("/porfs", json={"title": "x", "lines": [LINE]}))
+async def test_whatever_changes_something_stays_on_the_primary(app: FastAPI, organisation: TestOrganisation) -> None:
+    to_primary, to_standby = await Trips(app).of(
+        organisation.requester.post("/porfs", json={"title": "x", "lines": [LINE]})
+    )
     assert to_standby == []
     assert not any("wal_lsn" in item.sql for item in to_primary)
 
 
-async def test_without_a_replica_nobody_asks_for_the_log(primary: Cluster, cast: Cast, settings: Settings) -> None:
+async def test_without_a_replica_nobody_asks_for_the_log(
+    primary: Cluster, organisation: TestOrganisation, settings: Settings
+) -> None:
     async with app_on(primary, None, settings) as app, client_on(app) as client:
-        member = Member(client, 0, "", cast.requester.token)
+        member = Member(client, 0, "", organisation.requester.token)
         for path, expected in (("/state-machines/porf", CHECK), ("/porfs", CHECK + PAGE)):
             async with sent_to(app.state.database) as sent:
                 await ok(member.get(path))
@@ -159,11 +166,13 @@ async def test_without_a_replica_nobody_asks_for_the_log(primary: Cluster, cast:
             assert not any("wal" in item.sql for item in sent)
 
 
-async def test_the_standby_knows_the_tenant_as_well(app: FastAPI, client: httpx.AsyncClient, cast: Cast) -> None:
-    other = await new_cast(app, client)
-    own, foreign = await cast.draft(), await other.draft()
+async def test_the_standby_knows_the_tenant_as_well(
+    app: FastAPI, client: httpx.AsyncClient, organisation: TestOrganisation
+) -> None:
+    other = await new_organisation(app, client)
+    own, foreign = await organisation.draft(), await other.draft()
     for _ in range(5):
-        for member, seen, unseen in ((cast.admin, own, foreign), (other.admin, foreign, own)):
+        for member, seen, unseen in ((organisation.admin, own, foreign), (other.admin, foreign, own)):
             listed = {item["id"] for item in (await ok(member.get("/porfs"))).json()["items"]}
             assert listed == {seen.json()["id"]}
             await ok(member.get(f"/porfs/{unseen.json()['id']}"), 404)
@@ -175,7 +184,7 @@ async def test_everybody_reads_what_was_written_whatever_the_standby_has_replaye
     primary: Cluster,
     standby: Standby,
     settings: Settings,
-    cast: Cast,
+    organisation: TestOrganisation,
     administrator: asyncpg.Connection,
     commits: str,
 ) -> None:
@@ -190,8 +199,11 @@ async def test_everybody_reads_what_was_written_whatever_the_standby_has_replaye
             client_on(one) as writing,
             client_on(two) as reading,
         ):
-            requester = Member(writing, 0, "", cast.requester.token)
-            elsewhere = [Member(reading, 0, "", who.token) for who in (cast.requester, cast.buyer, cast.auditor)]
+            requester = Member(writing, 0, "", organisation.requester.token)
+            elsewhere = [
+                Member(reading, 0, "", who.token)
+                for who in (organisation.requester, organisation.buyer, organisation.auditor)
+            ]
             for turn in range(24):
                 if turn % 6 == 3:
                     await administrator.execute("SELECT pg_wal_replay_pause()")
@@ -212,25 +224,25 @@ async def test_everybody_reads_what_was_written_whatever_the_standby_has_replaye
 
 
 async def test_a_revoked_session_ends_at_once_even_if_the_standby_has_not_heard(
-    cast: Cast, administrator: asyncpg.Connection
+    organisation: TestOrganisation, administrator: asyncpg.Connection
 ) -> None:
     await administrator.execute("SELECT pg_wal_replay_pause()")
     try:
-        await ok(cast.auditor.delete("/sessions/current"), 204)
-        await ok(cast.auditor.get("/porfs"), 401)
+        await ok(organisation.auditor.delete("/sessions/current"), 204)
+        await ok(organisation.auditor.get("/porfs"), 401)
     finally:
         await administrator.execute("SELECT pg_wal_replay_resume()")
 
 
 async def test_a_conflict_with_what_it_replays_is_answered_by_the_primary(
-    app: FastAPI, primary: Cluster, cast: Cast, replica: Replica, administrator: asyncpg.Connection
+    app: FastAPI, primary: Cluster, organisation: TestOrganisation, replica: Replica, administrator: asyncpg.Connection
 ) -> None:
     """The standby ends a transaction that holds a lock which somebody takes on the primary: a migration, say."""
-    draft = await cast.draft(title="Conflict")
+    draft = await organisation.draft(title="Conflict")
     await caught_up(app.state.database, administrator)
     executor = ReplicaExecutor(app.state.database.engine, replica)
     await executor.credentials.row(PROBE)
-    await executor.enter_tenant(cast.company.organisation_id)
+    await executor.enter_tenant(organisation.organisation_id)
     async with sent_through(replica.engine) as to_standby:
         assert [row.title for row in await executor.rows(TITLES)] == ["Conflict"]
     assert kinds(to_standby) == PAGE[:2]
@@ -241,7 +253,9 @@ async def test_a_conflict_with_what_it_replays_is_answered_by_the_primary(
     async with owner.transaction():
         await owner.execute("LOCK TABLE porfs IN ACCESS EXCLUSIVE MODE")
     await owner.close()
+    deadline = Deadline("the end of the transaction on the standby")
     while await administrator.fetchval(in_transaction):
+        deadline.check()
         await asyncio.sleep(0.01)
 
     async with sent_to(app.state.database) as to_primary:
@@ -249,24 +263,24 @@ async def test_a_conflict_with_what_it_replays_is_answered_by_the_primary(
         await executor.close()
     assert kinds(to_primary) == PAGE
     assert replica.trouble in {Trouble.INTERRUPTED, Trouble.UNREACHABLE}
-    assert (await ok(cast.requester.get("/porfs"))).json()["items"][0]["id"] == draft.json()["id"]
+    assert (await ok(organisation.requester.get("/porfs"))).json()["items"][0]["id"] == draft.json()["id"]
     assert replica.trouble is None
 
 
 async def test_connections_that_the_standby_ends_are_replaced(
-    cast: Cast, replica: Replica, administrator: asyncpg.Connection
+    organisation: TestOrganisation, replica: Replica, administrator: asyncpg.Connection
 ) -> None:
     for _ in range(3):
-        await asyncio.gather(*(ok(cast.requester.get("/porfs")) for _ in range(10)))
+        await asyncio.gather(*(ok(organisation.requester.get("/porfs")) for _ in range(10)))
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'po-api'"
         assert len(await administrator.fetch(ended)) > 0
-        await asyncio.gather(*(ok(cast.requester.get("/porfs")) for _ in range(10)))
-    await ok(cast.requester.get("/porfs"))
+        await asyncio.gather(*(ok(organisation.requester.get("/porfs")) for _ in range(10)))
+    await ok(organisation.requester.get("/porfs"))
     assert replica.trouble is None
 
 
 async def test_a_standby_may_stop_and_start_again(
-    app: FastAPI, client: httpx.AsyncClient, cast: Cast, replica: Replica, standby: Standby
+    app: FastAPI, client: httpx.AsyncClient, organisation: TestOrganisation, replica: Replica, standby: Standby
 ) -> None:
     async def ready() -> Any:
         response = await client.get("/health/ready")
@@ -275,38 +289,38 @@ async def test_a_standby_may_stop_and_start_again(
 
     assert await ready() == {"status": "in_use", "reason": None}
     standby.stop()
-    answers = await asyncio.gather(*(cast.requester.get("/porfs") for _ in range(20)))
+    answers = await asyncio.gather(*(organisation.requester.get("/porfs") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert replica.trouble is not None
     assert await ready() == {"status": "not_in_use", "reason": "unreachable"}
-    await ok(cast.requester.post("/porfs", json={"title": "Meanwhile", "lines": [LINE]}), 201)
+    await ok(organisation.requester.post("/porfs", json={"title": "Meanwhile", "lines": [LINE]}), 201)
     standby.start()
     administrator = await asyncpg.connect(libpq_url(standby.url("postgres", "postgres")))
     await caught_up(app.state.database, administrator)
     await administrator.close()
-    _, to_standby = await Trips(app).of(cast.requester.get("/porfs"))
+    _, to_standby = await Trips(app).of(organisation.requester.get("/porfs"))
     assert kinds(to_standby) == PAGE
     assert await ready() == {"status": "in_use", "reason": None}
 
 
 async def test_after_trouble_it_is_left_alone_for_a_while(
-    app: FastAPI, cast: Cast, replica: Replica, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, organisation: TestOrganisation, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replicas, "AVOID_SECONDS", 3600)
     replica.failed(Trouble.BEHIND)
     for _ in range(3):
-        to_primary, to_standby = await Trips(app).of(cast.requester.get("/porfs"))
+        to_primary, to_standby = await Trips(app).of(organisation.requester.get("/porfs"))
         assert (kinds(to_primary), to_standby) == (CHECK + PAGE, [])
     monkeypatch.setattr(replicas, "AVOID_SECONDS", 0)
     replica.failed(Trouble.BEHIND)
-    _, to_standby = await Trips(app).of(cast.requester.get("/porfs"))
+    _, to_standby = await Trips(app).of(organisation.requester.get("/porfs"))
     assert kinds(to_standby) == PAGE
     assert replica.trouble is None
 
 
 @pytest.mark.parametrize("wrong", ["primary", "owner", "other database", "other server"])
 async def test_what_is_no_replica_is_not_read_from(
-    primary: Cluster, standby: Standby, cluster: Cluster, settings: Settings, cast: Cast, wrong: str
+    primary: Cluster, standby: Standby, cluster: Cluster, settings: Settings, organisation: TestOrganisation, wrong: str
 ) -> None:
     """Another server may hold another organisation of the same id."""
     url = {
@@ -315,9 +329,9 @@ async def test_what_is_no_replica_is_not_read_from(
         "other database": standby.url("postgres", "po_app"),
         "other server": cluster.url(NAME, "po_app"),
     }[wrong]
-    draft = await cast.draft()
+    draft = await organisation.draft()
     async with app_on(primary, url, settings) as app, client_on(app) as client:
-        member = Member(client, 0, "", cast.requester.token)
+        member = Member(client, 0, "", organisation.requester.token)
         assert [item["id"] for item in (await ok(member.get("/porfs"))).json()["items"]] == [draft.json()["id"]]
         ready = await client.get("/health/ready")
     assert ready.status_code == 200
@@ -325,10 +339,10 @@ async def test_what_is_no_replica_is_not_read_from(
 
 
 async def test_requests_that_are_cancelled_leave_no_connection_and_no_tenant_behind(
-    app: FastAPI, client: httpx.AsyncClient, cast: Cast, replica: Replica
+    app: FastAPI, client: httpx.AsyncClient, organisation: TestOrganisation, replica: Replica
 ) -> None:
     for steps in range(0, 60, 2):
-        request = asyncio.create_task(cast.requester.get("/porfs"))
+        request = asyncio.create_task(organisation.requester.get("/porfs"))
         for _ in range(steps):
             await asyncio.sleep(0)
         request.cancel()

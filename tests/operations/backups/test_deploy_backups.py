@@ -10,9 +10,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,10 @@ from sqlalchemy.engine import make_url
 from po_api.operations import migrations
 from po_api.operations.embedded import server_user
 from support.clusters import Cluster, ClusterError, system_binaries
+from support.polling import Deadline, wait_until
+from support.watchdog import temporary_directory
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 COMMAND = Path(sys.executable).with_name("po-api")
 NAME = "po_api"
 # pgBackRest itself waits for a segment for 60 s, and then says what is wrong.
@@ -118,7 +119,10 @@ class Machine:
         self.run(f"pg_ctl start -D {data} -w -s -l {log} -o {shlex.quote(options)}")
         recovering = f"psql -XAtq -h {self.place} -U postgres -d postgres -c 'SELECT pg_is_in_recovery()'"
         try:
-            wait_until(lambda: not (data / "postmaster.pid").exists() or self.run(recovering) == (0, "f"))
+            wait_until(
+                lambda: not (data / "postmaster.pid").exists() or self.run(recovering) == (0, "f"),
+                "the end of the recovery",
+            )
             yield self.place, log.read_text()
         finally:
             self.run(f"pg_ctl stop -D {data} -w -s -m immediate")
@@ -152,21 +156,13 @@ def machine(tool: str, called: str, here: str, settings: Mapping[str, str]) -> I
     except ClusterError as error:
         pytest.skip(str(error))
     with ExitStack() as stack:
-        place = Path(tempfile.mkdtemp(prefix=f"po-{tool}-"))
-        stack.callback(shutil.rmtree, place)
+        place = stack.enter_context(temporary_directory(f"po-{tool}-"))
         user = server_user.find(Path(__file__).parent)
         if user:
             os.chown(place, user.pw_uid, user.pw_gid)
         filled = {name: value.format(place=place) for name, value in settings.items()}
         cluster = stack.enter_context(Cluster(binaries, filled))
         yield Machine(cluster, place, user, (called, here.format(place=place)))
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 async def migrate(cluster: Cluster) -> None:
@@ -302,13 +298,15 @@ def file_wal(barman: Machine) -> Path:
         found.extend(barman.place.glob(f"home/po-api/wals/*/{segment}"))
         return bool(found)
 
-    wait_until(is_filed)
+    wait_until(is_filed, f"{segment} in the archive")
     return found[0]
 
 
 def back_up(barman: Machine) -> None:
     with barman.start(barman.scheduled("backup --wait")) as backup:
+        deadline = Deadline("the end of the backup")
         while backup.poll() is None:
+            deadline.check()
             barman.psql(SOMETHING)
             time.sleep(0.2)
         assert (backup.returncode, backup.stdout and backup.stdout.read()) == (0, "")
@@ -334,7 +332,7 @@ async def barman() -> AsyncIterator[Machine]:
         # What `barman cron` starts in the background.
         receiver = made.start("barman receive-wal po-api")
         try:
-            wait_until(lambda: made.psql("SELECT state FROM pg_stat_replication") == "streaming")
+            wait_until(lambda: made.psql("SELECT state FROM pg_stat_replication") == "streaming", "streaming")
             file_wal(made)
             for _ in range(2):
                 back_up(made)
@@ -368,7 +366,7 @@ def test_barman_restores_to_a_moment_of_a_second_ago(barman: Machine) -> None:
     barman.write("after it")
     barman.write("behind all that was committed")
     [partial] = barman.place.glob("home/po-api/streaming/*.partial")
-    wait_until(lambda: b"behind all that was committed" in partial.read_bytes())
+    wait_until(lambda: b"behind all that was committed" in partial.read_bytes(), "the streamed record")
 
     recover(barman, moment)
     with barman.restored() as (socket, log):

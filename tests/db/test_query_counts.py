@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from support.organisations import LINE, Cast, act, created, new_cast, ok
+from support.organisations import LINE, TestOrganisation, act, created, new_organisation, ok
 from support.statements import sent_to
 
 # The session check, and one query for the page.
@@ -38,15 +38,21 @@ def counter(app: FastAPI) -> Counter:
 
 
 @pytest.fixture
-async def seen(app: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[Cast]:
-    """A cast whose sessions were used a moment ago: that is written once a minute, and is not counted here."""
-    cast = await new_cast(app, client)
-    for member in (cast.requester, cast.approver, cast.buyer, cast.admin, cast.auditor):
+async def seen(app: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[TestOrganisation]:
+    """An organisation whose sessions were used a moment ago: that is written once a minute, and is not counted here."""
+    organisation = await new_organisation(app, client)
+    for member in (
+        organisation.requester,
+        organisation.approver,
+        organisation.buyer,
+        organisation.admin,
+        organisation.auditor,
+    ):
         await ok(member.get("/users/me"))
-    yield cast
+    yield organisation
 
 
-async def test_a_list_takes_one_query_whatever_its_size(seen: Cast, counter: Counter) -> None:
+async def test_a_list_takes_one_query_whatever_its_size(seen: TestOrganisation, counter: Counter) -> None:
     paths = ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions")
     small = {path: (await counter.of(seen.admin.get(path)))[0] for path in paths}
     for number in range(3):
@@ -57,7 +63,7 @@ async def test_a_list_takes_one_query_whatever_its_size(seen: Cast, counter: Cou
     assert small == large == dict.fromkeys(paths, LIST)
 
 
-async def test_filters_sorts_and_pages_take_no_further_query(seen: Cast, counter: Counter) -> None:
+async def test_filters_sorts_and_pages_take_no_further_query(seen: TestOrganisation, counter: Counter) -> None:
     for _ in range(3):
         await seen.pending()
     first, page = await counter.of(seen.approver.get("/porfs?waiting_for_me=true&limit=1&sort=total"))
@@ -65,7 +71,9 @@ async def test_filters_sorts_and_pages_take_no_further_query(seen: Cast, counter
     assert (first, second) == (LIST, LIST)
 
 
-async def test_reading_takes_so_many_statements_whatever_the_number_of_lines(seen: Cast, counter: Counter) -> None:
+async def test_reading_takes_so_many_statements_whatever_the_number_of_lines(
+    seen: TestOrganisation, counter: Counter
+) -> None:
     counts = []
     for lines in ([LINE], [LINE] * 30):
         draft = await seen.draft(lines=lines)
@@ -79,7 +87,7 @@ async def test_reading_takes_so_many_statements_whatever_the_number_of_lines(see
     assert counts[0] == counts[1] == READING
 
 
-async def test_a_read_takes_no_more_round_trips_than_its_tenant_needs(seen: Cast, counter: Counter) -> None:
+async def test_a_read_takes_no_more_round_trips_than_its_tenant_needs(seen: TestOrganisation, counter: Counter) -> None:
     """The check, and the transaction that row-level security takes: its beginning brings the tenant along."""
     porf_id = (await seen.draft()).json()["id"]
     for path in ("/porfs", f"/porfs/{porf_id}", "/purchase-orders"):
@@ -90,7 +98,7 @@ async def test_a_read_takes_no_more_round_trips_than_its_tenant_needs(seen: Cast
 READING = {"": 2, "/lines": 3, "/history": 3, "/comments": 3}
 
 
-async def test_the_main_job_takes_so_many_statements(seen: Cast, counter: Counter) -> None:
+async def test_the_main_job_takes_so_many_statements(seen: TestOrganisation, counter: Counter) -> None:
     """Creating, submitting, approving, converting, issuing: none grows with the number of lines."""
     counts = [await _main_job(seen, counter, lines) for lines in (1, 5, 40)]
     assert counts == [MAIN_JOB] * 3
@@ -122,33 +130,45 @@ def test_the_main_job_takes_no_more_than_it_may() -> None:
     assert all(MAIN_JOB[step] - 1 <= most for step, most in AT_MOST.items())
 
 
-async def _main_job(cast: Cast, counter: Counter, lines: int) -> dict[str, int]:
+async def _main_job(organisation: TestOrganisation, counter: Counter, lines: int) -> dict[str, int]:
     counts = {}
-    body = {"title": "x", "supplier_id": cast.supplier_id, "lines": [LINE] * lines}
-    counts["create"], shown = await counter.of(cast.requester.post("/porfs", json=body))
+    body = {"title": "x", "supplier_id": organisation.supplier_id, "lines": [LINE] * lines}
+    counts["create"], shown = await counter.of(organisation.requester.post("/porfs", json=body))
     path = f"/porfs/{shown.json()['id']}"
     etag = shown.headers["ETag"]
-    counts["patch"], shown = await counter.of(cast.requester.patch(path, etag=etag, json={"title": "y"}))
+    counts["patch"], shown = await counter.of(organisation.requester.patch(path, etag=etag, json={"title": "y"}))
     etag = shown.headers["ETag"]
-    counts["add line"], shown = await counter.of(cast.requester.post(f"{path}/lines", etag=etag, json=LINE))
+    counts["add line"], shown = await counter.of(organisation.requester.post(f"{path}/lines", etag=etag, json=LINE))
     etag = shown.headers["ETag"]
-    counts["dry run"], _ = await counter.of(cast.requester.post(f"{path}/submit?dry_run=true", etag=etag))
+    counts["dry run"], _ = await counter.of(organisation.requester.post(f"{path}/submit?dry_run=true", etag=etag))
     key = {"Idempotency-Key": path}
-    counts["submit with a key"], shown = await counter.of(cast.requester.post(f"{path}/submit", etag=etag, headers=key))
-    counts["replay"], _ = await counter.of(cast.requester.post(f"{path}/submit", etag=etag, headers=key))
-    recalled = await act(cast.requester, shown, "recall")
-    counts["submit"], shown = await counter.of(cast.requester.post(f"{path}/submit", etag=recalled.headers["ETag"]))
-    counts["approve"], shown = await counter.of(cast.approver.post(f"{path}/approve", etag=shown.headers["ETag"]))
-    counts["convert"], order = await counter.of(cast.buyer.post(f"{path}/purchase-orders", etag=shown.headers["ETag"]))
+    counts["submit with a key"], shown = await counter.of(
+        organisation.requester.post(f"{path}/submit", etag=etag, headers=key)
+    )
+    counts["replay"], _ = await counter.of(organisation.requester.post(f"{path}/submit", etag=etag, headers=key))
+    recalled = await act(organisation.requester, shown, "recall")
+    counts["submit"], shown = await counter.of(
+        organisation.requester.post(f"{path}/submit", etag=recalled.headers["ETag"])
+    )
+    counts["approve"], shown = await counter.of(
+        organisation.approver.post(f"{path}/approve", etag=shown.headers["ETag"])
+    )
+    counts["convert"], order = await counter.of(
+        organisation.buyer.post(f"{path}/purchase-orders", etag=shown.headers["ETag"])
+    )
     order_path = f"/purchase-orders/{order.json()['id']}"
-    counts["read order"], _ = await counter.of(cast.buyer.get(order_path))
-    counts["issue"], order = await counter.of(cast.buyer.post(f"{order_path}/issue", etag=order.headers["ETag"]))
-    counts["document"], _ = await counter.of(cast.buyer.get(f"{order_path}/document.pdf"))
-    counts["cancel order"], _ = await counter.of(cast.buyer.post(f"{order_path}/cancel", etag=order.headers["ETag"]))
+    counts["read order"], _ = await counter.of(organisation.buyer.get(order_path))
+    counts["issue"], order = await counter.of(
+        organisation.buyer.post(f"{order_path}/issue", etag=order.headers["ETag"])
+    )
+    counts["document"], _ = await counter.of(organisation.buyer.get(f"{order_path}/document.pdf"))
+    counts["cancel order"], _ = await counter.of(
+        organisation.buyer.post(f"{order_path}/cancel", etag=order.headers["ETag"])
+    )
     return counts
 
 
-async def test_the_smaller_things_take_so_many_statements(seen: Cast, counter: Counter) -> None:
+async def test_the_smaller_things_take_so_many_statements(seen: TestOrganisation, counter: Counter) -> None:
     assert await _smaller_things(seen, counter) == SMALLER_THINGS
 
 
@@ -166,15 +186,15 @@ SMALLER_THINGS = {
 }
 
 
-async def _smaller_things(cast: Cast, counter: Counter) -> dict[str, int]:
+async def _smaller_things(organisation: TestOrganisation, counter: Counter) -> dict[str, int]:
     counts = {}
-    admin = cast.admin
+    admin = organisation.admin
     for name, place in {
         "/users/me": "/users/me",
-        "/users/{id}": f"/users/{cast.buyer.user_id}",
+        "/users/{id}": f"/users/{organisation.buyer.user_id}",
         "/organisations/current": "/organisations/current",
-        "/organisations/{id}?include=users": f"/organisations/{cast.company.organisation_id}?include=users",
-        "/suppliers/{id}": f"/suppliers/{cast.supplier_id}",
+        "/organisations/{id}?include=users": f"/organisations/{organisation.organisation_id}?include=users",
+        "/suppliers/{id}": f"/suppliers/{organisation.supplier_id}",
         "/sessions/current": "/sessions/current",
         "/state-machines/porf": "/state-machines/porf",
     }.items():
@@ -183,6 +203,6 @@ async def _smaller_things(cast: Cast, counter: Counter) -> dict[str, int]:
     counts["invite"], _ = await counter.of(
         admin.post("/users", json={"email": f"x{admin.user_id}@y.example", "name": "X"})
     )
-    draft = await cast.draft()
+    draft = await organisation.draft()
     counts["comment"], _ = await counter.of(admin.post(f"/porfs/{draft.json()['id']}/comments", json={"text": "x"}))
     return counts

@@ -19,126 +19,43 @@ from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
 from po_api.tables import metadata
-from support.organisations import LINE, PREFIX, Cast, Member, act, created, new_cast, ok, operations
+from support.operations import BY_BODY, BY_PATH, BY_QUERY, NAMES_NOTHING, Json, operations
+from support.organisations import LINE, PREFIX, Member, TestOrganisation, act, created, new_organisation, ok
 
 MISSING = 8_000_000_000_000_000_000
 ANY_VERSION = "*"
-Json = dict[str, Any]
 
 TENANT_TABLES = [table for table in metadata.sorted_tables if "organisation_id" in table.primary_key.columns]
-
-# Operations that name something in their path, each with a body that would be accepted if it were the caller's.
-BY_PATH: dict[str, Json | None] = {
-    "revokeSession": None,
-    "getApiKey": None,
-    "rotateApiKey": {},
-    "revokeApiKey": None,
-    "getUser": None,
-    "updateUser": {"name": "Mallory"},
-    "deactivateUser": None,
-    "activateUser": None,
-    "getOrganisation": None,
-    "getSupplier": None,
-    "updateSupplier": {"name": "Mallory Ltd"},
-    "deactivateSupplier": None,
-    "activateSupplier": None,
-    "exportPorf": None,
-    "getPorf": None,
-    "updatePorf": {"title": "Mine now"},
-    "deletePorf": None,
-    "copyPorf": None,
-    "submitPorf": {},
-    "recallPorf": {},
-    "returnPorf": {"comment": "No"},
-    "approvePorf": {},
-    "rejectPorf": {"comment": "No"},
-    "revisePorf": {},
-    "cancelPorf": {},
-    "reopenPorf": {},
-    "closePorf": {},
-    "reassignPorf": {"requester_id": 1},
-    "listPorfLines": None,
-    "addPorfLine": LINE,
-    "getPorfLine": None,
-    "updatePorfLine": {"description": "Other"},
-    "deletePorfLine": None,
-    "listPorfComments": None,
-    "addPorfComment": {"text": "Hello"},
-    "listPorfHistory": None,
-    "convertPorf": {},
-    "getPurchaseOrder": None,
-    "updatePurchaseOrder": {"terms": "None"},
-    "issuePurchaseOrder": None,
-    "cancelPurchaseOrder": {},
-    "closePurchaseOrder": {},
-    "getPurchaseOrderDocument": None,
-}
-
-# Operations that take ids, numbers or texts elsewhere: each is tried in a test below.
-BY_BODY = {"createPorf", "updatePorf", "importPorf", "reassignPorf", "convertPorf", "createPurchaseOrder"}
-BY_QUERY = {
-    "listPorfs",
-    "listPurchaseOrders",
-    "listSuppliers",
-    "listUsers",
-    "listOrganisations",
-    "listSessions",
-    "listApiKeys",
-}
-
-# Nothing in these requests can name what is another's.
-NAMES_NOTHING = {
-    "startSignIn",
-    "completeSignIn",
-    "exchangeSignInCode",
-    "createSession",
-    "refreshSession",
-    "createApiKey",
-    "revokeAllSessions",
-    "getCurrentSession",
-    "revokeCurrentSession",
-    "getMe",
-    "inviteUser",
-    "createOrganisation",
-    "getCurrentOrganisation",
-    "updateCurrentOrganisation",
-    "createSupplier",
-    "getPorfImportTemplate",
-    "getPorfStateMachine",
-    "getPurchaseOrderStateMachine",
-    "getLiveness",
-    "getReadiness",
-}
 
 
 @dataclass(frozen=True)
 class World:
     """Two organisations in which everything has happened; `intruder` has all roles in the second one."""
 
-    victim: Cast
+    victim: TestOrganisation
     ids: dict[str, int]
     porf: Json
     order: Json
-    own: Cast
+    own: TestOrganisation
     intruder: Member
     own_porf: httpx.Response
     own_approved: httpx.Response
 
 
-async def _lived_in(cast: Cast) -> tuple[Json, Json]:
+async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     """A request and an order made of it, with a row in every table on the way."""
-    approved = await cast.approved(title="Zanzibar lamps")
+    approved = await organisation.approved(title="Zanzibar lamps")
     path = f"/porfs/{approved.json()['id']}"
-    await created(cast.requester.post(f"{path}/comments", json={"text": "Please hurry"}))
-    order = await created(cast.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
+    await created(organisation.requester.post(f"{path}/comments", json={"text": "Please hurry"}))
+    order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
     issue = f"/purchase-orders/{order.json()['id']}/issue"
-    issued = await ok(cast.buyer.post(issue, etag=order.headers["ETag"]))
-    return (await ok(cast.admin.get(path))).json(), issued.json()
+    issued = await ok(organisation.buyer.post(issue, etag=order.headers["ETag"]))
+    return (await ok(organisation.admin.get(path))).json(), issued.json()
 
 
 @pytest.fixture(scope="module")
 async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
-    victim, own = await new_cast(app, client), await new_cast(app, client)
+    victim, own = await new_organisation(app, client), await new_organisation(app, client)
     (porf, order), _ = await _lived_in(victim), await _lived_in(own)
     session = (await ok(victim.admin.get("/sessions/current"))).json()["id"]
     key = await created(victim.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
@@ -147,7 +64,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
         "session_id": session,
         "key_id": key.json()["id"],
         "user_id": victim.requester.user_id,
-        "organisation_id": victim.company.organisation_id,
+        "organisation_id": victim.organisation_id,
         "supplier_id": victim.supplier_id,
         "porf_id": porf["id"],
         "line_id": porf["lines"][0]["id"],
@@ -159,7 +76,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
         porf,
         order,
         own,
-        await own.company.member(*Role),
+        await own.member(*Role),
         await own.draft(),
         await own.approved(supplier_id=None),
     )
@@ -391,7 +308,7 @@ async def test_both_organisations_have_rows_in_every_table(owner: asyncpg.Connec
     for table in TENANT_TABLES:
         found = await owner.fetch(f"SELECT DISTINCT organisation_id FROM {table.name}")
         tenants = {row["organisation_id"] for row in found}
-        assert tenants >= {world.victim.company.organisation_id, world.own.company.organisation_id}, table.name
+        assert tenants >= {world.victim.organisation_id, world.own.organisation_id}, table.name
 
 
 @pytest.mark.parametrize("table", TENANT_TABLES, ids=str)
@@ -401,7 +318,7 @@ async def test_a_query_without_a_filter_sees_one_organisation(
     if application is None:
         await _says_inactive(client)
         return
-    own = world.own.company.organisation_id
+    own = world.own.organisation_id
     assert await application.fetch(f"SELECT * FROM {table.name}") == []
     async with application.transaction():
         await _enter(application, own)
@@ -417,7 +334,7 @@ async def test_a_write_cannot_reach_another_organisation(
     if application is None:
         await _says_inactive(client)
         return
-    own, foreign = world.own.company.organisation_id, world.victim.company.organisation_id
+    own, foreign = world.own.organisation_id, world.victim.organisation_id
     columns = ", ".join(column.name for column in table.columns if column.name not in {"organisation_id", "id"})
     refused = [
         f"INSERT INTO {table.name} (organisation_id, {columns}) SELECT {foreign}, {columns} FROM {table.name} LIMIT 1",
@@ -452,7 +369,7 @@ async def test_nothing_can_be_written_without_a_tenant(
     if application is None:
         await _says_inactive(client)
         return
-    organisation_id = world.own.company.organisation_id
+    organisation_id = world.own.organisation_id
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await application.execute(
             f"INSERT INTO suppliers (organisation_id, name, name_key) VALUES ({organisation_id}, 'x', 'x')"
@@ -467,7 +384,7 @@ async def test_search_functions_stay_inside_the_organisation(
     if application is None:
         await _says_inactive(client)
         return
-    own = world.own.company.organisation_id
+    own = world.own.organisation_id
     questions = {"porfs": "zanzibar", "purchase_orders": "müller", "suppliers": "müller"}
     for table, question in questions.items():
         assert await application.fetch(f"SELECT search_{table}($1)", question) == []
@@ -505,7 +422,7 @@ async def test_the_applications_role_cannot(
         await _says_inactive(client)
         return
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await _try(application, world.own.company.organisation_id, statement)
+        await _try(application, world.own.organisation_id, statement)
 
 
 async def test_the_applications_role_cannot_switch_row_security_off(
@@ -531,7 +448,7 @@ COMPOSITE = [
 async def test_not_even_the_owner_can_refer_to_another_organisations_row(
     owner: asyncpg.Connection, world: World, key: ForeignKeyConstraint
 ) -> None:
-    own, foreign = world.own.company.organisation_id, world.victim.company.organisation_id
+    own, foreign = world.own.organisation_id, world.victim.organisation_id
     child, parent, column = key.table.name, key.referred_table.name, key.column_keys[1]
     with pytest.raises(asyncpg.ForeignKeyViolationError) as caught:
         await owner.execute(

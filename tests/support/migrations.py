@@ -1,9 +1,7 @@
-"""The chain of revisions: up and down on databases that hold data, alone and at once, online and as SQL."""
+"""Databases of their own for tests of the revisions: filled with rows, compared by schema and content."""
 
 import asyncio
 import itertools
-import os
-import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,17 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 
-from po_api.app import create_app
 from po_api.db.database import libpq_url
 from po_api.operations import migrations, revisions
-from po_api.operations.databases import Connections
-from po_api.operations.migrations import StaleSchema
-from po_api.settings import Settings
 from support.clusters import Cluster
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
 REVISIONS = [revision.name for revision in revisions.chain()]
 HEAD = revisions.head_revision()
@@ -100,12 +93,6 @@ async def fresh_database(cluster: Cluster, template: str = "template1") -> Async
         await connection.close()
         await superuser.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await superuser.close()
-
-
-@pytest.fixture
-async def fresh(cluster: Cluster) -> AsyncIterator[Fresh]:
-    async with fresh_database(cluster) as database:
-        yield database
 
 
 # Values by the name of the column, such that every check of every revision holds; `{n}` differs from row to row.
@@ -196,7 +183,7 @@ ORDER = (
 )
 
 
-async def _columns(database: Fresh) -> dict[str, dict[str, str]]:
+async def columns_of(database: Fresh) -> dict[str, dict[str, str]]:
     """The types of the columns of every table but Alembic's."""
     found: dict[str, dict[str, str]] = {}
     rows = await database.fetch(
@@ -218,7 +205,7 @@ def _insert(table: str, columns: dict[str, str], organisation: int) -> str:
 
 async def insert_everywhere(database: Fresh, organisations: int = 2) -> None:
     """A row in every table of the present revision for each of some new organisations, every column filled."""
-    columns = await _columns(database)
+    columns = await columns_of(database)
     assert columns.keys() <= set(ORDER)
     for _ in range(organisations):
         await database.fetch(_insert("organisations", columns["organisations"], 0))
@@ -228,7 +215,7 @@ async def insert_everywhere(database: Fresh, organisations: int = 2) -> None:
                 await database.fetch(_insert(table, columns[table], row["id"]))
 
 
-async def _content(database: Fresh, columns: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+async def content_of(database: Fresh, columns: dict[str, dict[str, str]]) -> dict[str, list[str]]:
     """The rows of each table as text, by these columns."""
     content = {}
     for table, names in columns.items():
@@ -238,7 +225,7 @@ async def _content(database: Fresh, columns: dict[str, dict[str, str]]) -> dict[
     return content
 
 
-def _common(some: dict[str, dict[str, str]], others: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+def common_columns(some: dict[str, dict[str, str]], others: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     return {
         table: {name: kind for name, kind in names.items() if name in others[table]}
         for table, names in some.items()
@@ -246,136 +233,11 @@ def _common(some: dict[str, dict[str, str]], others: dict[str, dict[str, str]]) 
     }
 
 
-async def test_the_chain_is_the_one_that_was_asked_for() -> None:
-    names = sorted(path.name for path in (PROJECT / "alembic" / "versions").glob("*.py"))
-    assert names[:9] == [
-        "001_initial.py",
-        "002_add_suppliers.py",
-        "003_add_porf_lines.py",
-        "004_add_porf_status_and_relationships.py",
-        "005_add_purchase_orders.py",
-        "006_add_approvals_and_history.py",
-        "007_add_row_level_security.py",
-        "008_add_idempotency.py",
-        "009_update_auth_models.py",
-    ]
-    assert [name[:3] for name in names] == REVISIONS == [f"{number:03}" for number in range(1, len(names) + 1)]
-    assert REVISIONS[-1] == HEAD
-
-
-async def test_each_revision_says_what_going_back_loses() -> None:
-    assert [revision.name for revision in revisions.chain() if revision.loses == revisions.NOT_SAID] == []
-
-
-@pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
-async def test_data_survives_up_down_up_and_the_schema_comes_back(fresh: Fresh, before: str, after: str) -> None:
-    await fresh.to(before)
-    await insert_everywhere(fresh)
-    old_columns, old_schema = await _columns(fresh), await fresh.schema()
-    old_content = await _content(fresh, old_columns)
-    assert all(len(rows) >= 2 for rows in old_content.values())
-
-    await fresh.to(after)
-    new_columns, new_schema = await _columns(fresh), await fresh.schema()
-    common = _common(old_columns, new_columns)
-    content = await _content(fresh, common)
-    await fresh.to(before)
-    assert await _columns(fresh) == old_columns
-    assert await fresh.schema() == old_schema
-    assert await _content(fresh, old_columns) == old_content
-    assert await _content(fresh, common) == content
-
-    await fresh.to(after)
-    assert await fresh.schema() == new_schema
-    assert await _content(fresh, common) == content
-
-
-@pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
-async def test_data_of_a_revision_survives_down_and_up(fresh: Fresh, before: str, after: str) -> None:
-    await fresh.to(after)
-    await insert_everywhere(fresh)
-    new_columns, new_schema = await _columns(fresh), await fresh.schema()
-    complete = await _content(fresh, new_columns)
-
-    await fresh.to(before)
-    common = _common(new_columns, await _columns(fresh))
-    kept = await _content(fresh, common)
-    assert revisions.loses(after) is not None or kept == complete
-    assert {table: len(rows) for table, rows in kept.items()} == {table: len(complete[table]) for table in kept}
-
-    await fresh.to(after)
-    assert await fresh.schema() == new_schema
-    assert await _content(fresh, common) == kept
-
-
-async def test_the_author_of_a_request_becomes_its_requester_and_back(fresh: Fresh) -> None:
-    await fresh.to("003")
-    await insert_everywhere(fresh)
-    authors = "SELECT id, {} AS who FROM porfs ORDER BY id"
-    before = await fresh.fetch(authors.format("user_id"))
-    await fresh.to("004")
-    assert await fresh.fetch(authors.format("requester_id")) == before
-    await fresh.to("003")
-    assert await fresh.fetch(authors.format("user_id")) == before
-    assert len({row["who"] for row in before}) == 2
-
-
-async def test_head_is_what_the_models_say(fresh: Fresh) -> None:
-    await fresh.to("head")
-    status, _, errors = await fresh.run(BINARIES / "alembic", "check")
-    assert status == 0, errors
-
-
-async def test_downgrade_to_base_leaves_nothing(fresh: Fresh) -> None:
-    empty = await fresh.schema()
-    await fresh.to("head")
-    await insert_everywhere(fresh)
-    await fresh.to("base")
-    for catalogue, namespace in (
-        ("pg_class", "relnamespace"),
-        ("pg_proc", "pronamespace"),
-        ("pg_type", "typnamespace"),
-    ):
-        left = await fresh.fetch(f"SELECT * FROM {catalogue} WHERE {namespace} = 'public'::regnamespace")
-        assert left == [], catalogue
-    assert await fresh.schema() == empty
-
-
 async def assert_sound(database: Fresh) -> None:
     """At head, without an invalid index or a constraint that was never validated."""
     assert [row["version_num"] for row in await database.fetch("SELECT version_num FROM alembic_version")] == [HEAD]
     assert await database.fetch("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid") == []
     assert await database.fetch("SELECT conname FROM pg_constraint WHERE NOT convalidated") == []
-
-
-async def test_alembic_needs_nothing_but_database_url_and_may_run_again(fresh: Fresh) -> None:
-    for _ in range(2):
-        status, _, errors = await fresh.run(BINARIES / "alembic", "upgrade", "head")
-        assert status == 0, errors
-        await assert_sound(fresh)
-
-
-async def test_a_separate_application_role_gets_its_rights(fresh: Fresh) -> None:
-    environment = {"DATABASE_URL": fresh.app, "DATABASE_MIGRATION_URL": fresh.owner}
-    status, _, errors = await fresh.run(BINARIES / "alembic", "upgrade", "head", **environment)
-    assert status == 0, errors
-    rights = await fresh.fetch(
-        "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type) AS granted"
-        " FROM information_schema.role_table_grants WHERE grantee = 'po_app' GROUP BY table_name"
-    )
-    granted = {row["table_name"]: row["granted"] for row in rights}
-    assert granted.keys() == {*ORDER, "alembic_version"}
-    assert granted["alembic_version"] == "SELECT"
-    for table in ORDER:
-        assert granted[table] == ("INSERT SELECT" if table in migrations.APPEND_ONLY else "DELETE INSERT SELECT UPDATE")
-
-
-@pytest.mark.parametrize("command", [("po-api", "migrate"), ("alembic", "upgrade", "head")])
-async def test_four_processes_may_migrate_at_once(fresh: Fresh, command: tuple[str, ...]) -> None:
-    program, *arguments = command
-    results = await asyncio.gather(*(fresh.run(BINARIES / program, *arguments) for _ in range(4)))
-    assert [status for status, _, _ in results] == [0] * 4, results
-    await assert_sound(fresh)
 
 
 def printed_sql(tmp_path: Path, revisions: str, project: Path = PROJECT) -> Path:
@@ -394,82 +256,8 @@ async def run_sql(database: Fresh, path: Path) -> None:
     assert status == 0, errors
 
 
-async def test_the_printed_sql_makes_the_same_schema(fresh: Fresh, tmp_path: Path) -> None:
-    await run_sql(fresh, printed_sql(tmp_path, "base:head"))
-    printed = await fresh.schema()
-    await assert_sound(fresh)
-    await fresh.to("base")
-    await migrations.upgrade(owner_url=fresh.owner, app_url=fresh.owner)
-    assert await fresh.schema() == printed
-
-
-@pytest.mark.parametrize(
-    ("revisions", "excluded"),
-    [("base:003", NOT_APPLICABLE), ("003:004", [*NOT_APPLICABLE, *RENAMING]), ("004:head", NOT_APPLICABLE)],
-)
-def test_squawk_finds_nothing(tmp_path: Path, revisions: str, excluded: list[str]) -> None:
-    assert squawk(printed_sql(tmp_path, revisions), excluded) == (0, "")
-
-
 def squawk(path: Path, excluded: list[str]) -> tuple[int, str]:
     """squawk's exit status, and what it has against the SQL of a file."""
     command = [BINARIES / "squawk", "--pg-version=15.0", "--reporter=gcc", f"--exclude={','.join(excluded)}", path]
     result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     return result.returncode, result.stdout
-
-
-async def _start(database: Fresh) -> None:
-    settings = Settings(_env_file=None)
-    application = create_app(settings, Connections(database.owner, database.app, "k" * 32))
-    async with application.router.lifespan_context(application):
-        pass
-
-
-async def test_the_application_refuses_a_schema_that_is_not_its_own(fresh: Fresh) -> None:
-    await fresh.to("004")
-    with pytest.raises(StaleSchema, match=rf"revision 004.*needs {HEAD}"):
-        await _start(fresh)
-    await fresh.to("head")
-    await _start(fresh)
-
-
-async def test_the_application_refuses_an_empty_database(fresh: Fresh) -> None:
-    with pytest.raises(StaleSchema, match=rf"revision none.*needs {HEAD}"):
-        await _start(fresh)
-
-
-async def test_the_command_migrates_and_shows_the_status(fresh: Fresh) -> None:
-    po_api = BINARIES / "po-api"
-    status, output, errors = await fresh.run(po_api, "migrate", "--to", "004")
-    assert (status, errors) == (0, "")
-    *done, arrived = output.splitlines()
-    assert [re.sub(r"  +\d+\.\d\d s  .+", "", line) for line in done] == REVISIONS[:4]
-    assert arrived == "empty -> 004"
-
-    status, output, errors = await fresh.run(po_api, "migrate", "--status")
-    assert (status, errors) == (1, "")
-    place, *pending = output.splitlines()
-    assert place == f"database: 004, this version: {HEAD}"
-    assert [line.split()[:2] for line in pending] == [["pending:", name] for name in REVISIONS[4:]]
-
-    status, output, errors = await fresh.run(po_api, "migrate", "--no-backup")
-    assert (status, errors) == (0, "")
-    assert output.splitlines()[-1] == f"004 -> {HEAD}"
-    assert await fresh.run(po_api, "migrate") == (0, f"{HEAD} -> {HEAD}\n", "")
-    assert await fresh.run(po_api, "migrate", "--status") == (0, f"database: {HEAD}, this version: {HEAD}\n", "")
-
-
-async def test_the_command_refuses_what_is_no_revision_with_one_line(fresh: Fresh) -> None:
-    status, output, errors = await fresh.run(BINARIES / "po-api", "migrate", "--to", "nonsense")
-    assert (status, output) == (1, "")
-    assert re.fullmatch(r"po-api: .*nonsense.*\n", errors)
-
-
-@pytest.mark.parametrize("command", [("po-api", "migrate"), ("alembic", "upgrade", "head")])
-async def test_a_database_that_is_not_there_is_one_line(fresh: Fresh, command: tuple[str, ...]) -> None:
-    url = f"{fresh.owner.rpartition('/')[0]}/missing"
-    assert url != fresh.owner
-    program, *arguments = command
-    status, _, errors = await fresh.run(BINARIES / program, *arguments, DATABASE_URL=os.fspath(url))
-    assert status != 0
-    assert "Traceback" not in errors

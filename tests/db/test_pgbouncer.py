@@ -23,12 +23,13 @@ from po_api.settings import Settings
 from support.applications import SECRET_KEY, new_app
 from support.disconnecting_clients import leave_nothing_behind
 from support.metrics import metrics_of
-from support.organisations import LINE, Cast, created, new_cast, ok
+from support.organisations import LINE, TestOrganisation, created, new_organisation, ok
+from support.polling import Deadline
 
 # Far fewer than requests at once: they have to take turns.
 SERVER_CONNECTIONS = 3
 CALLERS = 24
-# 200 are the two thousand requests that tests/test_overload.py has without it.
+# 200 are the two thousand requests that tests/resilience/test_overload.py has without it.
 LEAVERS = int(os.environ.get("PO_TEST_PGBOUNCER_CALLERS", "40"))
 
 
@@ -65,7 +66,9 @@ def bouncer(request: pytest.FixtureRequest, urls: tuple[str, str], tmp_path_fact
         group=user.pw_gid if user else None,
         extra_groups=[] if user else None,
     )
+    deadline = Deadline("PgBouncer, which listens")
     while not _accepts(port):
+        deadline.check()
         assert process.poll() is None
         time.sleep(0.02)
     yield behind.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
@@ -93,12 +96,12 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-async def test_the_main_job_is_done_through_it(cast: Cast) -> None:
+async def test_the_main_job_is_done_through_it(organisation: TestOrganisation) -> None:
     for _ in range(3):
-        order = await cast.issued()
-        document = await ok(cast.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
+        order = await organisation.issued()
+        document = await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
         assert document.content.startswith(b"%PDF")
-    listed = (await ok(cast.buyer.get("/purchase-orders?q=lamps&sort=-created_at&limit=2"))).json()
+    listed = (await ok(organisation.buyer.get("/purchase-orders?q=lamps&sort=-created_at&limit=2"))).json()
     assert (len(listed["items"]), listed["has_more"]) in {(2, True), (0, False)}
 
 
@@ -112,21 +115,23 @@ async def test_the_databases_figures_are_asked_for_through_it(bouncer: str, app:
 
 async def test_many_at_once_each_get_their_own_answers(app: FastAPI, client: httpx.AsyncClient) -> None:
     """Statements that are left on a connection would answer somebody else's question, and tenants show their rows."""
-    casts = [await new_cast(app, client) for _ in range(2)]
-    drafts = [{(await cast.draft()).json()["id"] for _ in range(3)} for cast in casts]
+    casts = [await new_organisation(app, client) for _ in range(2)]
+    drafts = [{(await organisation.draft()).json()["id"] for _ in range(3)} for organisation in casts]
 
     async def call(caller: int) -> Counter[str]:
         seen: Counter[str] = Counter()
-        cast, own = casts[caller % 2], drafts[caller % 2]
+        organisation, own = casts[caller % 2], drafts[caller % 2]
         for turn in range(8):
-            listed = {item["id"] for item in (await ok(cast.admin.get("/porfs?limit=100"))).json()["items"]}
+            listed = {item["id"] for item in (await ok(organisation.admin.get("/porfs?limit=100"))).json()["items"]}
             assert listed >= own
             assert not listed & drafts[1 - caller % 2]
-            shown = (await ok(cast.admin.get(f"/porfs/{min(own)}"))).json()
+            shown = (await ok(organisation.admin.get(f"/porfs/{min(own)}"))).json()
             assert shown["lines"][0]["description"] == LINE["description"]
-            assert (await ok(cast.admin.get("/users/me"))).json()["email"] == cast.admin.email
+            assert (await ok(organisation.admin.get("/users/me"))).json()["email"] == organisation.admin.email
             if turn % 4 == 0:
-                await created(cast.requester.post("/porfs", json={"title": f"{caller}.{turn}", "lines": [LINE]}))
+                await created(
+                    organisation.requester.post("/porfs", json={"title": f"{caller}.{turn}", "lines": [LINE]})
+                )
             seen["turns"] += 1
         return seen
 
@@ -139,7 +144,7 @@ async def test_many_at_once_each_get_their_own_answers(app: FastAPI, client: htt
 async def test_callers_who_leave_leave_nothing_behind(
     app: FastAPI, client: httpx.AsyncClient, bouncer: str, urls: tuple[str, str]
 ) -> None:
-    casts = [await new_cast(app, client) for _ in range(4)]
+    casts = [await new_organisation(app, client) for _ in range(4)]
     made = new_app(bouncer, db_pgbouncer=True, db_pool_size=12, db_pool_timeout=1, rate_limit_per_user="1000000/minute")
     await leave_nothing_behind(made, casts, urls[1], callers=LEAVERS)
 

@@ -18,7 +18,7 @@ from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseO
 from po_api.purchase_orders.models import Allocation, PurchaseOrder
 from po_api.purchase_orders.schemas import PurchaseOrderLineRead, PurchaseOrderRead, PurchaseOrderSummary
 from po_api.users.models import User
-from support.organisations import Cast, Member, created, new_cast, ok, perform
+from support.organisations import Member, TestOrganisation, created, new_organisation, ok, perform
 
 LINES = [
     {"description": 'Lamp "漢" \\ \n<b>é😀', "quantity": "10.5", "unit_price": "24.9005", "tax_rate": "19"},
@@ -30,28 +30,34 @@ LINES = [
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "TND"])
 @pytest.mark.parametrize("rounding", list(TaxRounding))
 async def test_an_order_is_shown_as_its_schema_says(app: Any, client: Any, currency: str, rounding: str) -> None:
-    cast = await new_cast(app, client, tax_rounding=rounding)
-    approved = await cast.approved(currency=currency, lines=LINES)
-    order = await created(cast.convert(approved, terms="30 days", delivery_address="Quai 1\n75013 Paris"))
-    await _compare(cast, order.json()["id"])
-    issued = await perform(cast.buyer, order, "issue")
-    await _compare(cast, order.json()["id"])
-    await perform(cast.buyer, issued, "cancel")
-    await _compare(cast, order.json()["id"])
+    organisation = await new_organisation(app, client, tax_rounding=rounding)
+    approved = await organisation.approved(currency=currency, lines=LINES)
+    order = await created(organisation.convert(approved, terms="30 days", delivery_address="Quai 1\n75013 Paris"))
+    await _compare(organisation, order.json()["id"])
+    issued = await perform(organisation.buyer, order, "issue")
+    await _compare(organisation, order.json()["id"])
+    await perform(organisation.buyer, issued, "cancel")
+    await _compare(organisation, order.json()["id"])
 
 
-async def _compare(cast: Cast, order_id: int) -> None:
-    for reader in (cast.requester, cast.approver, cast.buyer, cast.admin, cast.auditor):
+async def _compare(organisation: TestOrganisation, order_id: int) -> None:
+    for reader in (
+        organisation.requester,
+        organisation.approver,
+        organisation.buyer,
+        organisation.admin,
+        organisation.auditor,
+    ):
         answer = await ok(reader.get(f"/purchase-orders/{order_id}"))
-        assert answer.text == (await _plainly(cast, reader, order_id)).model_dump_json()
+        assert answer.text == (await _plainly(organisation, reader, order_id)).model_dump_json()
         listed = await ok(reader.get("/purchase-orders"))
         summary = {name: answer.json()[name] for name in PurchaseOrderSummary.model_fields}
         assert listed.json() == {"items": [summary], "next_cursor": None, "has_more": False}
 
 
-async def _plainly(cast: Cast, reader: Member, order_id: int) -> PurchaseOrderRead:
-    async with cast.company.database.sessions() as session:
-        await enter_tenant(session, cast.company.organisation_id)
+async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int) -> PurchaseOrderRead:
+    async with organisation.database.sessions() as session:
+        await enter_tenant(session, organisation.organisation_id)
         statement = select(PurchaseOrder).options(selectinload(PurchaseOrder.lines))
         order = (await session.scalars(statement.where(PurchaseOrder.id == order_id))).one()
         maker = await session.get_one(User, order.created_by_id)

@@ -1,0 +1,241 @@
+"""The chain of revisions: up and down on databases that hold data, alone and at once, online and as SQL."""
+
+import asyncio
+import itertools
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from po_api.app import create_app
+from po_api.operations import migrations, revisions
+from po_api.operations.databases import Connections
+from po_api.operations.migrations import StaleSchema
+from po_api.settings import Settings
+from support.clusters import Cluster
+from support.migrations import (
+    BINARIES,
+    HEAD,
+    NOT_APPLICABLE,
+    ORDER,
+    PROJECT,
+    RENAMING,
+    REVISIONS,
+    Fresh,
+    assert_sound,
+    columns_of,
+    common_columns,
+    content_of,
+    fresh_database,
+    insert_everywhere,
+    printed_sql,
+    run_sql,
+    squawk,
+)
+
+
+@pytest.fixture
+async def fresh(cluster: Cluster) -> AsyncIterator[Fresh]:
+    async with fresh_database(cluster) as database:
+        yield database
+
+
+async def test_the_chain_is_the_one_that_was_asked_for() -> None:
+    names = sorted(path.name for path in (PROJECT / "alembic" / "versions").glob("*.py"))
+    assert names[:9] == [
+        "001_initial.py",
+        "002_add_suppliers.py",
+        "003_add_porf_lines.py",
+        "004_add_porf_status_and_relationships.py",
+        "005_add_purchase_orders.py",
+        "006_add_approvals_and_history.py",
+        "007_add_row_level_security.py",
+        "008_add_idempotency.py",
+        "009_update_auth_models.py",
+    ]
+    assert [name[:3] for name in names] == REVISIONS == [f"{number:03}" for number in range(1, len(names) + 1)]
+    assert REVISIONS[-1] == HEAD
+
+
+async def test_each_revision_says_what_going_back_loses() -> None:
+    assert [revision.name for revision in revisions.chain() if revision.loses == revisions.NOT_SAID] == []
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
+async def test_data_survives_up_down_up_and_the_schema_comes_back(fresh: Fresh, before: str, after: str) -> None:
+    await fresh.to(before)
+    await insert_everywhere(fresh)
+    old_columns, old_schema = await columns_of(fresh), await fresh.schema()
+    old_content = await content_of(fresh, old_columns)
+    assert all(len(rows) >= 2 for rows in old_content.values())
+
+    await fresh.to(after)
+    new_columns, new_schema = await columns_of(fresh), await fresh.schema()
+    common = common_columns(old_columns, new_columns)
+    content = await content_of(fresh, common)
+    await fresh.to(before)
+    assert await columns_of(fresh) == old_columns
+    assert await fresh.schema() == old_schema
+    assert await content_of(fresh, old_columns) == old_content
+    assert await content_of(fresh, common) == content
+
+    await fresh.to(after)
+    assert await fresh.schema() == new_schema
+    assert await content_of(fresh, common) == content
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
+async def test_data_of_a_revision_survives_down_and_up(fresh: Fresh, before: str, after: str) -> None:
+    await fresh.to(after)
+    await insert_everywhere(fresh)
+    new_columns, new_schema = await columns_of(fresh), await fresh.schema()
+    complete = await content_of(fresh, new_columns)
+
+    await fresh.to(before)
+    common = common_columns(new_columns, await columns_of(fresh))
+    kept = await content_of(fresh, common)
+    assert revisions.loses(after) is not None or kept == complete
+    assert {table: len(rows) for table, rows in kept.items()} == {table: len(complete[table]) for table in kept}
+
+    await fresh.to(after)
+    assert await fresh.schema() == new_schema
+    assert await content_of(fresh, common) == kept
+
+
+async def test_the_author_of_a_request_becomes_its_requester_and_back(fresh: Fresh) -> None:
+    await fresh.to("003")
+    await insert_everywhere(fresh)
+    authors = "SELECT id, {} AS who FROM porfs ORDER BY id"
+    before = await fresh.fetch(authors.format("user_id"))
+    await fresh.to("004")
+    assert await fresh.fetch(authors.format("requester_id")) == before
+    await fresh.to("003")
+    assert await fresh.fetch(authors.format("user_id")) == before
+    assert len({row["who"] for row in before}) == 2
+
+
+async def test_head_is_what_the_models_say(fresh: Fresh) -> None:
+    await fresh.to("head")
+    status, _, errors = await fresh.run(BINARIES / "alembic", "check")
+    assert status == 0, errors
+
+
+async def test_downgrade_to_base_leaves_nothing(fresh: Fresh) -> None:
+    empty = await fresh.schema()
+    await fresh.to("head")
+    await insert_everywhere(fresh)
+    await fresh.to("base")
+    for catalogue, namespace in (
+        ("pg_class", "relnamespace"),
+        ("pg_proc", "pronamespace"),
+        ("pg_type", "typnamespace"),
+    ):
+        left = await fresh.fetch(f"SELECT * FROM {catalogue} WHERE {namespace} = 'public'::regnamespace")
+        assert left == [], catalogue
+    assert await fresh.schema() == empty
+
+
+async def test_alembic_needs_nothing_but_database_url_and_may_run_again(fresh: Fresh) -> None:
+    for _ in range(2):
+        status, _, errors = await fresh.run(BINARIES / "alembic", "upgrade", "head")
+        assert status == 0, errors
+        await assert_sound(fresh)
+
+
+async def test_a_separate_application_role_gets_its_rights(fresh: Fresh) -> None:
+    environment = {"DATABASE_URL": fresh.app, "DATABASE_MIGRATION_URL": fresh.owner}
+    status, _, errors = await fresh.run(BINARIES / "alembic", "upgrade", "head", **environment)
+    assert status == 0, errors
+    rights = await fresh.fetch(
+        "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type) AS granted"
+        " FROM information_schema.role_table_grants WHERE grantee = 'po_app' GROUP BY table_name"
+    )
+    granted = {row["table_name"]: row["granted"] for row in rights}
+    assert granted.keys() == {*ORDER, "alembic_version"}
+    assert granted["alembic_version"] == "SELECT"
+    for table in ORDER:
+        assert granted[table] == ("INSERT SELECT" if table in migrations.APPEND_ONLY else "DELETE INSERT SELECT UPDATE")
+
+
+@pytest.mark.parametrize("command", [("po-api", "migrate"), ("alembic", "upgrade", "head")])
+async def test_four_processes_may_migrate_at_once(fresh: Fresh, command: tuple[str, ...]) -> None:
+    program, *arguments = command
+    results = await asyncio.gather(*(fresh.run(BINARIES / program, *arguments) for _ in range(4)))
+    assert [status for status, _, _ in results] == [0] * 4, results
+    await assert_sound(fresh)
+
+
+async def test_the_printed_sql_makes_the_same_schema(fresh: Fresh, tmp_path: Path) -> None:
+    await run_sql(fresh, printed_sql(tmp_path, "base:head"))
+    printed = await fresh.schema()
+    await assert_sound(fresh)
+    await fresh.to("base")
+    await migrations.upgrade(owner_url=fresh.owner, app_url=fresh.owner)
+    assert await fresh.schema() == printed
+
+
+@pytest.mark.parametrize(
+    ("revisions", "excluded"),
+    [("base:003", NOT_APPLICABLE), ("003:004", [*NOT_APPLICABLE, *RENAMING]), ("004:head", NOT_APPLICABLE)],
+)
+def test_squawk_finds_nothing(tmp_path: Path, revisions: str, excluded: list[str]) -> None:
+    assert squawk(printed_sql(tmp_path, revisions), excluded) == (0, "")
+
+
+async def _start(database: Fresh) -> None:
+    settings = Settings(_env_file=None)
+    application = create_app(settings, Connections(database.owner, database.app, "k" * 32))
+    async with application.router.lifespan_context(application):
+        pass
+
+
+async def test_the_application_refuses_a_schema_that_is_not_its_own(fresh: Fresh) -> None:
+    await fresh.to("004")
+    with pytest.raises(StaleSchema, match=rf"revision 004.*needs {HEAD}"):
+        await _start(fresh)
+    await fresh.to("head")
+    await _start(fresh)
+
+
+async def test_the_application_refuses_an_empty_database(fresh: Fresh) -> None:
+    with pytest.raises(StaleSchema, match=rf"revision none.*needs {HEAD}"):
+        await _start(fresh)
+
+
+async def test_the_command_migrates_and_shows_the_status(fresh: Fresh) -> None:
+    po_api = BINARIES / "po-api"
+    status, output, errors = await fresh.run(po_api, "migrate", "--to", "004")
+    assert (status, errors) == (0, "")
+    *done, arrived = output.splitlines()
+    assert [re.sub(r"  +\d+\.\d\d s  .+", "", line) for line in done] == REVISIONS[:4]
+    assert arrived == "empty -> 004"
+
+    status, output, errors = await fresh.run(po_api, "migrate", "--status")
+    assert (status, errors) == (1, "")
+    place, *pending = output.splitlines()
+    assert place == f"database: 004, this version: {HEAD}"
+    assert [line.split()[:2] for line in pending] == [["pending:", name] for name in REVISIONS[4:]]
+
+    status, output, errors = await fresh.run(po_api, "migrate", "--no-backup")
+    assert (status, errors) == (0, "")
+    assert output.splitlines()[-1] == f"004 -> {HEAD}"
+    assert await fresh.run(po_api, "migrate") == (0, f"{HEAD} -> {HEAD}\n", "")
+    assert await fresh.run(po_api, "migrate", "--status") == (0, f"database: {HEAD}, this version: {HEAD}\n", "")
+
+
+async def test_the_command_refuses_what_is_no_revision_with_one_line(fresh: Fresh) -> None:
+    status, output, errors = await fresh.run(BINARIES / "po-api", "migrate", "--to", "nonsense")
+    assert (status, output) == (1, "")
+    assert re.fullmatch(r"po-api: .*nonsense.*\n", errors)
+
+
+@pytest.mark.parametrize("command", [("po-api", "migrate"), ("alembic", "upgrade", "head")])
+async def test_a_database_that_is_not_there_is_one_line(fresh: Fresh, command: tuple[str, ...]) -> None:
+    url = f"{fresh.owner.rpartition('/')[0]}/missing"
+    assert url != fresh.owner
+    program, *arguments = command
+    status, _, errors = await fresh.run(BINARIES / program, *arguments, DATABASE_URL=os.fspath(url))
+    assert status != 0
+    assert "Traceback" not in errors

@@ -1,0 +1,111 @@
+"""The operations of the OpenAPI document, sorted by what a request can name and by what signing in takes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from support.organisations import LINE
+
+Json = dict[str, Any]
+
+# These take no token.
+SIGNING_IN = {"startSignIn", "completeSignIn", "exchangeSignInCode", "createSession", "refreshSession"}
+PUBLIC = {"getLiveness", "getReadiness", *SIGNING_IN}
+# These answers are stored nowhere, so no Idempotency-Key brings them back.
+ANSWERS_WITH_SECRETS = {"exchangeSignInCode", "createSession", "refreshSession", "createApiKey", "rotateApiKey"}
+
+# Operations that name something in their path, each with a body that would be accepted if it were the caller's.
+BY_PATH: dict[str, Json | None] = {
+    "revokeSession": None,
+    "getApiKey": None,
+    "rotateApiKey": {},
+    "revokeApiKey": None,
+    "getUser": None,
+    "updateUser": {"name": "Mallory"},
+    "deactivateUser": None,
+    "activateUser": None,
+    "getOrganisation": None,
+    "getSupplier": None,
+    "updateSupplier": {"name": "Mallory Ltd"},
+    "deactivateSupplier": None,
+    "activateSupplier": None,
+    "exportPorf": None,
+    "getPorf": None,
+    "updatePorf": {"title": "Mine now"},
+    "deletePorf": None,
+    "copyPorf": None,
+    "submitPorf": {},
+    "recallPorf": {},
+    "returnPorf": {"comment": "No"},
+    "approvePorf": {},
+    "rejectPorf": {"comment": "No"},
+    "revisePorf": {},
+    "cancelPorf": {},
+    "reopenPorf": {},
+    "closePorf": {},
+    "reassignPorf": {"requester_id": 1},
+    "listPorfLines": None,
+    "addPorfLine": LINE,
+    "getPorfLine": None,
+    "updatePorfLine": {"description": "Other"},
+    "deletePorfLine": None,
+    "listPorfComments": None,
+    "addPorfComment": {"text": "Hello"},
+    "listPorfHistory": None,
+    "convertPorf": {},
+    "getPurchaseOrder": None,
+    "updatePurchaseOrder": {"terms": "None"},
+    "issuePurchaseOrder": None,
+    "cancelPurchaseOrder": {},
+    "closePurchaseOrder": {},
+    "getPurchaseOrderDocument": None,
+}
+
+# Operations that take ids, numbers or texts elsewhere.
+BY_BODY = {"createPorf", "updatePorf", "importPorf", "reassignPorf", "convertPorf", "createPurchaseOrder"}
+BY_QUERY = {
+    "listPorfs",
+    "listPurchaseOrders",
+    "listSuppliers",
+    "listUsers",
+    "listOrganisations",
+    "listSessions",
+    "listApiKeys",
+}
+
+# Nothing in these requests can name what is another's.
+NAMES_NOTHING = {
+    "startSignIn",
+    "completeSignIn",
+    "exchangeSignInCode",
+    "createSession",
+    "refreshSession",
+    "createApiKey",
+    "revokeAllSessions",
+    "getCurrentSession",
+    "revokeCurrentSession",
+    "getMe",
+    "inviteUser",
+    "createOrganisation",
+    "getCurrentOrganisation",
+    "updateCurrentOrganisation",
+    "createSupplier",
+    "getPorfImportTemplate",
+    "getPorfStateMachine",
+    "getPurchaseOrderStateMachine",
+    "getLiveness",
+    "getReadiness",
+}
+
+
+def operations(app: FastAPI) -> Iterator[tuple[str, str, Json]]:
+    """Method, path and operation of everything in the OpenAPI document; references to parameters are resolved."""
+    document = app.openapi()
+    shared = document["components"].get("parameters", {})
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            parameters = [
+                shared.get(item.get("$ref", "").rpartition("/")[2], item) for item in operation.get("parameters", [])
+            ]
+            yield method.upper(), path, {**operation, "parameters": parameters}

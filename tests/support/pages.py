@@ -1,0 +1,30 @@
+"""Lists of the API, read page by page."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from support.organisations import Member, ok
+
+_MOST_PAGES = 1000
+
+
+async def pages(member: Member, path: str, **params: Any) -> AsyncIterator[httpx.Response]:
+    """The answers that hold a whole list, in its order."""
+    following = dict(params)
+    for _ in range(_MOST_PAGES):
+        answer = await ok(member.get(path, params=following))
+        yield answer
+        page = answer.json()
+        assert page["has_more"] is (page["next_cursor"] is not None)
+        if not page["has_more"]:
+            return
+        following["cursor"] = page["next_cursor"]
+    pytest.fail(f"{path} has more than {_MOST_PAGES} pages")
+
+
+async def all_items(member: Member, path: str, **params: Any) -> list[dict[str, Any]]:
+    """What is on all pages."""
+    return [item async for page in pages(member, path, **params) for item in page.json()["items"]]

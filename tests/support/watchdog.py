@@ -1,0 +1,93 @@
+"""When a run of the tests is killed, what it has started ends.
+
+Servers of PostgreSQL are no children of ours (`pg_ctl` puts them into a session of their own), and SIGKILL leaves no
+time to stop them. So a process in a session of its own reads from a pipe that the kernel closes when we end, however we
+end. It then ends every process whose working directory lies in the directories that it was told of: that of a server
+of PostgreSQL is its data directory, that of `po-api` and other programs is the test's.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+_QUIT_SECONDS = 5
+_DONE = "done"
+
+
+@cache
+def _watchdog() -> "subprocess.Popen[str]":
+    command = [sys.executable, "-P", __file__]
+    return subprocess.Popen(command, env={}, stdin=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def _tell(line: str) -> None:
+    pipe = _watchdog().stdin
+    assert pipe is not None
+    pipe.write(f"{line}\n")
+    pipe.flush()
+
+
+@contextmanager
+def temporary_directory(prefix: str) -> Iterator[Path]:
+    """A directory with a path short enough for sockets; deleted in the end, and if this process is killed, too."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix))
+    _tell(f"delete {directory}")
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def watched(directory: Path) -> Iterator[None]:
+    """If this process is killed meanwhile, what runs in the directory ends; the directory stays to be looked at."""
+    _tell(f"keep {directory.resolve()}")
+    yield
+    _tell(_DONE)
+    _watchdog().communicate()
+
+
+def _running_in(directories: list[Path]) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cwd"]):
+        place = process.info["cwd"]
+        if place and any(Path(place).is_relative_to(directory) for directory in directories):
+            found.append(process)
+    return found
+
+
+def _end(directories: list[Path]) -> None:
+    """SIGQUIT first, with which PostgreSQL gives back its shared memory."""
+    for how in (signal.SIGQUIT, signal.SIGKILL, signal.SIGKILL):
+        processes = _running_in(directories)
+        for process in processes:
+            try:
+                process.send_signal(how)
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(processes, timeout=_QUIT_SECONDS)
+
+
+def main() -> None:
+    lines = [line.rstrip("\n") for line in sys.stdin]
+    if lines[-1:] == [_DONE]:
+        return
+    told = [line.partition(" ") for line in lines]
+    os.chdir("/")
+    _end([Path(place) for _, _, place in told])
+    for what, _, place in told:
+        if what == "delete":
+            shutil.rmtree(place, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
