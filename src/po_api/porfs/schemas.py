@@ -134,7 +134,7 @@ class PorfCreate(Schema):
 
 
 class ImportPorfBody(BaseModel):
-    """The form of an import: a file of lines, and the header. A form has no null: what is empty counts as left out."""
+    """The form of an import: a file of lines, and the header. An empty field counts as omitted."""
 
     file: UploadFile
     title: PorfTitle
