@@ -259,7 +259,7 @@ def _host_and_port(text: str, default: str) -> tuple[str, str]:
 
 
 def is_secure_url(url: str) -> bool:
-    """Whether `url` is absolute and nobody on the way can read what is sent there: https, or this very machine."""
+    """Whether `url` is absolute and its traffic cannot be read in transit: https, or the local machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -1,4 +1,4 @@
-"""The identity provider: what it publishes, where it is asked, whom it vouches for (OpenID Connect Core, Discovery).
+"""The identity provider: metadata, endpoints, and verified identities (OpenID Connect Core, Discovery).
 
 Whatever the provider does, the caller waits no longer than the deadline and gets one of our errors.
 """
@@ -130,7 +130,7 @@ class IdentityProvider:
         return await self.identity(answer["id_token"], nonce=nonce)
 
     async def identity(self, id_token: str, *, nonce: str | None) -> Identity:
-        """Whom an ID token speaks of; `nonce` is what the sign-in began with."""
+        """The identity that an ID token proves; `nonce` is that of the sign-in."""
         if self._client_id is None:
             raise SignInNotConfigured
         key = await self._key(tokens.id_token_key(id_token))
@@ -197,7 +197,7 @@ class IdentityProvider:
         """Ask once for all who wait for it: they do not queue up behind a provider that hangs."""
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.create_task(self._fetch())
-        # Shielded, since whoever began it may go away while others wait.
+        # Shielded: the request that started the fetch may be cancelled while others wait for it.
         self._published = await asyncio.shield(self._fetching)
         return self._published
 
@@ -266,7 +266,7 @@ class IdentityProvider:
 
 
 def refusal(code: object) -> SignInRefused:
-    """What the provider's own error code (RFC 6749, 4.1.2.1 and 5.2) comes to; it is repeated if it looks like one."""
+    """The error for the provider's error code (RFC 6749, 4.1.2.1 and 5.2), which is repeated if it is well-formed."""
     known = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None
     _log.warning("identity_provider_refused", code=known)
     return SignInRefused(f"the identity provider returned {known}" if known else "")

@@ -1,7 +1,7 @@
 """The backups in a directory: which there are, and which may go.
 
     BACKUP_DIR/
-        .lock                           held by whoever makes, verifies, restores or deletes
+        .lock                           held while a backup is created, verified, restored or deleted
         20261122T100000Z-full/          one directory for each backup
             data/ or database.dump      what PostgreSQL's tools have written
             backup.json                 the record, written last: without it there is no backup
@@ -139,9 +139,9 @@ class Catalogue:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only one to change the catalogue; BackupError when somebody else does.
+        """Lock the catalogue for changes; BackupError if another process holds the lock.
 
-        The lock ends with the process, however that ends. What a killed one has left is cleared away first.
+        The lock ends with the process, for any reason. Remains of a killed process are removed first.
         """
         if sys.platform == "win32":
             raise BackupError("backups require flock, which Windows does not have")

@@ -26,7 +26,7 @@ COPY, DUMP = "data", "database.dump"
 
 # Of two that follow each other, incremental copies take WAL summaries, which the server keeps for ten days.
 _MAX_CHAIN_DAYS = 8
-# Whoever is not bound by row-level security sees all organisations' rows.
+# Roles that row-level security does not apply to see the rows of all organisations.
 _HIDDEN = (
     "SELECT string_agg(relname, ', ') FROM pg_class WHERE relkind = 'r' AND row_security_active(oid)"
     " AND relnamespace = current_schema()::regnamespace"

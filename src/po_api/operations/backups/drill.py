@@ -1,4 +1,4 @@
-"""The drill: a database is lost and comes back, and what cannot come back is noticed. In a directory of its own."""
+"""The recovery drill: loses and restores a database in a temporary directory, and checks that damage is detected."""
 
 import asyncio
 import os

@@ -16,7 +16,7 @@ async def before_migration(settings: Settings, progress: Progress) -> None:
     """What comes before a migration: a backup of the embedded server, or a look whether there is a new one of the
     server's. BackupError: then nothing is migrated."""
     if settings.database_url is None:
-        # Not the occasion to begin with an archive, which somebody has to want.
+        # Archiving is enabled by `po-api backup create` only, since it needs disk space permanently.
         await asyncio.to_thread(create, settings, progress, is_archived=False, reason="before a migration")
         return
     hours = settings.backup_max_age_hours

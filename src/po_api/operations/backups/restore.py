@@ -266,7 +266,7 @@ def _take_place(restored: Path, pgdata: Path) -> Path | None:
 
 
 def _discard(draft: Path) -> None:
-    """Delete a data directory, and stop what runs in it since somebody was killed."""
+    """Delete a data directory, after stopping a server left over from a killed process."""
     if (draft / _PGDATA).exists():
         with embedded_server_stopped(draft):
             pass

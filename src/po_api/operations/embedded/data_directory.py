@@ -117,7 +117,7 @@ class DataDirectory:
         draft.rename(self.pgdata)
 
     def tidy_up(self) -> None:
-        """Remove what a crash left. Nothing of the server runs, and nobody listens."""
+        """Remove the remains of a crash. No process of the server is running."""
         sockets.remove_directory(self.status())
         # PostgreSQL refuses to start when the process ids in these files have been taken by processes of ours.
         self._status_file.unlink(missing_ok=True)
