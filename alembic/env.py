@@ -40,7 +40,7 @@ def forbid_loss(*, step: MigrationInfo, **_: object) -> None:
         return
     assert step.up_revision_id is not None
     if lost := loses(step.up_revision_id):
-        raise MigrationError(f"{step.up_revision_id}: going back would lose {lost}. All the same: -x allow-data-loss")
+        raise MigrationError(f"{step.up_revision_id}: downgrading would lose {lost}. To allow it: -x allow-data-loss")
 
 
 def run_on(connection: Connection) -> None:

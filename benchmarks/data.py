@@ -1,7 +1,7 @@
 """The requests of the data set, their lines, decisions, orders and history, as lines of COPY.
 
 All of it follows from the seed. Lines come from a stock of ready-made bodies per currency, so that a million requests
-take no longer than their COPY; what a body comes to is computed by `core.money`, once.
+take no longer than their COPY; the totals of a body are computed once, by `core.money`.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ _OLDER = {
     "cancelled": 7,
 }
 _RECENT_SHARE = 0.1
-# What its document looks like is no subject here; the scenarios make real ones.
+# The content of this document is irrelevant; the scenarios render real ones.
 _PDF = b"%PDF-1.7 of the benchmark"
 _PDF_COPY = f"\\\\x{_PDF.hex()}\t{hashlib.sha256(_PDF).hexdigest()}"
 
@@ -114,7 +114,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Body:
-    """Lines, and what they come to."""
+    """Lines and their totals."""
 
     currency: str
     tax_rounding: str
@@ -126,7 +126,7 @@ class Body:
 
     @cached_property
     def half(self) -> Decimal:
-        """Half of the first line: what is ordered of a request of which more is left."""
+        """Half of the first line: the ordered part of a partially ordered request."""
         return self.lines[0].quantity / 2
 
     def totals_of(self, quantities: Sequence[Decimal]) -> Totals:
@@ -338,7 +338,7 @@ class DataSet:
 
 
 class _History:
-    """What happened to a request until it came to its status."""
+    """The events of a request up to its status."""
 
     def __init__(self, data: DataSet, request: Request, body: Body) -> None:
         self._data = data

@@ -52,7 +52,7 @@ EXPOSED_HEADERS = (
 def create_app(settings: Settings, found: Connections, *, is_checked: bool = False) -> FastAPI:
     """The application on the databases that were found; it refuses to start on a schema that is not its own.
 
-    `is_checked` says that somebody has seen to that: one worker of several also starts while the database is away.
+    `is_checked`: the caller has checked the schema; a worker of several also starts while the database is unavailable.
     """
 
     @asynccontextmanager

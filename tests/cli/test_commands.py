@@ -93,7 +93,7 @@ async def test_sessions_create_prints_a_token_and_nothing_else(
 
 def test_an_unknown_address_is_one_line(configured: Environment, tmp_path: Path) -> None:
     done = _run(configured, tmp_path, "sessions", "create", "--email", "nobody@nowhere.example")
-    assert _says(done, "There is no such user")
+    assert _says(done, "User not found")
 
 
 async def test_a_deactivated_user_is_signed_out(

@@ -271,14 +271,14 @@ async def test_any_path_will_do(tmp_path: Path, name: str) -> None:
 def test_an_older_database_is_refused(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir(parents=True)
     (data_dir / "postgres" / "PG_VERSION").write_text("16\n")
-    with pytest.raises(EmbeddedServerError, match=r"^.*/data/postgres was made by PostgreSQL 16, not 18: .*$"):
+    with pytest.raises(EmbeddedServerError, match=r"^.*/data/postgres was created by PostgreSQL 16, not 18: .*$"):
         embedded_server(data_dir).__enter__()
 
 
 def test_something_else_is_not_overwritten(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir(parents=True)
     (data_dir / "postgres" / "letter.txt").write_text("dear")
-    with pytest.raises(EmbeddedServerError, match=r"^.*/data/postgres holds something else than a database: .*$"):
+    with pytest.raises(EmbeddedServerError, match=r"^.*/data/postgres is not a database directory: .*$"):
         embedded_server(data_dir).__enter__()
     assert (data_dir / "postgres" / "letter.txt").read_text() == "dear"
 

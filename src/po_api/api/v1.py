@@ -23,7 +23,7 @@ from po_api.web.state_machines import StateMachineRead, publish
 _machines = api_router(prefix="/state-machines", tags=["state machines"])
 
 
-# They do not change while the process runs.
+# Rendered once: the tables are constants.
 _PORF_MACHINE = publish(porf_domain.MACHINE, porf_domain.PorfStatus).model_dump_json()
 _PURCHASE_ORDER_MACHINE = publish(
     purchase_order_domain.MACHINE, purchase_order_domain.PurchaseOrderStatus
@@ -37,7 +37,7 @@ def _json(text: str) -> Response:
 @_machines.get(
     "/porf",
     operation_id="getPorfStateMachine",
-    summary="The states of a request",
+    summary="Get the state machine of purchase order requests",
     response_model=StateMachineRead,
 )
 async def get_porf_machine(_principal: PrincipalDep) -> Response:
@@ -47,15 +47,15 @@ async def get_porf_machine(_principal: PrincipalDep) -> Response:
 @_machines.get(
     "/purchase-order",
     operation_id="getPurchaseOrderStateMachine",
-    summary="The states of an order",
+    summary="Get the state machine of purchase orders",
     response_model=StateMachineRead,
 )
 async def get_purchase_order_machine(_principal: PrincipalDep) -> Response:
     return _json(_PURCHASE_ORDER_MACHINE)
 
 
-# In the order of the OpenAPI document, and in that in which paths are looked for: /porfs/import-template is not the
-# request of that id.
+# The order of the OpenAPI document, and the order of matching: /porfs/import-template has to come before
+# /porfs/{porf_id}.
 GROUPS = (
     RouteGroup(sign_in, sessions),
     RouteGroup(api_keys),

@@ -1,6 +1,7 @@
-"""/api-keys: keys with which scripts act for a user.
+"""/api-keys: API keys, with which scripts act as a user.
 
-What makes a key takes no `Idempotency-Key`: the answer holds a secret, of which nothing but the digest is stored.
+The operations that create a key take no `Idempotency-Key`: the response contains a secret of which only the digest is
+stored, so it could not be replayed.
 """
 
 from datetime import timedelta
@@ -21,7 +22,7 @@ KeyId = Annotated[int, Path(ge=1, le=MAX_ID)]
 USUAL_OVERLAP = ApiKeyRotation()
 
 
-@router.post("", operation_id="createApiKey", summary="Make a key", status_code=201)
+@router.post("", operation_id="createApiKey", summary="Create an API key", status_code=201)
 async def create_api_key(
     response: Response, principal: PrincipalDep, service: ApiKeyServiceDep, body: ApiKeyCreate
 ) -> ApiKeyCreated:
@@ -31,15 +32,16 @@ async def create_api_key(
     return ApiKeyCreated.of(row, key=key)
 
 
-@router.get("", operation_id="listApiKeys", summary="The caller's live keys; all members' for admins")
+@router.get("", operation_id="listApiKeys", summary="List API keys")
 async def list_api_keys(
     request: Request, response: Response, principal: PrincipalDep, keys: ApiKeyQueriesDep, paging: ApiKeyPaging
 ) -> ApiKeyPage:
+    """List the caller's live keys; an admin gets those of all members."""
     page = await keys.page(principal, paging)
     return ApiKeyPage(items=[ApiKeyRead.of(row) for row in page.items], **link_next(request, response, page))
 
 
-@router.get("/{key_id}", operation_id="getApiKey", summary="One key", responses=problems(404))
+@router.get("/{key_id}", operation_id="getApiKey", summary="Get an API key", responses=problems(404))
 async def get_api_key(principal: PrincipalDep, keys: ApiKeyQueriesDep, key_id: KeyId) -> ApiKeyRead:
     return ApiKeyRead.of(await keys.get(principal, key_id))
 
@@ -47,7 +49,7 @@ async def get_api_key(principal: PrincipalDep, keys: ApiKeyQueriesDep, key_id: K
 @router.post(
     "/{key_id}/rotate",
     operation_id="rotateApiKey",
-    summary="Make a successor of one's own key",
+    summary="Rotate an API key",
     status_code=201,
     responses=problems(404),
 )
@@ -58,6 +60,7 @@ async def rotate_api_key(
     key_id: KeyId,
     body: ApiKeyRotation = USUAL_OVERLAP,
 ) -> ApiKeyCreated:
+    """Create the successor of one of the caller's own keys. The old key stays valid for the overlap."""
     overlap, lifetime = timedelta(seconds=body.overlap_seconds), timedelta(days=body.expires_in_days)
     row, key = await service.rotate(principal, key_id, overlap=overlap, lifetime=lifetime)
     response.headers["Location"] = f"/api/v1/api-keys/{row.id}"
@@ -67,9 +70,10 @@ async def rotate_api_key(
 @router.delete(
     "/{key_id}",
     operation_id="revokeApiKey",
-    summary="End a key: one's own, for admins any member's",
+    summary="Revoke an API key",
     status_code=204,
     responses=problems(404),
 )
 async def revoke_api_key(principal: PrincipalDep, service: ApiKeyServiceDep, key_id: KeyId) -> None:
+    """Revoke one of the caller's own keys; an admin may revoke any member's."""
     await service.revoke(principal, key_id)

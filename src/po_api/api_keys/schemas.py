@@ -25,7 +25,7 @@ LifetimeDays = Annotated[int, Strict(), Field(ge=1, le=MAX_LIFETIME_DAYS)]
 
 
 class ApiKeyCreate(Schema):
-    """A new key: it acts as the caller, within their roles and these scopes."""
+    """A new API key. It acts as the caller, limited to their roles and these scopes."""
 
     name: KeyName
     scopes: Scopes
@@ -33,7 +33,7 @@ class ApiKeyCreate(Schema):
 
 
 class ApiKeyRotation(Schema):
-    """How long the old key goes on beside its successor, and how long that lives."""
+    """How long the old key stays valid beside its successor, and the lifetime of the successor."""
 
     overlap_seconds: Annotated[int, Strict(), Field(ge=0, le=int(MAX_OVERLAP.total_seconds()))] = int(
         DEFAULT_OVERLAP.total_seconds()
@@ -42,16 +42,16 @@ class ApiKeyRotation(Schema):
 
 
 class ApiKeyRead(Schema):
-    """A key, but for its secret."""
+    """An API key, without its secret."""
 
     id: int
-    user_id: int = Field(description="Whom it acts for")
+    user_id: int = Field(description="Id of the user that the key acts as")
     name: KeyName
-    prefix: str = Field(description="How the key begins", examples=["po_7_"])
+    prefix: str = Field(description="The first characters of the key", examples=["po_7_"])
     scopes: list[Scope]
     created_at: datetime
     expires_at: datetime
-    last_used_at: datetime | None = Field(description="To the minute")
+    last_used_at: datetime | None = Field(description="Accurate to one minute")
 
     @classmethod
     def of(cls, row: ApiKey | ApiKeyRow, **secret: str) -> Self:
@@ -60,12 +60,12 @@ class ApiKeyRead(Schema):
 
 
 class ApiKeyCreated(ApiKeyRead):
-    """A new key; `key` is shown this once."""
+    """A new API key. `key` is shown only in this response."""
 
     key: str = Field(description="Send it as `Authorization: Bearer …`", examples=[f"po_7_{'x' * 49}"])
 
 
 class ApiKeyPage(Page):
-    """One page of keys."""
+    """One page of API keys."""
 
     items: list[ApiKeyRead]

@@ -21,7 +21,7 @@ def explanation(error: Exception) -> str | None:
         return "; ".join([error.detail, *(item.detail for item in error.errors)])
     if isinstance(error, DBAPIError | asyncpg.PostgresError | OSError):
         known = violated(getattr(error, "orig", None))
-        return known.detail if known else f"the database refuses: {_first_line(error)}"
+        return known.detail if known else f"database error: {_first_line(error)}"
     return None
 
 

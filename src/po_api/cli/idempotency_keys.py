@@ -11,14 +11,14 @@ from po_api.core.clock import utc_now
 from po_api.operations.databases import Connections
 from po_api.web import idempotency
 
-app = typer.Typer(help="Idempotency keys.", no_args_is_help=True)
+app = typer.Typer(help="Manage stored idempotency keys.", no_args_is_help=True)
 
 
 @app.command("purge")
 def purge_idempotency_keys(
-    hours: Annotated[int, typer.Option(min=24, help="Keep those of the last hours.")] = 48,
+    hours: Annotated[int, typer.Option(min=24, help="Keep responses stored within this number of hours.")] = 48,
 ) -> None:
-    """Forget old Idempotency-Keys and their answers; prints how many."""
+    """Delete old idempotency keys with their stored responses and print their number."""
 
     async def work(session: AsyncSession, _found: Connections) -> int:
         return await idempotency.purge(session, before=utc_now() - timedelta(hours=hours))

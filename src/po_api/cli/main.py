@@ -1,6 +1,6 @@
-"""`po-api`: the command line. Commands parse, call and print; what they do is in the services.
+"""`po-api`: the command line. Commands parse, call and print; the work is done by the services.
 
-Each module here has one group of commands, and is imported when one of them is called.
+Each module in this package has one group of commands and is imported when one of them is called.
 """
 
 from typing import ClassVar
@@ -14,21 +14,23 @@ class Commands(LazyGroup):
     """All of them, in the order of the help."""
 
     modules: ClassVar = {
-        "serve": Lazy("po_api.cli.serve", "Serve the API until Ctrl-C."),
-        "migrate": Lazy("po_api.cli.migrate", "Bring the database's schema to this version's, or to another revision."),
-        "seed-demo": Lazy("po_api.cli.seed_demo", "Make the demo organisation with a user for each role."),
+        "serve": Lazy("po_api.cli.serve", "Serve the API until interrupted (Ctrl-C, SIGTERM)."),
+        "migrate": Lazy(
+            "po_api.cli.migrate", "Migrate the database schema to the revision of this version, or to another revision."
+        ),
+        "seed-demo": Lazy("po_api.cli.seed_demo", "Create the demo organisation with a user for each role."),
         "openapi": Lazy("po_api.cli.openapi", "Print the OpenAPI document."),
-        "backup": Lazy("po_api.cli.backup", "Backups, and getting them back."),
-        "idempotency-keys": Lazy("po_api.cli.idempotency_keys", "Idempotency keys."),
-        "organisations": Lazy("po_api.cli.organisations", "Organisations."),
-        "users": Lazy("po_api.cli.users", "Users."),
-        "sessions": Lazy("po_api.cli.sessions", "Sessions."),
+        "backup": Lazy("po_api.cli.backup", "Create, verify and restore backups."),
+        "idempotency-keys": Lazy("po_api.cli.idempotency_keys", "Manage stored idempotency keys."),
+        "organisations": Lazy("po_api.cli.organisations", "Manage organisations."),
+        "users": Lazy("po_api.cli.users", "Manage users."),
+        "sessions": Lazy("po_api.cli.sessions", "Manage sessions."),
     }
 
 
 app = typer.Typer(
     cls=Commands,
-    help="From a purchase order request to an issued purchase order.",
+    help="Serve and operate the po-api purchase order API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -41,7 +43,7 @@ def _commands() -> None:
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on stderr, never a traceback."""
+    """Run a command; an error that the user can correct is printed as one line on stderr, without a traceback."""
     try:
         app()
     except Exception as error:

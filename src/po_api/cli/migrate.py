@@ -18,22 +18,22 @@ app = typer.Typer()
 
 @app.command()
 def migrate(
-    to: Annotated[str, typer.Option("--to", help="The revision to go to; an earlier one goes back.")] = "head",
+    to: Annotated[str, typer.Option("--to", help="Target revision; an earlier one downgrades.")] = "head",
     status: Annotated[
-        bool, typer.Option("--status", help="Only say where the database is; exits 1 unless it is at head and sound.")
+        bool, typer.Option("--status", help="Only print the schema's state; exit code 1 unless at head and sound.")
     ] = False,
     may_lose_data: Annotated[
-        bool, typer.Option("--allow-data-loss", help="Go back even where that deletes data.")
+        bool, typer.Option("--allow-data-loss", help="Downgrade even if data is deleted.")
     ] = False,
-    no_backup: Annotated[bool, typer.Option("--no-backup", help="Do not make a backup first.")] = False,
+    no_backup: Annotated[bool, typer.Option("--no-backup", help="Do not create a backup first.")] = False,
     wait: Annotated[
-        int, typer.Option(min=0, help="Seconds to wait for another process that is migrating.")
+        int, typer.Option(min=0, help="Seconds to wait for another process that migrates.")
     ] = migrations.WAIT_SECONDS,
 ) -> None:
-    """Bring the database's schema to this version's, or to another revision."""
+    """Migrate the database schema to the revision of this version, or to another revision."""
     settings = load_settings()
     if settings.db_pgbouncer and settings.database_migration_url is None:
-        raise SettingsError("DATABASE_MIGRATION_URL: required with DB_PGBOUNCER: migrations hold a session's locks")
+        raise SettingsError("DATABASE_MIGRATION_URL: required with DB_PGBOUNCER, since migrations use session locks")
     logging.configure("WARNING")
     with owner_urls(settings, must_exist=status) as (owner_url, app_url):
         if status:
@@ -56,7 +56,7 @@ def migrate(
 
 
 def _show_status(found: migrations.Status) -> int:
-    """Print it; returns the exit code."""
+    """Print the state of the schema; returns the exit code."""
     typer.echo(f"database: {found.revision or 'empty'}, this version: {revisions.head_revision()}")
     for revision in found.pending:
         typer.echo(f"pending: {revision.name}  {revision.title}")
@@ -65,5 +65,5 @@ def _show_status(found: migrations.Status) -> int:
     for defect in found.defects:
         typer.echo(defect)
     if found.is_migrating:
-        typer.echo("a process is migrating it now")
+        typer.echo("migration in progress")
     return 1 if found.problem or found.defects else 0

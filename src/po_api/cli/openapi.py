@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.command()
 def openapi(
-    output: Annotated[Path | None, typer.Option(help="The file to write; default: stdout.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Output file; default: stdout.")] = None,
 ) -> None:
     """Print the OpenAPI document."""
     unused = Connections("postgresql://", "postgresql://", "")

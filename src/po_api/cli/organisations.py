@@ -10,16 +10,16 @@ from po_api.operations.databases import Connections
 from po_api.organisations.schemas import OrganisationCreate
 from po_api.organisations.service import OrganisationService
 
-app = typer.Typer(help="Organisations.", no_args_is_help=True)
+app = typer.Typer(help="Manage organisations.", no_args_is_help=True)
 
 
 @app.command("create")
 def create_organisation(
-    name: Annotated[str, typer.Option("--name", help="Its name.")],
-    currency: Annotated[str, typer.Option(help="Its base currency, ISO 4217.")] = "EUR",
-    timezone: Annotated[str, typer.Option(help="Its time zone, IANA.")] = "UTC",
+    name: Annotated[str, typer.Option("--name", help="Name of the organisation.")],
+    currency: Annotated[str, typer.Option(help="Base currency, ISO 4217.")] = "EUR",
+    timezone: Annotated[str, typer.Option(help="IANA time zone.")] = "UTC",
 ) -> None:
-    """Make an organisation; prints its id."""
+    """Create an organisation and print its id."""
     values = validated(OrganisationCreate, name=name, currency=currency, timezone=timezone).model_dump()
 
     async def work(session: AsyncSession, _found: Connections) -> int:

@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command("seed-demo")
 def seed_demo() -> None:
-    """Make the demo organisation with a user for each role."""
+    """Create the demo organisation with a user for each role."""
 
     async def work(session: AsyncSession, _found: Connections) -> None:
         await demo.seed(session)

@@ -28,13 +28,13 @@ app = typer.Typer()
 @app.command()
 def serve(
     with_demo: Annotated[
-        bool, typer.Option("--demo", help="Migrate first, and seed a demo organisation if there is none.")
+        bool, typer.Option("--demo", help="Migrate first, and create the demo organisation in an empty database.")
     ] = False,
 ) -> None:
-    """Serve the API until Ctrl-C."""
+    """Serve the API until interrupted (Ctrl-C, SIGTERM)."""
     settings = load_settings()
     logging.configure(settings.log_level)
-    # Uvicorn hands a SIGTERM on when it has drained; this makes an orderly exit of it, which stops what was started.
+    # Uvicorn re-raises SIGTERM after draining; exiting here runs the exit handlers that stop the embedded server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         listener = stack.enter_context(serving.listen(settings))
@@ -59,7 +59,7 @@ async def _migrate_quietly(settings: Settings, found: Connections) -> None:
 
 
 async def _examine(settings: Settings, found: Connections) -> None:
-    """Raise StaleSchema unless the database is at this version's revision, and warn of what may run short."""
+    """Raise StaleSchema unless the database is at this version's revision; warn of insufficient server settings."""
     database = open_database(found.app_url, settings)
     try:
         async with database.engine.connect() as connection:
@@ -78,7 +78,7 @@ async def _prepare_demo(settings: Settings, found: Connections) -> str | None:
             lifetime = timedelta(seconds=DEVELOPER_SESSION_SECONDS)
             return await open_session(session, email="admin@demo.example", key=found.secret_key, lifetime=lifetime)
     except AppError:
-        return None  # somebody's own data: there are no demo users in it
+        return None  # not the demo data: there are no demo users
 
 
 def _welcome(listener: socket.socket, token: str | None) -> None:
@@ -87,4 +87,4 @@ def _welcome(listener: socket.socket, token: str | None) -> None:
     typer.echo(f"API docs:      http://{address}:{port}/docs")
     if token is not None:
         typer.echo(f"access token:  {token}")
-        typer.echo("               (admin@demo.example; for others: .venv/bin/po-api sessions create --email E)")
+        typer.echo("               (admin@demo.example; other users: .venv/bin/po-api sessions create --email E)")

@@ -12,17 +12,15 @@ from po_api.operations.databases import Connections
 from po_api.operations.developer_sessions import DEVELOPER_SESSION_SECONDS, open_session
 from po_api.sessions.service import SessionService
 
-app = typer.Typer(help="Sessions.", no_args_is_help=True)
+app = typer.Typer(help="Manage sessions.", no_args_is_help=True)
 
 
 @app.command("create")
 def create_session(
     email: Email,
-    ttl: Annotated[
-        int, typer.Option(min=1, max=365 * 86400, help="How many seconds it lives.")
-    ] = DEVELOPER_SESSION_SECONDS,
+    ttl: Annotated[int, typer.Option(min=1, max=365 * 86400, help="Lifetime in seconds.")] = DEVELOPER_SESSION_SECONDS,
 ) -> None:
-    """Print an access token for a user, and nothing else."""
+    """Create a session and print its access token."""
 
     async def work(session: AsyncSession, found: Connections) -> str:
         return await open_session(session, email=email, key=found.secret_key, lifetime=timedelta(seconds=ttl))
@@ -32,9 +30,9 @@ def create_session(
 
 @app.command("purge")
 def purge_sessions(
-    days: Annotated[int, typer.Option(min=0, help="Keep those that ended in the last days.")] = 30,
+    days: Annotated[int, typer.Option(min=0, help="Keep sessions that ended within this number of days.")] = 30,
 ) -> None:
-    """Delete sessions that have ended; prints how many."""
+    """Delete ended sessions and print their number."""
 
     async def work(session: AsyncSession, found: Connections) -> int:
         return await SessionService(session, key=found.secret_key).purge(before=utc_now() - timedelta(days=days))

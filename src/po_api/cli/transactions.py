@@ -35,7 +35,7 @@ def run(work: Callable[[AsyncSession, Connections], Awaitable[T]]) -> T:
 
 
 def validated(schema: type[Any], **values: Any) -> Any:
-    """The values as the API would take them; SettingsError names the option that is wrong."""
+    """The values validated as the API validates them; SettingsError names the invalid option."""
     try:
         return schema.model_validate(values)
     except ValueError as error:

@@ -16,18 +16,18 @@ from po_api.users.member_service import MemberService
 from po_api.users.schemas import UserInvite
 from po_api.users.service import UserService
 
-app = typer.Typer(help="Users.", no_args_is_help=True)
+app = typer.Typer(help="Manage users.", no_args_is_help=True)
 
 
 @app.command("create")
 def create_user(
     email: Email,
-    name: Annotated[str, typer.Option(help="Their name.")],
-    organisation: Annotated[int | None, typer.Option(help="The id of their organisation.")] = None,
-    role: Annotated[list[Role] | None, typer.Option(help="May be given several times.")] = None,
-    operator: Annotated[bool, typer.Option("--operator", help="May list all organisations.")] = False,
+    name: Annotated[str, typer.Option(help="Name of the user.")],
+    organisation: Annotated[int | None, typer.Option(help="Id of the organisation.")] = None,
+    role: Annotated[list[Role] | None, typer.Option(help="Role; may be repeated.")] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="Allow the user to list all organisations.")] = False,
 ) -> None:
-    """Make a user; prints their id."""
+    """Create a user and print the id."""
     invite = validated(UserInvite, email=email, name=name, roles=role or [Role.REQUESTER])
 
     async def work(session: AsyncSession, _found: Connections) -> int:
@@ -44,7 +44,7 @@ def create_user(
 
 @app.command("list")
 def list_users() -> None:
-    """Print every user of the installation: id, organisation, state, roles, e-mail address, name."""
+    """List all users of the installation: id, organisation, state, roles, e-mail address, name."""
 
     async def work(session: AsyncSession, _found: Connections) -> list[str]:
         return [
@@ -59,7 +59,7 @@ def list_users() -> None:
 
 @app.command("deactivate")
 def deactivate_user(email: Email) -> None:
-    """Deactivate a user: their sessions end at once."""
+    """Deactivate a user and end their sessions."""
 
     async def work(session: AsyncSession, _found: Connections) -> list[str]:
         user = await UserService(session).by_email(email)

@@ -58,7 +58,7 @@ class Actor:
     def require(self, permission: Permission) -> None:
         """Raise MissingRole unless one of the actor's roles has the permission."""
         if not self.may(permission):
-            raise MissingRole(f"this takes one of the roles {', '.join(sorted(GRANTS[permission].roles))}")
+            raise MissingRole(f"requires one of the roles {', '.join(sorted(GRANTS[permission].roles))}")
 
     def in_scope(self, scope: Scope) -> bool:
         """Whether the actor's credentials may be used for this."""
@@ -87,7 +87,7 @@ class Principal:
         if scope is None:
             raise KeyNotAccepted
         if scope not in self.scopes:
-            raise MissingScope(f"this takes a key with the scope {scope}")
+            raise MissingScope(f"requires an API key with the scope {scope}")
 
     def actor(self) -> Actor:
         """The member inside their organisation; NoOrganisation for users without one."""
@@ -98,35 +98,35 @@ class Principal:
 
 
 class NotAMember(Forbidden):
-    """Only a member of the organisation can do this, in person or by an API key."""
+    """Only a member of the organisation, or an API key of a member, may perform this operation."""
 
     code = "not_a_member"
-    title = "Only a member can do this"
+    title = "Members only"
 
 
 class NoOrganisation(Forbidden):
-    """You belong to no organisation yet: create one, or ask an administrator to invite you."""
+    """The caller belongs to no organisation: create one, or ask an administrator for an invitation."""
 
     code = "no_organisation"
-    title = "You belong to no organisation yet"
+    title = "No organisation"
 
 
 class MissingRole(Forbidden):
-    """None of your roles allows this."""
+    """None of the caller's roles allows this operation."""
 
     code = "missing_role"
-    title = "None of your roles allows this"
+    title = "Missing role"
 
 
 class MissingScope(Forbidden):
-    """The API key lacks the scope that this takes: make one that has it, or sign in."""
+    """The API key lacks the scope that this operation requires: create a key with that scope, or sign in."""
 
     code = "missing_scope"
-    title = "The key lacks a scope for this"
+    title = "Missing scope"
 
 
 class KeyNotAccepted(Forbidden):
-    """API keys and sessions are looked after by people: sign in for this."""
+    """This endpoint does not accept API keys."""
 
     code = "key_not_accepted"
-    title = "This takes no API keys"
+    title = "API key not accepted"

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a member of an organisation may do. A member with no other role is a requester."""
+    """A role of a member. A member without another role is a requester."""
 
     REQUESTER = "requester"
     APPROVER = "approver"
@@ -21,9 +21,9 @@ class Role(StrEnum):
 
 
 class Scope(StrEnum):
-    """What an API key may be used for, within its user's roles.
+    """The operations that an API key may be used for, within its user's roles.
 
-    `write` does not include `read`: it answers with what it changed or copied, and no more.
+    `write` does not include `read`: its responses contain only what was changed or copied.
     """
 
     PORFS_READ = "porfs:read"

@@ -91,5 +91,5 @@ def explained(refusals: Mapping[Any, type[AppError] | None]) -> str:
 
 
 def everyone(_facts: Facts, _actor: Actor) -> type[AppError] | None:
-    """anyone who can see it"""
+    """any member who can see it"""
     return None

@@ -25,20 +25,20 @@ MAX_CURSOR_LENGTH = 1024
 
 
 class InvalidCursor(BadRequest):
-    """The cursor is not one that this list gave for this sort and these filters: start again without it."""
+    """The cursor was not issued by this list for this sort and these filters: start again without it."""
 
     code = "invalid_cursor"
-    title = "The cursor does not belong to this list"
+    title = "Invalid cursor"
 
     def __init__(self) -> None:
         super().__init__(errors=(FieldError("/cursor", self.code, self.title, "query"),))
 
 
 class InvalidSort(BadRequest):
-    """The list cannot be sorted by this."""
+    """The list cannot be sorted by this field."""
 
     code = "invalid_sort"
-    title = "The list cannot be sorted by this"
+    title = "Invalid sort"
 
     def __init__(self, allowed: Sequence[str]) -> None:
         detail = f"sort by one of {', '.join(allowed)}, each with an optional leading minus"

@@ -75,14 +75,14 @@ _STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 
 HTTP_REQUESTS = Histogram(
     "po_http_request_duration_seconds",
-    "From a request to the end of its answer; status 0 had none",
+    "Time from receiving a request to the end of its response; status 0: no response was sent",
     ["route", "method", "status"],
     buckets=_REQUEST_BUCKETS,
     registry=REGISTRY,
 )
 DB_STATEMENTS = Histogram(
     "po_db_query_duration_seconds",
-    "From a statement to its answer, by the statement's name",
+    "Time from sending a statement to its result, by statement name",
     ["operation"],
     buckets=_STATEMENT_BUCKETS,
     registry=REGISTRY,
@@ -90,7 +90,7 @@ DB_STATEMENTS = Histogram(
 DB_SLOW = Counter("po_db_slow_queries_total", "Statements that took DB_SLOW_QUERY_MS or longer", registry=REGISTRY)
 DB_ERRORS = Counter(
     "po_db_errors_total",
-    "What the database refused or was not there for, by class of SQLSTATE; 08: no connection",
+    "Database errors by SQLSTATE class; 08: no connection",
     ["sqlstate_class"],
     registry=REGISTRY,
 )
@@ -116,6 +116,6 @@ POOL_OVERFLOW = Gauge(
     multiprocess_mode="livesum",
 )
 POOL_WAITING = Gauge(
-    "po_db_pool_waiting", "Who waits for a connection", ["pool"], registry=REGISTRY, multiprocess_mode="livesum"
+    "po_db_pool_waiting", "Pool checkouts that are waiting", ["pool"], registry=REGISTRY, multiprocess_mode="livesum"
 )
-POOL_TIMEOUTS = Counter("po_db_pool_timeouts_total", "Who waited for a connection in vain", ["pool"], registry=REGISTRY)
+POOL_TIMEOUTS = Counter("po_db_pool_timeouts_total", "Pool checkouts that timed out", ["pool"], registry=REGISTRY)

@@ -42,7 +42,7 @@ def embedded(settings: Settings) -> Iterator[EmbeddedUrls]:
 
 
 def require_database(settings: Settings) -> None:
-    """Raise SettingsError where nobody has made the embedded server's database yet; nothing is created."""
+    """Raise SettingsError if the embedded server's database does not exist; nothing is created."""
     if settings.database_url is None and not has_database(settings.po_data_dir):
         raise SettingsError(f"there is no database in {settings.po_data_dir}: run `make run` or `po-api migrate` first")
 

@@ -24,7 +24,7 @@ ADDRESS = "Hafenstraße 12\n20457 Hamburg\nGermany"
 
 
 async def is_empty(session: AsyncSession) -> bool:
-    """Whether nobody has set up anything yet."""
+    """Whether the database has no users."""
     return await session.scalar(select(func.count()).select_from(Organisation)) == 0
 
 

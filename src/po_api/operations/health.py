@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can serve."""
+"""Liveness and readiness."""
 
 import asyncio
 from typing import Literal
@@ -38,43 +38,43 @@ _ARCHIVE_FAILS = text("SELECT last_failed_time > coalesce(last_archived_time, '-
 
 
 class Liveness(Schema):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["live"] = "live"
 
 
 class Reason(Schema):
-    """Why requests cannot be served."""
+    """A reason why the process is not ready."""
 
     code: Literal["database_unreachable", "schema_revision", "restore_unconfirmed"]
     detail: str = Field(examples=["the database is at revision 008, this version needs 009: run `po-api migrate`"])
 
 
 class ReplicaReadiness(Schema):
-    """Whether safe requests are read on the replica; while they are not, the primary serves them."""
+    """Whether safe requests read from the replica; otherwise the primary serves them."""
 
     status: Literal["in_use", "not_in_use"]
-    reason: Trouble | None = Field(description="null while it is in use")
+    reason: Trouble | None = Field(description="null while the replica is in use")
 
 
 class Readiness(Schema):
-    """Whether requests can be served, and if not, why."""
+    """Whether requests can be served; if not, the reasons."""
 
     status: Literal["ready", "not_ready"]
-    reasons: list[Reason] = Field(description="Empty if it is ready")
+    reasons: list[Reason] = Field(description="Empty if ready")
     database: Literal["reachable", "unreachable"]
     wal_archive: Literal["not_failing", "failing"] | None = Field(
-        description="failing: the latest changes could not be restored, and the log fills the disk; null if unknown"
+        description="failing: recent changes cannot be restored and WAL accumulates on the disk; null if unknown"
     )
-    revision: str | None = Field(description="The schema's revision", examples=["009"])
+    revision: str | None = Field(description="Revision of the database schema", examples=["009"])
     expected_revision: str = Field(examples=["009"])
     row_level_security: Literal["active", "inactive"] = Field(
-        description="inactive where the application connects as the tables' owner"
+        description="inactive if the application connects as the owner of the tables"
     )
-    replica: ReplicaReadiness | None = Field(default=None, description="null without DATABASE_REPLICA_URL")
+    replica: ReplicaReadiness | None = Field(default=None, description="null if DATABASE_REPLICA_URL is not set")
 
 
-@router.get("/live", operation_id="getLiveness", summary="Does the process live?", responses=problems(400))
+@router.get("/live", operation_id="getLiveness", summary="Liveness", responses=problems(400))
 async def get_liveness() -> Liveness:
     return Liveness()
 
@@ -82,8 +82,8 @@ async def get_liveness() -> Liveness:
 @router.get(
     "/ready",
     operation_id="getReadiness",
-    summary="Can it serve?",
-    responses=problems(400) | {503: {"model": Readiness, "description": "It cannot serve now"}},
+    summary="Readiness",
+    responses=problems(400) | {503: {"model": Readiness, "description": "Not ready"}},
 )
 async def get_readiness(request: Request, response: Response) -> Readiness:
     # A frozen server says nothing; what waits for it ends by itself, with the connection's time.

@@ -118,9 +118,9 @@ async def _take_lock(lock: Any, progress: Progress, wait_seconds: float) -> None
     told = False
     while not await lock.fetchval("SELECT pg_try_advisory_lock($1)", MIGRATION_LOCK):
         if time.monotonic() - started >= wait_seconds:
-            raise MigrationError(f"another process has been migrating this database for {wait_seconds:g} s and more")
+            raise MigrationError(f"another process is migrating this database; gave up after {wait_seconds:g} s")
         if not told:
-            progress.waits("another process is migrating this database: waiting until it has finished")
+            progress.waits("another process is migrating this database: waiting for it to finish")
             told = True
         await asyncio.sleep(LOCK_POLL_SECONDS)
 
@@ -177,7 +177,7 @@ async def _holders(connection: AsyncConnection) -> str:
         """
     )
     found = (await connection.scalars(query)).all()
-    return "; ".join(found) or "nothing any more"
+    return "; ".join(found) or "no tables"
 
 
 def grant_to_application(connection: Connection, role: str) -> None:
@@ -238,7 +238,7 @@ def forbid_loss(steps: Sequence[Step]) -> None:
     """Raise MigrationError, saying what is lost, if one of the steps loses anything."""
     undone = [step.revision for step in steps if not step.is_upgrade]
     if lost := [f"{revision.name}: {revision.loses}" for revision in undone if revision.loses]:
-        raise MigrationError(f"going back would lose {'; '.join(lost)}. To go back all the same: --allow-data-loss")
+        raise MigrationError(f"downgrading would lose {'; '.join(lost)}. To allow it: --allow-data-loss")
 
 
 async def _take(connection: AsyncConnection, step: Step, progress: Progress) -> None:
@@ -297,7 +297,7 @@ def explain(found: str | None) -> str | None:
     """What is wrong with a database at revision `found`; None if it is the application's own."""
     if found == head_revision():
         return None
-    remedy = "run `po-api migrate`" if is_known(found) else "it is a later version's: deploy that one"
+    remedy = "run `po-api migrate`" if is_known(found) else "it belongs to a later version: deploy that version"
     return f"the database is at revision {found or 'none'}, this version needs {head_revision()}: {remedy}"
 
 

@@ -29,10 +29,10 @@ _LANDED: Mapping[str, str | None] = {
     "007": None,
     "008": "idempotency records",
     "009": "sessions; users' identities, roles and last sign-ins",
-    "010": "keys for integrators; sign-ins under way",
+    "010": "API keys; sign-ins in progress",
     "011": None,
 }
-NOT_SAID = "something that it does not name"
+NOT_SAID = "unspecified data"
 
 
 class UnknownRevision(Exception):
@@ -124,5 +124,5 @@ def _position(names: Sequence[str], name: str | None) -> int:
     if name is None:
         return 0
     if name not in names:
-        raise UnknownRevision(f"revision {name} is none of this version's, whose last is {names[-1]}")
+        raise UnknownRevision(f"revision {name} is unknown to this version, whose last revision is {names[-1]}")
     return names.index(name) + 1

@@ -13,7 +13,7 @@ router = api_router(prefix="/organisations", tags=["organisations"])
 
 
 @router.get(
-    "/current", operation_id="getCurrentOrganisation", summary="The caller's organisation", responses=problems(403)
+    "/current", operation_id="getCurrentOrganisation", summary="Get the caller's organisation", responses=problems(403)
 )
 async def get_current(response: Response, actor: ActorDep, organisations: OrganisationQueriesDep) -> OrganisationRead:
     organisation = await organisations.own(actor)
@@ -24,12 +24,13 @@ async def get_current(response: Response, actor: ActorDep, organisations: Organi
 @router.patch(
     "/current",
     operation_id="updateCurrentOrganisation",
-    summary="Change the caller's organisation (admins)",
+    summary="Update the caller's organisation",
     responses=problems(403, 409, 412, 428),
 )
 async def update_current(
     response: Response, actor: ActorDep, service: OrganisationServiceDep, expected: IfMatch, body: OrganisationUpdate
 ) -> OrganisationRead:
+    """Update the settings of the caller's organisation. Requires the role `admin`."""
     organisation = await service.update(actor, expected=expected, values=body.model_dump())
     set_version(response, organisation.version)
     return OrganisationRead.of(organisation)

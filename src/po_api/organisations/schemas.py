@@ -32,7 +32,7 @@ OrganisationName = Annotated[Title, Field(examples=["Acme Ltd"])]
 
 
 class OrganisationCreate(Schema):
-    """A new organisation; what is left out gets its default."""
+    """A new organisation. Omitted fields get their defaults."""
 
     name: OrganisationName
     currency: Currency = "EUR"
@@ -48,7 +48,7 @@ class OrganisationCreate(Schema):
 
 
 class OrganisationUpdate(Schema):
-    """A merge patch: what is left out stays."""
+    """A merge patch: omitted fields keep their values."""
 
     name: OrganisationName | MISSING = MISSING
     currency: Currency | MISSING = MISSING

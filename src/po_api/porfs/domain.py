@@ -15,7 +15,7 @@ from po_api.porfs import approval, errors
 
 
 class PorfStatus(StrEnum):
-    """Where a request stands; `cancelled` and `closed` are final."""
+    """The status of a purchase order request; `cancelled` and `closed` are final."""
 
     DRAFT = "draft"
     PENDING = "pending"
@@ -89,7 +89,7 @@ def _requester_or_admin(facts: PorfFacts, actor: Actor) -> type[AppError] | None
 
 
 def _approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """an approver, not the requester unless the organisation allows it"""
+    """an approver; not the requester unless the organisation allows self-approval"""
     return approval.refusal(approval.DECIDES, facts, approval.Approver.of(actor))
 
 
@@ -114,39 +114,39 @@ def _raiser(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
 
 
 def _canceller(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """the requester before approval, a buyer, an admin"""
+    """the requester before approval, a buyer or an admin"""
     if facts.status in (PorfStatus.DRAFT, PorfStatus.PENDING) and _requester(facts, actor) is None:
         return None
     return _buyer(facts, actor)
 
 
 def _has_lines(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """it has at least one line"""
+    """the request has at least one line"""
     return None if facts.line_count else errors.NoLines
 
 
 def _someone_can_approve(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """someone active could approve it"""
+    """an active member may approve the request"""
     return None if facts.has_approver else errors.NoApprover
 
 
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """the total is within the approver's limit; another currency takes an approver without a limit"""
+    """the total is within the approver's limit; another currency requires an approver without a limit"""
     return approval.refusal(approval.WITHIN_LIMIT, facts, approval.Approver.of(actor))
 
 
 def _nothing_ordered(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """no purchase order holds any of it"""
+    """no quantity is allocated to a purchase order"""
     return errors.HasOrders if facts.ordered else None
 
 
 def _something_left(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """something of it may still be ordered"""
+    """a quantity remains to be ordered"""
     return None if facts.orderable else errors.NothingLeft
 
 
 def _never_submitted(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """it was never submitted"""
+    """the request was never submitted"""
     return errors.WasSubmitted if facts.submitted else None
 
 
@@ -241,7 +241,7 @@ def _bounded(sums: Totals) -> Totals:
 def require_equal(computed: Decimal, sent: Decimal | None, pointer: str) -> None:
     """Raise TotalMismatch if the client sent another amount than the computed one."""
     if sent is not None and sent != computed:
-        detail = f"the server computes {computed:f}"
+        detail = f"the computed amount is {computed:f}"
         raise errors.TotalMismatch(errors=(FieldError(pointer, errors.TotalMismatch.code, detail),))
 
 

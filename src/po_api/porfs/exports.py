@@ -36,7 +36,7 @@ _CREATED = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
 class FileType(StrEnum):
-    """The kinds of files that lines are read from and written to."""
+    """The file formats of imports and exports."""
 
     CSV = "csv"
     XLSX = "xlsx"

@@ -23,7 +23,7 @@ MEDIA_TYPES = {
     imports.FileType.CSV: "text/csv; charset=utf-8",
     imports.FileType.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-Format = Annotated[imports.FileType, Query(description="The kind of file")]
+Format = Annotated[imports.FileType, Query(description="File format")]
 _FILES = binary("text/csv", MEDIA_TYPES[imports.FileType.XLSX])
 
 
@@ -36,7 +36,7 @@ def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
 @router.post(
     "/import",
     operation_id="importPorf",
-    summary="Raise a request from a CSV or XLSX file of lines",
+    summary="Import a purchase order request",
     status_code=201,
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
@@ -45,6 +45,7 @@ def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
 async def import_porf(
     service: PorfServiceDep, body: Annotated[ImportPorfBody, Form(media_type="multipart/form-data")]
 ) -> Response:
+    """Create a purchase order request from a CSV or XLSX file of lines."""
     lines = await asyncio.to_thread(imports.parse, await body.file.read())
     header: dict[str, Any] = dict.fromkeys(HEADER_FIELDS) | body.model_dump(exclude={"file"})
     return created(await service.create(PorfInput(**header, lines=lines)), router.prefix)
@@ -53,7 +54,7 @@ async def import_porf(
 @router.get(
     "/import-template",
     operation_id="getPorfImportTemplate",
-    summary="An empty file to fill in",
+    summary="Get the import template",
     response_class=Response,
     responses=_FILES | problems(403),
 )
@@ -64,7 +65,7 @@ async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) 
 @router.get(
     "/{porf_id}/export",
     operation_id="exportPorf",
-    summary="The lines of a request as a file",
+    summary="Export the lines of a request",
     response_class=Response,
     responses=_FILES | problems(403, 404),
 )

@@ -100,7 +100,7 @@ def _number(cell: Cell) -> Decimal:
     if isinstance(cell, str):
         text = cell.strip()
         if not _NUMBER.fullmatch(text):
-            hint = "with a dot as decimal mark and nothing between thousands" if "," in text else "such as 1250 or 0.5"
+            hint = "with a dot as decimal mark and no thousands separators" if "," in text else "such as 1250 or 0.5"
             raise BadCell("invalid_number", f"must be a number {hint}")
         value = Decimal(text)
         decimals = len(text.partition(".")[2])

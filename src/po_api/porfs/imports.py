@@ -49,10 +49,10 @@ _CSV_FAILURES = frozenset("#DIV/0! #N/A #NAME? #NULL! #NUM! #REF! #VALUE!".split
 
 
 class ImportFailed(Unprocessable):
-    """The file has errors and nothing was imported; `errors` names each with its row and column."""
+    """The file has errors; nothing was imported. `errors` lists each error with its row and column."""
 
     code = "import_failed"
-    title = "The file has errors; nothing was imported"
+    title = "Import failed"
 
 
 _BY_NAME = {column.name: column for column in COLUMNS}
@@ -142,7 +142,7 @@ def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[LineInput]:
                 lines.extend(_line(number, filled, layout, errors))
     except csv.Error:
         # From here on it is unknown where a row ends.
-        errors.add(number + 1, "", "invalid_row", "cannot be read; is a quotation mark missing or not doubled?")
+        errors.add(number + 1, "", "invalid_row", "cannot be parsed: a quotation mark is missing or not doubled")
     else:
         if number == 0:
             _header([], errors)
@@ -168,7 +168,7 @@ def _header(cells: list[Cell], errors: _Errors) -> _Layout:
         name = _column_name(cell)
         letters = column_letters(index + 1)
         if name and name in seen:
-            errors.add(1, _shown(name) or letters, "duplicate_column", "is there twice")
+            errors.add(1, _shown(name) or letters, "duplicate_column", "appears twice")
         elif name in _BY_NAME:
             columns[index] = _BY_NAME[name]
         elif name not in _IGNORED:
@@ -191,7 +191,7 @@ def _line(row: int, filled: dict[int, Cell], layout: _Layout, errors: _Errors) -
         cell = filled.get(index)
         try:
             if cell is CellFailure.FAILED:
-                raise BadCell("spreadsheet_error", "is an error of the spreadsheet, such as #REF!")
+                raise BadCell("spreadsheet_error", "is a spreadsheet error, such as #REF!")
             if cell is not None:
                 values[column.name] = column.read(cell)
             elif column.required:
@@ -199,7 +199,7 @@ def _line(row: int, filled: dict[int, Cell], layout: _Layout, errors: _Errors) -
         except BadCell as error:
             errors.add(row, column.name, error.code, error.detail)
     for index in sorted(filled.keys() - layout.columns.keys() - layout.ignored):
-        errors.add(row, column_letters(index + 1), "unexpected_cell", "has a value but no name in row 1")
+        errors.add(row, column_letters(index + 1), "unexpected_cell", "has a value but no column name in row 1")
     if errors.count == before and values.keys() >= _BY_NAME.keys():
         yield LineInput(**values)
 

@@ -50,7 +50,13 @@ _READING = problems(403, 404)
 _CHANGING = problems(403, 404, 409, 412, 428)
 
 
-@router.get("", operation_id="listPorfs", summary="List requests", response_model=PorfPage, responses=problems(403))
+@router.get(
+    "",
+    operation_id="listPorfs",
+    summary="List purchase order requests",
+    response_model=PorfPage,
+    responses=problems(403),
+)
 async def list_porfs(
     request: Request, porfs: PorfReadServiceDep, filters: PorfFiltersDep, paging: PorfPaging
 ) -> Response:
@@ -60,7 +66,7 @@ async def list_porfs(
 @router.post(
     "",
     operation_id="createPorf",
-    summary="Raise a request",
+    summary="Create a purchase order request",
     status_code=201,
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
@@ -75,7 +81,7 @@ async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
 @router.get(
     "/{porf_id}",
     operation_id="getPorf",
-    summary="One request with its lines",
+    summary="Get a purchase order request",
     response_model=PorfRead,
     responses=_READING,
 )
@@ -86,7 +92,7 @@ async def get_porf(porfs: PorfReadServiceDep, porf_id: PorfId) -> Response:
 @router.patch(
     "/{porf_id}",
     operation_id="updatePorf",
-    summary="Change a draft's header",
+    summary="Update the header of a draft",
     response_model=PorfRead,
     responses=_CHANGING,
 )
@@ -97,39 +103,41 @@ async def update_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatc
 @router.delete(
     "/{porf_id}",
     operation_id="deletePorf",
-    summary="Delete a draft that was never submitted",
+    summary="Delete a draft",
     status_code=204,
     responses=_CHANGING,
 )
 async def delete_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatch) -> None:
+    """Delete a draft that was never submitted."""
     await service.delete(porf_id, expected=expected)
 
 
 @router.post(
     "/{porf_id}/copy",
     operation_id="copyPorf",
-    summary="A new draft with the same content",
+    summary="Copy a purchase order request",
     status_code=201,
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409),
 )
 async def copy_porf(service: PorfServiceDep, porf_id: PorfId, dry_run: DryRun) -> Response:
+    """Create a draft with the content of an existing request."""
     return created(await service.copy(porf_id), router.prefix, dry_run=dry_run)
 
 
 Handler = Callable[..., Awaitable[Response]]
 
 _SUMMARIES = {
-    PorfAction.SUBMIT: "Put a draft before the approvers",
-    PorfAction.RECALL: "Take a pending request back",
-    PorfAction.RETURN: "Give a pending request back to its requester",
+    PorfAction.SUBMIT: "Submit a draft for approval",
+    PorfAction.RECALL: "Recall a pending request",
+    PorfAction.RETURN: "Return a pending request to its requester",
     PorfAction.APPROVE: "Approve a pending request",
     PorfAction.REJECT: "Reject a pending request",
-    PorfAction.REVISE: "Make a rejected request a draft again",
-    PorfAction.CANCEL: "Cancel a request of which nothing is ordered",
-    PorfAction.REOPEN: "Make an approved request a draft again",
-    PorfAction.CLOSE: "Close a request; what is left of it will not be ordered",
+    PorfAction.REVISE: "Revise a rejected request",
+    PorfAction.CANCEL: "Cancel a request",
+    PorfAction.REOPEN: "Reopen an approved request",
+    PorfAction.CLOSE: "Close a request without ordering the remaining quantities",
 }
 
 
@@ -160,7 +168,7 @@ for _action, _summary in _SUMMARIES.items():
 @router.post(
     "/{porf_id}/reassign",
     operation_id="reassignPorf",
-    summary="Give a request to another requester (admins)",
+    summary="Reassign a request",
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
@@ -168,6 +176,7 @@ for _action, _summary in _SUMMARIES.items():
 async def reassign_porf(
     actions: PorfActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: Reassignment
 ) -> Response:
+    """Assign a request to another requester. Requires the role `admin`."""
     porf = await actions.reassign(porf_id, requester_id=body.requester_id, expected=expected)
     return shown(porf, dry_run=dry_run)
 
@@ -175,7 +184,7 @@ async def reassign_porf(
 @router.get(
     "/{porf_id}/lines",
     operation_id="listPorfLines",
-    summary="The lines of a request",
+    summary="List lines",
     response_model=PorfLinePage,
     responses=_READING,
 )
@@ -186,7 +195,7 @@ async def list_lines(request: Request, porfs: PorfReadServiceDep, porf_id: PorfI
 @router.post(
     "/{porf_id}/lines",
     operation_id="addPorfLine",
-    summary="Append a line to a draft",
+    summary="Add a line to a draft",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING | tagged(201),
@@ -203,18 +212,19 @@ async def add_line(
 @router.get(
     "/{porf_id}/lines/{line_id}",
     operation_id="getPorfLine",
-    summary="One line; the ETag is its request's",
+    summary="Get a line",
     response_model=PorfLineRead,
     responses=_READING | tagged(),
 )
 async def get_line(porfs: PorfReadServiceDep, porf_id: PorfId, line_id: LineId) -> Response:
+    """Get a line. Its ETag is the ETag of the request."""
     return shown(await porfs.line(porf_id, line_id))
 
 
 @router.patch(
     "/{porf_id}/lines/{line_id}",
     operation_id="updatePorfLine",
-    summary="Change a draft's line",
+    summary="Update a line of a draft",
     responses=_CHANGING | tagged(),
 )
 async def update_line(
@@ -233,7 +243,7 @@ async def update_line(
 @router.delete(
     "/{porf_id}/lines/{line_id}",
     operation_id="deletePorfLine",
-    summary="Take a line out of a draft",
+    summary="Delete a line of a draft",
     status_code=204,
     responses=_CHANGING,
 )
@@ -244,7 +254,7 @@ async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId,
 @router.get(
     "/{porf_id}/comments",
     operation_id="listPorfComments",
-    summary="What was said",
+    summary="List comments",
     response_model=CommentPage,
     responses=_READING,
 )
@@ -255,7 +265,7 @@ async def list_comments(request: Request, porfs: PorfReadServiceDep, porf_id: Po
 @router.post(
     "/{porf_id}/comments",
     operation_id="addPorfComment",
-    summary="Say something about a request",
+    summary="Add a comment",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=_READING | problems(409),
@@ -275,7 +285,7 @@ async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId
 @router.get(
     "/{porf_id}/history",
     operation_id="listPorfHistory",
-    summary="What happened",
+    summary="List history",
     response_model=HistoryPage,
     responses=_READING,
 )

@@ -242,4 +242,4 @@ async def warn_of_missing_approvers(session: AsyncSession, event: MemberChanged)
     porfs = await PorfRepository(session, event.actor).without_approver()
     if not porfs:
         return []
-    return [ChangeWarning("no_approver_left", "nobody active could approve these requests any more", porfs)]
+    return [ChangeWarning("no_approver_left", "no active member may approve these requests", porfs)]

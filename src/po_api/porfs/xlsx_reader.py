@@ -43,24 +43,24 @@ _TOO_LARGE = "The workbook is too large when unpacked; keep only the sheet with 
 
 
 class InvalidFile(Unprocessable):
-    """The file cannot be read as CSV or XLSX, or is made to exhaust whoever reads it."""
+    """The file is no valid CSV or XLSX file, or exceeds the limits on its unpacked size."""
 
     code = "invalid_file"
-    title = "The file cannot be read"
+    title = "Unreadable file"
 
 
 class TooManyRows(Unprocessable):
-    """The file has more rows than one import takes."""
+    """The file has more rows than an import accepts."""
 
     code = "too_many_rows"
-    title = "The file has too many rows"
+    title = "Too many rows"
 
 
 class TooManyColumns(Unprocessable):
-    """The file uses more columns than an import looks at."""
+    """The file has more columns than an import accepts."""
 
     code = "too_many_columns"
-    title = "The file has too many columns"
+    title = "Too many columns"
 
 
 class CellFailure(Enum):

@@ -11,7 +11,7 @@ from po_api.core.state_machine import Rule, StateMachine
 
 
 class PurchaseOrderStatus(StrEnum):
-    """Where an order stands; `closed` and `cancelled` are final."""
+    """The status of a purchase order; `closed` and `cancelled` are final."""
 
     DRAFT = "draft"
     ISSUED = "issued"

@@ -49,7 +49,7 @@ def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
 @conversion_router.post(
     "/{porf_id}/purchase-orders",
     operation_id="convertPorf",
-    summary="Order a request, or what is named of it (buyers, admins)",
+    summary="Convert a request into a purchase order",
     status_code=201,
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
@@ -63,6 +63,10 @@ async def convert_porf(
     dry_run: DryRun,
     body: ConvertPorf = EVERYTHING_LEFT,
 ) -> Response:
+    """Create a draft order for all remaining quantities of a request, or for the given lines.
+
+    Requires the role `buyer` or `admin`.
+    """
     order = await service.convert(_conversion(body, [porf_id]), expected=expected)
     return created(order, router.prefix, dry_run=dry_run)
 
@@ -70,13 +74,14 @@ async def convert_porf(
 @router.post(
     "",
     operation_id="createPurchaseOrder",
-    summary="Order several requests together (buyers, admins)",
+    summary="Create a purchase order from several requests",
     status_code=201,
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409),
 )
 async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: PurchaseOrderCreate) -> Response:
+    """Create a draft order from several requests of one supplier and currency. Requires the role `buyer` or `admin`."""
     order = await service.convert(_conversion(body, body.porf_ids))
     return created(order, router.prefix, dry_run=dry_run)
 
@@ -100,7 +105,7 @@ async def list_orders(
 @router.get(
     "/{order_id}",
     operation_id="getPurchaseOrder",
-    summary="One purchase order",
+    summary="Get a purchase order",
     response_model=PurchaseOrderRead,
     responses=_READING,
 )
@@ -111,7 +116,7 @@ async def get_order(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -> R
 @router.patch(
     "/{order_id}",
     operation_id="updatePurchaseOrder",
-    summary="Change a draft (buyers, admins)",
+    summary="Update a draft order",
     response_model=PurchaseOrderRead,
     responses=_CHANGING,
 )
@@ -121,13 +126,14 @@ async def update_order(
     expected: IfMatch,
     body: PurchaseOrderUpdate,
 ) -> Response:
+    """Update the terms or the delivery address of a draft. Requires the role `buyer` or `admin`."""
     return shown(await service.update(order_id, expected=expected, values=body.model_dump()))
 
 
 @router.post(
     "/{order_id}/issue",
     operation_id="issuePurchaseOrder",
-    summary="Give a draft its number and its document (buyers, admins)",
+    summary="Issue a purchase order",
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
@@ -135,13 +141,14 @@ async def update_order(
 async def issue_order(
     service: PurchaseOrderServiceDep, order_id: OrderId, expected: IfMatch, dry_run: DryRun
 ) -> Response:
+    """Assign the number, freeze the content and store the document. Requires the role `buyer` or `admin`."""
     return shown(await service.issue(order_id, expected=expected), dry_run=dry_run)
 
 
 @router.post(
     "/{order_id}/cancel",
     operation_id="cancelPurchaseOrder",
-    summary="Cancel an order; its requests get back what it held (buyers, admins)",
+    summary="Cancel a purchase order",
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
@@ -153,6 +160,7 @@ async def cancel_order(
     dry_run: DryRun,
     body: ActionNote = NO_NOTE,
 ) -> Response:
+    """Cancel a purchase order and release its allocations. Requires the role `buyer` or `admin`."""
     order = await service.cancel(order_id, expected=expected, comment=body.comment)
     return shown(order, dry_run=dry_run)
 
@@ -160,7 +168,7 @@ async def cancel_order(
 @router.post(
     "/{order_id}/close",
     operation_id="closePurchaseOrder",
-    summary="Close an issued order (buyers, admins)",
+    summary="Close a purchase order",
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
@@ -172,6 +180,7 @@ async def close_order(
     dry_run: DryRun,
     body: ActionNote = NO_NOTE,
 ) -> Response:
+    """Close an issued order: no more deliveries are expected. Requires the role `buyer` or `admin`."""
     order = await service.close(order_id, expected=expected, comment=body.comment)
     return shown(order, dry_run=dry_run)
 
@@ -179,7 +188,7 @@ async def close_order(
 @router.get(
     "/{order_id}/document.pdf",
     operation_id="getPurchaseOrderDocument",
-    summary="The document as it was issued",
+    summary="Get the document of a purchase order",
     response_class=Response,
     responses=binary(PDF, has_etag=True) | problems(403, 404, 409),
 )

@@ -29,7 +29,7 @@ class SessionRepository:
     async def refreshed_by(self, token: str, now: datetime) -> UserSession | None:
         """The live session of an active user whose present refresh token this is (a digest), locked.
 
-        Whoever waits for the lock finds, when it is free, that the token is no longer the present one.
+        A request that waited for the lock finds that the token is no longer the current one.
         """
         statement = (
             select(UserSession)

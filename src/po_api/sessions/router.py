@@ -1,4 +1,4 @@
-"""/sessions: the caller's own sign-ins."""
+"""/sessions: the caller's own sessions."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ router = api_router(prefix="/sessions", tags=["sessions"])
 SessionId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
-@router.get("", operation_id="listSessions", summary="The caller's live sessions")
+@router.get("", operation_id="listSessions", summary="List the caller's live sessions")
 async def list_sessions(
     request: Request, response: Response, principal: PrincipalDep, sessions: SessionQueriesDep, paging: SessionPaging
 ) -> SessionPage:
@@ -26,12 +26,14 @@ async def list_sessions(
     return SessionPage(items=items, **link_next(request, response, page))
 
 
-@router.get("/current", operation_id="getCurrentSession", summary="The session this request came with")
+@router.get("/current", operation_id="getCurrentSession", summary="Get the current session")
 async def get_current(principal: PrincipalDep, sessions: SessionQueriesDep) -> SessionRead:
     return SessionRead.of(await sessions.current(principal), current_id=principal.session_id)
 
 
-@router.delete("/current", operation_id="revokeCurrentSession", summary="Sign out", status_code=204)
+@router.delete(
+    "/current", operation_id="revokeCurrentSession", summary="Sign out of the current session", status_code=204
+)
 async def revoke_current(
     request: Request, response: Response, principal: PrincipalDep, service: SessionServiceDep
 ) -> None:
@@ -40,13 +42,13 @@ async def revoke_current(
 
 
 @router.delete(
-    "/{session_id}", operation_id="revokeSession", summary="End one session", status_code=204, responses=problems(404)
+    "/{session_id}", operation_id="revokeSession", summary="Revoke a session", status_code=204, responses=problems(404)
 )
 async def revoke_session(principal: PrincipalDep, service: SessionServiceDep, session_id: SessionId) -> None:
     await service.revoke(principal, session_id)
 
 
-@router.delete("", operation_id="revokeAllSessions", summary="Sign out everywhere", status_code=204)
+@router.delete("", operation_id="revokeAllSessions", summary="Revoke all sessions of the caller", status_code=204)
 async def revoke_all(request: Request, response: Response, principal: PrincipalDep, service: SessionServiceDep) -> None:
     await service.revoke_all(principal)
     delete_cookies(request, response, ACCESS_COOKIE, REFRESH_COOKIE)

@@ -46,7 +46,7 @@ class SessionService:
         self._repository = SessionRepository(session, idle=lifetimes.idle)
 
     async def open(self, user: User, *, lifetime: timedelta) -> str:
-        """A session that lives as long as its one access token, which is shown this once: nobody can refresh it."""
+        """A session with the lifetime of its only access token, which is returned once; it cannot be refreshed."""
         row = await self._add(user, tokens.new_secret(), lifetime, Device())
         await UserService(self._session).signed_in(user)
         return self._access_token(row, lifetime)

@@ -42,7 +42,7 @@ _MALFORMED = (JOSEError, KeyError, TypeError, ValueError, OverflowError, Recursi
 
 @dataclass(frozen=True)
 class AccessToken:
-    """Whom a token speaks for."""
+    """The user and the session that an access token belongs to."""
 
     user_id: int
     session_id: int

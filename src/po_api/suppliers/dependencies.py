@@ -21,7 +21,7 @@ async def _service(request: Request, principal: PrincipalDep) -> SupplierService
 
 async def _filters(
     is_active: Annotated[bool | None, Query()] = None,
-    q: Annotated[Search | None, Query(description="Beginnings of words", examples=["müll"])] = None,
+    q: Annotated[Search | None, Query(description="Prefixes of words in the name", examples=["müll"])] = None,
 ) -> SupplierFilters:
     return SupplierFilters(is_active, q)
 

@@ -41,18 +41,19 @@ async def list_suppliers(
 @router.post(
     "",
     operation_id="createSupplier",
-    summary="Add a supplier (buyers, admins)",
+    summary="Add a supplier",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
 )
 async def create_supplier(response: Response, service: SupplierServiceDep, body: SupplierCreate) -> SupplierRead:
+    """Add a supplier. Requires the role `buyer` or `admin`."""
     supplier = await service.create(**body.model_dump())
     response.headers["Location"] = f"/api/v1/suppliers/{supplier.id}"
     return _read(response, supplier)
 
 
-@router.get("/{supplier_id}", operation_id="getSupplier", summary="One supplier", responses=problems(403, 404))
+@router.get("/{supplier_id}", operation_id="getSupplier", summary="Get a supplier", responses=problems(403, 404))
 async def get_supplier(response: Response, suppliers: SupplierQueriesDep, supplier_id: SupplierId) -> SupplierRead:
     return _read(response, await suppliers.get(supplier_id))
 
@@ -60,36 +61,39 @@ async def get_supplier(response: Response, suppliers: SupplierQueriesDep, suppli
 @router.patch(
     "/{supplier_id}",
     operation_id="updateSupplier",
-    summary="Change a supplier (buyers, admins)",
+    summary="Update a supplier",
     responses=problems(403, 404, 409, 412, 428),
 )
 async def update_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, body: SupplierUpdate
 ) -> SupplierRead:
+    """Update a supplier. Requires the role `buyer` or `admin`. Existing orders keep the data they were created with."""
     return _read(response, await service.update(supplier_id, expected=expected, values=body.model_dump()))
 
 
 @router.post(
     "/{supplier_id}/deactivate",
     operation_id="deactivateSupplier",
-    summary="Deactivate a supplier (buyers, admins)",
+    summary="Deactivate a supplier",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
 )
 async def deactivate_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, dry_run: DryRun
 ) -> SupplierRead:
+    """Deactivate a supplier. Requires the role `buyer` or `admin`."""
     return _read(response, await service.set_active(supplier_id, active=False, expected=expected))
 
 
 @router.post(
     "/{supplier_id}/activate",
     operation_id="activateSupplier",
-    summary="Take a deactivated supplier back (buyers, admins)",
+    summary="Reactivate a supplier",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
 )
 async def activate_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, dry_run: DryRun
 ) -> SupplierRead:
+    """Reactivate a deactivated supplier. Requires the role `buyer` or `admin`."""
     return _read(response, await service.set_active(supplier_id, active=True, expected=expected))

@@ -1,4 +1,4 @@
-"""Suppliers: whom an organisation orders from."""
+"""Suppliers of an organisation: create, update, deactivate."""
 
 from collections.abc import Mapping
 

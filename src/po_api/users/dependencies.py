@@ -28,10 +28,10 @@ async def _members(request: Request, actor: ActorDep) -> MemberService:
 
 
 async def _filters(
-    email: Annotated[Search | None, Query(description="The whole address", examples=["ada@example.com"])] = None,
-    role: Annotated[list[Role], Query(description="Any of these")] = [],  # noqa: B006
+    email: Annotated[Search | None, Query(description="The exact e-mail address", examples=["ada@example.com"])] = None,
+    role: Annotated[list[Role], Query(description="Any of these roles")] = [],  # noqa: B006
     is_active: Annotated[bool | None, Query()] = None,
-    q: Annotated[Search | None, Query(description="A part of the name or the address", examples=["ada"])] = None,
+    q: Annotated[Search | None, Query(description="Part of the name or the e-mail address", examples=["ada"])] = None,
 ) -> UserFilters:
     return UserFilters(canonical(email) if email is not None else None, tuple(role), is_active, q)
 

@@ -1,4 +1,4 @@
-"""Who somebody is to an identity provider, and to us."""
+"""Identities of users: at the identity provider, and by e-mail address."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""/organisations as far as its members are concerned: founding one, listing all, and one with its members."""
+"""/organisations with their members: create an organisation, list all, get one with its members."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -22,7 +22,7 @@ from po_api.web.openapi import problems
 from po_api.web.routing import api_router
 from po_api.web.schemas import MAX_ID, Moment
 
-# `router` has the collection; /organisations/current comes before the single ones, or it would be taken for an id.
+# `router` has the collection; /organisations/current has to be matched before /organisations/{organisation_id}.
 router = api_router(prefix="/organisations", tags=["organisations"])
 single_router = api_router(prefix="/organisations", tags=["organisations"])
 
@@ -30,7 +30,7 @@ OrganisationId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
 class Include(StrEnum):
-    """What else to show."""
+    """Related data to include."""
 
     USERS = "users"
 
@@ -38,7 +38,7 @@ class Include(StrEnum):
 @router.post(
     "",
     operation_id="createOrganisation",
-    summary="Found an organisation; the caller becomes its admin",
+    summary="Create an organisation",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=problems(409),
@@ -46,13 +46,14 @@ class Include(StrEnum):
 async def create_organisation(
     response: Response, principal: PrincipalDep, service: UserServiceDep, body: OrganisationCreate
 ) -> OrganisationRead:
+    """Create an organisation. The caller becomes its admin."""
     organisation = await service.found_organisation(principal, **body.model_dump())
     set_version(response, organisation.version)
     response.headers["Location"] = f"/api/v1/organisations/{organisation.id}"
     return OrganisationRead.of(organisation)
 
 
-@router.get("", operation_id="listOrganisations", summary="List organisations (operators)", responses=problems(403))
+@router.get("", operation_id="listOrganisations", summary="List organisations", responses=problems(403))
 async def list_organisations(
     request: Request,
     response: Response,
@@ -61,16 +62,20 @@ async def list_organisations(
     paging: OrganisationPaging,
     active_since: Annotated[
         Moment | None,
-        Query(description="Only those with a member who signed in since", examples=["2026-01-01T00:00:00Z"]),
+        Query(
+            description="Only organisations with a member who has signed in since this time",
+            examples=["2026-01-01T00:00:00Z"],
+        ),
     ] = None,
 ) -> OrganisationPage:
+    """List all organisations of the installation. Requires an operator."""
     page = await users.organisations(principal, paging, active_since=active_since)
     items = [OrganisationSummary.model_validate(row) for row in page.items]
     return OrganisationPage(items=items, **link_next(request, response, page))
 
 
 @single_router.get(
-    "/{organisation_id}", operation_id="getOrganisation", summary="One organisation", responses=problems(404)
+    "/{organisation_id}", operation_id="getOrganisation", summary="Get an organisation", responses=problems(404)
 )
 async def get_organisation(
     response: Response,
@@ -78,7 +83,7 @@ async def get_organisation(
     organisations: OrganisationQueriesDep,
     users: UserQueriesDep,
     organisation_id: OrganisationId,
-    include: Annotated[list[Include], Query(description="What else to show")] = [],  # noqa: B006
+    include: Annotated[list[Include], Query(description="Related data to include")] = [],  # noqa: B006
 ) -> OrganisationRead:
     organisation = await organisations.visible(principal, organisation_id)
     set_version(response, organisation.version)

@@ -75,8 +75,8 @@ class UserRepository:
         """The member and all active admins, locked in the order of their ids.
 
         Two admins who demote each other at once would otherwise both find that the other one remains. Rows are locked
-        FOR NO KEY UPDATE everywhere: a plain FOR UPDATE also waits for whoever refers to the row, an audit event's
-        actor or organisation, and deadlocks with them.
+        FOR NO KEY UPDATE everywhere: a plain FOR UPDATE also waits for inserts that refer to the row (an audit
+        event's actor or organisation), and deadlocks with them.
         """
         is_admin = User.roles.contains([Role.ADMIN]) & User.is_active
         statement = (

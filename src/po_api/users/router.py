@@ -36,14 +36,14 @@ def _read(response: Response, user: User | UserRow, warnings: Sequence[ChangeWar
     return UserRead.model_validate({**fields, "warnings": notices})
 
 
-@router.get("/me", operation_id="getMe", summary="The signed-in user")
+@router.get("/me", operation_id="getMe", summary="Get the signed-in user")
 async def get_me(response: Response, principal: PrincipalDep, users: UserQueriesDep) -> Me:
     user = await users.me(principal)
     set_version(response, user.version)
     return Me.model_validate({name: getattr(user, name) for name in Me.model_fields if name != "warnings"})
 
 
-@router.get("", operation_id="listUsers", summary="List the organisation's members", responses=problems(403))
+@router.get("", operation_id="listUsers", summary="List members", responses=problems(403))
 async def list_users(
     request: Request,
     response: Response,
@@ -60,18 +60,19 @@ async def list_users(
 @router.post(
     "",
     operation_id="inviteUser",
-    summary="Invite a member (admins)",
+    summary="Invite a member",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
 )
 async def invite_user(response: Response, members: MemberServiceDep, body: UserInvite) -> UserRead:
+    """Invite a member to the caller's organisation. Requires the role `admin`."""
     user = await members.invite(**body.model_dump())
     response.headers["Location"] = f"/api/v1/users/{user.id}"
     return _read(response, user)
 
 
-@router.get("/{user_id}", operation_id="getUser", summary="One member", responses=problems(403, 404))
+@router.get("/{user_id}", operation_id="getUser", summary="Get a member", responses=problems(403, 404))
 async def get_user(response: Response, actor: ActorDep, users: UserQueriesDep, user_id: UserId) -> UserRead:
     return _read(response, await users.member(actor, user_id))
 
@@ -79,7 +80,7 @@ async def get_user(response: Response, actor: ActorDep, users: UserQueriesDep, u
 @router.patch(
     "/{user_id}",
     operation_id="updateUser",
-    summary="Change a member (admins; everyone their own name)",
+    summary="Update a member",
     responses=problems(403, 404, 409, 412, 428),
 )
 async def update_user(
@@ -89,6 +90,7 @@ async def update_user(
     expected: IfMatch,
     body: UserUpdate,
 ) -> UserRead:
+    """Update a member. Requires the role `admin`; every member may change their own name."""
     user, warnings = await members.update(user_id, expected=expected, values=body.model_dump())
     return _read(response, user, warnings)
 
@@ -96,13 +98,14 @@ async def update_user(
 @router.post(
     "/{user_id}/deactivate",
     operation_id="deactivateUser",
-    summary="Deactivate a member (admins)",
+    summary="Deactivate a member",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
 )
 async def deactivate_user(
     response: Response, members: MemberServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun
 ) -> UserRead:
+    """Deactivate a member and end their sessions and API keys. Requires the role `admin`."""
     user, warnings = await members.set_active(user_id, active=False, expected=expected)
     return _read(response, user, warnings)
 
@@ -110,12 +113,13 @@ async def deactivate_user(
 @router.post(
     "/{user_id}/activate",
     operation_id="activateUser",
-    summary="Take a deactivated member back (admins)",
+    summary="Reactivate a member",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
 )
 async def activate_user(
     response: Response, members: MemberServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun
 ) -> UserRead:
+    """Reactivate a deactivated member. Requires the role `admin`."""
     user, warnings = await members.set_active(user_id, active=True, expected=expected)
     return _read(response, user, warnings)

@@ -22,10 +22,10 @@ _OWN_SITE = frozenset({"same-origin", "same-site", "none"})
 
 
 class CrossSiteRequest(Forbidden):
-    """Cookies are taken from the API's own site only; what changes something needs the header `X-CSRF: 1` besides."""
+    """Cookies are accepted from the API's own site only; unsafe methods also require the header `X-CSRF: 1`."""
 
     code = "cross_site_request"
-    title = "Cookies are not taken from there"
+    title = "Cross-site request"
 
 
 def set_cookie(response: Response, name: str, value: str, lifetime: timedelta) -> None:
@@ -57,5 +57,5 @@ access_cookie = APIKeyCookie(
     name=ACCESS_COOKIE,
     auto_error=False,
     scheme_name="accessCookie",
-    description="The access token of a session in cookies; what changes something needs the header `X-CSRF: 1`",
+    description="The access token of a session as a cookie; unsafe methods also require the header `X-CSRF: 1`",
 )

@@ -71,7 +71,7 @@ class _SignedIn(SecurityBase):
     All of it is one dependency; FastAPI takes as long to look at one as this takes to read a header.
     """
 
-    model = HTTPBearerModel(bearerFormat="JWT", description="An access token of a session, or an API key")
+    model = HTTPBearerModel(bearerFormat="JWT", description="The access token of a session, or an API key")
     scheme_name = "accessToken"
 
     async def __call__(self, request: Request) -> Principal:
@@ -133,7 +133,7 @@ ActorDep = Annotated[Actor, Depends(_actor)]
 
 async def _dry_run(
     request: Request,
-    dry_run: Annotated[bool, Query(description="Answer what would happen, and change nothing")] = False,
+    dry_run: Annotated[bool, Query(description="Return the result of the action without changing anything")] = False,
 ) -> bool:
     unit_of(request).is_dry_run = dry_run
     return dry_run
@@ -149,15 +149,15 @@ def paging(*sorts: str) -> Callable[..., Awaitable[PageRequest]]:
 
     async def page_request(
         request: Request,
-        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items on a page")] = DEFAULT_LIMIT,
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items per page")] = DEFAULT_LIMIT,
         cursor: Annotated[
-            str | None, Query(max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before")
+            str | None, Query(max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the previous page")
         ] = None,
         sort: Annotated[
             str | None,
             Query(
                 max_length=100,
-                description=f"Comma-separated, a leading minus descends: {', '.join(sorts)}",
+                description=f"Comma-separated fields; a leading minus sorts in descending order: {', '.join(sorts)}",
                 examples=[f"-{sorts[0]}"],
             ),
         ] = None,

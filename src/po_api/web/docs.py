@@ -26,9 +26,10 @@ table { border-collapse: collapse; } td { padding: .2em 1em .2em 0; border-botto
 """
 _LIMITS = """
 <h2>Requests</h2>{rates}
-<p>An answer says in <code>RateLimit-Policy</code> which limit counted it, and in <code>RateLimit</code> what is left
-of that (<code>r</code>) and for how many seconds (<code>t</code>). Beyond a limit it is 429, with the seconds to wait
-in <code>Retry-After</code>. All IPv6 addresses of one /64 network count as one. Health checks are not counted.</p>
+<p>The response header <code>RateLimit-Policy</code> names the limit that was applied; <code>RateLimit</code> has the
+remaining requests (<code>r</code>) and the seconds until reset (<code>t</code>). Requests beyond a limit get the status
+429 with the seconds to wait in <code>Retry-After</code>. All IPv6 addresses of a /64 network count as one address.
+Health checks are exempt.</p>
 <h2>Sizes</h2>{sizes}
 """
 _OWN = {"swagger-start.js": _SWAGGER_START, "pages.css": _STYLE}
@@ -121,8 +122,8 @@ async def get_limits(request: Request) -> Response:
         (f"<code>{policy.name}</code>", html.escape(policy.counts), html.escape(str(policy.item))) for policy in limiter
     ]
     sizes = [
-        ("A body, an uploaded file included", f"{request.app.state.max_body_bytes:,} bytes"),
-        ("Items on a page", f"{MAX_LIMIT}, {DEFAULT_LIMIT} unless asked for otherwise with <code>limit</code>"),
+        ("Request body, including uploaded files", f"{request.app.state.max_body_bytes:,} bytes"),
+        ("Items per page", f"{MAX_LIMIT}, {DEFAULT_LIMIT} by default (<code>limit</code>)"),
     ]
     return _text_page("Limits", _LIMITS.format(rates=_table(rows), sizes=_table(sizes)))
 

@@ -40,7 +40,7 @@ _log = get_logger(__name__)
 
 
 class MethodNotAllowed(AppError):
-    """The resource does not take this method; `Allow` names those it takes."""
+    """The resource does not support this method; `Allow` lists the supported ones."""
 
     status = 405
     code = "method_not_allowed"
@@ -48,18 +48,18 @@ class MethodNotAllowed(AppError):
 
 
 class InternalError(AppError):
-    """Something is wrong on our side. Nothing was changed; the request id helps us to find it."""
+    """An unexpected error occurred in the server. Nothing was changed; report the request id to the operator."""
 
     status = 500
     code = "internal_error"
-    title = "Something is wrong on our side"
+    title = "Internal server error"
 
 
 class Duplicate(Conflict):
-    """There is one already with a value that has to be unique."""
+    """Another resource already has a value that must be unique."""
 
     code = "already_exists"
-    title = "There is one already"
+    title = "Duplicate value"
 
 
 _BY_STATUS = {
@@ -113,7 +113,7 @@ def _field_error(item: Mapping[str, Any]) -> FieldError:
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
     if item["type"] == "extra_forbidden":
         # The name of an unknown field is the caller's own text.
-        return FieldError(pointer.rpartition("/")[0], "unknown_field", "there is no such field", str(location))
+        return FieldError(pointer.rpartition("/")[0], "unknown_field", "unknown field", str(location))
     return FieldError(pointer, str(item["type"]), _detail(item), str(location))
 
 
@@ -148,7 +148,7 @@ def from_postgres(error: BaseException) -> AppError:
     if sqlstate == "23505":
         return Duplicate()
     if sqlstate == "22003":
-        return Unprocessable("a number is beyond what can be stored")
+        return Unprocessable("a number exceeds the range that can be stored")
     passing = next((family for prefix, family in _PASSING.items() if sqlstate.startswith(prefix)), None)
     if passing is not None:
         return unavailable(passing)
@@ -169,7 +169,7 @@ def from_exception(error: Exception) -> AppError:
     if isinstance(error, HTTPException):
         return from_http_exception(error)
     if isinstance(error, StaleDataError):
-        return Conflict("it was changed by another request")
+        return Conflict("changed by a concurrent request")
     if isinstance(error, DBAPIError) and not isinstance(error, InterfaceError):
         return from_database(error)
     if isinstance(error, asyncpg.PostgresError):

@@ -18,10 +18,10 @@ _TAG = re.compile(r'(?:W/)?"(?:(\d{1,18})(?:-[0-9a-f]+)?|[^"]*)"')
 
 
 class InvalidIfMatch(BadRequest):
-    """`If-Match` holds no entity tag: send the ETag as you got it, with its quotes."""
+    """`If-Match` is not an entity tag: send the ETag as it was received, including its quotes."""
 
     code = "invalid_if_match"
-    title = "If-Match holds no entity tag"
+    title = "Invalid If-Match"
 
 
 def parse_if_match(header: str) -> ExpectedVersions:
@@ -40,7 +40,7 @@ def parse_if_match(header: str) -> ExpectedVersions:
 
 async def _required(
     if_match: Annotated[
-        str | None, Header(alias="If-Match", description="The ETag of the version you read", examples=['"1"'])
+        str | None, Header(alias="If-Match", description="The ETag of the version that was read", examples=['"1"'])
     ] = None,
 ) -> ExpectedVersions:
     if if_match is None:

@@ -22,17 +22,17 @@ _KEPT_HEADERS = ("etag", "location", "content-type", "cache-control")
 
 
 class KeyInFlight(Conflict):
-    """A request with this Idempotency-Key is being worked on: wait for its answer, then repeat."""
+    """A request with this Idempotency-Key is in progress: repeat the request after it has completed."""
 
     code = "idempotency_key_in_flight"
-    title = "A request with this Idempotency-Key is being worked on"
+    title = "Idempotency-Key in use"
 
 
 class KeyReused(Unprocessable):
-    """This Idempotency-Key was used for another request: take a new one."""
+    """This Idempotency-Key was used for a different request: send a new key."""
 
     code = "idempotency_key_reused"
-    title = "This Idempotency-Key was used for another request"
+    title = "Idempotency-Key reused"
 
 
 class Replay(Exception):
@@ -86,7 +86,7 @@ async def _claim(
             alias="Idempotency-Key",
             min_length=1,
             max_length=255,
-            description="Makes a repetition harmless: the first answer comes again",
+            description="Makes the request safe to repeat: a repetition returns the stored response",
             examples=["5f3c6a2e-0b1d-4c8e-9a57-2f9d3b6c1e40"],
         ),
     ] = None,

@@ -50,71 +50,77 @@ _WITH_BODY = (413, 415)
 _TEXT = {"type": "string"}
 _HEADERS: Json = {
     "X-Request-ID": {
-        "description": "The request's own id, or a new one; the log and the problem name it",
+        "description": "The request id: the one that was sent, or a generated one; also in the log and in problems",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"},
     },
     "RateLimit-Policy": {
-        "description": 'The limit that counted this request, as in `"user";q=100;w=60`',
+        "description": 'The rate limit applied to this request, for example `"user";q=100;w=60`',
         "schema": _TEXT,
     },
-    "RateLimit": {"description": 'What is left of it, and for how many seconds: `"user";r=99;t=60`', "schema": _TEXT},
+    "RateLimit": {
+        "description": 'The remaining requests and the seconds until reset, for example `"user";r=99;t=60`',
+        "schema": _TEXT,
+    },
     "Retry-After": {
-        "description": "How many seconds to wait",
+        "description": "Seconds to wait",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
-    "WWW-Authenticate": {"description": "How to sign in", "required": True, "schema": _TEXT},
-    "ETag": {"description": "The version that the body shows: send it as `If-Match` to change it", "schema": _TEXT},
-    "Location": {"description": "Where the new resource is", "schema": {"type": "string", "format": "uri-reference"}},
-    "Link": {"description": 'The next page, as in `</api/v1/porfs?cursor=…>; rel="next"`', "schema": _TEXT},
+    "WWW-Authenticate": {"description": "Accepted authentication scheme", "required": True, "schema": _TEXT},
+    "ETag": {
+        "description": "The version of the representation: send it as `If-Match` to change the resource",
+        "schema": _TEXT,
+    },
+    "Location": {"description": "URL of the new resource", "schema": {"type": "string", "format": "uri-reference"}},
+    "Link": {"description": 'The next page, for example `</api/v1/porfs?cursor=…>; rel="next"`', "schema": _TEXT},
     "Idempotent-Replayed": {
-        "description": "Present where an earlier request with the same `Idempotency-Key` got this answer",
+        "description": "Present if this is the stored response to an earlier request with the same `Idempotency-Key`",
         "schema": {"type": "string", "const": "true"},
     },
-    "Content-Disposition": {"description": "An attachment, and its name", "schema": _TEXT},
-    "Set-Cookie": {"description": "What the browser is known by, for this host only", "schema": _TEXT},
+    "Content-Disposition": {"description": "Attachment with the file name", "schema": _TEXT},
+    "Set-Cookie": {"description": "Cookies of the sign-in or session, for this host only", "schema": _TEXT},
 }
 _EVERYWHERE = ("X-Request-ID",)
 _COUNTED = (*_EVERYWHERE, "RateLimit-Policy", "RateLimit")
 _OF_PROBLEMS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 TAGS = {
-    "sessions": "Signing in, and the caller's own sign-ins",
-    "API keys": "Keys with which scripts act for a user",
-    "users": "The members of the caller's organisation",
-    "organisations": "Tenants and their rules",
-    "suppliers": "Whom one orders from",
-    "porfs": "Purchase order request forms: raised, approved, ordered",
-    "purchase orders": "Orders with a number and a document",
-    "state machines": "The tables that guard the actions",
-    "health": "For load balancers and operators",
+    "sessions": "Sign-in, and the caller's own sessions",
+    "API keys": "Keys with which scripts act as a user",
+    "users": "Members of the caller's organisation",
+    "organisations": "Organisations (tenants) and their settings",
+    "suppliers": "Suppliers of the organisation",
+    "porfs": "Purchase order requests (PORFs): create, approve, convert",
+    "purchase orders": "Purchase orders, their numbers and documents",
+    "state machines": "Transition tables of requests and orders",
+    "health": "Liveness and readiness",
 }
 
 DESCRIPTION = """
 From a purchase order request (PORF) to an issued purchase order.
 
-The access token of a session (see the operations of `sessions`) or an API key comes as `Authorization: Bearer …`.
-Amounts are decimal strings. Changes and actions take the `ETag` of what was read as `If-Match`; every POST takes an
-`Idempotency-Key`, which makes its repetition harmless, unless it answers with a secret. Errors are problems of RFC 9457
-with a stable `code`; each code is explained at its `type`. A representation's `allowed_actions` says what the caller
-may do now, and why not.
+Send the access token of a session (see `sessions`) or an API key as `Authorization: Bearer …`. Amounts are decimal
+strings. Updates and actions require `If-Match` with the `ETag` of the version that was read. Every POST accepts an
+`Idempotency-Key`, which makes it safe to repeat, except those whose response contains a secret. Errors are RFC 9457
+problems with a stable `code`, documented at the problem's `type`. `allowed_actions` lists the actions of a resource,
+whether the caller may perform each now and, if not, the reason code.
 """
 
 _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "The ETag you have: the answer is 304, without a body, as long as it is the present one",
+    "description": "The ETag of the cached version: the response is 304 without a body while it is current",
     "schema": _TEXT,
 }
 # What a description says besides the summary, by a parameter that the operation takes.
 _CONVENTIONS = {
-    "If-Match": "Takes the ETag you read as `If-Match`: without one the answer is 428, with an old one 412.",
-    "Idempotency-Key": "Repeated with the same `Idempotency-Key`, it does nothing and gives the first answer again.",
-    "dry_run": "With `dry_run=true` it answers what would happen, and changes nothing.",
-    "cursor": "Go on with `next_cursor`, or the `Link` header, until `has_more` is false.",
-    "If-None-Match": "Answers 304 as long as the ETag in `If-None-Match` is the present one.",
+    "If-Match": "Requires the ETag that was read as `If-Match`: 428 if it is missing, 412 if it is outdated.",
+    "Idempotency-Key": "A repetition with the same `Idempotency-Key` changes nothing and returns the stored response.",
+    "dry_run": "With `dry_run=true` the result is returned and nothing is changed.",
+    "cursor": "Follow `next_cursor` or the `Link` header until `has_more` is false.",
+    "If-None-Match": "Returns 304 while the ETag in `If-None-Match` is current.",
 }
 
 
@@ -294,7 +300,7 @@ def _share_parameters(spec: Json) -> Json:
 
 
 def _meaning(name: str) -> str:
-    for suffix, meaning in {"_gte": "Not before this", "_lt": "Before this", "_id": "Its id"}.items():
+    for suffix, meaning in {"_gte": "Lower bound, inclusive", "_lt": "Upper bound, exclusive", "_id": "Id"}.items():
         if name.endswith(suffix):
             return meaning
     return name.replace("_", " ").capitalize()
@@ -313,7 +319,7 @@ def _complete_responses(operation: Json, method: str, schemas: Json, *, is_count
     if method == "get" and "ETag" in responses.get("200", {}).get("headers", {}):
         operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
         headers = _headers(*_COUNTED, "ETag")
-        responses["304"] = {"description": "What you have is the present one", "headers": headers}
+        responses["304"] = {"description": "Not modified", "headers": headers}
     operation["responses"] = dict(sorted(responses.items()))
 
 
@@ -354,7 +360,7 @@ def _describe(operation: Json, *, is_public: bool) -> None:
     conventions = [text for name, text in _CONVENTIONS.items() if name in _names(operation)]
     if not is_public:
         scope = operation.get(KEY_SCOPE)
-        conventions.append(f"An API key needs the scope `{scope}`." if scope else "Takes no API keys.")
+        conventions.append(f"API keys require the scope `{scope}`." if scope else "Does not accept API keys.")
     said = operation.get("description") or f"{operation['summary'].rstrip('.?')}."
     operation["description"] = " ".join([said, *conventions])
 

@@ -43,12 +43,12 @@ class RateLimiter:
 
     def __init__(self, settings: Settings) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(_storage(settings.rate_limit_storage_uri))
-        self._user = Policy("user", "Requests of one signed-in user", parse(settings.rate_limit_per_user))
+        self._user = Policy("user", "Requests per signed-in user", parse(settings.rate_limit_per_user))
         self._address = Policy(
-            "address", "Requests without a valid token from one address", parse(settings.rate_limit_per_address)
+            "address", "Requests without a valid token per address", parse(settings.rate_limit_per_address)
         )
-        self._sign_in = Policy("sign-in", "Attempts to sign in from one address", parse(settings.rate_limit_sign_in))
-        self._refresh = Policy("refresh", "Tokens refreshed by one user", parse(settings.rate_limit_refresh))
+        self._sign_in = Policy("sign-in", "Sign-in attempts per address", parse(settings.rate_limit_sign_in))
+        self._refresh = Policy("refresh", "Token refreshes per user", parse(settings.rate_limit_refresh))
 
     def __iter__(self) -> Iterator[Policy]:
         """The limits, for their page in the docs."""
@@ -96,7 +96,7 @@ def _storage(uri: str) -> Storage:
     try:
         storage = storage_from_string(f"async+{uri.removeprefix('async+')}", wrap_exceptions=True, **options)
     except ConfigurationError:
-        raise SettingsError("RATE_LIMIT_STORAGE_URI: this takes the package redis, which is not installed") from None
+        raise SettingsError("RATE_LIMIT_STORAGE_URI: the package redis is required and not installed") from None
     assert isinstance(storage, Storage)
     return storage
 

@@ -26,10 +26,10 @@ PREFIX = "/api/v1"
 
 
 class UnknownParameter(BadRequest):
-    """The operation has no such query parameter."""
+    """The operation has no query parameter with this name."""
 
     code = "unknown_parameter"
-    title = "There is no such query parameter"
+    title = "Unknown query parameter"
 
 
 # What an operation is about, by its tag, and so which scope it takes of an API key. Others take no keys.

@@ -36,7 +36,7 @@ class Schema(BaseModel):
 
 
 class FieldProblem(Schema):
-    """What is wrong with one part of the request."""
+    """An error in one part of the request."""
 
     location: str = Field(description="body, query, path, header or file", examples=["body"])
     pointer: str = Field(description="RFC 6901 JSON pointer into the location", examples=["/lines/0/quantity"])
@@ -45,23 +45,23 @@ class FieldProblem(Schema):
 
 
 class Problem(Schema):
-    """RFC 9457: what went wrong, with a stable code."""
+    """A problem as defined by RFC 9457, with a stable code."""
 
-    type: str = Field(description="A page that explains the code", examples=["/docs/errors/not_found"])
+    type: str = Field(description="Docs page of the code", examples=["/docs/errors/not_found"])
     title: str = Field(examples=["Not found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["Not found"])
-    instance: str = Field(description="Names this occurrence", examples=["urn:request:6f1c2d"])
+    instance: str = Field(description="Identifies this occurrence", examples=["urn:request:6f1c2d"])
     code: str = Field(examples=["not_found"])
     request_id: str = Field(examples=["6f1c2d"])
-    errors: list[FieldProblem] = Field(description="Empty unless parts of the request can be pointed at")
+    errors: list[FieldProblem] = Field(description="The invalid parts of the request, if they can be located")
 
 
 class Page(Schema):
     """One page of a list; subclasses add `items`."""
 
     next_cursor: str | None = Field(
-        description="Send it as `cursor` for the next page; null on the last", examples=["WyI0Y2E3IiwiNTAiXQ"]
+        description="The `cursor` of the next page; null on the last page", examples=["WyI0Y2E3IiwiNTAiXQ"]
     )
     has_more: bool
 
@@ -69,7 +69,7 @@ class Page(Schema):
 def _text(*, multiline: bool) -> Callable[[str], str]:
     def check(text: str) -> str:
         if has_forbidden_characters(text, multiline=multiline):
-            raise PydanticCustomError("control_character", "must not hold control characters")
+            raise PydanticCustomError("control_character", "must not contain control characters")
         return normalise(text)
 
     return check
@@ -131,7 +131,7 @@ def _to_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise PydanticCustomError("out_of_range", "must be a time of the calendar") from None
+        raise PydanticCustomError("out_of_range", "must be a valid date and time") from None
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]

@@ -16,17 +16,17 @@ async def before_migration(settings: Settings, progress: Progress) -> None:
     """What comes before a migration: a backup of the embedded server, or a look whether there is a new one of the
     server's. BackupError: then nothing is migrated."""
     if settings.database_url is None:
-        # Not the occasion to begin with an archive, which somebody has to want.
+        # Archiving is enabled by `po-api backup create` only, since it needs disk space permanently.
         await asyncio.to_thread(create, settings, progress, is_archived=False, reason="before a migration")
         return
     hours = settings.backup_max_age_hours
     if hours is None:
-        progress.warns("no backup is made of a server's database before it is migrated: see BACKUP_MAX_AGE_HOURS")
+        progress.warns("no backup is created of a server's database before a migration: see BACKUP_MAX_AGE_HOURS")
         return
     last = Catalogue.of(settings).last_success()
     if last is None or utc_now() - last > timedelta(hours=hours):
-        found = f"the last one was finished at {utc(last)}" if last else "there is none"
+        found = f"the last one finished at {utc(last)}" if last else "there is none"
         raise BackupError(
-            f"BACKUP_MAX_AGE_HOURS asks for a backup of the last {hours} h before a migration, and {found}: run"
+            f"BACKUP_MAX_AGE_HOURS requires a backup of the last {hours} h before a migration, but {found}: run"
             " `po-api backup create`, or migrate with --no-backup"
         )

@@ -101,7 +101,7 @@ def server_programs(major: int) -> Path:
         if _major(binaries) >= major and all((binaries / name).exists() for name in ("initdb", "postgres", "pg_ctl")):
             return binaries
     raise BackupError(
-        f"this takes the server programs of PostgreSQL {major} or later, to restore into a server of its own: install"
+        f"the server programs of PostgreSQL {major} or later are required to restore into a temporary server: install"
         f" postgresql-{major}, or po-api[embedded]"
     )
 

@@ -93,14 +93,14 @@ class DataDirectory:
             found = (self.pgdata / "PG_VERSION").read_text().strip()
             if found != str(major):
                 raise EmbeddedServerError(
-                    f"{self.pgdata} was made by PostgreSQL {found}, not {major}: move it away and restore a backup"
+                    f"{self.pgdata} was created by PostgreSQL {found}, not {major}: move it away and restore a backup"
                 )
             return
         if self.pgdata.exists() and any(self.pgdata.iterdir()):
-            raise EmbeddedServerError(f"{self.pgdata} holds something else than a database: move it away")
+            raise EmbeddedServerError(f"{self.pgdata} is not a database directory: move it away")
         if replaced := sorted(self.path.glob(f"{REPLACED}*")):
             raise EmbeddedServerError(
-                "a restore was stopped half-way: run it again, or go back to what there was:"
+                "a restore was interrupted: run it again, or go back to the previous data:"
                 f" mv {replaced[-1]} {self.pgdata}"
             )
         self._make(alive, [*_initdb_options(major), *([] if is_synced else ["--no-sync"])])
@@ -117,7 +117,7 @@ class DataDirectory:
         draft.rename(self.pgdata)
 
     def tidy_up(self) -> None:
-        """Remove what a crash left. Nothing of the server runs, and nobody listens."""
+        """Remove the remains of a crash. No process of the server is running."""
         sockets.remove_directory(self.status())
         # PostgreSQL refuses to start when the process ids in these files have been taken by processes of ours.
         self._status_file.unlink(missing_ok=True)

@@ -6,9 +6,9 @@ server options, and as root opens every folder above the data to everybody. Here
 lock files of the data directory (flock: released however a process ends):
 
     postgres.lock   held while the server is being started or stopped
-    postgres.users  shared by all who use the server; who leaves and finds nobody else stops it
+    postgres.users  shared lock of all users of the server; the last one to release it stops the server
     postgres.alive  inherited by initdb and every process of the server: when it is free, nothing of the server runs,
-                    whatever postmaster.pid says (after a crash its process id may belong to somebody else)
+                    whatever postmaster.pid says (after a crash its process id may belong to another process)
 """
 
 import importlib.util
@@ -58,7 +58,7 @@ _SETTINGS = {
 @dataclass(frozen=True)
 class EmbeddedUrls:
     """`postgresql://` URLs through the Unix socket: the owner of the tables, the role the application runs as, and the
-    superuser, whom nobody but the tools of backups needs."""
+    superuser, which only the backup tools need."""
 
     owner: str
     app: str
@@ -103,9 +103,9 @@ def embedded_server(
 
 @contextmanager
 def embedded_server_stopped(data_dir: Path) -> Iterator[None]:
-    """Keep the server of `data_dir` from running as long as the context is open; one that nobody uses is stopped.
+    """Keep the server of `data_dir` stopped while the context is open; an unused server is stopped first.
 
-    EmbeddedServerError when somebody uses it.
+    EmbeddedServerError if the server is in use.
     """
     with _Server(data_dir, _binaries_in_use(data_dir) or embedded_binaries(), _NO_SETTINGS).stopped():
         yield
@@ -157,7 +157,7 @@ class _Server:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Nobody uses the server, and nobody can start it."""
+        """Hold the exclusive lock: the server is not in use and cannot be started."""
         with one_line(self._place.path):
             self._place.open()
             with self._starting_or_stopping():
@@ -167,9 +167,7 @@ class _Server:
                 try:
                     self._stop()
                     if self._listening() is not None:
-                        raise EmbeddedServerError(
-                            f"a server that somebody started by hand runs in {self._place.pgdata}"
-                        )
+                        raise EmbeddedServerError(f"a manually started server runs in {self._place.pgdata}")
                     yield
                 finally:
                     os.close(users)
@@ -214,7 +212,7 @@ class _Server:
             directory = self._listening()
             if directory is not None:
                 return directory
-            # Not listening, but alive: somebody was killed while the server started or stopped. Wait for what it does.
+            # Alive but not listening: a process was killed while starting or stopping the server. Wait for the outcome.
             alive = self._try_lock("alive")
             if alive is None:
                 time.sleep(_POLL_SECONDS)
@@ -257,7 +255,7 @@ class _Server:
         return directory
 
     def _stop(self) -> None:
-        """Stop the server if it is one of ours; one that somebody started by hand is left alone."""
+        """Stop the server if this package started it; a manually started server is not touched."""
         deadline = time.monotonic() + _STOP_SECONDS
         status = self._place.status()
         while (alive := self._try_lock("alive")) is None:

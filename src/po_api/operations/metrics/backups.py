@@ -19,8 +19,10 @@ class BackupFigures:
         made = await asyncio.to_thread(self._catalogue.last_success)  # it looks at files
         verified = await asyncio.to_thread(self._catalogue.last_verified)
         return [
-            _moment("po_backup_last_success_timestamp_seconds", "When the last backup was made", made),
-            _moment("po_backup_last_verified_timestamp_seconds", "When one was last restored and found good", verified),
+            _moment("po_backup_last_success_timestamp_seconds", "Time of the last successful backup", made),
+            _moment(
+                "po_backup_last_verified_timestamp_seconds", "Time of the last verified restore of a backup", verified
+            ),
         ]
 
 

@@ -54,7 +54,7 @@ class DatabaseFigures:
                     found = await self._ask()
             finally:
                 deadline.cancel()
-        return [GaugeMetricFamily("po_db_up", "1 if the database answers", float(bool(found))), *found]
+        return [GaugeMetricFamily("po_db_up", "1 if the database responds", float(bool(found))), *found]
 
     async def _ask(self) -> list[Metric]:
         found: list[Metric] = []

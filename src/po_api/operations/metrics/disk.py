@@ -16,7 +16,7 @@ class DiskFigures:
     async def __call__(self) -> list[Metric]:
         there = next(place for place in (self._data, *self._data.parents) if place.exists())
         usage = shutil.disk_usage(there)
-        free = GaugeMetricFamily("po_disk_free_bytes", "Free on the disk of the directory", labels=["directory"])
+        free = GaugeMetricFamily("po_disk_free_bytes", "Free space on the disk of the directory", labels=["directory"])
         size = GaugeMetricFamily("po_disk_size_bytes", "Size of the disk of the directory", labels=["directory"])
         free.add_metric(["data"], usage.free)
         size.add_metric(["data"], usage.total)

@@ -71,19 +71,21 @@ async def connections(connection: AsyncConnection) -> list[Metric]:
     available = await connection.scalar(AVAILABLE_CONNECTIONS)
     return [
         states,
-        _gauge("po_db_max_connections", "Connections that roles without privileges may have", available),
+        _gauge("po_db_max_connections", "Connections available to roles without special privileges", available),
         _gauge("po_db_longest_transaction_seconds", "Age of the oldest open transaction", longest),
-        _gauge("po_db_longest_idle_in_transaction_seconds", "How long one has been doing nothing inside it", idle),
+        _gauge(
+            "po_db_longest_idle_in_transaction_seconds", "Longest time a session has been idle in a transaction", idle
+        ),
     ]
 
 
 async def traffic(connection: AsyncConnection) -> list[Metric]:
     """What this database has done since its statistics were reset."""
     row = (await connection.execute(_DATABASE)).one()
-    ended = CounterMetricFamily("po_db_transactions_total", "Transactions, by their end", labels=["outcome"])
+    ended = CounterMetricFamily("po_db_transactions_total", "Transactions by outcome", labels=["outcome"])
     ended.add_metric(["commit"], row.xact_commit)
     ended.add_metric(["rollback"], row.xact_rollback)
-    ratio = GaugeMetricFamily("po_db_cache_hit_ratio", "Of blocks wanted, those found in shared buffers: 0 to 1")
+    ratio = GaugeMetricFamily("po_db_cache_hit_ratio", "Share of block reads served from shared buffers, 0 to 1")
     if wanted := row.blks_hit + row.blks_read:
         ratio.add_metric([], row.blks_hit / wanted)
     return [
@@ -97,9 +99,9 @@ async def traffic(connection: AsyncConnection) -> list[Metric]:
 
 async def archiving(connection: AsyncConnection) -> list[Metric]:
     """Whether the log reaches the archive; without samples where `archive_mode` is off."""
-    failed = CounterMetricFamily("po_wal_archive_failed_total", "Attempts to archive a segment of the log that failed")
+    failed = CounterMetricFamily("po_wal_archive_failed_total", "Failed attempts to archive a WAL segment")
     lag = GaugeMetricFamily(
-        "po_wal_archive_lag_seconds", "How long ago a segment was archived; 0 while nothing is to be archived"
+        "po_wal_archive_lag_seconds", "Time since the last WAL segment was archived; 0 while none is pending"
     )
     row = (await connection.execute(_ARCHIVER)).one_or_none()
     if row is not None:
@@ -118,15 +120,21 @@ async def migration(connection: AsyncConnection) -> list[Metric]:
     where = {"revision": revision or "none", "expected": head_revision()}
     return [
         _gauge("po_migration_in_progress", "1 while a process is migrating the database", in_progress),
-        _gauge("po_migration_failed", "1 if the schema is not this version's or not sound, and stays so", failed),
-        InfoMetricFamily("po_migration_current", "The schema's revision, and the one that this version needs", where),
+        _gauge(
+            "po_migration_failed",
+            "1 if the schema is at another revision or not sound, and no migration is running",
+            failed,
+        ),
+        InfoMetricFamily(
+            "po_migration_current", "Revision of the schema, and the revision that this version requires", where
+        ),
     ]
 
 
 async def statements(connection: AsyncConnection) -> list[Metric]:
     """What pg_stat_statements says of all statements together; without samples where it is not installed."""
-    calls = CounterMetricFamily("po_db_statements_total", "Statements that the database executed")
-    seconds = CounterMetricFamily("po_db_statements_seconds_total", "Time that it took for them")
+    calls = CounterMetricFamily("po_db_statements_total", "Statements executed by the database")
+    seconds = CounterMetricFamily("po_db_statements_seconds_total", "Time spent executing statements")
     schema = await connection.scalar(_STATEMENTS_SCHEMA)
     if schema is not None:
         view = table("pg_stat_statements", column("calls"), column("total_exec_time"), column("dbid"), schema=schema)
