@@ -45,7 +45,7 @@ def _adds_up(server: Server, environment: Environment) -> float:
         # On a connection of its own, which any of the workers may take.
         assert httpx.get(f"{server.address}/health/live", timeout=TIMEOUT).status_code == 200
     while _counted(found := scraped(environment)) < REQUESTS:
-        pass  # a worker writes down what it counted every now and then
+        pass  # a worker counts a request after it has sent the response
     assert _counted(found) == REQUESTS
     assert found.value("po_http_request_duration_seconds_bucket", **LIVE, le="+Inf") == REQUESTS
     # The database was asked once, not by each worker: else a sample would be there twice, or have a worker's label.

@@ -13,7 +13,7 @@ from sqlalchemy.types import Text
 
 from po_api.db.checkout_timeout import CheckoutTimeout
 from po_api.db.hosts import Hosts
-from po_api.db.pool import PrimaryPool, ReplicaPool
+from po_api.db.pool import PrimaryPool, ReplicaPool, export_checkins
 from po_api.db.replica import status
 from po_api.db.replica.status import Replica
 from po_api.observability.instrumentation import listen, timed
@@ -130,6 +130,7 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_cla
         echo=settings.sqlalchemy_echo,
         hide_parameters=True,
     )
+    export_checkins(engine.sync_engine)
     event.listen(engine.sync_engine, "checkout", _require_open)
     if settings.db_transaction_timeout_ms:
         CheckoutTimeout(engine.sync_engine, seconds=settings.db_transaction_timeout_ms / 1000)
