@@ -20,7 +20,7 @@ from po_api.core.actor import Principal
 from po_api.db.database import open_database
 from po_api.db.query import QueryExecutor
 from po_api.listeners import all_listeners
-from po_api.observability import instrumentation, metrics, tracing
+from po_api.observability import instrumentation, tracing
 from po_api.operations import health
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import require_head
@@ -69,7 +69,6 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
             yield
         finally:
             await app.state.database.dispose()
-            metrics.write()
             if traces is not None:
                 await asyncio.to_thread(traces.shut_down)
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from po_api.db.database import Database, open_database
 from po_api.db.query import ConnectionExecutor, NoRow, Query, TransactionExecutor
 from po_api.observability import instrumentation
-from po_api.observability.metrics import REGISTRY, write
+from po_api.observability.metrics import REGISTRY
 from po_api.settings import Settings
 from po_api.users.models import User
 from support.polling import Deadline
@@ -24,7 +24,6 @@ _WRONG = Query("test.wrong", select(func.pg_sleep(text("'many'"))), NoRow)
 
 
 def _value(name: str, **labels: str) -> float:
-    write()
     return REGISTRY.get_sample_value(name, labels) or 0
 
 
@@ -99,6 +98,22 @@ async def test_a_pool_shows_how_full_it_is_and_who_waits(small: Database) -> Non
     assert _value("po_db_pool_timeouts_total", **pool) == timeouts + 1
     readers[0].discard()
     await readers[1].close()
+    assert _shown() == (0, 0, 0)
+
+
+async def test_a_pool_that_replaces_another_shows_how_full_it_is(small: Database) -> None:
+    await small.engine.dispose()
+    executor = ConnectionExecutor(small.engine)
+    await executor.row(_ONE)
+    assert _shown() == (1, 0, 0)
+    await executor.close()
+    assert _shown() == (0, 0, 0)
+
+
+async def test_a_connection_that_cannot_be_made_is_not_in_use(settings: Settings) -> None:
+    away = open_database("postgresql://po_app@127.0.0.1:1/po_api", settings)
+    with pytest.raises(OSError, match="Connect"):
+        await ConnectionExecutor(away.engine).row(_ONE)
     assert _shown() == (0, 0, 0)
 
 

@@ -17,7 +17,8 @@ from po_api.users.organisations_router import router as organisations_of_members
 from po_api.users.organisations_router import single_router as single_organisations
 from po_api.users.router import router as users
 from po_api.web.dependencies import PrincipalDep
-from po_api.web.routing import RouteGroup, api_router
+from po_api.web.fast_path import RouteGroup
+from po_api.web.routing import api_router
 from po_api.web.state_machines import StateMachineRead, publish
 
 _machines = api_router(prefix="/state-machines", tags=["state machines"])

@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, event, func, select
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import Text
 
 from po_api.db.checkout_timeout import CheckoutTimeout
+from po_api.db.driver import engine_by
 from po_api.db.hosts import Hosts
-from po_api.db.pool import PrimaryPool, ReplicaPool
+from po_api.db.pool import PrimaryPool, ReplicaPool, export_checkins
 from po_api.db.replica import status
 from po_api.db.replica.status import Replica
 from po_api.observability.instrumentation import listen, timed
@@ -91,22 +92,10 @@ def _server_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def engine_by(connect: Callable[..., Awaitable[Any]], settings: Settings, **options: Any) -> AsyncEngine:
-    """An engine whose connections are those that `connect` makes; `options` are create_async_engine's."""
-    caching: dict[str, Any] = {"prepared_statement_cache_size": 0} if settings.db_pgbouncer else {}
-
-    # `async_creator` would leave no place for this.
-    def create() -> Any:
-        return engine.sync_engine.dialect.dbapi.connect(async_creator_fn=connect, **caching)  # type: ignore[union-attr]
-
-    engine = create_async_engine("postgresql+asyncpg://", creator=create, **options)
-    return engine
-
-
 def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_class: type[PrimaryPool]) -> AsyncEngine:
     engine = engine_by(
         connect,
-        settings,
+        is_pooled_again=settings.db_pgbouncer,
         poolclass=pool_class,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
@@ -116,6 +105,7 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_cla
         echo=settings.sqlalchemy_echo,
         hide_parameters=True,
     )
+    export_checkins(engine.sync_engine)
     event.listen(engine.sync_engine, "checkout", _require_open)
     if settings.db_transaction_timeout_ms:
         CheckoutTimeout(engine.sync_engine, seconds=settings.db_transaction_timeout_ms / 1000)

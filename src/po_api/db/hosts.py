@@ -7,6 +7,7 @@ import asyncpg
 from sqlalchemy.engine import URL, make_url
 
 from po_api.core.sqlstate import CONNECTION_LOST
+from po_api.db.driver import socket_of
 
 # How the kernel finds out that the other end is gone and could not say so: a machine without power, a cut cable. Who is
 # silent for 5 s is asked for a sign of life, three times, every 2 s; what is sent may go unheard for 10 s (in ms).
@@ -64,8 +65,7 @@ def _hosts(url: URL) -> list[dict[str, Any]]:
 
 
 def _watch_for_life(connection: Any) -> None:
-    # The driver has no option for it.
-    wire = connection._transport.get_extra_info("socket")
+    wire = socket_of(connection)
     if wire.family == socket.AF_UNIX:
         return
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

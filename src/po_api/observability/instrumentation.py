@@ -5,10 +5,12 @@ was asked with is nowhere: not in the log, not in a label, not in a span.
 """
 
 from collections.abc import Awaitable, Sequence
+from functools import cache
 from time import perf_counter
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from prometheus_client import Histogram
 from sqlalchemy import Engine, Select, UpdateBase, event
 from sqlalchemy.engine import ExceptionContext
 
@@ -22,7 +24,6 @@ _KINDS = frozenset({"select", "insert", "update", "delete"})
 _BEGUN = "po_api.begun"
 
 _log = get_logger(__name__)
-_observers = metrics.Observers[str](metrics.DB_STATEMENTS.labels)
 _names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _slow_seconds = 0.5
 
@@ -68,9 +69,14 @@ def _class_of(error: BaseException) -> str | None:
     return metrics.NO_CONNECTION if isinstance(error, CONNECTION_LOST) and not isinstance(error, ValueError) else None
 
 
+@cache
+def _histogram(operation: str) -> Histogram:
+    return metrics.DB_STATEMENTS.labels(operation)
+
+
 def _finish(operation: str, started: float, span: Any, error: BaseException | None) -> None:
     seconds = perf_counter() - started
-    metrics.later(_observers[operation], seconds)
+    _histogram(operation).observe(seconds)
     if seconds >= _slow_seconds:
         metrics.DB_SLOW.inc()
         _log.warning("slow_query", statement=operation, duration_ms=int(seconds * 1000))

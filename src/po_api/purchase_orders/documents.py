@@ -10,8 +10,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from po_api.core.companion import Companion
 from po_api.core.money import Totals, minor_units
+from po_api.purchase_orders.typesetter import typeset
 
 _MONTHS = "January February March April May June July August September October November December".split()
 
@@ -58,14 +58,6 @@ _UNITS = {
     "MTQ": ("m³", "m³"),
     "KWH": ("kWh", "kWh"),
 }
-
-# Typesetting takes 0.1 MB for each line, 1.2 GB for 10,000: orders wait for one another, the long ones by themselves,
-# so that they hold up no others, and each in a process of its own. For the others, that grows by some 30 MB in a few
-# hundred orders, and takes 0.3 s to begin. A transaction that waits for half a minute is ended by PostgreSQL anyway.
-_LONG_LINES = 500
-_TYPESETTING, _SECONDS = "po_api.purchase_orders.typesetting", 60
-_for_short = Companion(_TYPESETTING, seconds=_SECONDS, at_most=250)
-_for_long = Companion(_TYPESETTING, seconds=_SECONDS, at_most=1)
 
 # The columns as wide as their longest text; the description takes the rest.
 _NARROW = ("position", "quantity", "unit", "unit_price", "discount", "tax_rate", "net")
@@ -119,10 +111,11 @@ class PurchaseOrderDocument:
 
 
 async def rendered(document: PurchaseOrderDocument) -> bytes:
-    """The order as a PDF/A; the same data always gives the same bytes. CompanionError; KeyError for a currency that ISO
-    4217 does not have."""
-    typesetter = _for_long if len(document.lines) > _LONG_LINES else _for_short
-    return await typesetter.ask(sheet(document))
+    """The order as a PDF/A; the same data always gives the same bytes.
+
+    Raises TypesettingError; KeyError for a currency that ISO 4217 does not have.
+    """
+    return await typeset(sheet(document), lines=len(document.lines))
 
 
 def sheet(document: PurchaseOrderDocument) -> bytes:

@@ -1,9 +1,7 @@
-"""Makes the PDF of an order: a pure function from text to bytes, in a process of its own (`core.companion`).
+"""Makes the PDF of an order: a pure function from text to bytes, called in a worker process (`typesetter`).
 
 The typst template only places text, which comes as JSON, so that nothing in it can be markup. The bytes depend on it
 alone: no clock, no system fonts, no network.
-
-    python -m po_api.purchase_orders.typesetting
 """
 
 import json
@@ -17,27 +15,11 @@ import fontpkg
 import noto_cjk_sans_otc
 import typst
 
-from po_api.core import companion
-
 # Read once: an upgrade of the package is not to change orders half-way.
 _TEMPLATE = (resources.files("po_api.purchase_orders") / "templates" / "purchase_order.typ").read_bytes()
 
 # Tags make a line cost 2.4 kB instead of 0.15 kB.
 _TAGGED_LINES = 500
-
-# Typst keeps the layout of the last ten orders: a third of the time of the next one, and 0.1 MB for each line.
-_REMEMBERED_LINES = 30
-
-
-def main() -> None:
-    """Answer with PDFs."""
-    remembered = 0
-    for sheet in companion.questions():
-        companion.reply(typeset(sheet))
-        remembered += len(json.loads(sheet)["lines"])
-        if remembered >= _REMEMBERED_LINES:
-            _forget()
-            remembered = 0
 
 
 def typeset(sheet: bytes) -> bytes:
@@ -67,7 +49,7 @@ def _compile(sheet: bytes, day: str, *, tagged: bool, standards: list[Any]) -> b
     )
 
 
-def _forget() -> None:
+def forget() -> None:
     """Empty typst's cache. No call does so, but ten empty documents, 10 ms, make everything else too old to keep."""
     for _ in range(11):
         typst.compile(b"", font_paths=_fonts())
@@ -81,7 +63,3 @@ def _fonts() -> typst.Fonts:
     # The others, emoji among them, come with smaller editions of the first two: of two alike, the first is taken.
     folders = [latin, arabic, cjk, others]
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=folders)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,8 +5,10 @@ import random
 import re
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 import structlog
+from prometheus_client import Histogram
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,7 +31,6 @@ _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=63072000; includeSu
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
 NO_ROUTE = "unmatched"
-_observers = metrics.Observers[tuple[str, str, int]](lambda labels: metrics.HTTP_REQUESTS.labels(*labels))
 _log = get_logger("po_api.access")
 
 
@@ -82,7 +83,7 @@ class RequestContext:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", None)
             key = (route or NO_ROUTE, method, status)
-            metrics.later(_observers[key], seconds)
+            _histogram(*key).observe(seconds)
             _log.info(
                 "request",
                 method=method,
@@ -93,6 +94,11 @@ class RequestContext:
             )
             if span is not None:
                 span.end(*key)
+
+
+@cache
+def _histogram(route: str, method: str, status: int) -> Histogram:
+    return metrics.HTTP_REQUESTS.labels(route, method, status)
 
 
 def _request_id(headers: Headers) -> str:

@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.core.sqlstate import CONNECTION_LOST
-from po_api.db.database import connect_to, engine_by, primary_at
+from po_api.db.database import connect_to, primary_at
+from po_api.db.driver import engine_by
 from po_api.observability.logging import get_logger
 from po_api.operations.metrics.statistics import PARTS, Part
 from po_api.settings import Settings
@@ -34,7 +35,7 @@ class DatabaseFigures:
             self._driver = await connect_to(primary, settings)
             return self._driver
 
-        engine = engine_by(connect, settings, poolclass=pool.NullPool)
+        engine = engine_by(connect, is_pooled_again=settings.db_pgbouncer, poolclass=pool.NullPool)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()

@@ -23,7 +23,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from po_api.observability.metrics import write
 from po_api.operations.backups.catalogue import Catalogue
 from po_api.operations.databases import Connections
 from po_api.operations.metrics.backups import BackupFigures
@@ -60,7 +59,6 @@ def metrics_app(settings: Settings, found: Connections, counted: Collector) -> S
         if token is not None and not _has(request, token.get_secret_value()):
             return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
         asked = await asyncio.gather(*(source() for source in sources))
-        write()
         metrics = [*counted.collect(), *(metric for metrics in asked for metric in metrics)]
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(_Answer(metrics)), headers={"Content-Type": media_type})
