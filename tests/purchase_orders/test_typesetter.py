@@ -53,7 +53,7 @@ async def no_workers() -> None:
 
 
 async def ended(worker: psutil.Process) -> None:
-    await asyncio.to_thread(wait_until, lambda: not is_running(worker.pid))
+    await asyncio.to_thread(wait_until, lambda: not is_running(worker.pid), "the end of the worker process")
 
 
 async def new_worker() -> psutil.Process:
@@ -94,7 +94,7 @@ async def test_a_long_order_does_not_delay_a_short_one_and_its_process_ends() ->
     of_both = workers()
     assert (await long).startswith(b"%PDF")
     assert len(of_both) == 2
-    await asyncio.to_thread(wait_until, lambda: len(workers()) == 1)
+    await asyncio.to_thread(wait_until, lambda: len(workers()) == 1, "the end of the process for long orders")
     assert short.is_running()
 
 
@@ -108,7 +108,7 @@ async def test_a_process_ends_after_its_share_of_orders() -> None:
     limits = replace(LIMITS, orders=2)
     for _ in range(5):
         assert await typeset_lines(5, limits) == expected(5)
-    await asyncio.to_thread(wait_until, lambda: len(workers()) <= 1)
+    await asyncio.to_thread(wait_until, lambda: len(workers()) <= 1, "the end of replaced processes")
 
 
 async def test_an_idle_process_ends_and_the_next_order_starts_another() -> None:
@@ -226,4 +226,4 @@ def test_a_process_ends_with_a_server_that_is_killed() -> None:
         worker = int(server.stdout.readline())
         assert is_running(worker)
         server.kill()
-    wait_until(lambda: not is_running(worker))
+    wait_until(lambda: not is_running(worker), "the end of the orphaned worker process")
