@@ -58,9 +58,9 @@ class PorfSummaryRow(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """What a request or an order shows besides its summary: `details` and `lines` as JSON, and what it is taxed for.
+    """What a request or an order shows besides its summary: `details` and `lines` as JSON.
 
-    `rates` and `nets` are those of the lines in any order; None without lines.
+    Its taxes are computed from `rates` and `nets`, those of the lines in any order; None without lines.
     """
 
     lines: str
