@@ -57,18 +57,15 @@ async def ended(worker: psutil.Process) -> None:
 
 
 async def new_worker() -> psutil.Process:
-    async with asyncio.timeout(60):
-        while not (found := workers()):
-            await asyncio.sleep(0)
-    return found[0]
+    return (await asyncio.to_thread(wait_until, workers, "the start of a worker process"))[0]
 
 
 async def at_work(worker: psutil.Process) -> None:
     """Once it has used some processor time for the order that it was just given."""
     before = sum(worker.cpu_times()[:2])
-    async with asyncio.timeout(60):
-        while sum(worker.cpu_times()[:2]) < before + 0.1:
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(
+        wait_until, lambda: sum(worker.cpu_times()[:2]) >= before + 0.1, "processor time of the worker process"
+    )
 
 
 async def test_the_bytes_are_those_of_typesetting_in_this_process() -> None:
