@@ -13,7 +13,7 @@ from po_api.purchase_orders import typesetting
 from po_api.purchase_orders.documents import rendered, sheet
 from po_api.purchase_orders.typesetter import LONG_LINES, Limits, TypesettingError, typeset
 from support.order_documents import many
-from support.polling import is_running, running_children, wait_until
+from support.polling import Deadline, is_running, running_children, wait_until
 
 LIMITS = Limits()
 
@@ -66,7 +66,11 @@ async def ended(worker: psutil.Process) -> None:
 
 
 async def new_worker() -> psutil.Process:
-    return (await asyncio.to_thread(wait_until, workers, "the start of a worker process"))[0]
+    deadline = Deadline("the start of a worker process")
+    while not (found := workers()):
+        deadline.check()
+        await asyncio.sleep(0)
+    return found[0]
 
 
 async def at_work(worker: psutil.Process) -> None:
