@@ -3,6 +3,7 @@
 from fastapi import Response
 
 from po_api.api_keys.router import router as api_keys
+from po_api.core.permissions import Permission
 from po_api.organisations.router import router as organisations
 from po_api.porfs import domain as porf_domain
 from po_api.porfs.files_router import router as porf_files
@@ -18,7 +19,7 @@ from po_api.users.organisations_router import single_router as single_organisati
 from po_api.users.router import router as users
 from po_api.web.dependencies import PrincipalDep
 from po_api.web.fast_path import RouteGroup
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 from po_api.web.state_machines import StateMachineRead, publish
 
 _machines = api_router(prefix="/state-machines", tags=["state machines"])
@@ -40,6 +41,7 @@ def _json(text: str) -> Response:
     operation_id="getPorfStateMachine",
     summary="Get the state machine of purchase order requests",
     response_model=StateMachineRead,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def get_porf_machine(_principal: PrincipalDep) -> Response:
     return _json(_PORF_MACHINE)
@@ -50,6 +52,7 @@ async def get_porf_machine(_principal: PrincipalDep) -> Response:
     operation_id="getPurchaseOrderStateMachine",
     summary="Get the state machine of purchase orders",
     response_model=StateMachineRead,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def get_purchase_order_machine(_principal: PrincipalDep) -> Response:
     return _json(_PURCHASE_ORDER_MACHINE)

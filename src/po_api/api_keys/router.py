@@ -11,9 +11,10 @@ from fastapi import Path, Request, Response
 
 from po_api.api_keys.dependencies import ApiKeyPaging, ApiKeyQueriesDep, ApiKeyServiceDep
 from po_api.api_keys.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyRead, ApiKeyRotation
+from po_api.core.permissions import Permission
 from po_api.web.dependencies import PrincipalDep, link_next
 from po_api.web.openapi import problems
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/api-keys", tags=["API keys"])
@@ -22,7 +23,13 @@ KeyId = Annotated[int, Path(ge=1, le=MAX_ID)]
 USUAL_OVERLAP = ApiKeyRotation()
 
 
-@router.post("", operation_id="createApiKey", summary="Create an API key", status_code=201)
+@router.post(
+    "",
+    operation_id="createApiKey",
+    summary="Create an API key",
+    status_code=201,
+    openapi_extra=requires(Permission.API_KEYS),
+)
 async def create_api_key(
     response: Response, principal: PrincipalDep, service: ApiKeyServiceDep, body: ApiKeyCreate
 ) -> ApiKeyCreated:
@@ -32,7 +39,12 @@ async def create_api_key(
     return ApiKeyCreated.of(row, key=key)
 
 
-@router.get("", operation_id="listApiKeys", summary="List API keys")
+@router.get(
+    "",
+    operation_id="listApiKeys",
+    summary="List API keys",
+    openapi_extra=requires(Permission.API_KEYS),
+)
 async def list_api_keys(
     request: Request, response: Response, principal: PrincipalDep, keys: ApiKeyQueriesDep, paging: ApiKeyPaging
 ) -> ApiKeyPage:
@@ -41,7 +53,13 @@ async def list_api_keys(
     return ApiKeyPage(items=[ApiKeyRead.of(row) for row in page.items], **link_next(request, response, page))
 
 
-@router.get("/{key_id}", operation_id="getApiKey", summary="Get an API key", responses=problems(404))
+@router.get(
+    "/{key_id}",
+    operation_id="getApiKey",
+    summary="Get an API key",
+    responses=problems(404),
+    openapi_extra=requires(Permission.API_KEYS),
+)
 async def get_api_key(principal: PrincipalDep, keys: ApiKeyQueriesDep, key_id: KeyId) -> ApiKeyRead:
     return ApiKeyRead.of(await keys.get(principal, key_id))
 
@@ -52,6 +70,7 @@ async def get_api_key(principal: PrincipalDep, keys: ApiKeyQueriesDep, key_id: K
     summary="Rotate an API key",
     status_code=201,
     responses=problems(404),
+    openapi_extra=requires(Permission.API_KEYS),
 )
 async def rotate_api_key(
     response: Response,
@@ -73,6 +92,7 @@ async def rotate_api_key(
     summary="Revoke an API key",
     status_code=204,
     responses=problems(404),
+    openapi_extra=requires(Permission.API_KEYS),
 )
 async def revoke_api_key(principal: PrincipalDep, service: ApiKeyServiceDep, key_id: KeyId) -> None:
     """Revoke one of the caller's own keys; an admin may revoke any member's."""

@@ -60,9 +60,9 @@ class Actor:
         if not self.may(permission):
             raise MissingRole(f"requires one of the roles {', '.join(sorted(GRANTS[permission].roles))}")
 
-    def in_scope(self, scope: Scope) -> bool:
-        """Whether the actor's credentials may be used for this."""
-        return self.scopes is None or scope in self.scopes
+    def in_scope(self, permission: Permission) -> bool:
+        """Whether the actor's credentials may be used for this: a session for anything, a key within its scopes."""
+        return self.scopes is None or GRANTS[permission].scope in self.scopes
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,15 @@ class Principal:
     is_operator: bool
     scopes: frozenset[Scope] | None = None
 
-    def require(self, scope: Scope | None) -> None:
-        """Raise MissingScope or KeyNotAccepted if a key was sent that may not be used for this; None takes no keys."""
+    def require_scope(self, permission: Permission) -> None:
+        """Raise MissingScope or KeyNotAccepted if an API key was sent that may not be used for this."""
         if self.scopes is None:
             return
+        scope = GRANTS[permission].scope
         if scope is None:
             raise KeyNotAccepted
         if scope not in self.scopes:
-            raise MissingScope(f"requires an API key with the scope {scope}")
+            raise MissingScope(f"this takes a key with the scope {scope}")
 
     def actor(self) -> Actor:
         """The member inside their organisation; NoOrganisation for users without one."""

@@ -42,7 +42,7 @@ class Scope(StrEnum):
 class Permission(StrEnum):
     """What can be done. `_ALL` extends what a member may do with their own to everything in the organisation."""
 
-    SIGN_IN = "sign_in"
+    PUBLIC = "public"
     SESSIONS = "sessions"
     API_KEYS = "api_keys"
     API_KEYS_ALL = "api_keys_all"
@@ -89,7 +89,8 @@ _RAISERS = frozenset({Role.REQUESTER, Role.BUYER, Role.ADMIN})
 _OVERSIGHT = frozenset({Role.BUYER, Role.ADMIN, Role.AUDITOR})
 
 GRANTS: Mapping[Permission, Grant] = {
-    Permission.SIGN_IN: Grant(_EVERYONE),
+    # Without signing in.
+    Permission.PUBLIC: Grant(_EVERYONE),
     Permission.SESSIONS: Grant(_EVERYONE),
     Permission.API_KEYS: Grant(_EVERYONE),
     Permission.API_KEYS_ALL: Grant(_ADMIN),

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from po_api.core.permissions import Permission
 from po_api.core.sqlstate import CONNECTION_LOST
 from po_api.db.database import Database
 from po_api.db.replica.executor import examine
@@ -18,7 +19,7 @@ from po_api.operations.backups.state import unconfirmed
 from po_api.operations.migrations import current_revision, explain
 from po_api.operations.revisions import head_revision
 from po_api.web.openapi import problems
-from po_api.web.routing import ApiRoute
+from po_api.web.routing import ApiRoute, requires
 from po_api.web.schemas import Schema
 
 # Whoever asks whether it can serve has a time-out of their own, ten seconds perhaps.
@@ -74,7 +75,13 @@ class Readiness(Schema):
     replica: ReplicaReadiness | None = Field(default=None, description="null if DATABASE_REPLICA_URL is not set")
 
 
-@router.get("/live", operation_id="getLiveness", summary="Liveness", responses=problems(400))
+@router.get(
+    "/live",
+    operation_id="getLiveness",
+    summary="Liveness",
+    responses=problems(400),
+    openapi_extra=requires(Permission.PUBLIC),
+)
 async def get_liveness() -> Liveness:
     return Liveness()
 
@@ -84,6 +91,7 @@ async def get_liveness() -> Liveness:
     operation_id="getReadiness",
     summary="Readiness",
     responses=problems(400) | {503: {"model": Readiness, "description": "Not ready"}},
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def get_readiness(request: Request, response: Response) -> Readiness:
     # A frozen server says nothing; what waits for it ends by itself, with the connection's time.

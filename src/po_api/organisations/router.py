@@ -2,18 +2,23 @@
 
 from fastapi import Response
 
+from po_api.core.permissions import Permission
 from po_api.organisations.dependencies import OrganisationQueriesDep, OrganisationServiceDep
 from po_api.organisations.schemas import OrganisationRead, OrganisationUpdate
 from po_api.web.dependencies import ActorDep
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.openapi import problems
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 
 router = api_router(prefix="/organisations", tags=["organisations"])
 
 
 @router.get(
-    "/current", operation_id="getCurrentOrganisation", summary="Get the caller's organisation", responses=problems(403)
+    "/current",
+    operation_id="getCurrentOrganisation",
+    summary="Get the caller's organisation",
+    responses=problems(403),
+    openapi_extra=requires(Permission.ORGANISATIONS_READ),
 )
 async def get_current(response: Response, actor: ActorDep, organisations: OrganisationQueriesDep) -> OrganisationRead:
     organisation = await organisations.own(actor)
@@ -26,6 +31,7 @@ async def get_current(response: Response, actor: ActorDep, organisations: Organi
     operation_id="updateCurrentOrganisation",
     summary="Update the caller's organisation",
     responses=problems(403, 409, 412, 428),
+    openapi_extra=requires(Permission.ORGANISATIONS_WRITE),
 )
 async def update_current(
     response: Response, actor: ActorDep, service: OrganisationServiceDep, expected: IfMatch, body: OrganisationUpdate

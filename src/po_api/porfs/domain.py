@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
-from po_api.core.permissions import Permission, Scope
+from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.porfs import approval, errors
 
@@ -151,15 +151,13 @@ def _never_submitted(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
 
 
 def _rule(
-    sources: Iterable[PorfStatus], target: PorfStatus | None, who: PorfGuard, *guards: PorfGuard
+    permission: Permission,
+    sources: Iterable[PorfStatus],
+    target: PorfStatus | None,
+    who: PorfGuard,
+    *guards: PorfGuard,
 ) -> Rule[PorfStatus, PorfFacts]:
-    return Rule(frozenset(sources), target, who, guards)
-
-
-def _scope_of(action: PorfAction) -> Scope:
-    if action in DECISIONS:
-        return Scope.PORFS_APPROVE
-    return Scope.PURCHASE_ORDERS_WRITE if action is PorfAction.CONVERT else Scope.PORFS_WRITE
+    return Rule(frozenset(sources), target, permission, who, guards)
 
 
 NEW_ROUND = frozenset({PorfAction.REVISE, PorfAction.REOPEN})
@@ -173,25 +171,27 @@ _D, _P, _A = PorfStatus.DRAFT, PorfStatus.PENDING, PorfStatus.APPROVED
 _PARTLY, _ORDERED = PorfStatus.PARTIALLY_ORDERED, PorfStatus.ORDERED
 _OPEN = frozenset(PorfStatus) - {PorfStatus.CANCELLED, PorfStatus.CLOSED}
 
+_WRITE, _DECIDE = Permission.PORFS_WRITE, Permission.PORFS_DECIDE
+_MANAGE, _ORDER = Permission.PORFS_MANAGE, Permission.PURCHASE_ORDERS_WRITE
+
 # The table of domain.md. `ordered` can be closed too, as its diagram has it; nothing is left over then.
 MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
     {
-        PorfAction.EDIT: _rule([_D], None, _requester_or_admin),
-        PorfAction.DELETE: _rule([_D], None, _requester_or_admin, _never_submitted),
-        PorfAction.SUBMIT: _rule([_D], _P, _requester_or_admin, _has_lines, _has_eligible_approver),
-        PorfAction.RECALL: _rule([_P], _D, _requester),
-        PorfAction.RETURN: _rule([_P], _D, _approver, _within_limit),
-        PorfAction.APPROVE: _rule([_P], _A, _approver, _within_limit),
-        PorfAction.REJECT: _rule([_P], PorfStatus.REJECTED, _approver),
-        PorfAction.REVISE: _rule([PorfStatus.REJECTED], _D, _requester),
-        PorfAction.CANCEL: _rule([_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
-        PorfAction.REOPEN: _rule([_A], _D, _buyer, _nothing_ordered),
-        PorfAction.CONVERT: _rule([_A, _PARTLY, _ORDERED], None, _orderer, _something_left),
-        PorfAction.CLOSE: _rule([_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
-        PorfAction.REASSIGN: _rule(_OPEN, None, _admin),
-        PorfAction.COPY: _rule(PorfStatus, None, _raiser),
+        PorfAction.EDIT: _rule(_WRITE, [_D], None, _requester_or_admin),
+        PorfAction.DELETE: _rule(_WRITE, [_D], None, _requester_or_admin, _never_submitted),
+        PorfAction.SUBMIT: _rule(_WRITE, [_D], _P, _requester_or_admin, _has_lines, _has_eligible_approver),
+        PorfAction.RECALL: _rule(_WRITE, [_P], _D, _requester),
+        PorfAction.RETURN: _rule(_DECIDE, [_P], _D, _approver, _within_limit),
+        PorfAction.APPROVE: _rule(_DECIDE, [_P], _A, _approver, _within_limit),
+        PorfAction.REJECT: _rule(_DECIDE, [_P], PorfStatus.REJECTED, _approver),
+        PorfAction.REVISE: _rule(_WRITE, [PorfStatus.REJECTED], _D, _requester),
+        PorfAction.CANCEL: _rule(_WRITE, [_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
+        PorfAction.REOPEN: _rule(_MANAGE, [_A], _D, _buyer, _nothing_ordered),
+        PorfAction.CONVERT: _rule(_ORDER, [_A, _PARTLY, _ORDERED], None, _orderer, _something_left),
+        PorfAction.CLOSE: _rule(_MANAGE, [_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
+        PorfAction.REASSIGN: _rule(Permission.PORFS_WRITE_ALL, _OPEN, None, _admin),
+        PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser),
     },
-    scope_of=_scope_of,
 )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Form, Query, Response
 
+from po_api.core.permissions import Permission
 from po_api.core.records import extract
 from po_api.porfs import exports, imports
 from po_api.porfs.content import HEADER_FIELDS, PorfInput
@@ -15,7 +16,7 @@ from po_api.web.dependencies import ActorDep
 from po_api.web.etags import created
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 
 router = api_router(prefix="/porfs", tags=["porfs"])
 
@@ -41,6 +42,7 @@ def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409, 413),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def import_porf(
     service: PorfServiceDep, body: Annotated[ImportPorfBody, Form(media_type="multipart/form-data")]
@@ -57,6 +59,7 @@ async def import_porf(
     summary="Get the import template",
     response_class=Response,
     responses=_FILES | problems(403),
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) -> Response:  # noqa: A002
     return _file(imports.template(format), "porf-lines", format)
@@ -68,6 +71,7 @@ async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) 
     summary="Export the lines of a request",
     response_class=Response,
     responses=_FILES | problems(403, 404),
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def export_porf(
     porfs: PorfReadServiceDep,

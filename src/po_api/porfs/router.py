@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
+from po_api.core.permissions import Permission
 from po_api.porfs.content import LineInput, PorfInput
 from po_api.porfs.dependencies import (
     EventPaging,
@@ -37,7 +38,7 @@ from po_api.web.dependencies import DryRun, page_of_json, session_of
 from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems, tagged
-from po_api.web.routing import api_router, takes
+from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/porfs", tags=["porfs"])
@@ -56,6 +57,7 @@ _CHANGING = problems(403, 404, 409, 412, 428)
     summary="List purchase order requests",
     response_model=PorfPage,
     responses=problems(403),
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def list_porfs(
     request: Request, porfs: PorfReadServiceDep, filters: PorfFiltersDep, paging: PorfPaging
@@ -71,6 +73,7 @@ async def list_porfs(
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
     lines = [LineInput(**line.model_dump()) for line in body.lines]
@@ -84,6 +87,7 @@ async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
     summary="Get a purchase order request",
     response_model=PorfRead,
     responses=_READING,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def get_porf(porfs: PorfReadServiceDep, porf_id: PorfId) -> Response:
     return shown(await porfs.whole(porf_id))
@@ -95,6 +99,7 @@ async def get_porf(porfs: PorfReadServiceDep, porf_id: PorfId) -> Response:
     summary="Update the header of a draft",
     response_model=PorfRead,
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def update_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatch, body: PorfUpdate) -> Response:
     return shown(await service.update(porf_id, expected=expected, values=body.model_dump()))
@@ -106,6 +111,7 @@ async def update_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatc
     summary="Delete a draft",
     status_code=204,
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def delete_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatch) -> None:
     """Delete a draft that was never submitted."""
@@ -120,6 +126,7 @@ async def delete_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatc
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def copy_porf(service: PorfServiceDep, porf_id: PorfId, dry_run: DryRun) -> Response:
     """Create a draft with the content of an existing request."""
@@ -161,7 +168,7 @@ for _action, _summary in _SUMMARIES.items():
         response_model=PorfRead,
         dependencies=[IDEMPOTENT],
         responses=_CHANGING,
-        openapi_extra=takes(MACHINE.scope_of(_action)),
+        openapi_extra=requires(MACHINE.rules[_action].permission),
     )
 
 
@@ -172,6 +179,7 @@ for _action, _summary in _SUMMARIES.items():
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PORFS_WRITE_ALL),
 )
 async def reassign_porf(
     actions: PorfActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: Reassignment
@@ -187,6 +195,7 @@ async def reassign_porf(
     summary="List lines",
     response_model=PorfLinePage,
     responses=_READING,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def list_lines(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: LinePaging) -> Response:
     return page_of_json(request, await porfs.lines_page(porf_id, paging))
@@ -199,6 +208,7 @@ async def list_lines(request: Request, porfs: PorfReadServiceDep, porf_id: PorfI
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING | tagged(201),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def add_line(
     response: Response, service: PorfServiceDep, porf_id: PorfId, expected: IfMatch, body: PorfLineCreate
@@ -215,6 +225,7 @@ async def add_line(
     summary="Get a line",
     response_model=PorfLineRead,
     responses=_READING | tagged(),
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def get_line(porfs: PorfReadServiceDep, porf_id: PorfId, line_id: LineId) -> Response:
     """Get a line. Its ETag is the ETag of the request."""
@@ -226,6 +237,7 @@ async def get_line(porfs: PorfReadServiceDep, porf_id: PorfId, line_id: LineId) 
     operation_id="updatePorfLine",
     summary="Update a line of a draft",
     responses=_CHANGING | tagged(),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def update_line(
     response: Response,
@@ -246,6 +258,7 @@ async def update_line(
     summary="Delete a line of a draft",
     status_code=204,
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId, expected: IfMatch) -> None:
     await service.delete_line(porf_id, line_id, expected=expected)
@@ -257,6 +270,7 @@ async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId,
     summary="List comments",
     response_model=CommentPage,
     responses=_READING,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def list_comments(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
     return page_of_json(request, await porfs.comments(porf_id, paging))
@@ -269,6 +283,7 @@ async def list_comments(request: Request, porfs: PorfReadServiceDep, porf_id: Po
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=_READING | problems(409),
+    openapi_extra=requires(Permission.PORFS_COMMENT),
 )
 async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId, body: CommentCreate) -> CommentRead:
     comment = await service.comment(porf_id, body.text)
@@ -288,6 +303,7 @@ async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId
     summary="List history",
     response_model=HistoryPage,
     responses=_READING,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def list_history(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
     return page_of_json(request, await porfs.history(porf_id, paging))

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
-from po_api.core.permissions import Permission, Scope
+from po_api.core.permissions import Permission
 from po_api.core.state_machine import Rule, StateMachine
 
 
@@ -43,7 +43,7 @@ def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
 def _rule(
     sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None
 ) -> Rule[PurchaseOrderStatus, PurchaseOrderFacts]:
-    return Rule(frozenset(sources), target, _buyer)
+    return Rule(frozenset(sources), target, Permission.PURCHASE_ORDERS_WRITE, _buyer)
 
 
 _DRAFT, _ISSUED = PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED
@@ -55,5 +55,4 @@ MACHINE: StateMachine[PurchaseOrderStatus, PurchaseOrderAction, PurchaseOrderFac
         PurchaseOrderAction.CANCEL: _rule([_DRAFT, _ISSUED], PurchaseOrderStatus.CANCELLED),
         PurchaseOrderAction.CLOSE: _rule([_ISSUED], PurchaseOrderStatus.CLOSED),
     },
-    scope_of=lambda _action: Scope.PURCHASE_ORDERS_WRITE,
 )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.core.permissions import Scope
+from po_api.core.permissions import Permission
 from po_api.porfs.allocation import RequestedLine
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ActionNote
@@ -26,7 +26,7 @@ from po_api.web.dependencies import DryRun, page_of_json
 from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
-from po_api.web.routing import api_router, takes
+from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/purchase-orders", tags=["purchase orders"])
@@ -54,7 +54,7 @@ def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
-    openapi_extra=takes(Scope.PURCHASE_ORDERS_WRITE),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def convert_porf(
     service: PurchaseOrderServiceDep,
@@ -79,6 +79,7 @@ async def convert_porf(
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: PurchaseOrderCreate) -> Response:
     """Create a draft order from several requests of one supplier and currency. Requires the role `buyer` or `admin`."""
@@ -92,6 +93,7 @@ async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: 
     summary="List purchase orders",
     response_model=PurchaseOrderPage,
     responses=problems(403),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
 )
 async def list_orders(
     request: Request,
@@ -108,6 +110,7 @@ async def list_orders(
     summary="Get a purchase order",
     response_model=PurchaseOrderRead,
     responses=_READING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
 )
 async def get_order(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
     return shown(await orders.whole(order_id))
@@ -119,6 +122,7 @@ async def get_order(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -> R
     summary="Update a draft order",
     response_model=PurchaseOrderRead,
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def update_order(
     service: PurchaseOrderServiceDep,
@@ -137,6 +141,7 @@ async def update_order(
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def issue_order(
     service: PurchaseOrderServiceDep, order_id: OrderId, expected: IfMatch, dry_run: DryRun
@@ -152,6 +157,7 @@ async def issue_order(
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def cancel_order(
     service: PurchaseOrderServiceDep,
@@ -172,6 +178,7 @@ async def cancel_order(
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def close_order(
     service: PurchaseOrderServiceDep,
@@ -191,6 +198,7 @@ async def close_order(
     summary="Get the document of a purchase order",
     response_class=Response,
     responses=binary(PDF, has_etag=True) | problems(403, 404, 409),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
 )
 async def get_document(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
     document = await orders.document(order_id)

@@ -10,6 +10,7 @@ from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from po_api.core.errors import FieldError, Unprocessable
+from po_api.core.permissions import Permission
 from po_api.sessions.dependencies import DeviceDep, SessionServiceDep, SignInServiceDep
 from po_api.sessions.errors import InvalidRefreshToken, InvalidSignIn
 from po_api.sessions.schemas import (
@@ -34,7 +35,7 @@ from po_api.web.cookies import (
 from po_api.web.dependencies import ADDRESS_LIMIT, SIGN_IN_LIMIT, address_of
 from po_api.web.openapi import problems, redirect
 from po_api.web.rate_limits import RateLimiter
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 
 router = api_router(prefix="/sessions", tags=["sessions"])
 
@@ -53,6 +54,7 @@ Answer = Annotated[str | None, Query(max_length=2048, pattern=r"^[ -~]*$")]
     response_class=RedirectResponse,
     dependencies=[SIGN_IN_LIMIT],
     responses=redirect("Redirect to the identity provider") | problems(404),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def start_sign_in(
     request: Request,
@@ -91,6 +93,7 @@ async def start_sign_in(
     responses=redirect(
         "Redirect to the front end with `#sign_in_code=…`, with cookies, or with `#error=<problem code>&request_id=…`"
     ),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def complete_sign_in(
     request: Request,
@@ -119,6 +122,7 @@ async def complete_sign_in(
     status_code=201,
     dependencies=[ADDRESS_LIMIT],
     responses=problems(401, 403),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def exchange_sign_in_code(
     service: SignInServiceDep, device: DeviceDep, body: SignInCodeExchange
@@ -133,6 +137,7 @@ async def exchange_sign_in_code(
     status_code=201,
     dependencies=[SIGN_IN_LIMIT],
     responses=problems(401, 403, 404, 409),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def create_session(
     request: Request, response: Response, service: SignInServiceDep, device: DeviceDep, body: IdTokenSignIn
@@ -150,6 +155,7 @@ async def create_session(
     operation_id="refreshSession",
     summary="Refresh the tokens of a session",
     responses=problems(401, 403),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def refresh_session(
     request: Request,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
+from po_api.core.permissions import Permission
 from po_api.suppliers.dependencies import SupplierFiltersDep, SupplierPaging, SupplierQueriesDep, SupplierServiceDep
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.queries import SupplierRow
@@ -12,7 +13,7 @@ from po_api.web.dependencies import DryRun, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/suppliers", tags=["suppliers"])
@@ -25,7 +26,13 @@ def _read(response: Response, supplier: Supplier | SupplierRow) -> SupplierRead:
     return SupplierRead.model_validate(supplier)
 
 
-@router.get("", operation_id="listSuppliers", summary="List suppliers", responses=problems(403))
+@router.get(
+    "",
+    operation_id="listSuppliers",
+    summary="List suppliers",
+    responses=problems(403),
+    openapi_extra=requires(Permission.SUPPLIERS_READ),
+)
 async def list_suppliers(
     request: Request,
     response: Response,
@@ -45,6 +52,7 @@ async def list_suppliers(
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
+    openapi_extra=requires(Permission.SUPPLIERS_WRITE),
 )
 async def create_supplier(response: Response, service: SupplierServiceDep, body: SupplierCreate) -> SupplierRead:
     """Add a supplier. Requires the role `buyer` or `admin`."""
@@ -53,7 +61,13 @@ async def create_supplier(response: Response, service: SupplierServiceDep, body:
     return _read(response, supplier)
 
 
-@router.get("/{supplier_id}", operation_id="getSupplier", summary="Get a supplier", responses=problems(403, 404))
+@router.get(
+    "/{supplier_id}",
+    operation_id="getSupplier",
+    summary="Get a supplier",
+    responses=problems(403, 404),
+    openapi_extra=requires(Permission.SUPPLIERS_READ),
+)
 async def get_supplier(response: Response, suppliers: SupplierQueriesDep, supplier_id: SupplierId) -> SupplierRead:
     return _read(response, await suppliers.get(supplier_id))
 
@@ -63,6 +77,7 @@ async def get_supplier(response: Response, suppliers: SupplierQueriesDep, suppli
     operation_id="updateSupplier",
     summary="Update a supplier",
     responses=problems(403, 404, 409, 412, 428),
+    openapi_extra=requires(Permission.SUPPLIERS_WRITE),
 )
 async def update_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, body: SupplierUpdate
@@ -77,6 +92,7 @@ async def update_supplier(
     summary="Deactivate a supplier",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
+    openapi_extra=requires(Permission.SUPPLIERS_WRITE),
 )
 async def deactivate_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, dry_run: DryRun
@@ -91,6 +107,7 @@ async def deactivate_supplier(
     summary="Reactivate a supplier",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
+    openapi_extra=requires(Permission.SUPPLIERS_WRITE),
 )
 async def activate_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, dry_run: DryRun

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
 
-from po_api.core.permissions import Scope
+from po_api.core.permissions import Permission
 from po_api.organisations.dependencies import OrganisationQueriesDep
 from po_api.organisations.schemas import (
     Member,
@@ -19,7 +19,7 @@ from po_api.web.dependencies import PrincipalDep, link_next
 from po_api.web.etags import set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID, Moment
 
 # `router` has the collection; /organisations/current has to be matched before /organisations/{organisation_id}.
@@ -42,6 +42,7 @@ class Include(StrEnum):
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=problems(409),
+    openapi_extra=requires(Permission.ORGANISATIONS_FOUND),
 )
 async def create_organisation(
     response: Response, principal: PrincipalDep, service: UserServiceDep, body: OrganisationCreate
@@ -53,7 +54,13 @@ async def create_organisation(
     return OrganisationRead.of(organisation)
 
 
-@router.get("", operation_id="listOrganisations", summary="List organisations", responses=problems(403))
+@router.get(
+    "",
+    operation_id="listOrganisations",
+    summary="List organisations",
+    responses=problems(403),
+    openapi_extra=requires(Permission.ORGANISATIONS_READ),
+)
 async def list_organisations(
     request: Request,
     response: Response,
@@ -75,7 +82,11 @@ async def list_organisations(
 
 
 @single_router.get(
-    "/{organisation_id}", operation_id="getOrganisation", summary="Get an organisation", responses=problems(404)
+    "/{organisation_id}",
+    operation_id="getOrganisation",
+    summary="Get an organisation",
+    responses=problems(404),
+    openapi_extra=requires(Permission.ORGANISATIONS_READ),
 )
 async def get_organisation(
     response: Response,
@@ -90,6 +101,6 @@ async def get_organisation(
     shown = OrganisationRead.of(organisation)
     if Include.USERS not in include:
         return shown
-    principal.require(Scope.USERS_READ)
+    principal.require_scope(Permission.USERS_READ)
     members = [Member.model_validate(row) for row in await users.members(organisation_id)]
     return shown.model_copy(update={"users": members})

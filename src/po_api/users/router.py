@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
+from po_api.core.permissions import Permission
 from po_api.db.listeners import ChangeWarning
 from po_api.users.dependencies import MemberServiceDep, UserFiltersDep, UserPaging, UserQueriesDep
 from po_api.users.models import User
@@ -14,7 +15,7 @@ from po_api.web.dependencies import ActorDep, DryRun, PrincipalDep, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/users", tags=["users"])
@@ -36,14 +37,25 @@ def _read(response: Response, user: User | UserRow, warnings: Sequence[ChangeWar
     return UserRead.model_validate({**fields, "warnings": notices})
 
 
-@router.get("/me", operation_id="getMe", summary="Get the signed-in user")
+@router.get(
+    "/me",
+    operation_id="getMe",
+    summary="Get the signed-in user",
+    openapi_extra=requires(Permission.USERS_READ),
+)
 async def get_me(response: Response, principal: PrincipalDep, users: UserQueriesDep) -> Me:
     user = await users.me(principal)
     set_version(response, user.version)
     return Me.model_validate({name: getattr(user, name) for name in Me.model_fields if name != "warnings"})
 
 
-@router.get("", operation_id="listUsers", summary="List members", responses=problems(403))
+@router.get(
+    "",
+    operation_id="listUsers",
+    summary="List members",
+    responses=problems(403),
+    openapi_extra=requires(Permission.USERS_READ),
+)
 async def list_users(
     request: Request,
     response: Response,
@@ -64,6 +76,7 @@ async def list_users(
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
+    openapi_extra=requires(Permission.USERS_MANAGE),
 )
 async def invite_user(response: Response, members: MemberServiceDep, body: UserInvite) -> UserRead:
     """Invite a member to the caller's organisation. Requires the role `admin`."""
@@ -72,7 +85,13 @@ async def invite_user(response: Response, members: MemberServiceDep, body: UserI
     return _read(response, user)
 
 
-@router.get("/{user_id}", operation_id="getUser", summary="Get a member", responses=problems(403, 404))
+@router.get(
+    "/{user_id}",
+    operation_id="getUser",
+    summary="Get a member",
+    responses=problems(403, 404),
+    openapi_extra=requires(Permission.USERS_READ),
+)
 async def get_user(response: Response, actor: ActorDep, users: UserQueriesDep, user_id: UserId) -> UserRead:
     return _read(response, await users.member(actor, user_id))
 
@@ -82,6 +101,7 @@ async def get_user(response: Response, actor: ActorDep, users: UserQueriesDep, u
     operation_id="updateUser",
     summary="Update a member",
     responses=problems(403, 404, 409, 412, 428),
+    openapi_extra=requires(Permission.USERS_WRITE),
 )
 async def update_user(
     response: Response,
@@ -101,6 +121,7 @@ async def update_user(
     summary="Deactivate a member",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
+    openapi_extra=requires(Permission.USERS_MANAGE),
 )
 async def deactivate_user(
     response: Response, members: MemberServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun
@@ -116,6 +137,7 @@ async def deactivate_user(
     summary="Reactivate a member",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
+    openapi_extra=requires(Permission.USERS_MANAGE),
 )
 async def activate_user(
     response: Response, members: MemberServiceDep, user_id: UserId, expected: IfMatch, dry_run: DryRun

@@ -84,7 +84,7 @@ class _SignedIn(SecurityBase):
             raise
         await limiter.hit_user(request.state, principal.user_id)
         request.state.user_id = principal.user_id
-        principal.require(request.scope["route"].key_scope)
+        principal.require_scope(request.scope["route"].permission)
         return principal
 
     async def _authenticated(self, request: Request, address: str | None) -> Principal:

@@ -1,6 +1,6 @@
 """The route class of the API: conventions that hold for every operation (api.md)."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +10,7 @@ from fastapi.params import Form
 from starlette.exceptions import HTTPException
 
 from po_api.core.errors import BadRequest, FieldError, UnsupportedMediaType
-from po_api.core.permissions import Scope
+from po_api.core.permissions import GRANTS, Permission
 from po_api.web import etags, idempotency
 from po_api.web.fast_path import NarrowingRoute, query_parameters
 from po_api.web.openapi import KEY_SCOPE
@@ -27,39 +27,30 @@ class UnknownParameter(BadRequest):
     title = "Unknown query parameter"
 
 
-# What an operation is about, by its tag, and so which scope it takes of an API key. Others take no keys.
-_SUBJECTS = {
-    "porfs": (Scope.PORFS_READ, Scope.PORFS_WRITE),
-    "purchase orders": (Scope.PURCHASE_ORDERS_READ, Scope.PURCHASE_ORDERS_WRITE),
-    "suppliers": (Scope.SUPPLIERS_READ, Scope.SUPPLIERS_WRITE),
-    "users": (Scope.USERS_READ, Scope.USERS_WRITE),
-    "organisations": (Scope.ORGANISATIONS_READ, Scope.ORGANISATIONS_WRITE),
-    "state machines": (Scope.PORFS_READ, Scope.PORFS_WRITE),
-}
+_PERMISSION = "x-permission"
 
 
-def takes(scope: Scope) -> dict[str, str]:
-    """The `openapi_extra` of an operation for which an API key needs another scope than its tag and method say."""
-    return {KEY_SCOPE: scope}
+def requires(permission: Permission) -> dict[str, Any]:
+    """The `openapi_extra` of an operation: what its caller needs to have the permission for."""
+    return {_PERMISSION: permission}
 
 
 class ApiRoute(NarrowingRoute):
     """Begins and ends the unit of work; refuses unknown query parameters and media types; completes ETags; replays and
     remembers idempotent answers.
 
-    `key_scope` is the scope that an API key needs for the operation; None takes no keys.
+    `permission` is that of `requires`; the OpenAPI document shows the scope that an API key needs for it.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        said: Mapping[str, Any] = self.openapi_extra or {}
-        self.key_scope: Scope | None = said.get(KEY_SCOPE) or self._usual_scope()
-        if self.key_scope is not None:
-            self.openapi_extra = {**said, KEY_SCOPE: self.key_scope}
-
-    def _usual_scope(self) -> Scope | None:
-        reading, writing = _SUBJECTS.get(str(next(iter(self.tags), "")), (None, None))
-        return reading if self.methods == {"GET"} else writing
+        extra = dict(self.openapi_extra or {})
+        try:
+            self.permission: Permission = extra.pop(_PERMISSION)
+        except KeyError:
+            raise TypeError(f"{self.operation_id or path} needs openapi_extra=requires(…)") from None
+        scope = GRANTS[self.permission].scope
+        self.openapi_extra = extra if scope is None else {**extra, KEY_SCOPE: scope}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler_for = lru_cache(maxsize=256)(self.handler_for)
