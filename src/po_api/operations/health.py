@@ -131,7 +131,7 @@ async def _examine(connection: AsyncConnection) -> Readiness:
     if problem := explain(revision):
         reasons.append(Reason(code="schema_revision", detail=problem))
     if restored := await unconfirmed(connection):
-        detail = f"restored {restored}: look whether all is well, then `po-api backup confirm`"
+        detail = f"restored {restored}: check the data, then run `po-api backup confirm`"
         reasons.append(Reason(code="restore_unconfirmed", detail=detail))
     return Readiness(
         status="not_ready" if reasons else "ready",
