@@ -22,7 +22,7 @@ from po_api.db.query import QueryExecutor
 from po_api.observability import instrumentation, metrics, tracing
 from po_api.operations import health
 from po_api.operations.databases import Connections
-from po_api.operations.migrations import require_head
+from po_api.operations.schema import require_head
 from po_api.porfs.service import left_without_approver
 from po_api.sessions.domain import Device, Lifetimes
 from po_api.sessions.oidc import IdentityProvider

@@ -57,13 +57,16 @@ def migrate(
 
 def _show_status(found: migrations.Status) -> int:
     """Print it; returns the exit code."""
-    typer.echo(f"database: {found.revision or 'empty'}, this version: {revisions.head_revision()}")
+    schema = found.schema
+    typer.echo(f"database: {schema.revision or 'empty'}, this version: {revisions.head_revision()}")
+    if schema.is_later:
+        typer.echo("it is a later version's, with which this one works")
     for revision in found.pending:
         typer.echo(f"pending: {revision.name}  {revision.title}")
-    if found.problem and not found.pending:
-        typer.echo(found.problem)
+    if schema.problem and not found.pending:
+        typer.echo(schema.problem)
     for defect in found.defects:
         typer.echo(defect)
     if found.is_migrating:
         typer.echo("a process is migrating it now")
-    return 1 if found.problem or found.defects else 0
+    return 1 if schema.problem or found.defects else 0
