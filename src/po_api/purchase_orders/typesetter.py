@@ -79,7 +79,7 @@ async def _attempted(sheet: bytes, lines: int, limits: Limits) -> bytes:
         try:
             return await _in_worker(sheet, lines, limits)
         except BrokenWorkerProcess:
-            _log.warning("typesetting_worker_died")
+            _log.info("typesetting_retried")
     return await _in_worker(sheet, lines, limits)
 
 
