@@ -50,7 +50,7 @@ def _compile(sheet: bytes, day: str, *, tagged: bool, standards: list[Any]) -> b
 
 
 def forget() -> None:
-    """Empty typst's cache, for which there is no call: it drops what the last ten documents, here empty, did not use."""
+    """Empty typst's cache. It has no call for that, but drops what the last ten documents, here empty, did not use."""
     for _ in range(11):
         typst.compile(b"", font_paths=_fonts())
 
