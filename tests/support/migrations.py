@@ -104,6 +104,7 @@ async def fresh_database(cluster: Cluster, template: str = "template1") -> Async
 
 # Values by the name of the column, such that every check of every revision holds; `{n}` differs from row to row.
 VALUES = {
+    "actor_kind": "'member'",
     "actor_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
     "after": """'{{"total": "1.50"}}'""",
     "approval_limit": "1000.50",

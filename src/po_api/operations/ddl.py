@@ -50,6 +50,17 @@ def add_checks(table: str, checks: Mapping[str, str]) -> None:
     _add_constraints(table, {name: f"CHECK ({condition})" for name, condition in checks.items()})
 
 
+def add_check(table: str, name: str, condition: str) -> None:
+    """Add one check to a table that holds rows, with one subcommand in each statement, as Citus requires.
+
+    New rows are bound at once; the old ones are read afterwards, under a lock that lets readers and writers go on.
+    """
+    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
+    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID")
+    with _at_leisure():
+        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
 def add_tenant_reference(table: str, column: str, referred: str) -> None:
     """Add the foreign key that `tenant_reference` declares, to a table that holds rows.
 
