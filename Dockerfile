@@ -4,15 +4,14 @@ FROM python:3.13-slim AS builder
 WORKDIR /app
 # pip stays outside: the running container has no use for it.
 RUN python -m venv --without-pip /opt/venv
-COPY requirements.txt ./
+COPY requirements-server.txt ./
 RUN python -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
-        --require-hashes -r requirements.txt
+        --require-hashes -r requirements-server.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-# Editable, because the migrations are looked up beside src/.
+COPY alembic ./alembic
 RUN python -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
-        --no-deps --no-build-isolation --editable . \
-    && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash src
+        --no-deps --no-build-isolation .
 
 FROM python:3.13-slim
 WORKDIR /app
@@ -25,9 +24,6 @@ RUN groupadd --gid 10001 po-api \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin po-api \
     && install -d -o 10001 -g 10001 -m 700 /data
 COPY --from=builder /opt/venv /opt/venv
-COPY --from=builder /app ./
-COPY alembic.ini ./
-COPY alembic ./alembic
 COPY --chmod=755 deploy/entrypoint.sh /usr/local/bin/entrypoint
 USER 10001:10001
 EXPOSE 8000

@@ -3,7 +3,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Two steps of one environment: what running takes, and the developers' tools.
+RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+# pip shows its progress on a terminal, where somebody waits for it.
+HUSH   := $(shell test -t 2 || echo --quiet)
 # With the tools of test-clients first, Node.js among them: the machine needs none of them.
 WITH_NODE  := export PATH="$(CURDIR)/clients/.venv/bin:$$PATH" &&
 IN_CLIENTS := $(WITH_NODE) cd clients &&
@@ -20,15 +25,22 @@ FAST := $(addprefix tests/,core db observability api_keys organisations porfs pu
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(READY): requirements-dev.txt pyproject.toml
+$(RUNS): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "po-api needs Python 3.11 or later; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "1/3 making a virtual environment in $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV) || { echo "python could not make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }
-	@echo "installing the locked requirements into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "2/3 installing the locked requirements, PostgreSQL among them ..."
+	@$(PIP) install $(HUSH) --require-hashes -r requirements.txt
+	@echo "3/3 installing po-api ..."
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(READY) ## start everything: database, migrations, demo data, API
+$(READY): $(RUNS) requirements-dev.txt
+	@echo "installing the locked requirements of the developers' tools into $(VENV) ..."
+	@$(PIP) install $(HUSH) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: $(RUNS) ## start everything: database, migrations, demo data, API
 	@exec $(BIN)/po-api serve --demo
 
 test: check ## every check: format, lint, types, import rules, tests
@@ -103,7 +115,9 @@ openapi: $(READY) ## write openapi.json anew
 lock: $(READY) ## lock the requirements anew (needs the package uv, taken into the environment for this)
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
-		--no-emit-index-url --no-emit-find-links --extra build --extra redis --extra tracing pyproject.toml --output-file requirements.txt
+		--no-emit-index-url --no-emit-find-links --extra build --extra embedded pyproject.toml --output-file requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
+		--no-emit-index-url --no-emit-find-links --extra build --extra redis --extra tracing pyproject.toml --output-file requirements-server.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras pyproject.toml --output-file requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \

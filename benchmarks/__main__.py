@@ -28,12 +28,12 @@ QUICK = 2_000
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"one short round on {QUICK:,} PORFs: does it work at all")
+    parser.add_argument("--quick", action="store_true", help=f"one short round on {QUICK:,} PORFs, as a smoke test")
     parser.add_argument("--full", action="store_true", help="also 10 k and 1 M PORFs, and the memory of 100 k requests")
     parser.add_argument("--sizes", help="numbers of PORFs, the first is the one to compare with the peers on")
     parser.add_argument("--rounds", type=int, help="default 5")
     parser.add_argument("--seconds", type=float, help="of each measurement; default 3")
-    parser.add_argument("--only", help="scenarios whose name holds this; no counts and crowds then")
+    parser.add_argument("--only", help="only scenarios whose name contains this; no statement counts")
     parser.add_argument("--data", type=Path, help="keep the loaded databases here for further runs")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where to write (default %(default)s)")
     options = parser.parse_args()
@@ -45,7 +45,7 @@ def _options() -> argparse.Namespace:
 
 
 def main() -> None:
-    # An orderly exit, which stops what was started.
+    # Exits through the context managers, which stop the started processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options = _options()
     cores = Cores.of_this_machine()
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _run(server: Server, cores: Cores, options: argparse.Namespace, results: Results, *, compare: bool) -> None:
-    """All that is measured on one size."""
+    """All measurements on one data size."""
     actors = asyncio.run(engage(server, KEY))
     if compare and not options.only:
         say("counting statements")
@@ -79,7 +79,7 @@ def _run(server: Server, cores: Cores, options: argparse.Namespace, results: Res
 def _rounds(
     server: Server, cores: Cores, options: argparse.Namespace, actors: Actors, *, compare: bool
 ) -> list[Measurement]:
-    """Each round has each server once for each scenario: a noisy minute hits all of them."""
+    """Each round runs every server once per scenario, so that a noisy minute affects all of them."""
     with ExitStack() as stack:
         apps = [stack.enter_context(po_api(server.urls.app, cores))]
         if compare:

@@ -1,4 +1,4 @@
-"""Before anything is measured: all servers answer the same."""
+"""Check before measuring: all servers return the same responses."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from benchmarks.scenarios import LIST, get, lists, session_checks, single_porfs
 
 
 def require_agreement(apps: Sequence[App], actors: Actors) -> int:
-    """Compare the JSON that each server gives for what the peers can do; returns for how many requests."""
+    """Compare the servers' JSON for every request that the peers support; returns the number of requests."""
     count = 0
     for request in _requests(actors, apps[0].port):
         first, *others = [(app, ask(app.port, request)) for app in apps]
@@ -21,7 +21,7 @@ def require_agreement(apps: Sequence[App], actors: Actors) -> int:
             found = json.loads(response.body) if response.status == request.status else response.status
             if found != expected:
                 raise SystemExit(
-                    f"{app.name} answers something else than {first[0].name}:\n{request.payload.decode()}"
+                    f"{app.name} differs from {first[0].name}:\n{request.payload.decode()}"
                     f"{_difference(expected, found)}"
                 )
         count += 1

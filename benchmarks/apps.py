@@ -1,4 +1,4 @@
-"""The servers that are measured: po-api and its peers, each as one would run it."""
+"""The measured servers: po-api and its peers, each with a production configuration."""
 
 import os
 import sys
@@ -12,13 +12,13 @@ HERE = Path(__file__).resolve().parent
 NAME, LIMIT, FLASK = "po-api", "limit", "Flask stack"
 PEERS = (LIMIT, FLASK)
 KEY = "benchmark-only-0123456789abcdef0123456789abcdef"
-# What serves it best of 1 to 16: more of them wait for one another. Idle connections hold none.
+# The best of 1 to 16 threads: more of them contend with each other. Idle connections use none.
 FLASK_THREADS = 4
 _UNLIMITED = "1000000000/minute"
 
 
 def environment(url: str, **more: str) -> dict[str, str]:
-    """Nothing of the caller's settings. The peers log no requests, so po-api does not either, and counts no limits."""
+    """Inherits no settings. The peers log no requests, so po-api does not either, and counts no limits."""
     return {
         "PATH": os.environ["PATH"],
         "DATABASE_URL": url,

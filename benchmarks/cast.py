@@ -1,4 +1,4 @@
-"""Who asks, and for what: members of the data set's organisations, signed in for this run."""
+"""The users of the scenarios and their requests: members of the data set's organisations, signed in for this run."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -17,7 +17,7 @@ DEEP = 100_000
 CASTS = 16
 _PORFS_EACH = 12
 
-# Those of the largest organisation and of others, in each role, who see more than a page.
+# Members of the largest organisation and of others, in each role, who see more than one page.
 _READERS = """
     WITH organisation AS (
         SELECT organisation_id AS id FROM porfs GROUP BY 1 HAVING count(*) > 60 ORDER BY count(*) DESC LIMIT 4
@@ -45,7 +45,7 @@ _CASTS = """
 
 @dataclass(frozen=True)
 class QueryExecutor:
-    """Someone who reads, and some requests that they may see."""
+    """A reading user, and some requests that are visible to them."""
 
     token: str
     role: str
@@ -55,7 +55,7 @@ class QueryExecutor:
 
 @dataclass(frozen=True)
 class Cast:
-    """The tokens of those who do the main job in one organisation."""
+    """The tokens of the users of the main job in one organisation."""
 
     requester: str
     approver: str
@@ -74,7 +74,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Actors:
-    """All who take part. `deep` is far down in the list of the largest organisation, whose buyer is `largest`."""
+    """All users. `deep` is a late position in the list of the largest organisation, whose buyer is `largest`."""
 
     readers: Sequence[QueryExecutor]
     largest: QueryExecutor

@@ -1,7 +1,7 @@
 """The requests of the data set, their lines, decisions, orders and history, as lines of COPY.
 
 All of it follows from the seed. Lines come from a stock of ready-made bodies per currency, so that a million requests
-take no longer than their COPY; what a body comes to is computed by `core.money`, once.
+take no longer than their COPY; the totals of a body are computed once, by `core.money`.
 """
 
 import hashlib
@@ -26,8 +26,9 @@ from benchmarks.companies import (
 )
 from benchmarks.texts import Language, some_language
 from po_api.core.money import PricedLine, TaxRounding, Totals, line_net, minor_units, totals
+from po_api.core.records import extract, field_names
 from po_api.organisations.domain import DocumentType, format_number, period_of
-from po_api.porfs.domain import content_hash
+from po_api.porfs.content import PorfContent, PositionedLine, content_hash
 
 # In the order in which rows may refer to each other.
 COLUMNS = {
@@ -80,24 +81,15 @@ _OLDER = {
     "cancelled": 7,
 }
 _RECENT_SHARE = 0.1
-# What its document looks like is no subject here; the scenarios make real ones.
+# The content of this document is irrelevant; the scenarios render real ones.
 _PDF = b"%PDF-1.7 of the benchmark"
 _PDF_COPY = f"\\\\x{_PDF.hex()}\t{hashlib.sha256(_PDF).hexdigest()}"
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(PositionedLine):
     """A line of a body."""
 
-    position: int
-    description: str
-    sku: str | None
-    quantity: Decimal
-    unit: str
-    unit_price: Decimal
-    discount_percent: Decimal
-    tax_rate: Decimal
-    needed_by: date | None
     net: Decimal
 
     @cached_property
@@ -113,7 +105,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Body:
-    """Lines, and what they come to."""
+    """Lines and their totals."""
 
     currency: str
     tax_rounding: str
@@ -125,7 +117,7 @@ class Body:
 
     @cached_property
     def half(self) -> Decimal:
-        """Half of the first line: what is ordered of a request of which more is left."""
+        """Half of the first line: the ordered part of a partially ordered request."""
         return self.lines[0].quantity / 2
 
     def totals_of(self, quantities: Sequence[Decimal]) -> Totals:
@@ -135,7 +127,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Request:
-    """The header of a request; the names are those that `content_hash` looks for."""
+    """The header of a request; the names are those of `PorfContent`."""
 
     id: int
     company: Company
@@ -166,8 +158,14 @@ def make_body(random: Random, language: Language, currency: str, tax_rounding: s
         net = line_net(PricedLine(quantity, price, discount, tax), currency)
         text = language.phrase(random, random.randint(2, 8))
         unit = random.choice(_UNITS)
-        lines.append(Line(position, text, sku, quantity, unit, price, discount, tax, needed_by, net))
+        lines.append(Line(text, sku, quantity, unit, price, discount, tax, needed_by, position, net))
     return Body(currency, tax_rounding, lines)
+
+
+def _content(request: Request) -> PorfContent:
+    """The header; fields that these data do not use are empty."""
+    unused = {name: None for name in field_names(PorfContent) if not hasattr(request, name)}
+    return extract(PorfContent, request, **unused)
 
 
 class DataSet:
@@ -337,7 +335,7 @@ class DataSet:
 
 
 class _History:
-    """What happened to a request until it came to its status."""
+    """The events of a request up to its status."""
 
     def __init__(self, data: DataSet, request: Request, body: Body) -> None:
         self._data = data
@@ -379,7 +377,7 @@ class _History:
         request = self._request
         approvers = request.company.approvers
         approver = approvers[request.id % len(approvers)]
-        digest = content_hash(request, self._body.lines)
+        digest = content_hash(_content(request), self._body.lines)
         self.decided_at = self._change(approver, "approve" if decision == "approved" else "reject", decision)
         self._data.add_decision(request, approver, decision, digest, self.decided_at)
 

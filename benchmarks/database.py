@@ -18,7 +18,7 @@ from benchmarks.progress import say
 from po_api.operations import migrations
 from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 
-# Durability is PostgreSQL's default: complete. The rest is what one would give a server of this size.
+# Durability is PostgreSQL's default: complete. The other settings are usual for a server of this size.
 SETTINGS = {
     "shared_buffers": "512MB",
     "maintenance_work_mem": "256MB",
@@ -82,7 +82,7 @@ async def _fill(server: Server) -> None:
 
 
 async def _settle(server: Server) -> None:
-    """The same beginning for every run: nothing left to be written or vacuumed."""
+    """The same initial state for every run: checkpointed and vacuumed."""
     async with connection(server.urls.owner) as owner:
         await owner.execute("VACUUM ANALYZE")
     async with connection(server.superuser) as superuser:

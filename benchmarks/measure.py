@@ -1,4 +1,4 @@
-"""One measurement: a load on a server, and what it took of the processors."""
+"""One measurement: a load on a server, and the CPU time it took."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -125,7 +125,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One revision, and what the load met before and meanwhile."""
+    """One revision, with the load's measurements before and during it."""
 
     revision: str
     title: str
@@ -143,7 +143,7 @@ class Measurement:
 
 @dataclass
 class Load:
-    """What one stretch of the load met: seconds, and errors by their class."""
+    """The measurements of one period of load: latencies in seconds, and errors by class."""
 
     reads: list[float] = field(default_factory=list)
     writes: list[float] = field(default_factory=list)
@@ -184,7 +184,7 @@ class Worker:
 
 @asynccontextmanager
 async def _workers(server: Server) -> AsyncIterator[tuple[list[Worker], list[Worker]]]:
-    """Readers and writers in the largest organisations; what they ask suits the present revision and the next."""
+    """Readers and writers in the largest organisations; their statements work at the current revision and the next."""
     async with AsyncExitStack() as stack:
         connections = [await _connect(server.urls.app, number + 1) for number in range(2 * WORKERS)]
         for connection in connections:
@@ -210,7 +210,7 @@ async def _connect(url: str, organisation: int) -> Any:
 
 
 async def _under_load(server: Server, work: Callable[[], Awaitable[float]]) -> tuple[float, Load]:
-    """What `work` returns, and what the load met until it was done."""
+    """The result of `work`, and the load's measurements while it ran."""
     load, stop = Load(), asyncio.Event()
     async with _workers(server) as (readers, writers), asyncio.TaskGroup() as group:
         for latencies, workers in ((load.reads, readers), (load.writes, writers)):
@@ -246,7 +246,7 @@ async def _migrate(server: Server, project: Path, to: str) -> float:
 
 async def _measure(server: Server, project: Path) -> list[Measurement]:
     measurements = []
-    # The first revision makes the first tables: nobody is there yet.
+    # The first revision creates the first tables: there is no load yet.
     for revision in reversed(revisions.chain()[1:]):
         assert revision.below is not None
         await migrations.upgrade(

@@ -1,4 +1,4 @@
-"""Processes that serve: where they run, what they cost, and that they end."""
+"""Server processes: their CPU cores, their cost, and their termination."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.005
 
 @dataclass(frozen=True)
 class Cores:
-    """The API has a core to itself; PostgreSQL and those who ask share the others. Alone, nothing can be kept apart."""
+    """The API has its own core; PostgreSQL and the load share the others. On a single core nothing is separated."""
 
     api: frozenset[int]
     others: frozenset[int]
@@ -34,7 +34,7 @@ class Cores:
 
 @contextmanager
 def on(cores: frozenset[int]) -> Iterator[None]:
-    """What is started in here stays on these cores."""
+    """Processes started in this context stay on these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

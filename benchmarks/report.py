@@ -117,10 +117,10 @@ def aligned(table: Table) -> str:
 def _markdown(results: Results) -> str:
     parts = [
         "# Results of the benchmark\n",
-        f"Written by `make bench` on {results.date}: each scenario {results.rounds} times for {results.seconds:g} s,"
-        " the servers taking turns, and these are the medians. The API has one core to itself,"
-        " PostgreSQL and the load share the others; CPU is what the processes say themselves that they used,"
-        " memory that of all of a server's processes together.\n",
+        f"Written by `make bench` on {results.date}: medians of {results.rounds} rounds of {results.seconds:g} s each,"
+        " alternating between the servers. The API has its own core,"
+        " PostgreSQL and the load share the others. CPU is the time accounted to the processes,"
+        " memory the sum over all processes of a server.\n",
         "\n".join(f"- {name}: {text}" for name, text in results.machine.items()) + "\n",
         "![CPU of the API process per request](chart.svg)\n",
     ]

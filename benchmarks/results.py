@@ -1,4 +1,4 @@
-"""All that one run found."""
+"""All results of one run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

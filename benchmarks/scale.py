@@ -1,4 +1,4 @@
-"""What becomes of it in the large: many connections, row-level security, a hundred thousand requests, other sizes."""
+"""Measurements at scale: many connections, row-level security, a hundred thousand requests, other data sizes."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _STARTS = 3
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident megabytes after so many requests: the worker's, and those of the process in which it has orders typeset.
+    """Resident megabytes by number of requests: of the worker, and of its typesetting subprocess.
 
     `[(0, 95.1, 0), (10_000, …) …]`
     """

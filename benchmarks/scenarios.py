@@ -1,4 +1,4 @@
-"""What is asked: the requests of each scenario, as bytes."""
+"""The requests of each scenario, as bytes."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ _LINES = [
     }
     for number in range(5)
 ]
-# What somebody at work asks for, in so many of a hundred requests.
+# The mix of a working user, in per cent of the requests.
 _MIX = {"list": 40, "porf": 30, "filtered": 8, "search": 5, "session": 7, "create": 6, "job": 4}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`peers` says whether the peers do it too."""
+    """`peers`: whether the peers support it too."""
 
     name: str
     scripts: Scripts
@@ -114,7 +114,7 @@ def create(cast: Cast) -> Request:
 
 
 def main_job(cast: Cast) -> Script:
-    """From nothing to the supplier's document; given up where an answer is not what it should be."""
+    """From a draft to the supplier's document; aborted at the first unexpected response."""
     draft = yield create(cast)
     if draft.status != 201:
         return

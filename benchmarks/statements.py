@@ -1,4 +1,4 @@
-"""How many statements and round trips each request takes, seen on the wire, one request at a time."""
+"""The number of statements and round trips per request, counted on the wire, one request at a time."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from benchmarks.processes import App, Cores
 from benchmarks.scenarios import filtered, lists, main_job, search, session_checks, single_porfs
 from benchmarks.wire import Log, listening
 
-# By then each driver has prepared what it prepares, and the session's last use is noted for a minute.
+# By then each driver has prepared its statements, and the session's last use is recorded for a minute.
 _WARM_UPS = 6
 # The pool tidies up a connection after the answer is sent.
 _SETTLING_SECONDS = 0.05
@@ -69,7 +69,7 @@ def _count(app: App, log: Log, make_script: Callable[[], Script]) -> Iterator[Co
 
 
 def _follow(app: App, script: Script) -> Iterator[Request]:
-    """Do what the script says; each request once it is answered."""
+    """Run the script, one request after the response to the previous one."""
     with suppress(StopIteration):
         request = next(script)
         while True:

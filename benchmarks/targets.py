@@ -1,4 +1,4 @@
-"""The targets of performance.md, judged on the results."""
+"""The targets of performance.md, evaluated on the results."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

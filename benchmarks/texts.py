@@ -1,4 +1,4 @@
-"""What people write into requests, in several scripts; the frequencies of words fall as they do in real texts."""
+"""Texts of requests, in several scripts; word frequencies are distributed as in real texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run by the postgres image, once, on an empty volume: the database, its owner, and the role that the API runs as. That role
-# owns no table, so that row-level security holds for it. psql reads the passwords itself: arguments are seen by others.
+# Run once by the postgres image on an empty volume: creates the database, its owner, and the role of the API. That role
+# owns no table, so that row-level security applies to it. psql reads the passwords itself: arguments are visible to others.
 set -eu
 
 psql -X -q -v ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<'SQL'

@@ -52,34 +52,34 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch, 
         ("DB_POOL_TIMEOUT", "0", "DB_POOL_TIMEOUT: input should be greater than 0"),
         ("SQLALCHEMY_ECHO", "perhaps", "SQLALCHEMY_ECHO: input should be a valid boolean"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL: input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
-        ("CORS_ORIGINS", "*", "CORS_ORIGINS: each origin is scheme://host[:port], exactly; no wildcard"),
+        ("CORS_ORIGINS", "*", "CORS_ORIGINS: each origin must be scheme://host[:port], without wildcards"),
         (
             "CORS_ORIGINS",
             "https://a.example/b",
-            "CORS_ORIGINS: each origin is scheme://host[:port], exactly; no wildcard",
+            "CORS_ORIGINS: each origin must be scheme://host[:port], without wildcards",
         ),
         (
             "RATE_LIMIT_PER_USER",
             "many",
-            "RATE_LIMIT_PER_USER: expected a number of requests and a time, such as 100/minute",
+            "RATE_LIMIT_PER_USER: expected a number of requests per period, such as 100/minute",
         ),
         ("WEB_CONCURRENCY", "0", "WEB_CONCURRENCY: input should be greater than or equal to 1"),
         (
             "WEB_CONCURRENCY",
             "2",
-            "WEB_CONCURRENCY: several workers need RATE_LIMIT_STORAGE_URI=redis://host:6379, or each would count alone",
+            "WEB_CONCURRENCY: several workers require a shared RATE_LIMIT_STORAGE_URI=redis://host:6379",
         ),
         ("METRICS_PORT", "0", "METRICS_PORT: input should be greater than or equal to 1"),
-        ("METRICS_TOKEN", "guessable", "METRICS_TOKEN: at least 16 bytes are needed"),
+        ("METRICS_TOKEN", "guessable", "METRICS_TOKEN: at least 16 bytes are required"),
         (
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             "collector:4318",
-            "OTEL_EXPORTER_OTLP_ENDPOINT: expected an http:// or https:// address, such as http://127.0.0.1:4318",
+            "OTEL_EXPORTER_OTLP_ENDPOINT: expected an http:// or https:// URL, such as http://127.0.0.1:4318",
         ),
         (
             "DATABASE_REPLICA_URL",
             "postgresql://po_app@replica/po_api",
-            "DATABASE_REPLICA_URL: it takes DATABASE_URL besides: the embedded server has no replica",
+            "DATABASE_REPLICA_URL: requires DATABASE_URL: the embedded server has no replica",
         ),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
-        ("SECRET_KEY", "hunter2", "at least 32 bytes are needed"),
+        ("SECRET_KEY", "hunter2", "at least 32 bytes are required"),
         ("DATABASE_URL", "mysql://po:hunter2@db/po", "only PostgreSQL is supported: postgresql://"),
         ("DATABASE_URL", "postgresql:hunter2", "not a database URL; expected postgresql://"),
         ("DATABASE_MIGRATION_URL", "postgresql://po@db:hunter2/po", "not a database URL; expected postgresql://"),
@@ -124,7 +124,7 @@ def test_several_wrong_values_are_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PORT", "x")
     with pytest.raises(SettingsError) as caught:
         load_settings()
-    assert str(caught.value) == "SECRET_KEY: at least 32 bytes are needed; PORT: input should be a valid integer"
+    assert str(caught.value) == "SECRET_KEY: at least 32 bytes are required; PORT: input should be a valid integer"
 
 
 def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:

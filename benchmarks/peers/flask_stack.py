@@ -1,9 +1,9 @@
-"""The seed's own stack: Flask and Flask-SQLAlchemy, entities and relationships as its tutorials have them.
+"""Flask and Flask-SQLAlchemy, with entities and relationships as in the tutorials.
 
     gunicorn --worker-class gthread benchmarks.peers.flask_stack:app
 
-with DATABASE_URL and SECRET_KEY in the environment. What a tutorial would learn the hard way is done right here: no
-query per row, and the counts of lines come from the database.
+with DATABASE_URL and SECRET_KEY in the environment. It avoids the known mistakes of tutorials: there is no
+query per row, and line counts are computed by the database.
 """
 
 # The type checker's environment has no Flask.

@@ -2,8 +2,8 @@
 
     python -m benchmarks.peers.limit PORT        with DATABASE_URL and SECRET_KEY in the environment
 
-It stands behind the same wall as po-api: SET LOCAL, so a transaction, together with its BEGIN. The session check needs
-neither. Notes of when a session was last used, ETags, headers and limits of rates are left out.
+It uses the same isolation as po-api: SET LOCAL in a transaction, sent with its BEGIN. The session check needs neither.
+Updates of the session's last use, ETags, headers and rate limits are omitted.
 """
 
 import os

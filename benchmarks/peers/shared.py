@@ -1,4 +1,4 @@
-"""What no stack is about: the published state machine, a page's cursor, a document's taxes, what may be done."""
+"""Code common to all stacks: the published state machine, cursors, a document's taxes, allowed actions."""
 
 import hashlib
 import json
@@ -55,8 +55,8 @@ def taxes(lines: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_roundi
     ]
 
 
-# The rules stay in one table, po-api's own. Its answers depend on no more than these facts: whoever writes it by hand
-# remembers them, so that the peers are not charged for what a table costs.
+# The rules stay in one table, po-api's own. Its answers depend on these facts only and are
+# cached here, so that the peers do not pay for evaluating the table.
 @cache
 def allowed_actions(
     roles: tuple[str, ...],

@@ -1,7 +1,7 @@
--- Barman's two roles, once, as a superuser: psql --file roles.sql. Then \password for each of them. Neither reads a table
--- through SQL, but whoever copies the whole server has everything in it: keep their passwords like the owner's.
+-- Barman's two roles. Run once as a superuser: psql --file roles.sql, then \password for each role. Neither can read a table
+-- through SQL, but a copy of the server contains all data: protect these passwords like the owner's.
 --
--- In pg_hba.conf, above other lines for these roles (192.0.2.10 stands for Barman's machine):
+-- In pg_hba.conf, above other lines for these roles (192.0.2.10 is Barman's machine):
 --   hostssl  postgres     barman            192.0.2.10/32  scram-sha-256
 --   hostssl  replication  streaming_barman  192.0.2.10/32  scram-sha-256
 \set ON_ERROR_STOP on

@@ -15,18 +15,18 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from po_api.api import v1
 from po_api.api_keys.domain import is_api_key
-from po_api.api_keys.reading import ApiKeyReading
+from po_api.api_keys.queries import ApiKeyQueries
 from po_api.core.actor import Principal
 from po_api.db.database import open_database
 from po_api.db.query import QueryExecutor
-from po_api.observability import instrumentation, metrics, tracing
+from po_api.listeners import all_listeners
+from po_api.observability import instrumentation, tracing
 from po_api.operations import health
 from po_api.operations.databases import Connections
-from po_api.operations.migrations import require_head
-from po_api.porfs.service import left_without_approver
+from po_api.operations.schema import require_head
 from po_api.sessions.domain import Device, Lifetimes
 from po_api.sessions.oidc import IdentityProvider
-from po_api.sessions.reading import SessionReading
+from po_api.sessions.queries import SessionQueries
 from po_api.settings import Settings
 from po_api.web import docs, openapi
 from po_api.web.cookies import CSRF_HEADER
@@ -52,7 +52,7 @@ EXPOSED_HEADERS = (
 def create_app(settings: Settings, found: Connections, *, is_checked: bool = False) -> FastAPI:
     """The application on the databases that were found; it refuses to start on a schema that is not its own.
 
-    `is_checked` says that somebody has seen to that: one worker of several also starts while the database is away.
+    `is_checked`: the caller has checked the schema; a worker of several also starts while the database is unavailable.
     """
 
     @asynccontextmanager
@@ -69,7 +69,6 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
             yield
         finally:
             await app.state.database.dispose()
-            metrics.write()
             if traces is not None:
                 await asyncio.to_thread(traces.shut_down)
 
@@ -101,7 +100,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.rate_limiter = RateLimiter(settings)
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)
-    app.state.left_behind = (left_without_approver,)
+    app.state.listeners = all_listeners()
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
 
     _add_middleware(app, settings)
@@ -122,8 +121,8 @@ def _authenticator(key: str, lifetimes: Lifetimes) -> Any:
         executor: QueryExecutor, token: str, *, address: str | None, user_agent: str | None
     ) -> Principal:
         if is_api_key(token):
-            return await ApiKeyReading(executor).authenticate(token)
-        sessions = SessionReading(executor, key=key, lifetimes=lifetimes)
+            return await ApiKeyQueries(executor).authenticate(token)
+        sessions = SessionQueries(executor, key=key, lifetimes=lifetimes)
         return await sessions.authenticate(token, Device(address, user_agent))
 
     return authenticate

@@ -23,7 +23,7 @@ from po_api.operations.metrics.exposition import exposed, metrics_app
 from po_api.operations.metrics.processes import workers_files
 from po_api.settings import Settings, SettingsError
 
-# Whoever ends a server kills it after half a minute, unless told otherwise: by then all is over.
+# Process managers kill a server after 30 seconds by default; it has ended by then.
 GRACEFUL_SECONDS = 25
 # Idle connections outlive the minute that proxies keep theirs, or a request could meet one that is just being closed.
 KEEP_ALIVE_SECONDS = 75
@@ -39,7 +39,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def listen_to_scrapes(settings: Settings) -> socket.socket | None:
-    """The same for `/metrics`; None where nobody wants it."""
+    """The socket of `/metrics`; None if METRICS_PORT is not set."""
     if settings.metrics_port is None:
         return None
     return _listen("METRICS_HOST, METRICS_PORT", settings.metrics_host, settings.metrics_port)
@@ -100,7 +100,7 @@ def _worker(settings: Settings, found: Connections) -> FastAPI:
 
 
 def _follow_parent() -> None:
-    """End in good order when the parent is gone, however it ended: nobody else would."""
+    """Stop in an orderly way when the parent process has ended for any reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -116,7 +116,7 @@ class Workers(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         before = list(self.processes)
         for process in before:
-            # The worker has its own. While this one is open, nobody notices that a worker died before it answered.
+            # The worker has its own end. While this one is open, the early death of a worker goes unnoticed.
             process.child_conn.close()
         super().keep_subprocess_alive()
         for old, new in zip(before, self.processes, strict=True):

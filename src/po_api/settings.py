@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from limits import parse
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_BYTES = 32
 MIN_TOKEN_BYTES = 16
@@ -22,7 +19,7 @@ RATE_LIMIT_STORES = {"memory", "redis", "rediss", "redis+unix", "redis+sentinel"
 
 
 class SettingsError(Exception):
-    """A variable is wrong: one line that names it and never shows a secret's value."""
+    """An invalid variable. The message is one line with its name, never its value."""
 
 
 List = Annotated[tuple[str, ...], NoDecode]
@@ -99,14 +96,14 @@ class Settings(BaseSettings):
         origins = tuple(origin.rstrip("/") for origin in value)
         for origin in origins:
             if "*" in origin or not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
-                raise ValueError("each origin is scheme://host[:port], exactly; no wildcard")
+                raise ValueError("each origin must be scheme://host[:port], without wildcards")
         return origins
 
     @field_validator("oidc_issuer", "google_redirect_uri")
     @classmethod
     def _over_tls(cls, value: str | None) -> str | None:
         if value is not None and not is_secure_url(value):
-            raise ValueError("expected an https:// address; http:// only for this machine")
+            raise ValueError("expected an https:// URL; http:// only for the local machine")
         return value
 
     @field_validator("frontend_url")
@@ -114,7 +111,7 @@ class Settings(BaseSettings):
     def _front_ends(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for url in value:
             if not is_secure_url(url) or "#" in url:
-                raise ValueError("each is an https:// address without fragment; http:// only for this machine")
+                raise ValueError("each must be an https:// URL without fragment; http:// only for the local machine")
         return value
 
     @field_validator("oidc_hosted_domain")
@@ -127,7 +124,7 @@ class Settings(BaseSettings):
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for item in value:
             if not _parses(ip_network if "/" in item else ip_address, item):
-                raise ValueError("each is an IP address or a network such as 10.0.0.0/8")
+                raise ValueError("each must be an IP address or a network such as 10.0.0.0/8")
         return value
 
     @field_validator("log_level", mode="before")
@@ -139,21 +136,21 @@ class Settings(BaseSettings):
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
-            raise ValueError(f"at least {MIN_SECRET_BYTES} bytes are needed")
+            raise ValueError(f"at least {MIN_SECRET_BYTES} bytes are required")
         return value
 
     @field_validator("metrics_token")
     @classmethod
     def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MIN_TOKEN_BYTES:
-            raise ValueError(f"at least {MIN_TOKEN_BYTES} bytes are needed")
+            raise ValueError(f"at least {MIN_TOKEN_BYTES} bytes are required")
         return value
 
     @field_validator("otel_exporter_otlp_endpoint")
     @classmethod
     def _over_http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("expected an http:// or https:// address, such as http://127.0.0.1:4318")
+            raise ValueError("expected an http:// or https:// URL, such as http://127.0.0.1:4318")
         return value
 
     @field_validator("database_url", "database_migration_url", "database_replica_url")
@@ -165,16 +162,20 @@ class Settings(BaseSettings):
     @classmethod
     def _replica_of_a_server(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None and info.data.get("database_url", value) is None:
-            raise ValueError("it takes DATABASE_URL besides: the embedded server has no replica")
+            raise ValueError("requires DATABASE_URL: the embedded server has no replica")
         return value
 
     @field_validator("rate_limit_per_user", "rate_limit_per_address", "rate_limit_sign_in", "rate_limit_refresh")
     @classmethod
-    def _rate(cls, value: str) -> str:
+    def _rate(cls, value: str, info: ValidationInfo) -> str:
+        if info.field_name is not None and value == cls.model_fields[info.field_name].default:
+            return value
+        from limits import parse  # noqa: PLC0415 - imports the clients of all stores, which no command has a use for
+
         try:
             parse(value)
         except ValueError:
-            raise ValueError("expected a number of requests and a time, such as 100/minute") from None
+            raise ValueError("expected a number of requests per period, such as 100/minute") from None
         return value
 
     @field_validator("rate_limit_storage_uri")
@@ -190,7 +191,7 @@ class Settings(BaseSettings):
     def _one_count(cls, value: int, info: ValidationInfo) -> int:
         store = info.data.get("rate_limit_storage_uri", "redis")
         if value > 1 and store.removeprefix("async+").startswith("memory"):
-            raise ValueError("several workers need RATE_LIMIT_STORAGE_URI=redis://host:6379, or each would count alone")
+            raise ValueError("several workers require a shared RATE_LIMIT_STORAGE_URI=redis://host:6379")
         return value
 
 
@@ -219,6 +220,9 @@ def postgresql_url(url: str) -> str:
     `?host=host1:5432&host=host2:5432`. Neither understands the other, and asyncpg takes the last of the latter alone:
     they become `?host=host1,host2&port=5432,5432`.
     """
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - the embedded server has no URL to look at
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
     try:
         merged = _with_merged_hosts(url)
         parsed = make_url(merged)
@@ -255,7 +259,7 @@ def _host_and_port(text: str, default: str) -> tuple[str, str]:
 
 
 def is_secure_url(url: str) -> bool:
-    """Whether `url` is absolute and nobody on the way can read what is sent there: https, or this very machine."""
+    """Whether `url` is absolute and its traffic cannot be read in transit: https, or the local machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

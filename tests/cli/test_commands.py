@@ -14,9 +14,11 @@ import httpx
 import psutil
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from po_api.cli import main as cli
+from po_api.cli.lazy import load
 from support.applications import CANARY, SECRET_KEY, canary_answers
 from support.forked import Forked, po_api
 from support.organisations import Member, TestOrganisation, ok
@@ -59,24 +61,27 @@ def _says(done: subprocess.CompletedProcess[str], words: str) -> bool:
     return words in line
 
 
-def _commands(group: typer.Typer) -> Iterator[list[str]]:
-    for command in group.registered_commands:
-        assert command.callback is not None
-        yield [command.name or command.callback.__name__]
-    for inner in group.registered_groups:
-        assert inner.typer_instance is not None
-        assert inner.name is not None
-        yield [inner.name]
-        yield from ([inner.name, *rest] for rest in _commands(inner.typer_instance))
+def _commands(group: TyperGroup) -> Iterator[list[str]]:
+    for name, command in group.commands.items():
+        yield [name]
+        if isinstance(command, TyperGroup):
+            yield from ([name, *rest] for rest in _commands(command))
 
 
 def test_every_command_explains_itself() -> None:
-    commands = list(_commands(cli.app))
+    root = typer.main.get_group(cli.app)
+    root.commands = {name: load(name, lazy) for name, lazy in cli.Commands.modules.items()}
+    commands = list(_commands(root))
     assert ["sessions", "create"] in commands
     for command in ([], *commands):
         result = CliRunner().invoke(cli.app, [*command, "--help"])
         assert result.exit_code == 0
         assert "Usage:" in result.output
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    for name, lazy in cli.Commands.modules.items():
+        assert load(name, lazy).help.partition("\n\n")[0] == lazy.summary
 
 
 async def test_sessions_create_prints_a_token_and_nothing_else(
@@ -94,7 +99,7 @@ async def test_sessions_create_prints_a_token_and_nothing_else(
 
 def test_an_unknown_address_is_one_line(configured: Environment, tmp_path: Path) -> None:
     done = _run(configured, tmp_path, "sessions", "create", "--email", "nobody@nowhere.example")
-    assert _says(done, "There is no such user")
+    assert _says(done, "User not found")
 
 
 async def test_a_deactivated_user_is_signed_out(

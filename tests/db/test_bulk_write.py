@@ -1,8 +1,8 @@
 """What is written together: rows arrive as they were sent, and what the database refuses keeps its name."""
 
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
@@ -24,7 +24,22 @@ _COLUMNS = (
     *PorfLine.__table__.c["position", "quantity", "tax_rate"],
     *AuditEvent.__table__.c["before", "after"],
 )
-_ROWS = Query("test.rows", select(json_rows("rows", *_COLUMNS)))
+
+
+class _Row(NamedTuple):
+    number: str | None
+    total: Decimal
+    needed_by: date | None
+    submitted_at: datetime | None
+    requester_id: int
+    position: int
+    quantity: Decimal
+    tax_rate: Decimal
+    before: str | None
+    after: str | None
+
+
+_ROWS = Query("test.rows", select(json_rows("rows", *_COLUMNS)), _Row)
 
 _texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), max_size=20)
 _json = st.dictionaries(_texts, _texts | st.integers(-9, 9) | st.booleans() | st.none(), max_size=3)
@@ -50,7 +65,7 @@ async def test_rows_arrive_as_they_were_sent(tenant: Tenant, rows: list[dict[str
     async with tenant.database.sessions.begin() as session:
         await enter_tenant(session, tenant.organisation_id)
         found = await TransactionExecutor(session).rows(_ROWS, rows=as_json(rows))
-    assert [dict(row) for row in found] == rows
+    assert [row._asdict() for row in found] == rows
     assert [str(row.total) for row in found] == [f"{row['total']:f}" for row in rows]  # with its scale
 
 

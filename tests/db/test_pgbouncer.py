@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 
 from po_api.app import create_app
+from po_api.db.driver import socket_of
 from po_api.operations.databases import Connections
 from po_api.operations.embedded import server_user
 from po_api.settings import Settings
@@ -155,6 +156,6 @@ async def test_connections_over_the_network_are_watched_for_life(app: FastAPI) -
     """Else nobody would hear of it when the other end is cut off."""
     async with app.state.database.engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
-        wire = driver._transport.get_extra_info("socket")
+        wire = socket_of(driver)
         assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000

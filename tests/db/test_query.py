@@ -1,18 +1,23 @@
-"""Connections that readers take: each goes back to the pool or is closed, whatever becomes of its request."""
+"""Queries: their rows have the type that they name; connections return to the pool or are closed."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import event, func, select
 
 from po_api.db.database import Database, open_database
-from po_api.db.query import ConnectionExecutor, Query
+from po_api.db.query import ConnectionExecutor, NoRow, Query
 from po_api.settings import Settings
 
-_WHERE = Query("test.where", select(func.pg_backend_pid().label("pid")))
-_FOR_EVER = Query("test.for_ever", select(func.pg_sleep(600)))
+
+class _Pid(NamedTuple):
+    pid: int
+
+
+_WHERE = Query("test.where", select(func.pg_backend_pid().label("pid")), _Pid)
+_FOR_EVER = Query("test.for_ever", select(func.pg_sleep(600)), NoRow)
 
 
 @pytest.fixture
@@ -27,20 +32,20 @@ async def small(urls: tuple[str, str], settings: Settings) -> AsyncIterator[tupl
 
 async def test_the_pool_closes_what_it_does_not_keep(small: tuple[Database, list[Any]]) -> None:
     database, lent = small
-    readers = [ConnectionExecutor(database.engine) for _ in range(5)]
-    assert len({(await executor.row(_WHERE)).pid for executor in readers}) == 5
-    for executor in readers:
+    executors = [ConnectionExecutor(database.engine) for _ in range(5)]
+    assert len({await executor.row(_WHERE) for executor in executors}) == 5
+    for executor in executors:
         await executor.close()
     assert [connection.is_closed() for connection in lent].count(False) == 1
     pool: Any = database.engine.pool
     assert pool.checkedout() == 0
 
 
-async def test_a_reader_that_is_interrupted_gives_its_connection_up(small: tuple[Database, list[Any]]) -> None:
+async def test_an_interrupted_executor_closes_its_connection(small: tuple[Database, list[Any]]) -> None:
     database, lent = small
     executor = ConnectionExecutor(database.engine)
     await executor.enter_tenant(1)
-    asking = asyncio.create_task(executor.row(_FOR_EVER))
+    asking = asyncio.create_task(executor.execute(_FOR_EVER))
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -50,5 +55,16 @@ async def test_a_reader_that_is_interrupted_gives_its_connection_up(small: tuple
     pool: Any = database.engine.pool
     assert pool.checkedout() == 0
     another = ConnectionExecutor(database.engine)
-    assert (await another.row(_WHERE)).pid
+    assert await another.row(_WHERE)
     await another.close()
+
+
+async def test_a_query_whose_columns_are_not_the_fields_of_its_rows_is_refused(
+    small: tuple[Database, list[Any]],
+) -> None:
+    database, _ = small
+    executor = ConnectionExecutor(database.engine)
+    wrong = Query("test.wrong", select(func.pg_backend_pid().label("process")), _Pid)
+    with pytest.raises(TypeError, match=r"test\.wrong selects \('process',\)"):
+        await executor.row(wrong)
+    await executor.close()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import httpx
@@ -28,9 +28,19 @@ from support.statements import Sent, sent_through, sent_to
 pytestmark = pytest.mark.heavy
 
 NAME = "po_api"
-SOMETHING = Query("test.something", select(true()))
 CHECK, PAGE = ["SELECT"], ["BEGIN", "SELECT", "COMMIT"]
-TITLES = Query("test.titles", select(Porf.title))
+
+
+class _Probe(NamedTuple):
+    answers: bool
+
+
+class _Title(NamedTuple):
+    title: str
+
+
+PROBE = Query("test.probe", select(true().label("answers")), _Probe)
+TITLES = Query("test.titles", select(Porf.title), _Title)
 SECRET_KEY = "replica-test-0123456789abcdef0123456789abcdef"
 
 
@@ -233,7 +243,7 @@ async def test_a_conflict_with_what_it_replays_is_answered_by_the_primary(
     draft = await organisation.draft(title="Conflict")
     await caught_up(app.state.database, administrator)
     executor = ReplicaExecutor(app.state.database.engine, replica)
-    await executor.check.row(SOMETHING)
+    await executor.credentials.row(PROBE)
     await executor.enter_tenant(organisation.organisation_id)
     async with sent_through(replica.engine) as to_standby:
         assert [row.title for row in await executor.rows(TITLES)] == ["Conflict"]

@@ -12,19 +12,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from po_api.db.database import Database, open_database
-from po_api.db.query import ConnectionExecutor, Query, TransactionExecutor
+from po_api.db.query import ConnectionExecutor, NoRow, Query, TransactionExecutor
 from po_api.observability import instrumentation
-from po_api.observability.metrics import REGISTRY, write
+from po_api.observability.metrics import REGISTRY
 from po_api.settings import Settings
 from po_api.users.models import User
 from support.polling import Deadline
 
-_ONE = Query("test.one", select(func.pg_backend_pid().label("pid")))
-_WRONG = Query("test.wrong", select(func.pg_sleep(text("'many'"))))
+_ONE = Query("test.one", select(func.pg_backend_pid()), NoRow)
+_WRONG = Query("test.wrong", select(func.pg_sleep(text("'many'"))), NoRow)
 
 
 def _value(name: str, **labels: str) -> float:
-    write()
     return REGISTRY.get_sample_value(name, labels) or 0
 
 
@@ -44,13 +43,13 @@ async def small(urls: tuple[str, str], settings: Settings, app: FastAPI) -> Asyn
 async def test_a_question_counts_once_inside_and_outside_a_transaction(small: Database) -> None:
     before = _asked("test.one")
     executor = ConnectionExecutor(small.engine)
-    await executor.row(_ONE)
-    await executor.rows(_ONE)
+    await executor.execute(_ONE)
+    await executor.execute(_ONE)
     await executor.close()
     assert _asked("test.one") == before + 2
     async with small.sessions.begin() as session:
-        await TransactionExecutor(session).row(_ONE)  # by SQLAlchemy, which begins
-        await TransactionExecutor(session).row(_ONE)  # by the driver
+        await TransactionExecutor(session).execute(_ONE)  # by SQLAlchemy, which begins
+        await TransactionExecutor(session).execute(_ONE)  # by the driver
     assert _asked("test.one") == before + 4
 
 
@@ -68,14 +67,14 @@ async def test_what_the_database_refuses_is_counted_by_its_class(small: Database
     before = [_value("po_db_errors_total", sqlstate_class=found) for found in classes]
     executor = ConnectionExecutor(small.engine)
     with pytest.raises(asyncpg.PostgresError):
-        await executor.row(_WRONG)
+        await executor.execute(_WRONG)
     await executor.close()
     with pytest.raises(DBAPIError):
         async with small.sessions.begin() as session:
             await session.execute(text("SELECT * FROM nowhere"))
     away = open_database("postgresql://po_app@127.0.0.1:1/po_api", Settings(_env_file=None))
     with pytest.raises(OSError, match="Connect"):
-        await ConnectionExecutor(away.engine).row(_ONE)
+        await ConnectionExecutor(away.engine).execute(_ONE)
     after = [_value("po_db_errors_total", sqlstate_class=found) for found in classes]
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
 
@@ -85,11 +84,11 @@ async def test_a_pool_shows_how_full_it_is_and_who_waits(small: Database) -> Non
     timeouts = _value("po_db_pool_timeouts_total", **pool)
     readers = [ConnectionExecutor(small.engine) for _ in range(2)]
     for executor in readers:
-        await executor.row(_ONE)
+        await executor.execute(_ONE)
     assert _shown() == (2, 1, 0)
     lent: Any = small.engine.pool
     lent._timeout = 0.01  # so short a time would not have been enough to connect
-    waiting = asyncio.create_task(ConnectionExecutor(small.engine).row(_ONE))
+    waiting = asyncio.create_task(ConnectionExecutor(small.engine).execute(_ONE))
     deadline = Deadline("a checkout that waits")
     while not _shown()[2]:
         deadline.check()
@@ -99,6 +98,22 @@ async def test_a_pool_shows_how_full_it_is_and_who_waits(small: Database) -> Non
     assert _value("po_db_pool_timeouts_total", **pool) == timeouts + 1
     readers[0].discard()
     await readers[1].close()
+    assert _shown() == (0, 0, 0)
+
+
+async def test_a_pool_that_replaces_another_shows_how_full_it_is(small: Database) -> None:
+    await small.engine.dispose()
+    executor = ConnectionExecutor(small.engine)
+    await executor.row(_ONE)
+    assert _shown() == (1, 0, 0)
+    await executor.close()
+    assert _shown() == (0, 0, 0)
+
+
+async def test_a_connection_that_cannot_be_made_is_not_in_use(settings: Settings) -> None:
+    away = open_database("postgresql://po_app@127.0.0.1:1/po_api", settings)
+    with pytest.raises(OSError, match="Connect"):
+        await ConnectionExecutor(away.engine).row(_ONE)
     assert _shown() == (0, 0, 0)
 
 
@@ -117,6 +132,6 @@ def everything_is_slow() -> Iterator[None]:
 async def test_slow_statements_are_counted(small: Database) -> None:
     before = _value("po_db_slow_queries_total")
     executor = ConnectionExecutor(small.engine)
-    await executor.row(_ONE)  # and the connection
+    await executor.execute(_ONE)  # and the connection
     await executor.close()
     assert _value("po_db_slow_queries_total") == before + 2

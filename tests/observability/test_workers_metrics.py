@@ -49,7 +49,7 @@ def _adds_up(server: Server, environment: Environment) -> float:
         # On a connection of its own, which any of the workers may take.
         assert httpx.get(f"{server.address}/health/live", timeout=TIMEOUT).status_code == 200
     deadline = Deadline("figures in which every request is counted")
-    while _counted(found := scraped(environment)) < REQUESTS:  # workers write their figures at intervals
+    while _counted(found := scraped(environment)) < REQUESTS:  # counted after the response
         deadline.check()
     assert _counted(found) == REQUESTS
     assert found.value("po_http_request_duration_seconds_bucket", **LIVE, le="+Inf") == REQUESTS

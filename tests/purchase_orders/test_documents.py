@@ -1,6 +1,5 @@
 """The purchase order's PDF: what a reader finds in it, and that the same order always gives the same bytes."""
 
-import asyncio
 import hashlib
 import io
 import subprocess
@@ -8,70 +7,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 
 import pytest
 from pypdf import PdfReader
 
-from po_api.core.money import PricedLine, TaxRounding, line_net, totals
-from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, rendered, sheet
+from po_api.purchase_orders.documents import Party, PurchaseOrderDocument, sheet
 from po_api.purchase_orders.typesetting import typeset
-from support.polling import running_children
-
-BUYER = Party(
-    "Northwind Manufacturing GmbH", "Hafenstraße 12\n20457 Hamburg", "DE 811 234 567", "buy@northwind.example"
-)
-SUPPLIER = Party("Acme Industrial Supplies Ltd", "Unit 7, Riverside Park\nSheffield", "GB 123 4567 89")
-
-
-def line(
-    position: int = 1,
-    description: str = "Hydraulic pump",
-    quantity: str = "2.0000",
-    unit_price: str = "1249.9000",
-    tax_rate: str = "19",
-    *,
-    discount: str = "0",
-    unit: str = "C62",
-    sku: str | None = None,
-    needed_by: date | None = None,
-    currency: str = "EUR",
-) -> DocumentLine:
-    priced = PricedLine(Decimal(quantity), Decimal(unit_price), Decimal(discount), Decimal(tax_rate))
-    return DocumentLine(
-        position=position,
-        description=description,
-        sku=sku,
-        quantity=priced.quantity,
-        unit=unit,
-        unit_price=priced.unit_price,
-        discount_percent=priced.discount_percent,
-        tax_rate=priced.tax_rate,
-        net=line_net(priced, currency),
-        needed_by=needed_by,
-    )
-
-
-def order(*lines: DocumentLine, currency: str = "EUR") -> PurchaseOrderDocument:
-    priced = [PricedLine(it.quantity, it.unit_price, it.discount_percent, it.tax_rate) for it in lines]
-    return PurchaseOrderDocument(
-        number="PO-2026-000123",
-        revision=2,
-        issued_on=date(2026, 3, 12),
-        currency=currency,
-        buyer=BUYER,
-        supplier=SUPPLIER,
-        lines=lines,
-        totals=totals(priced, currency=currency, tax_rounding=TaxRounding.DOCUMENT),
-        terms="Payment within 30 days.\n\nPartial deliveries only after agreement.",
-        delivery_address="Werk 2, Tor B\n21107 Hamburg",
-        requests=("PORF-2026-000045", "PORF-2026-000051"),
-        prepared_by="Ingrid Sørensen",
-    )
-
-
-def many(count: int) -> PurchaseOrderDocument:
-    return order(*(line(n, f"Steel bolt no. {n}.", tax_rate="19" if n % 4 else "7") for n in range(1, count + 1)))
+from support.order_documents import BUYER, line, many, order
 
 
 def render(document: PurchaseOrderDocument) -> bytes:
@@ -332,23 +274,12 @@ def test_the_same_order_gives_the_same_bytes_from_every_thread() -> None:
     assert parallel == [digest(document) for document in orders]
 
 
-async def test_an_order_is_rendered_when_what_renders_was_killed() -> None:
-    expected = await rendered(many(5))
-    for process in running_children("po_api.purchase_orders.typesetting"):
-        process.kill()
-    assert await rendered(many(5)) == expected
-
-
-async def test_a_long_order_does_not_hold_up_a_short_one() -> None:
-    long = asyncio.create_task(rendered(many(1_000)))
-    await asyncio.sleep(0)  # it has begun
-    assert await rendered(many(5)) == render(many(5))
-    assert not long.done()
-    assert (await long).startswith(b"%PDF")
-
-
 def test_another_process_gives_the_same_bytes() -> None:
-    code = "import test_documents as it; print(it.digest(it.many(60)))"
+    code = (
+        "import hashlib; from po_api.purchase_orders import documents, typesetting;"
+        " from support.order_documents import many;"
+        " print(hashlib.sha256(typesetting.typeset(documents.sheet(many(60)))).hexdigest())"
+    )
     command = [sys.executable, "-c", f"import sys; sys.path = {sys.path!r}; {code}"]
     other = subprocess.run(command, capture_output=True, text=True, check=True)
     assert other.stdout.strip() == digest(many(60))

@@ -3,6 +3,7 @@
 from fastapi import Response
 
 from po_api.api_keys.router import router as api_keys
+from po_api.core.permissions import Permission
 from po_api.organisations.router import router as organisations
 from po_api.porfs import domain as porf_domain
 from po_api.porfs.files_router import router as porf_files
@@ -13,16 +14,18 @@ from po_api.purchase_orders.router import router as purchase_orders
 from po_api.sessions.router import router as sessions
 from po_api.sessions.sign_in_router import router as sign_in
 from po_api.suppliers.router import router as suppliers
-from po_api.users.router import founding_router
+from po_api.users.organisations_router import router as organisations_of_members
+from po_api.users.organisations_router import single_router as single_organisations
 from po_api.users.router import router as users
 from po_api.web.dependencies import PrincipalDep
-from po_api.web.routing import RouteGroup, api_router
+from po_api.web.fast_path import RouteGroup
+from po_api.web.routing import api_router, requires
 from po_api.web.state_machines import StateMachineRead, publish
 
 _machines = api_router(prefix="/state-machines", tags=["state machines"])
 
 
-# They do not change while the process runs.
+# Rendered once: the tables are constants.
 _PORF_MACHINE = publish(porf_domain.MACHINE, porf_domain.PorfStatus).model_dump_json()
 _PURCHASE_ORDER_MACHINE = publish(
     purchase_order_domain.MACHINE, purchase_order_domain.PurchaseOrderStatus
@@ -36,8 +39,9 @@ def _json(text: str) -> Response:
 @_machines.get(
     "/porf",
     operation_id="getPorfStateMachine",
-    summary="The states of a request",
+    summary="Get the state machine of purchase order requests",
     response_model=StateMachineRead,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def get_porf_machine(_principal: PrincipalDep) -> Response:
     return _json(_PORF_MACHINE)
@@ -46,20 +50,21 @@ async def get_porf_machine(_principal: PrincipalDep) -> Response:
 @_machines.get(
     "/purchase-order",
     operation_id="getPurchaseOrderStateMachine",
-    summary="The states of an order",
+    summary="Get the state machine of purchase orders",
     response_model=StateMachineRead,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def get_purchase_order_machine(_principal: PrincipalDep) -> Response:
     return _json(_PURCHASE_ORDER_MACHINE)
 
 
-# In the order of the OpenAPI document, and in that in which paths are looked for: /porfs/import-template is not the
-# request of that id.
+# The order of the OpenAPI document, and the order of matching: /porfs/import-template has to come before
+# /porfs/{porf_id}.
 GROUPS = (
     RouteGroup(sign_in, sessions),
     RouteGroup(api_keys),
     RouteGroup(users),
-    RouteGroup(founding_router, organisations),
+    RouteGroup(organisations_of_members, organisations, single_organisations),
     RouteGroup(suppliers),
     RouteGroup(porf_files, porfs, conversion_router),
     RouteGroup(purchase_orders),

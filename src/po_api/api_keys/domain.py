@@ -11,7 +11,7 @@ import zlib
 from datetime import timedelta
 
 from po_api.core.actor import Principal
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission, may
 
 _PREFIX = "po_"
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -57,8 +57,8 @@ def digest(key: str) -> str:
 
 
 def administered(principal: Principal) -> int | None:
-    """The organisation whose keys a user looks after, if they are an admin."""
-    return principal.organisation_id if Role.ADMIN in principal.roles else None
+    """The organisation all of whose keys a user administers; None if they administer only their own."""
+    return principal.organisation_id if may(principal.roles, Permission.API_KEYS_ALL) else None
 
 
 def _checksum(text: str) -> str:

@@ -4,7 +4,7 @@ from po_api.core.errors import NotFound
 
 
 class ApiKeyNotFound(NotFound):
-    """There is no such key, or none that is yours to see."""
+    """The API key does not exist, or is not visible to the caller."""
 
     code = "api_key_not_found"
-    title = "There is no such key"
+    title = "API key not found"

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.api_keys.models import ApiKey
@@ -20,3 +20,8 @@ class ApiKeyRepository:
         parameters = {"now": now, "user_id": user_id, "organisation_id": organisation_id}
         statement = select(ApiKey).where(ApiKey.id == key_id, live_keys(of_members=organisation_id is not None))
         return (await self._session.execute(statement.params(parameters))).scalar_one_or_none()
+
+    async def end_all(self, user_id: int, now: datetime) -> None:
+        """Revoke all keys of a user."""
+        statement = update(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))

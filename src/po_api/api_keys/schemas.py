@@ -1,11 +1,13 @@
 """How keys are made and read."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, Strict
 
 from po_api.api_keys.domain import DEFAULT_LIFETIME_DAYS, DEFAULT_OVERLAP, MAX_LIFETIME_DAYS, MAX_OVERLAP, prefix_of
+from po_api.api_keys.models import ApiKey
+from po_api.api_keys.queries import ApiKeyRow
 from po_api.core.permissions import Scope
 from po_api.web.schemas import Page, Schema, ShortText, unique
 
@@ -23,7 +25,7 @@ LifetimeDays = Annotated[int, Strict(), Field(ge=1, le=MAX_LIFETIME_DAYS)]
 
 
 class ApiKeyCreate(Schema):
-    """A new key: it acts as the caller, within their roles and these scopes."""
+    """A new API key. It acts as the caller, limited to their roles and these scopes."""
 
     name: KeyName
     scopes: Scopes
@@ -31,7 +33,7 @@ class ApiKeyCreate(Schema):
 
 
 class ApiKeyRotation(Schema):
-    """How long the old key goes on beside its successor, and how long that lives."""
+    """How long the old key stays valid beside its successor, and the lifetime of the successor."""
 
     overlap_seconds: Annotated[int, Strict(), Field(ge=0, le=int(MAX_OVERLAP.total_seconds()))] = int(
         DEFAULT_OVERLAP.total_seconds()
@@ -40,30 +42,30 @@ class ApiKeyRotation(Schema):
 
 
 class ApiKeyRead(Schema):
-    """A key, but for its secret."""
+    """An API key, without its secret."""
 
     id: int
-    user_id: int = Field(description="Whom it acts for")
+    user_id: int = Field(description="Id of the user that the key acts as")
     name: KeyName
-    prefix: str = Field(description="How the key begins", examples=["po_7_"])
+    prefix: str = Field(description="The first characters of the key", examples=["po_7_"])
     scopes: list[Scope]
     created_at: datetime
     expires_at: datetime
-    last_used_at: datetime | None = Field(description="To the minute")
+    last_used_at: datetime | None = Field(description="Accurate to one minute")
 
     @classmethod
-    def of(cls, row: Any, **secret: str) -> Self:
+    def of(cls, row: ApiKey | ApiKeyRow, **secret: str) -> Self:
         fields = {name: getattr(row, name) for name in ApiKeyRead.model_fields if name != "prefix"}
         return cls.model_validate({**fields, "prefix": prefix_of(row.id), **secret})
 
 
 class ApiKeyCreated(ApiKeyRead):
-    """A new key; `key` is shown this once."""
+    """A new API key. `key` is shown only in this response."""
 
     key: str = Field(description="Send it as `Authorization: Bearer …`", examples=[f"po_7_{'x' * 49}"])
 
 
 class ApiKeyPage(Page):
-    """One page of keys."""
+    """One page of API keys."""
 
     items: list[ApiKeyRead]

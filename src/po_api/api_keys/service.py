@@ -1,9 +1,8 @@
 """Keys: made and looked after by people, used by scripts in their name."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,6 +14,8 @@ from po_api.api_keys.repository import ApiKeyRepository
 from po_api.core.actor import Principal
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Scope
+from po_api.db.listeners import ChangeWarning
+from po_api.users.events import CredentialsRevoked
 
 
 class ApiKeyService:
@@ -78,10 +79,14 @@ class ApiKeyService:
         row.token = digest(key)
         return row, key
 
-    def _record(self, principal: Principal, action: str, row: ApiKey, **details: Any) -> None:
+    def _record(self, principal: Principal, action: str, row: ApiKey, **details: object) -> None:
+        # The audit trail is an organisation's.
         if principal.organisation_id is not None:
             after = {"name": row.name, "scopes": row.scopes, "expires_at": row.expires_at, **details}
-            change = audit.Change(action, "api_key", row.id, None, after)
-            audit.record(
-                self._session, organisation_id=principal.organisation_id, actor_id=principal.user_id, change=change
-            )
+            audit.record(self._session, principal.actor(), audit.Change(action, "api_key", row.id, None, after))
+
+
+async def end_keys(session: AsyncSession, event: CredentialsRevoked) -> Iterable[ChangeWarning]:
+    """End all keys of a user whose credentials were revoked."""
+    await ApiKeyRepository(session).end_all(event.user_id, event.at)
+    return ()

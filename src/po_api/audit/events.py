@@ -1,4 +1,4 @@
-"""The audit trail: one event for each change of state, written in the change's own transaction.
+"""The events of the audit trail.
 
 The application's role may add events and read them, nothing else (domain.md, invariant 5).
 """
@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import structlog
-from sqlalchemy import ForeignKeyConstraint, Index, Insert
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Insert
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -19,20 +19,27 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.db.bulk_write import Rows, as_json, insert_from, json_rows
 from po_api.db.models import Base, TenantRow
-from po_api.db.query import Query, QueryExecutor
 
 
 class AuditEvent(TenantRow, Base):
-    """Who did what to which entity; `actor_id` is None for the command line."""
+    """Who did what to which entity; `actor_id` is set exactly for members and API keys.
+
+    `actor_kind` is None in events of the version before revision 014, which may be running at the same time.
+    """
 
     __tablename__ = "audit_events"
     __table_args__ = (
         ForeignKeyConstraint(["organisation_id", "actor_id"], ["users.organisation_id", "users.id"]),
+        CheckConstraint(
+            "actor_kind IN ('member', 'api_key', 'command_line', 'system', 'invitee', 'supplier')", name="actor_kind"
+        ),
+        CheckConstraint("(actor_kind IN ('member', 'api_key')) = (actor_id IS NOT NULL)", name="actor"),
         Index("ix_audit_events_entity", "organisation_id", "entity", "entity_id", "created_at", "id"),
         Index("ix_audit_events_organisation_id_created_at", "organisation_id", "created_at", "id"),
         Index("ix_audit_events_organisation_id_actor_id", "organisation_id", "actor_id"),
     )
 
+    actor_kind: Mapped[str | None]
     actor_id: Mapped[int | None]
     action: Mapped[str]
     entity: Mapped[str]
@@ -43,7 +50,7 @@ class AuditEvent(TenantRow, Base):
     created_at: Mapped[datetime]
 
 
-_OF_CHANGE = ("actor_id", "action", "entity", "entity_id", "before", "after", "request_id")
+_OF_CHANGE = ("actor_kind", "actor_id", "action", "entity", "entity_id", "before", "after", "request_id")
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,16 @@ class Change:
     after: Mapping[str, Any] | None = None
 
 
-def record(session: AsyncSession, *, organisation_id: int, actor_id: int | None, change: Change) -> None:
+def record(session: AsyncSession, actor: Actor, change: Change) -> None:
     """Add one event to the transaction; it is written with the next flush."""
-    session.add(AuditEvent(organisation_id=organisation_id, created_at=utc_now(), **event(actor_id, change)))
+    session.add(AuditEvent(organisation_id=actor.organisation_id, created_at=utc_now(), **_columns(actor, change)))
 
 
-def event(actor_id: int | None, change: Change) -> dict[str, Any]:
-    """The columns of one event, but for whose it is and when."""
+def _columns(actor: Actor, change: Change) -> dict[str, Any]:
+    """The columns of one event, but for its organisation and its time."""
     return {
-        "actor_id": actor_id,
+        "actor_kind": actor.kind,
+        "actor_id": actor.user_id,
         "action": change.action,
         "entity": change.entity,
         "entity_id": change.entity_id,
@@ -78,26 +86,22 @@ def event(actor_id: int | None, change: Change) -> dict[str, Any]:
     }
 
 
-def events(**others: Any) -> Insert:
-    """The part of a statement that adds its events; `others` as in `writing.inserted`."""
+def insert_events(**others: Any) -> Insert:
+    """The part of a statement that adds its events; `others` as in `bulk_write.insert_from`."""
     table = AuditEvent.__table__
     return insert_from(table, json_rows("events", *table.c[_OF_CHANGE]), **others)
 
 
-async def write(
-    executor: QueryExecutor,
-    actor: Actor,
-    statement: Query,
-    changes: Iterable[Change],
-    *,
-    now: datetime,
-    rows: Mapping[str, Rows],
-    **others: Any,
-) -> Any:
-    """Make the changes that a statement with `events` is about; `rows` are those of each `writing.sent` in it."""
-    told = [event(actor.user_id, change) for change in changes]
-    texts = {name: as_json(of_table) for name, of_table in {**rows, "events": told}.items()}
-    return await executor.row(statement, organisation_id=actor.organisation_id, now=now, **texts, **others)
+def parameters(
+    actor: Actor, changes: Iterable[Change], *, now: datetime, rows: Mapping[str, Rows]
+) -> dict[str, object]:
+    """The parameters of a statement that `insert_events` is part of.
+
+    `rows` are those of each `bulk_write.json_rows` in it, `changes` what the events tell.
+    """
+    recorded = [_columns(actor, change) for change in changes]
+    texts = {name: as_json(table) for name, table in {**rows, "events": recorded}.items()}
+    return {"organisation_id": actor.organisation_id, "now": now, **texts}
 
 
 def _as_json(values: Any) -> dict[str, Any] | None:

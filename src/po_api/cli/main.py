@@ -1,364 +1,56 @@
-"""`po-api`: the command line. Commands parse, call and print; what they do is in the services."""
+"""`po-api`: the command line. Commands parse, call and print; the work is done by the services.
 
-import asyncio
-import json
-import signal
-import socket
-import sys
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from datetime import timedelta
-from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+Each module in this package has one group of commands and is imported when one of them is called.
+"""
 
-import asyncpg
+from typing import ClassVar
+
 import typer
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api import serving
-from po_api.app import create_app
-from po_api.cli import backup
-from po_api.core.actor import Actor
-from po_api.core.clock import utc_now
-from po_api.core.errors import AppError, violated
-from po_api.core.permissions import Role
-from po_api.db.database import enter_tenant, open_database
-from po_api.observability import logging
-from po_api.operations import capacity, demo, migrations, revisions
-from po_api.operations.backups.errors import BackupError
-from po_api.operations.databases import Connections, connections, owner_urls, transaction
-from po_api.operations.embedded.server import EmbeddedServerError
-from po_api.operations.migrations import MigrationError, StaleSchema
-from po_api.operations.progress import PrintedProgress, Progress
-from po_api.operations.revisions import UnknownRevision
-from po_api.organisations.schemas import OrganisationCreate
-from po_api.organisations.service import OrganisationService
-from po_api.porfs.service import left_without_approver
-from po_api.sessions.service import SessionService
-from po_api.settings import Settings, SettingsError, load_settings
-from po_api.users.schemas import UserInvite
-from po_api.users.service import UserService
-from po_api.web import idempotency
+from po_api.cli.lazy import Lazy, LazyGroup
 
-T = TypeVar("T")
 
-DEVELOPER_SESSION_SECONDS = 8 * 3600
+class Commands(LazyGroup):
+    """All of them, in the order of the help."""
+
+    modules: ClassVar = {
+        "serve": Lazy("po_api.cli.serve", "Serve the API until interrupted (Ctrl-C, SIGTERM)."),
+        "migrate": Lazy(
+            "po_api.cli.migrate", "Migrate the database schema to the revision of this version, or to another revision."
+        ),
+        "seed-demo": Lazy("po_api.cli.seed_demo", "Create the demo organisation with a user for each role."),
+        "openapi": Lazy("po_api.cli.openapi", "Print the OpenAPI document."),
+        "backup": Lazy("po_api.cli.backup", "Create, verify and restore backups."),
+        "idempotency-keys": Lazy("po_api.cli.idempotency_keys", "Manage stored idempotency keys."),
+        "organisations": Lazy("po_api.cli.organisations", "Manage organisations."),
+        "users": Lazy("po_api.cli.users", "Manage users."),
+        "sessions": Lazy("po_api.cli.sessions", "Manage sessions."),
+    }
+
 
 app = typer.Typer(
-    help="From a purchase order request to an issued purchase order.",
+    cls=Commands,
+    help="Serve and operate the po-api purchase order API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-organisations = typer.Typer(help="Organisations.", no_args_is_help=True)
-users = typer.Typer(help="Users.", no_args_is_help=True)
-sessions = typer.Typer(help="Sessions.", no_args_is_help=True)
-idempotency_keys = typer.Typer(help="Idempotency keys.", no_args_is_help=True)
-app.add_typer(backup.app, name="backup")
-app.add_typer(idempotency_keys, name="idempotency-keys")
-app.add_typer(organisations, name="organisations")
-app.add_typer(users, name="users")
-app.add_typer(sessions, name="sessions")
 
-Email = Annotated[str, typer.Option("--email", help="The user's e-mail address.")]
+
+@app.callback()
+def _commands() -> None:
+    """Typer makes a group of an instance that has a callback."""
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on stderr, never a traceback."""
+    """Run a command; an error that the user can correct is printed as one line on stderr, without a traceback."""
     try:
         app()
-    except (SettingsError, EmbeddedServerError, StaleSchema, MigrationError, UnknownRevision, BackupError) as error:
-        _fail(str(error))
-    except AppError as error:
-        _fail("; ".join([error.detail, *(item.detail for item in error.errors)]))
-    except (DBAPIError, asyncpg.PostgresError, OSError) as error:
-        known = violated(getattr(error, "orig", None))
-        _fail(known.detail if known else f"the database refuses: {_first_line(error)}")
+    except Exception as error:
+        from po_api.cli.failures import explanation  # noqa: PLC0415 - imports what no help and no success needs
 
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"po-api: {message}", err=True)
-    raise SystemExit(1)
-
-
-def _first_line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return str(cause).strip().partition("\n")[0] or type(cause).__name__
-
-
-def _run(work: Callable[[AsyncSession, Connections], Awaitable[T]]) -> T:
-    """Do `work` in one transaction on the configured database."""
-    settings = load_settings()
-    logging.configure("WARNING")
-
-    async def run(found: Connections) -> T:
-        async with transaction(found.app_url, settings) as session:
-            return await work(session, found)
-
-    with connections(settings) as found:
-        return asyncio.run(run(found))
-
-
-@app.command()
-def serve(
-    with_demo: Annotated[
-        bool, typer.Option("--demo", help="Migrate first, and seed a demo organisation if there is none.")
-    ] = False,
-) -> None:
-    """Serve the API until Ctrl-C."""
-    settings = load_settings()
-    logging.configure(settings.log_level)
-    # Uvicorn hands a SIGTERM on when it has drained; this makes an orderly exit of it, which stops what was started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with ExitStack() as stack:
-        listener = stack.enter_context(serving.listen(settings))
-        scrapes = serving.listen_to_scrapes(settings)
-        if scrapes is not None:
-            stack.enter_context(scrapes)
-        found = stack.enter_context(connections(settings))
-        if with_demo:
-            asyncio.run(_migrate_quietly(settings, found))
-            token = asyncio.run(_prepare_demo(settings, found))
-            _welcome(listener, token)
-        asyncio.run(_examine(settings, found))
-        try:
-            serving.serve(settings, found, listener, scrapes)
-        except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
-
-
-async def _migrate_quietly(settings: Settings, found: Connections) -> None:
-    backup_first = partial(backup.before_migration, settings, Progress())
-    await migrations.upgrade(owner_url=found.owner_url, app_url=found.app_url, prepare=backup_first)
-
-
-async def _examine(settings: Settings, found: Connections) -> None:
-    """Raise StaleSchema unless the database is at this version's revision, and warn of what may run short."""
-    database = open_database(found.app_url, settings)
-    try:
-        async with database.engine.connect() as connection:
-            await migrations.require_head(connection)
-            await capacity.warn_of_shortage(connection, settings)
-    finally:
-        await database.dispose()
-
-
-async def _prepare_demo(settings: Settings, found: Connections) -> str | None:
-    async with transaction(found.app_url, settings) as session:
-        if await demo.is_empty(session):
-            await demo.seed(session)
-    try:
-        async with transaction(found.app_url, settings) as session:
-            lifetime = timedelta(seconds=DEVELOPER_SESSION_SECONDS)
-            return await demo.open_session(session, email="admin@demo.example", key=found.secret_key, lifetime=lifetime)
-    except AppError:
-        return None  # somebody's own data: there are no demo users in it
-
-
-def _welcome(listener: socket.socket, token: str | None) -> None:
-    host, port = listener.getsockname()[:2]
-    address = f"[{host}]" if ":" in host else host
-    typer.echo(f"API docs:      http://{address}:{port}/docs")
-    if token is not None:
-        typer.echo(f"access token:  {token}")
-        typer.echo("               (admin@demo.example; for others: .venv/bin/po-api sessions create --email E)")
-
-
-@app.command()
-def migrate(
-    to: Annotated[str, typer.Option("--to", help="The revision to go to; an earlier one goes back.")] = "head",
-    status: Annotated[
-        bool, typer.Option("--status", help="Only say where the database is; exits 1 unless it is at head and sound.")
-    ] = False,
-    may_lose_data: Annotated[
-        bool, typer.Option("--allow-data-loss", help="Go back even where that deletes data.")
-    ] = False,
-    no_backup: Annotated[bool, typer.Option("--no-backup", help="Do not make a backup first.")] = False,
-    wait: Annotated[
-        int, typer.Option(min=0, help="Seconds to wait for another process that is migrating.")
-    ] = migrations.WAIT_SECONDS,
-) -> None:
-    """Bring the database's schema to this version's, or to another revision."""
-    settings = load_settings()
-    if settings.db_pgbouncer and settings.database_migration_url is None:
-        raise SettingsError("DATABASE_MIGRATION_URL: required with DB_PGBOUNCER: migrations hold a session's locks")
-    logging.configure("WARNING")
-    with owner_urls(settings) as (owner_url, app_url):
-        if status:
-            raise typer.Exit(_show_status(asyncio.run(migrations.find_status(owner_url))))
-        if not revisions.is_revision(to):
-            raise SettingsError(f"--to {to}: there is no such revision")
-        progress = PrintedProgress()
-        before, after = asyncio.run(
-            migrations.upgrade(
-                owner_url=owner_url,
-                app_url=app_url,
-                to=to,
-                may_lose_data=may_lose_data,
-                prepare=None if no_backup else partial(backup.before_migration, settings, progress),
-                wait_seconds=wait,
-                progress=progress,
-            )
-        )
-        typer.echo(f"{before or 'empty'} -> {after or 'empty'}")
-
-
-def _show_status(found: migrations.Status) -> int:
-    """Print it; returns the exit code."""
-    typer.echo(f"database: {found.revision or 'empty'}, this version: {revisions.head_revision()}")
-    for revision in found.pending:
-        typer.echo(f"pending: {revision.name}  {revision.title}")
-    if found.problem and not found.pending:
-        typer.echo(found.problem)
-    for defect in found.defects:
-        typer.echo(defect)
-    if found.is_migrating:
-        typer.echo("a process is migrating it now")
-    return 1 if found.problem or found.defects else 0
-
-
-@app.command("seed-demo")
-def seed_demo() -> None:
-    """Make the demo organisation with a user for each role."""
-
-    async def work(session: AsyncSession, _found: Connections) -> None:
-        await demo.seed(session)
-
-    _run(work)
-    typer.echo(f"{demo.ORGANISATION}: {', '.join(demo.USERS)}")
-
-
-@organisations.command("create")
-def create_organisation(
-    name: Annotated[str, typer.Option("--name", help="Its name.")],
-    currency: Annotated[str, typer.Option(help="Its base currency, ISO 4217.")] = "EUR",
-    timezone: Annotated[str, typer.Option(help="Its time zone, IANA.")] = "UTC",
-) -> None:
-    """Make an organisation; prints its id."""
-    values = _validated(OrganisationCreate, name=name, currency=currency, timezone=timezone).model_dump()
-
-    async def work(session: AsyncSession, _found: Connections) -> int:
-        return (await OrganisationService(session).create(**values)).id
-
-    typer.echo(_run(work))
-
-
-@users.command("create")
-def create_user(
-    email: Email,
-    name: Annotated[str, typer.Option(help="Their name.")],
-    organisation: Annotated[int | None, typer.Option(help="The id of their organisation.")] = None,
-    role: Annotated[list[Role] | None, typer.Option(help="May be given several times.")] = None,
-    operator: Annotated[bool, typer.Option("--operator", help="May list all organisations.")] = False,
-) -> None:
-    """Make a user; prints their id."""
-    invite = _validated(UserInvite, email=email, name=name, roles=role or [Role.REQUESTER])
-
-    async def work(session: AsyncSession, _found: Connections) -> int:
-        if organisation is not None:
-            await OrganisationService(session).get(organisation)
-            await enter_tenant(session, organisation)
-        user = await UserService(session).create(
-            email=invite.email, name=invite.name, organisation_id=organisation, roles=invite.roles, is_operator=operator
-        )
-        return user.id
-
-    typer.echo(_run(work))
-
-
-@users.command("list")
-def list_users() -> None:
-    """Print every user of the installation: id, organisation, state, roles, e-mail address, name."""
-
-    async def work(session: AsyncSession, _found: Connections) -> list[str]:
-        return [
-            f"{user.id}\t{user.organisation_id or '-'}\t{'active' if user.is_active else 'inactive'}"
-            f"\t{','.join(user.roles)}\t{user.email}\t{user.name}"
-            for user in await UserService(session).all()
-        ]
-
-    for line in _run(work):
-        typer.echo(line)
-
-
-@users.command("deactivate")
-def deactivate_user(email: Email) -> None:
-    """Deactivate a user: their sessions end at once."""
-
-    async def work(session: AsyncSession, _found: Connections) -> list[str]:
-        service = UserService(session, (left_without_approver,))
-        user = await service.by_email(email)
-        if user.organisation_id is None:
-            user.is_active = False
-            await session.flush()
-            return []
-        await enter_tenant(session, user.organisation_id)
-        operator = Actor(user.organisation_id, 0, frozenset({Role.ADMIN}))
-        _, leftovers = await service.set_active(operator, user.id, active=False, expected=None)
-        return [f"{item.detail}: {', '.join(number for _, number in item.porfs)}" for item in leftovers]
-
-    for warning in _run(work):
-        typer.echo(f"warning: {warning}", err=True)
-
-
-@sessions.command("create")
-def create_session(
-    email: Email,
-    ttl: Annotated[
-        int, typer.Option(min=1, max=365 * 86400, help="How many seconds it lives.")
-    ] = DEVELOPER_SESSION_SECONDS,
-) -> None:
-    """Print an access token for a user, and nothing else."""
-
-    async def work(session: AsyncSession, found: Connections) -> str:
-        return await demo.open_session(session, email=email, key=found.secret_key, lifetime=timedelta(seconds=ttl))
-
-    typer.echo(_run(work))
-
-
-@sessions.command("purge")
-def purge_sessions(
-    days: Annotated[int, typer.Option(min=0, help="Keep those that ended in the last days.")] = 30,
-) -> None:
-    """Delete sessions that have ended; prints how many."""
-
-    async def work(session: AsyncSession, found: Connections) -> int:
-        return await SessionService(session, key=found.secret_key).purge(before=utc_now() - timedelta(days=days))
-
-    typer.echo(_run(work))
-
-
-@idempotency_keys.command("purge")
-def purge_idempotency_keys(
-    hours: Annotated[int, typer.Option(min=24, help="Keep those of the last hours.")] = 48,
-) -> None:
-    """Forget old Idempotency-Keys and their answers; prints how many."""
-
-    async def work(session: AsyncSession, _found: Connections) -> int:
-        return await idempotency.purge(session, before=utc_now() - timedelta(hours=hours))
-
-    typer.echo(_run(work))
-
-
-@app.command()
-def openapi(
-    output: Annotated[Path | None, typer.Option(help="The file to write; default: stdout.")] = None,
-) -> None:
-    """Print the OpenAPI document."""
-    unused = Connections("postgresql://", "postgresql://", "")
-    text = json.dumps(create_app(Settings(), unused).openapi(), indent=1, ensure_ascii=False) + "\n"
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        output.write_text(text)
-
-
-def _validated(schema: type[Any], **values: Any) -> Any:
-    """The values as the API would take them; SettingsError names the option that is wrong."""
-    try:
-        return schema.model_validate(values)
-    except ValueError as error:
-        first = error.errors()[0]  # type: ignore[attr-defined]
-        raise SettingsError(f"--{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        line = explanation(error)
+        if line is None:
+            raise
+        typer.echo(f"po-api: {line}", err=True)
+        raise SystemExit(1) from None

@@ -1,46 +1,68 @@
-"""Who asks, and inside which organisation's walls."""
+"""Who acts: the signed-in user of a request, and the actor inside an organisation that the audit trail names."""
 
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
+from typing import Self
 
 from po_api.core.errors import Forbidden
-from po_api.core.permissions import SEES_ALL, Role, Scope
+from po_api.core.permissions import GRANTS, Permission, Role, Scope, may
+
+
+class ActorKind(StrEnum):
+    """What acts. Members and API keys act with a member's rights, and the audit trail names the member."""
+
+    MEMBER = "member"
+    API_KEY = "api_key"
+    COMMAND_LINE = "command_line"
+    SYSTEM = "system"
+    INVITEE = "invitee"
+    SUPPLIER = "supplier"
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A member acting inside one organisation; every repository of a tenant's data is built with one.
+    """Who acts inside one organisation, and with which rights; everything of a tenant is read and written by an actor.
 
-    `user_id` 0 is the command line, which acts for no member. `scopes` is None unless the member acts by an API key.
+    `user_id` is set exactly for members and API keys, `scopes` for API keys.
     """
 
     organisation_id: int
-    user_id: int
+    user_id: int | None
     roles: frozenset[Role]
     approval_limit: Decimal | None = None
     scopes: frozenset[Scope] | None = None
+    kind: ActorKind = ActorKind.MEMBER
+
+    @classmethod
+    def command_line(cls, organisation_id: int) -> Self:
+        """An operator at the command line, with an administrator's rights."""
+        return cls(organisation_id, None, frozenset({Role.ADMIN}), kind=ActorKind.COMMAND_LINE)
+
+    @classmethod
+    def system(cls, organisation_id: int) -> Self:
+        """The application itself, with an administrator's rights."""
+        return cls(organisation_id, None, frozenset({Role.ADMIN}), kind=ActorKind.SYSTEM)
 
     @property
-    def actor_id(self) -> int | None:
-        """Whom the audit trail names."""
-        return self.user_id or None
+    def member_id(self) -> int:
+        """The user id of the member; NotAMember for all others, who cannot raise or decide anything."""
+        if self.user_id is None:
+            raise NotAMember
+        return self.user_id
 
-    def has(self, *roles: Role) -> bool:
-        """Whether the member has at least one of `roles`."""
-        return not self.roles.isdisjoint(roles)
+    def may(self, permission: Permission) -> bool:
+        """Whether one of the actor's roles has the permission."""
+        return may(self.roles, permission)
 
-    def require(self, *roles: Role) -> None:
-        """Raise MissingRole unless the member has at least one of `roles`."""
-        if not self.has(*roles):
-            raise MissingRole(f"this takes one of the roles {', '.join(sorted(roles))}")
+    def require(self, permission: Permission) -> None:
+        """Raise MissingRole unless one of the actor's roles has the permission."""
+        if not self.may(permission):
+            raise MissingRole(f"requires one of the roles {', '.join(sorted(GRANTS[permission].roles))}")
 
-    def in_scope(self, scope: Scope) -> bool:
-        """Whether the way in which the member signed in may be used for this."""
-        return self.scopes is None or scope in self.scopes
-
-    @property
-    def sees_all(self) -> bool:
-        return not self.roles.isdisjoint(SEES_ALL)
+    def in_scope(self, permission: Permission) -> bool:
+        """Whether the actor's credentials may be used for this: a session for anything, a key within its scopes."""
+        return self.scopes is None or GRANTS[permission].scope in self.scopes
 
 
 @dataclass(frozen=True)
@@ -58,45 +80,54 @@ class Principal:
     is_operator: bool
     scopes: frozenset[Scope] | None = None
 
-    def require(self, scope: Scope | None) -> None:
-        """Raise MissingScope or KeyNotAccepted if a key was sent that may not be used for this; None takes no keys."""
+    def require_scope(self, permission: Permission) -> None:
+        """Raise MissingScope or KeyNotAccepted if an API key was sent that may not be used for this."""
         if self.scopes is None:
             return
+        scope = GRANTS[permission].scope
         if scope is None:
             raise KeyNotAccepted
         if scope not in self.scopes:
-            raise MissingScope(f"this takes a key with the scope {scope}")
+            raise MissingScope(f"requires an API key with the scope {scope}")
 
     def actor(self) -> Actor:
-        """The member inside their organisation; NoOrganisation for those who have none."""
+        """The member inside their organisation; NoOrganisation for users without one."""
         if self.organisation_id is None:
             raise NoOrganisation
-        return Actor(self.organisation_id, self.user_id, self.roles, self.approval_limit, self.scopes)
+        kind = ActorKind.MEMBER if self.scopes is None else ActorKind.API_KEY
+        return Actor(self.organisation_id, self.user_id, self.roles, self.approval_limit, self.scopes, kind)
+
+
+class NotAMember(Forbidden):
+    """Only a member of the organisation, or an API key of a member, may perform this operation."""
+
+    code = "not_a_member"
+    title = "Members only"
 
 
 class NoOrganisation(Forbidden):
-    """You belong to no organisation yet: create one, or ask an administrator to invite you."""
+    """The caller belongs to no organisation: create one, or ask an administrator for an invitation."""
 
     code = "no_organisation"
-    title = "You belong to no organisation yet"
+    title = "No organisation"
 
 
 class MissingRole(Forbidden):
-    """None of your roles allows this."""
+    """None of the caller's roles allows this operation."""
 
     code = "missing_role"
-    title = "None of your roles allows this"
+    title = "Missing role"
 
 
 class MissingScope(Forbidden):
-    """The API key lacks the scope that this takes: make one that has it, or sign in."""
+    """The API key lacks the scope that this operation requires: create a key with that scope, or sign in."""
 
     code = "missing_scope"
-    title = "The key lacks a scope for this"
+    title = "Missing scope"
 
 
 class KeyNotAccepted(Forbidden):
-    """API keys and sessions are looked after by people: sign in for this."""
+    """This endpoint does not accept API keys."""
 
     code = "key_not_accepted"
-    title = "This takes no API keys"
+    title = "API key not accepted"

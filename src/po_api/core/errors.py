@@ -1,4 +1,4 @@
-"""The families of errors. Features subclass them with a code of their own; web/errors.py makes problems of them.
+"""The families of errors. Features subclass them with a code of their own; web/errors.py converts them to problems.
 
 A code is part of the interface: stable, snake_case, documented by the class's docstring (served at /docs/errors).
 """
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one part of the input; `pointer` is an RFC 6901 JSON pointer into `location`."""
+    """An error in one part of the input; `pointer` is an RFC 6901 JSON pointer into `location`."""
 
     pointer: str
     code: str
@@ -18,14 +18,14 @@ class FieldError:
 
 
 class AppError(Exception):
-    """The root of the errors that a caller is told about."""
+    """The root of all errors that are reported to the caller."""
 
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
-    # The database constraint that says the same: whoever hits it in spite of all care is told this.
+    # The database constraint for the same rule; its violation is reported as this error.
     constraint: ClassVar[str | None] = None
-    # The page of the docs that says more than the docstring.
+    # A docs page with more than the docstring.
     page: ClassVar[str | None] = None
     # Whether what was written before the error is kept: it is itself what the request came to.
     is_outcome: ClassVar[bool] = False
@@ -58,7 +58,7 @@ def violated(error: object) -> AppError | None:
 
 
 class BadRequest(AppError):
-    """The request cannot be understood as it stands."""
+    """The request is malformed."""
 
     status = 400
     code = "bad_request"
@@ -66,26 +66,26 @@ class BadRequest(AppError):
 
 
 class Unauthenticated(AppError):
-    """There is no valid access token: none was sent, it expired, or its session has ended."""
+    """No valid access token: none was sent, it has expired, or its session has ended."""
 
     status = 401
     code = "unauthenticated"
-    title = "Sign in first"
+    title = "Authentication required"
 
     def __init__(self, detail: str = "", **kwargs: Any):
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"}, **kwargs)
 
 
 class Forbidden(AppError):
-    """The caller may not do this."""
+    """The caller is not allowed to perform this operation."""
 
     status = 403
     code = "forbidden"
-    title = "You may not do this"
+    title = "Forbidden"
 
 
 class NotFound(AppError):
-    """There is no such thing, or none that the caller may see."""
+    """The resource does not exist, or is not visible to the caller."""
 
     status = 404
     code = "not_found"
@@ -93,39 +93,39 @@ class NotFound(AppError):
 
 
 class Conflict(AppError):
-    """The request contradicts the present state."""
+    """The request conflicts with the current state."""
 
     status = 409
     code = "conflict"
-    title = "Conflicts with the present state"
+    title = "Conflict with the current state"
 
 
 class InvalidTransition(Conflict):
-    """The action is not possible in the present status."""
+    """The action is not possible in the current status."""
 
     code = "invalid_transition"
-    title = "Not possible in the present status"
+    title = "Not possible in the current status"
 
 
 class PreconditionFailed(AppError):
-    """`If-Match` names another version than the present one: read it again, then decide."""
+    """`If-Match` does not name the current version: read the resource again."""
 
     status = 412
     code = "stale_version"
-    title = "It has changed since you read it"
+    title = "Changed since it was read"
 
 
 class PayloadTooLarge(AppError):
-    """The body is larger than the limit."""
+    """The request body exceeds the size limit."""
 
     status = 413
     code = "payload_too_large"
-    title = "The body is too large"
+    title = "Request body too large"
     page = "/docs/limits"
 
 
 class UnsupportedMediaType(AppError):
-    """The body's content type is not one that this operation takes."""
+    """The operation does not accept the content type of the request body."""
 
     status = 415
     code = "unsupported_media_type"
@@ -133,15 +133,15 @@ class UnsupportedMediaType(AppError):
 
 
 class Unprocessable(AppError):
-    """The input is not valid; `errors` says where and why."""
+    """The input is invalid; `errors` lists each error with its location."""
 
     status = 422
     code = "validation_failed"
-    title = "The input is not valid"
+    title = "Invalid input"
 
 
 class PreconditionRequired(AppError):
-    """`If-Match` is required: send the ETag of the version you read."""
+    """`If-Match` is required: send the ETag of the version that was read."""
 
     status = 428
     code = "if_match_required"
@@ -149,7 +149,7 @@ class PreconditionRequired(AppError):
 
 
 class TooManyRequests(AppError):
-    """The rate limit is used up; try again after `Retry-After` seconds."""
+    """The rate limit is exhausted; try again after `Retry-After` seconds."""
 
     status = 429
     code = "rate_limited"
@@ -158,7 +158,7 @@ class TooManyRequests(AppError):
 
 
 class Unavailable(AppError):
-    """The database cannot be reached just now; try again after `Retry-After` seconds."""
+    """The database is temporarily unavailable; try again after `Retry-After` seconds."""
 
     status = 503
     code = "unavailable"
@@ -166,16 +166,15 @@ class Unavailable(AppError):
 
 
 class Busy(Unavailable):
-    """Other requests hold what this one needs, for longer than it may wait. Nothing was changed; try again after
-    `Retry-After` seconds."""
+    """Other requests hold locks that this one needs. Nothing was changed; try again after `Retry-After` seconds."""
 
     code = "busy"
-    title = "Others are at work on this"
+    title = "Locked by other requests"
 
 
 class TookTooLong(Unavailable):
-    """The database did not finish within the time that a statement may take. Nothing was changed; ask for less, or try
-    again after `Retry-After` seconds."""
+    """A database statement exceeded its time limit. Nothing was changed; narrow the request, or try again after
+    `Retry-After` seconds."""
 
     code = "took_too_long"
-    title = "It took too long"
+    title = "Statement timed out"

@@ -1,10 +1,17 @@
-"""Roles of members, and scopes of API keys."""
+"""Who may do what: roles of members, scopes of API keys, and one table of permissions.
 
+A permission names what is done; its grant says which roles may do it, and which scope an API key needs for it. Every
+route has one (web/routing.py), and services and guards ask for one. What depends on data besides, such as whose request
+it is, is in the domain of the feature.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a member of an organisation may do. A member with no other role is a requester."""
+    """A role of a member. A member without another role is a requester."""
 
     REQUESTER = "requester"
     APPROVER = "approver"
@@ -14,9 +21,9 @@ class Role(StrEnum):
 
 
 class Scope(StrEnum):
-    """What an API key may be used for, within its user's roles.
+    """The operations that an API key may be used for, within its user's roles.
 
-    `write` does not include `read`: it answers with what it changed or copied, and no more.
+    `write` does not include `read`: its responses contain only what was changed or copied.
     """
 
     PORFS_READ = "porfs:read"
@@ -32,5 +39,83 @@ class Scope(StrEnum):
     ORGANISATIONS_WRITE = "organisations:write"
 
 
-# Those who see everything in their organisation.
-SEES_ALL = frozenset({Role.BUYER, Role.ADMIN, Role.AUDITOR})
+class Permission(StrEnum):
+    """What can be done. `_ALL` extends what a member may do with their own to everything in the organisation."""
+
+    PUBLIC = "public"
+    SESSIONS = "sessions"
+    API_KEYS = "api_keys"
+    API_KEYS_ALL = "api_keys_all"
+
+    USERS_READ = "users_read"
+    USERS_WRITE = "users_write"
+    USERS_MANAGE = "users_manage"
+
+    ORGANISATIONS_READ = "organisations_read"
+    ORGANISATIONS_FOUND = "organisations_found"
+    ORGANISATIONS_WRITE = "organisations_write"
+
+    SUPPLIERS_READ = "suppliers_read"
+    SUPPLIERS_WRITE = "suppliers_write"
+
+    PORFS_READ = "porfs_read"
+    PORFS_READ_SUBMITTED = "porfs_read_submitted"
+    PORFS_READ_ALL = "porfs_read_all"
+    PORFS_WRITE = "porfs_write"
+    PORFS_WRITE_ALL = "porfs_write_all"
+    PORFS_COMMENT = "porfs_comment"
+    PORFS_DECIDE = "porfs_decide"
+    PORFS_MANAGE = "porfs_manage"
+
+    PURCHASE_ORDERS_READ = "purchase_orders_read"
+    PURCHASE_ORDERS_READ_ALL = "purchase_orders_read_all"
+    PURCHASE_ORDERS_WRITE = "purchase_orders_write"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """The roles that have a permission, and the scope that an API key needs; None accepts no keys."""
+
+    roles: frozenset[Role]
+    scope: Scope | None = None
+
+
+_EVERYONE = frozenset(Role)
+_ADMIN = frozenset({Role.ADMIN})
+_APPROVER = frozenset({Role.APPROVER})
+_BUYERS = frozenset({Role.BUYER, Role.ADMIN})
+# Approvers and auditors may not raise requests, unless they have one of these roles, too.
+_RAISERS = frozenset({Role.REQUESTER, Role.BUYER, Role.ADMIN})
+_OVERSIGHT = frozenset({Role.BUYER, Role.ADMIN, Role.AUDITOR})
+
+GRANTS: Mapping[Permission, Grant] = {
+    # Without signing in.
+    Permission.PUBLIC: Grant(_EVERYONE),
+    Permission.SESSIONS: Grant(_EVERYONE),
+    Permission.API_KEYS: Grant(_EVERYONE),
+    Permission.API_KEYS_ALL: Grant(_ADMIN),
+    Permission.USERS_READ: Grant(_EVERYONE, Scope.USERS_READ),
+    Permission.USERS_WRITE: Grant(_EVERYONE, Scope.USERS_WRITE),
+    Permission.USERS_MANAGE: Grant(_ADMIN, Scope.USERS_WRITE),
+    Permission.ORGANISATIONS_READ: Grant(_EVERYONE, Scope.ORGANISATIONS_READ),
+    Permission.ORGANISATIONS_FOUND: Grant(_EVERYONE, Scope.ORGANISATIONS_WRITE),
+    Permission.ORGANISATIONS_WRITE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
+    Permission.SUPPLIERS_READ: Grant(_EVERYONE, Scope.SUPPLIERS_READ),
+    Permission.SUPPLIERS_WRITE: Grant(_BUYERS, Scope.SUPPLIERS_WRITE),
+    Permission.PORFS_READ: Grant(_EVERYONE, Scope.PORFS_READ),
+    Permission.PORFS_READ_SUBMITTED: Grant(_APPROVER, Scope.PORFS_READ),
+    Permission.PORFS_READ_ALL: Grant(_OVERSIGHT, Scope.PORFS_READ),
+    Permission.PORFS_WRITE: Grant(_RAISERS, Scope.PORFS_WRITE),
+    Permission.PORFS_WRITE_ALL: Grant(_ADMIN, Scope.PORFS_WRITE),
+    Permission.PORFS_COMMENT: Grant(_RAISERS | _APPROVER, Scope.PORFS_WRITE),
+    Permission.PORFS_DECIDE: Grant(_APPROVER, Scope.PORFS_APPROVE),
+    Permission.PORFS_MANAGE: Grant(_BUYERS, Scope.PORFS_WRITE),
+    Permission.PURCHASE_ORDERS_READ: Grant(_EVERYONE, Scope.PURCHASE_ORDERS_READ),
+    Permission.PURCHASE_ORDERS_READ_ALL: Grant(_OVERSIGHT | _APPROVER, Scope.PURCHASE_ORDERS_READ),
+    Permission.PURCHASE_ORDERS_WRITE: Grant(_BUYERS, Scope.PURCHASE_ORDERS_WRITE),
+}
+
+
+def may(roles: frozenset[Role], permission: Permission) -> bool:
+    """Whether a member with these roles has the permission."""
+    return not roles.isdisjoint(GRANTS[permission].roles)

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from po_api.core.actor import Actor, MissingScope
 from po_api.core.errors import AppError, InvalidTransition
-from po_api.core.permissions import Scope
+from po_api.core.permissions import Permission
 
 
 class Facts(Protocol):
@@ -31,26 +31,29 @@ Guard = Callable[[F, Actor], type[AppError] | None]
 
 @dataclass(frozen=True)
 class Rule(Generic[S, F]):
-    """One row of the table. `target` None means that the status follows from the data, or stays."""
+    """One row of the table. `target` None means that the status follows from the data, or stays.
+
+    `permission` decides which scope an API key needs; which members may do it, and with what, is for `who` to say.
+    """
 
     sources: frozenset[S]
     target: S | None
+    permission: Permission
     who: Guard[F]
     guards: tuple[Guard[F], ...] = ()
 
 
 class StateMachine(Generic[S, A, F]):
-    """The table and the questions it answers. `scope_of` names the scope that an API key needs for an action."""
+    """The table, and the questions that it answers."""
 
-    def __init__(self, rules: Mapping[A, Rule[S, F]], *, scope_of: Callable[[A], Scope]) -> None:
+    def __init__(self, rules: Mapping[A, Rule[S, F]]) -> None:
         self.rules = rules
-        self.scope_of = scope_of
 
     def refusal(self, action: A, facts: F, actor: Actor) -> type[AppError] | None:
-        """Why `actor` may not do this now; None if they may. Who comes first, then the status, then the rest."""
-        if not actor.in_scope(self.scope_of(action)):
-            return MissingScope
+        """Why `actor` may not do this now; None if they may. Checks the actor, then the status, then the guards."""
         rule = self.rules[action]
+        if not actor.in_scope(rule.permission):
+            return MissingScope
         refused = rule.who(facts, actor)
         if refused is not None:
             return refused
@@ -91,5 +94,5 @@ def explained(refusals: Mapping[Any, type[AppError] | None]) -> str:
 
 
 def everyone(_facts: Facts, _actor: Actor) -> type[AppError] | None:
-    """anyone who can see it"""
+    """any member who can see it"""
     return None

@@ -9,4 +9,4 @@ ExpectedVersions = frozenset[int] | None
 def require_version(current: int, expected: ExpectedVersions) -> None:
     """Raise PreconditionFailed unless `current` is a version that the caller has seen."""
     if expected is not None and current not in expected:
-        raise PreconditionFailed(f"the present version is {current}")
+        raise PreconditionFailed(f"the current version is {current}")

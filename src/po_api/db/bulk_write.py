@@ -1,8 +1,9 @@
-"""Writing: what belongs together in one statement, the rows of each table sent as one JSON text.
+"""Writing many rows in one statement: the rows of each table arrive as one JSON text.
 
 A driver sends a series of rows one by one, and an ORM makes an entity of each first. PostgreSQL reads them from JSON
 with the types of the columns that they are for: a change is one round trip, however many lines it has. The parts of a
-statement do not see what the others write, but one may take what another returns; foreign keys are checked at its end.
+statement do not see what the others write, but a part may use what another returns; foreign keys are checked at the
+end. docs/development/writing.md says when to use it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,50 +28,50 @@ from sqlalchemy import (
 )
 
 from po_api.db.models import Timestamp
-from po_api.db.query import ORGANISATION_ID, Query
+from po_api.db.query import ORGANISATION_ID, NoRow, Query
 
-# A parameter of whatever is written, beside the organisation: when the rows come to be or change.
+# A parameter of every statement that writes, beside the organisation: the time of the change.
 NOW = bindparam("now", type_=Timestamp)
 
 Rows = Iterable[Mapping[str, Any]]
 
 
 def json_rows(name: str, *columns: ColumnElement[Any]) -> FromClause:
-    """The rows that the parameter `name` holds, as something to select from; each column is as its namesake here."""
+    """The rows in the parameter `name`, to select from; they have the names and types of `columns`."""
     of_row: Any = (column(str(like.key), like.type) for like in columns)
-    # Not required, as far as SQLAlchemy knows: it does not look for parameters behind an UPDATE's columns.
+    # Not required for SQLAlchemy, which does not look for parameters behind the columns of an UPDATE.
     text = cast(bindparam(name, None, type_=Text), JSON)
     rows = func.json_to_recordset(text).table_valued(*of_row)
-    return rows.render_derived(name=f"sent_{name}", with_types=True)
+    return rows.render_derived(name=f"{name}_rows", with_types=True)
 
 
 def insert_from(table: Any, source: FromClause, **others: Any) -> Insert:
-    """Add the rows of `source`, those of its columns that the table has; `others` are further columns."""
-    values = {"organisation_id": ORGANISATION_ID, **_moments(table, "created_at", "updated_at")}
+    """Insert the rows of `source`: those of its columns that the table has, and `others`."""
+    values = {"organisation_id": ORGANISATION_ID, **_timestamps(table, "created_at", "updated_at")}
     values |= {same.key: same for same in source.c if same.key in table.c} | others
     return insert(table).from_select(list(values), select(*values.values()), include_defaults=False)
 
 
 def update_from(table: Any, source: FromClause, **others: Any) -> Update:
-    """Give the rows with the ids of `source` the other values that it has; `others` are further columns."""
+    """Update the rows with the ids of `source`: the other columns that it has, and `others`."""
     values = {same.key: same for same in source.c if same.key != "id"}
     return (
         update(table)
-        .values(**_moments(table, "updated_at"), **values, **others)
+        .values(**_timestamps(table, "updated_at"), **values, **others)
         .where(table.c.organisation_id == ORGANISATION_ID, table.c.id == source.c.id)
     )
 
 
-def combine(name: str, *changes: Insert | Update) -> Query:
+def combine(name: str, *changes: Insert | Update) -> Query[NoRow]:
     """One statement that makes all of these changes."""
     parts = (change.cte(f"change_{n}") for n, change in enumerate(changes))
-    return Query(name, select(literal_column("1")).add_cte(*parts))
+    return Query(name, select(literal_column("1")).add_cte(*parts), NoRow)
 
 
-def _moments(table: Any, *names: str) -> dict[str, Any]:
+def _timestamps(table: Any, *names: str) -> dict[str, Any]:
     return {name: NOW for name in names if name in table.c}
 
 
 def as_json(rows: Rows) -> str:
-    """What a parameter of `sent` holds."""
+    """The value of a parameter of `json_rows`."""
     return dumps(list(rows), default=str, ensure_ascii=False)

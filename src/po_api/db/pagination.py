@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, literal_column, or_, select, tuple_
 
 from po_api.core.errors import BadRequest, FieldError
-from po_api.db.query import Query, QueryExecutor
-from po_api.db.search import LOOKED_AT, Search
+from po_api.core.records import field_names
+from po_api.db.query import Query, QueryExecutor, R, columns_for
+from po_api.db.search import SCANNED_PER_ROW, Search
 
 T = TypeVar("T")
 
@@ -24,20 +25,20 @@ MAX_CURSOR_LENGTH = 1024
 
 
 class InvalidCursor(BadRequest):
-    """The cursor is not one that this list gave for this sort and these filters: start again without it."""
+    """The cursor was not issued by this list for this sort and these filters: start again without it."""
 
     code = "invalid_cursor"
-    title = "The cursor does not belong to this list"
+    title = "Invalid cursor"
 
     def __init__(self) -> None:
         super().__init__(errors=(FieldError("/cursor", self.code, self.title, "query"),))
 
 
 class InvalidSort(BadRequest):
-    """The list cannot be sorted by this."""
+    """The list cannot be sorted by this field."""
 
     code = "invalid_sort"
-    title = "The list cannot be sorted by this"
+    title = "Invalid sort"
 
     def __init__(self, allowed: Sequence[str]) -> None:
         detail = f"sort by one of {', '.join(allowed)}, each with an optional leading minus"
@@ -68,26 +69,28 @@ class _Key:
     descending: bool
 
 
-class Listing:
-    """A list that can be sorted and paged; `name` is that of its questions.
+class Listing(Generic[R]):
+    """A list that can be sorted and paged; `name` is that of its queries, `row` the type of its rows.
 
-    `sorts` name columns of `table` that are never NULL and lead an index; every sort ends in the id. `show` completes
-    the rows of a page, and of them only: it gets the rows' source and selects what is to be known of each.
+    `sorts` name columns of `table` that are never NULL and lead an index; every sort ends in the id. `show` selects the
+    columns of `row` for the rows of a page, and of them only; by default they are the table's own.
     """
 
     def __init__(
         self,
         name: str,
         table: FromClause,
+        row: type[R],
         *,
         sorts: Sequence[str],
         default: str,
-        show: Callable[[FromClause], Select[Any]],
+        show: Callable[[FromClause], Select[Any]] | None = None,
         search: Search | None = None,
     ) -> None:
         self.name = name
         self.table = table
-        self.show = show
+        self.row = row
+        self.show = show or (lambda rows: select(*columns_for(row, rows)))
         self.search = search
         self._sorts = frozenset(sorts)
         self._default = default
@@ -97,38 +100,39 @@ class Listing:
         executor: QueryExecutor,
         chosen: Callable[[], Select[Any]],
         request: PageRequest,
-        parameters: Mapping[str, Any],
-    ) -> PageOf[Any]:
+        parameters: Mapping[str, object],
+    ) -> PageOf[R]:
         """The page that `request` asks for, in one query whatever its size; a search takes up to three more.
 
         `chosen` selects the rows of the table that are on the list, with a `bindparam` for each of the `parameters`
-        but `q`, which is for the list's search. It is asked for its statement once: whatever changes the statement is
-        part of its hash.
+        but `q`, which is for the list's search. It is called once for each statement: whatever changes the statement
+        is part of its hash.
         """
         keys = self._keys(request.sort or self._default)
         binding = _binding(request, keys)
-        last: dict[str, Any] = {}
+        last: dict[str, object] = {}
         if request.cursor is not None:
             columns = [self.table.c[key.name] for key in keys]
             last = {
                 _after(key): value for key, value in zip(keys, _decode(request.cursor, binding, columns), strict=True)
             }
-        wanted = _PageQuery(self, chosen, keys, request.limit, bool(last))
-        rows = await self._rows(executor, wanted, {**parameters, **last})
-        if len(rows) <= request.limit:
+        shape = _PageShape(self, chosen, keys, request.limit, bool(last))
+        listed = await self._listed(executor, shape, {**parameters, **last})
+        rows = [item.row for item in listed[: request.limit]]
+        if len(listed) <= request.limit:
             return PageOf(rows, None)
-        values = [getattr(rows[request.limit - 1], _sorted_by(key)) for key in keys]
-        return PageOf(rows[: request.limit], _encode(binding, values))
+        return PageOf(rows, _encode(binding, listed[request.limit - 1].sort_values))
 
-    async def _rows(
-        self, executor: QueryExecutor, wanted: "_PageQuery", parameters: Mapping[str, Any]
-    ) -> Sequence[Any]:
+    async def _listed(
+        self, executor: QueryExecutor, shape: "_PageShape[R]", parameters: Mapping[str, object]
+    ) -> Sequence["_Listed[R]"]:
+        """The page's rows, and one more if there is a next page."""
         searched = self.search if "q" in parameters else None
-        if searched and wanted.follows_an_index and await searched.is_common(executor, parameters["q"]):
-            rows = await executor.rows(_scan_query(wanted, searched), **parameters)
-            if len(rows) > wanted.limit or await executor.row(_rest_query(wanted), **parameters) is None:
-                return rows
-        return await executor.rows(_page_query(wanted, searched), **parameters)
+        if searched and shape.follows_an_index and await searched.is_common(executor, str(parameters["q"])):
+            listed = await executor.rows(_scan_query(shape, searched), **parameters)
+            if len(listed) > shape.limit or await executor.row(_rest_query(shape), **parameters) is None:
+                return listed
+        return await executor.rows(_page_query(shape, searched), **parameters)
 
     def _keys(self, sort: str) -> tuple[_Key, ...]:
         keys = [_Key(name.removeprefix("-"), name.startswith("-")) for name in sort.split(",")]
@@ -137,16 +141,40 @@ class Listing:
         return (*keys, _Key("id", keys[-1].descending))
 
 
-def all_columns(rows: FromClause) -> Select[Any]:
-    """Rows shown as they are."""
-    return select(*rows.c)
+class _Listed(NamedTuple, Generic[R]):
+    """A row of a list, and the values that it is sorted by."""
+
+    row: R
+    sort_values: tuple[Any, ...]
+
+
+class _PageQuery(Query[_Listed[R]]):
+    """Selects the columns of a list's row type, then those that it is sorted by."""
+
+    def __init__(self, name: str, statement: Any, item: type[R], sorted_by: Sequence[str]) -> None:
+        super().__init__(name, statement, _Listed)
+        self._make_item: Callable[..., R] = item
+        self._fields = field_names(item)
+        self._sorted_by = sorted_by
+        self._width = len(self._fields)
+
+    def make_row(self, record: Any) -> _Listed[R]:
+        return _Listed(self._make_item(*record[: self._width]), record[self._width :])
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return (*self._fields, *self._sorted_by)
+
+
+class _Id(NamedTuple):
+    id: int
 
 
 @dataclass(frozen=True)
-class _PageQuery:
-    """All that makes a page's statement; `continues` says that there is a row to begin after."""
+class _PageShape(Generic[R]):
+    """All that decides a page's statement; `continues` means that the page begins after a row."""
 
-    listing: Listing
+    listing: Listing[R]
     chosen: Callable[[], Select[Any]]
     keys: Sequence[_Key]
     limit: int
@@ -154,11 +182,11 @@ class _PageQuery:
 
     @property
     def follows_an_index(self) -> bool:
-        return len(self.keys) == 2  # one that leads an index, and the id
+        return len(self.keys) == 2  # a column that leads an index, and the id
 
     @property
-    def looked_at(self) -> ColumnElement[int]:
-        return _number((self.limit + 1) * LOOKED_AT)
+    def scanned(self) -> ColumnElement[int]:
+        return _number((self.limit + 1) * SCANNED_PER_ROW)
 
     def rows(self) -> Select[Any]:
         """The rows that the page may hold, in their order."""
@@ -167,32 +195,32 @@ class _PageQuery:
             statement = statement.where(_behind(self.listing.table, self.keys))
         return statement.order_by(*_order(self.listing.table, self.keys))
 
-    def shown(self, statement: Select[Any]) -> Query:
+    def query(self, statement: Select[Any]) -> _PageQuery[R]:
         """The first of the statement's rows, and one more if there is one."""
         rows = statement.limit(_number(self.limit + 1)).subquery("page")
-        sorted_by = (rows.c[key.name].label(_sorted_by(key)) for key in self.keys)
-        return Query(
-            self.listing.name, self.listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, self.keys))
-        )
+        names = [f"sorted_by_{key.name}" for key in self.keys]
+        sorted_by = (rows.c[key.name].label(name) for key, name in zip(self.keys, names, strict=True))
+        shown = self.listing.show(rows).add_columns(*sorted_by).order_by(*_order(rows, self.keys))
+        return _PageQuery(self.listing.name, shown, self.listing.row, names)
 
 
 @lru_cache(maxsize=1024)
-def _page_query(wanted: _PageQuery, searched: Search | None) -> Query:
-    return wanted.shown(searched.by_index(wanted.rows()) if searched else wanted.rows())
+def _page_query(shape: _PageShape[R], searched: Search | None) -> _PageQuery[R]:
+    return shape.query(searched.by_index(shape.rows()) if searched else shape.rows())
 
 
 @lru_cache(maxsize=256)
-def _scan_query(wanted: _PageQuery, searched: Search) -> Query:
-    """What matches among the rows that are looked at."""
-    rows = wanted.rows().limit(wanted.looked_at).subquery("looked_at")
-    return wanted.shown(searched.by_looking(rows).order_by(*_order(rows, wanted.keys)))
+def _scan_query(shape: _PageShape[R], searched: Search) -> _PageQuery[R]:
+    """The matches among the first rows of the list."""
+    rows = shape.rows().limit(shape.scanned).subquery("scanned")
+    return shape.query(searched.by_scan(rows).order_by(*_order(rows, shape.keys)))
 
 
 @lru_cache(maxsize=256)
-def _rest_query(wanted: _PageQuery) -> Query:
-    """The first row behind those that are looked at."""
-    rows = wanted.rows().offset(wanted.looked_at).limit(_number(1)).subquery("unseen")
-    return Query(f"{wanted.listing.name}.unseen", select(rows.c.id))
+def _rest_query(shape: _PageShape[Any]) -> Query[_Id]:
+    """The first row behind those that are scanned."""
+    rows = shape.rows().offset(shape.scanned).limit(_number(1)).subquery("rest")
+    return Query(f"{shape.listing.name}.rest", select(rows.c.id), _Id)
 
 
 def _number(value: int) -> ColumnElement[int]:
@@ -206,10 +234,6 @@ def _order(source: FromClause, keys: Sequence[_Key]) -> list[ColumnElement[Any]]
 
 def _after(key: _Key) -> str:
     return f"after_{key.name}"
-
-
-def _sorted_by(key: _Key) -> str:
-    return f"sorted_by_{key.name}"
 
 
 def _behind(table: FromClause, keys: Sequence[_Key]) -> ColumnElement[bool]:

@@ -1,9 +1,10 @@
-"""Pools of connections that show how full they are."""
+"""Connection pools that export their figures as metrics."""
 
 from typing import Any, ClassVar
 
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
 from po_api.observability import metrics
 
@@ -13,17 +14,17 @@ class PrimaryPool(AsyncAdaptedQueuePool):
 
     name: ClassVar[str] = "primary"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, creator: Any, *, max_overflow: int, **options: Any) -> None:
+        super().__init__(creator, max_overflow=max_overflow, **options)
+        self._capacity = self.size() + max_overflow
         self._waiting = metrics.POOL_WAITING.labels(self.name)
         self._timeouts = metrics.POOL_TIMEOUTS.labels(self.name)
         self._checked_out = metrics.POOL_CHECKED_OUT.labels(self.name)
         self._above_size = metrics.POOL_OVERFLOW.labels(self.name)
-        self._is_shown = True
-        metrics.POOL_CAPACITY.labels(self.name).set(self.size() + self._max_overflow)
+        metrics.POOL_CAPACITY.labels(self.name).set(self._capacity)
 
     def connect(self) -> PoolProxiedConnection:
-        if self.checkedin() or self.overflow() < self._max_overflow:
+        if self.checkedin() or self.checkedout() < self._capacity:
             return self._connected()
         self._waiting.inc()
         try:
@@ -38,25 +39,29 @@ class PrimaryPool(AsyncAdaptedQueuePool):
         try:
             return super().connect()
         finally:
-            self._has_changed()
+            self.export()
 
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        super()._do_return_conn(record)
-        self._has_changed()
-
-    def _has_changed(self) -> None:
-        if self._is_shown:
-            self._is_shown = False
-            metrics.later(PrimaryPool._show, self)
-
-    def _show(self) -> None:
-        self._is_shown = True
-        self._checked_out.set(self.checkedout())
-        if self._max_overflow:
-            self._above_size.set(max(0, self.overflow()))
+    def export(self, *, returning: int = 0) -> None:
+        """Set the gauges; so many connections are about to be returned, and are closed if enough are idle."""
+        self._checked_out.set(self.checkedout() - returning)
+        if self._capacity > self.size():
+            closing = returning if self.checkedin() == self.size() else 0
+            self._above_size.set(max(0, self.overflow() - closing))
 
 
 class ReplicaPool(PrimaryPool):
     """Connections to the replica."""
 
     name = "replica"
+
+
+def export_checkins(engine: Engine) -> None:
+    """Have the engine's pool set its gauges when a connection is returned, too."""
+
+    # Not a listener of the pool's own: engines hand listeners on to the pool that replaces one that was disposed of.
+    def on_checkin(*_: Any) -> None:
+        pool = engine.pool
+        assert isinstance(pool, PrimaryPool)
+        pool.export(returning=1)
+
+    event.listen(engine, "checkin", on_checkin)

@@ -1,31 +1,39 @@
-"""Reading: questions that are written and compiled once, and asked on the driver's own connection.
+"""Typed queries: written with SQLAlchemy, compiled once, executed on the driver's own connection.
 
-SQLAlchemy writes the SQL and keeps the pool. What a question then takes is one round trip: no entities, no transaction
-around it, no second look at the statement (docs/scaling.md has the figures).
+A query takes one round trip: no entities, no transaction around it, no second look at the statement. docs/scaling.md
+has the figures, docs/development/reading.md says when to use one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import BigInteger, BindParameter, Text, bindparam, case, func
+from sqlalchemy import BigInteger, BindParameter, FromClause, Select, Text, bindparam, case, func
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.util import greenlet_spawn
 
+from po_api.core.records import Record, field_names
 from po_api.db.database import TENANT_SETTING
 from po_api.observability.instrumentation import count_errors, timed
 
-# Parameters of whatever is asked by somebody.
+# A row: a NamedTuple whose fields are the columns of the statement, in their order. A dataclass where rows share
+# fields, which a NamedTuple cannot inherit.
+R = TypeVar("R", bound=Record)
+
+# A SELECT whose columns are checked against a row type when it is compiled, not by the type checker.
+AnySelect = Select[*tuple[Any, ...]]
+
+# Parameters of every query that is executed for a signed-in user.
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
 USER_ID = bindparam("user_id", type_=BigInteger)
 
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
 
-
-# A commit is in the log by the time that it is confirmed; with synchronous_commit off it need not be written yet.
+# A commit is in the log when it is confirmed; with synchronous_commit off it need not have been written yet.
 _LOG_POSITION = (
     case(
         (func.current_setting("synchronous_commit") == "off", func.pg_current_wal_insert_lsn()),
@@ -36,82 +44,112 @@ _LOG_POSITION = (
 )
 
 
-class Query:
-    """A statement with a `bindparam` for everything that differs from one asking to the next.
+class NoRow(NamedTuple):
+    """The row type of a statement that is executed for its effect; see `QueryExecutor.execute`."""
 
-    `name` is what metrics, traces and the log of slow queries call it: the feature, and what is asked. It is compiled
-    when it is first asked: the entities of all features are known by then.
+
+class Query(Generic[R]):
+    """A statement with a `bindparam` for everything that differs between executions, and the type of its rows.
+
+    `name` is used in metrics, traces and the log of slow queries, as in `porfs.list`. The statement is compiled at the
+    first execution, when the entities of all features are known; TypeError then unless its columns are `row`'s fields.
     """
 
-    def __init__(self, name: str, statement: Any) -> None:
+    def __init__(self, name: str, statement: Any, row: type[R]) -> None:
         self.name = name
         self.statement = statement
-
-    @cached_property
-    def with_log_position(self) -> "Query":
-        """The same, and with each row `log_position`: how far the server's log had been written by then."""
-        return Query(self.name, self.statement.add_columns(_LOG_POSITION))
-
-    @cached_property
-    def _compiled(self) -> Any:
-        # What does not differ is part of the text: nobody has to send it, and PostgreSQL plans with it.
-        statement: Any = cloned_traverse(self.statement, {}, {"bindparam": _render_constant})
-        return statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        self.row = row
+        self._make: Callable[..., R] = row
 
     @cached_property
     def sql(self) -> str:
         return str(self._compiled)
 
     @cached_property
+    def sql_with_log_position(self) -> str:
+        """The same with one more column: how far the server's log had been written by then."""
+        return str(self._compile(self.statement.add_columns(_LOG_POSITION)))
+
+    def arguments(self, parameters: Mapping[str, object]) -> list[object]:
+        """The values of the parameters in the order in which the driver takes them."""
+        return [parameters[name] for name in self._names]
+
+    def make_row(self, record: Any) -> R:
+        """The row that the driver's record holds."""
+        return self._make(*record)
+
+    @cached_property
+    def _compiled(self) -> Any:
+        if self.row is not NoRow:
+            columns = tuple(self.statement.exported_columns.keys())
+            if columns != self._columns:
+                raise TypeError(f"{self.name} selects {columns}, its rows have {self._columns}")
+        return self._compile(self.statement)
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return field_names(self.row)
+
+    @staticmethod
+    def _compile(statement: Any) -> Any:
+        # Values that never differ are part of the text: they need not be sent, and PostgreSQL plans with them.
+        statement = cloned_traverse(statement, {}, {"bindparam": _render_constant})
+        return statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+
+    @cached_property
     def _names(self) -> Sequence[str]:
-        """The parameters in the order in which the driver wants them."""
         return self._compiled.positiontup or ()
 
-    def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
-        return [parameters[name] for name in self._names]
+
+def columns_for(row: type[Record], source: FromClause) -> list[KeyedColumnElement[Any]]:
+    """The columns of `source` that a row of this type consists of."""
+    return [source.c[name] for name in field_names(row)]
 
 
 def _render_constant(parameter: BindParameter[Any]) -> None:
-    # What was written as a value is a parameter without a name of its own.
+    # A value in the statement is a parameter without a name of its own.
     parameter.literal_execute = parameter.unique
-    # Only now is nothing compared with what was sent: `arguments` misses what is missing.
+    # SQLAlchemy would compare with the values given at compilation; `arguments` raises for a missing one.
     parameter.required = False
 
 
 class PlanCacheMode(StrEnum):
-    """When PostgreSQL plans a question that it is asked again (its `plan_cache_mode`)."""
+    """When PostgreSQL plans a query that it has executed before (its parameter `plan_cache_mode`)."""
 
     AUTO = "auto"
-    # One plan serves whatever the parameters are; PostgreSQL would look at them every time.
+    # One plan fits all values of the parameters; planning each time would cost more than it brings.
     GENERIC = "force_generic_plan"
-    # The way depends on the parameters; after five askings PostgreSQL may stop looking at them.
+    # The best plan depends on the values; after five executions PostgreSQL might stop looking at them.
     CUSTOM = "force_custom_plan"
 
 
 class QueryExecutor(Protocol):
-    """Whom to ask. Rows have their columns as attributes."""
+    """Executes queries: on a connection, in a transaction, or on a replica."""
 
-    async def rows(self, question: Query, **parameters: Any) -> Sequence[Any]: ...
+    async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]: ...
 
-    async def row(self, question: Query, **parameters: Any) -> Any:
+    async def row(self, query: Query[R], **parameters: object) -> R | None:
         """The only row; None if there is none."""
 
+    async def execute(self, query: Query[NoRow], **parameters: object) -> None:
+        """Execute a statement for its effect."""
+
     async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
-        """See the rows of one organisation from now on."""
+        """Make the rows of one organisation visible from now on."""
 
 
-def entering(organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> str:
+def enter_tenant_sql(organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> str:
     """The statements that enter a tenant; SET takes no parameters."""
     script = f"SET LOCAL {TENANT_SETTING} = '{organisation_id:d}'"
-    return (
-        script if plan_cache_mode is PlanCacheMode.AUTO else f"{script}; SET LOCAL plan_cache_mode = {plan_cache_mode}"
-    )
+    if plan_cache_mode is PlanCacheMode.AUTO:
+        return script
+    return f"{script}; SET LOCAL plan_cache_mode = {plan_cache_mode}"
 
 
 class ConnectionExecutor:
-    """Asks outside of any transaction, on a connection that is taken from the pool with the first question.
+    """Executes queries outside of any transaction, on a connection that the first query takes from the pool.
 
-    Entering a tenant begins a read-only transaction: row-level security goes by a setting that ends with one.
+    Entering a tenant begins a read-only transaction: row-level security depends on a setting that ends with one.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -121,40 +159,50 @@ class ConnectionExecutor:
         self._has_tenant = False
 
     @property
-    def check(self) -> QueryExecutor:
-        """Whom to ask about the credentials of a request."""
+    def credentials(self) -> QueryExecutor:
+        """Executes the check of a request's credentials."""
         return self
 
-    async def rows(self, question: Query, **parameters: Any) -> Sequence[Any]:
-        connection = await self._connection()
-        rows: Sequence[Any] = await timed(
-            question.name, connection.fetch(question.sql, *question.arguments(parameters))
-        )
-        return rows
+    async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]:
+        return [*map(query.make_row, await self.records(query, query.sql, parameters))]
 
-    async def row(self, question: Query, **parameters: Any) -> Any:
+    async def row(self, query: Query[R], **parameters: object) -> R | None:
+        record = await self.record(query, query.sql, parameters)
+        return None if record is None else query.make_row(record)
+
+    async def execute(self, query: Query[NoRow], **parameters: object) -> None:
+        await self.records(query, query.sql, parameters)
+
+    async def records(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> Sequence[Any]:
+        """The driver's records for one of the query's texts."""
         connection = await self._connection()
-        return await timed(question.name, connection.fetchrow(question.sql, *question.arguments(parameters)))
+        records: Sequence[Any] = await timed(query.name, connection.fetch(sql, *query.arguments(parameters)))
+        return records
+
+    async def record(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> Any:
+        """The only record; None if there is none."""
+        connection = await self._connection()
+        return await timed(query.name, connection.fetchrow(sql, *query.arguments(parameters)))
 
     async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
         if not self._has_tenant:
-            await self.execute(tenant=entering(organisation_id, plan_cache_mode=plan_cache_mode))
+            await self.run_script(tenant=enter_tenant_sql(organisation_id, plan_cache_mode=plan_cache_mode))
 
-    async def execute(self, *statements: str, tenant: str | None = None) -> str:
-        """What PostgreSQL says of the last of some statements without parameters, in a read-only transaction.
+    async def run_script(self, *statements: str, tenant: str | None = None) -> str:
+        """The command tag of the last of some statements without parameters, in a read-only transaction.
 
-        One round trip begins it, does what `entering` says of a tenant, and brings the answer.
+        One round trip begins it, enters a tenant with `enter_tenant_sql`, and brings the answer.
         """
         connection = await self._connection()
         begin = [] if self._in_transaction else ["BEGIN READ ONLY"]
         self._in_transaction = True
         script = "; ".join([*begin, *([tenant] if tenant else []), *statements])
-        said: str = await count_errors(connection.execute(script))
+        command_tag: str = await count_errors(connection.execute(script))
         self._has_tenant |= tenant is not None
-        return said
+        return command_tag
 
     async def close(self) -> None:
-        """End the transaction, if there is one, and give the connection back."""
+        """End the transaction, if there is one, and return the connection to the pool."""
         try:
             if self._in_transaction and not self._pooled.driver_connection.is_closed():
                 await count_errors(self._pooled.driver_connection.execute("COMMIT"))
@@ -169,11 +217,11 @@ class ConnectionExecutor:
         if pool.checkedin() < pool.size():
             pooled.close()
         else:
-            # The pool closes what it has too many of: where SQLAlchemy can wait for that.
+            # The pool closes connections above its size, which has to happen where SQLAlchemy can await.
             await greenlet_spawn(pooled.close)
 
     def discard(self) -> None:
-        """Give the connection up: nobody gets one that is in the middle of something, or has a tenant open."""
+        """Close the connection: it may be in the middle of a query, or have a tenant open."""
         pooled, self._pooled = self._pooled, None
         self._in_transaction = self._has_tenant = False
         if pooled is not None:
@@ -186,26 +234,31 @@ class ConnectionExecutor:
 
 
 class TransactionExecutor:
-    """Asks inside a session's transaction, whose own writes it sees. The tenant is the transaction's."""
+    """Executes queries in a session's transaction, whose own writes they see. The tenant is the transaction's."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def rows(self, question: Query, **parameters: Any) -> Sequence[Any]:
+    async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]:
+        return [*map(query.make_row, await self._records(query, parameters))]
+
+    async def row(self, query: Query[R], **parameters: object) -> R | None:
+        rows = await self.rows(query, **parameters)
+        return rows[0] if rows else None
+
+    async def execute(self, query: Query[NoRow], **parameters: object) -> None:
+        await self._records(query, parameters)
+
+    async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
+        """The check of the credentials has entered it, in the same transaction."""
+
+    async def _records(self, query: Query[Any], parameters: Mapping[str, object]) -> Sequence[Any]:
         connection = await self._session.connection()
         driver: Any = (await connection.get_raw_connection()).driver_connection
         if driver.is_in_transaction():
-            found: Sequence[Any] = await timed(
-                question.name, driver.fetch(question.sql, *question.arguments(parameters))
-            )
-            return found
+            records: Sequence[Any] = await timed(query.name, driver.fetch(query.sql, *query.arguments(parameters)))
+            return records
         # SQLAlchemy begins the transaction with the first statement that it sends itself.
-        named = {"operation": question.name}
-        return (await connection.execute(question.statement, parameters, execution_options=named)).all()
-
-    async def row(self, question: Query, **parameters: Any) -> Any:
-        rows = await self.rows(question, **parameters)
-        return rows[0] if rows else None
-
-    async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
-        """The check of the credentials has done so, in the same transaction."""
+        named = {"operation": query.name}
+        result = await connection.execute(query.statement, dict(parameters), execution_options=named)
+        return result.all() if result.returns_rows else ()

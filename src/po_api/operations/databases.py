@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.db.database import open_database
-from po_api.operations.backups import archive
+from po_api.operations.backups.wal_settings import SERVER_SETTINGS
+from po_api.operations.embedded.data_directory import has_database
 from po_api.operations.embedded.secret_key import embedded_secret_key
 from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from po_api.settings import Settings, SettingsError
@@ -36,17 +37,26 @@ async def transaction(app_url: str, settings: Settings) -> AsyncIterator[AsyncSe
 @contextmanager
 def embedded(settings: Settings) -> Iterator[EmbeddedUrls]:
     """The embedded server, which archives its WAL once there are backups; EmbeddedServerError."""
-    with embedded_server(settings.po_data_dir, settings=archive.SERVER_SETTINGS) as urls:
+    with embedded_server(settings.po_data_dir, settings=SERVER_SETTINGS) as urls:
         yield urls
 
 
+def require_database(settings: Settings) -> None:
+    """Raise SettingsError if the embedded server's database does not exist; nothing is created."""
+    if settings.database_url is None and not has_database(settings.po_data_dir):
+        raise SettingsError(f"there is no database in {settings.po_data_dir}: run `make run` or `po-api migrate` first")
+
+
 @contextmanager
-def owner_urls(settings: Settings) -> Iterator[tuple[str, str]]:
+def owner_urls(settings: Settings, *, must_exist: bool = False) -> Iterator[tuple[str, str]]:
     """The owner's URL and the application's; the embedded server runs as long as the context is open.
 
-    Raises EmbeddedServerError if it cannot start.
+    Its database is made if need be, unless it `must_exist`. Raises SettingsError if it does not, EmbeddedServerError if
+    the server cannot start.
     """
     if settings.database_url is None:
+        if must_exist:
+            require_database(settings)
         with embedded(settings) as urls:
             yield urls.owner, urls.app
         return
@@ -55,11 +65,14 @@ def owner_urls(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def connections(settings: Settings) -> Iterator[Connections]:
-    """What `settings` name, ready to serve. Raises SettingsError if a server is configured without a secret key."""
+def connections(settings: Settings, *, must_exist: bool = False) -> Iterator[Connections]:
+    """What `settings` name, ready to serve; `must_exist` as above.
+
+    Raises SettingsError if a server is configured without a secret key.
+    """
     if settings.database_url is not None and settings.secret_key is None:
         raise SettingsError("SECRET_KEY: required with DATABASE_URL, at least 32 bytes")
-    with owner_urls(settings) as (owner_url, app_url):
+    with owner_urls(settings, must_exist=must_exist) as (owner_url, app_url):
         secret = settings.secret_key
         key = secret.get_secret_value() if secret else embedded_secret_key(settings.po_data_dir)
         yield Connections(owner_url, app_url, key)

@@ -1,7 +1,5 @@
 """The demo organisation: something to try the API with."""
 
-from datetime import timedelta
-
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,7 +8,6 @@ from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.organisations.models import Organisation
 from po_api.organisations.service import OrganisationService
-from po_api.sessions.service import SessionService
 from po_api.suppliers.service import SupplierService
 from po_api.users.service import UserService
 
@@ -27,7 +24,7 @@ ADDRESS = "Hafenstraße 12\n20457 Hamburg\nGermany"
 
 
 async def is_empty(session: AsyncSession) -> bool:
-    """Whether nobody has set up anything yet."""
+    """Whether the database has no users."""
     return await session.scalar(select(func.count()).select_from(Organisation)) == 0
 
 
@@ -43,11 +40,3 @@ async def seed(session: AsyncSession) -> None:
     buyer = await users.by_email("buyer@demo.example")
     actor = Actor(organisation.id, buyer.id, frozenset({Role.BUYER}))
     await SupplierService(session, actor).create(**SUPPLIER, address=ADDRESS)
-
-
-async def open_session(session: AsyncSession, *, email: str, key: str, lifetime: timedelta) -> str:
-    """An access token for a user; UserNotFound."""
-    user = await UserService(session).by_email(email)
-    if user.organisation_id is not None:
-        await enter_tenant(session, user.organisation_id)
-    return await SessionService(session, key=key).open(user, lifetime=lifetime)

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can serve."""
+"""Liveness and readiness."""
 
 import asyncio
 from typing import Literal
@@ -10,15 +10,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from po_api.core.permissions import Permission
 from po_api.core.sqlstate import CONNECTION_LOST
 from po_api.db.database import Database
 from po_api.db.replica.executor import examine
 from po_api.db.replica.status import Trouble
 from po_api.operations.backups.state import unconfirmed
-from po_api.operations.migrations import current_revision, explain
 from po_api.operations.revisions import head_revision
+from po_api.operations.schema import read_schema
 from po_api.web.openapi import problems
-from po_api.web.routing import ApiRoute
+from po_api.web.routing import ApiRoute, requires
 from po_api.web.schemas import Schema
 
 # Whoever asks whether it can serve has a time-out of their own, ten seconds perhaps.
@@ -38,43 +39,49 @@ _ARCHIVE_FAILS = text("SELECT last_failed_time > coalesce(last_archived_time, '-
 
 
 class Liveness(Schema):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["live"] = "live"
 
 
 class Reason(Schema):
-    """Why requests cannot be served."""
+    """A reason why the process is not ready."""
 
     code: Literal["database_unreachable", "schema_revision", "restore_unconfirmed"]
     detail: str = Field(examples=["the database is at revision 008, this version needs 009: run `po-api migrate`"])
 
 
 class ReplicaReadiness(Schema):
-    """Whether safe requests are read on the replica; while they are not, the primary serves them."""
+    """Whether safe requests read from the replica; otherwise the primary serves them."""
 
     status: Literal["in_use", "not_in_use"]
-    reason: Trouble | None = Field(description="null while it is in use")
+    reason: Trouble | None = Field(description="null while the replica is in use")
 
 
 class Readiness(Schema):
-    """Whether requests can be served, and if not, why."""
+    """Whether requests can be served; if not, the reasons."""
 
     status: Literal["ready", "not_ready"]
-    reasons: list[Reason] = Field(description="Empty if it is ready")
+    reasons: list[Reason] = Field(description="Empty if ready")
     database: Literal["reachable", "unreachable"]
     wal_archive: Literal["not_failing", "failing"] | None = Field(
-        description="failing: the latest changes could not be restored, and the log fills the disk; null if unknown"
+        description="failing: recent changes cannot be restored and WAL accumulates on the disk; null if unknown"
     )
-    revision: str | None = Field(description="The schema's revision", examples=["009"])
+    revision: str | None = Field(description="Revision of the database schema", examples=["009"])
     expected_revision: str = Field(examples=["009"])
     row_level_security: Literal["active", "inactive"] = Field(
-        description="inactive where the application connects as the tables' owner"
+        description="inactive if the application connects as the owner of the tables"
     )
-    replica: ReplicaReadiness | None = Field(default=None, description="null without DATABASE_REPLICA_URL")
+    replica: ReplicaReadiness | None = Field(default=None, description="null if DATABASE_REPLICA_URL is not set")
 
 
-@router.get("/live", operation_id="getLiveness", summary="Does the process live?", responses=problems(400))
+@router.get(
+    "/live",
+    operation_id="getLiveness",
+    summary="Liveness",
+    responses=problems(400),
+    openapi_extra=requires(Permission.PUBLIC),
+)
 async def get_liveness() -> Liveness:
     return Liveness()
 
@@ -82,8 +89,9 @@ async def get_liveness() -> Liveness:
 @router.get(
     "/ready",
     operation_id="getReadiness",
-    summary="Can it serve?",
-    responses=problems(400) | {503: {"model": Readiness, "description": "It cannot serve now"}},
+    summary="Readiness",
+    responses=problems(400) | {503: {"model": Readiness, "description": "Not ready"}},
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def get_readiness(request: Request, response: Response) -> Readiness:
     # A frozen server says nothing; what waits for it ends by itself, with the connection's time.
@@ -117,20 +125,20 @@ def _unreachable() -> Readiness:
 
 
 async def _examine(connection: AsyncConnection) -> Readiness:
-    revision = await current_revision(connection)
+    schema = await read_schema(connection)
     bound = await connection.scalar(_BOUND)
     reasons = []
-    if problem := explain(revision):
-        reasons.append(Reason(code="schema_revision", detail=problem))
+    if schema.problem:
+        reasons.append(Reason(code="schema_revision", detail=schema.problem))
     if restored := await unconfirmed(connection):
-        detail = f"restored {restored}: look whether all is well, then `po-api backup confirm`"
+        detail = f"restored {restored}: check the data, then run `po-api backup confirm`"
         reasons.append(Reason(code="restore_unconfirmed", detail=detail))
     return Readiness(
         status="not_ready" if reasons else "ready",
         reasons=reasons,
         database="reachable",
         wal_archive="failing" if await connection.scalar(_ARCHIVE_FAILS) else "not_failing",
-        revision=revision,
+        revision=schema.revision,
         expected_revision=head_revision(),
         row_level_security="active" if bound else "inactive",
     )

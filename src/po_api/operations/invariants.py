@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import ForeignKeyConstraint
 
 from po_api.core.money import PricedLine, TaxRounding, totals
-from po_api.porfs.domain import content_hash
+from po_api.core.records import extract
+from po_api.porfs.content import PorfContent, PositionedLine, content_hash
 from po_api.tables import metadata
 
 # Each finds rows that must not be there; $1 is the organisation they are looked for in, NULL for all.
@@ -171,7 +172,8 @@ async def _unapproved(connection: Any, organisation_id: int) -> AsyncIterator[st
     }
     for porf, lines in await _documents(connection, "porfs", "porf_lines", "porf_id", organisation_id):
         is_approved = porf.status in ("approved", "partially_ordered", "ordered", "closed")
-        if is_approved and decisions.get((porf.id, porf.approval_round)) != content_hash(porf, lines):
+        present = content_hash(extract(PorfContent, porf), [extract(PositionedLine, line) for line in lines])
+        if is_approved and decisions.get((porf.id, porf.approval_round)) != present:
             yield f"not so: what is approved is what is there: {porf}"
 
 

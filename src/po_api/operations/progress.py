@@ -1,4 +1,4 @@
-"""What long work tells whoever watches it."""
+"""Progress of long-running work."""
 
 import sys
 import time

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 
@@ -12,11 +13,32 @@ class DocumentType(StrEnum):
     PURCHASE_ORDER = "purchase_order"
 
 
+class NumberingRules(Protocol):
+    """The settings of an organisation that decide its documents' numbers."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def timezone(self) -> str: ...
+
+    @property
+    def porf_prefix(self) -> str: ...
+
+    @property
+    def po_prefix(self) -> str: ...
+
+
 def period_of(moment: datetime, timezone: str) -> str:
     """The year in the organisation's time zone: 31 December 23:30 UTC is next year in Auckland."""
     return f"{moment.astimezone(ZoneInfo(timezone)).year:04d}"
 
 
+def prefix_of(document_type: DocumentType, rules: NumberingRules) -> str:
+    """How the numbers of a kind of document begin."""
+    return rules.porf_prefix if document_type is DocumentType.PORF else rules.po_prefix
+
+
 def format_number(prefix: str, period: str, value: int) -> str:
-    """`PO-2026-000001`; a series of more than a million numbers just gets longer ones."""
+    """`PO-2026-000001`; values above a million take more digits."""
     return f"{prefix}-{period}-{value:06d}"

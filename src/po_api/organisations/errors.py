@@ -4,21 +4,21 @@ from po_api.core.errors import Conflict, Forbidden, NotFound
 
 
 class OrganisationNotFound(NotFound):
-    """There is no such organisation, or none that you may see."""
+    """The organisation does not exist, or is not visible to the caller."""
 
     code = "organisation_not_found"
-    title = "There is no such organisation"
+    title = "Organisation not found"
 
 
 class AlreadyMember(Conflict):
-    """You belong to an organisation already."""
+    """The caller already belongs to an organisation."""
 
     code = "already_member"
-    title = "You belong to an organisation already"
+    title = "The caller already belongs to an organisation"
 
 
 class OperatorsOnly(Forbidden):
     """Only the operators of this installation may list organisations."""
 
     code = "operators_only"
-    title = "Only operators may do this"
+    title = "Operators only"

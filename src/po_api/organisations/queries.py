@@ -1,52 +1,67 @@
-"""What is read of organisations."""
+"""Reading organisations. The table is global: each query names the organisation."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import NamedTuple
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import select
 
-from po_api.db.models import Timestamp
-from po_api.db.pagination import Listing, PageOf, PageRequest, all_columns
-from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor
+from po_api.core.actor import Actor, Principal
+from po_api.db.pagination import Listing
+from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor, columns_for
+from po_api.organisations.errors import OrganisationNotFound
 from po_api.organisations.models import Organisation
 
 SORTS = ("created_at", "name")
-_ORGANISATIONS = Organisation.__table__
-_LIST = Listing("organisations.list", _ORGANISATIONS, sorts=SORTS, default="created_at", show=all_columns)
-_ONE = Query("organisations.get", select(_ORGANISATIONS).where(Organisation.id == ORGANISATION_ID))
 
 
-def _member() -> Any:
-    """The users' entity by way of the relationship: that feature stands above this one."""
-    return Organisation.users.property.mapper.class_
+class OrganisationRow(NamedTuple):
+    """An organisation with its settings."""
+
+    id: int
+    name: str
+    workspace_folder_id: str | None
+    timezone: str
+    currency: str
+    tax_rounding: str
+    over_order_percent: Decimal
+    allow_self_approval: bool
+    porf_prefix: str
+    po_prefix: str
+    tax_id: str | None
+    address: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
 
 
-def _everyone() -> Select[Any]:
-    return select(_ORGANISATIONS)
-
-
-def _active() -> Select[Any]:
-    signed_in = _member().last_login >= bindparam("active_since", type_=Timestamp)
-    return _everyone().where(Organisation.users.any(signed_in))
+ORGANISATIONS = Organisation.__table__
+LIST = Listing("organisations.list", ORGANISATIONS, OrganisationRow, sorts=SORTS, default="created_at")
+_ONE = Query(
+    "organisations.get",
+    select(*columns_for(OrganisationRow, ORGANISATIONS)).where(Organisation.id == ORGANISATION_ID),
+    OrganisationRow,
+)
 
 
 class OrganisationQueries:
-    """Named questions about organisations; who may ask them is not decided here."""
+    """The organisations that a user may see; OrganisationNotFound for all others."""
 
     def __init__(self, executor: QueryExecutor) -> None:
         self._executor = executor
 
-    async def get(self, organisation_id: int) -> Any:
-        """The organisation's columns, or None."""
-        return await self._executor.row(_ONE, organisation_id=organisation_id)
+    async def own(self, actor: Actor) -> OrganisationRow:
+        """The actor's organisation."""
+        return await self._get(actor.organisation_id)
 
-    async def members(self, organisation_id: int) -> Sequence[Any]:
-        member = _member()
-        of_organisation = select(member.__table__).where(member.organisation_id == ORGANISATION_ID)
-        question = Query("organisations.members", of_organisation.order_by(member.name, member.id))
-        return await self._executor.rows(question, organisation_id=organisation_id)
+    async def visible(self, principal: Principal, organisation_id: int) -> OrganisationRow:
+        """The caller's own organisation, or any for an operator."""
+        if organisation_id != principal.organisation_id and not principal.is_operator:
+            raise OrganisationNotFound
+        return await self._get(organisation_id)
 
-    async def page(self, request: PageRequest, *, active_since: datetime | None) -> PageOf[Any]:
-        chosen = _everyone if active_since is None else _active
-        return await _LIST.page(self._executor, chosen, request, {"active_since": active_since})
+    async def _get(self, organisation_id: int) -> OrganisationRow:
+        organisation = await self._executor.row(_ONE, organisation_id=organisation_id)
+        if organisation is None:
+            raise OrganisationNotFound
+        return organisation

@@ -1,6 +1,6 @@
 """The organisations' rows."""
 
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Text, and_, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
@@ -9,7 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.organisations.models import NumberSeries, Organisation
 
-_SERIES: dict[str, Any] = {
+
+class _Value(NamedTuple):
+    value: int
+
+
+_SERIES = {
     "organisation_id": ORGANISATION_ID,
     "document_type": bindparam("document_type", type_=Text),
     "period": bindparam("period", type_=Text),
@@ -20,12 +25,14 @@ _TAKE_VALUE = Query(
     .values(**_SERIES, next_value=2)
     .on_conflict_do_update(index_elements=list(_SERIES), set_={"next_value": NumberSeries.next_value + 1})
     .returning((NumberSeries.next_value - 1).label("value")),
+    _Value,
 )
 _LIKELY_VALUE = Query(
     "organisations.likely_number",
     select(NumberSeries.next_value.label("value")).where(
         and_(*(NumberSeries.__table__.c[name] == value for name, value in _SERIES.items()))
     ),
+    _Value,
 )
 
 
@@ -46,10 +53,12 @@ class OrganisationRepository:
     async def next_value(self, organisation_id: int, document_type: str, period: str) -> int:
         """Take the next value of a series; its row stays locked until the end of the transaction."""
         series = {"organisation_id": organisation_id, "document_type": document_type, "period": period}
-        return int((await self._executor.row(_TAKE_VALUE, **series)).value)
+        taken = await self._executor.row(_TAKE_VALUE, **series)
+        assert taken is not None
+        return taken.value
 
     async def likely_value(self, organisation_id: int, document_type: str, period: str) -> int:
         """What `next_value` would give now."""
         series = {"organisation_id": organisation_id, "document_type": document_type, "period": period}
         found = await self._executor.row(_LIKELY_VALUE, **series)
-        return 1 if found is None else int(found.value)
+        return 1 if found is None else found.value

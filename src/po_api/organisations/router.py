@@ -1,90 +1,42 @@
-"""/organisations: the caller's own, and all of them for operators."""
+"""/organisations/current: the settings of the caller's organisation. The rest of /organisations is about members."""
 
-from enum import StrEnum
-from typing import Annotated, Any
+from fastapi import Response
 
-from fastapi import Path, Query, Request, Response
-
-from po_api.core.permissions import Scope
-from po_api.organisations.dependencies import OrganisationPaging, OrganisationReadingDep, OrganisationServiceDep
-from po_api.organisations.schemas import (
-    Member,
-    OrganisationPage,
-    OrganisationRead,
-    OrganisationSummary,
-    OrganisationUpdate,
-)
-from po_api.web.dependencies import ActorDep, PrincipalDep, link_next
+from po_api.core.permissions import Permission
+from po_api.organisations.dependencies import OrganisationQueriesDep, OrganisationServiceDep
+from po_api.organisations.schemas import OrganisationRead, OrganisationUpdate
+from po_api.web.dependencies import ActorDep
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.openapi import problems
-from po_api.web.routing import api_router
-from po_api.web.schemas import MAX_ID, Moment
+from po_api.web.routing import api_router, requires
 
 router = api_router(prefix="/organisations", tags=["organisations"])
 
-OrganisationId = Annotated[int, Path(ge=1, le=MAX_ID)]
-
-
-class Include(StrEnum):
-    """What else to show."""
-
-    USERS = "users"
-
-
-def _read(response: Response, organisation: Any) -> OrganisationRead:
-    set_version(response, organisation.version)
-    fields = {name: getattr(organisation, name) for name in OrganisationRead.model_fields if name != "users"}
-    return OrganisationRead.model_validate(fields)
-
-
-@router.get("", operation_id="listOrganisations", summary="List organisations (operators)", responses=problems(403))
-async def list_organisations(
-    request: Request,
-    response: Response,
-    principal: PrincipalDep,
-    reading: OrganisationReadingDep,
-    paging: OrganisationPaging,
-    active_since: Annotated[
-        Moment | None,
-        Query(description="Only those with a member who signed in since", examples=["2026-01-01T00:00:00Z"]),
-    ] = None,
-) -> OrganisationPage:
-    page = await reading.page(principal, paging, active_since=active_since)
-    items = [OrganisationSummary.model_validate(row) for row in page.items]
-    return OrganisationPage(items=items, **link_next(request, response, page))
-
 
 @router.get(
-    "/current", operation_id="getCurrentOrganisation", summary="The caller's organisation", responses=problems(403)
+    "/current",
+    operation_id="getCurrentOrganisation",
+    summary="Get the caller's organisation",
+    responses=problems(403),
+    openapi_extra=requires(Permission.ORGANISATIONS_READ),
 )
-async def get_current(response: Response, actor: ActorDep, reading: OrganisationReadingDep) -> OrganisationRead:
-    return _read(response, await reading.own(actor))
+async def get_current(response: Response, actor: ActorDep, organisations: OrganisationQueriesDep) -> OrganisationRead:
+    organisation = await organisations.own(actor)
+    set_version(response, organisation.version)
+    return OrganisationRead.of(organisation)
 
 
 @router.patch(
     "/current",
     operation_id="updateCurrentOrganisation",
-    summary="Change the caller's organisation (admins)",
+    summary="Update the caller's organisation",
     responses=problems(403, 409, 412, 428),
+    openapi_extra=requires(Permission.ORGANISATIONS_WRITE),
 )
 async def update_current(
     response: Response, actor: ActorDep, service: OrganisationServiceDep, expected: IfMatch, body: OrganisationUpdate
 ) -> OrganisationRead:
+    """Update the settings of the caller's organisation. Requires the role `admin`."""
     organisation = await service.update(actor, expected=expected, values=body.model_dump())
-    return _read(response, organisation)
-
-
-@router.get("/{organisation_id}", operation_id="getOrganisation", summary="One organisation", responses=problems(404))
-async def get_organisation(
-    response: Response,
-    principal: PrincipalDep,
-    reading: OrganisationReadingDep,
-    organisation_id: OrganisationId,
-    include: Annotated[list[Include], Query(description="What else to show")] = [],  # noqa: B006
-) -> OrganisationRead:
-    representation = _read(response, await reading.visible(principal, organisation_id))
-    if Include.USERS not in include:
-        return representation
-    principal.require(Scope.USERS_READ)
-    users = [Member.model_validate(row) for row in await reading.members(organisation_id)]
-    return representation.model_copy(update={"users": users})
+    set_version(response, organisation.version)
+    return OrganisationRead.of(organisation)

@@ -1,7 +1,7 @@
 """How organisations are written and read."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 from zoneinfo import available_timezones
 
 from pydantic import MISSING, AfterValidator, Field, StrictBool, StringConstraints
@@ -32,7 +32,7 @@ OrganisationName = Annotated[Title, Field(examples=["Acme Ltd"])]
 
 
 class OrganisationCreate(Schema):
-    """A new organisation; what is left out gets its default."""
+    """A new organisation. Omitted fields get their defaults."""
 
     name: OrganisationName
     currency: Currency = "EUR"
@@ -48,7 +48,7 @@ class OrganisationCreate(Schema):
 
 
 class OrganisationUpdate(Schema):
-    """A merge patch: what is left out stays."""
+    """A merge patch: omitted fields keep their values."""
 
     name: OrganisationName | MISSING = MISSING
     currency: Currency | MISSING = MISSING
@@ -99,6 +99,12 @@ class OrganisationRead(OrganisationSummary):
     tax_id: str | None
     address: str | None
     users: list[Member] | None = None
+
+    @classmethod
+    def of(cls, organisation: object) -> Self:
+        """`organisation` has the fields as attributes, but for `users`."""
+        fields = {name: getattr(organisation, name) for name in cls.model_fields if name != "users"}
+        return cls.model_validate(fields)
 
 
 class OrganisationPage(Page):

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
-from po_api.organisations.domain import DocumentType, format_number, period_of
+from po_api.organisations.domain import DocumentType, NumberingRules, format_number, period_of, prefix_of
 from po_api.organisations.errors import OrganisationNotFound
 from po_api.organisations.models import Organisation
 from po_api.organisations.repository import OrganisationRepository
@@ -24,7 +23,7 @@ class OrganisationService:
         self._session = session
         self._repository = OrganisationRepository(session)
 
-    async def create(self, **values: Any) -> Organisation:
+    async def create(self, **values: object) -> Organisation:
         """A new organisation without members; the command line and the users' feature add them."""
         organisation = Organisation(**values)
         self._session.add(organisation)
@@ -38,9 +37,9 @@ class OrganisationService:
             raise OrganisationNotFound
         return organisation
 
-    async def update(self, actor: Actor, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Organisation:
+    async def update(self, actor: Actor, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Organisation:
         """Change the settings of the caller's organisation; what exists keeps the rules it was made under."""
-        actor.require(Role.ADMIN)
+        actor.require(Permission.ORGANISATIONS_WRITE)
         organisation = await self._repository.locked(actor.organisation_id)
         assert organisation is not None
         require_version(organisation.version, expected)
@@ -48,27 +47,21 @@ class OrganisationService:
         if after:
             organisation.version += 1
             change = audit.Change("organisation.update", "organisation", organisation.id, before, after)
-            audit.record(self._session, organisation_id=organisation.id, actor_id=actor.user_id, change=change)
+            audit.record(self._session, actor, change)
             await self._session.flush()
         return organisation
 
-    async def next_number(self, organisation: Any, document_type: DocumentType, moment: datetime) -> str:
+    async def next_number(self, rules: NumberingRules, document_type: DocumentType, moment: datetime) -> str:
         """The next number of the year of `moment`, without gaps: the counter is part of the transaction.
 
-        The counter's row stays locked until that ends, so this comes last (domain.md, lock order). `organisation` has
-        the columns of one.
+        The counter's row stays locked until that ends, so this comes last (domain.md, lock order).
         """
-        period = period_of(moment, organisation.timezone)
-        value = await self._repository.next_value(organisation.id, document_type, period)
-        return _number(organisation, document_type, period, value)
+        period = period_of(moment, rules.timezone)
+        value = await self._repository.next_value(rules.id, document_type, period)
+        return format_number(prefix_of(document_type, rules), period, value)
 
-    async def likely_number(self, organisation: Any, document_type: DocumentType, moment: datetime) -> str:
-        """What `next_number` will give if nobody else takes it first; locks nothing."""
-        period = period_of(moment, organisation.timezone)
-        value = await self._repository.likely_value(organisation.id, document_type, period)
-        return _number(organisation, document_type, period, value)
-
-
-def _number(organisation: Any, document_type: DocumentType, period: str, value: int) -> str:
-    prefix = organisation.porf_prefix if document_type is DocumentType.PORF else organisation.po_prefix
-    return format_number(prefix, period, value)
+    async def likely_number(self, rules: NumberingRules, document_type: DocumentType, moment: datetime) -> str:
+        """The number that `next_number` will return unless another transaction takes it first; locks nothing."""
+        period = period_of(moment, rules.timezone)
+        value = await self._repository.likely_value(rules.id, document_type, period)
+        return format_number(prefix_of(document_type, rules), period, value)

@@ -1,10 +1,10 @@
-"""What purchase orders take of the requests: the door that the purchase orders' feature uses."""
+"""Allocating quantities of requests' lines to purchase orders: the interface for the purchase orders' feature."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,27 +12,29 @@ from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
+from po_api.core.versions import ExpectedVersions, require_version
 from po_api.porfs import errors
+from po_api.porfs.content import MAX_LINES, content_hash
 from po_api.porfs.domain import (
     MACHINE,
-    MAX_LINES,
     LineQuantities,
     PorfAction,
     PorfStatus,
-    content_hash,
     orderable,
     ordering_status,
     remaining,
 )
-from po_api.porfs.read_service import facts_of
+from po_api.porfs.queries import LockedPorf, PorfLineRow
 from po_api.porfs.repository import PorfRepository, state_of
 
 _NONE = Decimal(0)
+H = TypeVar("H")
+L = TypeVar("L", PorfLineRow, LineQuantities)
 
 
 @dataclass(frozen=True)
 class RequestedLine:
-    """So much of a line; `pointer` is where the caller said so."""
+    """A quantity of a line, None for all that remains; `pointer` is its place in the caller's body."""
 
     line_id: int
     quantity: Decimal | None
@@ -41,104 +43,115 @@ class RequestedLine:
 
 @dataclass(frozen=True)
 class AllocatedLine:
-    """A line, and how much of it was taken."""
+    """A line, and the quantity of it that was allocated."""
 
-    line: Any
+    line: PorfLineRow
     quantity: Decimal
 
 
 @dataclass(frozen=True)
-class Locked:
+class Allocated:
+    """The result of an allocation, with the requests in the order of their ids."""
+
+    porfs: Sequence[LockedPorf]
+    lines: Sequence[AllocatedLine]
+
+
+@dataclass(frozen=True)
+class HeldLine:
+    """A quantity of a line that an order holds."""
+
+    porf_id: int
+    line_id: int
+    quantity: Decimal
+
+
+@dataclass(frozen=True)
+class _Locked:
     """Requests and all of their lines, locked until the transaction ends."""
 
-    porfs: Sequence[Any]
-    lines: Sequence[Any]
+    porfs: Sequence[LockedPorf]
+    lines: Sequence[PorfLineRow]
 
 
 class AllocationService:
-    """Takes and gives back quantities; the requests and then their lines are locked, each in the order of their ids."""
+    """Allocates and releases quantities. Requests and then lines are locked, each in the order of their ids."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._actor = actor
         self._repository = PorfRepository(session, actor)
 
-    async def lock(self, porf_ids: Collection[int]) -> Locked:
-        """The requests and their lines; PorfNotFound if the caller sees one of them not."""
-        porfs = await self._repository.locked(porf_ids)
-        if len(porfs) != len(set(porf_ids)):
-            raise errors.PorfNotFound
-        return Locked(porfs, await self._repository.locked_lines(porf_ids))
+    async def allocate(
+        self,
+        porf_ids: Collection[int],
+        requested: Sequence[RequestedLine],
+        *,
+        require_compatible: Callable[[Sequence[LockedPorf]], None],
+        expected: ExpectedVersions = None,
+    ) -> Allocated:
+        """Allocate the requested quantities of approved requests, or all that remains of them.
 
-    async def choose(self, locked: Locked, wanted: Sequence[RequestedLine]) -> list[AllocatedLine]:
-        """The wanted quantities of the locked requests' lines, or all that is left of them.
+        `require_compatible` raises unless one order can take the locked requests; it comes before all other checks.
+        `expected` is the version of the request, if there is one. It is compared last: after a lost race the refusal
+        says what remains (409), not that the ETag is old (412).
 
-        Raises what the guards say, ApprovalMismatch, UnknownLine, DuplicateLine, NothingLeft, TooManyLines or
-        QuantityExceedsRemaining.
+        Raises PorfNotFound if any of the requests is not visible to the actor, the refusal of the guards,
+        ApprovalMismatch, UnknownLine, DuplicateLine, NothingLeft, TooManyLines or QuantityExceedsRemaining.
         """
-        approvals = await self._repository.approvals([porf.id for porf in locked.porfs])
-        by_porf = _by_porf(locked.lines)
-        for porf, approval in zip(locked.porfs, approvals, strict=True):
-            MACHINE.require(PorfAction.CONVERT, facts_of(approval), self._actor)
-            content = sorted(by_porf[porf.id], key=lambda line: line.position)
-            if approval.approved_hash != content_hash(porf, content):
-                raise errors.ApprovalMismatch
-        taken = self._choose(locked.lines, wanted)
-        if not taken:
-            raise errors.NothingLeft
-        if len(taken) > MAX_LINES:
-            raise errors.TooManyLines
-        return taken
-
-    async def take(self, locked: Locked, taken: Sequence[AllocatedLine]) -> None:
-        """Write down that what was chosen is ordered."""
-        quantities = {item.line.id: item.quantity for item in taken}
+        locked = await self._lock(porf_ids)
+        require_compatible(locked.porfs)
+        await self._require_approved(locked)
+        allocated = _chosen(locked.lines, requested)
+        if len(locked.porfs) == 1:
+            require_version(locked.porfs[0].version, expected)
+        quantities = {item.line.id: item.quantity for item in allocated}
         lines = [LineQuantities.of(line, ordered=quantities.get(line.id, _NONE)) for line in locked.lines]
-        await self._write("porf.convert", locked, lines, quantities.keys())
+        await self._write("porf.convert", locked.porfs, lines, quantities.keys())
+        return Allocated(locked.porfs, allocated)
 
-    async def release(self, locked: Locked, quantities: Mapping[int, Decimal]) -> None:
-        """Give back what cancelled orders held, by line id. What a closed request gets back stays closed."""
+    async def release(self, held: Collection[HeldLine], *, lock_holder: Callable[[], Awaitable[H]]) -> H:
+        """Release what a cancelled order held; what a closed request gets back stays closed.
+
+        `lock_holder` locks the order and raises if it cannot be cancelled. It is called once the requests are locked
+        (domain.md, lock order), before anything is written; its result is returned.
+        """
+        locked = await self._lock({line.porf_id for line in held})
+        holder = await lock_holder()
+        quantities = {line.line_id: line.quantity for line in held}
         closed = {porf.id for porf in locked.porfs if porf.status == PorfStatus.CLOSED}
         lines = []
         for line in locked.lines:
             quantity = quantities.get(line.id, _NONE)
-            given_back = LineQuantities.of(line, ordered=-quantity)
+            released = LineQuantities.of(line, ordered=-quantity)
             if line.porf_id in closed:
-                given_back = LineQuantities.of(given_back, closed=min(quantity, remaining(given_back)))
-            lines.append(given_back)
-        await self._write("porf.release", locked, lines, quantities.keys())
+                released = LineQuantities.of(released, closed=min(quantity, remaining(released)))
+            lines.append(released)
+        await self._write("porf.release", locked.porfs, lines, quantities.keys())
+        return holder
 
-    @staticmethod
-    def _choose(lines: Sequence[Any], wanted: Sequence[RequestedLine]) -> list[AllocatedLine]:
-        if not wanted:
-            ordered = sorted(lines, key=lambda line: (line.porf_id, line.position))
-            return [AllocatedLine(line, left) for line in ordered if (left := remaining(line)) > 0]
-        if len({item.line_id for item in wanted}) != len(wanted):
-            raise errors.DuplicateLine
-        by_id = {line.id: line for line in lines}
-        taken, problems = [], []
-        for item in wanted:
-            line = by_id.get(item.line_id)
-            if line is None:
-                raise errors.UnknownLine(
-                    errors=(FieldError(f"{item.pointer}/line_id", errors.UnknownLine.code, errors.UnknownLine.title),)
-                )
-            quantity = remaining(line) if item.quantity is None else item.quantity
-            if quantity > orderable(line) or quantity == 0:
-                code = errors.QuantityExceedsRemaining.code
-                detail = f"line {line.position}: {orderable(line).normalize():f} left"
-                problems.append(FieldError(f"{item.pointer}/quantity", code, detail))
-            taken.append(AllocatedLine(line, quantity))
-        if problems:
-            raise errors.QuantityExceedsRemaining("; ".join(item.detail for item in problems), errors=tuple(problems))
-        return taken
+    async def _lock(self, porf_ids: Collection[int]) -> _Locked:
+        porfs = await self._repository.lock(porf_ids)
+        if len(porfs) != len(set(porf_ids)):
+            raise errors.PorfNotFound
+        return _Locked(porfs, await self._repository.lock_lines(porf_ids))
+
+    async def _require_approved(self, locked: _Locked) -> None:
+        """Raise unless each request may be ordered, with exactly the content that was approved."""
+        approvals = await self._repository.approvals([porf.id for porf in locked.porfs])
+        by_porf = _by_porf(locked.lines)
+        for porf, approval in zip(locked.porfs, approvals, strict=True):
+            MACHINE.require(PorfAction.CONVERT, approval, self._actor)
+            content = sorted(by_porf[porf.id], key=lambda line: line.position)
+            if approval.approved_hash != content_hash(porf, content):
+                raise errors.ApprovalMismatch
 
     async def _write(
-        self, action: str, locked: Locked, lines: Sequence[LineQuantities], changed: Collection[int]
+        self, action: str, porfs: Sequence[LockedPorf], lines: Sequence[LineQuantities], changed: Collection[int]
     ) -> None:
         """The statuses follow from the quantities of all lines; each request gets its audit event."""
         states, changes = [], []
         by_porf = _by_porf(lines)
-        for porf in locked.porfs:
+        for porf in porfs:
             is_closed = porf.status == PorfStatus.CLOSED
             status = porf.status if is_closed else ordering_status(by_porf[porf.id])
             states.append(state_of(porf, status=status))
@@ -147,8 +160,45 @@ class AllocationService:
         await self._repository.change(states, changes, now=utc_now(), lines=written)
 
 
-def _by_porf(lines: Iterable[Any]) -> defaultdict[int, list[Any]]:
-    found: defaultdict[int, list[Any]] = defaultdict(list)
+def _chosen(lines: Sequence[PorfLineRow], requested: Sequence[RequestedLine]) -> list[AllocatedLine]:
+    """The requested quantities, or all that remains; there is at least one, and not more than an order can have."""
+    chosen = _named(lines, requested) if requested else _remainders(lines)
+    if not chosen:
+        raise errors.NothingLeft
+    if len(chosen) > MAX_LINES:
+        raise errors.TooManyLines
+    return chosen
+
+
+def _remainders(lines: Iterable[PorfLineRow]) -> list[AllocatedLine]:
+    ordered = sorted(lines, key=lambda line: (line.porf_id, line.position))
+    return [AllocatedLine(line, left) for line in ordered if (left := remaining(line)) > 0]
+
+
+def _named(lines: Iterable[PorfLineRow], requested: Sequence[RequestedLine]) -> list[AllocatedLine]:
+    if len({item.line_id for item in requested}) != len(requested):
+        raise errors.DuplicateLine
+    by_id = {line.id: line for line in lines}
+    allocated, problems = [], []
+    for item in requested:
+        line = by_id.get(item.line_id)
+        if line is None:
+            raise errors.UnknownLine(
+                errors=(FieldError(f"{item.pointer}/line_id", errors.UnknownLine.code, errors.UnknownLine.title),)
+            )
+        quantity = remaining(line) if item.quantity is None else item.quantity
+        if quantity > orderable(line) or quantity == 0:
+            code = errors.QuantityExceedsRemaining.code
+            detail = f"line {line.position}: {orderable(line).normalize():f} left"
+            problems.append(FieldError(f"{item.pointer}/quantity", code, detail))
+        allocated.append(AllocatedLine(line, quantity))
+    if problems:
+        raise errors.QuantityExceedsRemaining("; ".join(item.detail for item in problems), errors=tuple(problems))
+    return allocated
+
+
+def _by_porf(lines: Iterable[L]) -> defaultdict[int, list[L]]:
+    found: defaultdict[int, list[L]] = defaultdict(list)
     for line in lines:
         found[line.porf_id].append(line)
     return found

@@ -1,4 +1,4 @@
-"""What the requests' handlers ask for."""
+"""Dependencies of the requests' handlers."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_o
 from po_api.web.schemas import Currency, Id, IsoDate, Moment, Search, ShortText
 
 
-async def _reading(request: Request, principal: PrincipalDep) -> PorfReadService:
+async def _read_service(request: Request, principal: PrincipalDep) -> PorfReadService:
     return PorfReadService(executor_of(request), principal.actor())
 
 
@@ -27,11 +27,11 @@ async def _actions(request: Request, principal: PrincipalDep) -> PorfActions:
 
 
 async def _filters(
-    status: Annotated[list[PorfStatus], Query(description="Any of these")] = [],  # noqa: B006
-    requester_id: Annotated[list[Id], Query(description="Any of these")] = [],  # noqa: B006
-    supplier_id: Annotated[list[Id], Query(description="Any of these")] = [],  # noqa: B006
-    currency: Annotated[list[Currency], Query(description="Any of these")] = [],  # noqa: B006
-    cost_centre: Annotated[list[ShortText], Query(description="Any of these")] = [],  # noqa: B006
+    status: Annotated[list[PorfStatus], Query(description="Any of these statuses")] = [],  # noqa: B006
+    requester_id: Annotated[list[Id], Query(description="Any of these requesters")] = [],  # noqa: B006
+    supplier_id: Annotated[list[Id], Query(description="Any of these suppliers")] = [],  # noqa: B006
+    currency: Annotated[list[Currency], Query(description="Any of these currencies")] = [],  # noqa: B006
+    cost_centre: Annotated[list[ShortText], Query(description="Any of these cost centres")] = [],  # noqa: B006
     created_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
     created_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
     updated_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
@@ -39,9 +39,9 @@ async def _filters(
     needed_by_gte: Annotated[IsoDate | None, Query(examples=["2026-01-01"])] = None,
     needed_by_lt: Annotated[IsoDate | None, Query(examples=["2027-01-01"])] = None,
     q: Annotated[
-        Search | None, Query(description="Beginnings of words of number, title, cost centre, justification")
+        Search | None, Query(description="Prefixes of words in number, title, cost centre and justification")
     ] = None,
-    waiting_for_me: Annotated[bool, Query(description="Only what the caller could approve now")] = False,
+    waiting_for_me: Annotated[bool, Query(description="Only requests that the caller may approve now")] = False,
 ) -> PorfFilters:
     bounds = {
         "created_at_gte": created_at_gte,
@@ -63,7 +63,7 @@ async def _filters(
     )
 
 
-PorfReadServiceDep = Annotated[PorfReadService, Depends(_reading)]
+PorfReadServiceDep = Annotated[PorfReadService, Depends(_read_service)]
 PorfServiceDep = Annotated[PorfService, Depends(_service)]
 PorfActionsDep = Annotated[PorfActions, Depends(_actions)]
 PorfFiltersDep = Annotated[PorfFilters, Depends(_filters)]

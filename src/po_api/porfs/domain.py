@@ -1,25 +1,21 @@
-"""The rules of a purchase order request: its states, who may do what, what is left of it, what was approved."""
+"""The rules of a purchase order request: its states, who may do what, its amounts and quantities."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
-from po_api.core.permissions import Role, Scope
+from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
-from po_api.porfs import errors
-
-MAX_LINES = 10_000
+from po_api.porfs import approval, errors
 
 
 class PorfStatus(StrEnum):
-    """Where a request stands; `cancelled` and `closed` are final."""
+    """The status of a purchase order request; `cancelled` and `closed` are final."""
 
     DRAFT = "draft"
     PENDING = "pending"
@@ -58,15 +54,10 @@ class Decision(StrEnum):
     RETURNED = "returned"
 
 
-# Who may raise requests; approvers and auditors may not, unless they have one of these roles too.
-RAISERS = (Role.REQUESTER, Role.BUYER, Role.ADMIN)
-# Auditors read all and write nothing.
-COMMENTERS = (*RAISERS, Role.APPROVER)
-
-
-class PorfFacts(NamedTuple):
+@dataclass(frozen=True)
+class PorfFacts:
     """What the guards look at. `ordered` is whether any quantity is held by purchase orders, `orderable` whether
-    any may still be ordered, `has_approver` whether someone active could approve it (known for drafts only)."""
+    any may still be ordered, `has_approver` whether an active member could approve it (known for drafts only)."""
 
     status: PorfStatus
     requester_id: int
@@ -88,88 +79,85 @@ def _requester(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the requester"""
     if facts.requester_id != actor.user_id:
         return errors.NotRequester
-    # Who has become an auditor or no more than an approver since then writes no requests.
+    # Their roles may have changed since.
     return _raiser(facts, actor)
 
 
 def _requester_or_admin(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the requester or an admin"""
-    return None if actor.has(Role.ADMIN) else _requester(facts, actor)
+    return None if actor.may(Permission.PORFS_WRITE_ALL) else _requester(facts, actor)
 
 
 def _approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """an approver, not the requester unless the organisation allows it"""
-    if not actor.has(Role.APPROVER):
-        return MissingRole
-    if facts.requester_id == actor.user_id and not facts.allow_self_approval:
-        return errors.OwnRequest
-    return None
+    """an approver; not the requester unless the organisation allows self-approval"""
+    return approval.refusal(approval.DECIDES, facts, approval.Approver.of(actor))
 
 
 def _buyer(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """a buyer or an admin"""
-    return None if actor.has(Role.BUYER, Role.ADMIN) else MissingRole
+    return None if actor.may(Permission.PORFS_MANAGE) else MissingRole
+
+
+def _orderer(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
+    """a buyer or an admin"""
+    return None if actor.may(Permission.PURCHASE_ORDERS_WRITE) else MissingRole
 
 
 def _admin(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """an admin"""
-    return None if actor.has(Role.ADMIN) else MissingRole
+    return None if actor.may(Permission.PORFS_WRITE_ALL) else MissingRole
 
 
 def _raiser(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """a requester, a buyer or an admin"""
-    return None if actor.has(*RAISERS) else MissingRole
+    return None if actor.may(Permission.PORFS_WRITE) else MissingRole
 
 
 def _canceller(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """the requester before approval, a buyer, an admin"""
+    """the requester before approval, a buyer or an admin"""
     if facts.status in (PorfStatus.DRAFT, PorfStatus.PENDING) and _requester(facts, actor) is None:
         return None
     return _buyer(facts, actor)
 
 
 def _has_lines(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """it has at least one line"""
+    """the request has at least one line"""
     return None if facts.line_count else errors.NoLines
 
 
-def _someone_can_approve(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """someone active could approve it"""
+def _has_eligible_approver(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
+    """an active member may approve the request"""
     return None if facts.has_approver else errors.NoApprover
 
 
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """the total is within the approver's limit; another currency takes an approver without a limit"""
-    if actor.approval_limit is None:
-        return None
-    if facts.currency != facts.base_currency:
-        return errors.LimitInOtherCurrency
-    return None if facts.total <= actor.approval_limit else errors.OverApprovalLimit
+    """the total is within the approver's limit; another currency requires an approver without a limit"""
+    return approval.refusal(approval.WITHIN_LIMIT, facts, approval.Approver.of(actor))
 
 
 def _nothing_ordered(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """no purchase order holds any of it"""
+    """no quantity is allocated to a purchase order"""
     return errors.HasOrders if facts.ordered else None
 
 
 def _something_left(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """something of it may still be ordered"""
+    """a quantity remains to be ordered"""
     return None if facts.orderable else errors.NothingLeft
 
 
 def _never_submitted(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """it was never submitted"""
+    """the request was never submitted"""
     return errors.WasSubmitted if facts.submitted else None
 
 
-def _rule(sources: Iterable[PorfStatus], target: PorfStatus | None, who: PorfGuard, *guards: PorfGuard) -> Any:
-    return Rule(frozenset(sources), target, who, guards)
-
-
-def _scope_of(action: PorfAction) -> Scope:
-    if action in DECISIONS:
-        return Scope.PORFS_APPROVE
-    return Scope.PURCHASE_ORDERS_WRITE if action is PorfAction.CONVERT else Scope.PORFS_WRITE
+def _rule(
+    permission: Permission,
+    sources: Iterable[PorfStatus],
+    target: PorfStatus | None,
+    who: PorfGuard,
+    *guards: PorfGuard,
+) -> Rule[PorfStatus, PorfFacts]:
+    return Rule(frozenset(sources), target, permission, who, guards)
 
 
 NEW_ROUND = frozenset({PorfAction.REVISE, PorfAction.REOPEN})
@@ -183,34 +171,49 @@ _D, _P, _A = PorfStatus.DRAFT, PorfStatus.PENDING, PorfStatus.APPROVED
 _PARTLY, _ORDERED = PorfStatus.PARTIALLY_ORDERED, PorfStatus.ORDERED
 _OPEN = frozenset(PorfStatus) - {PorfStatus.CANCELLED, PorfStatus.CLOSED}
 
+_WRITE, _DECIDE = Permission.PORFS_WRITE, Permission.PORFS_DECIDE
+_MANAGE, _ORDER = Permission.PORFS_MANAGE, Permission.PURCHASE_ORDERS_WRITE
+
 # The table of domain.md. `ordered` can be closed too, as its diagram has it; nothing is left over then.
 MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
     {
-        PorfAction.EDIT: _rule([_D], None, _requester_or_admin),
-        PorfAction.DELETE: _rule([_D], None, _requester_or_admin, _never_submitted),
-        PorfAction.SUBMIT: _rule([_D], _P, _requester_or_admin, _has_lines, _someone_can_approve),
-        PorfAction.RECALL: _rule([_P], _D, _requester),
-        PorfAction.RETURN: _rule([_P], _D, _approver, _within_limit),
-        PorfAction.APPROVE: _rule([_P], _A, _approver, _within_limit),
-        PorfAction.REJECT: _rule([_P], PorfStatus.REJECTED, _approver),
-        PorfAction.REVISE: _rule([PorfStatus.REJECTED], _D, _requester),
-        PorfAction.CANCEL: _rule([_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
-        PorfAction.REOPEN: _rule([_A], _D, _buyer, _nothing_ordered),
-        PorfAction.CONVERT: _rule([_A, _PARTLY, _ORDERED], None, _buyer, _something_left),
-        PorfAction.CLOSE: _rule([_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
-        PorfAction.REASSIGN: _rule(_OPEN, None, _admin),
-        PorfAction.COPY: _rule(PorfStatus, None, _raiser),
+        PorfAction.EDIT: _rule(_WRITE, [_D], None, _requester_or_admin),
+        PorfAction.DELETE: _rule(_WRITE, [_D], None, _requester_or_admin, _never_submitted),
+        PorfAction.SUBMIT: _rule(_WRITE, [_D], _P, _requester_or_admin, _has_lines, _has_eligible_approver),
+        PorfAction.RECALL: _rule(_WRITE, [_P], _D, _requester),
+        PorfAction.RETURN: _rule(_DECIDE, [_P], _D, _approver, _within_limit),
+        PorfAction.APPROVE: _rule(_DECIDE, [_P], _A, _approver, _within_limit),
+        PorfAction.REJECT: _rule(_DECIDE, [_P], PorfStatus.REJECTED, _approver),
+        PorfAction.REVISE: _rule(_WRITE, [PorfStatus.REJECTED], _D, _requester),
+        PorfAction.CANCEL: _rule(_WRITE, [_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
+        PorfAction.REOPEN: _rule(_MANAGE, [_A], _D, _buyer, _nothing_ordered),
+        PorfAction.CONVERT: _rule(_ORDER, [_A, _PARTLY, _ORDERED], None, _orderer, _something_left),
+        PorfAction.CLOSE: _rule(_MANAGE, [_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
+        PorfAction.REASSIGN: _rule(Permission.PORFS_WRITE_ALL, _OPEN, None, _admin),
+        PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser),
     },
-    scope_of=_scope_of,
 )
 
 
-def priced(line: Any) -> PricedLine:
+class Priced(Protocol):
+    """What decides a line's money; percentages are 0–100."""
+
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def unit_price(self) -> Decimal: ...
+    @property
+    def discount_percent(self) -> Decimal: ...
+    @property
+    def tax_rate(self) -> Decimal: ...
+
+
+def priced(line: Priced) -> PricedLine:
     """The part of a line that decides its money."""
     return PricedLine(line.quantity, line.unit_price, line.discount_percent, line.tax_rate)
 
 
-def net_of(line: Any, currency: str) -> Decimal:
+def net_of(line: Priced, currency: str) -> Decimal:
     """A line's net; AmountTooLarge beyond what a document can carry."""
     net = line_net(priced(line), currency)
     if net > MAX_AMOUNT:
@@ -218,7 +221,7 @@ def net_of(line: Any, currency: str) -> Decimal:
     return net
 
 
-def totals_of(lines: Iterable[Any], *, currency: str, tax_rounding: str) -> Totals:
+def totals_of(lines: Iterable[Priced], *, currency: str, tax_rounding: str) -> Totals:
     """A document's totals; AmountTooLarge beyond what it can carry."""
     priced_lines = (priced(line) for line in lines)
     return _bounded(totals(priced_lines, currency=currency, tax_rounding=TaxRounding(tax_rounding)))
@@ -238,12 +241,39 @@ def _bounded(sums: Totals) -> Totals:
 def require_equal(computed: Decimal, sent: Decimal | None, pointer: str) -> None:
     """Raise TotalMismatch if the client sent another amount than the computed one."""
     if sent is not None and sent != computed:
-        detail = f"the server computes {computed:f}"
+        detail = f"the computed amount is {computed:f}"
         raise errors.TotalMismatch(errors=(FieldError(pointer, errors.TotalMismatch.code, detail),))
 
 
+class Quantities(Protocol):
+    """How much of a line is requested, held by purchase orders, and closed."""
+
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def ordered_quantity(self) -> Decimal: ...
+    @property
+    def closed_quantity(self) -> Decimal: ...
+
+
+class OrderableQuantities(Quantities, Protocol):
+    """The same, and by how many percent more than the requested quantity may be ordered."""
+
+    @property
+    def over_order_percent(self) -> Decimal: ...
+
+
+class StoredQuantities(Quantities, Protocol):
+    """Those of a line that has ids."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def porf_id(self) -> int: ...
+
+
 class LineQuantities(NamedTuple):
-    """How much of a line is wanted, held by purchase orders, and closed."""
+    """What a change makes of a line's `StoredQuantities`."""
 
     id: int
     porf_id: int
@@ -252,58 +282,30 @@ class LineQuantities(NamedTuple):
     closed_quantity: Decimal
 
     @classmethod
-    def of(cls, line: Any, *, ordered: Decimal = Decimal(0), closed: Decimal = Decimal(0)) -> "LineQuantities":
+    def of(
+        cls, line: StoredQuantities, *, ordered: Decimal = Decimal(0), closed: Decimal = Decimal(0)
+    ) -> "LineQuantities":
         """Those of `line` once so much more of it is ordered and closed."""
         return cls(line.id, line.porf_id, line.quantity, line.ordered_quantity + ordered, line.closed_quantity + closed)
 
 
-def remaining(line: Any) -> Decimal:
+def remaining(line: Quantities) -> Decimal:
     """What of the requested quantity is neither ordered nor closed; never negative."""
-    left: Decimal = line.quantity - line.ordered_quantity - line.closed_quantity
+    left = line.quantity - line.ordered_quantity - line.closed_quantity
     return max(left, Decimal(0))
 
 
-def orderable(line: Any) -> Decimal:
+def orderable(line: OrderableQuantities) -> Decimal:
     """What may still be ordered: what remains, and the organisation's tolerance above the requested quantity."""
     with_tolerance = line.quantity * (1 + line.over_order_percent / 100)
-    left: Decimal = with_tolerance - line.ordered_quantity - line.closed_quantity
+    left = with_tolerance - line.ordered_quantity - line.closed_quantity
     return max(cut_quantity(left), Decimal(0))
 
 
-def ordering_status(lines: Sequence[Any]) -> PorfStatus:
+def ordering_status(lines: Collection[Quantities]) -> PorfStatus:
     """The status that follows from what is ordered: never set by hand."""
     if not any(line.ordered_quantity for line in lines):
         return PorfStatus.APPROVED
     if any(remaining(line) for line in lines):
         return PorfStatus.PARTIALLY_ORDERED
     return PorfStatus.ORDERED
-
-
-_CONTENT = ("title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding", "supplier_id")
-_LINE_CONTENT = (
-    "position",
-    "description",
-    "sku",
-    "quantity",
-    "unit",
-    "unit_price",
-    "discount_percent",
-    "tax_rate",
-    "needed_by",
-)
-
-
-def content_hash(porf: Any, lines: Iterable[Any]) -> str:
-    """SHA-256 (hex) of what an approver decides on: the header and every line, in a canonical form."""
-    content = {
-        "porf": [_canonical(getattr(porf, name)) for name in _CONTENT],
-        "lines": [[_canonical(getattr(line, name)) for name in _LINE_CONTENT] for line in lines],
-    }
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
-    return value.isoformat() if isinstance(value, date) else value

@@ -4,154 +4,155 @@ from po_api.core.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 
 class PorfNotFound(NotFound):
-    """There is no such purchase order request, or none that you may see."""
+    """The purchase order request does not exist, or is not visible to the caller."""
 
     code = "porf_not_found"
-    title = "There is no such purchase order request"
+    title = "Purchase order request not found"
 
 
 class LineNotFound(NotFound):
-    """The purchase order request has no such line."""
+    """The purchase order request has no line with this id."""
 
     code = "porf_line_not_found"
-    title = "There is no such line"
+    title = "Line not found"
 
 
 class NotRequester(Forbidden):
-    """Only the requester may do this."""
+    """Only the requester of the purchase order request may perform this action."""
 
     code = "not_requester"
-    title = "Only the requester may do this"
+    title = "Requester only"
 
 
 class OwnRequest(Forbidden):
-    """Nobody decides on their own request, unless the organisation allows it."""
+    """The requester may not decide on their own request unless the organisation allows self-approval."""
 
     code = "own_request"
-    title = "You may not decide on your own request"
+    title = "Self-approval is not allowed"
 
 
 class OverApprovalLimit(Forbidden):
-    """The total is above your approval limit."""
+    """The total exceeds the caller's approval limit."""
 
     code = "over_approval_limit"
-    title = "The total is above your approval limit"
+    title = "Total exceeds the approval limit"
 
 
 class LimitInOtherCurrency(Forbidden):
-    """Your limit is in the organisation's base currency: another currency takes an approver without a limit."""
+    """The approval limit is in the organisation's base currency; a request in another currency requires an approver
+    without a limit."""
 
     code = "limit_in_other_currency"
-    title = "Another currency takes an approver without a limit"
+    title = "Another currency requires an approver without a limit"
 
 
 class ApproverInactive(Forbidden):
-    """You were deactivated, or lost the role, while the request waited for you."""
+    """The caller was deactivated or lost the role `approver` before the decision was recorded."""
 
     code = "approver_inactive"
-    title = "You may not decide any more"
+    title = "No longer entitled to decide"
 
 
 class NoLines(Unprocessable):
-    """A request needs at least one line before it can be submitted."""
+    """A purchase order request must have at least one line before it can be submitted."""
 
     code = "no_lines"
-    title = "There are no lines"
+    title = "No lines"
 
 
 class NoApprover(Conflict):
-    """Nobody active could approve this: an administrator has to give someone the role or a higher limit."""
+    """No active member may approve this request. An administrator has to grant the role or a higher limit."""
 
     code = "no_approver"
-    title = "Nobody active could approve this"
+    title = "No eligible approver"
 
 
 class HasOrders(Conflict):
-    """Purchase orders hold some of it: cancel them first."""
+    """Quantities of the request are allocated to purchase orders: cancel those orders first."""
 
     code = "has_orders"
-    title = "Purchase orders hold some of it"
+    title = "Quantities are allocated to purchase orders"
 
 
 class NothingLeft(Conflict):
-    """Everything is ordered already."""
+    """The whole requested quantity is already ordered."""
 
     code = "nothing_left"
-    title = "Everything is ordered already"
+    title = "Nothing left to order"
 
 
 class WasSubmitted(Conflict):
-    """It has been before an approver, so it stays on record: cancel it instead."""
+    """A request that has been submitted is kept on record: cancel it instead of deleting it."""
 
     code = "was_submitted"
-    title = "It was submitted once and stays on record"
+    title = "Submitted requests cannot be deleted"
 
 
 class CommentRequired(Unprocessable):
-    """Who rejects or returns a request has to say why."""
+    """A comment is required to reject or return a request."""
 
     code = "comment_required"
-    title = "A comment is required"
+    title = "Comment required"
 
 
 class TotalMismatch(Unprocessable):
-    """The amount you sent differs from the one the server computed."""
+    """The amount that was sent differs from the amount the server computed."""
 
     code = "total_mismatch"
-    title = "The amount differs from the computed one"
+    title = "Amount differs from the computed amount"
 
 
 class AmountTooLarge(Unprocessable):
-    """The amounts are larger than a document can carry."""
+    """An amount exceeds the maximum of a document."""
 
     code = "amount_too_large"
-    title = "The amount is too large"
+    title = "Amount too large"
 
 
 class TooManyLines(Unprocessable):
-    """A request or a purchase order has at most 10,000 lines."""
+    """A purchase order request or a purchase order has at most 10,000 lines."""
 
     code = "too_many_lines"
-    title = "There are too many lines"
+    title = "Too many lines"
 
 
 class UnknownRequester(Unprocessable):
-    """The organisation has no such active member who may raise requests."""
+    """The organisation has no active member with this id who may create purchase order requests."""
 
     code = "unknown_requester"
-    title = "There is no such active member who may raise requests"
+    title = "Unknown requester"
 
 
 class QuantityExceedsRemaining(Conflict):
-    """More is asked for than what is left of the line."""
+    """The requested quantity exceeds what remains of the line."""
 
     code = "quantity_exceeds_remaining"
-    title = "More is asked for than what is left"
+    title = "Quantity exceeds what remains"
 
 
 class ApprovalMismatch(Conflict):
-    """What was approved is not what is there now."""
+    """The content of the request differs from the content that was approved."""
 
     code = "approval_mismatch"
-    title = "The approval does not cover this content"
+    title = "Content differs from the approved content"
 
 
 class UnknownSupplier(Unprocessable):
-    """There is no such active supplier in the organisation."""
+    """The organisation has no active supplier with this id."""
 
     code = "unknown_supplier"
-    title = "There is no such active supplier"
+    title = "Unknown or inactive supplier"
 
 
 class UnknownLine(Unprocessable):
-    """The request has no such line."""
+    """The purchase order request has no line with the id given in the body."""
 
     code = "unknown_line"
-    title = "The request has no such line"
+    title = "Unknown line"
 
 
 class DuplicateLine(Unprocessable):
-    """A line is named twice: name it once, with the whole quantity."""
+    """A line appears twice in the body: name it once, with the total quantity."""
 
     code = "duplicate_line"
-    title = "A line is named twice"
+    title = "Duplicate line"

@@ -1,25 +1,28 @@
 """Writing PORF lines as CSV or XLSX, so that the file can be imported again as it is.
 
 Spreadsheets run text that looks like a formula. In CSV such text gets an apostrophe, which the import takes off again.
-In XLSX the type of a cell is written down, so the text stays as it is in a string cell of text format: with that format
-it does not turn into a formula when somebody edits the cell either.
+In XLSX a cell has a type, so the text stays as it is in a string cell of text format: with that format it does not
+turn into a formula when the cell is edited either.
 """
 
 import csv
 import datetime as dt
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum
 from io import BytesIO, StringIO
-from typing import Any
 
 from xlsxwriter import Workbook
+from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
+
+from po_api.porfs.content import PositionedLine
 
 # What spreadsheets take for the start of a formula (OWASP's list, with the full-width forms that Asian locales accept),
-# white space before it included. What begins with apostrophes and then so is in the set for the mark to be removable
-# without a doubt; the error values are because in CSV nothing else tells `#N/A` the text from #N/A the failure.
+# white space before it included. Text that begins with apostrophes and then so is in the set, so that the mark can be
+# removed unambiguously; the error values are, because nothing else distinguishes the text `#N/A` from the error in CSV.
 _FORMULA_LIKE = r"[\s']*(?:[=+\-@\t\r\n＝＋－＠]|#(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)\s*$)"
 _NEEDS_MARK = re.compile(_FORMULA_LIKE)
 _HAS_MARK = re.compile("'" + _FORMULA_LIKE)
@@ -28,31 +31,22 @@ _HAS_MARK = re.compile("'" + _FORMULA_LIKE)
 EXACT_DIGITS = 15
 # Spreadsheets disagree about dates before March 1900, a leap year for some of them.
 _FIRST_DATE = dt.date(1901, 1, 1)
-# Otherwise the same lines would give another file every second.
+# A constant, so that the same lines always make the same file.
 _CREATED = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
 class FileType(StrEnum):
-    """The kinds of files that lines are read from and written to."""
+    """The file formats of imports and exports."""
 
     CSV = "csv"
     XLSX = "xlsx"
 
 
 @dataclass(frozen=True)
-class ExportedLine:
-    """A line as it is written; percentages are 0–100, `net` is in the PORF's currency."""
+class ExportedLine(PositionedLine):
+    """A line as it is written; `net` is in the request's currency."""
 
-    position: int
-    description: str
-    sku: str | None
-    quantity: Decimal
-    unit: str
-    unit_price: Decimal
-    discount_percent: Decimal
-    tax_rate: Decimal
     net: Decimal
-    needed_by: dt.date | None
 
 
 class _Kind(Enum):
@@ -73,13 +67,15 @@ _LAYOUT = {  # in the export's order: kind and width in characters
     "net": (_Kind.NUMBER, 16),
     "needed_by": (_Kind.DATE, 13),
 }
+COLUMNS = tuple(_LAYOUT)
 _Value = str | int | Decimal | dt.date | None
+# By column, the options of xlsxwriter's `data_validation`.
+Validations = Mapping[str, Mapping[str, object]]
 
 
 def write(lines: Iterable[ExportedLine], file_type: FileType) -> bytes:
     """A file with a header and a row for each line, in the order given."""
-    names = tuple(_LAYOUT)
-    return write_table(names, ([getattr(line, name) for name in names] for line in lines), file_type)
+    return write_table(COLUMNS, ([getattr(line, name) for name in COLUMNS] for line in lines), file_type)
 
 
 def write_table(
@@ -87,10 +83,10 @@ def write_table(
     rows: Iterable[Sequence[_Value]],
     file_type: FileType,
     *,
-    validations: dict[str, dict[str, Any]] | None = None,
+    validations: Validations | None = None,
     validated_rows: int = 0,
 ) -> bytes:
-    """A file with the columns `names` of an export; `validations` (xlsxwriter's options by name) is for XLSX only."""
+    """A file with the columns `names` of an export; `validations` is for XLSX only."""
     if file_type is FileType.CSV:
         return _csv(names, rows)
     return _xlsx(names, rows, validations or {}, validated_rows)
@@ -134,7 +130,7 @@ def _csv_cell(value: _Value) -> str:
 
 
 def _xlsx(
-    names: Sequence[str], rows: Iterable[Sequence[_Value]], validations: dict[str, dict[str, Any]], validated_rows: int
+    names: Sequence[str], rows: Iterable[Sequence[_Value]], validations: Validations, validated_rows: int
 ) -> bytes:
     buffer = BytesIO()
     workbook = Workbook(buffer, {"in_memory": True})
@@ -158,18 +154,18 @@ def _xlsx(
 class _Formats:
     """A workbook's formats, each made once."""
 
-    def __init__(self, workbook: Any):
+    def __init__(self, workbook: Workbook):
         self._workbook = workbook
-        self._made: dict[str, Any] = {}
+        self._made: dict[str, Format] = {}
         self.header = workbook.add_format({"bold": True, "num_format": _Kind.TEXT.value})
 
-    def of(self, number_format: str) -> Any:
+    def of(self, number_format: str) -> Format:
         if number_format not in self._made:
             self._made[number_format] = self._workbook.add_format({"num_format": number_format})
         return self._made[number_format]
 
 
-def _write_cell(sheet: Any, row: int, column: int, value: _Value, formats: _Formats) -> None:
+def _write_cell(sheet: Worksheet, row: int, column: int, value: _Value, formats: _Formats) -> None:
     """Always by the method for the type: xlsxwriter's `write` would guess from the text."""
     if isinstance(value, Decimal) and significant_digits(value) > EXACT_DIGITS:
         # As a number it would change. A text that is right is better, and the import reads it.

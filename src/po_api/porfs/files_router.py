@@ -1,22 +1,22 @@
 """/porfs/import and the files that go with it: lines in and out as CSV and XLSX."""
 
 import asyncio
-from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Form, Query, Response, UploadFile
+from fastapi import Form, Query, Response
 
+from po_api.core.permissions import Permission
+from po_api.core.records import extract
 from po_api.porfs import exports, imports
+from po_api.porfs.content import HEADER_FIELDS, PorfInput
 from po_api.porfs.dependencies import PorfReadServiceDep, PorfServiceDep
 from po_api.porfs.router import PorfId
-from po_api.porfs.schemas import PorfRead
-from po_api.porfs.service import LineInput, PorfInput
+from po_api.porfs.schemas import ImportPorfBody, PorfRead
 from po_api.web.dependencies import ActorDep
 from po_api.web.etags import created
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
-from po_api.web.routing import api_router
-from po_api.web.schemas import Currency, Id, IsoDate, LongText, ShortText, Title
+from po_api.web.routing import api_router, requires
 
 router = api_router(prefix="/porfs", tags=["porfs"])
 
@@ -24,7 +24,7 @@ MEDIA_TYPES = {
     imports.FileType.CSV: "text/csv; charset=utf-8",
     imports.FileType.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-Format = Annotated[imports.FileType, Query(description="The kind of file")]
+Format = Annotated[imports.FileType, Query(description="File format")]
 _FILES = binary("text/csv", MEDIA_TYPES[imports.FileType.XLSX])
 
 
@@ -37,35 +37,29 @@ def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
 @router.post(
     "/import",
     operation_id="importPorf",
-    summary="Raise a request from a CSV or XLSX file of lines",
+    summary="Import a purchase order request",
     status_code=201,
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409, 413),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def import_porf(
-    service: PorfServiceDep,
-    file: UploadFile,
-    title: Annotated[Title, Form(examples=["Desk lamps for the new office"])],
-    justification: Annotated[LongText | None, Form()] = None,
-    cost_centre: Annotated[ShortText | None, Form()] = None,
-    needed_by: Annotated[IsoDate | None, Form()] = None,
-    currency: Annotated[Currency | None, Form()] = None,
-    supplier_id: Annotated[Id | None, Form()] = None,
+    service: PorfServiceDep, body: Annotated[ImportPorfBody, Form(media_type="multipart/form-data")]
 ) -> Response:
-    content = await file.read()
-    rows = await asyncio.to_thread(imports.parse, content)
-    lines = [LineInput(**{field.name: getattr(row, field.name) for field in fields(row)}) for row in rows]
-    wanted = PorfInput(title, justification, cost_centre, needed_by, currency, supplier_id, lines=lines)
-    return created(await service.create(wanted), router.prefix)
+    """Create a purchase order request from a CSV or XLSX file of lines."""
+    lines = await asyncio.to_thread(imports.parse, await body.file.read())
+    header: dict[str, Any] = dict.fromkeys(HEADER_FIELDS) | body.model_dump(exclude={"file"})
+    return created(await service.create(PorfInput(**header, lines=lines)), router.prefix)
 
 
 @router.get(
     "/import-template",
     operation_id="getPorfImportTemplate",
-    summary="An empty file to fill in",
+    summary="Get the import template",
     response_class=Response,
     responses=_FILES | problems(403),
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) -> Response:  # noqa: A002
     return _file(imports.template(format), "porf-lines", format)
@@ -74,19 +68,17 @@ async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) 
 @router.get(
     "/{porf_id}/export",
     operation_id="exportPorf",
-    summary="The lines of a request as a file",
+    summary="Export the lines of a request",
     response_class=Response,
     responses=_FILES | problems(403, 404),
+    openapi_extra=requires(Permission.PORFS_READ),
 )
 async def export_porf(
-    reading: PorfReadServiceDep,
+    porfs: PorfReadServiceDep,
     porf_id: PorfId,
     format: Format = imports.FileType.CSV,  # noqa: A002
 ) -> Response:
-    header, content = await reading.content(porf_id)
-    lines = [
-        exports.ExportedLine(**{field.name: getattr(line, field.name) for field in fields(exports.ExportedLine)})
-        for line in content
-    ]
+    header, content = await porfs.content(porf_id)
+    lines = [extract(exports.ExportedLine, line) for line in content]
     file = await asyncio.to_thread(exports.write, lines, format)
     return _file(file, header.number, format)

@@ -1,6 +1,6 @@
 """The columns of an import, and what each of them takes from a cell.
 
-A reader gets a cell that is not blank, text or what a spreadsheet stores, and gives the value or raises BadCell.
+A reader takes a cell that is not blank, text or a value of a spreadsheet, and returns the line's value; or BadCell.
 """
 
 import datetime as dt
@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from po_api.core.text import has_forbidden_characters, normalise
 from po_api.porfs.exports import EXACT_DIGITS, significant_digits
-from po_api.porfs.units import is_unit
+from po_api.porfs.units import DEFAULT_UNIT, is_unit
 from po_api.porfs.xlsx_reader import Cell
 
 MAX_DESCRIPTION = 2_000
@@ -101,7 +100,7 @@ def _number(cell: Cell) -> Decimal:
     if isinstance(cell, str):
         text = cell.strip()
         if not _NUMBER.fullmatch(text):
-            hint = "with a dot as decimal mark and nothing between thousands" if "," in text else "such as 1250 or 0.5"
+            hint = "with a dot as decimal mark and no thousands separators" if "," in text else "such as 1250 or 0.5"
             raise BadCell("invalid_number", f"must be a number {hint}")
         value = Decimal(text)
         decimals = len(text.partition(".")[2])
@@ -118,11 +117,11 @@ def _number(cell: Cell) -> Decimal:
 
 
 def _exact(cell: float) -> Decimal:
-    """The number that people see for a spreadsheet's double.
+    """The number that a spreadsheet shows for a double.
 
-    Decimal(0.1) would be 0.1000000000000000055…, which nobody wrote. repr() gives the shortest decimal that means the
-    same double, so what was entered with up to 15 digits comes back as it was. What a formula left behind
-    (0.30000000000000004) stays visible, and is for its author to round, not for us.
+    Decimal(0.1) would be 0.1000000000000000055…, which the sheet does not show. repr() gives the shortest decimal of
+    the same double, so numbers entered with up to 15 digits are read as they were entered. The result of a formula
+    (0.30000000000000004) is not rounded here; that has to be done in the file.
     """
     if not math.isfinite(cell):
         raise BadCell("invalid_number", "must be a number")
@@ -143,20 +142,22 @@ def _date(cell: Cell) -> dt.date:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the file; `read` makes the line's value of a cell that is not blank."""
+    """A column of the file; `read` converts a cell that is not blank, blank cells have the value `default`."""
 
     name: str
-    required: bool
-    read: Callable[[Cell], Any]
+    read: Callable[[Cell], object]
+    required: bool = False
+    default: object = None
 
 
+_NO_PERCENT = Decimal(0)
 COLUMNS = (
-    Column("description", True, _description),
-    Column("sku", False, _sku),
-    Column("quantity", True, _quantity),
-    Column("unit", False, _unit),
-    Column("unit_price", True, _price),
-    Column("discount_percent", False, _percent),
-    Column("tax_rate", False, _percent),
-    Column("needed_by", False, _date),
+    Column("description", _description, required=True),
+    Column("sku", _sku),
+    Column("quantity", _quantity, required=True),
+    Column("unit", _unit, default=DEFAULT_UNIT),
+    Column("unit_price", _price, required=True),
+    Column("discount_percent", _percent, default=_NO_PERCENT),
+    Column("tax_rate", _percent, default=_NO_PERCENT),
+    Column("needed_by", _date),
 )

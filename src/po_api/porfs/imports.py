@@ -15,7 +15,8 @@ from typing import Any
 
 from po_api.core.errors import FieldError, PayloadTooLarge, Unprocessable
 from po_api.core.text import has_forbidden_characters, normalise
-from po_api.porfs.exports import FileType, restore, write_table
+from po_api.porfs.content import LineInput
+from po_api.porfs.exports import FileType, Validations, restore, write_table
 from po_api.porfs.import_columns import COLUMNS, MAX_DESCRIPTION, MAX_SKU, BadCell, Column
 from po_api.porfs.units import DEFAULT_UNIT
 from po_api.porfs.xlsx_reader import (
@@ -30,8 +31,8 @@ from po_api.porfs.xlsx_reader import (
     first_sheet,
 )
 
-# What this module is to others; columns and file types are kept where reading and writing share them.
-__all__ = ["COLUMNS", "MAX_FILE_BYTES", "MAX_ROWS", "FileType", "ImportFailed", "ImportedLine", "parse", "template"]
+# The interface of importing; columns and file types are defined where reading and writing share them.
+__all__ = ["COLUMNS", "MAX_FILE_BYTES", "MAX_ROWS", "FileType", "ImportFailed", "parse", "template"]
 
 MAX_ROWS = 10_000
 MAX_FILE_BYTES = 10 * 1024 * 1024
@@ -48,28 +49,14 @@ _CSV_FAILURES = frozenset("#DIV/0! #N/A #NAME? #NULL! #NUM! #REF! #VALUE!".split
 
 
 class ImportFailed(Unprocessable):
-    """The file has errors and nothing was imported; `errors` names each with its row and column."""
+    """The file has errors; nothing was imported. `errors` lists each error with its row and column."""
 
     code = "import_failed"
-    title = "The file has errors; nothing was imported"
-
-
-@dataclass(frozen=True)
-class ImportedLine:
-    """A line as a file gives it; percentages are 0–100."""
-
-    description: str
-    quantity: Decimal
-    unit_price: Decimal
-    sku: str | None = None
-    unit: str = DEFAULT_UNIT
-    discount_percent: Decimal = Decimal(0)
-    tax_rate: Decimal = Decimal(0)
-    needed_by: dt.date | None = None
+    title = "Import failed"
 
 
 _BY_NAME = {column.name: column for column in COLUMNS}
-_REQUIRED = frozenset(column.name for column in COLUMNS if column.required)
+_DEFAULTS = {column.name: column.default for column in COLUMNS if not column.required}
 _IGNORED = frozenset({"position", "net"})  # an export has them: the server numbers lines and computes amounts itself
 
 
@@ -97,8 +84,8 @@ class _Errors:
         raise ImportFailed(f"Errors in the file: {self.count}; nothing was imported", errors=tuple(self._listed))
 
 
-def parse(content: bytes) -> list[ImportedLine]:
-    """The lines of a CSV or XLSX file, which of the two being seen from its content; no line is an empty list.
+def parse(content: bytes) -> list[LineInput]:
+    """The lines of a CSV or XLSX file, told apart by its content; an empty list if it has no lines.
 
     Raises ImportFailed with every error of the cells, PayloadTooLarge, or InvalidFile, TooManyRows or TooManyColumns.
     """
@@ -122,7 +109,7 @@ def template(file_type: FileType) -> bytes:
 
 
 _PERCENT = {"validate": "decimal", "criteria": "between", "minimum": 0, "maximum": 100}
-_VALIDATIONS: dict[str, dict[str, Any]] = {
+_VALIDATIONS: Validations = {
     "description": {"validate": "length", "criteria": "between", "minimum": 1, "maximum": MAX_DESCRIPTION},
     "sku": {"validate": "length", "criteria": "<=", "value": MAX_SKU},
     "quantity": {"validate": "decimal", "criteria": ">", "value": 0},
@@ -134,8 +121,8 @@ _VALIDATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[ImportedLine]:
-    lines: list[ImportedLine] = []
+def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[LineInput]:
+    lines: list[LineInput] = []
     layout = _Layout({}, frozenset())
     used = number = 0
     try:
@@ -154,8 +141,8 @@ def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[ImportedLine]:
             if filled:
                 lines.extend(_line(number, filled, layout, errors))
     except csv.Error:
-        # From here on nobody knows where a row ends.
-        errors.add(number + 1, "", "invalid_row", "cannot be read; is a quotation mark missing or not doubled?")
+        # From here on it is unknown where a row ends.
+        errors.add(number + 1, "", "invalid_row", "cannot be parsed: a quotation mark is missing or not doubled")
     else:
         if number == 0:
             _header([], errors)
@@ -171,7 +158,7 @@ class _Layout:
 
 
 def _header(cells: list[Cell], errors: _Errors) -> _Layout:
-    """The layout that the first row describes, after telling of its errors."""
+    """The layout that the first row describes; its errors are added to `errors`."""
     columns: dict[int, Column] = {}
     ignored: set[int] = set()
     seen: set[str] = set()
@@ -181,7 +168,7 @@ def _header(cells: list[Cell], errors: _Errors) -> _Layout:
         name = _column_name(cell)
         letters = column_letters(index + 1)
         if name and name in seen:
-            errors.add(1, _shown(name) or letters, "duplicate_column", "is there twice")
+            errors.add(1, _shown(name) or letters, "duplicate_column", "appears twice")
         elif name in _BY_NAME:
             columns[index] = _BY_NAME[name]
         elif name not in _IGNORED:
@@ -196,15 +183,15 @@ def _header(cells: list[Cell], errors: _Errors) -> _Layout:
     return _Layout(columns, frozenset(ignored))
 
 
-def _line(row: int, filled: dict[int, Cell], layout: _Layout, errors: _Errors) -> Iterator[ImportedLine]:
+def _line(row: int, filled: dict[int, Cell], layout: _Layout, errors: _Errors) -> Iterator[LineInput]:
     """The line of a row, none if the row has an error."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(_DEFAULTS)
     before = errors.count
     for index, column in layout.columns.items():
         cell = filled.get(index)
         try:
             if cell is CellFailure.FAILED:
-                raise BadCell("spreadsheet_error", "is an error of the spreadsheet, such as #REF!")
+                raise BadCell("spreadsheet_error", "is a spreadsheet error, such as #REF!")
             if cell is not None:
                 values[column.name] = column.read(cell)
             elif column.required:
@@ -212,9 +199,9 @@ def _line(row: int, filled: dict[int, Cell], layout: _Layout, errors: _Errors) -
         except BadCell as error:
             errors.add(row, column.name, error.code, error.detail)
     for index in sorted(filled.keys() - layout.columns.keys() - layout.ignored):
-        errors.add(row, column_letters(index + 1), "unexpected_cell", "has a value but no name in row 1")
-    if errors.count == before and values.keys() >= _REQUIRED:
-        yield ImportedLine(**values)
+        errors.add(row, column_letters(index + 1), "unexpected_cell", "has a value but no column name in row 1")
+    if errors.count == before and values.keys() >= _BY_NAME.keys():
+        yield LineInput(**values)
 
 
 def _column_name(cell: Cell) -> str:

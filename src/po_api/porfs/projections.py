@@ -1,39 +1,41 @@
-"""How requests are shown: what of their columns makes a representation, and what the guards look at."""
+"""How requests are shown: which of their columns make a representation, and what the guards look at."""
 
 from collections.abc import Mapping
-from typing import Any
+from decimal import Decimal
 
 from sqlalchemy import (
     ColumnElement,
     FromClause,
-    Select,
     SQLColumnExpression,
     and_,
     bindparam,
     case,
     false,
     func,
-    or_,
     select,
     true,
     type_coerce,
 )
 
-from po_api.core.permissions import Role
+from po_api.core.permissions import GRANTS, Permission
+from po_api.core.records import field_names
 from po_api.db.json_sql import columns_of, json_object
 from po_api.db.models import Amount, Quantity
-from po_api.db.query import ORGANISATION_ID, USER_ID
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 from po_api.organisations.models import Organisation
+from po_api.porfs.approval import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, may_approve
+from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import PorfLine
 from po_api.suppliers.models import Supplier
 from po_api.users.models import User
-from po_api.users.service import user_name
+from po_api.users.projections import user_name
 
-APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
+_APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
+Columns = Mapping[str, SQLColumnExpression[object]]
 
 
-def _orderable() -> ColumnElement[Any]:
+def _orderable() -> ColumnElement[Decimal]:
     """domain.orderable in SQL."""
     with_tolerance = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
     return func.trunc(with_tolerance - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4)
@@ -48,34 +50,41 @@ def of_porf(porf: FromClause) -> ColumnElement[bool]:
     return and_(PorfLine.organisation_id == porf.c.organisation_id, PorfLine.porf_id == porf.c.id)
 
 
-def _has_approver(porf: FromClause) -> ColumnElement[bool]:
-    """Only a draft can be submitted: for the others the question is not asked."""
-    someone = eligible_approver(porf).exists()
-    return case((porf.c.status == PorfStatus.DRAFT, someone), else_=false())
+def _request(porf: FromClause) -> RequestColumns:
+    """The columns that decide who may approve, in a statement that names the request's Organisation."""
+    organisation = (Organisation.currency, Organisation.allow_self_approval)
+    return RequestColumns(porf.c.requester_id, porf.c.currency, porf.c.total, *organisation)
 
 
-def eligible_approver(porf: FromClause) -> Select[Any]:
-    """Someone active who could approve the request of the outer query, which names its Organisation."""
-    approver = User.__table__.alias("approver")
-    within = or_(
-        approver.c.approval_limit.is_(None),
-        and_(approver.c.approval_limit >= porf.c.total, porf.c.currency == Organisation.currency),
-    )
+def _member(*, is_approver: bool) -> ApproverColumns:
+    """The member for whom the statement is executed."""
+    return ApproverColumns(USER_ID, _APPROVAL_LIMIT, true() if is_approver else false(), true())
+
+
+def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
+    """Whether the member may approve the request, in a statement that names the request's Organisation."""
+    return and_(*may_approve(_request(porf), _member(is_approver=is_approver)))
+
+
+def eligible_approver(porf: FromClause) -> AnySelect:
+    """The members who may approve the request of the outer query, which names its Organisation."""
+    user = User.__table__.alias("approver")
+    has_role = user.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
+    approver = ApproverColumns(user.c.id, user.c.approval_limit, has_role, user.c.is_active)
     return (
         select(true())
-        .select_from(approver)
-        .where(
-            approver.c.organisation_id == porf.c.organisation_id,
-            approver.c.is_active,
-            approver.c.roles.contains([Role.APPROVER]),
-            or_(approver.c.id != porf.c.requester_id, Organisation.allow_self_approval),
-            within,
-        )
+        .select_from(user)
+        .where(user.c.organisation_id == porf.c.organisation_id, *may_approve(_request(porf), approver))
         .correlate(porf, Organisation)
     )
 
 
-def _with_lines(porf: FromClause) -> tuple[FromClause, dict[str, SQLColumnExpression[Any]]]:
+def _has_approver(porf: FromClause) -> ColumnElement[bool]:
+    """Only a draft can be submitted: for the others this is not looked up."""
+    return case((porf.c.status == PorfStatus.DRAFT, eligible_approver(porf).exists()), else_=false())
+
+
+def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
     """The requests of `porf` with their organisation and what is known of their lines; and what the guards look at."""
     lines = (
         select(
@@ -97,21 +106,20 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, dict[str, SQLColumnExpres
     return porf.join(Organisation, Organisation.id == ORGANISATION_ID).join(lines, true()), facts
 
 
-def with_facts(porf: FromClause) -> Select[Any]:
-    """The requests of `porf` with what the guards look at, which comes first and in the order of `PorfFacts`."""
+def with_facts(porf: FromClause) -> AnySelect:
+    """The requests of `porf` with what the guards look at: the columns of `PorfFacts`."""
     source, facts = _with_lines(porf)
-    columns: Any = (facts[name].label(name) for name in PorfFacts._fields)
-    return select(*columns).select_from(source)
+    return select(*[facts[name].label(name) for name in field_names(PorfFacts)]).select_from(source)
 
 
-def _as_guards_see_it(facts: Mapping[str, SQLColumnExpression[Any]]) -> dict[str, SQLColumnExpression[Any]]:
-    """What the guards make of the facts for this member: few requests differ in that (`reading.allowed_actions`)."""
+def _as_guards_see_it(porf: FromClause, facts: Columns) -> Columns:
+    """What the guards make of the facts for this member: few requests differ in it (`read_service.allowed_actions`)."""
     same = ("status", "allow_self_approval", "ordered", "orderable", "submitted", "has_approver")
     return {
         **{name: facts[name] for name in same},
         "is_own": facts["requester_id"] == USER_ID,
         "in_base_currency": facts["currency"] == facts["base_currency"],
-        "within_limit": func.coalesce(facts["total"] <= APPROVAL_LIMIT, true()),
+        "within_limit": TOTAL_WITHIN_LIMIT.sql(_request(porf), _member(is_approver=True)),
         "has_lines": facts["line_count"] > 0,
     }
 
@@ -121,22 +129,30 @@ def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
     return select(Supplier.name).where(its_supplier).correlate(porf).scalar_subquery()
 
 
-def summary(porf: FromClause) -> Select[Any]:
-    """`facts` as the guards see them, and `item`: the summary but for its allowed actions."""
+def summary(porf: FromClause) -> AnySelect:
+    """`facts` as the guards see them, and `item`: the summary without the allowed actions."""
     source, known = _with_lines(porf)
-    facts, facts_text = json_object("facts", _as_guards_see_it(known))
+    facts, facts_text = json_object("facts", _as_guards_see_it(porf, known))
     fields = {
         **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
         "requester_name": user_name(porf.c.requester_id),
         "supplier_id": porf.c.supplier_id,
         "supplier_name": _supplier_name(porf),
-        **columns_of(porf, ("cost_centre", "needed_by", "currency", "net", "tax", "total")),
+        # Those that are named above keep their places.
+        **columns_of(porf, LISTED_FIELDS),
+        **columns_of(porf, ("currency", "net", "tax", "total")),
         "line_count": known["line_count"],
         **columns_of(porf, ("approval_round", "version", "submitted_at", "decided_at", "created_at", "updated_at")),
     }
     item, text = json_object("item", fields)
-    columns: Any = facts_text.label("facts"), text.label("item")
-    return select(*columns).select_from(source.join(facts, true()).join(item, true()))
+    joined = source.join(facts, true()).join(item, true())
+    return select(facts_text.label("facts"), text.label("item")).select_from(joined)
+
+
+def details_object(porf: FromClause) -> tuple[FromClause, ColumnElement[str]]:
+    """What a request shows of its header besides its summary."""
+    unlisted = [name for name in HEADER_FIELDS if name not in LISTED_FIELDS]
+    return json_object("details", columns_of(porf, (*unlisted, "tax_rounding")))
 
 
 def line_object(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
@@ -144,17 +160,16 @@ def line_object(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
     c = lines.c
     # domain.remaining in SQL
     remaining = type_coerce(func.greatest(c.quantity - c.ordered_quantity - c.closed_quantity, 0), Quantity)
-    names = ("id", "position", "description", "sku", "quantity", "unit", "unit_price", "discount_percent", "tax_rate")
-    more = ("needed_by", "net", "ordered_quantity", "closed_quantity")
-    return json_object("line", {**columns_of(lines, (*names, *more)), "remaining_quantity": remaining})
+    names = ("id", "position", *LINE_FIELDS, "net", "ordered_quantity", "closed_quantity")
+    return json_object("line", {**columns_of(lines, names), "remaining_quantity": remaining})
 
 
-def line_item(lines: FromClause) -> Select[Any]:
+def line_item(lines: FromClause) -> AnySelect:
     line, text = line_object(lines)
     return select(text.label("item")).select_from(lines).join(line, true())
 
 
-def event_item(events: FromClause) -> Select[Any]:
+def event_item(events: FromClause) -> AnySelect:
     names = ("before", "after", "request_id", "created_at")
     fields = {
         **columns_of(events, ("id", "action", "actor_id")),
@@ -165,7 +180,7 @@ def event_item(events: FromClause) -> Select[Any]:
     return select(text.label("item")).select_from(events).join(event, true())
 
 
-def comment_item(comments: FromClause) -> Select[Any]:
+def comment_item(comments: FromClause) -> AnySelect:
     fields = {
         **columns_of(comments, ("id", "author_id")),
         "author_name": user_name(comments.c.author_id),

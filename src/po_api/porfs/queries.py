@@ -1,40 +1,31 @@
 """What is read of requests, as one member of one organisation may see them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    FromClause,
-    Select,
-    and_,
-    bindparam,
-    false,
-    func,
-    or_,
-    select,
-    true,
-)
+from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, func, or_, select, true
 
 from po_api.audit.events import AuditEvent
 from po_api.core.actor import Actor
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.db.filters import condition, one_of
-from po_api.db.json_sql import columns_of, json_array, json_object
+from po_api.db.json_sql import json_array
 from po_api.db.pagination import Listing, PageOf, PageRequest
-from po_api.db.query import ORGANISATION_ID, USER_ID, PlanCacheMode, Query, QueryExecutor
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
 from po_api.db.search import Search, spaced
 from po_api.organisations.models import Organisation
+from po_api.porfs.content import PorfContent, PorfHeader, PositionedLine
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.projections import (
-    APPROVAL_LIMIT,
+    approvable,
     comment_item,
+    details_object,
     event_item,
     line_item,
     line_object,
@@ -52,9 +43,88 @@ _PORF_ID = bindparam("porf_id", type_=BigInteger)
 _ANY_OF = ("status", "requester_id", "supplier_id", "currency", "cost_centre")
 
 
+class Item(NamedTuple):
+    """A representation, as JSON."""
+
+    item: str
+
+
+class PorfSummaryRow(NamedTuple):
+    """The facts for `read_service.allowed_actions`, and the summary without the allowed actions; as JSON."""
+
+    facts: str
+    item: str
+
+
+@dataclass(frozen=True)
+class DocumentRow:
+    """What a request or an order shows besides its summary: `details` and `lines` as JSON.
+
+    Its taxes are computed from `rates` and `nets`, those of the lines in any order; None without lines.
+    """
+
+    lines: str
+    rates: Sequence[Decimal] | None
+    nets: Sequence[Decimal] | None
+    details: str
+    id: int
+    version: int
+    currency: str
+    tax_rounding: str
+
+
+@dataclass(frozen=True)
+class PorfDocumentRow(DocumentRow):
+    """A request as a whole; `facts` and `item` as in `PorfSummaryRow`."""
+
+    facts: str
+    item: str
+
+
+@dataclass(frozen=True)
+class PorfRow(PorfHeader):
+    """A request's header."""
+
+    number: str
+    currency: str
+
+
+@dataclass(frozen=True)
+class LockedPorf(PorfContent):
+    """A request that is locked until the transaction ends."""
+
+    id: int
+    number: str
+    status: str
+    requester_id: int
+    approval_round: int
+    submitted_at: datetime | None
+    decided_at: datetime | None
+    version: int
+
+
+@dataclass(frozen=True)
+class PorfLineRow(PositionedLine):
+    """A request's line."""
+
+    id: int
+    porf_id: int
+    net: Decimal
+    over_order_percent: Decimal
+    ordered_quantity: Decimal
+    closed_quantity: Decimal
+
+
+class PorfLineItem(NamedTuple):
+    """The version of a request, and one of its lines as JSON; `item` is None if it has no such line."""
+
+    version: int
+    item: str | None
+
+
 @dataclass(frozen=True)
 class PorfFilters:
-    """What a list of requests can be narrowed to; several values of one mean any of them, `_lt` excludes its bound."""
+    """The filters of a list of requests; several values of one mean any of them, `_lt` excludes its bound."""
 
     status: Collection[PorfStatus] = ()
     requester_id: Collection[int] = ()
@@ -65,9 +135,9 @@ class PorfFilters:
     q: str | None = None
     waiting_for_me: bool = False
 
-    def given(self) -> dict[str, Any]:
-        """The parameters that narrow the list."""
-        given = dict(self.bounds)
+    def given(self) -> dict[str, object]:
+        """The filters that are used, with their values as parameters."""
+        given: dict[str, object] = dict(self.bounds)
         for name in _ANY_OF:
             if values := getattr(self, name):
                 given |= one_of(name, values)
@@ -84,9 +154,9 @@ class Visibility(StrEnum):
     @classmethod
     def of(cls, actor: Actor) -> "Visibility":
         """Requesters see their own requests, approvers those that were put before them, the others all."""
-        if actor.sees_all:
+        if actor.may(Permission.PORFS_READ_ALL):
             return cls.ALL
-        return cls.SUBMITTED if actor.has(Role.APPROVER) else cls.OWN
+        return cls.SUBMITTED if actor.may(Permission.PORFS_READ_SUBMITTED) else cls.OWN
 
 
 def visible(visibility: Visibility) -> ColumnElement[bool]:
@@ -95,34 +165,27 @@ def visible(visibility: Visibility) -> ColumnElement[bool]:
     if visibility is Visibility.ALL:
         return mine
     own = Porf.requester_id == USER_ID
-    # Once submitted, always visible to approvers: who loses a race is told so, not that there is nothing.
+    # Once submitted, always visible to approvers: after a lost race the answer is a conflict, not 404.
     return and_(mine, own if visibility is Visibility.OWN else or_(own, Porf.submitted_at.is_not(None)))
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The requests on a list: which conditions there are, but for the search. Their values are parameters."""
+    """The requests on a list: which conditions it has, without the search. Their values are parameters."""
 
     visibility: Visibility
     narrowed_by: frozenset[str]
     waiting: bool
     is_approver: bool
 
-    def __call__(self) -> Select[Any]:
+    def __call__(self) -> AnySelect:
         conditions = [condition(_PORFS, name) for name in sorted(self.narrowed_by)]
         statement = select(_PORFS).where(visible(self.visibility), *conditions)
         if not self.waiting:
             return statement
-        return _waiting(statement) if self.is_approver else statement.where(false())
-
-
-def _waiting(statement: Select[Any]) -> Select[Any]:
-    """The requests that an approver could approve now; `approval_limit` None is no limit."""
-    return statement.join(Organisation, Organisation.id == Porf.organisation_id).where(
-        Porf.status == PorfStatus.PENDING,
-        or_(Porf.requester_id != USER_ID, Organisation.allow_self_approval),
-        or_(APPROVAL_LIMIT.is_(None), and_(Porf.total <= APPROVAL_LIMIT, Porf.currency == Organisation.currency)),
-    )
+        return statement.join(Organisation, Organisation.id == Porf.organisation_id).where(
+            Porf.status == PorfStatus.PENDING, approvable(_PORFS, is_approver=self.is_approver)
+        )
 
 
 def _words(porfs: FromClause) -> ColumnElement[str]:
@@ -131,25 +194,30 @@ def _words(porfs: FromClause) -> ColumnElement[str]:
 
 
 _SEARCH = Search(_PORFS, words=_words)
-_LIST = Listing("porfs.list", _PORFS, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
-_LINE_LIST = Listing("porfs.lines", _LINES, sorts=LINE_SORTS, default="position", show=line_item)
-_EVENT_LIST = Listing("porfs.history", AuditEvent.__table__, sorts=EVENT_SORTS, default="created_at", show=event_item)
+_LIST = Listing("porfs.list", _PORFS, PorfSummaryRow, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
+_LINE_LIST = Listing("porfs.lines", _LINES, Item, sorts=LINE_SORTS, default="position", show=line_item)
+_EVENT_LIST = Listing(
+    "porfs.history", AuditEvent.__table__, Item, sorts=EVENT_SORTS, default="created_at", show=event_item
+)
 _COMMENT_LIST = Listing(
-    "porfs.comments", PorfComment.__table__, sorts=EVENT_SORTS, default="created_at", show=comment_item
+    "porfs.comments", PorfComment.__table__, Item, sorts=EVENT_SORTS, default="created_at", show=comment_item
 )
 
 
-def _lines_of_porf() -> Select[Any]:
-    return select(_LINES).where(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == _PORF_ID)
+_IS_LINE_OF_PORF = and_(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == _PORF_ID)
 
 
-def _events_of_porf() -> Select[Any]:
+def _lines_of_porf() -> AnySelect:
+    return select(_LINES).where(_IS_LINE_OF_PORF)
+
+
+def _events_of_porf() -> AnySelect:
     return select(AuditEvent.__table__).where(
         AuditEvent.organisation_id == ORGANISATION_ID, AuditEvent.entity == "porf", AuditEvent.entity_id == _PORF_ID
     )
 
 
-def _comments_of_porf() -> Select[Any]:
+def _comments_of_porf() -> AnySelect:
     return select(PorfComment.__table__).where(
         PorfComment.organisation_id == ORGANISATION_ID, PorfComment.porf_id == _PORF_ID
     )
@@ -160,8 +228,7 @@ def _visible_porf(visibility: Visibility) -> FromClause:
 
 
 @cache
-def _whole(visibility: Visibility) -> Query:
-    """One request: what a list shows of it, its details and its lines; rates and nets are what the taxes are of."""
+def _whole(visibility: Visibility) -> Query[PorfDocumentRow]:
     porf = _visible_porf(visibility)
     line, text = line_object(_LINES)
     content = (
@@ -175,30 +242,25 @@ def _whole(visibility: Visibility) -> Query:
         .where(of_porf(porf))
         .lateral("content")
     )
-    details, details_text = json_object("details", columns_of(porf, ("justification", "tax_rounding")))
-    statement = summary(porf).join(content, true()).join(details, true())
-    return Query(
-        "porfs.whole",
-        statement.add_columns(*content.c, details_text.label("details")).add_columns(
-            *(porf.c[name] for name in ("id", "version", "currency", "tax_rounding"))
-        ),
-    )
+    details, details_text = details_object(porf)
+    shown = summary(porf)
+    own = porf.c["id", "version", "currency", "tax_rounding"]
+    statement = shown.with_only_columns(*content.c, details_text.label("details"), *own, *shown.selected_columns)
+    return Query("porfs.whole", statement.join(content, true()).join(details, true()), PorfDocumentRow)
 
 
 @cache
-def _facts(visibility: Visibility) -> Query:
-    return Query("porfs.facts", with_facts(_visible_porf(visibility)))
+def _facts(visibility: Visibility) -> Query[PorfFacts]:
+    return Query("porfs.facts", with_facts(_visible_porf(visibility)), PorfFacts)
 
 
 @cache
-def _header(visibility: Visibility) -> Query:
-    porf = _visible_porf(visibility)
-    return Query("porfs.header", select(*porf.c))
+def _header(visibility: Visibility) -> Query[PorfRow]:
+    return Query("porfs.header", select(*columns_for(PorfRow, _visible_porf(visibility))), PorfRow)
 
 
 @cache
-def _one_line(visibility: Visibility) -> Query:
-    """A line and its request's version; a request without that line has an `item` of None."""
+def _one_line(visibility: Visibility) -> Query[PorfLineItem]:
     porf = _visible_porf(visibility)
     line, text = line_object(_LINES)
     found = (
@@ -208,10 +270,15 @@ def _one_line(visibility: Visibility) -> Query:
         .where(of_porf(porf), PorfLine.id == bindparam("line_id", type_=BigInteger))
         .lateral("found")
     )
-    return Query("porfs.line", select(porf.c.version, found.c.item).select_from(porf).outerjoin(found, true()))
+    statement = select(porf.c.version, found.c.item).select_from(porf).outerjoin(found, true())
+    return Query("porfs.line", statement, PorfLineItem)
 
 
-_CONTENT = Query("porfs.content", _lines_of_porf().order_by(PorfLine.position))
+_CONTENT = Query(
+    "porfs.content",
+    select(*columns_for(PorfLineRow, _LINES)).where(_IS_LINE_OF_PORF).order_by(PorfLine.position),
+    PorfLineRow,
+)
 
 
 class PorfQueries:
@@ -227,62 +294,55 @@ class PorfQueries:
             "approval_limit": actor.approval_limit,
         }
 
-    async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[Any]:
-        """Rows of `facts` and `item`."""
+    async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[PorfSummaryRow]:
         given = filters.given()
-        is_approver = self._actor.has(Role.APPROVER)
+        is_approver = self._actor.may(Permission.PORFS_DECIDE)
         chosen = _Chosen(self._visibility, frozenset(given) - {"q"}, filters.waiting_for_me, is_approver)
-        return await self._page(
-            _LIST,
-            chosen,
-            request,
-            {**self._who, **given},
-            plan_cache_mode=PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC,
-        )
+        plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
+        return await self._page(_LIST, chosen, request, given, plan_cache_mode=plans)
 
-    async def whole(self, porf_id: int) -> Any:
-        """One row: `facts`, `item`, `details`, `lines` and what the taxes are of; None if there is none to be seen."""
+    async def whole(self, porf_id: int) -> PorfDocumentRow | None:
+        """A request as a whole; None if it is not visible to the member."""
         return await self._row(_whole(self._visibility), porf_id=porf_id)
 
     async def facts(self, porf_id: int) -> PorfFacts | None:
-        """What the guards look at; None if there is no such request to be seen."""
-        row = await self._row(_facts(self._visibility), porf_id=porf_id)
-        return None if row is None else PorfFacts._make(row)
+        """What the guards look at; None if the request is not visible to the member."""
+        return await self._row(_facts(self._visibility), porf_id=porf_id)
 
-    async def header(self, porf_id: int) -> Any:
-        """The request's own columns; None if there is none to be seen."""
+    async def header(self, porf_id: int) -> PorfRow | None:
+        """A request's header; None if it is not visible to the member."""
         return await self._row(_header(self._visibility), porf_id=porf_id)
 
-    async def content(self, porf_id: int) -> Sequence[Any]:
-        """The columns of all lines in the order of their positions; the caller has seen that it may."""
+    async def content(self, porf_id: int) -> Sequence[PorfLineRow]:
+        """All lines of a visible request in the order of their positions."""
         await self._executor.enter_tenant(self._actor.organisation_id)
         return await self._executor.rows(_CONTENT, **self._who, porf_id=porf_id)
 
-    async def line(self, porf_id: int, line_id: int) -> Any:
-        """`item` and its request's `version`; None if there is no such request to be seen."""
+    async def line(self, porf_id: int, line_id: int) -> PorfLineItem | None:
+        """A line with the version of its request; None if the request is not visible to the member."""
         return await self._row(_one_line(self._visibility), porf_id=porf_id, line_id=line_id)
 
-    async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[Any]:
-        return await self._page(_LINE_LIST, _lines_of_porf, request, {**self._who, "porf_id": porf_id})
+    async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
+        return await self._page(_LINE_LIST, _lines_of_porf, request, {"porf_id": porf_id})
 
-    async def history(self, porf_id: int, request: PageRequest) -> PageOf[Any]:
-        return await self._page(_EVENT_LIST, _events_of_porf, request, {**self._who, "porf_id": porf_id})
+    async def history(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
+        return await self._page(_EVENT_LIST, _events_of_porf, request, {"porf_id": porf_id})
 
-    async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Any]:
-        return await self._page(_COMMENT_LIST, _comments_of_porf, request, {**self._who, "porf_id": porf_id})
+    async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
+        return await self._page(_COMMENT_LIST, _comments_of_porf, request, {"porf_id": porf_id})
 
     async def _page(
         self,
-        listing: Listing,
-        chosen: Any,
+        listing: Listing[R],
+        chosen: Callable[[], AnySelect],
         request: PageRequest,
-        parameters: Any,
+        parameters: Mapping[str, object],
         *,
         plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO,
-    ) -> PageOf[Any]:
+    ) -> PageOf[R]:
         await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plan_cache_mode)
-        return await listing.page(self._executor, chosen, request, parameters)
+        return await listing.page(self._executor, chosen, request, {**self._who, **parameters})
 
-    async def _row(self, question: Query, **parameters: Any) -> Any:
+    async def _row(self, query: Query[R], **parameters: object) -> R | None:
         await self._executor.enter_tenant(self._actor.organisation_id)
-        return await self._executor.row(question, **self._who, **parameters)
+        return await self._executor.row(query, **self._who, **parameters)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
 from json import loads
-from typing import Any
 
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, taxes_by_rate
@@ -15,13 +14,20 @@ from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.porfs import errors
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
-from po_api.porfs.queries import PorfFilters, PorfQueries
-
-_FACTS = len(PorfFacts._fields)
+from po_api.porfs.queries import (
+    DocumentRow,
+    Item,
+    PorfDocumentRow,
+    PorfFilters,
+    PorfLineRow,
+    PorfQueries,
+    PorfRow,
+    PorfSummaryRow,
+)
 
 
 class PorfReadService:
-    """The requests that a member may see, and what they hold; PorfNotFound for all others."""
+    """The requests that a member may see, and their parts; PorfNotFound for all others."""
 
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._actor = actor
@@ -57,7 +63,7 @@ class PorfReadService:
         return _items(await self._queries.comments(porf_id, request))
 
     async def history(self, porf_id: int, request: PageRequest) -> PageOf[str]:
-        """What happened to a request, oldest first."""
+        """The events of a request, oldest first."""
         await self.header(porf_id)
         return _items(await self._queries.history(porf_id, request))
 
@@ -68,39 +74,34 @@ class PorfReadService:
             raise errors.PorfNotFound
         return facts
 
-    async def header(self, porf_id: int) -> Any:
-        """The request's own columns."""
+    async def header(self, porf_id: int) -> PorfRow:
+        """A request's header."""
         header = await self._queries.header(porf_id)
         if header is None:
             raise errors.PorfNotFound
         return header
 
-    async def content(self, porf_id: int) -> tuple[Any, Sequence[Any]]:
-        """The columns of a request, and those of its lines."""
+    async def content(self, porf_id: int) -> tuple[PorfRow, Sequence[PorfLineRow]]:
+        """A request's header and its lines."""
         return await self.header(porf_id), await self.lines(porf_id)
 
-    async def lines(self, porf_id: int) -> Sequence[Any]:
-        """The columns of the lines; the caller has seen that it may."""
+    async def lines(self, porf_id: int) -> Sequence[PorfLineRow]:
+        """The lines of a request that the caller has checked to be visible."""
         return await self._queries.content(porf_id)
 
-    def _summary(self, row: Any) -> str:
+    def _summary(self, row: PorfSummaryRow | PorfDocumentRow) -> str:
         actor = self._actor
         has_limit = actor.approval_limit is not None
-        allowed = allowed_actions(row["facts"], actor.roles, actor.scopes, has_limit=has_limit)
-        return with_fields(row["item"], f'"allowed_actions":{allowed}')
-
-
-def facts_of(row: Any) -> PorfFacts:
-    """The facts, with which the row begins."""
-    return PorfFacts._make(row[:_FACTS])
+        allowed = allowed_actions(row.facts, actor.roles, actor.scopes, has_limit=has_limit)
+        return with_fields(row.item, f'"allowed_actions":{allowed}')
 
 
 @lru_cache(maxsize=16384)
 def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope] | None, *, has_limit: bool) -> str:
     """For every action, whether such a member may do it now with such a request, as JSON.
 
-    `facts` is what the guards make of facts and member, which is the same for many of them: a page asks seven hundred
-    times. A test compares the answers with the table's for facts of all kinds.
+    `facts` is what the guards make of facts and member, which is the same for many requests; a page of fifty takes
+    seven hundred answers. A test compares them with those of the table for facts of all kinds.
     """
     seen = loads(facts)
     request = PorfFacts(
@@ -120,19 +121,19 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
     return explained(MACHINE.allowed_actions(request, member))
 
 
-def document(summary: str, row: Any) -> JsonDocument:
-    """A request or an order as a whole: its summary with what else `row` holds, and the taxes of its lines."""
+def document(summary: str, row: DocumentRow) -> JsonDocument:
+    """A request or an order as a whole: its summary, the rest of `row`, and the taxes of its lines."""
     more = f'{row.details[1:-1]},"taxes":{_taxes_of(row)},"lines":{row.lines}'
     return JsonDocument(with_fields(summary, more), version=row.version, id=row.id)
 
 
-def _taxes_of(row: Any) -> str:
-    """The taxes by rate, as JSON; without lines, rates and nets are None."""
+def _taxes_of(row: DocumentRow) -> str:
+    """The taxes by rate, as JSON."""
     lines = zip(row.rates or (), row.nets or (), strict=True)
     taxes = taxes_by_rate(lines, currency=row.currency, tax_rounding=TaxRounding(row.tax_rounding))
     shown = (f'{{"rate":"{plain(tax.rate)}","net":"{tax.net:f}","tax":"{tax.tax:f}"}}' for tax in taxes)
     return f"[{','.join(shown)}]"
 
 
-def _items(page: PageOf[Any]) -> PageOf[str]:
+def _items(page: PageOf[Item]) -> PageOf[str]:
     return PageOf([row.item for row in page.items], page.next_cursor)

@@ -1,15 +1,16 @@
 """The requests' rows that are changed, as one member of one organisation may see them."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Insert,
-    Select,
     Update,
     and_,
     any_,
@@ -24,24 +25,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core.actor import Actor
+from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
-from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, AnySelect, NoRow, Query, TransactionExecutor, columns_for
 from po_api.organisations.models import Organisation
-from po_api.porfs.domain import Decision, LineQuantities, PorfStatus
+from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS
+from po_api.porfs.domain import Decision, LineQuantities, PorfFacts, PorfStatus
 from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine
 from po_api.porfs.projections import eligible_approver, with_facts
-from po_api.porfs.queries import Visibility, visible
+from po_api.porfs.queries import LockedPorf, PorfLineRow, Visibility, visible
 from po_api.suppliers.models import Supplier
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
 _DECISIONS, _COMMENTS = ApprovalDecision.__table__, PorfComment.__table__
 
-_HEADER = ("number", "title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding")
-_ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*_HEADER, "net", "tax", "total", "requester_id", "supplier_id")])
-_PRICES = ("quantity", "unit", "unit_price", "discount_percent", "tax_rate", "net", "over_order_percent")
-_ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", "description", "sku", "needed_by", *_PRICES)])
+_COMPUTED = ("number", "currency", "tax_rounding", "net", "tax", "total", "requester_id")
+_ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*HEADER_FIELDS, *_COMPUTED)])
+_ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", "over_order_percent")])
 
-# What becomes of requests: of their own columns, of their lines', and what is written down about them.
+# What changes of requests: their own columns, those of their lines, and what is recorded about them.
 _STATE = ("status", "requester_id", "approval_round", "submitted_at", "decided_at")
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
 _ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
@@ -52,28 +54,54 @@ _ROWS_OF_COMMENTS = json_rows("comments", *_COMMENTS.c["porf_id", "author_id", "
 _PORF_IDS = bindparam("porf_ids", type_=ARRAY(BigInteger))
 
 
-def _creation() -> Query:
-    """A request with its lines and its event; the answer is its id."""
+class CreatedPorf(NamedTuple):
+    """A request that was added."""
+
+    id: int
+
+
+class CreationRules(NamedTuple):
+    """The organisation's rules for a new request; `supplier_is_active` is about the supplier that it names, if any."""
+
+    id: int
+    timezone: str
+    porf_prefix: str
+    po_prefix: str
+    currency: str
+    tax_rounding: str
+    over_order_percent: Decimal
+    supplier_is_active: bool
+
+
+@dataclass(frozen=True)
+class ApprovedFacts(PorfFacts):
+    """What the guards look at, and the hash that the approval of the current round is about; None without one."""
+
+    approved_hash: str | None
+
+
+def _creation() -> Query[CreatedPorf]:
+    """Add a request with its lines and its event."""
     porf = insert_from(_PORFS, _ROWS_OF_PORF).returning(Porf.id).cte("porf")
     lines = insert_from(_LINES, _ROWS_OF_LINES, porf_id=porf.c.id).cte("added_lines")
-    event = audit.events(entity_id=porf.c.id).cte("event")
-    return Query("porfs.create", select(porf.c.id).add_cte(lines, event))
+    event = audit.insert_events(entity_id=porf.c.id).cte("event")
+    return Query("porfs.create", select(porf.c.id).add_cte(lines, event), CreatedPorf)
 
 
-def _change(name: str, *more: Insert | Update) -> Query:
+def _change(name: str, *more: Insert | Update) -> Query[NoRow]:
     return combine(
         name,
         update_from(_PORFS, _ROWS_OF_STATES, version=Porf.version + 1),
         update_from(_LINES, _ROWS_OF_QUANTITIES),
         insert_from(_DECISIONS, _ROWS_OF_DECISIONS, decided_at=NOW),
         insert_from(_COMMENTS, _ROWS_OF_COMMENTS),
-        audit.events(),
+        audit.insert_events(),
         *more,
     )
 
 
 def _grant_tolerance() -> Update:
-    """Write down, line by line, how much more than requested the organisation lets one order."""
+    """Copy the tolerance that the organisation grants now to each line."""
     granted = Organisation.over_order_percent
     return (
         update(PorfLine)
@@ -83,45 +111,47 @@ def _grant_tolerance() -> Update:
     )
 
 
-def _basis() -> Query:
-    """The columns of the organisation, and whether one may order from the supplier that is named."""
+def _creation_rules() -> Query[CreationRules]:
     named = and_(Supplier.organisation_id == Organisation.id, Supplier.id == bindparam("supplier_id", type_=BigInteger))
-    columns = (*Organisation.__table__.c, func.coalesce(Supplier.is_active, false()).label("supplier_is_active"))
-    return Query(
-        "porfs.basis",
-        select(*columns).select_from(Organisation).outerjoin(Supplier, named).where(Organisation.id == ORGANISATION_ID),
+    *of_organisation, is_active = field_names(CreationRules)
+    statement = (
+        select(
+            *(Organisation.__table__.c[name] for name in of_organisation),
+            func.coalesce(Supplier.is_active, false()).label(is_active),
+        )
+        .select_from(Organisation)
+        .outerjoin(Supplier, named)
+        .where(Organisation.id == ORGANISATION_ID)
     )
+    return Query("porfs.creation_rules", statement, CreationRules)
 
 
-_CREATED, _CHANGED, _SUBMITTED, _BASIS = (
-    _creation(),
-    _change("porfs.change"),
-    _change("porfs.submit", _grant_tolerance()),
-    _basis(),
-)
+_CREATE, _CREATION_RULES = _creation(), _creation_rules()
+_CHANGE, _SUBMIT = _change("porfs.change"), _change("porfs.submit", _grant_tolerance())
 
 
-def _chosen(visibility: Visibility) -> Select[Any]:
+def _chosen(visibility: Visibility) -> AnySelect:
     return select(_PORFS).where(visible(visibility), Porf.id == any_(_PORF_IDS))
 
 
 @cache
-def _locked(visibility: Visibility) -> Query:
-    return Query("porfs.lock", _chosen(visibility).order_by(Porf.id).with_for_update(key_share=True))
+def _lock(visibility: Visibility) -> Query[LockedPorf]:
+    statement = _chosen(visibility).with_only_columns(*columns_for(LockedPorf, _PORFS))
+    return Query("porfs.lock", statement.order_by(Porf.id).with_for_update(key_share=True), LockedPorf)
 
 
-_LOCKED_LINES = Query(
+_LOCK_LINES = Query(
     "porfs.lock_lines",
-    select(_LINES)
+    select(*columns_for(PorfLineRow, _LINES))
     .where(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == any_(_PORF_IDS))
     .order_by(PorfLine.id)
     .with_for_update(key_share=True),
+    PorfLineRow,
 )
 
 
 @cache
-def _approvals(visibility: Visibility) -> Query:
-    """The facts of the requests, and the hash of the content that the approval of the current round is about."""
+def _approvals(visibility: Visibility) -> Query[ApprovedFacts]:
     porf = _chosen(visibility).subquery("porf")
     of_round = and_(
         ApprovalDecision.organisation_id == porf.c.organisation_id,
@@ -130,14 +160,12 @@ def _approvals(visibility: Visibility) -> Query:
         ApprovalDecision.decision == Decision.APPROVED,
     )
     statement = with_facts(porf).outerjoin(ApprovalDecision, of_round)
-    return Query(
-        "porfs.approvals",
-        statement.add_columns(ApprovalDecision.content_hash.label("approved_hash")).order_by(porf.c.id),
-    )
+    approved_hash = ApprovalDecision.content_hash.label("approved_hash")
+    return Query("porfs.approvals", statement.add_columns(approved_hash).order_by(porf.c.id), ApprovedFacts)
 
 
-def state_of(porf: Any, **changed: Any) -> dict[str, Any]:
-    """What `PorfRepository.change` writes of a request: its own columns, some of them changed."""
+def state_of(porf: LockedPorf, **changed: object) -> dict[str, object]:
+    """The columns that `PorfRepository.change` writes of a request, some of them changed."""
     return {"id": porf.id, **{name: getattr(porf, name) for name in _STATE}, **changed}
 
 
@@ -151,19 +179,22 @@ class PorfRepository:
         self._visibility = Visibility.of(actor)
         self._who = {"organisation_id": actor.organisation_id, "user_id": actor.user_id}
 
-    async def basis(self, supplier_id: int | None) -> Any:
-        """The organisation's columns, under whose rules a request is raised, and `supplier_is_active`."""
-        return await self._executor.row(_BASIS, **self._who, supplier_id=supplier_id)
+    async def creation_rules(self, supplier_id: int | None) -> CreationRules:
+        """The organisation's rules for a new request that names this supplier."""
+        rules = await self._executor.row(_CREATION_RULES, **self._who, supplier_id=supplier_id)
+        assert rules is not None
+        return rules
 
-    async def create(self, porf: Mapping[str, Any], lines: Rows, change: audit.Change, *, now: datetime) -> int:
-        """Add a request with its lines and the event that tells of it; returns its id."""
+    async def create(self, porf: Mapping[str, object], lines: Rows, change: audit.Change, *, now: datetime) -> int:
+        """Add a request with its lines and the event that records it; returns its id."""
         rows = {"porfs": [porf], "lines": lines}
-        row = await audit.write(self._executor, self._actor, _CREATED, [change], now=now, rows=rows)
-        return int(row.id)
+        created = await self._executor.row(_CREATE, **audit.parameters(self._actor, [change], now=now, rows=rows))
+        assert created is not None
+        return created.id
 
     async def change(
         self,
-        porfs: Collection[Mapping[str, Any]],
+        porfs: Collection[Mapping[str, object]],
         changes: Iterable[audit.Change],
         *,
         now: datetime,
@@ -172,26 +203,26 @@ class PorfRepository:
         comments: Rows = (),
         submits: bool = False,
     ) -> None:
-        """Write what became of locked requests, each one version on: the `state_of` them, and the quantities of lines.
+        """Write the `state_of` locked requests, which adds one to their versions, and the quantities of lines.
 
         The lines of requests that are submitted get the tolerance that the organisation grants.
         """
-        statement = _SUBMITTED if submits else _CHANGED
         quantities = (line._asdict() for line in lines)
         rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "decisions": decisions, "comments": comments}
         porf_ids = [porf["id"] for porf in porfs]
-        await audit.write(self._executor, self._actor, statement, changes, now=now, rows=rows, porf_ids=porf_ids)
+        parameters = audit.parameters(self._actor, changes, now=now, rows=rows)
+        await self._executor.execute(_SUBMIT if submits else _CHANGE, **parameters, porf_ids=porf_ids)
 
-    async def locked(self, porf_ids: Collection[int]) -> Sequence[Any]:
-        """The requests' columns, locked in the order of their ids."""
-        return await self._executor.rows(_locked(self._visibility), **self._who, porf_ids=list(porf_ids))
+    async def lock(self, porf_ids: Collection[int]) -> Sequence[LockedPorf]:
+        """The requests that are visible to the member, locked in the order of their ids."""
+        return await self._executor.rows(_lock(self._visibility), **self._who, porf_ids=list(porf_ids))
 
-    async def locked_lines(self, porf_ids: Collection[int]) -> Sequence[Any]:
-        """The columns of all lines of the requests, locked in the order of their ids."""
-        return await self._executor.rows(_LOCKED_LINES, **self._who, porf_ids=list(porf_ids))
+    async def lock_lines(self, porf_ids: Collection[int]) -> Sequence[PorfLineRow]:
+        """All lines of locked requests, locked in the order of their ids."""
+        return await self._executor.rows(_LOCK_LINES, **self._who, porf_ids=list(porf_ids))
 
-    async def approvals(self, porf_ids: Collection[int]) -> Sequence[Any]:
-        """In the order of the ids: the guards' facts, and `approved_hash`, None if the round has no approval."""
+    async def approvals(self, porf_ids: Collection[int]) -> Sequence[ApprovedFacts]:
+        """The facts of the requests that are visible to the member, in the order of their ids."""
         return await self._executor.rows(_approvals(self._visibility), **self._who, porf_ids=list(porf_ids))
 
     async def editable(self, porf_id: int) -> Porf | None:
@@ -209,7 +240,7 @@ class PorfRepository:
         statement = select(PorfLine).where(self._of(porf_id), PorfLine.id == line_id)
         return (await self._session.scalars(statement)).one_or_none()
 
-    async def set_nets(self, nets: Sequence[Mapping[str, Any]]) -> None:
+    async def set_nets(self, nets: Sequence[Mapping[str, object]]) -> None:
         """Write the nets that a change of currency gave; each row names the line by its whole key."""
         if nets:
             await self._session.execute(update(PorfLine), list(nets))
@@ -221,7 +252,7 @@ class PorfRepository:
         return count, last
 
     async def without_approver(self) -> Sequence[tuple[int, str]]:
-        """The pending requests, as (id, number), that nobody active could approve."""
+        """The pending requests, as (id, number), that no active member may approve."""
         statement = (
             select(Porf.id, Porf.number)
             .join(Organisation, Organisation.id == Porf.organisation_id)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
+from po_api.core.permissions import Permission
+from po_api.porfs.content import LineInput, PorfInput
 from po_api.porfs.dependencies import (
     EventPaging,
     LinePaging,
@@ -31,13 +33,12 @@ from po_api.porfs.schemas import (
     PorfUpdate,
     Reassignment,
 )
-from po_api.porfs.service import LineInput, PorfInput
 from po_api.users.service import UserService
 from po_api.web.dependencies import DryRun, page_of_json, session_of
 from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems, tagged
-from po_api.web.routing import api_router, takes
+from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/porfs", tags=["porfs"])
@@ -50,21 +51,29 @@ _READING = problems(403, 404)
 _CHANGING = problems(403, 404, 409, 412, 428)
 
 
-@router.get("", operation_id="listPorfs", summary="List requests", response_model=PorfPage, responses=problems(403))
+@router.get(
+    "",
+    operation_id="listPorfs",
+    summary="List purchase order requests",
+    response_model=PorfPage,
+    responses=problems(403),
+    openapi_extra=requires(Permission.PORFS_READ),
+)
 async def list_porfs(
-    request: Request, reading: PorfReadServiceDep, filters: PorfFiltersDep, paging: PorfPaging
+    request: Request, porfs: PorfReadServiceDep, filters: PorfFiltersDep, paging: PorfPaging
 ) -> Response:
-    return page_of_json(request, await reading.page(filters, paging))
+    return page_of_json(request, await porfs.page(filters, paging))
 
 
 @router.post(
     "",
     operation_id="createPorf",
-    summary="Raise a request",
+    summary="Create a purchase order request",
     status_code=201,
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
     lines = [LineInput(**line.model_dump()) for line in body.lines]
@@ -75,20 +84,22 @@ async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
 @router.get(
     "/{porf_id}",
     operation_id="getPorf",
-    summary="One request with its lines",
+    summary="Get a purchase order request",
     response_model=PorfRead,
     responses=_READING,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
-async def get_porf(reading: PorfReadServiceDep, porf_id: PorfId) -> Response:
-    return shown(await reading.whole(porf_id))
+async def get_porf(porfs: PorfReadServiceDep, porf_id: PorfId) -> Response:
+    return shown(await porfs.whole(porf_id))
 
 
 @router.patch(
     "/{porf_id}",
     operation_id="updatePorf",
-    summary="Change a draft's header",
+    summary="Update the header of a draft",
     response_model=PorfRead,
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def update_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatch, body: PorfUpdate) -> Response:
     return shown(await service.update(porf_id, expected=expected, values=body.model_dump()))
@@ -97,39 +108,43 @@ async def update_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatc
 @router.delete(
     "/{porf_id}",
     operation_id="deletePorf",
-    summary="Delete a draft that was never submitted",
+    summary="Delete a draft",
     status_code=204,
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def delete_porf(service: PorfServiceDep, porf_id: PorfId, expected: IfMatch) -> None:
+    """Delete a draft that was never submitted."""
     await service.delete(porf_id, expected=expected)
 
 
 @router.post(
     "/{porf_id}/copy",
     operation_id="copyPorf",
-    summary="A new draft with the same content",
+    summary="Copy a purchase order request",
     status_code=201,
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def copy_porf(service: PorfServiceDep, porf_id: PorfId, dry_run: DryRun) -> Response:
+    """Create a draft with the content of an existing request."""
     return created(await service.copy(porf_id), router.prefix, dry_run=dry_run)
 
 
 Handler = Callable[..., Awaitable[Response]]
 
 _SUMMARIES = {
-    PorfAction.SUBMIT: "Put a draft before the approvers",
-    PorfAction.RECALL: "Take a pending request back",
-    PorfAction.RETURN: "Give a pending request back to its requester",
+    PorfAction.SUBMIT: "Submit a draft for approval",
+    PorfAction.RECALL: "Recall a pending request",
+    PorfAction.RETURN: "Return a pending request to its requester",
     PorfAction.APPROVE: "Approve a pending request",
     PorfAction.REJECT: "Reject a pending request",
-    PorfAction.REVISE: "Make a rejected request a draft again",
-    PorfAction.CANCEL: "Cancel a request of which nothing is ordered",
-    PorfAction.REOPEN: "Make an approved request a draft again",
-    PorfAction.CLOSE: "Close a request; what is left of it will not be ordered",
+    PorfAction.REVISE: "Revise a rejected request",
+    PorfAction.CANCEL: "Cancel a request",
+    PorfAction.REOPEN: "Reopen an approved request",
+    PorfAction.CLOSE: "Close a request without ordering the remaining quantities",
 }
 
 
@@ -153,21 +168,23 @@ for _action, _summary in _SUMMARIES.items():
         response_model=PorfRead,
         dependencies=[IDEMPOTENT],
         responses=_CHANGING,
-        openapi_extra=takes(MACHINE.scope_of(_action)),
+        openapi_extra=requires(MACHINE.rules[_action].permission),
     )
 
 
 @router.post(
     "/{porf_id}/reassign",
     operation_id="reassignPorf",
-    summary="Give a request to another requester (admins)",
+    summary="Reassign a request",
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PORFS_WRITE_ALL),
 )
 async def reassign_porf(
     actions: PorfActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: Reassignment
 ) -> Response:
+    """Assign a request to another requester. Requires the role `admin`."""
     porf = await actions.reassign(porf_id, requester_id=body.requester_id, expected=expected)
     return shown(porf, dry_run=dry_run)
 
@@ -175,21 +192,23 @@ async def reassign_porf(
 @router.get(
     "/{porf_id}/lines",
     operation_id="listPorfLines",
-    summary="The lines of a request",
+    summary="List lines",
     response_model=PorfLinePage,
     responses=_READING,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
-async def list_lines(request: Request, reading: PorfReadServiceDep, porf_id: PorfId, paging: LinePaging) -> Response:
-    return page_of_json(request, await reading.lines_page(porf_id, paging))
+async def list_lines(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: LinePaging) -> Response:
+    return page_of_json(request, await porfs.lines_page(porf_id, paging))
 
 
 @router.post(
     "/{porf_id}/lines",
     operation_id="addPorfLine",
-    summary="Append a line to a draft",
+    summary="Add a line to a draft",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING | tagged(201),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def add_line(
     response: Response, service: PorfServiceDep, porf_id: PorfId, expected: IfMatch, body: PorfLineCreate
@@ -203,19 +222,22 @@ async def add_line(
 @router.get(
     "/{porf_id}/lines/{line_id}",
     operation_id="getPorfLine",
-    summary="One line; the ETag is its request's",
+    summary="Get a line",
     response_model=PorfLineRead,
     responses=_READING | tagged(),
+    openapi_extra=requires(Permission.PORFS_READ),
 )
-async def get_line(reading: PorfReadServiceDep, porf_id: PorfId, line_id: LineId) -> Response:
-    return shown(await reading.line(porf_id, line_id))
+async def get_line(porfs: PorfReadServiceDep, porf_id: PorfId, line_id: LineId) -> Response:
+    """Get a line. Its ETag is the ETag of the request."""
+    return shown(await porfs.line(porf_id, line_id))
 
 
 @router.patch(
     "/{porf_id}/lines/{line_id}",
     operation_id="updatePorfLine",
-    summary="Change a draft's line",
+    summary="Update a line of a draft",
     responses=_CHANGING | tagged(),
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def update_line(
     response: Response,
@@ -233,9 +255,10 @@ async def update_line(
 @router.delete(
     "/{porf_id}/lines/{line_id}",
     operation_id="deletePorfLine",
-    summary="Take a line out of a draft",
+    summary="Delete a line of a draft",
     status_code=204,
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId, expected: IfMatch) -> None:
     await service.delete_line(porf_id, line_id, expected=expected)
@@ -244,23 +267,23 @@ async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId,
 @router.get(
     "/{porf_id}/comments",
     operation_id="listPorfComments",
-    summary="What was said",
+    summary="List comments",
     response_model=CommentPage,
     responses=_READING,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
-async def list_comments(
-    request: Request, reading: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging
-) -> Response:
-    return page_of_json(request, await reading.comments(porf_id, paging))
+async def list_comments(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
+    return page_of_json(request, await porfs.comments(porf_id, paging))
 
 
 @router.post(
     "/{porf_id}/comments",
     operation_id="addPorfComment",
-    summary="Say something about a request",
+    summary="Add a comment",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=_READING | problems(409),
+    openapi_extra=requires(Permission.PORFS_COMMENT),
 )
 async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId, body: CommentCreate) -> CommentRead:
     comment = await service.comment(porf_id, body.text)
@@ -277,9 +300,10 @@ async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId
 @router.get(
     "/{porf_id}/history",
     operation_id="listPorfHistory",
-    summary="What happened",
+    summary="List history",
     response_model=HistoryPage,
     responses=_READING,
+    openapi_extra=requires(Permission.PORFS_READ),
 )
-async def list_history(request: Request, reading: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
-    return page_of_json(request, await reading.history(porf_id, paging))
+async def list_history(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
+    return page_of_json(request, await porfs.history(porf_id, paging))

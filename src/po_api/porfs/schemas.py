@@ -3,15 +3,19 @@
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import MISSING, AfterValidator, Field, StringConstraints
+from fastapi import UploadFile
+from pydantic import MISSING, AfterValidator, BaseModel, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
-from po_api.porfs.domain import MAX_LINES, PorfStatus, remaining
+from po_api.porfs.content import MAX_LINES
+from po_api.porfs.domain import PorfStatus, remaining
+from po_api.porfs.models import PorfLine
 from po_api.porfs.units import is_unit
 from po_api.web.schemas import (
     AmountString,
     Currency,
+    Id,
     IsoDate,
     LongText,
     Multiline,
@@ -37,7 +41,7 @@ Unit = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Z0-9]{2,3}$"),
     AfterValidator(_known_unit),
-    Field(description="UN/ECE Rec 20 code; C62 is a piece", examples=["C62"]),
+    Field(description="UN/ECE Recommendation 20 code; C62 is a piece", examples=["C62"]),
 ]
 Description = Annotated[Multiline, StringConstraints(min_length=1, max_length=2000), Field(examples=["Desk lamp"])]
 PorfTitle = Annotated[Title, Field(examples=["Desk lamps for the new office"])]
@@ -45,10 +49,10 @@ NO_PERCENT = Field(default="0", validate_default=True)
 
 
 class AllowedAction(Schema):
-    """Whether the caller may do this now, and why not."""
+    """Whether the caller may perform the action now; if not, the reason."""
 
     allowed: bool
-    reason: str | None = Field(description="The code of the problem that the action would answer")
+    reason: str | None = Field(description="The code of the problem that the action would return")
 
 
 AllowedActions = Annotated[
@@ -57,7 +61,7 @@ AllowedActions = Annotated[
 
 
 class PorfLineCreate(Schema):
-    """A line; `net`, if sent, has to be what the server computes."""
+    """A line. `net`, if sent, must equal the computed net."""
 
     description: Description
     quantity: QuantityString
@@ -71,7 +75,7 @@ class PorfLineCreate(Schema):
 
 
 class PorfLineUpdate(Schema):
-    """A merge patch: what is left out stays."""
+    """A merge patch: omitted fields keep their values."""
 
     description: Description | MISSING = MISSING
     quantity: QuantityString | MISSING = MISSING
@@ -84,7 +88,7 @@ class PorfLineUpdate(Schema):
 
 
 class PorfLineRead(Schema):
-    """A line; `remaining_quantity` is what is neither ordered nor closed."""
+    """A line. `remaining_quantity` is neither ordered nor closed."""
 
     id: int
     position: int
@@ -102,7 +106,7 @@ class PorfLineRead(Schema):
     remaining_quantity: RemainderString
 
     @classmethod
-    def of(cls, line: Any) -> "PorfLineRead":
+    def of(cls, line: PorfLine) -> "PorfLineRead":
         fields = {name: getattr(line, name) for name in cls.model_fields if name != "remaining_quantity"}
         return cls.model_validate({**fields, "remaining_quantity": remaining(line)})
 
@@ -114,13 +118,13 @@ class PorfLinePage(Page):
 
 
 class PorfCreate(Schema):
-    """A new draft; `total`, if sent, has to be what the server computes."""
+    """A new draft. `total`, if sent, must equal the computed total."""
 
     title: PorfTitle
     justification: LongText | None = None
     cost_centre: ShortText | None = Field(default=None, examples=["4711"])
     needed_by: IsoDate | None = None
-    currency: Currency | None = Field(default=None, description="Default: the organisation's")
+    currency: Currency | None = Field(default=None, description="Default: the organisation's base currency")
     supplier_id: Reference | None = None
     total: AmountString | None = None
     lines: Annotated[list[PorfLineCreate], Field(max_length=MAX_LINES)] = Field(
@@ -129,8 +133,25 @@ class PorfCreate(Schema):
     )
 
 
+class ImportPorfBody(BaseModel):
+    """The form of an import: a file of lines, and the header. An empty field counts as omitted."""
+
+    file: UploadFile
+    title: PorfTitle
+    justification: LongText | MISSING = MISSING
+    cost_centre: ShortText | MISSING = MISSING
+    needed_by: IsoDate | MISSING = MISSING
+    currency: Currency | MISSING = MISSING
+    supplier_id: Id | MISSING = MISSING
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, fields: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in fields.items() if value != ""}
+
+
 class PorfUpdate(Schema):
-    """A merge patch of a draft's header: what is left out stays. Lines have their own resource."""
+    """A merge patch of a draft's header: omitted fields keep their values. Lines are a resource of their own."""
 
     title: PorfTitle | MISSING = MISSING
     justification: LongText | None | MISSING = MISSING
@@ -141,7 +162,7 @@ class PorfUpdate(Schema):
 
 
 class PorfSummary(Schema):
-    """A request in a list."""
+    """A purchase order request in a list."""
 
     id: int
     number: str = Field(examples=["PORF-2026-000001"])
@@ -176,7 +197,7 @@ class TaxRead(Schema):
 
 
 class PorfRead(PorfSummary):
-    """A request as a whole."""
+    """A purchase order request with its lines."""
 
     justification: str | None = Field(examples=["The new office opens in December"])
     tax_rounding: TaxRounding
@@ -185,19 +206,19 @@ class PorfRead(PorfSummary):
 
 
 class PorfPage(Page):
-    """One page of requests."""
+    """One page of purchase order requests."""
 
     items: list[PorfSummary]
 
 
 class ActionNote(Schema):
-    """What one says with an action; required to reject or return."""
+    """The comment on an action. Required to reject or return a request."""
 
     comment: LongText | None = Field(default=None, examples=["Please use the framework contract"])
 
 
 class Reassignment(Schema):
-    """Who becomes the requester."""
+    """The new requester."""
 
     requester_id: Reference
 
@@ -225,7 +246,7 @@ class CommentPage(Page):
 
 
 class HistoryEvent(Schema):
-    """What somebody did."""
+    """An event in the history of a request."""
 
     id: int
     action: str = Field(examples=["porf.submit"])

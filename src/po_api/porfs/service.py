@@ -1,10 +1,7 @@
-"""Requests and their content: raised, read, edited, copied, deleted. What happens to them is in `actions`."""
+"""The content of requests: create, edit, copy, delete, comment. Submitting, deciding and so on are in `actions`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,17 +11,18 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import Totals
+from po_api.core.permissions import Permission
+from po_api.core.records import extract
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
+from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
+from po_api.porfs.content import HEADER_FIELDS, MAX_LINES, LineInput, PorfInput
 from po_api.porfs.domain import (
-    COMMENTERS,
     MACHINE,
-    MAX_LINES,
-    RAISERS,
     PorfAction,
     net_of,
     require_equal,
@@ -35,38 +33,7 @@ from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository
 from po_api.suppliers.service import SupplierService
-from po_api.users.service import Leftover
-
-_COPIED = ("title", "justification", "cost_centre", "needed_by", "supplier_id")
-
-
-@dataclass(frozen=True)
-class LineInput:
-    """A line as somebody wants it; `net` is what they think it comes to."""
-
-    description: str
-    quantity: Decimal
-    unit_price: Decimal
-    sku: str | None = None
-    unit: str = "C62"
-    discount_percent: Decimal = Decimal(0)
-    tax_rate: Decimal = Decimal(0)
-    needed_by: date | None = None
-    net: Decimal | None = None
-
-
-@dataclass(frozen=True)
-class PorfInput:
-    """A request as somebody wants it; `total` is what they think it comes to."""
-
-    title: str
-    justification: str | None = None
-    cost_centre: str | None = None
-    needed_by: date | None = None
-    currency: str | None = None
-    supplier_id: int | None = None
-    total: Decimal | None = None
-    lines: Sequence[LineInput] = field(default_factory=tuple)
+from po_api.users.events import MemberChanged
 
 
 class PorfService:
@@ -76,51 +43,52 @@ class PorfService:
         self._session = session
         self._actor = actor
         self._repository = PorfRepository(session, actor)
-        self._reading = PorfReadService(TransactionExecutor(session), actor)
+        self._porfs = PorfReadService(TransactionExecutor(session), actor)
 
-    async def create(self, wanted: PorfInput, *, copied_from: int | None = None) -> JsonDocument:
+    async def create(self, requested: PorfInput, *, copied_from: int | None = None) -> JsonDocument:
         """A new draft of the caller's, numbered, with its lines."""
-        self._actor.require(*RAISERS)
-        if len(wanted.lines) > MAX_LINES:
+        self._actor.require(Permission.PORFS_WRITE)
+        if len(requested.lines) > MAX_LINES:
             raise errors.TooManyLines
-        organisation = await self._repository.basis(wanted.supplier_id)
-        if wanted.supplier_id is not None and not organisation.supplier_is_active:
+        rules = await self._repository.creation_rules(requested.supplier_id)
+        if requested.supplier_id is not None and not rules.supplier_is_active:
             raise _unknown_supplier()
-        currency, tax_rounding = wanted.currency or organisation.currency, organisation.tax_rounding
-        nets, totals = _reckoned(wanted, currency=currency, tax_rounding=tax_rounding)
+        currency = requested.currency or rules.currency
+        nets, totals = _amounts(requested, currency=currency, tax_rounding=rules.tax_rounding)
         now = utc_now()
-        number = await OrganisationService(self._session).next_number(organisation, DocumentType.PORF, now)
-        porf = {name: getattr(wanted, name) for name in _COPIED} | {
+        number = await OrganisationService(self._session).next_number(rules, DocumentType.PORF, now)
+        porf = {name: getattr(requested, name) for name in HEADER_FIELDS} | {
             "number": number,
-            "requester_id": self._actor.user_id,
+            "requester_id": self._actor.member_id,
             "currency": currency,
-            "tax_rounding": tax_rounding,
+            "tax_rounding": rules.tax_rounding,
             "net": totals.net,
             "tax": totals.tax,
             "total": totals.total,
         }
         lines = (
-            _row(position, line, net, organisation.over_order_percent)
-            for position, (line, net) in enumerate(zip(wanted.lines, nets, strict=True), start=1)
+            _columns(position, line, net, rules.over_order_percent)
+            for position, (line, net) in enumerate(zip(requested.lines, nets, strict=True), start=1)
         )
-        after = {"number": number, "title": wanted.title, "total": totals.total, "copied_from": copied_from}
+        after = {"number": number, "title": requested.title, "total": totals.total, "copied_from": copied_from}
         change = audit.Change("porf.create", "porf", None, None, after)
-        return await self._reading.whole(await self._repository.create(porf, lines, change, now=now))
+        return await self._porfs.whole(await self._repository.create(porf, lines, change, now=now))
 
-    async def update(self, porf_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> JsonDocument:
-        """Change a draft's header. Another currency rounds every line anew."""
+    async def update(self, porf_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> JsonDocument:
+        """Change a draft's header. Another currency rounds every line again."""
         porf = await self._editable(porf_id, expected)
-        await self._require_supplier(values.get("supplier_id"))
+        if isinstance(supplier_id := values.get("supplier_id"), int):
+            await self._require_supplier(supplier_id)
         before, after = merge_patch.apply(porf, values)
         if after:
             if "currency" in after:
                 await self._reprice(porf)
             await self._retotal(porf)
             await self._touch("porf.update", porf, before, after)
-        return await self._reading.whole(porf_id)
+        return await self._porfs.whole(porf_id)
 
     async def delete(self, porf_id: int, *, expected: ExpectedVersions) -> None:
-        """Delete a draft that was never submitted. Its number is not given again."""
+        """Delete a draft that was never submitted. Its number is not reused."""
         porf = await self._locked(porf_id, PorfAction.DELETE, expected)
         await self._record("porf.delete", porf, {"number": porf.number, "title": porf.title}, None)
         await self._session.delete(porf)
@@ -128,29 +96,24 @@ class PorfService:
 
     async def copy(self, porf_id: int) -> JsonDocument:
         """A new draft of the caller's with the same content; an inactive supplier is left out."""
-        header, lines = await self._reading.content(porf_id)
-        MACHINE.require(PorfAction.COPY, await self._reading.facts(porf_id), self._actor)
-        supplier = await self._supplier(header.supplier_id)
-        copied = {name: getattr(header, name) for name in _COPIED} | {"supplier_id": supplier}
-        fields = LineInput.__dataclass_fields__.keys() - {"net"}
-        wanted = PorfInput(
-            **copied,
-            currency=header.currency,
-            lines=[LineInput(**{name: getattr(line, name) for name in fields}) for line in lines],
-        )
-        return await self.create(wanted, copied_from=porf_id)
+        header, lines = await self._porfs.content(porf_id)
+        MACHINE.require(PorfAction.COPY, await self._porfs.facts(porf_id), self._actor)
+        supplier_id = await self._active(header.supplier_id)
+        copied = [extract(LineInput, line, net=None) for line in lines]
+        draft = extract(PorfInput, header, supplier_id=supplier_id, total=None, lines=copied)
+        return await self.create(draft, copied_from=porf_id)
 
-    async def add_line(self, porf_id: int, wanted: LineInput, *, expected: ExpectedVersions) -> tuple[PorfLine, int]:
+    async def add_line(self, porf_id: int, requested: LineInput, *, expected: ExpectedVersions) -> tuple[PorfLine, int]:
         """Append a line to a draft; returns it with the request's new version."""
         porf = await self._editable(porf_id, expected)
         count, last = await self._repository.positions(porf_id)
         if count >= MAX_LINES:
             raise errors.TooManyLines
         organisation = await OrganisationService(self._session).get(self._actor.organisation_id)
-        net = net_of(wanted, porf.currency)
-        require_equal(net, wanted.net, "/net")
-        row = _row(last + 1, wanted, net, organisation.over_order_percent)
-        line = PorfLine(organisation_id=porf.organisation_id, porf_id=porf_id, **row)
+        net = net_of(requested, porf.currency)
+        require_equal(net, requested.net, "/net")
+        columns = _columns(last + 1, requested, net, organisation.over_order_percent)
+        line = PorfLine(organisation_id=porf.organisation_id, porf_id=porf_id, **columns)
         self._session.add(line)
         await self._session.flush()
         await self._retotal(porf)
@@ -158,7 +121,7 @@ class PorfService:
         return line, porf.version
 
     async def update_line(
-        self, porf_id: int, line_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]
+        self, porf_id: int, line_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]
     ) -> tuple[PorfLine, int]:
         """Change a line of a draft; returns it with the request's new version."""
         porf = await self._editable(porf_id, expected)
@@ -172,7 +135,7 @@ class PorfService:
         return line, porf.version
 
     async def delete_line(self, porf_id: int, line_id: int, *, expected: ExpectedVersions) -> None:
-        """Take a line out of a draft; the other lines keep their positions."""
+        """Delete a line of a draft; the other lines keep their positions."""
         porf = await self._editable(porf_id, expected)
         line = await self._line(porf_id, line_id)
         await self._session.delete(line)
@@ -181,13 +144,13 @@ class PorfService:
         await self._touch("porf.delete_line", porf, {"line_id": line_id, "description": line.description}, None)
 
     async def comment(self, porf_id: int, text: str) -> PorfComment:
-        """Say something about a request that one may see; auditors only read."""
-        await self._reading.header(porf_id)
-        self._actor.require(*COMMENTERS)
+        """Add a comment to a visible request; auditors cannot."""
+        await self._porfs.header(porf_id)
+        self._actor.require(Permission.PORFS_COMMENT)
         comment = PorfComment(
             organisation_id=self._actor.organisation_id,
             porf_id=porf_id,
-            author_id=self._actor.user_id,
+            author_id=self._actor.member_id,
             text=text,
             created_at=utc_now(),
         )
@@ -199,11 +162,11 @@ class PorfService:
         return await self._locked(porf_id, PorfAction.EDIT, expected)
 
     async def _locked(self, porf_id: int, action: PorfAction, expected: ExpectedVersions) -> Porf:
-        """The request, locked, if the caller may do this now on the version they have seen."""
+        """The request, locked; raises unless the actor may do this now, on the version that they have read."""
         porf = await self._repository.editable(porf_id)
         if porf is None:
             raise errors.PorfNotFound
-        MACHINE.require(action, await self._reading.facts(porf_id), self._actor)
+        MACHINE.require(action, await self._porfs.facts(porf_id), self._actor)
         require_version(porf.version, expected)
         return porf
 
@@ -213,22 +176,22 @@ class PorfService:
             raise errors.LineNotFound
         return line
 
-    async def _supplier(self, supplier_id: int | None) -> int | None:
-        """The supplier's id, if one may order from it."""
+    async def _active(self, supplier_id: int | None) -> int | None:
+        """The id of the supplier if it is active, else None."""
         if supplier_id is None:
             return None
         supplier = await SupplierService(self._session, self._actor).find_active(supplier_id)
         return None if supplier is None else supplier.id
 
-    async def _require_supplier(self, supplier_id: int | None) -> None:
-        if supplier_id is not None and await self._supplier(supplier_id) is None:
+    async def _require_supplier(self, supplier_id: int) -> None:
+        if await self._active(supplier_id) is None:
             raise _unknown_supplier()
 
     async def _reprice(self, porf: Porf) -> None:
-        lines = await self._reading.lines(porf.id)
+        lines = await self._porfs.lines(porf.id)
         await self._repository.set_nets(
             [
-                {"organisation_id": line.organisation_id, "id": line.id, "net": net}
+                {"organisation_id": porf.organisation_id, "id": line.id, "net": net}
                 for line in lines
                 if (net := net_of(line, porf.currency)) != line.net
                 or net.as_tuple().exponent != line.net.as_tuple().exponent
@@ -236,41 +199,36 @@ class PorfService:
         )
 
     async def _retotal(self, porf: Porf) -> None:
-        lines = await self._reading.lines(porf.id)
+        lines = await self._porfs.lines(porf.id)
         totals = totals_of(lines, currency=porf.currency, tax_rounding=porf.tax_rounding)
         porf.net, porf.tax, porf.total = totals.net, totals.tax, totals.total
 
     async def _touch(
-        self, action: str, porf: Porf, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+        self, action: str, porf: Porf, before: Mapping[str, object] | None, after: Mapping[str, object] | None
     ) -> None:
         porf.version += 1
         await self._record(action, porf, before, after)
 
     async def _record(
-        self, action: str, porf: Porf, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+        self, action: str, porf: Porf, before: Mapping[str, object] | None, after: Mapping[str, object] | None
     ) -> None:
-        audit.record(
-            self._session,
-            organisation_id=self._actor.organisation_id,
-            actor_id=self._actor.user_id,
-            change=audit.Change(action, "porf", porf.id, before, after),
-        )
+        audit.record(self._session, self._actor, audit.Change(action, "porf", porf.id, before, after))
         await self._session.flush()
 
 
-def _reckoned(wanted: PorfInput, *, currency: str, tax_rounding: str) -> tuple[list[Decimal], Totals]:
+def _amounts(requested: PorfInput, *, currency: str, tax_rounding: str) -> tuple[list[Decimal], Totals]:
     """The lines' nets and the totals; AmountTooLarge, TotalMismatch."""
-    nets = [net_of(line, currency) for line in wanted.lines]
-    taxed = ((line.tax_rate, net) for line, net in zip(wanted.lines, nets, strict=True))
+    nets = [net_of(line, currency) for line in requested.lines]
+    taxed = ((line.tax_rate, net) for line, net in zip(requested.lines, nets, strict=True))
     totals = totals_of_nets(taxed, currency=currency, tax_rounding=tax_rounding)
-    require_equal(totals.total, wanted.total, "/total")
-    for index, (line, net) in enumerate(zip(wanted.lines, nets, strict=True)):
+    require_equal(totals.total, requested.total, "/total")
+    for index, (line, net) in enumerate(zip(requested.lines, nets, strict=True)):
         require_equal(net, line.net, f"/lines/{index}/net")
     return nets, totals
 
 
-def _row(position: int, line: LineInput, net: Decimal, tolerance: Decimal) -> dict[str, Any]:
-    """The columns of a line, but for whose it is."""
+def _columns(position: int, line: LineInput, net: Decimal, tolerance: Decimal) -> dict[str, object]:
+    """The columns of a line, without those that name its request."""
     return {**vars(line), "net": net, "position": position, "over_order_percent": tolerance}
 
 
@@ -279,9 +237,9 @@ def _unknown_supplier() -> errors.UnknownSupplier:
     return errors.UnknownSupplier(errors=(error,))
 
 
-async def left_without_approver(session: AsyncSession, actor: Actor) -> Leftover | None:
-    """The requests that wait in vain once a member's rights have changed, if there are any."""
-    porfs = await PorfRepository(session, actor).without_approver()
+async def warn_of_missing_approvers(session: AsyncSession, event: MemberChanged) -> list[ChangeWarning]:
+    """A warning that names the pending requests that nobody can approve now, if there are any."""
+    porfs = await PorfRepository(session, event.actor).without_approver()
     if not porfs:
-        return None
-    return Leftover("no_approver_left", "nobody active could approve these requests any more", porfs)
+        return []
+    return [ChangeWarning("no_approver_left", "no active member may approve these requests", porfs)]

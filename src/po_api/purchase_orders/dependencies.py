@@ -1,4 +1,4 @@
-"""What the purchase orders' handlers ask for."""
+"""Dependencies of the purchase orders' handlers."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_o
 from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
 
 
-async def _reading(request: Request, principal: PrincipalDep) -> PurchaseOrderReadService:
+async def _read_service(request: Request, principal: PrincipalDep) -> PurchaseOrderReadService:
     return PurchaseOrderReadService(executor_of(request), principal.actor())
 
 
@@ -22,16 +22,16 @@ async def _service(request: Request, principal: PrincipalDep) -> PurchaseOrderSe
 
 
 async def _filters(
-    status: Annotated[list[PurchaseOrderStatus], Query(description="Any of these")] = [],  # noqa: B006
-    supplier_id: Annotated[list[Id], Query(description="Any of these")] = [],  # noqa: B006
-    currency: Annotated[list[Currency], Query(description="Any of these")] = [],  # noqa: B006
-    number: Annotated[list[ShortText], Query(description="Any of these")] = [],  # noqa: B006
-    porf_id: Annotated[list[Id], Query(description="Those that hold something of any of these")] = [],  # noqa: B006
+    status: Annotated[list[PurchaseOrderStatus], Query(description="Any of these statuses")] = [],  # noqa: B006
+    supplier_id: Annotated[list[Id], Query(description="Any of these suppliers")] = [],  # noqa: B006
+    currency: Annotated[list[Currency], Query(description="Any of these currencies")] = [],  # noqa: B006
+    number: Annotated[list[ShortText], Query(description="Any of these numbers")] = [],  # noqa: B006
+    porf_id: Annotated[list[Id], Query(description="Allocated from any of these requests")] = [],  # noqa: B006
     created_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
     created_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
     issued_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
     issued_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
-    q: Annotated[Search | None, Query(description="Beginnings of words of number and supplier")] = None,
+    q: Annotated[Search | None, Query(description="Prefixes of words in number and supplier name")] = None,
 ) -> PurchaseOrderFilters:
     bounds = {
         "created_at_gte": created_at_gte,
@@ -50,7 +50,7 @@ async def _filters(
     )
 
 
-PurchaseOrderReadServiceDep = Annotated[PurchaseOrderReadService, Depends(_reading)]
+PurchaseOrderReadServiceDep = Annotated[PurchaseOrderReadService, Depends(_read_service)]
 PurchaseOrderServiceDep = Annotated[PurchaseOrderService, Depends(_service)]
 PurchaseOrderFiltersDep = Annotated[PurchaseOrderFilters, Depends(_filters)]
 PurchaseOrderPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

@@ -3,16 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
-from po_api.core.permissions import Role, Scope
+from po_api.core.permissions import Permission
 from po_api.core.state_machine import Rule, StateMachine
 
 
 class PurchaseOrderStatus(StrEnum):
-    """Where an order stands; `closed` and `cancelled` are final."""
+    """The status of a purchase order; `closed` and `cancelled` are final."""
 
     DRAFT = "draft"
     ISSUED = "issued"
@@ -38,11 +37,13 @@ class PurchaseOrderFacts:
 
 def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
     """a buyer or an admin"""
-    return None if actor.has(Role.BUYER, Role.ADMIN) else MissingRole
+    return None if actor.may(Permission.PURCHASE_ORDERS_WRITE) else MissingRole
 
 
-def _rule(sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None) -> Any:
-    return Rule(frozenset(sources), target, _buyer)
+def _rule(
+    sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None
+) -> Rule[PurchaseOrderStatus, PurchaseOrderFacts]:
+    return Rule(frozenset(sources), target, Permission.PURCHASE_ORDERS_WRITE, _buyer)
 
 
 _DRAFT, _ISSUED = PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED
@@ -54,5 +55,4 @@ MACHINE: StateMachine[PurchaseOrderStatus, PurchaseOrderAction, PurchaseOrderFac
         PurchaseOrderAction.CANCEL: _rule([_DRAFT, _ISSUED], PurchaseOrderStatus.CANCELLED),
         PurchaseOrderAction.CLOSE: _rule([_ISSUED], PurchaseOrderStatus.CLOSED),
     },
-    scope_of=lambda _action: Scope.PURCHASE_ORDERS_WRITE,
 )

@@ -4,42 +4,42 @@ from po_api.core.errors import Conflict, NotFound, Unprocessable
 
 
 class PurchaseOrderNotFound(NotFound):
-    """There is no such purchase order, or none that you may see."""
+    """The purchase order does not exist, or is not visible to the caller."""
 
     code = "purchase_order_not_found"
-    title = "There is no such purchase order"
+    title = "Purchase order not found"
 
 
 class MixedCurrencies(Conflict):
-    """A purchase order has one currency; these requests have several."""
+    """A purchase order has one currency; the requests have different currencies."""
 
     code = "mixed_currencies"
-    title = "A purchase order has one currency"
+    title = "Mixed currencies"
 
 
 class MixedSuppliers(Conflict):
-    """A purchase order goes to one supplier; these requests name several."""
+    """A purchase order has one supplier; the requests name different suppliers."""
 
     code = "mixed_suppliers"
-    title = "A purchase order goes to one supplier"
+    title = "Mixed suppliers"
 
 
 class SupplierRequired(Unprocessable):
-    """Neither the request nor you named a supplier."""
+    """Neither the request nor the body names a supplier."""
 
     code = "supplier_required"
-    title = "A supplier is required"
+    title = "Supplier required"
 
 
 class SupplierInactive(Conflict):
-    """The supplier of the request is not active any more: choose another for a copy of it."""
+    """The supplier of the request has been deactivated: copy the request and choose another supplier."""
 
     code = "supplier_inactive"
-    title = "The supplier is not active any more"
+    title = "Supplier deactivated"
 
 
 class NotIssued(Conflict):
-    """There is no document before the purchase order is issued."""
+    """A purchase order has no document before it is issued."""
 
     code = "not_issued"
-    title = "The purchase order is not issued"
+    title = "Purchase order not issued"

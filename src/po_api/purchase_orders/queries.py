@@ -3,31 +3,25 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    FromClause,
-    Select,
-    and_,
-    bindparam,
-    func,
-    select,
-    true,
-)
+from sqlalchemy import BigInteger, ColumnElement, FromClause, SQLColumnExpression, and_, bindparam, func, select, true
 
 from po_api.core.actor import Actor
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.db.filters import any_of, condition, one_of
 from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.pagination import Listing, PageOf, PageRequest
-from po_api.db.query import ORGANISATION_ID, USER_ID, PlanCacheMode, Query, QueryExecutor
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
 from po_api.db.search import Search, spaced
+from po_api.porfs.content import LINE_FIELDS, LineContent
 from po_api.porfs.models import Porf, PorfLine
+from po_api.porfs.queries import DocumentRow
+from po_api.purchase_orders.domain import PurchaseOrderFacts
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
-from po_api.users.service import user_name
+from po_api.users.projections import user_name
 
 SORTS = ("created_at", "updated_at", "total")
 
@@ -36,9 +30,44 @@ _ANY_OF = ("status", "supplier_id", "currency", "number")
 _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
+class OrderSummaryRow(NamedTuple):
+    """The status, and the summary without the allowed actions, as JSON."""
+
+    status: str
+    item: str
+
+
+@dataclass(frozen=True)
+class OrderDocumentRow(DocumentRow):
+    """An order as a whole; `status` and `item` as in `OrderSummaryRow`."""
+
+    status: str
+    item: str
+
+
+@dataclass(frozen=True)
+class OrderLineRow(LineContent):
+    """A line with the request's line that it takes from."""
+
+    position: int
+    net: Decimal
+    porf_line_id: int
+    released_quantity: Decimal
+    porf_id: int
+    porf_number: str
+
+
+class OrderFileRow(NamedTuple):
+    """The document of the present revision; `number` and `content` are None before the order is issued."""
+
+    number: str | None
+    revision: int
+    content: bytes | None
+
+
 @dataclass(frozen=True)
 class PurchaseOrderFilters:
-    """What a list of orders can be narrowed to; several values of one mean any of them, `_lt` excludes its bound."""
+    """The filters of a list of orders; several values of one mean any of them, `_lt` excludes its bound."""
 
     status: Collection[str] = ()
     supplier_id: Collection[int] = ()
@@ -48,9 +77,9 @@ class PurchaseOrderFilters:
     bounds: Mapping[str, datetime] = field(default_factory=dict)
     q: str | None = None
 
-    def given(self) -> dict[str, Any]:
-        """The parameters that narrow the list."""
-        given = {**self.bounds, **({"porf_id": self.porf_id} if self.porf_id else {})}
+    def given(self) -> dict[str, object]:
+        """The filters that are used, with their values as parameters."""
+        given: dict[str, object] = {**self.bounds, **({"porf_id": self.porf_id} if self.porf_id else {})}
         for name in _ANY_OF:
             if values := getattr(self, name):
                 given |= one_of(name, values)
@@ -58,8 +87,8 @@ class PurchaseOrderFilters:
 
 
 def sees_all(actor: Actor) -> bool:
-    """Requesters see the orders that hold something of their requests, the others all."""
-    return actor.sees_all or actor.has(Role.APPROVER)
+    """Whether the actor sees all orders; requesters only see those that hold a quantity of their requests."""
+    return actor.may(Permission.PURCHASE_ORDERS_READ_ALL)
 
 
 def visible(*, sees_all: bool) -> ColumnElement[bool]:
@@ -72,12 +101,12 @@ def visible(*, sees_all: bool) -> ColumnElement[bool]:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The orders on a list: which conditions there are, but for the search. Their values are parameters."""
+    """The orders on a list: which conditions it has, without the search. Their values are parameters."""
 
     sees_all: bool
     narrowed_by: frozenset[str]
 
-    def __call__(self) -> Select[Any]:
+    def __call__(self) -> AnySelect:
         conditions = [_condition(name) for name in sorted(self.narrowed_by)]
         return select(_ORDERS).where(visible(sees_all=self.sees_all), *conditions)
 
@@ -86,22 +115,19 @@ def _condition(name: str) -> ColumnElement[bool]:
     return _holds(any_of(Porf.__table__.c.id, name)) if name == "porf_id" else condition(_ORDERS, name)
 
 
-def _same(entity: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return and_(entity.organisation_id == Allocation.organisation_id, condition)
-
-
 def _with_requests() -> FromClause:
     """The lines of orders with the requests' lines that they take from."""
-    of_line = _same(PurchaseOrderLine, PurchaseOrderLine.id == Allocation.purchase_order_line_id)
-    return (
-        _LINES.join(Allocation, of_line)
-        .join(PorfLine, _same(PorfLine, PorfLine.id == Allocation.porf_line_id))
-        .join(Porf, _same(Porf, Porf.id == PorfLine.porf_id))
+    organisation_id = Allocation.organisation_id
+    of_line = and_(
+        PurchaseOrderLine.organisation_id == organisation_id, PurchaseOrderLine.id == Allocation.purchase_order_line_id
     )
+    of_porf_line = and_(PorfLine.organisation_id == organisation_id, PorfLine.id == Allocation.porf_line_id)
+    of_porf = and_(Porf.organisation_id == organisation_id, Porf.id == PorfLine.porf_id)
+    return _LINES.join(Allocation, of_line).join(PorfLine, of_porf_line).join(Porf, of_porf)
 
 
 def _holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether the order of the outer query holds something of a request that fulfils `condition`."""
+    """Whether the order of the outer query holds a quantity of a request for which `condition` is true."""
     return select(true()).select_from(_with_requests()).where(_of(_ORDERS), condition).correlate(_ORDERS).exists()
 
 
@@ -112,8 +138,8 @@ def _of(orders: FromClause) -> ColumnElement[bool]:
     )
 
 
-def _summary(orders: FromClause) -> Select[Any]:
-    """`status`, then `item`: the summary but for its allowed actions."""
+def _summary(orders: FromClause) -> AnySelect:
+    """`status`, then `item`: the summary without the allowed actions."""
     count = select(func.count()).select_from(_LINES).where(_of(orders)).correlate(orders).scalar_subquery()
     fields = {
         **columns_of(orders, ("id", "number", "status", "revision", "supplier_id", "supplier_name", "currency")),
@@ -132,7 +158,15 @@ def _words(orders: FromClause) -> ColumnElement[str]:
 
 
 _SEARCH = Search(_ORDERS, words=_words)
-_LIST = Listing("purchase_orders.list", _ORDERS, sorts=SORTS, default="-created_at", show=_summary, search=_SEARCH)
+_LIST = Listing(
+    "purchase_orders.list",
+    _ORDERS,
+    OrderSummaryRow,
+    sorts=SORTS,
+    default="-created_at",
+    show=_summary,
+    search=_SEARCH,
+)
 
 
 def _visible_order(*, sees_all: bool) -> FromClause:
@@ -140,12 +174,10 @@ def _visible_order(*, sees_all: bool) -> FromClause:
 
 
 @cache
-def _whole(*, sees_all: bool) -> Query:
-    """One order: what a list shows of it, its details and its lines; rates and nets are what the taxes are of."""
+def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     order = _visible_order(sees_all=sees_all)
-    first = ("id", "position", "description", "sku", "quantity", "unit", "unit_price", "discount_percent", "tax_rate")
     fields = {
-        **columns_of(_LINES, (*first, "needed_by", "net")),
+        **columns_of(_LINES, ("id", "position", *LINE_FIELDS, "net")),
         "porf_id": Porf.id,
         "porf_number": Porf.number,
         "porf_line_id": Allocation.porf_line_id,
@@ -165,52 +197,49 @@ def _whole(*, sees_all: bool) -> Query:
     )
     names = ("supplier_email", "supplier_tax_id", "supplier_address", "tax_rounding", "terms", "delivery_address")
     details, details_text = json_object("details", columns_of(order, names))
-    return Query(
-        "purchase_orders.whole",
-        _summary(order)
-        .join(content, true())
-        .join(details, true())
-        .add_columns(*content.c, details_text.label("details"))
-        .add_columns(*(order.c[name] for name in ("id", "version", "currency", "tax_rounding"))),
-    )
+    shown = _summary(order)
+    own = order.c["id", "version", "currency", "tax_rounding"]
+    statement = shown.with_only_columns(*content.c, details_text.label("details"), *own, *shown.selected_columns)
+    return Query("purchase_orders.whole", statement.join(content, true()).join(details, true()), OrderDocumentRow)
 
 
 @cache
-def _header(*, sees_all: bool) -> Query:
-    order = _visible_order(sees_all=sees_all)
-    return Query("purchase_orders.header", select(*order.c))
+def _facts(*, sees_all: bool) -> Query[PurchaseOrderFacts]:
+    statement = select(*columns_for(PurchaseOrderFacts, _visible_order(sees_all=sees_all)))
+    return Query("purchase_orders.facts", statement, PurchaseOrderFacts)
 
 
-_CONTENT = Query(
-    "purchase_orders.content",
-    select(
-        _LINES,
-        Allocation.porf_line_id,
-        Allocation.released_quantity,
-        Porf.id.label("porf_id"),
-        Porf.number.label("porf_number"),
+def _content() -> Query[OrderLineRow]:
+    columns: dict[str, SQLColumnExpression[object]] = {
+        **columns_of(_LINES, (*LINE_FIELDS, "position", "net")),
+        "porf_line_id": Allocation.porf_line_id,
+        "released_quantity": Allocation.released_quantity,
+        "porf_id": Porf.id,
+        "porf_number": Porf.number,
+    }
+    statement: AnySelect = (
+        select(*[column.label(name) for name, column in columns.items()])
+        .select_from(_with_requests())
+        .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == _ORDER_ID)
+        .order_by(PurchaseOrderLine.position)
     )
-    .select_from(_with_requests())
-    .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == _ORDER_ID)
-    .order_by(PurchaseOrderLine.position),
-)
+    return Query("purchase_orders.content", statement, OrderLineRow)
+
+
+_CONTENT = _content()
 
 
 @cache
-def _document(*, sees_all: bool) -> Query:
-    """The order's number and revision with the file of that revision; `content` is None before there is one."""
+def _document(*, sees_all: bool) -> Query[OrderFileRow]:
     order = _visible_order(sees_all=sees_all)
     of_revision = and_(
         PurchaseOrderFile.organisation_id == order.c.organisation_id,
         PurchaseOrderFile.purchase_order_id == order.c.id,
         PurchaseOrderFile.revision == order.c.revision,
     )
-    return Query(
-        "purchase_orders.document",
-        select(order.c.number, order.c.revision, PurchaseOrderFile.content)
-        .select_from(order)
-        .outerjoin(PurchaseOrderFile, of_revision),
-    )
+    found = select(order.c.number, order.c.revision, PurchaseOrderFile.content)
+    statement = found.select_from(order).outerjoin(PurchaseOrderFile, of_revision)
+    return Query("purchase_orders.document", statement, OrderFileRow)
 
 
 class PurchaseOrderQueries:
@@ -222,33 +251,30 @@ class PurchaseOrderQueries:
         self._sees_all = sees_all(actor)
         self._who = {"organisation_id": actor.organisation_id, "user_id": actor.user_id}
 
-    async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[Any]:
-        """Rows of `status` and `item`."""
+    async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[OrderSummaryRow]:
         given = filters.given()
-        await self._executor.enter_tenant(
-            self._actor.organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
-        )
-        return await _LIST.page(
-            self._executor, _Chosen(self._sees_all, frozenset(given) - {"q"}), request, {**self._who, **given}
-        )
+        plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plans)
+        chosen = _Chosen(self._sees_all, frozenset(given) - {"q"})
+        return await _LIST.page(self._executor, chosen, request, {**self._who, **given})
 
-    async def whole(self, order_id: int) -> Any:
-        """One row: `status`, `item`, `details`, `lines` and what the taxes are of; None if there is none to be seen."""
+    async def whole(self, order_id: int) -> OrderDocumentRow | None:
+        """An order as a whole; None if it is not visible to the member."""
         return await self._row(_whole(sees_all=self._sees_all), order_id)
 
-    async def header(self, order_id: int) -> Any:
-        """The order's own columns; None if there is none to be seen."""
-        return await self._row(_header(sees_all=self._sees_all), order_id)
+    async def facts(self, order_id: int) -> PurchaseOrderFacts | None:
+        """What the guards look at; None if the order is not visible to the member."""
+        return await self._row(_facts(sees_all=self._sees_all), order_id)
 
-    async def document(self, order_id: int) -> Any:
-        """`number`, `revision` and `content` of the document; None if there is no such order to be seen."""
+    async def document(self, order_id: int) -> OrderFileRow | None:
+        """The document of the present revision; None if the order is not visible to the member."""
         return await self._row(_document(sees_all=self._sees_all), order_id)
 
-    async def content(self, order_id: int) -> Sequence[Any]:
-        """The lines in the order of their positions, each with the request's line that it takes from."""
+    async def content(self, order_id: int) -> Sequence[OrderLineRow]:
+        """The lines of a visible order in the order of their positions."""
         await self._executor.enter_tenant(self._actor.organisation_id)
         return await self._executor.rows(_CONTENT, **self._who, order_id=order_id)
 
-    async def _row(self, question: Query, order_id: int) -> Any:
+    async def _row(self, query: Query[R], order_id: int) -> R | None:
         await self._executor.enter_tenant(self._actor.organisation_id)
-        return await self._executor.row(question, **self._who, order_id=order_id)
+        return await self._executor.row(query, **self._who, order_id=order_id)

@@ -1,8 +1,8 @@
 """What members read of orders, as the JSON that schemas.py describes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from po_api.core.actor import Actor
 from po_api.core.permissions import Role, Scope
@@ -13,11 +13,26 @@ from po_api.db.query import QueryExecutor
 from po_api.porfs.read_service import document
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus
-from po_api.purchase_orders.queries import PurchaseOrderFilters, PurchaseOrderQueries
+from po_api.purchase_orders.queries import (
+    OrderDocumentRow,
+    OrderLineRow,
+    OrderSummaryRow,
+    PurchaseOrderFilters,
+    PurchaseOrderQueries,
+)
+
+
+@dataclass(frozen=True)
+class IssuedDocument:
+    """The document of an order as it was issued: a PDF."""
+
+    number: str
+    revision: int
+    content: bytes
 
 
 class PurchaseOrderReadService:
-    """The orders that a member may see, and what they hold; PurchaseOrderNotFound for all others."""
+    """The orders that a member may see, and their parts; PurchaseOrderNotFound for all others."""
 
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._actor = actor
@@ -30,33 +45,34 @@ class PurchaseOrderReadService:
 
     async def whole(self, order_id: int) -> JsonDocument:
         """An order with its lines."""
-        row = _found(await self._queries.whole(order_id))
+        row = await self._queries.whole(order_id)
+        if row is None:
+            raise errors.PurchaseOrderNotFound
         return document(self._summary(row), row)
 
-    async def header(self, order_id: int) -> Any:
-        """The order's own columns."""
-        return _found(await self._queries.header(order_id))
+    async def facts(self, order_id: int) -> PurchaseOrderFacts:
+        """What the guards look at."""
+        facts = await self._queries.facts(order_id)
+        if facts is None:
+            raise errors.PurchaseOrderNotFound
+        return facts
 
-    async def content(self, order_id: int) -> Sequence[Any]:
-        """The columns of the lines; the caller has seen that it may."""
+    async def content(self, order_id: int) -> Sequence[OrderLineRow]:
+        """The lines of an order that the caller has checked to be visible."""
         return await self._queries.content(order_id)
 
-    async def document(self, order_id: int) -> Any:
-        """`number`, `revision` and `content` of the document as it was issued; NotIssued before that."""
-        row = _found(await self._queries.document(order_id))
-        if row.content is None:
+    async def document(self, order_id: int) -> IssuedDocument:
+        """The document as it was issued; NotIssued before that."""
+        row = await self._queries.document(order_id)
+        if row is None:
+            raise errors.PurchaseOrderNotFound
+        if row.number is None or row.content is None:
             raise errors.NotIssued
-        return row
+        return IssuedDocument(row.number, row.revision, row.content)
 
-    def _summary(self, row: Any) -> str:
+    def _summary(self, row: OrderSummaryRow | OrderDocumentRow) -> str:
         allowed = _allowed_actions(row.status, self._actor.roles, self._actor.scopes)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
-
-
-def _found(row: Any) -> Any:
-    if row is None:
-        raise errors.PurchaseOrderNotFound
-    return row
 
 
 @lru_cache(maxsize=4096)

@@ -3,18 +3,20 @@
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Insert, LargeBinary, Update, and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core.actor import Actor
+from po_api.core.records import field_names
 from po_api.db.bulk_write import Rows, combine, insert_from, json_rows, update_from
-from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
+from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
 from po_api.purchase_orders.queries import sees_all, visible
-from po_api.users.service import user_name
+from po_api.users.projections import user_name
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
 _FILES = PurchaseOrderFile.__table__
@@ -23,42 +25,67 @@ _SUPPLIER = ("supplier_id", "supplier_name", "supplier_email", "supplier_tax_id"
 _TOTALS = ("currency", "tax_rounding", "net", "tax", "total")
 _TERMS = ("terms", "delivery_address")
 _ROWS_OF_ORDER = json_rows("orders", *_ORDERS.c[("created_by_id", *_SUPPLIER, *_TOTALS, *_TERMS)])
-_PRICES = ("quantity", "unit", "unit_price", "discount_percent", "tax_rate", "net")
-_OF_LINE = ("position", "description", "sku", "needed_by", *_PRICES)
-_ROWS_OF_LINES = json_rows("lines", *_LINES.c[_OF_LINE], _ALLOCATIONS.c.porf_line_id)
+_ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net")], _ALLOCATIONS.c.porf_line_id)
 
-# What becomes of an order's own columns.
+# What changes of an order's own columns.
 _STATE = ("status", "number", "issued_at", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
 _ROWS_OF_FILE = json_rows("files", *_FILES.c["purchase_order_id", "revision", "digest"])
 _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
-def _creation() -> Query:
-    """An order with its lines, what they take of the requests' lines, and its event; the answer is its id."""
+class CreatedOrder(NamedTuple):
+    """An order that was added."""
+
+    id: int
+
+
+class LockedOrder(NamedTuple):
+    """An order that is locked until the transaction ends, with its supplier as it was when the order was made."""
+
+    id: int
+    number: str | None
+    status: str
+    revision: int
+    supplier_name: str
+    supplier_email: str | None
+    supplier_tax_id: str | None
+    supplier_address: str | None
+    currency: str
+    tax_rounding: str
+    terms: str | None
+    delivery_address: str | None
+    issued_at: datetime | None
+    version: int
+    created_by_name: str
+
+
+def _creation() -> Query[CreatedOrder]:
+    """Add an order with its lines, their allocations and its event."""
     order = insert_from(_ORDERS, _ROWS_OF_ORDER).returning(PurchaseOrder.id).cte("added_order")
-    wanted = select(_ROWS_OF_LINES).cte("wanted")
+    requested = select(_ROWS_OF_LINES).cte("requested")
     lines = (
-        insert_from(_LINES, wanted, purchase_order_id=order.c.id)
+        insert_from(_LINES, requested, purchase_order_id=order.c.id)
         .returning(PurchaseOrderLine.id, PurchaseOrderLine.position)
         .cte("added_lines")
     )
-    taken = (
-        select(lines.c.id.label("purchase_order_line_id"), wanted.c.porf_line_id, wanted.c.quantity)
-        .join_from(lines, wanted, wanted.c.position == lines.c.position)
-        .subquery("taken")
+    allocated = (
+        select(lines.c.id.label("purchase_order_line_id"), requested.c.porf_line_id, requested.c.quantity)
+        .join_from(lines, requested, requested.c.position == lines.c.position)
+        .subquery("allocated")
     )
-    allocations = insert_from(_ALLOCATIONS, taken).cte("added_allocations")
-    event = audit.events(entity_id=order.c.id).cte("added_event")
-    return Query("purchase_orders.create", select(order.c.id).add_cte(allocations, event))
+    allocations = insert_from(_ALLOCATIONS, allocated).cte("added_allocations")
+    event = audit.insert_events(entity_id=order.c.id).cte("added_event")
+    return Query("purchase_orders.create", select(order.c.id).add_cte(allocations, event), CreatedOrder)
 
 
-def _change(name: str, *more: Insert | Update) -> Query:
-    return combine(name, update_from(_ORDERS, _ROWS_OF_STATE, version=PurchaseOrder.version + 1), audit.events(), *more)
+def _change(name: str, *more: Insert | Update) -> Query[NoRow]:
+    state = update_from(_ORDERS, _ROWS_OF_STATE, version=PurchaseOrder.version + 1)
+    return combine(name, state, audit.insert_events(), *more)
 
 
 def _release() -> Update:
-    """Give back what the order holds of its requests."""
+    """Release all that the order holds of its requests."""
     of_order = and_(
         PurchaseOrderLine.organisation_id == Allocation.organisation_id,
         PurchaseOrderLine.id == Allocation.purchase_order_line_id,
@@ -71,22 +98,23 @@ def _release() -> Update:
     )
 
 
-_CREATED, _CHANGED, _CANCELLED = (
-    _creation(),
-    _change("purchase_orders.change"),
-    _change("purchase_orders.cancel", _release()),
-)
-_ISSUED = _change(
+_CREATE = _creation()
+_CHANGE = _change("purchase_orders.change")
+_CANCEL = _change("purchase_orders.cancel", _release())
+_ISSUE = _change(
     "purchase_orders.issue", insert_from(_FILES, _ROWS_OF_FILE, content=bindparam("content", type_=LargeBinary))
 )
 
 
 @cache
-def _locked(*, sees_all: bool) -> Query:
-    """The order, locked, and who made it."""
-    statement = select(_ORDERS, user_name(PurchaseOrder.created_by_id).label("created_by_name"))
-    chosen = statement.where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
-    return Query("purchase_orders.lock", chosen.with_for_update(of=_ORDERS, key_share=True))
+def _lock(*, sees_all: bool) -> Query[LockedOrder]:
+    *own, creator = field_names(LockedOrder)
+    statement = (
+        select(*(_ORDERS.c[name] for name in own), user_name(PurchaseOrder.created_by_id).label(creator))
+        .where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
+        .with_for_update(of=_ORDERS, key_share=True)
+    )
+    return Query("purchase_orders.lock", statement, LockedOrder)
 
 
 class PurchaseOrderRepository:
@@ -96,36 +124,44 @@ class PurchaseOrderRepository:
         self._executor = TransactionExecutor(session)
         self._actor = actor
 
-    async def locked(self, order_id: int) -> Any:
-        """The order's columns and `created_by_name`, locked; None if there is none to be seen."""
-        question = _locked(sees_all=sees_all(self._actor))
+    async def lock(self, order_id: int) -> LockedOrder | None:
+        """The order, locked; None if it is not visible to the member."""
         who = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
-        return await self._executor.row(question, **who, order_id=order_id)
+        return await self._executor.row(_lock(sees_all=sees_all(self._actor)), **who, order_id=order_id)
 
-    async def create(self, order: Mapping[str, Any], lines: Rows, change: audit.Change, *, now: datetime) -> int:
+    async def create(self, order: Mapping[str, object], lines: Rows, change: audit.Change, *, now: datetime) -> int:
         """Add an order with its lines, each with the `porf_line_id` that it takes from; returns the order's id."""
-        rows = {"orders": [order], "lines": lines}
-        row = await audit.write(self._executor, self._actor, _CREATED, [change], now=now, rows=rows)
-        return int(row.id)
+        parameters = self._parameters(change, now, orders=[order], lines=lines)
+        created = await self._executor.row(_CREATE, **parameters)
+        assert created is not None
+        return created.id
 
-    async def change(self, state: Mapping[str, Any], change: audit.Change, *, now: datetime) -> None:
-        """Write the `state_of` a locked order, which makes a version."""
-        rows = {"orders": [state]}
-        await audit.write(self._executor, self._actor, _CHANGED, [change], now=now, rows=rows)
+    async def change(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
+        """Write the `state_of` a locked order, which adds one to its version."""
+        await self._executor.execute(_CHANGE, **self._parameters(change, now, orders=[state]))
 
-    async def cancel(self, state: Mapping[str, Any], change: audit.Change, *, now: datetime) -> None:
-        """The same of an order that gives back what it holds."""
-        rows, order_id = {"orders": [state]}, state["id"]
-        await audit.write(self._executor, self._actor, _CANCELLED, [change], now=now, rows=rows, order_id=order_id)
+    async def cancel(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
+        """The same of an order that releases all that it holds."""
+        parameters = self._parameters(change, now, orders=[state])
+        await self._executor.execute(_CANCEL, **parameters, order_id=state["id"])
 
     async def issue(
-        self, state: Mapping[str, Any], file: Mapping[str, Any], content: bytes, change: audit.Change, *, now: datetime
+        self,
+        state: Mapping[str, object],
+        file: Mapping[str, object],
+        content: bytes,
+        change: audit.Change,
+        *,
+        now: datetime,
     ) -> None:
         """The same of an order that gets its document."""
-        rows = {"orders": [state], "files": [file]}
-        await audit.write(self._executor, self._actor, _ISSUED, [change], now=now, rows=rows, content=content)
+        parameters = self._parameters(change, now, orders=[state], files=[file])
+        await self._executor.execute(_ISSUE, **parameters, content=content)
+
+    def _parameters(self, change: audit.Change, now: datetime, **rows: Rows) -> dict[str, object]:
+        return audit.parameters(self._actor, [change], now=now, rows=rows)
 
 
-def state_of(order: Any, **changed: Any) -> dict[str, Any]:
-    """What is written of an order that changes: its own columns, some of them changed."""
+def state_of(order: LockedOrder, **changed: object) -> dict[str, object]:
+    """The columns that are written of an order that changes, some of them changed."""
     return {"id": order.id, **{name: getattr(order, name) for name in _STATE}, **changed}

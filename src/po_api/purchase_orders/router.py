@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.core.permissions import Scope
+from po_api.core.permissions import Permission
 from po_api.porfs.allocation import RequestedLine
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ActionNote
@@ -26,7 +26,7 @@ from po_api.web.dependencies import DryRun, page_of_json
 from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
-from po_api.web.routing import api_router, takes
+from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/purchase-orders", tags=["purchase orders"])
@@ -42,19 +42,19 @@ _CHANGING = problems(403, 404, 409, 412, 428)
 
 
 def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
-    wanted = [RequestedLine(line.line_id, line.quantity, f"/lines/{index}") for index, line in enumerate(body.lines)]
-    return Conversion(porf_ids, wanted, body.supplier_id, body.terms, body.delivery_address)
+    lines = [RequestedLine(line.line_id, line.quantity, f"/lines/{index}") for index, line in enumerate(body.lines)]
+    return Conversion(porf_ids, lines, body.supplier_id, body.terms, body.delivery_address)
 
 
 @conversion_router.post(
     "/{porf_id}/purchase-orders",
     operation_id="convertPorf",
-    summary="Order a request, or what is named of it (buyers, admins)",
+    summary="Convert a request into a purchase order",
     status_code=201,
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
-    openapi_extra=takes(Scope.PURCHASE_ORDERS_WRITE),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def convert_porf(
     service: PurchaseOrderServiceDep,
@@ -63,6 +63,10 @@ async def convert_porf(
     dry_run: DryRun,
     body: ConvertPorf = EVERYTHING_LEFT,
 ) -> Response:
+    """Create a draft order for all remaining quantities of a request, or for the given lines.
+
+    Requires the role `buyer` or `admin`.
+    """
     order = await service.convert(_conversion(body, [porf_id]), expected=expected)
     return created(order, router.prefix, dry_run=dry_run)
 
@@ -70,13 +74,15 @@ async def convert_porf(
 @router.post(
     "",
     operation_id="createPurchaseOrder",
-    summary="Order several requests together (buyers, admins)",
+    summary="Create a purchase order from several requests",
     status_code=201,
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: PurchaseOrderCreate) -> Response:
+    """Create a draft order from several requests of one supplier and currency. Requires the role `buyer` or `admin`."""
     order = await service.convert(_conversion(body, body.porf_ids))
     return created(order, router.prefix, dry_run=dry_run)
 
@@ -87,33 +93,36 @@ async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: 
     summary="List purchase orders",
     response_model=PurchaseOrderPage,
     responses=problems(403),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
 )
 async def list_orders(
     request: Request,
-    reading: PurchaseOrderReadServiceDep,
+    orders: PurchaseOrderReadServiceDep,
     filters: PurchaseOrderFiltersDep,
     paging: PurchaseOrderPaging,
 ) -> Response:
-    return page_of_json(request, await reading.page(filters, paging))
+    return page_of_json(request, await orders.page(filters, paging))
 
 
 @router.get(
     "/{order_id}",
     operation_id="getPurchaseOrder",
-    summary="One purchase order",
+    summary="Get a purchase order",
     response_model=PurchaseOrderRead,
     responses=_READING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
 )
-async def get_order(reading: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
-    return shown(await reading.whole(order_id))
+async def get_order(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
+    return shown(await orders.whole(order_id))
 
 
 @router.patch(
     "/{order_id}",
     operation_id="updatePurchaseOrder",
-    summary="Change a draft (buyers, admins)",
+    summary="Update a draft order",
     response_model=PurchaseOrderRead,
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def update_order(
     service: PurchaseOrderServiceDep,
@@ -121,30 +130,34 @@ async def update_order(
     expected: IfMatch,
     body: PurchaseOrderUpdate,
 ) -> Response:
+    """Update the terms or the delivery address of a draft. Requires the role `buyer` or `admin`."""
     return shown(await service.update(order_id, expected=expected, values=body.model_dump()))
 
 
 @router.post(
     "/{order_id}/issue",
     operation_id="issuePurchaseOrder",
-    summary="Give a draft its number and its document (buyers, admins)",
+    summary="Issue a purchase order",
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def issue_order(
     service: PurchaseOrderServiceDep, order_id: OrderId, expected: IfMatch, dry_run: DryRun
 ) -> Response:
+    """Assign the number, freeze the content and store the document. Requires the role `buyer` or `admin`."""
     return shown(await service.issue(order_id, expected=expected), dry_run=dry_run)
 
 
 @router.post(
     "/{order_id}/cancel",
     operation_id="cancelPurchaseOrder",
-    summary="Cancel an order; its requests get back what it held (buyers, admins)",
+    summary="Cancel a purchase order",
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def cancel_order(
     service: PurchaseOrderServiceDep,
@@ -153,6 +166,7 @@ async def cancel_order(
     dry_run: DryRun,
     body: ActionNote = NO_NOTE,
 ) -> Response:
+    """Cancel a purchase order and release its allocations. Requires the role `buyer` or `admin`."""
     order = await service.cancel(order_id, expected=expected, comment=body.comment)
     return shown(order, dry_run=dry_run)
 
@@ -160,10 +174,11 @@ async def cancel_order(
 @router.post(
     "/{order_id}/close",
     operation_id="closePurchaseOrder",
-    summary="Close an issued order (buyers, admins)",
+    summary="Close a purchase order",
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def close_order(
     service: PurchaseOrderServiceDep,
@@ -172,6 +187,7 @@ async def close_order(
     dry_run: DryRun,
     body: ActionNote = NO_NOTE,
 ) -> Response:
+    """Close an issued order: no more deliveries are expected. Requires the role `buyer` or `admin`."""
     order = await service.close(order_id, expected=expected, comment=body.comment)
     return shown(order, dry_run=dry_run)
 
@@ -179,12 +195,13 @@ async def close_order(
 @router.get(
     "/{order_id}/document.pdf",
     operation_id="getPurchaseOrderDocument",
-    summary="The document as it was issued",
+    summary="Get the document of a purchase order",
     response_class=Response,
     responses=binary(PDF, has_etag=True) | problems(403, 404, 409),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
 )
-async def get_document(reading: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
-    document = await reading.document(order_id)
+async def get_document(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
+    document = await orders.document(order_id)
     headers = {"Content-Disposition": f'attachment; filename="{document.number}.pdf"'}
     response = Response(document.content, media_type=PDF, headers=headers)
     set_version(response, document.revision)

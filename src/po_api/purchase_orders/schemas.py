@@ -7,7 +7,7 @@ from pydantic import MISSING, Field
 
 from po_api.core.money import TaxRounding
 from po_api.organisations.schemas import Address
-from po_api.porfs.domain import MAX_LINES
+from po_api.porfs.content import MAX_LINES
 from po_api.porfs.schemas import AllowedActions, TaxRead
 from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.web.schemas import (
@@ -26,7 +26,7 @@ Terms = Annotated[LongText, Field(examples=["Payment within 30 days net"])]
 
 
 class OrderedLine(Schema):
-    """So much of a request's line; without a quantity, all that is left of it."""
+    """A quantity of a line of a request; without a quantity, all that remains of the line."""
 
     line_id: Reference
     quantity: QuantityString | None = None
@@ -36,29 +36,29 @@ OrderedLines = Annotated[list[OrderedLine], Field(max_length=MAX_LINES)]
 
 
 class ConvertPorf(Schema):
-    """What to order of a request: without lines, all that is left of it."""
+    """The lines of a request to order; without lines, all remaining quantities."""
 
     lines: OrderedLines = Field(default=[], examples=[[]])
-    supplier_id: Reference | None = Field(default=None, description="Needed if the request names none")
+    supplier_id: Reference | None = Field(default=None, description="Required if the request names no supplier")
     terms: Terms | None = None
     delivery_address: Address | None = None
 
 
 class PurchaseOrderCreate(ConvertPorf):
-    """An order from several requests of one supplier and currency."""
+    """A purchase order from several requests of one supplier and currency."""
 
     porf_ids: Annotated[list[Reference], Field(min_length=1, max_length=50)]
 
 
 class PurchaseOrderUpdate(Schema):
-    """A merge patch of a draft: what is left out stays."""
+    """A merge patch of a draft: omitted fields keep their values."""
 
     terms: Terms | None | MISSING = MISSING
     delivery_address: Address | None | MISSING = MISSING
 
 
 class PurchaseOrderLineRead(Schema):
-    """A line, and the request's line that it takes from."""
+    """A line, with the request's line that it is allocated from."""
 
     id: int
     position: int
@@ -74,11 +74,11 @@ class PurchaseOrderLineRead(Schema):
     porf_id: int
     porf_number: str = Field(examples=["PORF-2026-000001"])
     porf_line_id: int
-    released_quantity: RemainderString = Field(description="What a cancellation gave back")
+    released_quantity: RemainderString = Field(description="Quantity released by cancelling")
 
 
 class PurchaseOrderSummary(Schema):
-    """An order in a list; it has a number once it is issued."""
+    """A purchase order in a list. It has a number once it is issued."""
 
     id: int
     number: str | None = Field(examples=["PO-2026-000001"])
@@ -101,7 +101,7 @@ class PurchaseOrderSummary(Schema):
 
 
 class PurchaseOrderRead(PurchaseOrderSummary):
-    """An order as a whole; the supplier's particulars are those of its making."""
+    """A purchase order with its lines. The supplier's data are a snapshot from its creation."""
 
     supplier_email: str | None = Field(examples=["orders@mueller.example"])
     supplier_tax_id: str | None = Field(examples=["DE123456789"])
@@ -114,6 +114,6 @@ class PurchaseOrderRead(PurchaseOrderSummary):
 
 
 class PurchaseOrderPage(Page):
-    """One page of orders."""
+    """One page of purchase orders."""
 
     items: list[PurchaseOrderSummary]

@@ -1,4 +1,4 @@
-"""What the sessions' handlers ask for."""
+"""Dependencies of the sessions' handlers."""
 
 from typing import Annotated
 
@@ -6,16 +6,15 @@ from fastapi import Depends, Request
 
 from po_api.db.pagination import PageRequest
 from po_api.sessions.domain import Device
-from po_api.sessions.queries import SORTS
-from po_api.sessions.reading import SessionReading
+from po_api.sessions.queries import SORTS, SessionQueries
 from po_api.sessions.service import SessionService
 from po_api.sessions.sign_in import SignInService
 from po_api.web.dependencies import BeginDep, address_of, executor_of, paging, session_of
 
 
-async def _reading(request: Request) -> SessionReading:
+async def _queries(request: Request) -> SessionQueries:
     state = request.app.state
-    return SessionReading(executor_of(request), key=state.secret_key, lifetimes=state.lifetimes)
+    return SessionQueries(executor_of(request), key=state.secret_key, lifetimes=state.lifetimes)
 
 
 async def _service(request: Request) -> SessionService:
@@ -38,7 +37,7 @@ async def _device(request: Request) -> Device:
     return Device(address_of(request), request.headers.get("user-agent"))
 
 
-SessionReadingDep = Annotated[SessionReading, Depends(_reading)]
+SessionQueriesDep = Annotated[SessionQueries, Depends(_queries)]
 SessionServiceDep = Annotated[SessionService, Depends(_service)]
 SignInServiceDep = Annotated[SignInService, Depends(_sign_in_service)]
 DeviceDep = Annotated[Device, Depends(_device)]

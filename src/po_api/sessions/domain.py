@@ -1,11 +1,16 @@
 """What a session is made of: how long it lives, where it is used from, what its owner holds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
+
+# A JSON object from outside (claims, keys, metadata): every value is checked before it is used.
+JsonObject = Mapping[str, Any]
 
 MAX_USER_AGENT = 500
 
-# Tabs of one browser refresh at the same moment: whoever comes second gets what the first one got.
+# Tabs of one browser may refresh at the same moment: within this time the second gets the same successor.
 REFRESH_GRACE = timedelta(seconds=10)
 
 

@@ -4,78 +4,79 @@ from po_api.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated,
 
 
 class SessionNotFound(NotFound):
-    """You have no such session."""
+    """The caller has no session with this id."""
 
     code = "session_not_found"
-    title = "There is no such session"
+    title = "Session not found"
 
 
 class InvalidRefreshToken(Unauthenticated):
     """The refresh token is unknown, or its session has ended: sign in again."""
 
     code = "invalid_refresh_token"
-    title = "The refresh token is not valid"
+    title = "Invalid refresh token"
 
 
 class RefreshTokenReused(Unauthenticated):
-    """The refresh token was used before, so somebody has a copy of it. The session was ended: sign in again."""
+    """The refresh token had already been used, which indicates a copy. The session was revoked: sign in again."""
 
     code = "refresh_token_reused"
-    title = "The refresh token was used before"
+    title = "Refresh token reused"
     is_outcome = True
 
 
 class SignInNotConfigured(NotFound):
-    """This installation names no identity provider for this way of signing in: see GOOGLE_CLIENT_ID in .env.example."""
+    """This installation has no identity provider configured for this sign-in: see GOOGLE_CLIENT_ID in .env.example."""
 
     code = "sign_in_not_configured"
-    title = "Signing in this way is not configured"
+    title = "Sign-in is not configured"
 
 
 class InvalidSignIn(BadRequest):
-    """This browser has no such sign-in under way: it was finished, took more than ten minutes, or began elsewhere."""
+    """This browser has no such sign-in in progress: it was completed, took longer than ten minutes, or was started in
+    another browser."""
 
     code = "invalid_sign_in"
-    title = "There is no such sign-in under way"
+    title = "No such sign-in in progress"
 
 
 class SignInRefused(Forbidden):
-    """The identity provider did not let the user in, or the user thought better of it."""
+    """The provider denied access, or the user cancelled."""
 
     code = "sign_in_refused"
-    title = "The identity provider refused the sign-in"
+    title = "Sign-in refused by the identity provider"
 
 
 class InvalidSignInCode(Unauthenticated):
-    """The code is unknown, was used, or is older than a minute; or the verifier is not the challenge's."""
+    """The code is unknown, already used or older than one minute, or the verifier does not match the challenge."""
 
     code = "invalid_sign_in_code"
-    title = "The sign-in code is not valid"
+    title = "Invalid sign-in code"
 
 
 class InvalidIdToken(Unauthenticated):
-    """The ID token was not issued by the provider to this application for this sign-in, or not just now."""
+    """The ID token was not issued by the provider to this application for this sign-in, or has expired."""
 
     code = "invalid_id_token"
-    title = "The ID token is not valid"
+    title = "Invalid ID token"
 
 
 class EmailNotVerified(Forbidden):
     """The identity provider has not verified the user's e-mail address."""
 
     code = "email_not_verified"
-    title = "The e-mail address is not verified"
+    title = "E-mail address not verified"
 
 
 class DomainNotAllowed(Forbidden):
-    """Only people of certain domains may sign in to this installation."""
+    """Sign-in to this installation is restricted to certain domains."""
 
     code = "domain_not_allowed"
-    title = "People of this domain may not sign in"
+    title = "Domain not allowed"
 
 
 class IdentityProviderUnavailable(Unavailable):
-    """The identity provider cannot be reached or does not answer as it should; try again in `Retry-After` seconds."""
+    """The identity provider is unreachable or its response is invalid; try again after `Retry-After` seconds."""
 
     code = "identity_provider_unavailable"
-    title = "The identity provider does not answer"
+    title = "Identity provider unavailable"

@@ -1,4 +1,4 @@
-"""The identity provider: what it publishes, where it is asked, whom it vouches for (OpenID Connect Core, Discovery).
+"""The identity provider: metadata, endpoints, and verified identities (OpenID Connect Core, Discovery).
 
 Whatever the provider does, the caller waits no longer than the deadline and gets one of our errors.
 """
@@ -17,6 +17,7 @@ import httpx
 from po_api.core.text import has_forbidden_characters, normalise
 from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
+from po_api.sessions.domain import JsonObject
 from po_api.sessions.errors import (
     DomainNotAllowed,
     EmailNotVerified,
@@ -62,7 +63,7 @@ class _Published:
     """The metadata and the signing keys (JWKs by their id), as of `fetched_at` (seconds, monotonic)."""
 
     metadata: _Metadata
-    keys: Mapping[str, Mapping[str, Any]]
+    keys: Mapping[str, JsonObject]
     fetched_at: float
 
 
@@ -103,7 +104,7 @@ class IdentityProvider:
         """Refuse an answer that another provider gave (RFC 9207); SignInRefused."""
         metadata = (await self._current()).metadata
         if issuer != metadata.issuer and (issuer is not None or metadata.sends_issuer):
-            raise SignInRefused("the answer is another provider's")
+            raise SignInRefused("the response is from another provider")
 
     async def redeem(self, code: str, *, verifier: str, nonce: str) -> Identity:
         """Exchange the code that the browser brought back for the identity of its user."""
@@ -125,11 +126,11 @@ class IdentityProvider:
             form |= {"client_id": client_id, "client_secret": self._client_secret}
         answer = await self._ask("POST", metadata.token_endpoint, data=form, auth=auth)
         if not isinstance(answer.get("id_token"), str):
-            raise self._unavailable("no ID token in the answer")
+            raise self._unavailable("no ID token in the response")
         return await self.identity(answer["id_token"], nonce=nonce)
 
     async def identity(self, id_token: str, *, nonce: str | None) -> Identity:
-        """Whom an ID token speaks of; `nonce` is what the sign-in began with."""
+        """The identity that an ID token proves; `nonce` is that of the sign-in."""
         if self._client_id is None:
             raise SignInNotConfigured
         key = await self._key(tokens.id_token_key(id_token))
@@ -142,7 +143,7 @@ class IdentityProvider:
         self._require_domain(claims, identity)
         return identity
 
-    def _identity(self, claims: Mapping[str, Any]) -> Identity:
+    def _identity(self, claims: JsonObject) -> Identity:
         subject, email, name = claims["sub"], claims.get("email"), claims.get("name")
         if not (subject.isascii() and subject.isprintable() and 0 < len(subject) <= _MAX_SUBJECT):
             raise InvalidIdToken
@@ -154,7 +155,7 @@ class IdentityProvider:
             name = ""
         return Identity(self._issuer, subject, email, normalise(name)[:255].strip())
 
-    def _require_domain(self, claims: Mapping[str, Any], identity: Identity) -> None:
+    def _require_domain(self, claims: JsonObject, identity: Identity) -> None:
         # At Google an account's address may be anybody's; `hd` says whose the account is.
         domain = claims.get("hd") if self._is_google else identity.email.rpartition("@")[2]
         if self._domains and domain not in self._domains:
@@ -169,7 +170,7 @@ class IdentityProvider:
             raise SignInNotConfigured
         return self._client_id, self._redirect_uri
 
-    async def _key(self, key_id: str) -> Mapping[str, Any]:
+    async def _key(self, key_id: str) -> JsonObject:
         """The provider's signing key of this id; asked for anew if it is unknown. InvalidIdToken if there is none."""
         published = await self._current()
         if key_id not in published.keys and self._may_ask_again():
@@ -196,7 +197,7 @@ class IdentityProvider:
         """Ask once for all who wait for it: they do not queue up behind a provider that hangs."""
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.create_task(self._fetch())
-        # Shielded, since whoever began it may go away while others wait.
+        # Shielded: the request that started the fetch may be cancelled while others wait for it.
         self._published = await asyncio.shield(self._fetching)
         return self._published
 
@@ -209,15 +210,15 @@ class IdentityProvider:
         by_id = {key["kid"]: key for key in keys if isinstance(key, dict) and isinstance(key.get("kid"), str)}
         return _Published(metadata, by_id, time.monotonic())
 
-    def _read_metadata(self, found: Mapping[str, Any]) -> _Metadata:
+    def _read_metadata(self, found: JsonObject) -> _Metadata:
         issuer = found.get("issuer")
         # The document of another issuer would make this one's tokens of that one's (Discovery, 4.3).
         if not isinstance(issuer, str) or issuer.rstrip("/") != self._issuer.rstrip("/"):
-            raise self._unavailable("another issuer's metadata")
+            raise self._unavailable("metadata of another issuer")
         names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
         endpoints = {name: found.get(name) for name in names}
         if not all(isinstance(url, str) and is_secure_url(url) for url in endpoints.values()):
-            raise self._unavailable("endpoints that are no https addresses")
+            raise self._unavailable("endpoints are not https URLs")
         methods = found.get("token_endpoint_auth_methods_supported")
         return _Metadata(
             issuer=issuer,
@@ -226,7 +227,7 @@ class IdentityProvider:
             takes_basic=not isinstance(methods, list) or "client_secret_basic" in methods,
         )
 
-    async def _ask(self, method: str, url: str, **options: Any) -> Mapping[str, Any]:
+    async def _ask(self, method: str, url: str, **options: Any) -> JsonObject:
         """The JSON object that the provider answers with; a refusal of the code is SignInRefused."""
         try:
             async with (
@@ -236,15 +237,15 @@ class IdentityProvider:
             ):
                 body = await self._read(response)
         except TimeoutError:
-            raise self._unavailable("no answer in time", url) from None
+            raise self._unavailable("no response in time", url) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unavailable(type(error).__name__, url) from None
         try:
             found = json.loads(body)
         except (ValueError, RecursionError):
-            raise self._unavailable("an answer that is no JSON", url) from None
+            raise self._unavailable("response is not JSON", url) from None
         if not isinstance(found, dict):
-            raise self._unavailable("an answer that is no object", url)
+            raise self._unavailable("response is not a JSON object", url)
         if method == "POST" and response.status_code in (400, 401, 403):
             raise refusal(found.get("error"))
         if response.status_code != httpx.codes.OK:
@@ -256,7 +257,7 @@ class IdentityProvider:
         async for part in response.aiter_bytes():
             body += part
             if len(body) > _MAX_BYTES:
-                raise self._unavailable("an answer that is too long", str(response.url))
+                raise self._unavailable("response is too long", str(response.url))
         return body
 
     def _unavailable(self, reason: str, url: str | None = None) -> IdentityProviderUnavailable:
@@ -265,7 +266,7 @@ class IdentityProvider:
 
 
 def refusal(code: object) -> SignInRefused:
-    """What the provider's own error code (RFC 6749, 4.1.2.1 and 5.2) comes to; it is repeated if it looks like one."""
+    """The error for the provider's error code (RFC 6749, 4.1.2.1 and 5.2), which is repeated if it is well-formed."""
     known = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None
     _log.warning("identity_provider_refused", code=known)
-    return SignInRefused(f"the identity provider answered {known}" if known else "")
+    return SignInRefused(f"the identity provider returned {known}" if known else "")

@@ -29,7 +29,7 @@ class SessionRepository:
     async def refreshed_by(self, token: str, now: datetime) -> UserSession | None:
         """The live session of an active user whose present refresh token this is (a digest), locked.
 
-        Whoever waits for the lock finds, when it is free, that the token is no longer the present one.
+        A request that waited for the lock finds that the token is no longer the current one.
         """
         statement = (
             select(UserSession)
@@ -61,6 +61,11 @@ class SessionRepository:
             .execution_options(synchronize_session=False)
         )
         return len((await self._session.execute(statement)).all())
+
+    async def end_all(self, user_id: int, now: datetime) -> None:
+        """Revoke all sessions of a user, idle ones included: a later lifetime must not bring one back."""
+        statement = update(UserSession).where(UserSession.user_id == user_id, UserSession.revoked_at.is_(None))
+        await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))
 
     async def purge(self, before: datetime) -> int:
         """Delete the sessions that ended before `before`; returns how many."""

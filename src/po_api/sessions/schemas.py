@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, StringConstraints
 
@@ -17,58 +17,67 @@ _SECRET = "Vn3mQx8u2yT5w7zA9bC1dE3fG5hJ7kL9mN1pQ3rS5tU"  # noqa: S105 - an examp
 
 
 class SignInMode(StrEnum):
-    """How the tokens get to a front end: in the answer, or in cookies that no script can read."""
+    """How the tokens are delivered: in the response body, or in HttpOnly cookies."""
 
     BEARER = "bearer"
     COOKIE = "cookie"
 
 
 class IdTokenSignIn(Schema):
-    """An ID token of the identity provider's, as a page gets it from Google's button."""
+    """An ID token of the identity provider, as issued to a page by the Google sign-in button."""
 
     id_token: Token = Field(examples=["eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.e30.c2lnbmF0dXJl"])
-    nonce: Token | None = Field(default=None, description="What the page asked for the ID token with, if with any")
+    nonce: Token | None = Field(default=None, description="The nonce that the ID token was requested with, if any")
     mode: SignInMode = SignInMode.BEARER
 
 
 class SignInCodeExchange(Schema):
-    """What the browser came back with, and what the front end kept when it sent the browser away."""
+    """The sign-in code from the redirect, and the PKCE verifier that the front end kept."""
 
     code: Secret = Field(examples=[_SECRET])
-    code_verifier: Verifier = Field(examples=[_SECRET], description="What the `code_challenge` was made of (RFC 7636)")
+    code_verifier: Verifier = Field(
+        examples=[_SECRET], description="The PKCE verifier of the `code_challenge` (RFC 7636)"
+    )
 
 
 class RefreshRequest(Schema):
-    """Left out where the refresh token comes in its cookie."""
+    """The refresh token to use; the body is omitted if the token is sent as a cookie."""
 
     refresh_token: Token | None = Field(default=None, examples=[_SECRET])
 
 
+class Identified(Protocol):
+    """A session, with the fields of `SessionRead` as attributes."""
+
+    @property
+    def id(self) -> int: ...
+
+
 class SessionRead(Schema):
-    """One sign-in; its token is never shown again."""
+    """A session, without its tokens."""
 
     id: int
     created_at: datetime
-    expires_at: datetime = Field(description="When it ends in any case; it ends sooner if it is not used")
+    expires_at: datetime = Field(description="Absolute end of the session; an unused session ends earlier")
     last_seen_at: datetime | None
     ip_address: str | None = Field(examples=["192.0.2.7"])
     user_agent: str | None = Field(examples=["Mozilla/5.0"])
-    is_current: bool = Field(description="Whether this request came with it")
+    is_current: bool = Field(description="Whether this is the session of the current request")
 
     @classmethod
-    def of(cls, session: Any, *, current_id: int | None) -> Self:
+    def of(cls, session: Identified, *, current_id: int | None) -> Self:
         fields = {name: getattr(session, name) for name in cls.model_fields if name != "is_current"}
         return cls.model_validate({**fields, "is_current": session.id == current_id})
 
 
 class SessionTokens(Schema):
-    """A session and its tokens, which are shown this once; null where they came in cookies."""
+    """A session and its tokens, which are shown only in this response; null if they were set as cookies."""
 
     token_type: Literal["Bearer"]
     access_token: str | None = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJl"])
-    expires_in: int = Field(description="Seconds that the access token is good for", examples=[900])
+    expires_in: int = Field(description="Lifetime of the access token in seconds", examples=[900])
     refresh_token: str | None = Field(
-        examples=[_SECRET], description="Good for one refresh; the answer has the next one"
+        examples=[_SECRET], description="Valid for one refresh, whose response contains its successor"
     )
     session: SessionRead
 

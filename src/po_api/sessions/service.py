@@ -1,14 +1,16 @@
 """Sessions: opened once, checked on every request, refreshed in between, revoked at once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.core.actor import Principal
+from po_api.core.actor import Actor, Principal
 from po_api.core.clock import utc_now
 from po_api.db.database import enter_tenant
+from po_api.db.listeners import ChangeWarning
 from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
 from po_api.sessions.domain import REFRESH_GRACE, USUAL_LIFETIMES, Device, Lifetimes
@@ -16,6 +18,7 @@ from po_api.sessions.errors import InvalidRefreshToken, RefreshTokenReused, Sess
 from po_api.sessions.models import RotatedToken, UserSession
 from po_api.sessions.repository import SessionRepository, SignInRepository
 from po_api.users.errors import UserDeactivated
+from po_api.users.events import CredentialsRevoked
 from po_api.users.models import User
 from po_api.users.service import UserService
 
@@ -43,7 +46,7 @@ class SessionService:
         self._repository = SessionRepository(session, idle=lifetimes.idle)
 
     async def open(self, user: User, *, lifetime: timedelta) -> str:
-        """A session that lives as long as its one access token, which is shown this once: nobody can refresh it."""
+        """A session with the lifetime of its only access token, which is returned once; it cannot be refreshed."""
         row = await self._add(user, tokens.new_secret(), lifetime, Device())
         await UserService(self._session).signed_in(user)
         return self._access_token(row, lifetime)
@@ -84,7 +87,7 @@ class SessionService:
         row.revoked_at = now
         if organisation_id is not None:
             await enter_tenant(self._session, organisation_id)
-            self._record(organisation_id, row.user_id, "session.refresh_token_reused", row.id)
+            self._record(Actor(organisation_id, row.user_id, frozenset()), "session.refresh_token_reused", row.id)
         _log.warning("refresh_token_reused", user_id=row.user_id, session_id=row.id)
         await self._session.flush()
         raise RefreshTokenReused
@@ -100,7 +103,7 @@ class SessionService:
         """End one of the caller's sessions, from the next request on."""
         found = await self.get(principal, session_id)
         found.revoked_at = utc_now()
-        self._record(principal.organisation_id, principal.user_id, "session.revoke", session_id)
+        self._record_own(principal, "session.revoke", session_id)
         await self._session.flush()
 
     async def revoke_current(self, principal: Principal) -> None:
@@ -110,7 +113,7 @@ class SessionService:
     async def revoke_all(self, principal: Principal) -> None:
         """End all of the caller's sessions, this one included."""
         await self._repository.revoke_all(principal.user_id, utc_now())
-        self._record(principal.organisation_id, principal.user_id, "session.revoke_all", _session_id(principal))
+        self._record_own(principal, "session.revoke_all", _session_id(principal))
         await self._session.flush()
 
     async def purge(self, *, before: datetime) -> int:
@@ -142,10 +145,19 @@ class SessionService:
         owner = tokens.AccessToken(row.user_id, row.id)
         return tokens.sign(owner, key=self._key, issued_at=utc_now(), lifetime=lifetime)
 
-    def _record(self, organisation_id: int | None, user_id: int, action: str, session_id: int) -> None:
-        if organisation_id is not None:
-            change = audit.Change(action, "session", session_id)
-            audit.record(self._session, organisation_id=organisation_id, actor_id=user_id, change=change)
+    def _record_own(self, principal: Principal, action: str, session_id: int) -> None:
+        # The audit trail is an organisation's.
+        if principal.organisation_id is not None:
+            self._record(principal.actor(), action, session_id)
+
+    def _record(self, actor: Actor, action: str, session_id: int) -> None:
+        audit.record(self._session, actor, audit.Change(action, "session", session_id))
+
+
+async def end_sessions(session: AsyncSession, event: CredentialsRevoked) -> Iterable[ChangeWarning]:
+    """End all sessions of a user whose credentials were revoked."""
+    await SessionRepository(session, idle=USUAL_LIFETIMES.idle).end_all(event.user_id, event.at)
+    return ()
 
 
 def _session_id(principal: Principal) -> int:

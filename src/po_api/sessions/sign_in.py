@@ -138,7 +138,7 @@ class SignInService:
         if return_to is None:
             return self._front_ends[0]
         if "#" in return_to or _origin(return_to) not in {_origin(url) for url in self._front_ends}:
-            detail = "must be an address of a front end (FRONTEND_URL), without fragment"
+            detail = "must be a URL of a front end (FRONTEND_URL) without fragment"
             raise Unprocessable(errors=(FieldError("/return_to", "unknown_front_end", detail, "query"),))
         return return_to
 

@@ -1,6 +1,6 @@
-"""/sessions, as far as nobody is signed in yet: the redirect flow, ID tokens, and the refreshing of tokens.
+"""/sessions without a signed-in user: the redirect flow, sign-in with ID tokens, and refreshing tokens.
 
-None of these takes an `Idempotency-Key`: their answers hold secrets, of which nothing but digests is stored.
+None of these operations takes an `Idempotency-Key`: their responses contain secrets of which only digests are stored.
 """
 
 from typing import Annotated
@@ -10,6 +10,7 @@ from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from po_api.core.errors import FieldError, Unprocessable
+from po_api.core.permissions import Permission
 from po_api.sessions.dependencies import DeviceDep, SessionServiceDep, SignInServiceDep
 from po_api.sessions.errors import InvalidRefreshToken, InvalidSignIn
 from po_api.sessions.schemas import (
@@ -34,7 +35,7 @@ from po_api.web.cookies import (
 from po_api.web.dependencies import ADDRESS_LIMIT, SIGN_IN_LIMIT, address_of
 from po_api.web.openapi import problems, redirect
 from po_api.web.rate_limits import RateLimiter
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 
 router = api_router(prefix="/sessions", tags=["sessions"])
 
@@ -48,29 +49,31 @@ Answer = Annotated[str | None, Query(max_length=2048, pattern=r"^[ -~]*$")]
 @router.get(
     "/oidc/start",
     operation_id="startSignIn",
-    summary="Send the browser to the identity provider",
+    summary="Start a sign-in",
     status_code=303,
     response_class=RedirectResponse,
     dependencies=[SIGN_IN_LIMIT],
-    responses=redirect("To the identity provider") | problems(404),
+    responses=redirect("Redirect to the identity provider") | problems(404),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def start_sign_in(
     request: Request,
     service: SignInServiceDep,
     return_to: Annotated[
-        Address, Query(description="Where to go on: an address of a front end", examples=["https://po.example.com/"])
+        Address, Query(description="Return address: a URL of a front end", examples=["https://po.example.com/"])
     ] = None,
-    mode: Annotated[SignInMode, Query(description="How the tokens get to the front end")] = SignInMode.BEARER,
+    mode: Annotated[SignInMode, Query(description="How the tokens are delivered to the front end")] = SignInMode.BEARER,
     code_challenge: Annotated[
         Secret | None,
         Query(
-            description="With `mode=bearer`: the S256 challenge (RFC 7636) of the verifier that the exchange will show",
+            description="With `mode=bearer`: the S256 challenge (RFC 7636) of the verifier sent in the exchange",
             examples=["E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"],
         ),
     ] = None,
 ) -> Response:
+    """Redirect the browser to the identity provider."""
     if (code_challenge is None) == (mode is SignInMode.BEARER):
-        detail = "goes with mode=bearer, which needs it"
+        detail = "is required with mode=bearer, and not allowed otherwise"
         raise Unprocessable(errors=(FieldError("/code_challenge", "code_challenge", detail, "query"),))
     departure = await service.start(
         return_to=return_to, challenge=code_challenge, browser=request.cookies.get(SIGN_IN_COOKIE)
@@ -83,13 +86,14 @@ async def start_sign_in(
 @router.get(
     "/oidc/callback",
     operation_id="completeSignIn",
-    summary="Where the identity provider sends the browser back to",
+    summary="Complete a sign-in",
     status_code=303,
     response_class=RedirectResponse,
     dependencies=[ADDRESS_LIMIT],
     responses=redirect(
-        "To the front end: with `#sign_in_code=…`, with cookies, or with `#error=…&request_id=…`, the code of a problem"
+        "Redirect to the front end with `#sign_in_code=…`, with cookies, or with `#error=<problem code>&request_id=…`"
     ),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def complete_sign_in(
     request: Request,
@@ -100,6 +104,7 @@ async def complete_sign_in(
     error: Answer = None,
     iss: Answer = None,
 ) -> Response:
+    """Accept the redirect from the identity provider and redirect the browser to the front end."""
     browser = request.cookies.get(SIGN_IN_COOKIE)
     if state is None or browser is None:
         raise InvalidSignIn
@@ -113,10 +118,11 @@ async def complete_sign_in(
 @router.post(
     "/oidc/exchange",
     operation_id="exchangeSignInCode",
-    summary="The tokens for a sign-in code",
+    summary="Exchange a sign-in code for tokens",
     status_code=201,
     dependencies=[ADDRESS_LIMIT],
     responses=problems(401, 403),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def exchange_sign_in_code(
     service: SignInServiceDep, device: DeviceDep, body: SignInCodeExchange
@@ -127,14 +133,16 @@ async def exchange_sign_in_code(
 @router.post(
     "",
     operation_id="createSession",
-    summary="Sign in with an ID token of the identity provider",
+    summary="Sign in with an ID token",
     status_code=201,
     dependencies=[SIGN_IN_LIMIT],
     responses=problems(401, 403, 404, 409),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def create_session(
     request: Request, response: Response, service: SignInServiceDep, device: DeviceDep, body: IdTokenSignIn
 ) -> SessionTokens:
+    """Create a session from an ID token of the identity provider."""
     in_cookies = body.mode is SignInMode.COOKIE
     if in_cookies:
         require_own_site(request)
@@ -145,8 +153,9 @@ async def create_session(
 @router.post(
     "/refresh",
     operation_id="refreshSession",
-    summary="The next tokens of a session",
+    summary="Refresh the tokens of a session",
     responses=problems(401, 403),
+    openapi_extra=requires(Permission.PUBLIC),
 )
 async def refresh_session(
     request: Request,
@@ -159,7 +168,7 @@ async def refresh_session(
     try:
         token, in_cookies = _refresh_token(request, body)
     except (InvalidRefreshToken, CrossSiteRequest):
-        # A front end that asks whether there is a session guesses nothing.
+        # Checking for a session is no guess at a token, so it is not counted as a sign-in attempt.
         await limiter.hit_address(request.state, address_of(request))
         raise
     try:
@@ -172,7 +181,7 @@ async def refresh_session(
 
 
 def _refresh_token(request: Request, body: RefreshRequest) -> tuple[str, bool]:
-    """The refresh token, and whether it came in its cookie."""
+    """The refresh token, and whether it was sent as a cookie."""
     if body.refresh_token is not None:
         return body.refresh_token, False
     cookie = request.cookies.get(REFRESH_COOKIE)
@@ -206,7 +215,7 @@ def _set_cookies(response: Response, credentials: Credentials) -> None:
 
 
 def _destination(request: Request, arrival: SignInResult) -> str:
-    """The front end's address. What it is told stands in the fragment, which no server and no log gets to see."""
+    """The front end's URL. The result is in the fragment, which is never sent to a server or logged."""
     said = {}
     if arrival.code is not None:
         said = {"sign_in_code": arrival.code}

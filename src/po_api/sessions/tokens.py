@@ -9,17 +9,17 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
 from jose import jwt
 from jose.exceptions import JOSEError
 
 from po_api.core.clock import utc_now
 from po_api.core.errors import Unauthenticated
+from po_api.sessions.domain import JsonObject
 from po_api.sessions.errors import InvalidIdToken
 
 ALGORITHM = "HS256"
@@ -42,7 +42,7 @@ _MALFORMED = (JOSEError, KeyError, TypeError, ValueError, OverflowError, Recursi
 
 @dataclass(frozen=True)
 class AccessToken:
-    """Whom a token speaks for."""
+    """The user and the session that an access token belongs to."""
 
     user_id: int
     session_id: int
@@ -135,8 +135,8 @@ def id_token_key(token: str) -> str:
 
 
 def verify_id_token(
-    token: str, *, key: Mapping[str, Any], issuers: Collection[str], client_id: str, nonce: str | None
-) -> dict[str, Any]:
+    token: str, *, key: JsonObject, issuers: Collection[str], client_id: str, nonce: str | None
+) -> JsonObject:
     """The claims of an ID token (OpenID Connect Core, 3.1.3.7), if all of them hold; InvalidIdToken otherwise.
 
     `key` is the RSA key (JWK) that `id_token_key` named. `nonce` is what the sign-in began with, None if with none.
@@ -151,7 +151,7 @@ def verify_id_token(
     # The access token that comes with it is not used for anything: nothing depends on its hash.
     options = _OPTIONS | {"leeway": int(CLOCK_SKEW.total_seconds()), "verify_at_hash": False}
     try:
-        claims: dict[str, Any] = jwt.decode(
+        claims: JsonObject = jwt.decode(
             token,
             dict(key),
             algorithms=[PROVIDERS_ALGORITHM],
@@ -167,14 +167,14 @@ def verify_id_token(
         raise InvalidIdToken from None
 
 
-def _header(token: str) -> dict[str, Any]:
+def _header(token: str) -> JsonObject:
     if len(token) > MAX_LENGTH or not _COMPACT.fullmatch(token):
         raise ValueError("no compact JWS")
-    header: dict[str, Any] = jwt.get_unverified_header(token)
+    header: JsonObject = jwt.get_unverified_header(token)
     return header
 
 
-def _is_for(claims: Mapping[str, Any], client_id: str) -> bool:
+def _is_for(claims: JsonObject, client_id: str) -> bool:
     """Whether we are the party that the token was issued to: among several audiences, `azp` has to say so."""
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     return bool(claims.get("azp", None if several else client_id) == client_id)

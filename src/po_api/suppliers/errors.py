@@ -4,15 +4,15 @@ from po_api.core.errors import Conflict, NotFound
 
 
 class SupplierNotFound(NotFound):
-    """There is no such supplier, or none in your organisation."""
+    """The supplier does not exist, or does not belong to the caller's organisation."""
 
     code = "supplier_not_found"
-    title = "There is no such supplier"
+    title = "Supplier not found"
 
 
 class SupplierNameTaken(Conflict):
-    """An active supplier of this name exists already, perhaps in another spelling."""
+    """An active supplier with this name already exists, possibly in another spelling (letter case, Unicode form)."""
 
     code = "supplier_name_taken"
-    title = "An active supplier of this name exists already"
+    title = "Supplier name already in use"
     constraint = "uq_suppliers_organisation_id_name_key"

@@ -7,7 +7,7 @@ from po_api.db.models import Base, TenantRow, Timestamped, Versioned
 
 
 class Supplier(TenantRow, Versioned, Timestamped, Base):
-    """Whom one orders from. `name_key` is casefold(NFC(name)): unique among an organisation's active suppliers."""
+    """A supplier. `name_key` is casefold(NFC(name)), unique among an organisation's active suppliers."""
 
     __tablename__ = "suppliers"
     __table_args__ = (
@@ -19,7 +19,7 @@ class Supplier(TenantRow, Versioned, Timestamped, Base):
             unique=True,
             postgresql_where=text("is_active"),
         ),
-        # Without it, whoever looks a name up by its key may be given the next index, which is in another order.
+        # Without it, PostgreSQL may look names up by key in another index, whose order is different.
         Index("ix_suppliers_organisation_id_id", "organisation_id", "id", postgresql_include=["name"]),
         Index("ix_suppliers_organisation_id_name", "organisation_id", "name", "id"),
         Index("ix_suppliers_organisation_id_created_at", "organisation_id", "created_at", "id"),

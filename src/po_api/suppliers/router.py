@@ -1,16 +1,19 @@
 """/suppliers"""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.suppliers.dependencies import SupplierFiltersDep, SupplierPaging, SupplierReadingDep, SupplierServiceDep
+from po_api.core.permissions import Permission
+from po_api.suppliers.dependencies import SupplierFiltersDep, SupplierPaging, SupplierQueriesDep, SupplierServiceDep
+from po_api.suppliers.models import Supplier
+from po_api.suppliers.queries import SupplierRow
 from po_api.suppliers.schemas import SupplierCreate, SupplierPage, SupplierRead, SupplierUpdate
 from po_api.web.dependencies import DryRun, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
-from po_api.web.routing import api_router
+from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
 
 router = api_router(prefix="/suppliers", tags=["suppliers"])
@@ -18,20 +21,26 @@ router = api_router(prefix="/suppliers", tags=["suppliers"])
 SupplierId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
-def _read(response: Response, supplier: Any) -> SupplierRead:
+def _read(response: Response, supplier: Supplier | SupplierRow) -> SupplierRead:
     set_version(response, supplier.version)
     return SupplierRead.model_validate(supplier)
 
 
-@router.get("", operation_id="listSuppliers", summary="List suppliers", responses=problems(403))
+@router.get(
+    "",
+    operation_id="listSuppliers",
+    summary="List suppliers",
+    responses=problems(403),
+    openapi_extra=requires(Permission.SUPPLIERS_READ),
+)
 async def list_suppliers(
     request: Request,
     response: Response,
-    reading: SupplierReadingDep,
+    suppliers: SupplierQueriesDep,
     filters: SupplierFiltersDep,
     paging: SupplierPaging,
 ) -> SupplierPage:
-    page = await reading.page(filters, paging)
+    page = await suppliers.page(filters, paging)
     items = [SupplierRead.model_validate(row) for row in page.items]
     return SupplierPage(items=items, **link_next(request, response, page))
 
@@ -39,55 +48,69 @@ async def list_suppliers(
 @router.post(
     "",
     operation_id="createSupplier",
-    summary="Add a supplier (buyers, admins)",
+    summary="Add a supplier",
     status_code=201,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409),
+    openapi_extra=requires(Permission.SUPPLIERS_WRITE),
 )
 async def create_supplier(response: Response, service: SupplierServiceDep, body: SupplierCreate) -> SupplierRead:
+    """Add a supplier. Requires the role `buyer` or `admin`."""
     supplier = await service.create(**body.model_dump())
     response.headers["Location"] = f"/api/v1/suppliers/{supplier.id}"
     return _read(response, supplier)
 
 
-@router.get("/{supplier_id}", operation_id="getSupplier", summary="One supplier", responses=problems(403, 404))
-async def get_supplier(response: Response, reading: SupplierReadingDep, supplier_id: SupplierId) -> SupplierRead:
-    return _read(response, await reading.get(supplier_id))
+@router.get(
+    "/{supplier_id}",
+    operation_id="getSupplier",
+    summary="Get a supplier",
+    responses=problems(403, 404),
+    openapi_extra=requires(Permission.SUPPLIERS_READ),
+)
+async def get_supplier(response: Response, suppliers: SupplierQueriesDep, supplier_id: SupplierId) -> SupplierRead:
+    return _read(response, await suppliers.get(supplier_id))
 
 
 @router.patch(
     "/{supplier_id}",
     operation_id="updateSupplier",
-    summary="Change a supplier (buyers, admins)",
+    summary="Update a supplier",
     responses=problems(403, 404, 409, 412, 428),
+    openapi_extra=requires(Permission.SUPPLIERS_WRITE),
 )
 async def update_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, body: SupplierUpdate
 ) -> SupplierRead:
+    """Update a supplier. Requires the role `buyer` or `admin`. Existing orders keep the data they were created with."""
     return _read(response, await service.update(supplier_id, expected=expected, values=body.model_dump()))
 
 
 @router.post(
     "/{supplier_id}/deactivate",
     operation_id="deactivateSupplier",
-    summary="Deactivate a supplier (buyers, admins)",
+    summary="Deactivate a supplier",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
+    openapi_extra=requires(Permission.SUPPLIERS_WRITE),
 )
 async def deactivate_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, dry_run: DryRun
 ) -> SupplierRead:
+    """Deactivate a supplier. Requires the role `buyer` or `admin`."""
     return _read(response, await service.set_active(supplier_id, active=False, expected=expected))
 
 
 @router.post(
     "/{supplier_id}/activate",
     operation_id="activateSupplier",
-    summary="Take a deactivated supplier back (buyers, admins)",
+    summary="Reactivate a supplier",
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409, 412, 428),
+    openapi_extra=requires(Permission.SUPPLIERS_WRITE),
 )
 async def activate_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, dry_run: DryRun
 ) -> SupplierRead:
+    """Reactivate a deactivated supplier. Requires the role `buyer` or `admin`."""
     return _read(response, await service.set_active(supplier_id, active=True, expected=expected))

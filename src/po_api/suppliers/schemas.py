@@ -13,7 +13,7 @@ SupplierName = Annotated[Title, Field(examples=["Müller & Söhne GmbH"])]
 
 
 class SupplierCreate(Schema):
-    """A new supplier; its name is unique among the active ones, whatever the spelling."""
+    """A new supplier. Its name is unique among active suppliers, regardless of letter case and Unicode form."""
 
     name: SupplierName
     email: Email | None = None
@@ -22,7 +22,7 @@ class SupplierCreate(Schema):
 
 
 class SupplierUpdate(Schema):
-    """A merge patch: what is left out stays."""
+    """A merge patch: omitted fields keep their values."""
 
     name: SupplierName | MISSING = MISSING
     email: Email | None | MISSING = MISSING

@@ -1,23 +1,20 @@
-"""Suppliers: whom an organisation orders from."""
+"""Suppliers of an organisation: create, update, deactivate."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
-from po_api.core.permissions import Role
+from po_api.core.permissions import Permission
 from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.query import TransactionExecutor
 from po_api.suppliers.errors import SupplierNotFound
 from po_api.suppliers.models import Supplier
-from po_api.suppliers.queries import SupplierQueries
+from po_api.suppliers.queries import SupplierQueries, SupplierRow
 from po_api.suppliers.repository import SupplierRepository
-
-_EDITORS = (Role.BUYER, Role.ADMIN)
 
 
 class SupplierService:
@@ -29,23 +26,23 @@ class SupplierService:
         self._repository = SupplierRepository(session, actor)
         self._queries = SupplierQueries(TransactionExecutor(session), actor)
 
-    async def find_active(self, supplier_id: int) -> Any:
-        """The supplier's columns if one may order from it; None if it is not there or not active."""
-        supplier = await self._queries.get(supplier_id)
+    async def find_active(self, supplier_id: int) -> SupplierRow | None:
+        """An active supplier, from which the organisation may order; None for any other."""
+        supplier = await self._queries.find(supplier_id)
         return supplier if supplier is not None and supplier.is_active else None
 
-    async def create(self, *, name: str, **values: Any) -> Supplier:
+    async def create(self, *, name: str, **values: str | None) -> Supplier:
         """A new supplier (buyers, admins); the database refuses a name that is taken (SupplierNameTaken)."""
-        self._actor.require(*_EDITORS)
+        self._actor.require(Permission.SUPPLIERS_WRITE)
         supplier = Supplier(organisation_id=self._actor.organisation_id, name=name, name_key=canonical(name), **values)
         self._session.add(supplier)
         await self._session.flush()
         await self._record("supplier.create", supplier, None, {"name": name, **values})
         return supplier
 
-    async def update(self, supplier_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]) -> Supplier:
+    async def update(self, supplier_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Supplier:
         """Change a supplier (buyers, admins). Orders that were made keep the particulars they were made with."""
-        named = {**values, "name_key": canonical(values["name"])} if "name" in values else dict(values)
+        named = {**values, "name_key": canonical(str(values["name"]))} if "name" in values else dict(values)
         return await self._change(supplier_id, "supplier.update", named, expected)
 
     async def set_active(self, supplier_id: int, *, active: bool, expected: ExpectedVersions) -> Supplier:
@@ -54,12 +51,12 @@ class SupplierService:
         return await self._change(supplier_id, action, {"is_active": active}, expected)
 
     async def _change(
-        self, supplier_id: int, action: str, values: Mapping[str, Any], expected: ExpectedVersions
+        self, supplier_id: int, action: str, values: Mapping[str, object], expected: ExpectedVersions
     ) -> Supplier:
         supplier = await self._repository.locked(supplier_id)
         if supplier is None:
             raise SupplierNotFound
-        self._actor.require(*_EDITORS)
+        self._actor.require(Permission.SUPPLIERS_WRITE)
         require_version(supplier.version, expected)
         before, after = merge_patch.apply(supplier, values)
         if after:
@@ -69,12 +66,7 @@ class SupplierService:
         return supplier
 
     async def _record(
-        self, action: str, supplier: Supplier, before: Mapping[str, Any] | None, after: Mapping[str, Any]
+        self, action: str, supplier: Supplier, before: Mapping[str, object] | None, after: Mapping[str, object]
     ) -> None:
-        audit.record(
-            self._session,
-            organisation_id=self._actor.organisation_id,
-            actor_id=self._actor.user_id,
-            change=audit.Change(action, "supplier", supplier.id, before, after),
-        )
+        audit.record(self._session, self._actor, audit.Change(action, "supplier", supplier.id, before, after))
         await self._session.flush()

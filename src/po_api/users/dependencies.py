@@ -1,4 +1,4 @@
-"""What the users' handlers ask for."""
+"""Dependencies of the users' handlers."""
 
 from typing import Annotated
 
@@ -7,31 +7,38 @@ from fastapi import Depends, Query, Request
 from po_api.core.permissions import Role
 from po_api.core.text import canonical
 from po_api.db.pagination import PageRequest
-from po_api.users.queries import SORTS, UserFilters
-from po_api.users.reading import UserReading
+from po_api.organisations.queries import SORTS as ORGANISATION_SORTS
+from po_api.users.member_service import MemberService
+from po_api.users.queries import SORTS, UserFilters, UserQueries
 from po_api.users.service import UserService
-from po_api.web.dependencies import executor_of, paging, session_of
+from po_api.web.dependencies import ActorDep, executor_of, paging, session_of
 from po_api.web.schemas import Search
 
 
-async def _reading(request: Request) -> UserReading:
-    return UserReading(executor_of(request))
+async def _queries(request: Request) -> UserQueries:
+    return UserQueries(executor_of(request))
 
 
 async def _service(request: Request) -> UserService:
-    return UserService(session_of(request), request.app.state.left_behind)
+    return UserService(session_of(request))
+
+
+async def _members(request: Request, actor: ActorDep) -> MemberService:
+    return MemberService(session_of(request), actor, request.app.state.listeners)
 
 
 async def _filters(
-    email: Annotated[Search | None, Query(description="The whole address", examples=["ada@example.com"])] = None,
-    role: Annotated[list[Role], Query(description="Any of these")] = [],  # noqa: B006
+    email: Annotated[Search | None, Query(description="The exact e-mail address", examples=["ada@example.com"])] = None,
+    role: Annotated[list[Role], Query(description="Any of these roles")] = [],  # noqa: B006
     is_active: Annotated[bool | None, Query()] = None,
-    q: Annotated[Search | None, Query(description="A part of the name or the address", examples=["ada"])] = None,
+    q: Annotated[Search | None, Query(description="Part of the name or the e-mail address", examples=["ada"])] = None,
 ) -> UserFilters:
     return UserFilters(canonical(email) if email is not None else None, tuple(role), is_active, q)
 
 
-UserReadingDep = Annotated[UserReading, Depends(_reading)]
+UserQueriesDep = Annotated[UserQueries, Depends(_queries)]
+MemberServiceDep = Annotated[MemberService, Depends(_members)]
 UserServiceDep = Annotated[UserService, Depends(_service)]
 UserFiltersDep = Annotated[UserFilters, Depends(_filters)]
 UserPaging = Annotated[PageRequest, Depends(paging(*SORTS))]
+OrganisationPaging = Annotated[PageRequest, Depends(paging(*ORGANISATION_SORTS))]

@@ -1,8 +1,6 @@
-"""Who somebody is to an identity provider, and to us."""
+"""Identities of users: at the identity provider, and by e-mail address."""
 
 from dataclasses import dataclass
-
-from email_validator import EmailNotValidError, validate_email
 
 from po_api.core.text import canonical
 
@@ -24,6 +22,9 @@ def canonical_email(text: str) -> str:
 
     Whether it can be delivered to, the sign-in shows.
     """
+    # With the resolver that it brings, it takes longer to import than an address to look up.
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
+
     try:
         found = validate_email(text, check_deliverability=False, test_environment=True)
     except EmailNotValidError:

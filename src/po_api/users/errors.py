@@ -4,36 +4,36 @@ from po_api.core.errors import Conflict, Forbidden, NotFound
 
 
 class UserNotFound(NotFound):
-    """There is no such user, or none in your organisation."""
+    """The user does not exist, or does not belong to the caller's organisation."""
 
     code = "user_not_found"
-    title = "There is no such user"
+    title = "User not found"
 
 
 class EmailTaken(Conflict):
-    """A user with this e-mail address exists already."""
+    """A user with this e-mail address already exists."""
 
     code = "email_taken"
-    title = "A user with this e-mail address exists already"
+    title = "E-mail address already in use"
     constraint = "uq_users_email"
 
 
 class LastAdmin(Conflict):
-    """An organisation keeps at least one active administrator: make someone else one first."""
+    """An organisation needs at least one active administrator: give the role to another member first."""
 
     code = "last_admin"
-    title = "An organisation keeps at least one active administrator"
+    title = "The last active administrator cannot be removed"
 
 
 class UserDeactivated(Forbidden):
-    """An administrator has deactivated this user: only an administrator can take them back."""
+    """An administrator deactivated this user. Only an administrator can reactivate the account."""
 
     code = "user_deactivated"
-    title = "This user is deactivated"
+    title = "User deactivated"
 
 
 class IdentityMismatch(Conflict):
-    """The user with this e-mail address signs in with another account of the identity provider, or at another one."""
+    """The user with this e-mail address has signed in with another account, or through another identity provider."""
 
     code = "identity_mismatch"
-    title = "The user with this address signs in otherwise"
+    title = "E-mail address belongs to another identity"

@@ -29,7 +29,7 @@ class User(GlobalRow, Versioned, Timestamped, Base):
         UniqueConstraint("email"),
         # A subject is one person's with its issuer only (OpenID Connect Core, 5.7).
         UniqueConstraint("identity_issuer", "google_id"),
-        # What the tenant tables' composite foreign keys point to: nobody from another organisation can be named.
+        # The target of composite foreign keys, which rule out references to other organisations' users.
         UniqueConstraint("organisation_id", "id"),
         CheckConstraint("email <> '' AND length(email) <= 255", name="email"),
         CheckConstraint("approval_limit >= 0", name="approval_limit"),

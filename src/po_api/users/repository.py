@@ -1,25 +1,32 @@
 """The users' rows."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import NamedTuple
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.permissions import Role
-from po_api.db.query import ORGANISATION_ID, USER_ID, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, USER_ID, Query, TransactionExecutor, columns_for
 from po_api.users.models import User
 
-_CURRENT_MEMBER = Query(
-    "users.current_member",
-    select(User.__table__)
-    .where(
-        User.organisation_id == ORGANISATION_ID,
-        User.id == USER_ID,
-    )
+
+class MemberRights(NamedTuple):
+    """A member's rights, as committed and locked."""
+
+    roles: list[str]
+    approval_limit: Decimal | None
+    is_active: bool
+
+
+_MEMBER_RIGHTS = Query(
+    "users.member_rights",
+    select(*columns_for(MemberRights, User.__table__))
+    .where(User.organisation_id == ORGANISATION_ID, User.id == USER_ID)
     .with_for_update(read=True),
+    MemberRights,
 )
 
 
@@ -55,6 +62,11 @@ class UserRepository:
     async def get(self, user_id: int) -> User | None:
         return await self._session.get(User, user_id)
 
+    async def locked(self, user_id: int) -> User:
+        """A user who exists, as committed now."""
+        lock = {"key_share": True}
+        return await self._session.get_one(User, user_id, with_for_update=lock, populate_existing=True)
+
     async def member(self, organisation_id: int, user_id: int) -> User | None:
         statement = select(User).where(User.organisation_id == organisation_id, User.id == user_id)
         return (await self._session.execute(statement)).scalar_one_or_none()
@@ -63,8 +75,8 @@ class UserRepository:
         """The member and all active admins, locked in the order of their ids.
 
         Two admins who demote each other at once would otherwise both find that the other one remains. Rows are locked
-        FOR NO KEY UPDATE everywhere: a plain FOR UPDATE also waits for whoever refers to the row, an audit event's
-        actor or organisation, and deadlocks with them.
+        FOR NO KEY UPDATE everywhere: a plain FOR UPDATE also waits for inserts that refer to the row (an audit
+        event's actor or organisation), and deadlocks with them.
         """
         is_admin = User.roles.contains([Role.ADMIN]) & User.is_active
         statement = (
@@ -76,19 +88,10 @@ class UserRepository:
         )
         return (await self._session.execute(statement)).scalars().all()
 
-    async def current_member(self, organisation_id: int, user_id: int) -> Any:
-        """The member's columns as committed now, protected from change until the transaction ends."""
-        return await TransactionExecutor(self._session).row(
-            _CURRENT_MEMBER, organisation_id=organisation_id, user_id=user_id
-        )
-
-    async def revoke_credentials(self, user_id: int, now: datetime) -> None:
-        """End the user's sessions and keys for good: taken back one day, they sign in anew."""
-        for credentials in (User.sessions, User.api_keys):
-            # The entity by way of the relationship: those features stand above this one.
-            entity = credentials.property.mapper.class_
-            statement = update(entity).where(entity.user_id == user_id, entity.revoked_at.is_(None))
-            await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))
+    async def member_rights(self, organisation_id: int, user_id: int) -> MemberRights | None:
+        """A member's rights as committed now, protected from change until the transaction ends."""
+        executor = TransactionExecutor(self._session)
+        return await executor.row(_MEMBER_RIGHTS, organisation_id=organisation_id, user_id=user_id)
 
     async def all(self) -> Sequence[User]:
         """Every user of the installation, for the command line."""

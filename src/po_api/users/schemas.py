@@ -34,16 +34,16 @@ UserName = Annotated[Title, Field(examples=["Ada Lovelace"])]
 
 
 class UserInvite(Schema):
-    """A new member; the address joins the invitation to the first sign-in."""
+    """A new member. The first sign-in with this verified e-mail address accepts the invitation."""
 
     email: Email
     name: UserName
     roles: Roles = Field(default=[Role.REQUESTER])
-    approval_limit: AmountString | None = Field(default=None, description="In the base currency; null is no limit")
+    approval_limit: AmountString | None = Field(default=None, description="In the base currency; null means no limit")
 
 
 class UserUpdate(Schema):
-    """A merge patch: what is left out stays."""
+    """A merge patch: omitted fields keep their values."""
 
     name: UserName | MISSING = MISSING
     roles: Roles | MISSING = MISSING
@@ -51,14 +51,14 @@ class UserUpdate(Schema):
 
 
 class PorfReference(Schema):
-    """A purchase order request by its number."""
+    """A reference to a purchase order request."""
 
     id: int
     number: str
 
 
 class UserNotice(Schema):
-    """What an accepted change leaves to be looked after."""
+    """A consequence of an accepted change that needs attention."""
 
     code: str = Field(examples=["no_approver_left"])
     detail: str
@@ -72,7 +72,7 @@ class UserRead(Member):
     version: int
     created_at: datetime
     updated_at: datetime
-    warnings: list[UserNotice] = Field(default=[], description="Only in the answer to a change")
+    warnings: list[UserNotice] = Field(default=[], description="Present only in the response to a change")
 
 
 class Me(UserRead):

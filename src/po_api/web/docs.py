@@ -1,4 +1,4 @@
-"""The docs pages, served from the package: no other host is asked for anything."""
+"""The documentation pages, served from the package without requests to other hosts."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -26,17 +26,18 @@ table { border-collapse: collapse; } td { padding: .2em 1em .2em 0; border-botto
 """
 _LIMITS = """
 <h2>Requests</h2>{rates}
-<p>An answer says in <code>RateLimit-Policy</code> which limit counted it, and in <code>RateLimit</code> what is left
-of that (<code>r</code>) and for how many seconds (<code>t</code>). Beyond a limit it is 429, with the seconds to wait
-in <code>Retry-After</code>. All IPv6 addresses of one /64 network count as one. Health checks are not counted.</p>
+<p>The response header <code>RateLimit-Policy</code> names the limit that was applied; <code>RateLimit</code> has the
+remaining requests (<code>r</code>) and the seconds until reset (<code>t</code>). Requests beyond a limit get the status
+429 with the seconds to wait in <code>Retry-After</code>. All IPv6 addresses of a /64 network count as one address.
+Health checks are exempt.</p>
 <h2>Sizes</h2>{sizes}
 """
 _OWN = {"swagger-start.js": _SWAGGER_START, "pages.css": _STYLE}
-# Redoc shows its maker's logo from there; an image that cannot be had is left out.
+# Redoc loads its logo from there, and omits an image that it cannot load.
 _FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 _BUNDLED = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "redoc.standalone.js"})
 
-# The bundles bring their styles at run time and start workers from blobs; everything comes from this host.
+# The bundles add styles at run time and start workers from blobs; everything is loaded from this host.
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self';"
     " connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -80,7 +81,7 @@ async def get_asset(name: str) -> Response:
 
 
 def _text_page(title: str, content: str) -> Response:
-    """A page of plain text, with the way to the others."""
+    """A page of text, with links to the others."""
     return _page(
         title,
         '<link rel="stylesheet" href="/docs/assets/pages.css"></head>'
@@ -115,14 +116,14 @@ async def get_error(code: str) -> Response:
 
 @router.get("/docs/limits")
 async def get_limits(request: Request) -> Response:
-    """The limits of this installation, as it is configured."""
+    """The limits of this installation, from its settings."""
     limiter: RateLimiter = request.app.state.rate_limiter
     rows = [
         (f"<code>{policy.name}</code>", html.escape(policy.counts), html.escape(str(policy.item))) for policy in limiter
     ]
     sizes = [
-        ("A body, an uploaded file included", f"{request.app.state.max_body_bytes:,} bytes"),
-        ("Items on a page", f"{MAX_LIMIT}, {DEFAULT_LIMIT} unless asked for otherwise with <code>limit</code>"),
+        ("Request body, including uploaded files", f"{request.app.state.max_body_bytes:,} bytes"),
+        ("Items per page", f"{MAX_LIMIT}, {DEFAULT_LIMIT} by default (<code>limit</code>)"),
     ]
     return _text_page("Limits", _LIMITS.format(rates=_table(rows), sizes=_table(sizes)))
 

@@ -1,23 +1,18 @@
 """The route class of the API: conventions that hold for every operation (api.md)."""
 
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Send
-from starlette.types import Scope as AsgiScope
 
 from po_api.core.errors import BadRequest, FieldError, UnsupportedMediaType
-from po_api.core.permissions import Scope
+from po_api.core.permissions import GRANTS, Permission
 from po_api.web import etags, idempotency
+from po_api.web.fast_path import NarrowingRoute, query_parameters
 from po_api.web.openapi import KEY_SCOPE
 from po_api.web.rate_limits import RateLimiter
 from po_api.web.unit_of_work import in_unit_of_work
@@ -26,56 +21,47 @@ PREFIX = "/api/v1"
 
 
 class UnknownParameter(BadRequest):
-    """The operation has no such query parameter."""
+    """The operation has no query parameter with this name."""
 
     code = "unknown_parameter"
-    title = "There is no such query parameter"
+    title = "Unknown query parameter"
 
 
-# What an operation is about, by its tag, and so which scope it takes of an API key. Others take no keys.
-_SUBJECTS = {
-    "porfs": (Scope.PORFS_READ, Scope.PORFS_WRITE),
-    "purchase orders": (Scope.PURCHASE_ORDERS_READ, Scope.PURCHASE_ORDERS_WRITE),
-    "suppliers": (Scope.SUPPLIERS_READ, Scope.SUPPLIERS_WRITE),
-    "users": (Scope.USERS_READ, Scope.USERS_WRITE),
-    "organisations": (Scope.ORGANISATIONS_READ, Scope.ORGANISATIONS_WRITE),
-    "state machines": (Scope.PORFS_READ, Scope.PORFS_WRITE),
-}
+_PERMISSION = "x-permission"
 
 
-def takes(scope: Scope) -> dict[str, str]:
-    """The `openapi_extra` of an operation for which an API key needs another scope than its tag and method say."""
-    return {KEY_SCOPE: scope}
+def requires(permission: Permission) -> dict[str, Any]:
+    """The `openapi_extra` of an operation that requires this permission."""
+    return {_PERMISSION: permission}
 
 
-class ApiRoute(APIRoute):
-    """Begins and ends the unit of work; refuses unknown query parameters and media types; completes ETags; replays and
-    remembers idempotent answers.
+class ApiRoute(NarrowingRoute):
+    """Runs the unit of work, refuses unknown query parameters and media types, completes ETags, and stores and replays
+    the responses of idempotent requests.
 
-    `key_scope` is the scope that an API key needs for the operation; None takes no keys.
+    `permission` is that of `requires`; the OpenAPI document shows the scope that an API key needs for it.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        said: Mapping[str, Any] = self.openapi_extra or {}
-        self.key_scope: Scope | None = said.get(KEY_SCOPE) or self._usual_scope()
-        if self.key_scope is not None:
-            self.openapi_extra = {**said, KEY_SCOPE: self.key_scope}
-
-    def _usual_scope(self) -> Scope | None:
-        reading, writing = _SUBJECTS.get(str(next(iter(self.tags), "")), (None, None))
-        return reading if self.methods == {"GET"} else writing
+        extra = dict(self.openapi_extra or {})
+        try:
+            self.permission: Permission = extra.pop(_PERMISSION)
+        except KeyError:
+            raise TypeError(f"{self.operation_id or path} needs openapi_extra=requires(…)") from None
+        scope = GRANTS[self.permission].scope
+        self.openapi_extra = extra if scope is None else {**extra, KEY_SCOPE: scope}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler_of = lru_cache(maxsize=256)(self._handler_of)
-        known = _query_parameters(self.dependant)
+        handler_for = lru_cache(maxsize=256)(self.handler_for)
+        known = query_parameters(self.dependant)
         media_types = self._media_types()
 
         async def answer(request: Request) -> Response:
             try:
                 _require_known(request, known)
                 _require_media_type(request, media_types)
-                response = await handler_of(frozenset(request.query_params))(request)
+                response = await handler_for(frozenset(request.query_params))(request)
             except idempotency.Replay as replay:
                 return replay.response
             except (BadRequest, UnsupportedMediaType, RequestValidationError, HTTPException):
@@ -90,21 +76,8 @@ class ApiRoute(APIRoute):
 
         return handler
 
-    def _handler_of(self, names: frozenset[str]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler of requests that have these query parameters.
-
-        It looks at every parameter that an operation has, ten microseconds each; what a list may be narrowed by took a
-        fifth of its time where nothing narrowed it.
-        """
-        whole = self.dependant
-        self.dependant = _asked_for(whole, names)
-        try:
-            return super().get_route_handler()
-        finally:
-            self.dependant = whole
-
     def _media_types(self) -> frozenset[str]:
-        """What a body may be; nothing where the operation takes none."""
+        """The media types of the body; empty if the operation has none."""
         if self.body_field is None:
             return frozenset()
         if isinstance(self.body_field.field_info, Form):
@@ -116,13 +89,13 @@ class ApiRoute(APIRoute):
 
 def _require_known(request: Request, known: set[str]) -> None:
     if unknown := request.query_params.keys() - known:
-        # The name is the caller's own text: it is counted, not repeated.
+        # The name is text from the request: it is not repeated.
         error = FieldError("", UnknownParameter.code, UnknownParameter.title, "query")
         raise UnknownParameter(errors=(error,) * len(unknown))
 
 
 def _require_media_type(request: Request, media_types: frozenset[str]) -> None:
-    """A body says what it is; FastAPI would take one of another type for a text and complain of its content."""
+    """Require a supported Content-Type: FastAPI would parse other bodies as text and report errors of their content."""
     if not media_types:
         return
     headers = request.headers
@@ -132,54 +105,10 @@ def _require_media_type(request: Request, media_types: frozenset[str]) -> None:
 
 
 async def _count(request: Request) -> None:
-    """What is refused before the token is looked at, such as a body that is not JSON, counts for the address."""
+    """Count a request that was refused before authentication, such as one with invalid JSON, for the address."""
     if getattr(request.state, "rate_limit", None) is None:
         limiter: RateLimiter = request.app.state.rate_limiter
         await limiter.hit_address(request.state, request.client.host if request.client else None)
-
-
-def _query_parameters(dependant: Dependant) -> set[str]:
-    names = {field.alias for field in dependant.query_params}
-    return names.union(*(_query_parameters(child) for child in dependant.dependencies))
-
-
-class RouteGroup(BaseRoute):
-    """The routes of routers that share a prefix: they are only looked through for paths that begin so.
-
-    Routers within routers are looked through whatever the path, once for each level: with seventy routes that took
-    a quarter of the time of a short request.
-    """
-
-    def __init__(self, *routers: APIRouter) -> None:
-        (self._prefix,) = {router.prefix for router in routers}
-        self.routes = [route for router in routers for route in router.routes]
-
-    def matches(self, scope: AsgiScope) -> tuple[Match, AsgiScope]:
-        partial: tuple[Match, AsgiScope] = Match.NONE, {}
-        if not str(scope["path"]).startswith(self._prefix):
-            return partial
-        for route in self.routes:
-            match, child_scope = route.matches(scope)
-            if match is Match.FULL:
-                return match, child_scope
-            if match is Match.PARTIAL and partial[0] is Match.NONE:
-                partial = match, child_scope
-        return partial
-
-    async def handle(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        await scope["route"].handle(scope, receive, send)
-
-
-def _asked_for(dependant: Dependant, names: frozenset[str]) -> Dependant:
-    """`dependant` without the query parameters that are not among `names` and need not be: functions have the same
-    defaults as their parameters."""
-    return replace(
-        dependant,
-        query_params=[
-            field for field in dependant.query_params if field.alias in names or field.field_info.is_required()
-        ],
-        dependencies=[_asked_for(child, names) for child in dependant.dependencies],
-    )
 
 
 def api_router(*, prefix: str, **options: Any) -> APIRouter:

@@ -1,4 +1,4 @@
-"""What every representation is made of: strict models, decimal strings, texts without invisible characters."""
+"""Types of all representations: strict models, decimal strings, texts without invisible characters."""
 
 import re
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Schema(BaseModel):
 
 
 class FieldProblem(Schema):
-    """What is wrong with one part of the request."""
+    """An error in one part of the request."""
 
     location: str = Field(description="body, query, path, header or file", examples=["body"])
     pointer: str = Field(description="RFC 6901 JSON pointer into the location", examples=["/lines/0/quantity"])
@@ -45,23 +45,23 @@ class FieldProblem(Schema):
 
 
 class Problem(Schema):
-    """RFC 9457: what went wrong, with a stable code."""
+    """A problem as defined by RFC 9457, with a stable code."""
 
-    type: str = Field(description="A page that explains the code", examples=["/docs/errors/not_found"])
+    type: str = Field(description="Docs page of the code", examples=["/docs/errors/not_found"])
     title: str = Field(examples=["Not found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["Not found"])
-    instance: str = Field(description="Names this occurrence", examples=["urn:request:6f1c2d"])
+    instance: str = Field(description="Identifies this occurrence", examples=["urn:request:6f1c2d"])
     code: str = Field(examples=["not_found"])
     request_id: str = Field(examples=["6f1c2d"])
-    errors: list[FieldProblem] = Field(description="Empty unless parts of the request can be pointed at")
+    errors: list[FieldProblem] = Field(description="The invalid parts of the request, if they can be located")
 
 
 class Page(Schema):
     """One page of a list; subclasses add `items`."""
 
     next_cursor: str | None = Field(
-        description="Send it as `cursor` for the next page; null on the last", examples=["WyI0Y2E3IiwiNTAiXQ"]
+        description="The `cursor` of the next page; null on the last page", examples=["WyI0Y2E3IiwiNTAiXQ"]
     )
     has_more: bool
 
@@ -69,13 +69,13 @@ class Page(Schema):
 def _text(*, multiline: bool) -> Callable[[str], str]:
     def check(text: str) -> str:
         if has_forbidden_characters(text, multiline=multiline):
-            raise PydanticCustomError("control_character", "must not hold control characters")
+            raise PydanticCustomError("control_character", "must not contain control characters")
         return normalise(text)
 
     return check
 
 
-# Normalisation can only shorten what people type; the length is checked before and after it all the same.
+# The length is checked before and after normalisation, which usually shortens a text.
 def _not_empty(text: str) -> str:
     if not text:
         raise PydanticCustomError("string_too_short", "must not be empty")
@@ -105,12 +105,12 @@ Currency = Annotated[
 
 
 def unique(values: list[T]) -> list[T]:
-    """Each value once, sorted: for what is a set and comes as a list."""
+    """Sorted values without duplicates, for sets that are sent as lists."""
     return sorted(set(values))
 
 
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
-# In JSON, where "1", 1.0 and true are no ids.
+# In JSON "1", 1.0 and true are not ids.
 Reference = Annotated[Id, Strict()]
 
 
@@ -118,7 +118,7 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def _iso_date(value: object) -> object:
-    # Pydantic alone takes numbers too, as seconds since 1970, and times at midnight.
+    # Pydantic by itself also accepts numbers, as seconds since 1970, and times at midnight.
     if not isinstance(value, date) and not (isinstance(value, str) and _ISO_DATE.fullmatch(value)):
         raise PydanticCustomError("invalid_date", "must be a date such as 2026-12-31")
     return value
@@ -131,14 +131,14 @@ def _to_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise PydanticCustomError("out_of_range", "must be a time of the calendar") from None
+        raise PydanticCustomError("out_of_range", "must be a valid date and time") from None
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
 def _decimal(*, digits: int, places: int, minimum: Decimal, maximum: Decimal, exclusive: bool, example: str) -> Any:
-    """A decimal that crosses the API as a plain string: digits before and after the point, no sign, no exponent."""
+    """A decimal as a plain string: digits before and after the point, no sign, no exponent."""
     pattern = rf"^[0-9]{{1,{digits}}}(\.[0-9]{{1,{places}}})?$"
     shape = re.compile(rf"\d{{1,{digits}}}(\.\d{{1,{places}}})?", re.ASCII)
 
@@ -175,9 +175,9 @@ QuantityString = Annotated[Decimal, *_quantity, _plainly]
 PriceString = Annotated[Decimal, *_price, _plainly]
 PercentString = Annotated[Decimal, *_percent, _plainly]
 ToleranceString = Annotated[Decimal, *_tolerance, _plainly]
-# What may be zero, such as what is left of a line.
+# May be zero, such as a remaining quantity.
 RemainderString = Annotated[Decimal, *_remainder, _plainly]
-# Amounts show the currency's minor units as they are: "12.50", "1250", "1.250".
+# Amounts have the currency's minor digits: "12.50", "1250", "1.250".
 AmountString = Annotated[
     Decimal, *_amount, PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json")
 ]

@@ -1,4 +1,4 @@
-"""How a state machine is published: the same table that guards the actions."""
+"""The representation of a state machine, made from the table that guards the actions."""
 
 from enum import StrEnum
 from typing import Any
@@ -10,15 +10,15 @@ from po_api.web.schemas import Schema
 
 
 class TransitionRead(Schema):
-    """One row of the table."""
+    """A transition: who may perform the action, from which statuses, under which conditions."""
 
     action: str = Field(examples=["submit"])
     sources: list[str] = Field(examples=[["draft"]])
     target: str | None = Field(
-        examples=["pending"], description="null where the status stays, or follows from quantities"
+        examples=["pending"], description="null if the status stays, or is derived from quantities"
     )
     who: str = Field(examples=["the requester or an admin"])
-    guards: list[str] = Field(examples=[["it has at least one line"]])
+    guards: list[str] = Field(examples=[["the request has at least one line"]])
 
 
 class StateMachineRead(Schema):

@@ -66,7 +66,7 @@ def copy(story: Story, tmp_path: Path) -> CommandLine:
 def test_a_backup_is_listed_and_closed_to_others(story: Story) -> None:
     full, incremental = (fields for fields in story.po.listed() if fields[0] in {story.full, story.incremental})
     assert (full[0], full[3], full[4]) == (story.full, head_revision(), "not verified")
-    assert (incremental[0], incremental[5]) == (story.incremental, f"adds to {story.full}")
+    assert (incremental[0], incremental[5]) == (story.incremental, f"based on {story.full}")
     assert float(incremental[2].split()[0]) < float(full[2].split()[0])
     for path in (story.po.backups, *story.po.backups.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
@@ -76,9 +76,9 @@ def test_a_backup_is_listed_and_closed_to_others(story: Story) -> None:
 def test_verified_is_what_was_restored(story: Story) -> None:
     catalogue = Catalogue(story.po.backups)
     output = story.po.ok("backup", "verify", story.incremental)
-    assert output.endswith(f"{story.incremental} is good\n")
+    assert output.endswith(f"{story.incremental} is verified\n")
     assert "checksum of every page" in output
-    assert "asked the API" in output
+    assert "checked the API" in output
     found = catalogue.get(story.incremental)
     assert found.verified_at == catalogue.last_verified()
     assert catalogue.last_success() == max(backup.finished_at for backup in catalogue.all())
@@ -125,10 +125,10 @@ def test_without_a_time_everything_that_was_archived_comes_back(story: Story, tm
     [
         (["--to", "2020-01-01T00:00:00Z"], "there is no backup from before 2020-01-01T00:00:00Z"),
         (["--to", "2999-01-01T00:00:00Z"], "is in the future"),
-        (["--to", "2026-11-22T10:00:00"], "say of which zone"),
-        (["--to", "yesterday"], "expected a time as"),
+        (["--to", "2026-11-22T10:00:00"], "the time zone is missing"),
+        (["--to", "yesterday"], "expected a time such as"),
         (["nothing"], "there is no backup 'nothing'"),
-        ([], "there are data in"),
+        ([], "contains data"),
     ],
 )
 def test_what_cannot_be_restored_is_one_line(story: Story, options: list[str], words: str) -> None:
@@ -163,14 +163,14 @@ def test_a_hole_in_the_log_is_not_passed_over(copy: CommandLine, story: Story, t
     assert "is damaged" in copy.fails("backup", "restore", story.full, *target)
     wanted.unlink()
     line = copy.fails("backup", "restore", story.full, *target)
-    assert f"lacks segment {wanted.stem}" in line
+    assert f"segment {wanted.stem} is missing" in line
     assert f"`po-api backup restore {story.full}`" in line
 
 
 def test_two_at_once_are_one(story: Story) -> None:
     with (story.po.backups / ".lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another process makes, verifies or restores" in story.po.fails("backup", "create")
+        assert "another process is creating, verifying or restoring" in story.po.fails("backup", "create")
         story.po.ok("backup", "list")
 
 
@@ -231,7 +231,7 @@ def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(tmp_path: Path) -
     po.add_user(SINCE)
     for lost in (pgdata, *po.data_dir.glob("postgres.replaced-*")):
         shutil.rmtree(lost)
-    assert f"restored backup {third} and all that was archived since" in po.ok("backup", "restore")
+    assert f"restored backup {third} and all WAL archived since" in po.ok("backup", "restore")
     assert po.users() == {SINCE}
     assert (pgdata / "wal_archive").is_dir()
 
@@ -240,4 +240,4 @@ def test_the_drill_passes(tmp_path: Path) -> None:
     output = CommandLine.at(tmp_path).ok("backup", "drill", "--archive-timeout", "1")
     result = output.splitlines()[-1]
     assert result.startswith("drill passed: RPO ")
-    assert result.endswith("noticed: a missing WAL segment, a flipped byte, a full archive disk")
+    assert result.endswith("detected: a missing WAL segment, a flipped byte, a full archive disk")

@@ -58,12 +58,12 @@ def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str, tmp_pa
     assert token
     name = po.backup()
     assert "Z-dump" in name  # with a number, if it is the second of its second
-    assert po.ok("backup", "verify").endswith(f"{name} is good\n")
+    assert po.ok("backup", "verify").endswith(f"{name} is verified\n")
     po.add_user(SINCE)
     before = po.users()
 
-    assert "there are tables in the database: --replace" in po.fails("backup", "restore", name)
-    assert "is a dump: it holds the state of" in po.fails("backup", "restore", name, "--to", utc_now().isoformat())
+    assert "the database contains tables: --replace" in po.fails("backup", "restore", name)
+    assert "is a dump of the state at" in po.fails("backup", "restore", name, "--to", utc_now().isoformat())
     output = po.ok("backup", "restore", name, "--replace")
     assert po.users() == before - {SINCE}
     live = _execute(owner_url, "SELECT FROM sessions WHERE revoked_at IS NULL")
@@ -83,7 +83,7 @@ def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str, tmp_pa
 
 def test_what_other_tools_have_restored_is_settled_and_confirmed(po: CommandLine, owner_url: str) -> None:
     po.ok("sessions", "create", "--email", "admin@demo.example")
-    assert "say of which zone" in po.fails("backup", "settle", "--restored-to", "2026-11-22T10:00:00")
+    assert "the time zone is missing" in po.fails("backup", "settle", "--restored-to", "2026-11-22T10:00:00")
     po.ok("backup", "settle", "--restored-to", "2026-11-22 10:00:00+00")
     assert _execute(owner_url, "SELECT FROM sessions WHERE revoked_at IS NULL") == []
     assert po.ok("backup", "confirm").startswith("confirmed: the state of 2026-11-22T10:00:00Z, by other tools, at ")
@@ -120,7 +120,7 @@ def test_a_migration_asks_for_a_recent_backup_where_that_is_configured(
     url = po.environment["DATABASE_URL"]
     asyncio.run(migrations.upgrade(owner_url=owner_url, app_url=url, to=earlier, may_lose_data=True))
     strict = po.having(BACKUP_MAX_AGE_HOURS="1", BACKUP_DIR=str(tmp_path / "none"))
-    assert "asks for a backup of the last 1 h before a migration, and there is none" in strict.fails("migrate")
+    assert "requires a backup of the last 1 h before a migration, but there is none" in strict.fails("migrate")
     strict.backup()
     assert f"{earlier} -> {head_revision()}" in strict.ok("migrate")
 
@@ -128,5 +128,5 @@ def test_a_migration_asks_for_a_recent_backup_where_that_is_configured(
     code, output, errors = po.run("migrate")
     assert (code, f"{earlier} -> {head_revision()}" in output) == (0, True)
     assert (
-        errors == "warning: no backup is made of a server's database before it is migrated: see BACKUP_MAX_AGE_HOURS\n"
+        errors == "warning: no backup is created of a server's database before a migration: see BACKUP_MAX_AGE_HOURS\n"
     )

@@ -295,7 +295,7 @@ async def test_alembic_refuses_it_too(filled: Fresh) -> None:
     await filled.to("010")
     status, output, errors = await filled.call(alembic, "downgrade", "-1")
     assert (status != 0, errors) == (True, "")
-    assert "010: going back would lose keys for integrators" in output
+    assert "010: downgrading would lose API keys" in output
     assert (await filled.fetch("SELECT version_num AS at FROM alembic_version"))[0]["at"] == "010"
     status, _, errors = await filled.call(alembic, "-x", "allow-data-loss", "downgrade", "-1")
     assert status == 0, errors
@@ -324,11 +324,11 @@ async def test_a_later_versions_database_is_one_line(filled: Fresh, extend: Exte
     await _upgrade(filled)
     status, output, errors = await filled.call(po_api, "migrate")
     assert (status, output) == (1, "")
-    assert errors == f"po-api: revision {NEXT} is none of this version's, whose last is {HEAD}\n"
+    assert errors == f"po-api: revision {NEXT} is unknown to this version, whose last revision is {HEAD}\n"
     status, output, errors = await filled.call(po_api, "migrate", "--status")
     assert (status, errors) == (1, "")
     assert output.startswith(f"database: {NEXT}, this version: {HEAD}\n")
-    assert "deploy that one" in output
+    assert "deploy that version" in output
 
 
 async def test_a_schema_that_changes_under_a_running_version_shows(filled: Fresh) -> None:
@@ -341,8 +341,10 @@ async def test_a_schema_that_changes_under_a_running_version_shows(filled: Fresh
         assert await reasons() == (200, [])
         needs = f"this version needs {HEAD}"
         await filled.fetch(f"UPDATE alembic_version SET version_num = '{NEXT}'")
+        await filled.fetch(f"UPDATE schema_info SET compatible_since = '{NEXT}'")
         later = (
-            f"schema_revision: the database is at revision {NEXT}, {needs}: it is a later version's: deploy that one"
+            f"schema_revision: the database is at revision {NEXT}, {needs}: "
+            "it belongs to a later version: deploy that version"
         )
         assert await reasons() == (503, [later])
         await filled.fetch(f"UPDATE alembic_version SET version_num = '{HEAD}'")
@@ -358,9 +360,9 @@ async def test_one_process_waits_for_another_and_says_so(filled: Fresh) -> None:
         await other.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         status, output, errors = await filled.call(po_api, "migrate", "--wait", "0")
         assert (status, output) == (1, "")
-        assert errors == "po-api: another process has been migrating this database for 0 s and more\n"
+        assert errors == "po-api: another process is migrating this database; gave up after 0 s\n"
         # Asking is no reason to wait.
-        asked = f"database: {HEAD}, this version: {HEAD}\na process is migrating it now\n"
+        asked = f"database: {HEAD}, this version: {HEAD}\nmigration in progress\n"
         assert await filled.call(po_api, "migrate", "--status") == (0, asked, "")
 
         waiting = await filled.start(po_api, "migrate")
@@ -385,6 +387,7 @@ async def test_precautions_are_taken_before_anything_changes(cluster: Cluster) -
             await _upgrade(database, prepare=fail)
         await _upgrade(database, "004", prepare=succeed)
         await _upgrade(database, "004", prepare=fail)  # nothing to do, nothing to prepare
+        await database.fetch("INSERT INTO organisations (name, allow_self_approval) VALUES ('Company', true)")
         with pytest.raises(MigrationError):
             await _upgrade(database, "003", prepare=fail, may_lose_data=False)
     assert taken == ["003"]

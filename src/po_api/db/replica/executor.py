@@ -1,15 +1,15 @@
-"""Reading on a replica, and yet whatever had been committed when the request came.
+"""Read-your-writes on a replica: a request sees everything that had been committed when it arrived.
 
-The check of the credentials stays on the primary, where a revocation holds at once, and tells besides how far its log
-had been written. A replica that has replayed as much shows all that anybody had been told was done. Until it has,
-it is asked again for some milliseconds; then, and after any trouble, the primary answers. Nothing is kept from one
+Credentials are checked on the primary, where a revocation takes effect at once; the same query returns how far its log
+had been written. A replica that has replayed as much shows every write that a client had been told of. Until it has,
+it is polled for some milliseconds; after that, and after any trouble, the primary answers. Nothing is kept from one
 request to the next, so it does not matter which process serves it.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import asyncpg
 from sqlalchemy import select, true
@@ -18,39 +18,50 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from po_api.core.sqlstate import CONNECTION_LOST
 from po_api.db.database import Database
-from po_api.db.query import ConnectionExecutor, PlanCacheMode, Query, QueryExecutor, entering
+from po_api.db.query import ConnectionExecutor, NoRow, PlanCacheMode, Query, QueryExecutor, R, enter_tenant_sql
 from po_api.db.replica.status import NoUseError, Replica, Trouble, trouble_in
 
 T = TypeVar("T")
 
-# Seconds between two looks at a replica that is behind.
+
+class _Probe(NamedTuple):
+    answers: bool
+
+
+# Seconds between two polls of a replica that is behind.
 PAUSES = (0.002, 0.005, 0.01, 0.02)
 _ONE_ROW = "SELECT 1"
-_SOMETHING = Query("replica.examine", select(true()))
+_PROBE = Query("replica.examine", select(true().label("answers")), _Probe)
 ERRORS = (NoUseError, DBAPIError, asyncpg.PostgresError, *CONNECTION_LOST)
 
 
 class CredentialsExecutor:
-    """Asks the primary about credentials; with the answer it learns the position of the primary's log."""
+    """Checks credentials on the primary, and learns with the answer the position of the primary's log."""
 
     def __init__(self, primary: ConnectionExecutor) -> None:
         self._primary = primary
         self.log_position: str | None = None
 
-    async def rows(self, question: Query, **parameters: Any) -> Sequence[Any]:
-        return await self._primary.rows(question, **parameters)
+    async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]:
+        return await self._primary.rows(query, **parameters)
 
-    async def row(self, question: Query, **parameters: Any) -> Any:
-        row = await self._primary.row(question.with_log_position, **parameters)
-        self.log_position = None if row is None else row.log_position
-        return row
+    async def row(self, query: Query[R], **parameters: object) -> R | None:
+        record = await self._primary.record(query, query.sql_with_log_position, parameters)
+        if record is None:
+            self.log_position = None
+            return None
+        *columns, self.log_position = record
+        return query.make_row(columns)
+
+    async def execute(self, query: Query[NoRow], **parameters: object) -> None:
+        await self._primary.execute(query, **parameters)
 
     async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
         await self._primary.enter_tenant(organisation_id, plan_cache_mode=plan_cache_mode)
 
 
 class ReplicaExecutor:
-    """Asks the replica as long as that answers, else the primary. What `check` asks goes before all else."""
+    """Executes queries on the replica as long as that answers, else on the primary; `credentials` has to be first."""
 
     def __init__(self, engine: AsyncEngine, replica: Replica) -> None:
         self._replica = replica
@@ -58,20 +69,23 @@ class ReplicaExecutor:
         self._standby: ConnectionExecutor | None = None
         self._tenant: tuple[int, PlanCacheMode] | None = None
         self._is_decided = False
-        self.check = CredentialsExecutor(self._primary)
+        self.credentials = CredentialsExecutor(self._primary)
 
-    async def rows(self, question: Query, **parameters: Any) -> Sequence[Any]:
-        return await self._ask(lambda executor: executor.rows(question, **parameters))
+    async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]:
+        return await self._try(lambda executor: executor.rows(query, **parameters))
 
-    async def row(self, question: Query, **parameters: Any) -> Any:
-        return await self._ask(lambda executor: executor.row(question, **parameters))
+    async def row(self, query: Query[R], **parameters: object) -> R | None:
+        return await self._try(lambda executor: executor.row(query, **parameters))
+
+    async def execute(self, query: Query[NoRow], **parameters: object) -> None:
+        await self._try(lambda executor: executor.execute(query, **parameters))
 
     async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
-        """The question that follows takes it along."""
+        """Entered with the next query, in the same round trip."""
         self._tenant = (organisation_id, plan_cache_mode)
 
     async def close(self) -> None:
-        """Give the connections back; what the replica has answered is not lost by trouble that it is in now."""
+        """Return the connections; trouble of the replica after it has answered does not matter."""
         try:
             await self._primary.close()
         except BaseException:
@@ -89,12 +103,12 @@ class ReplicaExecutor:
         self._primary.discard()
         self._leave_standby()
 
-    async def _ask(self, ask: Callable[[QueryExecutor], Awaitable[T]]) -> T:
+    async def _try(self, execute: Callable[[QueryExecutor], Awaitable[T]]) -> T:
         standby = await self._find_standby()
         if standby is not None:
             try:
                 await self._enter(standby)
-                return await ask(standby)
+                return await execute(standby)
             except ERRORS as error:
                 trouble = trouble_in(error)
                 if trouble is None:
@@ -102,15 +116,15 @@ class ReplicaExecutor:
                 self._replica.failed(trouble)
                 self._leave_standby()
         await self._enter(self._primary)
-        return await ask(self._primary)
+        return await execute(self._primary)
 
     async def _find_standby(self) -> ConnectionExecutor | None:
-        """The replica, if it is of use: the first question decides on that, and trouble with a later one ends it."""
-        position = self.check.log_position
+        """The replica, if it can be used: the first query decides that, and trouble with a later one ends it."""
+        position = self.credentials.log_position
         if not self._is_decided and position is not None:
             self._is_decided = True
             if self._replica.is_worth_trying():
-                # Nobody holds a connection to the one server and waits for one to the other.
+                # No request waits for a connection to one server while it holds one to the other.
                 await self._primary.close()
                 with suppress(NoUseError):
                     self._standby = await self._standby_at(position)
@@ -121,7 +135,7 @@ class ReplicaExecutor:
             return await executor_at(self._replica, log_position)
         organisation_id, plan_cache_mode = self._tenant
         return await executor_at(
-            self._replica, log_position, tenant=entering(organisation_id, plan_cache_mode=plan_cache_mode)
+            self._replica, log_position, tenant=enter_tenant_sql(organisation_id, plan_cache_mode=plan_cache_mode)
         )
 
     async def _enter(self, executor: ConnectionExecutor) -> None:
@@ -143,11 +157,11 @@ def executor_of(database: Database) -> ConnectionExecutor | ReplicaExecutor:
 
 
 async def examine(database: Database, replica: Replica) -> Trouble | None:
-    """Read something as a safe request would; what keeps the replica out of use then, if anything does."""
+    """Execute a query as a safe request would; the reason why the replica was not used, if it was not."""
     executor = ReplicaExecutor(database.engine, replica)
     try:
-        await executor.check.row(_SOMETHING)
-        await executor.row(_SOMETHING)
+        await executor.credentials.row(_PROBE)
+        await executor.row(_PROBE)
     except BaseException:
         executor.discard()
         raise
@@ -156,7 +170,7 @@ async def examine(database: Database, replica: Replica) -> Trouble | None:
 
 
 async def executor_at(replica: Replica, log_position: str, *, tenant: str | None = None) -> ConnectionExecutor:
-    """A executor in a transaction on the replica, which shows what had been committed at that position of the log.
+    """An executor in a transaction on the replica, which shows what had been committed at that position of the log.
 
     NoUseError says why there is none; the replica then is not tried again for a while.
     """
@@ -178,11 +192,11 @@ async def executor_at(replica: Replica, log_position: str, *, tenant: str | None
 async def _wait_for(executor: ConnectionExecutor, log_position: str, tenant: str | None) -> None:
     # The position is PostgreSQL's own text. In a transaction each statement sees what has been replayed when it begins.
     has_replayed = f"SELECT WHERE pg_is_in_recovery() AND pg_last_wal_replay_lsn() >= '{log_position}'"
-    said = await executor.execute(has_replayed, tenant=tenant)
+    command_tag = await executor.run_script(has_replayed, tenant=tenant)
     for pause in PAUSES:
-        if said == _ONE_ROW:
+        if command_tag == _ONE_ROW:
             return
         await asyncio.sleep(pause)
-        said = await executor.execute(has_replayed)
-    if said != _ONE_ROW:
+        command_tag = await executor.run_script(has_replayed)
+    if command_tag != _ONE_ROW:
         raise NoUseError(Trouble.BEHIND)

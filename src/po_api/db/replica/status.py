@@ -27,7 +27,7 @@ _log = get_logger(__name__)
 
 
 class Trouble(StrEnum):
-    """Why a replica is not read from."""
+    """Why the replica is not in use."""
 
     NOT_TRIED = "not_tried"
     UNREACHABLE = "unreachable"

@@ -1,14 +1,13 @@
 """The WAL archive of the embedded server: each segment of its log, compressed, from the first copy on.
 
-The server always has archiving switched on, since that takes a start. Whether it copies anything is a matter of one
-symbolic link in its data directory, which leads to the archive: without one, a fresh `make run` keeps nothing. The
-link is made with the first `po-api backup create`, lives and dies with the data, and is no part of a copy of them, so
-that a restored copy on trial never writes into the archive of the original. When the link leads nowhere (a disk that
-is not mounted) or the disk is full, archiving fails, the server keeps the segments and goes on, and `/health/ready`
-says so.
+`archive_mode` is always on, since changing it requires a restart. Whether segments are copied depends on a symbolic
+link from the data directory to the archive: without it, as after a fresh `make run`, nothing is archived. The link is
+created by the first `po-api backup create`, belongs to the data directory, and is not part of a copy, so that a
+restored copy on trial never writes into the archive of the original. If the link is broken (the disk is not mounted)
+or the disk is full, archiving fails, the server keeps the segments and continues, and `/health/ready` reports it.
 
-A segment appears complete: it is written under another name, synced and renamed. One that is there already must be
-the same. Retention is `pg_archivecleanup` up to the oldest copy that is kept.
+A segment is written under another name, synced and renamed, so it appears complete. An existing one must be identical.
+Retention is `pg_archivecleanup` up to the oldest copy that is kept.
 """
 
 import gzip
@@ -17,35 +16,14 @@ import re
 import shlex
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from po_api.operations.backups.catalogue import Backup, Catalogue
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools
+from po_api.operations.backups.wal_settings import LINK, SUFFIX
 from po_api.operations.embedded import server_user
-
-LINK = "wal_archive"
-SUFFIX = ".gz"
-# When the disk is lost, a minute's changes are lost at the most: the server looks every few seconds, and has to copy.
-TIMEOUT_SECONDS = 50
-
-# Run in the server's data directory. PostgreSQL tries again, for ever, until it succeeds.
-_COMMAND = (
-    f"test -L {LINK} || exit 0; f={LINK}/%f{SUFFIX}; "
-    "if test -e $f; then gzip -dc $f | cmp -s - %p; exit; fi; "
-    f"gzip -nc %p > $f.part && sync $f.part && mv $f.part $f && sync {LINK}/"
-)
-SERVER_SETTINGS: Mapping[str, str] = {
-    "archive_mode": "on",
-    "archive_command": _COMMAND,
-    "archive_timeout": str(TIMEOUT_SECONDS),
-    # What incremental copies are made by.
-    "summarize_wal": "on",
-}
-# Of a copy that is being restored or tried. It remembers what is to be archived, the beginning of its new timeline
-# above all, for the server that it may become; with no command that is all it does.
-HELD: Mapping[str, str] = {"archive_mode": "on", "archive_command": ""}
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _SEGMENT_BYTES = 1 << 24
@@ -61,12 +39,12 @@ def directory(catalogue: Catalogue, system: str) -> Path:
 
 
 def is_on(pgdata: Path) -> bool:
-    """Whether the server of `pgdata` archives, or tries to."""
+    """Whether the server of `pgdata` has archiving enabled."""
     return (pgdata / LINK).is_symlink()
 
 
 def begin(catalogue: Catalogue, system: str, pgdata: Path) -> None:
-    """Have the server of `pgdata` archive from now on, into this catalogue."""
+    """Enable archiving of the server of `pgdata` into this catalogue."""
     place = directory(catalogue, system)
     catalogue.make_directory(place)
     link = pgdata / LINK
@@ -96,13 +74,13 @@ def go_on(catalogue: Catalogue, system: str, restored: Path, pgdata: Path) -> No
 
 
 def _target(place: Path, pgdata: Path) -> str:
-    """Where the link leads: relative where it can be, so that the whole data directory can be moved."""
+    """The target of the link, relative if possible, so that the data directory can be moved."""
     is_inside = place.is_relative_to(pgdata.parent.resolve())
     return os.path.relpath(place, pgdata.parent.resolve() / pgdata.name) if is_inside else str(place)
 
 
 def restore_command(place: Path) -> str:
-    """How a recovery gets a segment from the archive at `place`: a damaged one ends it, a missing one is the end."""
+    """The `restore_command` for the archive at `place`: a damaged segment aborts recovery, a missing one ends it."""
     file = shlex.quote(f"{place}/").replace("%", "%%") + f"%f{SUFFIX}"
     return f"test -e {file} || exit 1; gzip -dc {file} > %p || exit {_DAMAGED}"
 
@@ -128,8 +106,8 @@ def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None 
         name = _name(newest, number, size)
         if name not in names:
             raise BackupError(
-                f"the WAL archive {place} lacks segment {name}: what came after it cannot be restored. As it was at the"
-                f" end of that backup: `po-api backup restore {backup.name}`"
+                f"segment {name} is missing in the WAL archive {place}: later changes cannot be restored. The state at"
+                f" the end of the backup can: `po-api backup restore {backup.name}`"
             )
         if name in archived:
             require_sound(archived[name], size)
@@ -147,7 +125,7 @@ def leads_on(place: Path, copy: Path, backup: Backup, timeline: int | None) -> b
 
 
 def _latest(place: Path, names: Set[str]) -> int:
-    """The newest timeline of these segments and of those in the archive."""
+    """The newest timeline of these segments and of the archive."""
     archived = {path.stem for path in _segments(place)}
     return max(int(name[:8], 16) for name in names | archived | set(_histories(place)))
 
@@ -183,7 +161,7 @@ def require_sound(path: Path, size: int) -> None:
     except (OSError, EOFError, zlib.error):
         found = -1
     if found != size:
-        raise BackupError(f"the archived WAL segment {path} is damaged: what came after it cannot be restored")
+        raise BackupError(f"the archived WAL segment {path} is damaged: later changes cannot be restored")
 
 
 def save(source: Path, target: Path, place: Path) -> None:
@@ -197,7 +175,7 @@ def save(source: Path, target: Path, place: Path) -> None:
 
 
 def prune(catalogue: Catalogue, tools: Tools, kept: Sequence[Backup]) -> None:
-    """Delete what no copy that is kept needs."""
+    """Delete segments that no kept copy needs."""
     wal = catalogue.directory / "wal"
     for place in wal.iterdir() if wal.is_dir() else ():
         needed = [backup.first_wal for backup in kept if backup.system == place.name and backup.first_wal is not None]

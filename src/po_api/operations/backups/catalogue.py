@@ -1,7 +1,7 @@
 """The backups in a directory: which there are, and which may go.
 
     BACKUP_DIR/
-        .lock                           held by whoever makes, verifies, restores or deletes
+        .lock                           held while a backup is created, verified, restored or deleted
         20261122T100000Z-full/          one directory for each backup
             data/ or database.dump      what PostgreSQL's tools have written
             backup.json                 the record, written last: without it there is no backup
@@ -116,7 +116,7 @@ class Catalogue:
     def newest(self) -> Backup:
         """BackupError when there is none."""
         if not (found := self.all()):
-            raise BackupError(f"there is no backup in {self.directory}: `po-api backup create` makes one")
+            raise BackupError(f"there is no backup in {self.directory}: `po-api backup create` creates one")
         return found[-1]
 
     def last_success(self) -> datetime | None:
@@ -139,12 +139,12 @@ class Catalogue:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only one to change the catalogue; BackupError when somebody else does.
+        """Lock the catalogue for changes; BackupError if another process holds the lock.
 
-        The lock ends with the process, however that ends. What a killed one has left is cleared away first.
+        The lock ends with the process, for any reason. Remains of a killed process are removed first.
         """
         if sys.platform == "win32":
-            raise BackupError("backups take a system with flock: Windows has none")
+            raise BackupError("backups require flock, which Windows does not have")
         with self._one_line():
             self._take_over()
             lock = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -163,7 +163,7 @@ class Catalogue:
             yield
         except BlockingIOError:
             raise BackupError(
-                f"another process makes, verifies or restores a backup in {self.directory}: try again later"
+                f"another process is creating, verifying or restoring a backup in {self.directory}: try again later"
             ) from None
         except OSError as error:
             raise BackupError(f"cannot use {error.filename or self.directory}: {error.strerror}") from error
@@ -173,7 +173,7 @@ class Catalogue:
         if self.user is not None and self.directory.exists() and self.directory.stat().st_uid != self.user.pw_uid:
             if any(self.directory.iterdir()):
                 name = self.user.pw_name
-                raise BackupError(f"{self.directory} is not {name}'s, and not empty: name one of its own, or chown it")
+                raise BackupError(f"{self.directory} is not owned by {name} and not empty: choose another, or chown it")
             self._give(self.directory)
         self.make_directory(self.directory)
 

@@ -26,7 +26,7 @@ COPY, DUMP = "data", "database.dump"
 
 # Of two that follow each other, incremental copies take WAL summaries, which the server keeps for ten days.
 _MAX_CHAIN_DAYS = 8
-# Whoever is not bound by row-level security sees all organisations' rows.
+# Roles that row-level security does not apply to see the rows of all organisations.
 _HIDDEN = (
     "SELECT string_agg(relname, ', ') FROM pg_class WHERE relkind = 'r' AND row_security_active(oid)"
     " AND relnamespace = current_schema()::regnamespace"
@@ -103,7 +103,7 @@ def _copy(
             try:
                 backup = _copy_files(server, catalogue, base, progress, reason)
             except BackupError as error:  # the summaries of the log may be gone
-                progress.warns(f"not an incremental copy, but a full one: {error}")
+                progress.warns(f"full copy instead of an incremental one: {error}")
         backup = backup or _copy_files(server, catalogue, None, progress, reason)
         if is_archived:
             # To another place only now that there is a copy in it.
@@ -171,7 +171,7 @@ def dump(catalogue: Catalogue, tools: Tools, progress: Progress, reason: str | N
     """Have pg_dump write all that is in the database; BackupError if its role does not see everything."""
     if hidden := tools.value(_HIDDEN):
         raise BackupError(
-            f"row-level security hides rows of {hidden} from this role, and the backup would lack them:"
+            f"row-level security hides rows of {hidden} from this role, so the backup would be incomplete:"
             " DATABASE_MIGRATION_URL must name the tables' owner, and the tables must not FORCE ROW LEVEL SECURITY"
         )
     if tools.value(_TABLES) != "0":

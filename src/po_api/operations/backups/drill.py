@@ -1,4 +1,4 @@
-"""The drill: a database is lost and comes back, and what cannot come back is noticed. In a directory of its own."""
+"""The recovery drill: loses and restores a database in a temporary directory, and checks that damage is detected."""
 
 import asyncio
 import os
@@ -19,6 +19,7 @@ from po_api.operations.backups.create import COPY, create
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools, embedded_tools
 from po_api.operations.backups.verify import MakeApp, apart, verify
+from po_api.operations.backups.wal_settings import SERVER_SETTINGS, SUFFIX
 from po_api.operations.backups.workload import Workload
 from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from po_api.operations.progress import Progress
@@ -56,7 +57,7 @@ class _Drill:
         with self._server() as urls:
             backup, expected, moment, rpo = self._live(urls)
         lost = time.monotonic()
-        with self.progress.stage("destroyed: the server's files are gone"):
+        with self.progress.stage("destroyed the server's files"):
             shutil.rmtree(self._pgdata)
         goal = restore.choose(self._catalogue, None, moment, None)
         restore.restore_directory(
@@ -68,7 +69,7 @@ class _Drill:
             self._lose_segment(urls, backup)
             self._flip_byte(backup)
             told = self._fill_disk(urls)
-        return f"drill passed: RPO {rpo:.1f} s, RTO {rto:.1f} s; noticed: a missing WAL segment, a flipped byte{told}"
+        return f"drill passed: RPO {rpo:.1f} s, RTO {rto:.1f} s; detected: a missing WAL segment, a flipped byte{told}"
 
     def _live(self, urls: EmbeddedUrls) -> tuple[Backup, dict[str, list[str]], datetime, float]:
         """From an empty database to its end by kill -9: a backup, what there was at a time after it, that time, and
@@ -84,11 +85,11 @@ class _Drill:
             workload.write()
         expected = _digests(tools)
         moment = datetime.fromisoformat(tools.value("SELECT to_json(clock_timestamp()) #>> '{}'"))
-        with self.progress.stage(f"marked {restore.utc(moment)}, and wrote what is not to come back"):
+        with self.progress.stage(f"marked {restore.utc(moment)}, then wrote changes that must not be restored"):
             workload.write()
             if _digests(tools) == expected:
                 raise BackupError("what was written afterwards does not show")
-        with self.progress.stage("waited until a new change was archived by itself"):
+        with self.progress.stage("waited for a change to be archived automatically"):
             tools.query("SELECT pg_switch_wal()")
             changed = time.monotonic()
             workload.write()
@@ -101,15 +102,15 @@ class _Drill:
     def _require_back(self, urls: EmbeddedUrls, expected: dict[str, list[str]]) -> None:
         tools = self._tools(urls)
         workload = Workload(self.settings, urls, self.make_app)
-        with self.progress.stage("compared each organisation's data: as they were at that time"):
+        with self.progress.stage("compared each organisation's data with the data at that time"):
             if _digests(tools) != expected:
-                raise BackupError("the data restored are not those of that time")
+                raise BackupError("the restored data differ from the data at that time")
         with self.progress.stage("confirmed: not ready before, ready after"):
             if (codes := workload.reasons()) != ["restore_unconfirmed"]:
-                raise BackupError(f"/health/ready does not say that it was restored: {codes}")
+                raise BackupError(f"/health/ready does not report the restore: {codes}")
             asyncio.run(state.confirm(urls.owner))
             if codes := workload.reasons():
-                raise BackupError(f"/health/ready says after the restore: {codes}")
+                raise BackupError(f"/health/ready reports after the confirmation: {codes}")
 
     def _lose_segment(self, urls: EmbeddedUrls, backup: Backup) -> None:
         """The first one that was written since the restore."""
@@ -121,7 +122,7 @@ class _Drill:
                 Workload(self.settings, urls, self.make_app).write()
                 tools.query("SELECT pg_switch_wal()")
                 self._wait(lambda: self._archived(backup, segments[-1]), "the archive's next segment")
-        victim = self._archive(backup) / f"{segments[0]}{archive.SUFFIX}"
+        victim = self._archive(backup) / f"{segments[0]}{SUFFIX}"
         hidden = victim.rename(victim.with_suffix(".hidden"))
         try:
             self._must_fail("lost a WAL segment", lambda: self._restore_elsewhere(backup), segments[0])
@@ -153,41 +154,41 @@ class _Drill:
                 self.progress.done(f"{what}: {error}", time.monotonic() - started)
                 return
             raise
-        raise BackupError(f"{what}, and nobody noticed")
+        raise BackupError(f"{what}, and it was not detected")
 
     def _fill_disk(self, urls: EmbeddedUrls) -> str:
         """The archive's disk is full: the API goes on and says so, and nothing is missing when there is room again."""
         if not _FULL_DISK.exists():
-            return "; not tried: a full archive disk, for which there is no /dev/full here"
+            return "; skipped: a full archive disk (no /dev/full)"
         tools = self._tools(urls)
         workload = Workload(self.settings, urls, self.make_app)
         (backup, *_) = self._catalogue.all()
-        with self.progress.stage("filled the archive's disk: it served, said so, and caught up afterwards"):
+        with self.progress.stage("filled the archive's disk: it served, reported it, and caught up afterwards"):
             segment = self._segment(tools)
             # What the archive command writes to.
-            draft = self._archive(backup) / f"{segment}{archive.SUFFIX}.part"
+            draft = self._archive(backup) / f"{segment}{SUFFIX}.part"
             draft.symlink_to(_FULL_DISK)
             workload.write()
             tools.query("SELECT pg_switch_wal()")
-            self._wait(workload.archive_fails, "readiness to say that archiving fails")
+            self._wait(workload.archive_fails, "readiness to report failing archiving")
             if codes := workload.reasons():
                 raise BackupError(f"with a full archive disk it is not ready: {codes}")
             workload.write()
             draft.unlink()
             tools.query("SELECT pg_switch_wal()")  # which wakes the archiver
-            self._wait(lambda: self._archived(backup, segment), "the segment that found no room")
-            self._wait(lambda: not workload.archive_fails(), "readiness to say that archiving works again")
+            self._wait(lambda: self._archived(backup, segment), "the segment that could not be archived")
+            self._wait(lambda: not workload.archive_fails(), "readiness to report working archiving")
         return ", a full archive disk"
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + self.archive_timeout + _WAIT_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                raise BackupError(f"waited in vain for {what}")
+                raise BackupError(f"timed out waiting for {what}")
             time.sleep(_POLL_SECONDS)
 
     def _server(self) -> AbstractContextManager[EmbeddedUrls]:
-        settings = {**archive.SERVER_SETTINGS, "archive_timeout": str(self.archive_timeout)}
+        settings = {**SERVER_SETTINGS, "archive_timeout": str(self.archive_timeout)}
         return embedded_server(self.settings.po_data_dir, settings=settings)
 
     def _tools(self, urls: EmbeddedUrls) -> Tools:
@@ -202,7 +203,7 @@ class _Drill:
         return archive.directory(self._catalogue, str(backup.system))
 
     def _archived(self, backup: Backup, segment: str) -> bool:
-        return (self._archive(backup) / f"{segment}{archive.SUFFIX}").exists()
+        return (self._archive(backup) / f"{segment}{SUFFIX}").exists()
 
     @property
     def _catalogue(self) -> Catalogue:

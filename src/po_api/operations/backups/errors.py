@@ -1,5 +1,5 @@
-"""What goes wrong with backups."""
+"""The error of backups and restores."""
 
 
 class BackupError(Exception):
-    """One clear line for the person who makes or needs a backup."""
+    """An error with a one-line message for the operator."""

@@ -30,7 +30,7 @@ def require_sound(catalogue: Catalogue, backup: Backup, tools: Tools, progress: 
 def _require_readable(dump: Path, backup: Backup, tools: Tools) -> None:
     """A dump is as it was written, and pg_restore can read all of it."""
     if not dump.exists() or digest(dump) != backup.sha256:
-        raise BackupError(f"the backup is damaged: {dump} is not as it was written")
+        raise BackupError(f"the backup is damaged: {dump} has changed since it was written")
     tools.run("pg_restore", "--file=/dev/null", str(dump))
 
 
@@ -46,7 +46,7 @@ def _require_manifest_kept(copy: Path, tools: Tools, progress: Progress) -> None
     if missing := sorted(listed.keys() - found):
         raise BackupError(f"the backup is damaged: {copy / missing[0]} is missing")
     if extra := sorted(found - listed.keys()):
-        raise BackupError(f"the backup is damaged: {copy / extra[0]} was not there when it was made")
+        raise BackupError(f"the backup is damaged: {copy / extra[0]} is not part of the backup")
     done = 0
     total = sum(item["Size"] for item in listed.values())
     for name, item in listed.items():
@@ -69,10 +69,10 @@ def _manifest(copy: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, KeyError):
         is_kept = False
     if not is_kept:
-        raise BackupError(f"the backup is damaged: {path} is not as it was written")
+        raise BackupError(f"the backup is damaged: {path} has changed since it was written")
     return manifest
 
 
 def _require_kept(path: Path, item: Mapping[str, Any]) -> None:
     if path.stat().st_size != item["Size"] or digest(path) != item["Checksum"]:
-        raise BackupError(f"the backup is damaged: {path} is not as it was written")
+        raise BackupError(f"the backup is damaged: {path} has changed since it was written")

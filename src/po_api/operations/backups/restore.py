@@ -20,14 +20,11 @@ from po_api.operations.backups.catalogue import Backup, Catalogue, sync_director
 from po_api.operations.backups.create import COPY, DUMP, dump
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools, embedded_tools, server_tools
+from po_api.operations.backups.wal_settings import HELD
 from po_api.operations.embedded import server_user
-from po_api.operations.embedded.server import (
-    REPLACED,
-    EmbeddedServerError,
-    embedded_binaries,
-    embedded_server,
-    embedded_server_stopped,
-)
+from po_api.operations.embedded.data_directory import REPLACED
+from po_api.operations.embedded.errors import EmbeddedServerError
+from po_api.operations.embedded.server import embedded_binaries, embedded_server, embedded_server_stopped
 from po_api.operations.progress import Progress
 
 # Replaying the log of weeks takes its time; it ends by itself.
@@ -66,7 +63,7 @@ class Goal:
     def text(self) -> str:
         if self.to is not None:
             return f"the state of {utc(self.to)}, from backup {self.backup.name}"
-        return f"backup {self.backup.name}" + (" and all that was archived since" if self.is_latest else "")
+        return f"backup {self.backup.name}" + (" and all WAL archived since" if self.is_latest else "")
 
     @property
     def takes_log(self) -> bool:
@@ -95,11 +92,11 @@ def choose(catalogue: Catalogue, name: str | None, to: datetime | None, timeline
     backup = catalogue.get(name) if name is not None else _newest_before(catalogue, to, timeline)
     if to is not None and to < backup.finished_at:
         raise BackupError(
-            f"backup {backup.name} was finished at {utc(backup.finished_at)}: it cannot be brought back to {utc(to)}"
+            f"backup {backup.name} finished at {utc(backup.finished_at)} and cannot be restored to {utc(to)}"
         )
     if to is not None and not backup.is_copy:
         raise BackupError(
-            f"{backup.name} is a dump: it holds the state of {utc(backup.started_at)} and no other. Times take the log:"
+            f"{backup.name} is a dump of the state at {utc(backup.started_at)}. Point-in-time recovery requires WAL:"
             " see docs/operations.md"
         )
     return Goal(backup, to, is_latest=name is None and backup.is_copy and to is None, timeline=timeline)
@@ -119,7 +116,7 @@ def _newest_before(catalogue: Catalogue, to: datetime | None, timeline: int | No
     ]
     if not found:
         when = f" from before {utc(to)}" if to is not None else ""
-        raise BackupError(f"there is no backup{when} in {catalogue.directory} that can be brought to another time")
+        raise BackupError(f"there is no backup{when} in {catalogue.directory} that supports point-in-time recovery")
     return found[-1]
 
 
@@ -133,15 +130,15 @@ def restore_directory(
     target = target.resolve()  # the tools run elsewhere
     pgdata = target / _PGDATA
     if pgdata.exists() and not replace:
-        raise BackupError(f"there are data in {pgdata}: --replace has them replaced, --target says another place")
+        raise BackupError(f"{pgdata} contains data: --replace replaces them, --target restores elsewhere")
     with embedded_server_stopped(target):
         draft = target / _DRAFT
         _discard(draft)
         try:
             bring_up(catalogue, goal, draft, progress, binaries=embedded_binaries(), survivors=pgdata)
             with (
-                progress.stage("ended sessions, forgot answers to idempotency keys"),
-                embedded_server(draft, settings=archive.HELD) as urls,
+                progress.stage("ended sessions, deleted idempotency records"),
+                embedded_server(draft, settings=HELD) as urls,
             ):
                 asyncio.run(state.settle(urls.owner, goal.text))
             if is_archived and goal.backup.system is not None:
@@ -159,13 +156,11 @@ def restore_server(
     BackupError: the database is then as it was.
     """
     if goal.backup.is_copy:
-        raise BackupError(
-            f"{goal.backup.name} is a copy of an embedded server: --target says where to, or unset DATABASE_URL"
-        )
+        raise BackupError(f"{goal.backup.name} is a copy of an embedded server: use --target, or unset DATABASE_URL")
     tools = server_tools(owner_url)
     is_empty = tools.value(_TABLES) == "0"
     if not is_empty and not replace:
-        raise BackupError("there are tables in the database: --replace has them replaced")
+        raise BackupError("the database contains tables: --replace replaces them")
     files.require_sound(catalogue, goal.backup, tools, progress)
     replaced = None if is_empty else dump(catalogue, tools, progress, "before a restore replaced it")
     with catalogue.scratch() as scratch, progress.stage(f"restored {goal.text}"):
@@ -206,7 +201,7 @@ def bring_up(
     if goal.backup.is_copy:
         _recover(catalogue, goal, data_dir, progress, survivors)
         return
-    with embedded_server(data_dir, settings=archive.HELD, binaries=binaries) as urls:
+    with embedded_server(data_dir, settings=HELD, binaries=binaries) as urls:
         tools = embedded_tools(urls.owner, catalogue.user, binaries)
         files.require_sound(catalogue, goal.backup, tools, progress)
         with progress.stage(f"restored {goal.text}"):
@@ -235,7 +230,7 @@ def _recover(catalogue: Catalogue, goal: Goal, data_dir: Path, progress: Progres
         server_user.give_to_owner_of(pgdata, signal.fileno())
     with progress.stage(f"recovered {goal.text}"):
         try:
-            settings = {**archive.HELD, **goal.recovery(place, timeline)}
+            settings = {**HELD, **goal.recovery(place, timeline)}
             with embedded_server(data_dir, settings=settings, start_seconds=_RECOVERY_SECONDS):
                 pass
         except EmbeddedServerError as error:
@@ -253,8 +248,8 @@ def _system(pgdata: Path, tools: Tools) -> str | None:
 def _explained(error: str, goal: Goal, place: Path) -> str:
     if "recovery ended before configured recovery target was reached" in error and goal.to is not None:
         return (
-            f"nothing that happened after {utc(goal.to)} is in the WAL archive {place}, so it is not known whether all"
-            " until then is: choose an earlier time, or none to restore everything that was archived"
+            f"the WAL archive {place} has no change after {utc(goal.to)}, so it may be incomplete up to then:"
+            " choose an earlier time, or omit the time to restore everything that was archived"
         )
     return f"the backup could not be recovered: {error}"
 
@@ -271,7 +266,7 @@ def _take_place(restored: Path, pgdata: Path) -> Path | None:
 
 
 def _discard(draft: Path) -> None:
-    """Delete a data directory, and stop what runs in it since somebody was killed."""
+    """Delete a data directory, after stopping a server left over from a killed process."""
     if (draft / _PGDATA).exists():
         with embedded_server_stopped(draft):
             pass

@@ -1,8 +1,7 @@
-"""The application's state after a restore: nobody's session goes on, and an operator has to say that all is well.
+"""The application's state after a restore: all sessions are ended, and an operator has to confirm the restore.
 
-That a database was restored, and that nobody has confirmed it yet, is told by a comment on Alembic's table: it is in
-the database, where every worker and every machine sees it; any revision has that table, and its owner may comment on
-it; it is written in the transaction that restores.
+A comment on Alembic's table marks a restored database that is not confirmed: it is visible to every worker and machine,
+the table exists at every revision, its owner may comment on it, and it is written in the transaction of the restore.
 """
 
 from collections.abc import AsyncIterator
@@ -20,8 +19,8 @@ _COMMENT = """
 SELECT mark FROM obj_description(to_regclass('alembic_version'), 'pg_class') AS mark WHERE mark LIKE 'restored: %'
 """
 
-# Sessions that were ended since would live again, answers be given for what is undone. Earlier revisions lack some of
-# the tables. Outgoing deliveries, once there are any, are held by whoever sends them while the mark is there.
+# Otherwise sessions ended since would be live again, and responses for undone changes would be replayed. Earlier
+# revisions lack some of the tables. Outgoing deliveries, once there are any, have to be held while the mark exists.
 _PUT_RIGHT = """
 DO $$ BEGIN
     IF to_regclass('sessions') IS NOT NULL THEN

@@ -16,8 +16,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 
 from po_api.db.database import libpq_url
 from po_api.operations.backups.errors import BackupError
+from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.programs import Programs, reason
-from po_api.operations.embedded.server import EmbeddedServerError, embedded_binaries
+from po_api.operations.embedded.server import embedded_binaries
 
 if TYPE_CHECKING:
     import pwd
@@ -100,7 +101,7 @@ def server_programs(major: int) -> Path:
         if _major(binaries) >= major and all((binaries / name).exists() for name in ("initdb", "postgres", "pg_ctl")):
             return binaries
     raise BackupError(
-        f"this takes the server programs of PostgreSQL {major} or later, to restore into a server of its own: install"
+        f"the server programs of PostgreSQL {major} or later are required to restore into a temporary server: install"
         f" postgresql-{major}, or po-api[embedded]"
     )
 

@@ -13,13 +13,15 @@ from sqlalchemy import select
 
 from po_api.core.clock import utc_now
 from po_api.db.database import libpq_url
-from po_api.operations import demo, invariants, migrations, revisions
-from po_api.operations.backups import archive, state
+from po_api.operations import invariants, migrations, revisions
+from po_api.operations.backups import state
 from po_api.operations.backups.catalogue import Backup, Catalogue
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.restore import Goal, bring_up
 from po_api.operations.backups.tools import Tools, embedded_tools, server_programs
+from po_api.operations.backups.wal_settings import HELD
 from po_api.operations.databases import Connections, transaction
+from po_api.operations.developer_sessions import open_session
 from po_api.operations.embedded.server import EmbeddedUrls, embedded_binaries, embedded_server
 from po_api.operations.progress import Progress
 from po_api.settings import Settings
@@ -58,8 +60,8 @@ def verify(settings: Settings, backup: Backup, make_app: MakeApp, progress: Prog
         bring_up(catalogue, Goal(backup), scratch, progress, binaries=binaries)
         if backup.is_copy:
             _check_pages(embedded_tools("", catalogue.user), scratch / "postgres", progress)
-        with embedded_server(scratch, settings=archive.HELD, binaries=binaries) as urls:
-            asyncio.run(state.confirm(urls.owner))  # whoever made it may not have confirmed a restore
+        with embedded_server(scratch, settings=HELD, binaries=binaries) as urls:
+            asyncio.run(state.confirm(urls.owner))  # the original may have an unconfirmed restore
             asyncio.run(_judge(settings, backup, urls, make_app, progress))
         verified = backup.model_copy(update={"verified_at": utc_now()})
         catalogue.write(verified)
@@ -83,10 +85,10 @@ async def _judge(settings: Settings, backup: Backup, urls: EmbeddedUrls, make_ap
         try:
             if found := await invariants.violations(connection):
                 rule = found[0].removeprefix("not so: ").partition(": ")[0]  # the rows are people's data
-                raise BackupError(f"{backup.name} breaks {len(found)} rules, of which the first: {rule}")
+                raise BackupError(f"{backup.name} violates {len(found)} rules; the first: {rule}")
         finally:
             await connection.close()
-    with progress.stage("asked the API"):
+    with progress.stage("checked the API"):
         await _ask(settings, urls, make_app)
 
 
@@ -119,10 +121,10 @@ async def _require_ok(client: httpx.AsyncClient, path: str, headers: dict[str, s
 
 
 async def _token(settings: Settings, urls: EmbeddedUrls) -> str | None:
-    """A session of somebody's, in the copy; None when there is nobody."""
+    """An access token of an active member, in the copy; None if there is none."""
     async with transaction(urls.app, settings) as session:
         somebody = select(User.email).where(User.is_active, User.organisation_id.is_not(None)).order_by(User.id)
         email = await session.scalar(somebody.limit(1))
         if email is None:
             return None
-        return await demo.open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(minutes=5))
+        return await open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(minutes=5))

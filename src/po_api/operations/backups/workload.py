@@ -11,10 +11,10 @@ import httpx
 
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
-from po_api.operations import demo
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.verify import SECRET_KEY, MakeApp, api_on
 from po_api.operations.databases import transaction
+from po_api.operations.developer_sessions import open_session
 from po_api.operations.embedded.server import EmbeddedUrls
 from po_api.organisations.service import OrganisationService
 from po_api.settings import Settings
@@ -88,7 +88,7 @@ class Workload:
 
     async def _token(self, email: str) -> str:
         async with transaction(self._urls.app, self._settings) as session:
-            return await demo.open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(hours=1))
+            return await open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(hours=1))
 
 
 async def _post(

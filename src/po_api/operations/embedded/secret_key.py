@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from po_api.operations.embedded import server_user
-from po_api.operations.embedded.server import EmbeddedServerError, one_line
+from po_api.operations.embedded.errors import EmbeddedServerError, one_line
 
 _SECRET_BYTES = 48
 _MIN_SECRET_LENGTH = 32

@@ -45,14 +45,14 @@ def find(data_dir: Path) -> "pwd.struct_passwd | None":
 
 
 def give_to_owner_of(directory: Path, descriptor: int) -> None:
-    """What root makes in somebody's data directory is theirs, or they could not use it afterwards."""
+    """Files that root creates in a user's data directory are owned by that user, who could not use them otherwise."""
     if os.geteuid() == 0:
         owner = directory.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def admit(uid: int, path: Path) -> None:
-    """Let the server's user, and if possible nobody else, pass through the closed directories above `path`."""
+    """Allow the server's user, and if possible only that user, to traverse the closed directories above `path`."""
     for directory in path.parents:
         status = directory.stat()
         if status.st_mode & stat.S_IXOTH or status.st_uid == uid:

@@ -1,4 +1,4 @@
-"""How full the disk is that the data directory is on."""
+"""Size and free space of the disk with the data directory."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 
 class DiskFigures:
-    """The embedded server's disk. A database server's own is its node exporter's to tell of."""
+    """The embedded server's disk. Use a node exporter for the disk of a database server."""
 
     def __init__(self, data: Path) -> None:
         self._data = data.absolute()
@@ -16,7 +16,7 @@ class DiskFigures:
     async def __call__(self) -> list[Metric]:
         there = next(place for place in (self._data, *self._data.parents) if place.exists())
         usage = shutil.disk_usage(there)
-        free = GaugeMetricFamily("po_disk_free_bytes", "Free on the disk of the directory", labels=["directory"])
+        free = GaugeMetricFamily("po_disk_free_bytes", "Free space on the disk of the directory", labels=["directory"])
         size = GaugeMetricFamily("po_disk_size_bytes", "Size of the disk of the directory", labels=["directory"])
         free.add_metric(["data"], usage.free)
         size.add_metric(["data"], usage.total)

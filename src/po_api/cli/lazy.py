@@ -1,0 +1,44 @@
+"""Commands that are imported when they are called."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class Lazy(NamedTuple):
+    """Where a command is: the module whose Typer instance `app` has it, and its line in the list of commands."""
+
+    module: str
+    summary: str
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports the module of a command when that is called, and none to list them.
+
+    Typer and Click have no such group: both ask each command itself for its help.
+    """
+
+    modules: ClassVar[Mapping[str, Lazy]] = {}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name, lazy in self.modules.items():
+            self.add_command(TyperCommand(name, help=lazy.summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begin with, imported."""
+        if (lazy := self.modules.get(args[0])) is not None:
+            self.commands[args[0]] = load(args[0], lazy)
+        return super().resolve_command(ctx, args)
+
+
+def load(name: str, lazy: Lazy) -> Any:
+    """The command or the group of commands of a module."""
+    group = typer.main.get_group(import_module(lazy.module).app)
+    # A module of one command names it as the list does; a group has commands of other names.
+    command = group.commands.get(name, group)
+    command.name = name
+    return command

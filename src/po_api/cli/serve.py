@@ -1,0 +1,91 @@
+"""`po-api serve`."""
+
+import asyncio
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from po_api import serving
+from po_api.core.errors import AppError
+from po_api.db.database import open_database
+from po_api.observability import logging
+from po_api.operations import capacity, demo, migrations
+from po_api.operations.backups.precaution import before_migration
+from po_api.operations.databases import Connections, connections, transaction
+from po_api.operations.developer_sessions import DEVELOPER_SESSION_SECONDS, open_session
+from po_api.operations.progress import Progress
+from po_api.operations.schema import require_head
+from po_api.settings import Settings, load_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    with_demo: Annotated[
+        bool, typer.Option("--demo", help="Migrate first, and create the demo organisation in an empty database.")
+    ] = False,
+) -> None:
+    """Serve the API until interrupted (Ctrl-C, SIGTERM)."""
+    settings = load_settings()
+    logging.configure(settings.log_level)
+    # Uvicorn re-raises SIGTERM after draining; exiting here runs the exit handlers that stop the embedded server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with ExitStack() as stack:
+        listener = stack.enter_context(serving.listen(settings))
+        scrapes = serving.listen_to_scrapes(settings)
+        if scrapes is not None:
+            stack.enter_context(scrapes)
+        found = stack.enter_context(connections(settings))
+        if with_demo:
+            asyncio.run(_migrate_quietly(settings, found))
+            token = asyncio.run(_prepare_demo(settings, found))
+            _welcome(listener, token)
+        asyncio.run(_examine(settings, found))
+        try:
+            serving.serve(settings, found, listener, scrapes)
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)
+
+
+async def _migrate_quietly(settings: Settings, found: Connections) -> None:
+    backup_first = partial(before_migration, settings, Progress())
+    await migrations.upgrade(owner_url=found.owner_url, app_url=found.app_url, prepare=backup_first)
+
+
+async def _examine(settings: Settings, found: Connections) -> None:
+    """Raise StaleSchema unless the database is at this version's revision; warn of insufficient server settings."""
+    database = open_database(found.app_url, settings)
+    try:
+        async with database.engine.connect() as connection:
+            await require_head(connection)
+            await capacity.warn_of_shortage(connection, settings)
+    finally:
+        await database.dispose()
+
+
+async def _prepare_demo(settings: Settings, found: Connections) -> str | None:
+    async with transaction(found.app_url, settings) as session:
+        if await demo.is_empty(session):
+            await demo.seed(session)
+    try:
+        async with transaction(found.app_url, settings) as session:
+            lifetime = timedelta(seconds=DEVELOPER_SESSION_SECONDS)
+            return await open_session(session, email="admin@demo.example", key=found.secret_key, lifetime=lifetime)
+    except AppError:
+        return None  # not the demo data: there are no demo users
+
+
+def _welcome(listener: socket.socket, token: str | None) -> None:
+    host, port = listener.getsockname()[:2]
+    address = f"[{host}]" if ":" in host else host
+    typer.echo(f"API docs:      http://{address}:{port}/docs")
+    if token is not None:
+        typer.echo(f"access token:  {token}")
+        typer.echo("               (admin@demo.example; other users: .venv/bin/po-api sessions create --email E)")

@@ -1,0 +1,76 @@
+"""`po-api users`."""
+
+from typing import Annotated
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.cli.transactions import Email, run, validated
+from po_api.core.actor import Actor
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
+from po_api.listeners import all_listeners
+from po_api.operations.databases import Connections
+from po_api.organisations.service import OrganisationService
+from po_api.users.member_service import MemberService
+from po_api.users.schemas import UserInvite
+from po_api.users.service import UserService
+
+app = typer.Typer(help="Manage users.", no_args_is_help=True)
+
+
+@app.command("create")
+def create_user(
+    email: Email,
+    name: Annotated[str, typer.Option(help="Name of the user.")],
+    organisation: Annotated[int | None, typer.Option(help="Id of the organisation.")] = None,
+    role: Annotated[list[Role] | None, typer.Option(help="Role; may be repeated.")] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="Allow the user to list all organisations.")] = False,
+) -> None:
+    """Create a user and print the id."""
+    invite = validated(UserInvite, email=email, name=name, roles=role or [Role.REQUESTER])
+
+    async def work(session: AsyncSession, _found: Connections) -> int:
+        if organisation is not None:
+            await OrganisationService(session).get(organisation)
+            await enter_tenant(session, organisation)
+        user = await UserService(session).create(
+            email=invite.email, name=invite.name, organisation_id=organisation, roles=invite.roles, is_operator=operator
+        )
+        return user.id
+
+    typer.echo(run(work))
+
+
+@app.command("list")
+def list_users() -> None:
+    """List all users of the installation: id, organisation, state, roles, e-mail address, name."""
+
+    async def work(session: AsyncSession, _found: Connections) -> list[str]:
+        return [
+            f"{user.id}\t{user.organisation_id or '-'}\t{'active' if user.is_active else 'inactive'}"
+            f"\t{','.join(user.roles)}\t{user.email}\t{user.name}"
+            for user in await UserService(session).all()
+        ]
+
+    for line in run(work):
+        typer.echo(line)
+
+
+@app.command("deactivate")
+def deactivate_user(email: Email) -> None:
+    """Deactivate a user and end their sessions."""
+
+    async def work(session: AsyncSession, _found: Connections) -> list[str]:
+        user = await UserService(session).by_email(email)
+        if user.organisation_id is None:
+            user.is_active = False
+            await session.flush()
+            return []
+        await enter_tenant(session, user.organisation_id)
+        members = MemberService(session, Actor.command_line(user.organisation_id), all_listeners())
+        _, warnings = await members.set_active(user.id, active=False, expected=None)
+        return [f"{item.detail}: {', '.join(number for _, number in item.porfs)}" for item in warnings]
+
+    for warning in run(work):
+        typer.echo(f"warning: {warning}", err=True)

@@ -1,0 +1,180 @@
+"""The files of the embedded server: `postgres` in a data directory, made on first use, with the roles and the database
+that the application takes."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from po_api.operations.embedded import server_user, sockets
+from po_api.operations.embedded.errors import EmbeddedServerError
+from po_api.operations.embedded.programs import Programs, reason
+
+if sys.platform != "win32":
+    import pwd
+
+DATABASE = "po_api"
+SUPERUSER = "postgres"
+OWNER = "po_owner"
+APP = "po_app"
+# Beside the data directory: what a restore has replaced, with the time in its name. While there is nothing else, no
+# new database is made.
+REPLACED = "postgres.replaced-"
+
+# psql: \gexec runs what the query before it returns.
+_BOOTSTRAP = r"""
+SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', wanted)
+FROM unnest(ARRAY[:'owner', :'app']) AS wanted WHERE wanted NOT IN (SELECT rolname FROM pg_roles) \gexec
+SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'owner')
+WHERE :'database' NOT IN (SELECT datname FROM pg_database) \gexec
+"""
+
+
+def has_database(data_dir: Path) -> bool:
+    """Whether there is a database in `data_dir`, or what a restore has replaced and not finished."""
+    return (data_dir / "postgres").exists() or any(data_dir.glob(f"{REPLACED}*"))
+
+
+class DataDirectory:
+    """A data directory, and PostgreSQL's programs at work on it for `seconds` at the most."""
+
+    def __init__(self, path: Path, binaries: Path, seconds: int) -> None:
+        self.path = path.resolve()
+        self.pgdata = self.path / "postgres"
+        self.log = self.pgdata / "server.log"
+        self._binaries = binaries
+        self._seconds = seconds
+        self._user: pwd.struct_passwd | None = None
+
+    def open(self) -> None:
+        """Make the directory if need be, and find the user that the server runs as."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._user = server_user.find(self.path)
+        except server_user.NoServerUserError as error:
+            raise EmbeddedServerError(str(error)) from error
+
+    def open_file(self, name: str) -> int:
+        """The descriptor of a file beside `pgdata` that is its owner's; child processes do not inherit it."""
+        descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        server_user.give_to_owner_of(self.path, descriptor)
+        return descriptor
+
+    def status(self) -> list[str]:
+        """The lines of postmaster.pid (pid, data, start, port, socket directory, address, memory, state), or none."""
+        try:
+            return self._status_file.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    @property
+    def _status_file(self) -> Path:
+        return self.pgdata / "postmaster.pid"
+
+    def admit_server(self) -> None:
+        """Let the server's user reach the data and the programs."""
+        if self._user is not None:
+            server_user.admit(self._user.pw_uid, self.pgdata)
+            server_user.admit(self._user.pw_uid, self._binaries)
+            server_user.make_readable(self._binaries)
+
+    def give_to_server(self, directory: Path) -> None:
+        if self._user is not None:
+            os.chown(directory, self._user.pw_uid, self._user.pw_gid)
+
+    def check_or_make(self, alive: int, *, is_synced: bool) -> None:
+        """See that `pgdata` is a database of this PostgreSQL, or make one; initdb inherits the descriptor `alive`."""
+        major = int(re.findall(r"\d+", self.run(["postgres", "--version"]).stdout)[0])
+        with suppress(FileNotFoundError):
+            found = (self.pgdata / "PG_VERSION").read_text().strip()
+            if found != str(major):
+                raise EmbeddedServerError(
+                    f"{self.pgdata} was created by PostgreSQL {found}, not {major}: move it away and restore a backup"
+                )
+            return
+        if self.pgdata.exists() and any(self.pgdata.iterdir()):
+            raise EmbeddedServerError(f"{self.pgdata} is not a database directory: move it away")
+        if replaced := sorted(self.path.glob(f"{REPLACED}*")):
+            raise EmbeddedServerError(
+                "a restore was interrupted: run it again, or go back to the previous data:"
+                f" mv {replaced[-1]} {self.pgdata}"
+            )
+        self._make(alive, [*_initdb_options(major), *([] if is_synced else ["--no-sync"])])
+
+    def _make(self, alive: int, options: Sequence[str]) -> None:
+        # Made under another name, so that an interrupted initdb leaves nothing that looks like a database. It inherits
+        # `alive`: if we are killed, it goes on for a while, and the next start must not use the same name meanwhile.
+        draft = self.path / "postgres.new"
+        if draft.exists():
+            shutil.rmtree(draft)
+        draft.mkdir(mode=0o700)
+        self.give_to_server(draft)
+        self.run(["initdb", *options, "-D", str(draft)], pass_fds=(alive,))
+        draft.rename(self.pgdata)
+
+    def tidy_up(self) -> None:
+        """Remove the remains of a crash. No process of the server is running."""
+        sockets.remove_directory(self.status())
+        # PostgreSQL refuses to start when the process ids in these files have been taken by processes of ours.
+        self._status_file.unlink(missing_ok=True)
+        (self.pgdata / f"{sockets.SOCKET_NAME}.lock").unlink(missing_ok=True)
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".log.1"))
+
+    def bootstrap(self, directory: Path) -> None:
+        """Make what is missing of the roles and the database; the server's socket is in `directory`."""
+        where = ["-h", str(directory), "-p", str(sockets.PORT), "-U", SUPERUSER, "-d", SUPERUSER]
+        names = ["-v", f"owner={OWNER}", "-v", f"app={APP}", "-v", f"database={DATABASE}"]
+        self.run(["psql", "-X", "-w", "-q", "-v", "ON_ERROR_STOP=1", *names, *where], stdin=_BOOTSTRAP)
+
+    def last_words(self, before: str = "") -> str:
+        """The last error that the server, or a program that wrote `before`, gave as its reason."""
+        log = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return f"{reason(before + log)} (see {self.log})"
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path = Path("/"),
+        stdin: str = "",
+        pass_fds: tuple[int, ...] = (),
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program of PostgreSQL on this data directory, as the server's user."""
+        result = Programs(self._binaries, self._user).run(
+            command,
+            environment={"PGDATA": str(self.pgdata)},
+            cwd=cwd,
+            stdin=stdin,
+            pass_fds=pass_fds,
+            timeout=self._seconds,
+        )
+        if check and result.returncode:
+            raise EmbeddedServerError(f"{command[0]} of the embedded PostgreSQL failed: {reason(result.stderr)}")
+        return result
+
+
+def _initdb_options(major: int) -> Sequence[str]:
+    """Trust is safe because only the server's own user (and root) can reach the socket; see sockets.py.
+
+    The built-in C.UTF-8 sorts by code point and knows the case of all of Unicode, the same on every system and for
+    ever, where the C library's collations change under an index with an upgrade of the operating system. It came with
+    PostgreSQL 17; the C library's C.UTF-8, which macOS lacks, does the same for the tests on an older one.
+    """
+    if major >= 17:
+        locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    else:
+        locale = ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
+    return [
+        f"--username={SUPERUSER}",
+        "--auth-local=trust",
+        "--auth-host=reject",
+        "--encoding=UTF8",
+        "--no-instructions",
+        *locale,
+    ]

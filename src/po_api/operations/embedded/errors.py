@@ -1,0 +1,22 @@
+"""What goes wrong with the embedded server."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class EmbeddedServerError(Exception):
+    """One clear line for the person at the terminal."""
+
+
+@contextmanager
+def one_line(data_dir: Path) -> Iterator[None]:
+    """What the operating system refuses, as one line."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename or data_dir
+        raise EmbeddedServerError(f"cannot use {path}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise EmbeddedServerError(f"{Path(error.cmd[0]).name} did not end within {error.timeout:.0f} s") from error

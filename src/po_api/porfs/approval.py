@@ -1,0 +1,116 @@
+"""Who may approve a request: each condition once, as a predicate for one approver and as SQL for many.
+
+The guards of one actor use the predicates. The list `waiting_for_me` and the search for an eligible member of the
+organisation use the SQL. A test compares both with generated requests and members.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, or_
+
+from po_api.core.actor import Actor, MissingRole
+from po_api.core.errors import AppError
+from po_api.core.permissions import Permission
+from po_api.porfs.errors import ApproverInactive, LimitInOtherCurrency, OverApprovalLimit, OwnRequest
+
+
+class Request(Protocol):
+    """The attributes of a request and its organisation that the conditions use."""
+
+    @property
+    def requester_id(self) -> int: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def total(self) -> Decimal: ...
+    @property
+    def base_currency(self) -> str: ...
+    @property
+    def allow_self_approval(self) -> bool: ...
+
+
+class Approver(NamedTuple):
+    """The attributes of a member that the conditions use; `limit` is in the base currency, None is no limit."""
+
+    user_id: int | None
+    limit: Decimal | None
+    has_role: bool
+    is_active: bool
+
+    @classmethod
+    def of(cls, actor: Actor) -> "Approver":
+        """The actor, who is active: the credentials of other members are not accepted."""
+        return cls(actor.user_id, actor.approval_limit, actor.may(Permission.PORFS_DECIDE), is_active=True)
+
+
+class RequestColumns(NamedTuple):
+    """A `Request` in SQL."""
+
+    requester_id: SQLColumnExpression[int]
+    currency: SQLColumnExpression[str]
+    total: SQLColumnExpression[Decimal]
+    base_currency: SQLColumnExpression[str]
+    allow_self_approval: SQLColumnExpression[bool]
+
+
+class ApproverColumns(NamedTuple):
+    """An `Approver` in SQL."""
+
+    user_id: SQLColumnExpression[int]
+    limit: SQLColumnExpression[Decimal]
+    has_role: ColumnElement[bool]
+    is_active: ColumnElement[bool]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition in both forms, and the error if it does not hold."""
+
+    refusal: type[AppError]
+    holds: Callable[[Request, Approver], bool]
+    sql: Callable[[RequestColumns, ApproverColumns], ColumnElement[bool]]
+
+
+_ACTIVE = Condition(
+    ApproverInactive,
+    lambda request, approver: approver.is_active,
+    lambda request, approver: approver.is_active,
+)
+_HAS_ROLE = Condition(
+    MissingRole,
+    lambda request, approver: approver.has_role,
+    lambda request, approver: approver.has_role,
+)
+_NOT_OWN = Condition(
+    OwnRequest,
+    lambda request, approver: approver.user_id != request.requester_id or request.allow_self_approval,
+    lambda request, approver: or_(approver.user_id != request.requester_id, request.allow_self_approval),
+)
+_CURRENCY_OF_LIMIT = Condition(
+    LimitInOtherCurrency,
+    lambda request, approver: approver.limit is None or request.currency == request.base_currency,
+    lambda request, approver: or_(approver.limit.is_(None), request.currency == request.base_currency),
+)
+TOTAL_WITHIN_LIMIT = Condition(
+    OverApprovalLimit,
+    lambda request, approver: approver.limit is None or approver.limit >= request.total,
+    lambda request, approver: or_(approver.limit.is_(None), approver.limit >= request.total),
+)
+
+# The conditions of every decision, and those that an approval adds; the first that does not hold is the reason.
+DECIDES = (_ACTIVE, _HAS_ROLE, _NOT_OWN)
+WITHIN_LIMIT = (_CURRENCY_OF_LIMIT, TOTAL_WITHIN_LIMIT)
+APPROVES = (*DECIDES, *WITHIN_LIMIT)
+
+
+def refusal(conditions: Iterable[Condition], request: Request, approver: Approver) -> type[AppError] | None:
+    """The error of the first condition that does not hold; None if all do."""
+    return next((item.refusal for item in conditions if not item.holds(request, approver)), None)
+
+
+def may_approve(request: RequestColumns, approver: ApproverColumns) -> list[ColumnElement[bool]]:
+    """All conditions of an approval in SQL, for a WHERE."""
+    return [condition.sql(request, approver) for condition in APPROVES]

@@ -1,0 +1,163 @@
+"""Typesets orders in worker processes, so that neither their memory use nor a crash nor a hang affects the server.
+
+The processes are those of `anyio.to_process`, at most one for short orders and one for long ones. What anyio does not
+offer is added here: workers get no secrets, have a memory limit, end when idle or grown, and one that dies is replaced
+without the caller noticing.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anyio import BrokenWorkerProcess, CapacityLimiter, fail_after, open_process, to_process
+from anyio.abc import Process
+
+from po_api.observability.logging import get_logger
+
+if sys.platform != "win32":
+    import resource
+
+# Typesetting takes 0.13 MB for each line, 1.3 GB for 10,000, and several times as much if they consist of long words.
+# The process of a long order ends with it; one that typesets short ones grows by some 30 MB in a few hundred orders.
+LONG_LINES = 500
+
+# Typst keeps the layout of the last ten orders: a third of the time of the next one, and 0.13 MB for each line.
+_CACHED_LINES = 100
+
+# Up to two idle workers may have ended unnoticed; the third attempt is made in a new one.
+_ATTEMPTS = 3
+_START_SECONDS = 30
+
+_log = get_logger(__name__)
+_short, _long = CapacityLimiter(1), CapacityLimiter(1)
+
+
+class TypesettingError(RuntimeError):
+    """The order could not be typeset: an error, the time-out, or the end of each process that tried."""
+
+
+class WorkerError(RuntimeError):
+    """An error in a worker process: its type's name and its traceback, without messages, which may quote the order."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`seconds` for an order, all attempts included; for a process `memory` in bytes, the whole seconds after which it
+    ends when it is idle, and the number of orders after which it ends."""
+
+    seconds: float = 60  # PostgreSQL ends a transaction that is idle for half as long
+    memory: int = 4 * 2**30
+    idle_seconds: int = 60
+    orders: int = 250
+
+
+async def typeset(sheet: bytes, *, lines: int, limits: Limits = Limits()) -> bytes:
+    """The PDF/A of an order with so many lines; `sheet` is that of `documents.sheet`. Raises TypesettingError.
+
+    Cancelling it kills the worker process that typesets the order.
+    """
+    is_long = lines > LONG_LINES
+    async with _long if is_long else _short:
+        try:
+            with fail_after(limits.seconds):
+                return await _attempted(sheet, lines, limits)
+        except WorkerError as error:
+            name, stack = error.args
+            _log.error("typesetting_failed", error=name, stack=stack)
+            raise TypesettingError from None
+        except (BrokenWorkerProcess, TimeoutError) as error:
+            _log.error("typesetting_failed", error=type(error).__name__)
+            raise TypesettingError from None
+
+
+async def _attempted(sheet: bytes, lines: int, limits: Limits) -> bytes:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await _in_worker(sheet, lines, limits)
+        except BrokenWorkerProcess:
+            _log.info("typesetting_retried")
+    return await _in_worker(sheet, lines, limits)
+
+
+async def _in_worker(sheet: bytes, lines: int, limits: Limits) -> bytes:
+    try:
+        # anyio leaves a process behind whose start is cancelled. Once it has started, cancelling kills it.
+        with fail_after(_START_SECONDS, shield=True):
+            await to_process.run_sync(_prepare, limits, cancellable=True)
+        return await to_process.run_sync(_run, sheet, lines, limits, cancellable=True)
+    except ProcessLookupError:
+        raise BrokenWorkerProcess from None  # from anyio's attempt to kill a process that died while it started
+
+
+async def _open_process(command: Sequence[str], **options: Any) -> Process:
+    """A worker process without the server's environment, which contains secrets, and in a session of its own: Ctrl-C is
+    for the server alone, whose requests in flight still need it."""
+    environment = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+    environment["PYTHONSAFEPATH"] = "1"  # no modules from the working directory
+    return await open_process(command, env=environment, start_new_session=True, **options)
+
+
+# anyio has no parameter for it: it looks this name up. A test inspects a worker's environment and session.
+to_process.open_process = _open_process  # type: ignore[assignment, attr-defined]
+
+
+# What follows runs in the worker process. Only there are typst and the fonts imported, which take some 40 MB.
+
+_orders = 0
+_lines = 0
+
+
+def _prepare(limits: Limits) -> None:
+    """Apply the limits; a process's first call also loads what typesetting needs."""
+    from po_api.purchase_orders import typesetting  # noqa: F401, PLC0415
+
+    if sys.platform != "win32":
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        soft = limits.memory if hard == resource.RLIM_INFINITY else min(limits.memory, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    _end_after(limits.idle_seconds)
+
+
+def _run(sheet: bytes, lines: int, limits: Limits) -> bytes:
+    global _orders  # noqa: PLW0603
+    from po_api.purchase_orders import typesetting  # noqa: PLC0415
+
+    _end_after(0)
+    _orders += 1
+    try:
+        _limit_cache(lines)
+        return typesetting.typeset(sheet)
+    except Exception as error:
+        raise WorkerError(type(error).__name__, "".join(traceback.format_tb(error.__traceback__))) from None
+    finally:
+        if lines > LONG_LINES or _orders >= limits.orders:
+            _end_after_answer()
+        else:
+            _end_after(limits.idle_seconds)
+
+
+def _limit_cache(lines: int) -> None:
+    global _lines  # noqa: PLW0603
+    from po_api.purchase_orders import typesetting  # noqa: PLC0415
+
+    if _lines >= _CACHED_LINES:
+        typesetting.forget()
+        _lines = 0
+    _lines += lines
+
+
+def _end_after(seconds: int) -> None:
+    """End the process after so many seconds without another call; 0 means never."""
+    if sys.platform != "win32":
+        signal.alarm(seconds)
+
+
+def _end_after_answer() -> None:
+    """End the process once it has sent the result: the next read of a call finds the end of the file."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)

@@ -1,0 +1,144 @@
+"""Who may approve: the predicates of the guards and the SQL of the lists agree for all requests and members."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from po_api.core.actor import Actor
+from po_api.core.money import minor_units
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
+from po_api.db.pagination import PageRequest
+from po_api.db.query import TransactionExecutor
+from po_api.porfs.approval import APPROVES, Approver, refusal
+from po_api.porfs.domain import MACHINE, PorfAction
+from po_api.porfs.queries import PorfFilters
+from po_api.porfs.read_service import PorfReadService
+from po_api.porfs.repository import PorfRepository
+from support.clusters import connected
+from support.organisations import LINE, Tenant, act, created, new_tenant
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request, its organisation, and the only member who could approve it."""
+
+    currency: str
+    total: Decimal
+    base_currency: str
+    allow_self_approval: bool
+    is_own: bool
+    roles: frozenset[Role]
+    limit: Decimal | None
+    is_active: bool
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Limits are none, zero, the total, or one minor unit more or less."""
+    currency = draw(st.sampled_from(["EUR", "JPY", "TND"]))
+    unit = Decimal(1).scaleb(-minor_units(currency))
+    total = draw(st.integers(0, 1_000_000)) * unit
+    near = st.sampled_from([-unit, 0 * unit, unit]).map(lambda difference: max(total + difference, Decimal(0)))
+    return Case(
+        currency=currency,
+        total=total,
+        base_currency=draw(st.sampled_from([currency, "EUR", "GBP"])),
+        allow_self_approval=draw(st.booleans()),
+        is_own=draw(st.booleans()),
+        roles=draw(st.frozensets(st.sampled_from(Role), min_size=1)) | draw(st.sampled_from([set(), {Role.APPROVER}])),
+        limit=draw(st.one_of(st.none(), st.just(Decimal(0)), near, near)),
+        is_active=draw(st.sampled_from([True, True, False])),
+    )
+
+
+def _plain(limit: str | None, *, total: str = "100.00", currency: str = "EUR") -> Case:
+    """A case that only the limit decides."""
+    approver = frozenset({Role.APPROVER})
+    amount = None if limit is None else Decimal(limit)
+    return Case(currency, Decimal(total), "EUR", False, False, approver, amount, True)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An organisation with two members and two requests, whose rows each example changes."""
+
+    tenant: Tenant
+    owner: asyncpg.Connection
+    member_id: int
+    other_id: int
+    pending_id: int
+    draft_id: int
+
+    async def set(self, case: Case) -> Actor:
+        """Make the rows those of the case; the member as the actor of a request."""
+        organisation_id = self.tenant.organisation_id
+        await self.owner.execute(
+            "UPDATE organisations SET currency = $2, allow_self_approval = $3 WHERE id = $1",
+            *(organisation_id, case.base_currency, case.allow_self_approval),
+        )
+        await self.owner.execute(
+            "UPDATE users SET roles = $2, approval_limit = $3, is_active = $4 WHERE id = $1",
+            *(self.member_id, sorted(case.roles), case.limit, case.is_active),
+        )
+        await self.owner.execute(
+            "UPDATE porfs SET currency = $2, net = $3, tax = 0, total = $3, requester_id = $4"
+            " WHERE organisation_id = $1",
+            *(organisation_id, case.currency, case.total, self.member_id if case.is_own else self.other_id),
+        )
+        return Actor(organisation_id, self.member_id, case.roles, case.limit)
+
+
+@pytest.fixture(scope="module")
+async def scene(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]) -> AsyncIterator[Scene]:
+    tenant = await new_tenant(app, client)
+    other, member = await tenant.member(Role.REQUESTER), await tenant.member(Role.APPROVER)
+    draft, pending = [await created(other.post("/porfs", json={"title": "x", "lines": [LINE]})) for _ in range(2)]
+    pending = await act(other, pending, "submit")
+    async with connected(urls[0]) as owner:
+        yield Scene(tenant, owner, member.user_id, other.user_id, pending.json()["id"], draft.json()["id"])
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(case=cases())
+@example(_plain("100.00"))
+@example(_plain("99.99"))
+@example(_plain("100.01"))
+@example(_plain("0"))
+@example(_plain("0", total="0.00"))
+@example(_plain("100", currency="JPY"))
+@example(_plain(None, currency="JPY"))
+async def test_predicates_and_sql_agree_on_who_may_approve(scene: Scene, case: Case) -> None:
+    actor = await scene.set(case)
+    async with scene.tenant.database.sessions() as session:
+        await enter_tenant(session, actor.organisation_id)
+        auditor = Actor(actor.organisation_id, scene.other_id, frozenset({Role.AUDITOR}))
+        executor = TransactionExecutor(session)
+        everything, own = PorfReadService(executor, auditor), PorfReadService(executor, actor)
+        facts = await everything.facts(scene.pending_id)
+        refused = MACHINE.refusal(PorfAction.APPROVE, facts, actor)
+
+        waiting = await own.page(PorfFilters(waiting_for_me=True), PageRequest())
+        assert [json.loads(item)["id"] for item in waiting.items] == ([] if refused else [scene.pending_id])
+
+        shown = [json.loads(item) for item in (await own.page(PorfFilters(), PageRequest())).items]
+        reasons = [porf["allowed_actions"]["approve"]["reason"] for porf in shown if porf["id"] == scene.pending_id]
+        assert reasons in (
+            [],
+            [refused and refused.code],
+        )  # members who neither raised nor may approve it do not see it
+
+        member = Approver(scene.member_id, case.limit, Role.APPROVER in case.roles, case.is_active)
+        is_eligible = refusal(APPROVES, facts, member) is None
+        assert is_eligible == (refused is None and case.is_active)
+        without = await PorfRepository(session, auditor).without_approver()
+        assert [porf_id for porf_id, _ in without] == ([] if is_eligible else [scene.pending_id])
+        assert (await everything.facts(scene.draft_id)).has_approver == is_eligible

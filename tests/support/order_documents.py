@@ -1,0 +1,62 @@
+"""Purchase orders to be typeset."""
+
+from datetime import date
+from decimal import Decimal
+
+from po_api.core.money import PricedLine, TaxRounding, line_net, totals
+from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument
+
+BUYER = Party(
+    "Northwind Manufacturing GmbH", "Hafenstraße 12\n20457 Hamburg", "DE 811 234 567", "buy@northwind.example"
+)
+SUPPLIER = Party("Acme Industrial Supplies Ltd", "Unit 7, Riverside Park\nSheffield", "GB 123 4567 89")
+
+
+def line(
+    position: int = 1,
+    description: str = "Hydraulic pump",
+    quantity: str = "2.0000",
+    unit_price: str = "1249.9000",
+    tax_rate: str = "19",
+    *,
+    discount: str = "0",
+    unit: str = "C62",
+    sku: str | None = None,
+    needed_by: date | None = None,
+    currency: str = "EUR",
+) -> DocumentLine:
+    priced = PricedLine(Decimal(quantity), Decimal(unit_price), Decimal(discount), Decimal(tax_rate))
+    return DocumentLine(
+        position=position,
+        description=description,
+        sku=sku,
+        quantity=priced.quantity,
+        unit=unit,
+        unit_price=priced.unit_price,
+        discount_percent=priced.discount_percent,
+        tax_rate=priced.tax_rate,
+        net=line_net(priced, currency),
+        needed_by=needed_by,
+    )
+
+
+def order(*lines: DocumentLine, currency: str = "EUR") -> PurchaseOrderDocument:
+    priced = [PricedLine(it.quantity, it.unit_price, it.discount_percent, it.tax_rate) for it in lines]
+    return PurchaseOrderDocument(
+        number="PO-2026-000123",
+        revision=2,
+        issued_on=date(2026, 3, 12),
+        currency=currency,
+        buyer=BUYER,
+        supplier=SUPPLIER,
+        lines=lines,
+        totals=totals(priced, currency=currency, tax_rounding=TaxRounding.DOCUMENT),
+        terms="Payment within 30 days.\n\nPartial deliveries only after agreement.",
+        delivery_address="Werk 2, Tor B\n21107 Hamburg",
+        requests=("PORF-2026-000045", "PORF-2026-000051"),
+        prepared_by="Ingrid Sørensen",
+    )
+
+
+def many(count: int) -> PurchaseOrderDocument:
+    return order(*(line(n, f"Steel bolt no. {n}.", tax_rate="19" if n % 4 else "7") for n in range(1, count + 1)))
