@@ -177,7 +177,7 @@ def test_a_collector_that_is_away_holds_nothing_up(urls: tuple[str, str], app: F
         assert server.is_ready()
     assert server.process.returncode == 0
     lines = _lines(server)
-    assert {line["event"] for line in lines} == {"request", "spans_not_sent"}
+    assert {line["event"] for line in lines} == {"request", "span_export_failed"}
     assert all("trace_id" in line for line in lines if line["event"] == "request")
 
 
@@ -190,7 +190,7 @@ def test_without_the_packages_one_line_says_so(urls: tuple[str, str], app: FastA
     (warning,) = [line for line in _lines(server) if line["event"] != "request"]
     assert requests
     assert not any("trace_id" in line for line in requests)
-    assert warning["event"] == "tracing_is_off"
+    assert warning["event"] == "tracing_disabled"
     assert warning["reason"] == "OTEL_EXPORTER_OTLP_ENDPOINT takes: pip install po-api[tracing]"
 
 

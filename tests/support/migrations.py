@@ -104,6 +104,7 @@ async def fresh_database(cluster: Cluster, template: str = "template1") -> Async
 
 # Values by the name of the column, such that every check of every revision holds; `{n}` differs from row to row.
 VALUES = {
+    "actor_kind": "'member'",
     "actor_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
     "after": """'{{"total": "1.50"}}'""",
     "approval_limit": "1000.50",
@@ -191,11 +192,11 @@ ORDER = (
 
 
 async def columns_of(database: Fresh) -> dict[str, dict[str, str]]:
-    """The types of the columns of every table but Alembic's."""
+    """The types of the columns of every table but those of the migrations themselves."""
     found: dict[str, dict[str, str]] = {}
     rows = await database.fetch(
         "SELECT table_name, column_name, data_type FROM information_schema.columns"
-        " WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY column_name"
+        " WHERE table_schema = 'public' AND table_name NOT IN ('alembic_version', 'schema_info') ORDER BY column_name"
     )
     for row in rows:
         found.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]

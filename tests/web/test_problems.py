@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from po_api.core.permissions import Role
-from po_api.web.openapi import _FAMILIES
+from po_api.web.openapi.declarations import FAMILIES
 from support.applications import CANARY, canary_answers, client_of, new_app
 from support.organisations import LINE, PREFIX, Member, Tenant, TestOrganisation, created, ok, refused
 
@@ -59,7 +59,7 @@ async def test_each_refusal_is_a_problem_whose_type_is_a_page(
     assert {status for status, answer in answers.items() if not _is_problem(answer, status)} == set()
     pages = {(await client.get(answer.json()["type"])).status_code for answer in answers.values()}
     assert pages == {200}
-    assert set(answers) | {429, 500, 503} == set(_FAMILIES) | {405}
+    assert set(answers) | {429, 500, 503} == set(FAMILIES) | {405}
 
 
 @pytest.mark.parametrize(

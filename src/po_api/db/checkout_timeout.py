@@ -1,7 +1,7 @@
-"""Connections that are out of the pool for too long are closed.
+"""Closes connections that have been checked out of the pool for too long.
 
-PostgreSQL's own time-outs are of no use while the server is frozen or cut off. A timer of the driver's for every
-statement would cost several times as much, and have whoever rolls back wait once more.
+PostgreSQL's own time-outs do not help while the server is frozen or unreachable. A time-out of the driver's for every
+statement would cost several times as much, and a rollback would wait for another one.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ _log = get_logger(__name__)
 
 
 class CheckoutTimeout:
-    """Limits how long a connection may be out. One timer does for all: the first loan is the first to be due."""
+    """Limits the duration of checkouts. One timer serves all: the earliest checkout is the first to expire."""
 
     def __init__(self, engine: Engine, *, seconds: float) -> None:
         self._seconds = seconds
@@ -29,19 +29,19 @@ class CheckoutTimeout:
         due = loop.time() + self._seconds
         self._due[record] = (due, connection.driver_connection)
         if self._timer is None:
-            self._timer = loop.call_at(due, self._give_up, loop)
+            self._timer = loop.call_at(due, self._terminate_expired, loop)
 
     def _end(self, _: Any, record: Any) -> None:
         self._due.pop(record, None)
 
-    def _give_up(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what is due, and look again when the next one is."""
+    def _terminate_expired(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Terminate the connections that have expired, and set the timer for the next one."""
         self._timer = None
         for record, (due, connection) in list(self._due.items()):
             if due > loop.time():
-                self._timer = loop.call_at(due, self._give_up, loop)
+                self._timer = loop.call_at(due, self._terminate_expired, loop)
                 return
             del self._due[record]
             if not connection.is_closed():
-                _log.warning("connection_given_up")
+                _log.warning("connection_terminated_after_timeout")
                 connection.terminate()

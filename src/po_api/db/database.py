@@ -1,4 +1,4 @@
-"""The engine, its sessions and the tenant that PostgreSQL's row-level security sees."""
+"""The engine, its sessions, and the tenant setting that row-level security uses."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ TENANT_SETTING = "app.organisation_id"
 
 @dataclass(frozen=True)
 class Database:
-    """The primary's engine, the factory of its sessions, and the replica that safe requests read on."""
+    """The primary's engine and session factory, and the replica that safe requests read from."""
 
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
@@ -37,10 +37,9 @@ class Database:
 
 
 def open_database(url: str, settings: Settings, *, replica_url: str | None = None) -> Database:
-    """Pools of connections to `url` and to a replica of it, as settings.postgresql_url leaves them; nothing is
-    connected yet.
+    """Connection pools for `url` and for a replica of it, both normalised by settings.postgresql_url; connects later.
 
-    Unless the URL says otherwise, `url` leads to a server that takes writes: a standby is refused as if it were away.
+    Unless the URL says otherwise, `url` has to lead to a server that accepts writes: a standby counts as unreachable.
     """
     primary = primary_at(url, seconds=settings.db_pool_timeout)
 
@@ -65,29 +64,29 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
 
 
 def primary_at(url: str, *, seconds: float) -> Hosts:
-    """The server that takes writes, of those that the URL names."""
+    """The hosts of the URL, of which the one that accepts writes is connected to. `seconds` is the time-out."""
     return Hosts(libpq_url(url), seconds=seconds, target="read-write")
 
 
 async def connect_to(hosts: Hosts, settings: Settings) -> Any:
-    """A connection of the driver's own."""
+    """A new connection of asyncpg's, with the settings of the application's connections."""
     return await hosts.connect(
         server_settings=_server_settings(settings),
-        # Behind PgBouncer the next transaction may find itself on a connection that knows nothing of this one's.
+        # Behind PgBouncer the next transaction may have another server connection, without this one's statements.
         **({"statement_cache_size": 0} if settings.db_pgbouncer else {}),
     )
 
 
 def _server_settings(settings: Settings) -> dict[str, str]:
-    """What each connection begins with."""
+    """The server settings of each connection."""
     always = {"application_name": "po-api", "timezone": "UTC"}
     if settings.db_pgbouncer:
-        return always  # it refuses all others: docs/scaling.md gives them to the role
+        return always  # PgBouncer refuses all others: docs/scaling.md sets them for the role
     return always | {
         "statement_timeout": str(settings.db_statement_timeout_ms),
         "lock_timeout": str(settings.db_lock_timeout_ms),
         "idle_in_transaction_session_timeout": str(settings.db_idle_in_transaction_timeout_ms),
-        # A list query is over before LLVM has warmed up.
+        # Compiling takes longer than the queries.
         "jit": "off",
     }
 
@@ -100,7 +99,7 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_cla
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout,
-        # The one that was used last has its statements prepared, in the driver as in the server.
+        # The connection that was used last is the likeliest to have the statements prepared.
         pool_use_lifo=True,
         echo=settings.sqlalchemy_echo,
         hide_parameters=True,
@@ -114,23 +113,23 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_cla
 
 
 def _require_open(connection: Any, *_: Any) -> None:
-    """Have a connection replaced whose socket was closed. The driver knows: asking the server (`pool_pre_ping`) would
-    take three round trips before every request."""
+    """Replace a connection whose socket was closed. The driver knows that; `pool_pre_ping` would cost three round trips
+    before every request."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError("the server has closed this connection")
 
 
 def libpq_url(url: str) -> str:
-    """`url` without the driver that SQLAlchemy's form may name."""
+    """`url` without the driver name of SQLAlchemy's form."""
     scheme, _, rest = url.partition("://")
     return f"{scheme.split('+')[0]}://{rest}"
 
 
 def tenant_setting(organisation_id: int | InstrumentedAttribute[int | None]) -> ColumnElement[str]:
-    """The expression that opens one organisation's rows until the end of the transaction.
+    """The expression that makes one organisation's rows visible until the end of the transaction.
 
-    It is `SET LOCAL` as a function, so that it can travel inside another statement; at session level it would leak
-    into the next request that gets the pooled connection.
+    It is `SET LOCAL` as a function, so that it can be part of another statement; a setting of the session would leak
+    into the next request on the pooled connection.
     """
     value: Any = organisation_id
     if isinstance(value, int):
@@ -139,6 +138,6 @@ def tenant_setting(organisation_id: int | InstrumentedAttribute[int | None]) -> 
 
 
 async def enter_tenant(session: AsyncSession, organisation_id: int) -> None:
-    """Let this transaction see and write the rows of one organisation."""
+    """Make the rows of one organisation visible and writable in this transaction."""
     named = {"operation": "tenant.enter"}
     await session.execute(select(tenant_setting(organisation_id)), execution_options=named)

@@ -1,7 +1,7 @@
-"""Statements, measured: how long each took by its name, what was slow, and what the database refused.
+"""Durations of statements by name, slow statements and database errors, as metrics, log lines and spans.
 
-A name is the question's own, such as `porfs.list`, or says what SQLAlchemy made up: `users.insert`. What a statement
-was asked with is nowhere: not in the log, not in a label, not in a span.
+The name is that of the query, such as `porfs.list`, or made of the table and the kind of a statement of SQLAlchemy's:
+`users.insert`. Parameters appear nowhere: not in the log, not in a label, not in a span.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -29,13 +29,13 @@ _slow_seconds = 0.5
 
 
 def configure(*, slow_query_ms: int) -> None:
-    """From how many milliseconds on this process takes statements for slow."""
+    """Set the duration in milliseconds from which this process counts and logs statements as slow."""
     global _slow_seconds  # noqa: PLW0603
     _slow_seconds = slow_query_ms / 1000
 
 
 async def timed(operation: str, answer: Awaitable[T]) -> T:
-    """What the database answers to the statement of that name."""
+    """Await the result of the statement with that name, and measure it."""
     span = None if tracing.tracer is None else tracing.begin_statement(operation)
     started = perf_counter()
     try:
@@ -48,7 +48,7 @@ async def timed(operation: str, answer: Awaitable[T]) -> T:
 
 
 async def count_errors(answer: Awaitable[T]) -> T:
-    """What the database answers where only errors are worth a word: to what begins and ends a transaction."""
+    """Await a result of which only errors are counted: that of a BEGIN, COMMIT or ROLLBACK."""
     try:
         return await answer
     except BaseException as error:
@@ -57,7 +57,7 @@ async def count_errors(answer: Awaitable[T]) -> T:
 
 
 def count_error(error: BaseException) -> None:
-    """Count what the database refused, or that it was not there; any other error is none of its."""
+    """Count an error of the database or of the connection to it; other errors are ignored."""
     if (sqlstate_class := _class_of(error)) is not None:
         metrics.DB_ERRORS.labels(sqlstate_class).inc()
 
@@ -65,7 +65,7 @@ def count_error(error: BaseException) -> None:
 def _class_of(error: BaseException) -> str | None:
     if sqlstate := sqlstate_of(error):
         return sqlstate[:2]
-    # What the driver says of a statement's arguments is a ValueError besides.
+    # The driver's errors about a statement's arguments are also ValueErrors.
     return metrics.NO_CONNECTION if isinstance(error, CONNECTION_LOST) and not isinstance(error, ValueError) else None
 
 
@@ -87,7 +87,7 @@ def _finish(operation: str, started: float, span: Any, error: BaseException | No
 
 
 def listen(engine: Engine) -> None:
-    """Measure what SQLAlchemy itself sends: the statements of sessions."""
+    """Measure the statements that SQLAlchemy sends itself: those of sessions."""
     event.listen(engine, "before_cursor_execute", _before)
     event.listen(engine, "after_cursor_execute", _after)
     event.listen(engine, "handle_error", _failed)
@@ -115,7 +115,7 @@ def _failed(context: ExceptionContext) -> None:
 
 
 def _operation(sql: str, context: Any) -> str:
-    """The name of a statement: the question's, else its kind and the table that it is about."""
+    """The name of a statement: that of its query, else its table and kind."""
     asked: str | None = context.execution_options.get("operation")
     if asked is not None:
         return asked

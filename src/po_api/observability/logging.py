@@ -1,4 +1,4 @@
-"""structlog: JSON lines for machines, readable ones on a terminal. No bodies, tokens or e-mails are logged."""
+"""structlog: JSON lines, or readable ones on a terminal. Bodies, tokens and e-mail addresses are not logged."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ import structlog
 
 
 def configure(level: str) -> None:
-    """Send the application's log to stderr; stdout belongs to what a command prints."""
+    """Send the application's log to stderr; stdout is for the output of commands."""
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     )

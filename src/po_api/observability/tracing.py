@@ -1,7 +1,7 @@
-"""Traces for whoever set an endpoint for them: one span for a request, one for each of its statements.
+"""OpenTelemetry traces, if an endpoint is configured: a span for each request, and one for each of its statements.
 
-They are our own few: what FastAPI offers tells addresses with all that stands in their query, and errors with all
-that they quote. What sends them (`pip install po-api[tracing]`) is imported if there is an endpoint.
+FastAPI's own spans are not used: they contain URLs with their query, and error messages with the values they quote.
+The SDK and the exporter (`pip install po-api[tracing]`) are only imported if there is an endpoint.
 """
 
 import logging
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 SERVICE = "po-api"
-# A collector that is away must not hold up the end of a process, which has thirty seconds for its requests.
+# An unreachable collector must not delay the shutdown of a process, which has thirty seconds for its requests.
 EXPORT_SECONDS = 3
 
-_CALLERS = TraceContextTextMapPropagator()
+_PROPAGATOR = TraceContextTextMapPropagator()
 _log = get_logger(__name__)
-# None as long as nobody wants traces: whoever is about to begin a span looks here first.
+# None without an endpoint: callers check it before they begin a span.
 tracer: Tracer | None = None
 
 
 class Tracing:
-    """The way to the collector, from a process's start to its end."""
+    """The export of spans, from the start of a process to its shutdown."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         self._provider = provider
 
     def shut_down(self) -> None:
-        """Send what has not been sent yet, and stop. It takes some seconds if the collector is away."""
+        """Export the remaining spans and stop. Takes up to EXPORT_SECONDS if the collector does not respond."""
         global tracer  # noqa: PLW0603
         tracer = None
         self._provider.shutdown()
 
 
 def start(endpoint: str | None, version: str) -> Tracing | None:
-    """Begin to trace, if there is somewhere to send spans to and the packages for that are there.
+    """Start tracing if there is an endpoint and the packages are installed.
 
     The other OTEL_… variables (headers, sampler, resource) are the SDK's, which reads them from the environment.
     """
@@ -54,11 +54,11 @@ def start(endpoint: str | None, version: str) -> Tracing | None:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError:
-        _log.warning("tracing_is_off", reason="OTEL_EXPORTER_OTLP_ENDPOINT takes: pip install po-api[tracing]")
+        _log.warning("tracing_disabled", reason="OTEL_EXPORTER_OTLP_ENDPOINT requires: pip install po-api[tracing]")
         return None
-    _hear(logging.getLogger("opentelemetry"))
+    _forward_log(logging.getLogger("opentelemetry"))
     resource = Resource.create({"service.name": SERVICE, "service.version": version})
-    # Not the global one: what other libraries would tell of a request is not wanted.
+    # Not the global one: spans of other libraries are not wanted.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -66,23 +66,23 @@ def start(endpoint: str | None, version: str) -> Tracing | None:
     return Tracing(provider)
 
 
-class _Heard(logging.Handler):
-    """Passes on what the SDK complains of to the application's log: its words, not what it puts in."""
+class _ForwardHandler(logging.Handler):
+    """Forwards the SDK's warnings to the application's log, without their arguments, which may have data."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _log.warning("spans_not_sent", reason=str(record.msg))
+        _log.warning("span_export_failed", reason=str(record.msg))
 
 
-def _hear(logger: logging.Logger) -> None:
+def _forward_log(logger: logging.Logger) -> None:
     logger.propagate = False
-    logger.handlers = [_Heard()]
+    logger.handlers = [_ForwardHandler()]
 
 
 class RequestSpan:
-    """The span of a request, under the caller's own if that sent a `traceparent` (W3C)."""
+    """The span of a request, a child of the caller's if the request has a `traceparent` header (W3C)."""
 
     def __init__(self, tracer: Tracer, headers: Mapping[str, str], request_id: str) -> None:
-        parent = _CALLERS.extract({"traceparent": headers.get("traceparent", "")})
+        parent = _PROPAGATOR.extract({"traceparent": headers.get("traceparent", "")})
         self._span = tracer.start_span("request", parent, SpanKind.SERVER, attributes={"po_api.request_id": request_id})
         self._token = context.attach(trace.set_span_in_context(self._span))
 
@@ -102,14 +102,14 @@ class RequestSpan:
 
 
 def begin_statement(operation: str) -> Span:
-    """The span of a statement, under the request's."""
+    """The span of a statement, a child of the request's."""
     assert tracer is not None
     attributes = {"db.system.name": "postgresql", "db.operation.name": operation}
     return tracer.start_span(operation, kind=SpanKind.CLIENT, attributes=attributes)
 
 
 def end(span: Span, error: BaseException | None) -> None:
-    """Errors are told by their kind: their messages quote values."""
+    """End the span. An error is recorded by its type: messages quote values."""
     if error is not None:
         span.set_attribute("error.type", type(error).__name__)
         span.set_status(StatusCode.ERROR)

@@ -1,6 +1,6 @@
-"""The purchase order as a PDF: what it says, in words and figures; `typesetting` puts them on paper.
+"""The contents of a purchase order's PDF as text; `typesetting` lays them out.
 
-Every number and date is written as text here, exactly as it was given.
+Numbers and dates are formatted here, without rounding.
 """
 
 import json
@@ -15,7 +15,7 @@ from po_api.purchase_orders.typesetter import typeset
 
 _MONTHS = "January February March April May June July August September October November December".split()
 
-# UN/ECE Recommendation 20 codes (and the packages of Recommendation 21) in the words of an order: for one, for several.
+# Names of UN/ECE Recommendation 20 units and Recommendation 21 packages: singular and plural.
 _UNITS = {
     **dict.fromkeys(("C62", "H87", "EA"), ("pc", "pcs")),
     "PR": ("pair", "pairs"),
@@ -59,16 +59,16 @@ _UNITS = {
     "KWH": ("kWh", "kWh"),
 }
 
-# The columns as wide as their longest text; the description takes the rest.
+# Columns that are as wide as their longest text; the description takes the remaining width.
 _NARROW = ("position", "quantity", "unit", "unit_price", "discount", "tax_rate", "net")
 
-# One code point, several national shapes: the currency is the best hint at which of them the reader expects.
+# Han characters have national variants; the currency is the best hint at the expected one.
 _HAN_SHAPES = {"JPY": "JP", "KRW": "KR", "TWD": "TC", "HKD": "HK"}
 
 
 @dataclass(frozen=True)
 class Party:
-    """The buyer or the supplier, as they were when the order was issued; an address may have several lines."""
+    """The buyer or the supplier at the time of issue; an address may have several lines."""
 
     name: str
     address: str | None = None
@@ -94,7 +94,7 @@ class DocumentLine:
 
 @dataclass(frozen=True)
 class PurchaseOrderDocument:
-    """All that is printed; `requests` are the numbers of the purchase order requests the order was made from."""
+    """The data of a purchase order's PDF; `requests` are the numbers of the PORFs that it was made from."""
 
     number: str
     revision: int
@@ -119,12 +119,12 @@ async def rendered(document: PurchaseOrderDocument) -> bytes:
 
 
 def sheet(document: PurchaseOrderDocument) -> bytes:
-    """All that is printed, as JSON of texts (see the template)."""
+    """The printed texts as JSON, in the form that the template reads."""
     return json.dumps(_data(document), ensure_ascii=False).encode()
 
 
 def _data(document: PurchaseOrderDocument) -> dict[str, Any]:
-    """What the template prints, as text; None for what is left out."""
+    """The printed texts; None for parts that are left out."""
     digits = minor_units(document.currency)
     totals = document.totals
     lines = [_line(line, digits) for line in document.lines]
@@ -173,7 +173,7 @@ def _facts(document: PurchaseOrderDocument) -> list[tuple[str, str]]:
 
 
 def _line(line: DocumentLine, digits: int) -> dict[str, Any]:
-    """A line's cells; a unit price may be finer than the currency, a quantity shows the digits it has."""
+    """A line's cells; a unit price may have more decimals than the currency, a quantity shows those it has."""
     details = (
         f"SKU {line.sku}" if line.sku else None,
         f"Needed by {_date(line.needed_by)}" if line.needed_by else None,
@@ -192,7 +192,7 @@ def _line(line: DocumentLine, digits: int) -> dict[str, Any]:
 
 
 def _decimal(value: Decimal, digits: int = 0) -> str:
-    """`value` with thousands separators and at least `digits` decimals: exactly what it is, never rounded."""
+    """`value` with thousands separators and at least `digits` decimals, not rounded."""
     whole, _, fraction = f"{value:,f}".partition(".")
     fraction = fraction.rstrip("0").ljust(digits, "0")
     return f"{whole}.{fraction}" if fraction else whole
@@ -203,7 +203,7 @@ def _percent(value: Decimal) -> str:
 
 
 def _date(day: date) -> str:
-    # Not strftime: its month names follow the process's locale.
+    # Not strftime: its month names depend on the locale.
     return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
 
 

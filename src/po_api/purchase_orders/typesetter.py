@@ -1,4 +1,4 @@
-"""Has orders typeset in worker processes, so that neither their memory nor a crash nor a hang harms the server.
+"""Typesets orders in worker processes, so that neither their memory use nor a crash nor a hang affects the server.
 
 The processes are those of `anyio.to_process`, at most one for short orders and one for long ones. What anyio does not
 offer is added here: workers get no secrets, have a memory limit, end when idle or grown, and one that dies is replaced
@@ -28,7 +28,7 @@ LONG_LINES = 500
 # Typst keeps the layout of the last ten orders: a third of the time of the next one, and 0.13 MB for each line.
 _CACHED_LINES = 100
 
-# Two processes may have ended unnoticed; the third attempt is made in a new one.
+# Up to two idle workers may have ended unnoticed; the third attempt is made in a new one.
 _ATTEMPTS = 3
 _START_SECONDS = 30
 
@@ -56,9 +56,9 @@ class Limits:
 
 
 async def typeset(sheet: bytes, *, lines: int, limits: Limits = Limits()) -> bytes:
-    """A PDF/A of what `documents.sheet` wrote, which has so many lines. Raises TypesettingError.
+    """The PDF/A of an order with so many lines; `sheet` is that of `documents.sheet`. Raises TypesettingError.
 
-    Cancelling it kills the process that is at work.
+    Cancelling it kills the worker process that typesets the order.
     """
     is_long = lines > LONG_LINES
     async with _long if is_long else _short:
@@ -79,7 +79,7 @@ async def _attempted(sheet: bytes, lines: int, limits: Limits) -> bytes:
         try:
             return await _in_worker(sheet, lines, limits)
         except BrokenWorkerProcess:
-            _log.warning("typesetting_worker_died")
+            _log.info("typesetting_retried")
     return await _in_worker(sheet, lines, limits)
 
 
@@ -90,12 +90,12 @@ async def _in_worker(sheet: bytes, lines: int, limits: Limits) -> bytes:
             await to_process.run_sync(_prepare, limits, cancellable=True)
         return await to_process.run_sync(_run, sheet, lines, limits, cancellable=True)
     except ProcessLookupError:
-        raise BrokenWorkerProcess from None  # anyio wants to kill a process that died while it started
+        raise BrokenWorkerProcess from None  # from anyio's attempt to kill a process that died while it started
 
 
 async def _open_process(command: Sequence[str], **options: Any) -> Process:
-    """A worker process without the server's environment, which has secrets, and without its terminal's Ctrl-C, which is
-    for the server alone: requests in flight still wait for their document."""
+    """A worker process without the server's environment, which contains secrets, and in a session of its own: Ctrl-C is
+    for the server alone, whose requests in flight still need it."""
     environment = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     environment["PYTHONSAFEPATH"] = "1"  # no modules from the working directory
     return await open_process(command, env=environment, start_new_session=True, **options)
@@ -117,7 +117,8 @@ def _prepare(limits: Limits) -> None:
 
     if sys.platform != "win32":
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, hard))
+        soft = limits.memory if hard == resource.RLIM_INFINITY else min(limits.memory, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
     _end_after(limits.idle_seconds)
 
 
@@ -150,13 +151,13 @@ def _limit_cache(lines: int) -> None:
 
 
 def _end_after(seconds: int) -> None:
-    """Have the process end then, unless it is called again before; 0 is never."""
+    """End the process after so many seconds without another call; 0 means never."""
     if sys.platform != "win32":
         signal.alarm(seconds)
 
 
 def _end_after_answer() -> None:
-    """Have the process find no further call: it ends when it has sent the answer to this one."""
+    """End the process once it has sent the result: the next read of a call finds the end of the file."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

@@ -1,7 +1,7 @@
-"""Makes the PDF of an order: a pure function from text to bytes, called in a worker process (`typesetter`).
+"""Typesets a purchase order: a pure function from text to PDF, called in a worker process (`typesetter`).
 
-The typst template only places text, which comes as JSON, so that nothing in it can be markup. The bytes depend on it
-alone: no clock, no system fonts, no network.
+The typst template lays out text that it reads as JSON, so that no text is interpreted as markup. The result depends on
+the input alone: no clock, no system fonts, no network.
 """
 
 import json
@@ -15,7 +15,7 @@ import fontpkg
 import noto_cjk_sans_otc
 import typst
 
-# Read once: an upgrade of the package is not to change orders half-way.
+# Read once, since an upgrade of the package may replace the file.
 _TEMPLATE = (resources.files("po_api.purchase_orders") / "templates" / "purchase_order.typ").read_bytes()
 
 # Tags make a line cost 2.4 kB instead of 0.15 kB.
@@ -33,8 +33,8 @@ def typeset(sheet: bytes) -> bytes:
     try:
         return _compile(sheet, order["issued_on"], tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
     except typst.TypstError:
-        # PDF/A forbids a character that no font has, such as one for private use. An order that shows a box in its
-        # place is worth more than no order; any other error comes again.
+        # PDF/A forbids characters without a glyph, such as those for private use. An order with a box in their place is
+        # better than none; any other error is raised again.
         return _compile(sheet, order["issued_on"], tagged=tagged, standards=[])
 
 
@@ -50,16 +50,16 @@ def _compile(sheet: bytes, day: str, *, tagged: bool, standards: list[Any]) -> b
 
 
 def forget() -> None:
-    """Empty typst's cache. No call does so, but ten empty documents, 10 ms, make everything else too old to keep."""
+    """Empty typst's cache. It has no call for that, but drops what the last ten documents, here empty, did not use."""
     for _ in range(11):
         typst.compile(b"", font_paths=_fonts())
 
 
 @cache
 def _fonts() -> typst.Fonts:
-    """The packaged fonts, opened once per process: reading them takes longer than a short order does."""
+    """The packaged fonts, opened once per process: that takes longer than to typeset a short order."""
     latin, arabic = (fontpkg.family(name).files[0].path.parent for name in ("Noto Sans", "Noto Sans Arabic"))
     cjk, others = Path(str(noto_cjk_sans_otc.FONT_PATH)).parent, Path(str(resources.files("manimgx_fonts")))
-    # The others, emoji among them, come with smaller editions of the first two: of two alike, the first is taken.
+    # The last folder has smaller editions of the first two fonts: of fonts with the same name, the first is used.
     folders = [latin, arabic, cjk, others]
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=folders)

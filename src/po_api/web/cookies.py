@@ -1,7 +1,7 @@
 """Sessions in cookies, for front ends on the API's own site; never across sites (security.md).
 
-Three things keep other sites out, each by itself: SameSite, what the browser says of where a request comes from
-(Fetch Metadata, Origin), and a header that no page of another origin can send without being allowed to by CORS.
+Three independent controls keep other sites out: SameSite, the origin that the browser states (Fetch Metadata, Origin),
+and a header that a page of another origin can only send if CORS allows it.
 """
 
 from datetime import timedelta
@@ -11,7 +11,7 @@ from fastapi.security import APIKeyCookie
 
 from po_api.core.errors import Forbidden
 
-# The prefix makes browsers insist on Secure, on Path=/ and on this very host.
+# With this prefix browsers require Secure, Path=/ and no Domain.
 ACCESS_COOKIE = "__Host-po_access"
 REFRESH_COOKIE = "__Host-po_refresh"
 SIGN_IN_COOKIE = "__Host-po_sign_in"
@@ -29,20 +29,20 @@ class CrossSiteRequest(Forbidden):
 
 
 def set_cookie(response: Response, name: str, value: str, lifetime: timedelta) -> None:
-    """A cookie that no script can read and that goes nowhere but here."""
+    """A cookie that scripts cannot read and that is sent to this host only."""
     seconds = int(lifetime.total_seconds())
     response.set_cookie(name, value, max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
 
 
 def delete_cookies(request: Request, response: Response, *names: str) -> None:
-    """Tell the browser to forget those of `names` that it has sent."""
+    """Delete those of the cookies `names` that the request has."""
     for name in names:
         if name in request.cookies:
             response.delete_cookie(name, path="/", secure=True, httponly=True, samesite="lax")
 
 
 def require_own_site(request: Request) -> None:
-    """Raise CrossSiteRequest unless this may be done with cookies."""
+    """Raise CrossSiteRequest unless the request may be authenticated by a cookie."""
     headers = request.headers
     if headers.get("sec-fetch-site", "none") not in _OWN_SITE:
         raise CrossSiteRequest

@@ -1,4 +1,4 @@
-"""What handlers ask for: the transaction, the signed-in user, the actor, a page."""
+"""Dependencies of handlers: the transaction, the signed-in user, the actor, a page."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -23,13 +23,13 @@ from po_api.web.unit_of_work import UnitOfWork
 
 
 def unit_of(request: Request) -> UnitOfWork:
-    """The request's unit of work, which its route begins and ends."""
+    """The request's unit of work, which ApiRoute begins and ends."""
     unit: UnitOfWork = request.state.unit_of_work
     return unit
 
 
-# Handlers of safe requests use the executor, all others the session. Neither is a dependency of its own:
-# FastAPI takes as long to look at one as ten lines of Python do.
+# Handlers of safe requests use the executor, all others the session. Neither is a FastAPI dependency: resolving one
+# takes as long as ten lines of Python.
 def executor_of(request: Request) -> QueryExecutor:
     return unit_of(request).executor
 
@@ -43,7 +43,7 @@ Begin = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 
 async def _begin(request: Request) -> Begin:
-    """For what waits for others in between: transactions one by one, each committed at its end."""
+    """For requests that wait for other services in between: several transactions, each committed at its end."""
     unit_of(request).has_lasting_effects = True
     database: Database = request.app.state.database
     return database.sessions.begin
@@ -53,7 +53,7 @@ BeginDep = Annotated[Begin, Depends(_begin)]
 
 
 class Authenticator(Protocol):
-    """How a token becomes a user; create_app plugs in the sessions' one."""
+    """Authenticates a token; create_app injects the implementation."""
 
     async def __call__(
         self, executor: QueryExecutor, token: str, *, address: str | None, user_agent: str | None
@@ -61,14 +61,14 @@ class Authenticator(Protocol):
 
 
 def address_of(request: Request) -> str | None:
-    """Where a request comes from; behind a trusted proxy, what that says."""
+    """The client's address; behind a trusted proxy, the address that the proxy states."""
     return request.client.host if request.client else None
 
 
 class _SignedIn(SecurityBase):
-    """Who asks: by the token that the caller chose to send, else by the one that a browser sends of its own accord.
+    """The authenticated principal: by the Authorization header, else by the cookie that a browser adds.
 
-    All of it is one dependency; FastAPI takes as long to look at one as this takes to read a header.
+    This is one dependency, since FastAPI takes as long to resolve one as this takes to read a header.
     """
 
     model = HTTPBearerModel(bearerFormat="JWT", description="The access token of a session, or an API key")
@@ -119,7 +119,7 @@ async def _count_address(request: Request) -> None:
     await limiter.hit_address(request.state, address_of(request))
 
 
-# Of operations that nobody has to be signed in for: where an attempt to sign in begins, and where it goes on.
+# For public operations: the start and the continuation of a sign-in.
 SIGN_IN_LIMIT = Depends(_count_sign_in)
 ADDRESS_LIMIT = Depends(_count_address)
 
@@ -145,7 +145,7 @@ _PAGING = frozenset({"limit", "cursor", "sort"})
 
 
 def paging(*sorts: str) -> Callable[..., Awaitable[PageRequest]]:
-    """The dependency of a list that can be sorted by `sorts`; a cursor is bound to the list's path and filters."""
+    """The paging dependency of a list with these `sorts`; a cursor is bound to the list's path and filters."""
 
     async def page_request(
         request: Request,
@@ -170,7 +170,7 @@ def paging(*sorts: str) -> Callable[..., Awaitable[PageRequest]]:
 
 
 def link_next(request: Request, response: Response, page: PageOf[Any]) -> dict[str, Any]:
-    """Add the `Link` to the next page; returns the page's fields besides its items."""
+    """Add the `Link` header for the next page; returns the page's fields other than `items`."""
     if page.next_cursor is not None:
         url = request.url.include_query_params(cursor=page.next_cursor)
         response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
@@ -178,7 +178,7 @@ def link_next(request: Request, response: Response, page: PageOf[Any]) -> dict[s
 
 
 def page_of_json(request: Request, page: PageOf[str]) -> Response:
-    """The page whose items are JSON already."""
+    """A page of items that are JSON already."""
     response = Response(page_json(page.items, page.next_cursor), media_type="application/json")
     link_next(request, response, page)
     return response

@@ -1,4 +1,4 @@
-"""The docs pages, served from the package: no other host is asked for anything."""
+"""The documentation pages, served from the package without requests to other hosts."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -33,11 +33,11 @@ Health checks are exempt.</p>
 <h2>Sizes</h2>{sizes}
 """
 _OWN = {"swagger-start.js": _SWAGGER_START, "pages.css": _STYLE}
-# Redoc shows its maker's logo from there; an image that cannot be had is left out.
+# Redoc loads its logo from there, and omits an image that it cannot load.
 _FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 _BUNDLED = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "redoc.standalone.js"})
 
-# The bundles bring their styles at run time and start workers from blobs; everything comes from this host.
+# The bundles add styles at run time and start workers from blobs; everything is loaded from this host.
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self';"
     " connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -81,7 +81,7 @@ async def get_asset(name: str) -> Response:
 
 
 def _text_page(title: str, content: str) -> Response:
-    """A page of plain text, with the way to the others."""
+    """A page of text, with links to the others."""
     return _page(
         title,
         '<link rel="stylesheet" href="/docs/assets/pages.css"></head>'
@@ -116,7 +116,7 @@ async def get_error(code: str) -> Response:
 
 @router.get("/docs/limits")
 async def get_limits(request: Request) -> Response:
-    """The limits of this installation, as it is configured."""
+    """The limits of this installation, from its settings."""
     limiter: RateLimiter = request.app.state.rate_limiter
     rows = [
         (f"<code>{policy.name}</code>", html.escape(policy.counts), html.escape(str(policy.item))) for policy in limiter

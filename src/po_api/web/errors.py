@@ -1,4 +1,4 @@
-"""Errors become RFC 9457 problems: one place, one shape, never the input's value or an internal name."""
+"""Maps errors to RFC 9457 problems, without values of the input or internal names."""
 
 import re
 import traceback
@@ -66,9 +66,9 @@ _BY_STATUS = {
     error.status: error for error in (BadRequest, NotFound, MethodNotAllowed, PayloadTooLarge, UnsupportedMediaType)
 }
 
-# PostgreSQL's passing trouble, by its codes' beginnings: what others hold (the last is the lock time-out), a statement
-# that was cancelled, which is what the statement time-out does; and a connection that was lost, resources that are
-# used up, a server that is shut down, transactions that did nothing for too long, a server that takes no writes.
+# Transient errors of PostgreSQL, by the beginning of their SQLSTATE: conflicts with other transactions (the last is the
+# lock time-out); a cancelled statement, which is the statement time-out; lost connections, insufficient resources,
+# shutdown, the idle transaction time-out, and a server that accepts no writes.
 _PASSING: dict[str, type[Unavailable]] = {
     SERIALISATION_FAILURE: Busy,
     DEADLOCK: Busy,
@@ -98,7 +98,7 @@ def problem_response(request: Request, error: AppError) -> Response:
 
 
 def from_validation(errors: list[Mapping[str, Any]]) -> AppError:
-    """What FastAPI and Pydantic found, without the input's values."""
+    """The validation errors of FastAPI and Pydantic, without the values of the input."""
     if any(item["type"] == "json_invalid" for item in errors):
         return _not_json()
     return Unprocessable(errors=tuple(_field_error(item) for item in errors))
@@ -112,35 +112,35 @@ def _field_error(item: Mapping[str, Any]) -> FieldError:
     location, *path = item["loc"] or ("body",)
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
     if item["type"] == "extra_forbidden":
-        # The name of an unknown field is the caller's own text.
+        # The name of an unknown field is text from the request.
         return FieldError(pointer.rpartition("/")[0], "unknown_field", "unknown field", str(location))
     return FieldError(pointer, str(item["type"]), _detail(item), str(location))
 
 
 def _detail(item: Mapping[str, Any]) -> str:
     message = str(item["msg"])
-    # `value_error` and the enumerations quote what was expected, never what was sent.
+    # `value_error` and the errors of enumerations quote the expected values, never the input.
     return message[0].lower() + message[1:]
 
 
 def from_http_exception(error: HTTPException) -> AppError:
-    """Starlette's own refusals: no route, wrong method, unreadable body."""
+    """Starlette's own errors: no route, wrong method, unreadable body."""
     if isinstance(error.__cause__, AppError):
-        return error.__cause__  # the body was refused while FastAPI read it
+        return error.__cause__  # raised while FastAPI read the body
     if isinstance(error.__cause__, ValueError | RecursionError):
-        return _not_json()  # not UTF-8, nested too deeply, a number of too many digits
+        return _not_json()  # not UTF-8, nested too deeply, or a number with too many digits
     fallback = BadRequest if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else InternalError
     family: type[AppError] = _BY_STATUS.get(error.status_code, fallback)
     return family(headers=dict(error.headers or {}))
 
 
 def from_database(error: DBAPIError) -> AppError:
-    """What PostgreSQL refused: a constraint by its name, a passing trouble, or a bug of ours."""
+    """An error from the database through SQLAlchemy: a constraint violation, a transient error or a bug."""
     return unavailable() if error.connection_invalidated else from_postgres(error.orig or error)
 
 
 def from_postgres(error: BaseException) -> AppError:
-    """What PostgreSQL said, as its driver or SQLAlchemy's layer above that passes it on."""
+    """An error of PostgreSQL's, as asyncpg or SQLAlchemy raise it."""
     sqlstate = sqlstate_of(error)
     known = violated(error)
     if known is not None:
@@ -161,7 +161,7 @@ def unavailable(family: type[Unavailable] = Unavailable) -> AppError:
 
 
 def from_exception(error: Exception) -> AppError:
-    """Any exception as one of the application's."""
+    """The application error for any exception."""
     if isinstance(error, AppError):
         return error
     if isinstance(error, RequestValidationError):
@@ -174,7 +174,7 @@ def from_exception(error: Exception) -> AppError:
         return from_database(error)
     if isinstance(error, asyncpg.PostgresError):
         return from_postgres(error)
-    # The driver's InterfaceError is a connection that was lost, but for what it says of a statement's arguments.
+    # asyncpg's InterfaceError is a lost connection, unless it is about a statement's arguments.
     is_argument = isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
     if isinstance(error, _UNREACHABLE) and not is_argument:
         _log.warning("database_unavailable", error=type(error).__name__)
@@ -184,13 +184,13 @@ def from_exception(error: Exception) -> AppError:
 
 
 def _whereabouts(error: BaseException) -> dict[str, str]:
-    """What the log says of a bug: its kind and its place. Messages may quote what somebody sent."""
+    """What is logged of a bug: its type and traceback. Messages may quote input."""
     kind = type(getattr(error, "orig", None) or error).__name__
     return {"error": kind, "stack": "".join(traceback.format_tb(error.__traceback__))}
 
 
 def _complete_allow(request: Request, error: AppError) -> None:
-    """Name all methods of the path in `Allow`: Starlette names those of the first route that has it."""
+    """List all methods of the path in `Allow`: Starlette lists those of the first route with that path."""
     paths = request.app.openapi()["paths"]
     found = [
         methods for path, methods in paths.items() if re.fullmatch(_PARAMETER.sub("[^/]+", path), request.url.path)
@@ -201,7 +201,7 @@ def _complete_allow(request: Request, error: AppError) -> None:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer with problems. What no handler takes, the middleware makes a 500 problem of."""
+    """Respond with problems. The middleware turns exceptions without a handler into a 500 problem."""
 
     async def handle(request: Request, error: Exception) -> Response:
         problem = from_exception(error)

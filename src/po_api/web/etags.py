@@ -1,7 +1,7 @@
 """ETags: `"version-digest"`.
 
-The version is what `If-Match` compares. The digest of the body makes the tag a strong one, since a representation also
-says what the caller may do, which changes without a new version of the entity.
+`If-Match` compares the version. The digest of the body makes it a strong ETag: a representation contains
+`allowed_actions`, which change without a new version of the entity.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class InvalidIfMatch(BadRequest):
 
 
 def parse_if_match(header: str) -> ExpectedVersions:
-    """The versions that the header names; None for `*`. Weak and foreign tags match nothing (RFC 9110, 13.1.1)."""
+    """The versions in the header; None for `*`. Weak and unknown ETags match nothing (RFC 9110, 13.1.1)."""
     if header.strip() == "*":
         return None
     versions = set()
@@ -52,12 +52,12 @@ IfMatch = Annotated[ExpectedVersions, Depends(_required)]
 
 
 def set_version(response: Response, version: int) -> None:
-    """Say which version the body shows; `finish` completes the tag."""
+    """Set the version of the body; `finish` completes the ETag."""
     response.headers["ETag"] = f'"{version}"'
 
 
 def shown(representation: JsonDocument, *, status: int = 200, dry_run: bool = False) -> Response:
-    """The response whose body is JSON already; what a dry run shows has no version to refer to."""
+    """A response with a body that is JSON already; the result of a dry run has no ETag."""
     response = Response(representation.json, status, media_type="application/json")
     if not dry_run:
         set_version(response, representation.version)
@@ -65,7 +65,7 @@ def shown(representation: JsonDocument, *, status: int = 200, dry_run: bool = Fa
 
 
 def created(representation: JsonDocument, collection: str, *, dry_run: bool = False) -> Response:
-    """The same of what was made, which is now to be found in `collection`; what a dry run shows is nowhere."""
+    """A 201 response with the `Location` in `collection`; the result of a dry run has neither that nor an ETag."""
     response = shown(representation, status=201, dry_run=dry_run)
     if not dry_run:
         response.headers["Location"] = f"{collection}/{representation.id}"
@@ -73,7 +73,7 @@ def created(representation: JsonDocument, collection: str, *, dry_run: bool = Fa
 
 
 def finish(request: Request, response: Response) -> Response:
-    """Complete the ETag from the body, and answer 304 to a GET whose `If-None-Match` names it."""
+    """Complete the ETag from the body; 304 for a GET whose `If-None-Match` has it."""
     version = next((value.decode() for name, value in response.raw_headers if name == b"etag"), None)
     if version is None or not isinstance(response.body, bytes):
         return response
@@ -85,7 +85,7 @@ def finish(request: Request, response: Response) -> Response:
 
 
 def _is_known(tag: str, request: Request) -> bool:
-    """The weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes weak tags of strong ones."""
+    """The weak comparison (RFC 9110, 13.1.2): a proxy that compresses weakens ETags."""
     named = ",".join(request.headers.getlist("if-none-match")).split(",")
     known = [part.strip().removeprefix("W/") for part in named]
     return known == ["*"] or tag in known

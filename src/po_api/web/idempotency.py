@@ -1,7 +1,7 @@
-"""Idempotency keys: a request repeated with its key gets the first answer again and does nothing twice.
+"""Idempotency keys: a request that is repeated with its key gets the stored response and changes nothing.
 
-The answer is stored in the transaction that did what was asked, so there is never one without the other. Only answers
-of committed requests are kept: a refused request changed nothing and is simply judged anew.
+The response is stored in the transaction of the request, so that neither exists without the other. Only responses of
+committed requests are stored: a request that failed changed nothing and is processed anew.
 """
 
 import hashlib
@@ -41,19 +41,19 @@ class Replay(Exception):
 
 
 class _Claim:
-    """A key that this request holds; `remember` stores its answer."""
+    """A key that this request holds; `remember` stores the response."""
 
     def __init__(self, session: AsyncSession, *, user_id: int, route: str, key: str, request_hash: str) -> None:
         self._session = session
         self._record = {"user_id": user_id, "route": route, "key": key, "request_hash": request_hash}
 
     async def acquire(self) -> None:
-        """Hold the key until the end of the transaction; Replay, KeyInFlight or KeyReused if that cannot be."""
+        """Lock the key until the end of the transaction. Raises Replay, KeyInFlight or KeyReused."""
         identity = "\x00".join(str(self._record[name]) for name in ("user_id", "route", "key"))
         lock = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], signed=True)
         if not await self._session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
             raise KeyInFlight
-        # Read after the lock: a statement that did both would see the time before it waited.
+        # Read after the lock: a single statement would see the state from before it waited.
         found = await self._session.get(
             IdempotencyRecord, (self._record["user_id"], self._record["route"], self._record["key"])
         )
@@ -93,7 +93,7 @@ async def _claim(
 ) -> None:
     if idempotency_key is None:
         return
-    # Without the prefix, as the answers of earlier releases are stored.
+    # Without the prefix, as earlier releases stored them.
     route = f"{request.method} {request.scope['route'].path.removeprefix('/api/v1')}"
     claim = _Claim(
         session_of(request),
@@ -107,7 +107,7 @@ async def _claim(
 
 
 async def _request_hash(request: Request) -> str:
-    """The request's identity: where it went and what it said."""
+    """The digest of the request's path, query and body."""
     digest = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
     if request.headers.get("content-type", "").startswith("multipart/"):
         for name, value in (await request.form()).multi_items():
@@ -126,14 +126,14 @@ IDEMPOTENT = Depends(_claim)
 
 
 async def purge(session: AsyncSession, *, before: datetime) -> int:
-    """Forget the answers that were given before `before`; returns how many."""
+    """Delete the responses stored before `before`; returns their number."""
     statement = delete(IdempotencyRecord).where(IdempotencyRecord.created_at < before)
     result = await session.execute(statement.returning(IdempotencyRecord.user_id))
     return len(result.all())
 
 
 async def remember(request: Request, response: Response) -> None:
-    """Store the answer with the key it was asked with, if there is one."""
+    """Store the response under the request's key, if it has one."""
     claim: _Claim | None = request.scope["state"].get("idempotency_claim")
     if claim is not None:
         await claim.remember(response)

@@ -1,4 +1,4 @@
-"""What every request gets: an id, a log line, safe headers, a limit of its body, a problem instead of a traceback."""
+"""For every request: an id, a log line, metrics, safe headers, a body limit, and problems instead of tracebacks."""
 
 import asyncio
 import random
@@ -25,9 +25,9 @@ SAFE_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
-# Said over TLS only, as browsers take it (RFC 6797): two years, as their preload lists ask for.
+# Sent over TLS only, as browsers require (RFC 6797); preload lists require two years.
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
-# What requests are counted by is not the callers' to choose: any other method and path is one.
+# Clients must not be able to create label values: all other methods count as one, and so do unknown paths.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
 NO_ROUTE = "unmatched"
@@ -35,8 +35,7 @@ _log = get_logger("po_api.access")
 
 
 class RequestContext:
-    """Names the request, adds the headers, measures and logs the outcome, and answers 500 to what nothing else
-    caught."""
+    """Assigns the request id, adds headers, measures and logs the result, and responds 500 to unhandled exceptions."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -58,7 +57,7 @@ class RequestContext:
         started = time.perf_counter()
         status = 0
         method = scope["method"] if scope["method"] in _METHODS else OTHER_METHOD
-        if method == "HEAD":  # what GET answers; the server leaves out the body
+        if method == "HEAD":  # as GET; the server omits the body
             scope = {**scope, "method": "GET"}
 
         async def send_with_headers(message: Message) -> None:
@@ -72,10 +71,10 @@ class RequestContext:
             await self._app(scope, receive, send_with_headers)
         except Exception as error:
             if status:
-                raise  # the answer is under way; nothing can be said any more
+                raise  # the response has begun
             await problem_response(Request(scope), from_exception(error))(scope, receive, send_with_headers)
         except asyncio.CancelledError:
-            # By the server alone, when it has to end and has waited long enough.
+            # Only the server cancels requests, at the end of its graceful shutdown.
             if not status:
                 await problem_response(Request(scope), unavailable())(scope, receive, send_with_headers)
             raise
@@ -103,12 +102,12 @@ def _histogram(route: str, method: str, status: int) -> Histogram:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    # Nobody is kept from guessing it, so it need not cost a system call.
+    # It is no secret, so that it needs no system call.
     return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(96):024x}"
 
 
 def _headers(own: Iterable[tuple[bytes, bytes]], scope: Scope, request_id: str) -> Iterator[tuple[bytes, bytes]]:
-    """What goes on every answer, besides the answer's own."""
+    """The headers of every response, besides its own."""
     named = {name for name, _ in own}
     yield b"x-request-id", request_id.encode()
     yield from (header for header in SAFE_HEADERS if header[0] not in named)
@@ -120,7 +119,7 @@ def _headers(own: Iterable[tuple[bytes, bytes]], scope: Scope, request_id: str) 
 
 
 class BodyLimit:
-    """Refuses a body over the limit: by its Content-Length at once, else as soon as more has arrived."""
+    """Refuses a body over the limit: at once by its Content-Length, else as soon as more was received."""
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self._app = app

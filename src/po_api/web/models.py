@@ -1,4 +1,4 @@
-"""The answers that idempotency keys remember."""
+"""The stored responses of idempotency keys."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from po_api.db.models import Base
 
 
 class IdempotencyRecord(Base):
-    """The answer to one request of one user; written in the transaction that did what was asked."""
+    """The response to one request of one user; written in the transaction of the request."""
 
     __tablename__ = "idempotency_records"
     __table_args__ = (

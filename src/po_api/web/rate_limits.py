@@ -19,7 +19,7 @@ from po_api.observability.logging import get_logger
 from po_api.settings import Settings, SettingsError
 from po_api.web.errors import unavailable
 
-# Who is given IPv6 addresses is given this many bits of them to choose from.
+# The prefix length of the IPv6 networks that are assigned to one customer.
 _IPV6_PREFIX = 64
 _REDIS_OPTIONS = {"implementation": "redispy", "socket_timeout": 1, "socket_connect_timeout": 1}
 _log = get_logger(__name__)
@@ -27,7 +27,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Policy:
-    """One limit: `name` is what the headers call it, `counts` what it is about."""
+    """One limit: `name` in the headers, `counts` for the documentation page."""
 
     name: str
     counts: str
@@ -39,7 +39,7 @@ class Policy:
 
 
 class RateLimiter:
-    """Counts in memory for one process, in Redis (`RATE_LIMIT_STORAGE_URI`) when several share."""
+    """Counts in memory for one process, or in Redis for several (`RATE_LIMIT_STORAGE_URI`)."""
 
     def __init__(self, settings: Settings) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(_storage(settings.rate_limit_storage_uri))
@@ -51,33 +51,33 @@ class RateLimiter:
         self._refresh = Policy("refresh", "Token refreshes per user", parse(settings.rate_limit_refresh))
 
     def __iter__(self) -> Iterator[Policy]:
-        """The limits, for their page in the docs."""
+        """The limits, for the documentation page."""
         return iter((self._user, self._address, self._sign_in, self._refresh))
 
     async def hit_user(self, state: State, user_id: int) -> None:
-        """Count a request of a signed-in user; TooManyRequests when the limit is used up."""
+        """Count a request of a signed-in user. Raises TooManyRequests above the limit."""
         await self._hit(state, self._user, str(user_id))
 
     async def hit_address(self, state: State, address: str | None) -> None:
-        """Count a request without a valid token; TooManyRequests when the limit is used up."""
+        """Count a request without a valid token. Raises TooManyRequests above the limit."""
         await self._hit(state, self._address, _network(address))
 
     async def hit_sign_in(self, state: State, address: str | None) -> None:
-        """Count an attempt to sign in; TooManyRequests when the limit is used up."""
+        """Count an attempt to sign in. Raises TooManyRequests above the limit."""
         await self._hit(state, self._sign_in, _network(address))
 
     async def hit_refresh(self, state: State, user_id: int) -> None:
-        """Count a refreshed token; TooManyRequests when the limit is used up."""
+        """Count a refresh of a token. Raises TooManyRequests above the limit."""
         await self._hit(state, self._refresh, str(user_id))
 
     async def _hit(self, state: State, policy: Policy, who: str) -> None:
         if state.unit_of_work.is_repetition:
-            return  # the client has asked once
+            return  # the request is a retry and has been counted
         try:
             allowed = await self._limiter.hit(policy.item, policy.name, who)
             window = await self._limiter.get_window_stats(policy.item, policy.name, who)
         except StorageError:
-            # Whoever could make the store go away would have no limits any more.
+            # Not unlimited: an attacker could otherwise disable the limits through the store.
             _log.warning("rate_limit_store_unavailable")
             raise unavailable() from None
         wait = max(1, math.ceil(window.reset_time - time.time()))
@@ -90,7 +90,7 @@ class RateLimiter:
 
 
 def _storage(uri: str) -> Storage:
-    """Where to count; SettingsError without the client of that store."""
+    """The storage of the counts. Raises SettingsError if its client package is not installed."""
     is_memory = uri.removeprefix("async+").startswith("memory")
     options: dict[str, Any] = {} if is_memory else _REDIS_OPTIONS
     try:
@@ -102,7 +102,7 @@ def _storage(uri: str) -> Storage:
 
 
 def _network(address: str | None) -> str:
-    """Whom requests from `address` count for: the address, or the network of an IPv6 one."""
+    """The key that requests from `address` count for: the address, or the network of an IPv6 address."""
     try:
         found = ip_address(address or "")
     except ValueError:

@@ -31,13 +31,13 @@ _PERMISSION = "x-permission"
 
 
 def requires(permission: Permission) -> dict[str, Any]:
-    """The `openapi_extra` of an operation: what its caller needs to have the permission for."""
+    """The `openapi_extra` of an operation that requires this permission."""
     return {_PERMISSION: permission}
 
 
 class ApiRoute(NarrowingRoute):
-    """Begins and ends the unit of work; refuses unknown query parameters and media types; completes ETags; replays and
-    remembers idempotent answers.
+    """Runs the unit of work, refuses unknown query parameters and media types, completes ETags, and stores and replays
+    the responses of idempotent requests.
 
     `permission` is that of `requires`; the OpenAPI document shows the scope that an API key needs for it.
     """
@@ -77,7 +77,7 @@ class ApiRoute(NarrowingRoute):
         return handler
 
     def _media_types(self) -> frozenset[str]:
-        """What a body may be; nothing where the operation takes none."""
+        """The media types of the body; empty if the operation has none."""
         if self.body_field is None:
             return frozenset()
         if isinstance(self.body_field.field_info, Form):
@@ -89,13 +89,13 @@ class ApiRoute(NarrowingRoute):
 
 def _require_known(request: Request, known: set[str]) -> None:
     if unknown := request.query_params.keys() - known:
-        # The name is the caller's own text: it is counted, not repeated.
+        # The name is text from the request: it is not repeated.
         error = FieldError("", UnknownParameter.code, UnknownParameter.title, "query")
         raise UnknownParameter(errors=(error,) * len(unknown))
 
 
 def _require_media_type(request: Request, media_types: frozenset[str]) -> None:
-    """A body says what it is; FastAPI would take one of another type for a text and complain of its content."""
+    """Require a supported Content-Type: FastAPI would parse other bodies as text and report errors of their content."""
     if not media_types:
         return
     headers = request.headers
@@ -105,7 +105,7 @@ def _require_media_type(request: Request, media_types: frozenset[str]) -> None:
 
 
 async def _count(request: Request) -> None:
-    """What is refused before the token is looked at, such as a body that is not JSON, counts for the address."""
+    """Count a request that was refused before authentication, such as one with invalid JSON, for the address."""
     if getattr(request.state, "rate_limit", None) is None:
         limiter: RateLimiter = request.app.state.rate_limiter
         await limiter.hit_address(request.state, request.client.host if request.client else None)

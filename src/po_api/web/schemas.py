@@ -1,4 +1,4 @@
-"""What every representation is made of: strict models, decimal strings, texts without invisible characters."""
+"""Types of all representations: strict models, decimal strings, texts without invisible characters."""
 
 import re
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def _text(*, multiline: bool) -> Callable[[str], str]:
     return check
 
 
-# Normalisation can only shorten what people type; the length is checked before and after it all the same.
+# The length is checked before and after normalisation, which usually shortens a text.
 def _not_empty(text: str) -> str:
     if not text:
         raise PydanticCustomError("string_too_short", "must not be empty")
@@ -105,12 +105,12 @@ Currency = Annotated[
 
 
 def unique(values: list[T]) -> list[T]:
-    """Each value once, sorted: for what is a set and comes as a list."""
+    """Sorted values without duplicates, for sets that are sent as lists."""
     return sorted(set(values))
 
 
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
-# In JSON, where "1", 1.0 and true are no ids.
+# In JSON "1", 1.0 and true are not ids.
 Reference = Annotated[Id, Strict()]
 
 
@@ -118,7 +118,7 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def _iso_date(value: object) -> object:
-    # Pydantic alone takes numbers too, as seconds since 1970, and times at midnight.
+    # Pydantic by itself also accepts numbers, as seconds since 1970, and times at midnight.
     if not isinstance(value, date) and not (isinstance(value, str) and _ISO_DATE.fullmatch(value)):
         raise PydanticCustomError("invalid_date", "must be a date such as 2026-12-31")
     return value
@@ -138,7 +138,7 @@ Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
 def _decimal(*, digits: int, places: int, minimum: Decimal, maximum: Decimal, exclusive: bool, example: str) -> Any:
-    """A decimal that crosses the API as a plain string: digits before and after the point, no sign, no exponent."""
+    """A decimal as a plain string: digits before and after the point, no sign, no exponent."""
     pattern = rf"^[0-9]{{1,{digits}}}(\.[0-9]{{1,{places}}})?$"
     shape = re.compile(rf"\d{{1,{digits}}}(\.\d{{1,{places}}})?", re.ASCII)
 
@@ -175,9 +175,9 @@ QuantityString = Annotated[Decimal, *_quantity, _plainly]
 PriceString = Annotated[Decimal, *_price, _plainly]
 PercentString = Annotated[Decimal, *_percent, _plainly]
 ToleranceString = Annotated[Decimal, *_tolerance, _plainly]
-# What may be zero, such as what is left of a line.
+# May be zero, such as a remaining quantity.
 RemainderString = Annotated[Decimal, *_remainder, _plainly]
-# Amounts show the currency's minor units as they are: "12.50", "1250", "1.250".
+# Amounts have the currency's minor digits: "12.50", "1250", "1.250".
 AmountString = Annotated[
     Decimal, *_amount, PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json")
 ]

@@ -1,4 +1,4 @@
-"""How a state machine is published: the same table that guards the actions."""
+"""The representation of a state machine, made from the table that guards the actions."""
 
 from enum import StrEnum
 from typing import Any

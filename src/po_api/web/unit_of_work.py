@@ -1,4 +1,4 @@
-"""What one request does with the database."""
+"""The database work of one request: one transaction, committed once, retried after conflicts."""
 
 import asyncio
 import random
@@ -16,8 +16,8 @@ from po_api.db.database import Database
 from po_api.db.replica.executor import executor_of
 from po_api.observability.logging import get_logger
 
-# The longest pauses, in seconds, before a request is tried a second and a third time. They are random: those who got
-# in each other's way shall not meet again.
+# The longest delays in seconds before the second and the third attempt. They are random, so that conflicting requests
+# do not conflict again.
 PAUSES = (0.05, 0.2)
 _UNDONE = {SERIALISATION_FAILURE, DEADLOCK}
 _READ_ONLY = "25006"
@@ -25,7 +25,7 @@ _log = get_logger(__name__)
 
 
 class UnitOfWork:
-    """A safe request reads; any other has one transaction, which nobody else ends."""
+    """A safe request only reads; any other has one transaction, which only this class ends."""
 
     def __init__(self, database: Database, *, is_repetition: bool = False) -> None:
         self._database = database
@@ -33,27 +33,27 @@ class UnitOfWork:
         self.executor = executor_of(database)
         self.is_dry_run = False
         self.is_repetition = is_repetition
-        # Whether something came of it that does not go when the transaction is rolled back.
+        # Whether it has effects that a rollback does not undo.
         self.has_lasting_effects = False
 
     @property
     def session(self) -> AsyncSession:
-        """The transaction; it begins with its first statement."""
+        """The session, whose transaction begins with the first statement."""
         if self._session is None:
             self._session = self._database.sessions()
         return self._session
 
     async def complete(self) -> None:
-        """The request's only commit. It comes before the response is sent: one that fails is an error, and no lie."""
+        """The request's only commit, before the response is sent, so that a failed commit is an error response."""
         await self.executor.close()
         if self._session is not None:
             async with self._session as session:
                 await (session.rollback() if self.is_dry_run else session.commit())
 
     async def abandon(self, error: BaseException) -> None:
-        """Undo what was done, unless the error is what the request came to."""
+        """Roll back, unless the error is the result of a completed request."""
         if sqlstate_of(error) == _READ_ONLY:
-            # The server has become a standby: the next connection looks for the one that takes writes.
+            # The server has become a standby: the next connection goes to the one that accepts writes.
             self.executor.discard()
             if self._session is not None:
                 await self._session.invalidate()
@@ -69,10 +69,10 @@ class UnitOfWork:
 
 
 async def in_unit_of_work(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    """The answer to a request, whose unit of work is complete.
+    """The response to a request, whose unit of work is complete.
 
-    What PostgreSQL undid for the sake of others is done again from its beginning: nothing has come of it yet, its
-    Idempotency-Key is free, and nobody has been told anything. So this is safe even where a client must not ask twice.
+    Retries serialization failures and deadlocks from the beginning. That is safe for all requests: the transaction was
+    rolled back, the Idempotency-Key is free, and no response has been sent.
     """
     for attempt, pause in enumerate(PAUSES):
         try:
@@ -80,7 +80,7 @@ async def in_unit_of_work(request: Request, answer: Callable[[Request], Awaitabl
         except (DBAPIError, asyncpg.PostgresError) as error:
             if request.state.unit_of_work.has_lasting_effects or sqlstate_of(error) not in _UNDONE:
                 raise
-            _log.warning("request_repeated", sqlstate=sqlstate_of(error))
+            _log.warning("request_retried", sqlstate=sqlstate_of(error))
         await asyncio.sleep(random.uniform(0, pause))  # noqa: S311
         await _rewind(request)
     return await _once(request, answer, len(PAUSES))
@@ -98,7 +98,7 @@ async def _once(request: Request, answer: Callable[[Request], Awaitable[Response
 
 
 async def _rewind(request: Request) -> None:
-    """Have what was uploaded read from its beginning again; any other body has been kept as it was read."""
+    """Rewind uploaded files; any other body is kept in memory."""
     if request.headers.get("content-type", "").startswith("multipart/"):
         for value in (await request.form()).values():
             if isinstance(value, UploadFile):

@@ -339,6 +339,7 @@ async def test_a_schema_that_changes_under_a_running_version_shows(filled: Fresh
         assert await reasons() == (200, [])
         needs = f"this version needs {HEAD}"
         await filled.fetch(f"UPDATE alembic_version SET version_num = '{NEXT}'")
+        await filled.fetch(f"UPDATE schema_info SET compatible_since = '{NEXT}'")
         later = (
             f"schema_revision: the database is at revision {NEXT}, {needs}: "
             "it belongs to a later version: deploy that version"
@@ -384,6 +385,7 @@ async def test_precautions_are_taken_before_anything_changes(cluster: Cluster) -
             await _upgrade(database, prepare=fail)
         await _upgrade(database, "004", prepare=succeed)
         await _upgrade(database, "004", prepare=fail)  # nothing to do, nothing to prepare
+        await database.fetch("INSERT INTO organisations (name, allow_self_approval) VALUES ('Company', true)")
         with pytest.raises(MigrationError):
             await _upgrade(database, "003", prepare=fail, may_lose_data=False)
     assert taken == ["003"]

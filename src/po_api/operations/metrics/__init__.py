@@ -1,2 +1,2 @@
-"""What Prometheus is shown: what the processes counted of themselves (core/metrics.py), and what the database, its
-migrations and the disk say when somebody asks."""
+"""The metrics for Prometheus: those that processes count themselves (observability/metrics.py), and those that are read
+from the database, its migrations, the backups and the disk at each scrape."""

@@ -1,4 +1,4 @@
-"""When a backup was made, and when one was last restored and found good."""
+"""The times of the last successful backup and of the last verified restore."""
 
 import asyncio
 from datetime import datetime
@@ -10,13 +10,13 @@ from po_api.operations.backups.catalogue import Catalogue
 
 
 class BackupFigures:
-    """Without samples as long as there is no backup: the alerts take that for what it is."""
+    """Has no samples until there is a backup; the alerts fire on their absence, too."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     async def __call__(self) -> list[Metric]:
-        made = await asyncio.to_thread(self._catalogue.last_success)  # it looks at files
+        made = await asyncio.to_thread(self._catalogue.last_success)  # reads files
         verified = await asyncio.to_thread(self._catalogue.last_verified)
         return [
             _moment("po_backup_last_success_timestamp_seconds", "Time of the last successful backup", made),

@@ -1,4 +1,4 @@
-"""The database's figures, asked for once in a scrape, whatever the number of workers, and without waiting for it."""
+"""The database's own metrics, read once for each scrape whatever the number of workers, within a time limit."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ from po_api.observability.logging import get_logger
 from po_api.operations.metrics.statistics import PARTS, Part
 from po_api.settings import Settings
 
-# A scrape is given up after ten seconds, unless Prometheus is told otherwise; an answer without the database is one.
+# Prometheus' default time-out for a scrape is ten seconds; a response without the database's metrics is useful, too.
 CONNECT_SECONDS = 1
 SECONDS = 2
 
@@ -24,7 +24,7 @@ _log = get_logger(__name__)
 
 
 class DatabaseFigures:
-    """Asks on one connection of its own, which is kept from scrape to scrape and made again after trouble."""
+    """Reads the metrics on a connection of its own, which is kept between scrapes and replaced after an error."""
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._driver: Any = None
@@ -43,7 +43,7 @@ class DatabaseFigures:
         self._refused: set[Part] = set()
 
     async def __call__(self) -> list[Metric]:
-        """The figures, or as many as there are in time; `po_db_up` says whether the database answers."""
+        """The metrics that could be read in time; `po_db_up` says whether the database responds."""
         async with self._turn:
             self._is_late = False
             deadline = asyncio.get_running_loop().call_later(SECONDS, self._hang_up)
@@ -51,7 +51,7 @@ class DatabaseFigures:
             try:
                 found = await self._ask()
                 if was_kept and not found and not self._is_late:
-                    # By a restart, or for having been idle, it was ended since the last scrape.
+                    # The connection was closed since the last scrape: by a restart, or because it was idle.
                     found = await self._ask()
             finally:
                 deadline.cancel()
@@ -65,13 +65,13 @@ class DatabaseFigures:
             for part in PARTS:
                 found += await self._of(part, self._connection)
         except (SQLAlchemyError, *CONNECTION_LOST) as error:
-            _log.warning("database_figures_missing", error=type(error).__name__, is_late=self._is_late)
+            _log.warning("database_metrics_unavailable", error=type(error).__name__, is_late=self._is_late)
             await self.close()
             return found if self._is_late else []
         return found
 
     async def _of(self, part: Part, connection: AsyncConnection) -> list[Metric]:
-        """Nothing if that is refused: somebody took a right away that everybody has, or an extension is not loaded."""
+        """Empty if it fails: a right that every role has by default was revoked, or an extension is not loaded."""
         try:
             return await part(connection)
         except DBAPIError as error:
@@ -80,11 +80,11 @@ class DatabaseFigures:
                 raise
             if part not in self._refused:
                 self._refused.add(part)
-                _log.warning("database_figures_refused", part=part.__name__, sqlstate=sqlstate)
+                _log.warning("database_metrics_denied", part=part.__name__, sqlstate=sqlstate)
             return []
 
     def _hang_up(self) -> None:
-        """Whoever waits for an answer on the connection is told at once that there is none."""
+        """Fail the statement under way at once, by closing its connection."""
         self._is_late = True
         self._terminate()
 

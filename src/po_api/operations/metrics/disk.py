@@ -1,4 +1,4 @@
-"""How full the disk is that the data directory is on."""
+"""Size and free space of the disk with the data directory."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 
 class DiskFigures:
-    """The embedded server's disk. A database server's own is its node exporter's to tell of."""
+    """The embedded server's disk. Use a node exporter for the disk of a database server."""
 
     def __init__(self, data: Path) -> None:
         self._data = data.absolute()

@@ -1,7 +1,7 @@
-"""`/metrics`, on an address of its own: off unless METRICS_PORT says where, never part of the API.
+"""`/metrics`, on an address of its own: disabled without METRICS_PORT, and never part of the API.
 
-It is served by a thread with a loop of its own in the process that was started, so it answers while all workers are
-busy, hang or are being replaced.
+It is served by a thread with its own event loop in the parent process, so it responds while all workers are busy, hang
+or are being replaced.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ from po_api.web.middleware import SAFE_HEADERS
 PATH = "/metrics"
 STOP_SECONDS = 5
 
-# Asked in each scrape, all at once.
+# Called concurrently in each scrape.
 Source = Callable[[], Awaitable[Iterable[Metric]]]
 
 
 class _Answer(Collector):
-    """What one scrape found."""
+    """The metrics of one scrape."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics
@@ -49,7 +49,7 @@ class _Answer(Collector):
 
 
 def metrics_app(settings: Settings, found: Connections, counted: Collector) -> Starlette:
-    """The application that answers scrapes; `counted` is what the processes have counted."""
+    """The application that serves scrapes; `counted` collects what the processes have counted."""
     database = DatabaseFigures(found.app_url, settings)
     backups = BackupFigures(Catalogue.of(settings))
     sources: list[Source] = [database, DiskFigures(settings.po_data_dir), backups]
@@ -76,7 +76,7 @@ def metrics_app(settings: Settings, found: Connections, counted: Collector) -> S
 
 
 class _SafeHeaders:
-    """The API's own, on every answer."""
+    """Adds the API's safe headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -97,7 +97,7 @@ def _has(request: Request, token: str) -> bool:
 
 @contextmanager
 def exposed(app: Starlette, listener: socket.socket) -> Iterator[None]:
-    """Serve `app` on the socket as long as the context is open."""
+    """Serve `app` on the socket while the context is open."""
     config = uvicorn.Config(
         app,
         access_log=False,
@@ -107,7 +107,7 @@ def exposed(app: Starlette, listener: socket.socket) -> Iterator[None]:
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     server = uvicorn.Server(config)
-    # A daemon: whatever ends this process is not held up by whoever still reads.
+    # A daemon: a scrape under way does not delay the end of the process.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics", daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""What several workers counted, added up: each writes to files of its own, which outlive it."""
+"""The metrics of several workers, added up: each writes to files of its own, which outlive it."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,12 +10,12 @@ from typing import Any
 from prometheus_client import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-# What tells prometheus-client in a worker to write to files, and where.
+# Enables prometheus-client's multiprocess mode in workers, and names its directory.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class WorkersFigures:
-    """Counters stay when their worker has gone, or they would seem to start anew; what it held open goes with it."""
+    """Counters of a worker that has ended are kept, or the sums would decrease; its gauges are dropped."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -36,13 +36,13 @@ def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except OSError:
-        return False  # or another user's: no worker of ours
+        return False  # or it is another user's process, and no worker
     return True
 
 
 @contextmanager
 def workers_files() -> Iterator[WorkersFigures]:
-    """A directory for the files of those processes that are started as long as the context is open."""
+    """A directory for the files of the processes that are started while the context is open."""
     with TemporaryDirectory(prefix="po-api-metrics-") as directory:
         os.environ[_VARIABLE] = directory
         try:

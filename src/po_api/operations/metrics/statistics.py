@@ -1,7 +1,7 @@
-"""What PostgreSQL knows of itself, one statement for each part of it.
+"""Metrics from PostgreSQL's statistics views, one statement for each part.
 
-All of it is open to the application's role. What belongs to other roles is hidden from it unless it is a member of
-`pg_monitor`: their connections are then counted as `hidden`, and their transactions are not among the longest.
+The application's role may read all of them. Details of other roles' connections are hidden unless it is a member of
+`pg_monitor`: they are counted as `hidden`, and their transactions are not among the longest.
 """
 
 from typing import Any, Protocol
@@ -12,12 +12,13 @@ from sqlalchemy import column, func, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.operations.capacity import AVAILABLE_CONNECTIONS
-from po_api.operations.migrations import current_revision, explain, find_defects, is_migrating
+from po_api.operations.migrations import is_migrating
 from po_api.operations.revisions import head_revision
+from po_api.operations.schema import find_defects, read_schema
 
 
 class Part(Protocol):
-    """What is asked together."""
+    """Metrics that are read together."""
 
     __name__: str
 
@@ -25,7 +26,7 @@ class Part(Protocol):
 
 
 HIDDEN = "hidden"
-# Present at 0 too: an alert compares with what was there before.
+# Exported at 0, too: alerts compare with earlier values.
 _STATES = ("active", "idle", "idle in transaction", "idle in transaction (aborted)", HIDDEN)
 
 _ACTIVITY = text(
@@ -43,7 +44,7 @@ _DATABASE = text(
     "SELECT xact_commit, xact_rollback, blks_hit, blks_read, deadlocks FROM pg_stat_database"
     " WHERE datname = current_database()"
 )
-# Everything is archived if the last segment that was is the one with the last byte written: then no time passes.
+# The lag is 0 if the segment with the last byte written has been archived.
 _ARCHIVER = text(
     """
     SELECT failed_count,
@@ -60,7 +61,7 @@ _STATEMENTS_SCHEMA = text(
 
 
 async def connections(connection: AsyncConnection) -> list[Metric]:
-    """Who is connected to the server, whichever its database, and what holds a transaction open."""
+    """Connections to the server, of all databases, and the ages of the oldest transactions."""
     rows = (await connection.execute(_ACTIVITY, {"hidden": HIDDEN})).all()
     found = dict.fromkeys(_STATES, 0) | {row.state: row.connections for row in rows}
     states = GaugeMetricFamily("po_db_connections", "Connections of clients to the server", labels=["state"])
@@ -80,7 +81,7 @@ async def connections(connection: AsyncConnection) -> list[Metric]:
 
 
 async def traffic(connection: AsyncConnection) -> list[Metric]:
-    """What this database has done since its statistics were reset."""
+    """Counters of this database since its statistics were reset."""
     row = (await connection.execute(_DATABASE)).one()
     ended = CounterMetricFamily("po_db_transactions_total", "Transactions by outcome", labels=["outcome"])
     ended.add_metric(["commit"], row.xact_commit)
@@ -98,7 +99,7 @@ async def traffic(connection: AsyncConnection) -> list[Metric]:
 
 
 async def archiving(connection: AsyncConnection) -> list[Metric]:
-    """Whether the log reaches the archive; without samples where `archive_mode` is off."""
+    """WAL archiving; without samples where `archive_mode` is off."""
     failed = CounterMetricFamily("po_wal_archive_failed_total", "Failed attempts to archive a WAL segment")
     lag = GaugeMetricFamily(
         "po_wal_archive_lag_seconds", "Time since the last WAL segment was archived; 0 while none is pending"
@@ -111,13 +112,13 @@ async def archiving(connection: AsyncConnection) -> list[Metric]:
 
 
 async def migration(connection: AsyncConnection) -> list[Metric]:
-    """Where the schema is; it has failed if nobody is migrating it and it is not this version's, or not sound."""
-    revision = await current_revision(connection)
+    """The schema's revision; failed means that it does not fit this version or has defects while no migration runs."""
+    schema = await read_schema(connection)
     in_progress = await is_migrating(connection)
-    # Looked at second: an index under construction is invalid, too.
+    # Checked only then: an index that is being built is invalid, too.
     defects = [] if in_progress else await find_defects(connection)
-    failed = not in_progress and (explain(revision) is not None or bool(defects))
-    where = {"revision": revision or "none", "expected": head_revision()}
+    failed = not in_progress and (schema.problem is not None or bool(defects))
+    where = {"revision": schema.revision or "none", "expected": head_revision()}
     return [
         _gauge("po_migration_in_progress", "1 while a process is migrating the database", in_progress),
         _gauge(
@@ -132,7 +133,7 @@ async def migration(connection: AsyncConnection) -> list[Metric]:
 
 
 async def statements(connection: AsyncConnection) -> list[Metric]:
-    """What pg_stat_statements says of all statements together; without samples where it is not installed."""
+    """Totals of pg_stat_statements; without samples where it is not installed."""
     calls = CounterMetricFamily("po_db_statements_total", "Statements executed by the database")
     seconds = CounterMetricFamily("po_db_statements_seconds_total", "Time spent executing statements")
     schema = await connection.scalar(_STATEMENTS_SCHEMA)
@@ -147,11 +148,11 @@ async def statements(connection: AsyncConnection) -> list[Metric]:
 
 
 async def size(connection: AsyncConnection) -> list[Metric]:
-    """It looks at every file of the database, which may take a while."""
+    """PostgreSQL reads the size of every file, which may take a while."""
     return [_gauge("po_db_size_bytes", "Size of the database on its disk", await connection.scalar(_SIZE))]
 
 
-# In this order: what comes late may not come at all.
+# In this order: the last ones are missing if the time is up.
 PARTS: tuple[Part, ...] = (connections, traffic, archiving, migration, statements, size)
 
 

@@ -1,43 +1,48 @@
-"""The examples of the OpenAPI document: made of the fields' own ones, so that they work when tried out."""
+"""Examples of bodies, made of the fields' own examples, so that they work when they are sent."""
 
 from typing import Any
 
-Json = dict[str, Any]
+from po_api.web.openapi.parts import Json, operations, reference, referred
 
 
-class Examples:
-    """Examples made of the fields' own ones, one for each schema; `used` are those that operations refer to."""
+def add_examples(spec: Json) -> None:
+    """An example for each JSON body of a request and of a successful response."""
+    examples = _Examples(spec["components"]["schemas"])
+    for _, _, operation in operations(spec):
+        for media_type, part in operation.get("requestBody", {}).get("content", {}).items():
+            # A form's file has no example; its fields have theirs.
+            if not media_type.startswith("multipart/"):
+                examples.add(part, "Request", is_request=True)
+        for response in operation["responses"].values():
+            for media_type, part in response.get("content", {}).items():
+                if media_type == "application/json":
+                    examples.add(part, "Answer", is_request=False)
+    spec["components"]["examples"] = dict(sorted(examples.used.items()))
+
+
+class _Examples:
+    """One example for each schema; `used` are those that operations refer to."""
 
     def __init__(self, schemas: Json) -> None:
         self._schemas = schemas
         self.used: Json = {}
-        # A field that brings none shows what another of its name brings.
+        # A field without an example shows that of another field of its name.
         self._by_name: Json = {}
         for schema in schemas.values():
             for name, field in schema.get("properties", {}).items():
-                shown = [self._of(part) for part in (field, *field.get("anyOf", [])) if part.get("examples")]
-                if shown:
-                    self._by_name.setdefault(name, shown[0])
+                found = [self._of(part) for part in (field, *field.get("anyOf", [])) if part.get("examples")]
+                if found:
+                    self._by_name.setdefault(name, found[0])
 
-    def add_to(self, operation: Json) -> None:
-        for media_type, part in operation.get("requestBody", {}).get("content", {}).items():
-            # A form's file has no example; its fields bring theirs.
-            if not media_type.startswith("multipart/"):
-                self._add(part, "Request", is_sent=True)
-        for response in operation["responses"].values():
-            for media_type, part in response.get("content", {}).items():
-                if media_type == "application/json":
-                    self._add(part, "Answer", is_sent=False)
-
-    def _add(self, part: Json, kind: str, *, is_sent: bool) -> None:
-        name = part["schema"]["$ref"].rpartition("/")[2]
-        value = self._sent(self._schemas[name]) if is_sent else self._of(part["schema"])
+    def add(self, part: Json, kind: str, *, is_request: bool) -> None:
+        name = referred(part["schema"])
+        value = self._of_request(self._schemas[name]) if is_request else self._of(part["schema"])
         key = name if name not in self.used or self.used[name]["value"] == value else f"{name}{kind}"
         self.used[key] = {"summary": "An example", "value": value}
-        part["examples"] = {"example": {"$ref": f"#/components/examples/{key}"}}
+        part["examples"] = {"example": reference("examples", key)}
 
-    def _sent(self, schema: Json) -> Json:
-        """What is required and what has an example of its own: no ids that need not exist. A patch sets one field."""
+    def _of_request(self, schema: Json) -> Json:
+        """The required fields and those with an example of their own, since ids need not exist. A patch sets one."""
         fields = schema["properties"]
         if not schema.get("required"):
             fields = dict([next(iter(fields.items()))])

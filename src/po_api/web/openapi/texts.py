@@ -1,0 +1,52 @@
+"""The document's own texts, and those of each operation that follow from its parameters and its credentials."""
+
+from po_api.web.openapi.declarations import KEY_SCOPE
+from po_api.web.openapi.parts import Json, is_public, operations, parameter_names
+
+TAGS = {
+    "sessions": "Sign-in, and the caller's own sessions",
+    "API keys": "Keys with which scripts act as a user",
+    "users": "Members of the caller's organisation",
+    "organisations": "Organisations (tenants) and their settings",
+    "suppliers": "Suppliers of the organisation",
+    "porfs": "Purchase order requests (PORFs): create, approve, convert",
+    "purchase orders": "Purchase orders, their numbers and documents",
+    "state machines": "Transition tables of requests and orders",
+    "health": "Liveness and readiness",
+}
+
+DESCRIPTION = """
+From a purchase order request (PORF) to an issued purchase order.
+
+Send the access token of a session (see `sessions`) or an API key as `Authorization: Bearer …`. Amounts are decimal
+strings. Updates and actions require `If-Match` with the `ETag` of the version that was read. Every POST accepts an
+`Idempotency-Key`, which makes it safe to repeat, except those whose response contains a secret. Errors are RFC 9457
+problems with a stable `code`, documented at the problem's `type`. `allowed_actions` lists the actions of a resource,
+whether the caller may perform each now and, if not, the reason code.
+"""
+
+
+# What a parameter adds to the description of the operations that have it.
+_CONVENTIONS = {
+    "If-Match": "Requires the ETag that was read as `If-Match`: 428 if it is missing, 412 if it is outdated.",
+    "Idempotency-Key": "A repetition with the same `Idempotency-Key` changes nothing and returns the stored response.",
+    "dry_run": "With `dry_run=true` the result is returned and nothing is changed.",
+    "cursor": "Follow `next_cursor` or the `Link` header until `has_more` is false.",
+    "If-None-Match": "Returns 304 while the ETag in `If-None-Match` is current.",
+}
+
+
+def describe_operations(spec: Json) -> None:
+    """Each operation has a description, which says what its parameters mean and which credentials it accepts."""
+    for _, _, operation in operations(spec):
+        own = operation.get("description") or f"{operation['summary'].rstrip('.?')}."
+        operation["description"] = " ".join([own, *_conventions(operation)])
+
+
+def _conventions(operation: Json) -> list[str]:
+    names = parameter_names(operation)
+    found = [text for name, text in _CONVENTIONS.items() if name in names]
+    if is_public(operation):
+        return found
+    scope = operation.get(KEY_SCOPE)
+    return [*found, f"API keys require the scope `{scope}`." if scope else "Does not accept API keys."]
