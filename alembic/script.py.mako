@@ -18,8 +18,13 @@ Revises: ${down_revision | comma,n}
 # - The connection has a lock_timeout of 2 s, after which the upgrade is tried again: lock one existing table per
 #   transaction. It has a statement_timeout of 30 s, so that no lock is held for longer; the steps that read or write
 #   whole tables without locking others out lift it themselves.
-# - `downgrade` is one transaction (no steps) that copies no rows. `loses` says what it loses, for whoever is about to do
-#   it, and is None if nothing: `po-api migrate --to` refuses what loses anything.
+# - `downgrade` is one transaction (no steps) that copies no rows. `loses` says what it may lose, for whoever is about to do
+#   it, and is None if nothing; `lost_rows` says where the database is asked whether that is there, each what FROM has
+#   after it ("porfs WHERE region IS NOT NULL"): going back is refused where there is something to lose.
+# - `expands` says whether the application before this revision works with the schema after it, reading and writing: True
+#   if the revision only adds what that has no use for, False if it takes away, renames or requires anything. Processes of
+#   earlier versions stay ready on a schema that expands theirs. What takes away only what versions before 012 used says
+#   so by `compatible_since = "012"` besides.
 # - A landed revision is never edited, and neither is the meaning of what it uses.
 
 import sqlalchemy as sa
@@ -32,7 +37,9 @@ down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
+expands = None  # say so: True or False
 loses = "what came with it"
+lost_rows = ("table WHERE column IS NOT NULL",)
 
 
 def upgrade() -> None:

@@ -26,7 +26,7 @@ from benchmarks.companies import (
 )
 from benchmarks.texts import Language, some_language
 from po_api.core.money import PricedLine, TaxRounding, Totals, line_net, minor_units, totals
-from po_api.core.records import extract
+from po_api.core.records import extract, field_names
 from po_api.organisations.domain import DocumentType, format_number, period_of
 from po_api.porfs.content import PorfContent, PositionedLine, content_hash
 
@@ -87,18 +87,9 @@ _PDF_COPY = f"\\\\x{_PDF.hex()}\t{hashlib.sha256(_PDF).hexdigest()}"
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(PositionedLine):
     """A line of a body."""
 
-    position: int
-    description: str
-    sku: str | None
-    quantity: Decimal
-    unit: str
-    unit_price: Decimal
-    discount_percent: Decimal
-    tax_rate: Decimal
-    needed_by: date | None
     net: Decimal
 
     @cached_property
@@ -167,8 +158,14 @@ def make_body(random: Random, language: Language, currency: str, tax_rounding: s
         net = line_net(PricedLine(quantity, price, discount, tax), currency)
         text = language.phrase(random, random.randint(2, 8))
         unit = random.choice(_UNITS)
-        lines.append(Line(position, text, sku, quantity, unit, price, discount, tax, needed_by, net))
+        lines.append(Line(text, sku, quantity, unit, price, discount, tax, needed_by, position, net))
     return Body(currency, tax_rounding, lines)
+
+
+def _content(request: Request) -> PorfContent:
+    """The header; fields that these data do not use are empty."""
+    unused = {name: None for name in field_names(PorfContent) if not hasattr(request, name)}
+    return extract(PorfContent, request, **unused)
 
 
 class DataSet:
@@ -380,8 +377,7 @@ class _History:
         request = self._request
         approvers = request.company.approvers
         approver = approvers[request.id % len(approvers)]
-        lines = [extract(PositionedLine, line) for line in self._body.lines]
-        digest = content_hash(extract(PorfContent, request), lines)
+        digest = content_hash(_content(request), self._body.lines)
         self.decided_at = self._change(approver, "approve" if decision == "approved" else "reject", decision)
         self._data.add_decision(request, approver, decision, digest, self.decided_at)
 

@@ -1,10 +1,13 @@
 """One PostgreSQL, made by the real migrations; the application on it, as its own role."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
+import certifi
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -20,9 +23,38 @@ from support.sign_in import app_with, browser_at
 from support.watchdog import watched
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run temporary directories apart from others'.
+
+    pytest's own are below one directory, which every run closes to other users as it starts: among them, when root
+    runs the tests, is the one that the servers of another run work as.
+    """
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="po-run-")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the files of a run that failed."""
+    place = Path(session.config.option.basetemp)
+    if exitstatus == pytest.ExitCode.OK and place.name.startswith("po-run-"):
+        shutil.rmtree(place, ignore_errors=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with watched(tmp_path_factory.getbasetemp()):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One certificate authority instead of a hundred, which every client of httpx loads: no test speaks TLS."""
+    first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----\n")
+    path = tmp_path_factory.mktemp("authorities") / "one.pem"
+    path.write_text(first + end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
         yield
 
 

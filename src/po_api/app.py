@@ -23,7 +23,7 @@ from po_api.listeners import all_listeners
 from po_api.observability import instrumentation, tracing
 from po_api.operations import health
 from po_api.operations.databases import Connections
-from po_api.operations.migrations import require_head
+from po_api.operations.schema import require_head
 from po_api.sessions.domain import Device, Lifetimes
 from po_api.sessions.oidc import IdentityProvider
 from po_api.sessions.queries import SessionQueries

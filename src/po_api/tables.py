@@ -2,6 +2,7 @@
 
 from po_api import audit
 from po_api.api_keys import models as api_keys
+from po_api.db import schema_info
 from po_api.db.models import Base
 from po_api.organisations import models as organisations
 from po_api.porfs import models as porfs
@@ -18,6 +19,7 @@ __all__ = [
     "organisations",
     "porfs",
     "purchase_orders",
+    "schema_info",
     "sessions",
     "suppliers",
     "users",

@@ -1,4 +1,4 @@
-"""The command line: real processes, as a person or a container starts them."""
+"""The command line in processes of its own, started by its file where more than a message is looked at."""
 
 import os
 import re
@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from po_api.cli import main as cli
 from po_api.cli.lazy import load
 from support.applications import CANARY, SECRET_KEY, canary_answers
+from support.forked import Forked, po_api
 from support.organisations import Member, TestOrganisation, ok
 
 COMMAND = Path(sys.executable).with_name("po-api")
@@ -43,9 +44,9 @@ def configured(outside: Environment, urls: tuple[str, str], organisation: TestOr
 
 
 def _run(environment: Environment, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments], env=environment, cwd=place, capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
+    process = Forked(po_api, *arguments, environment=environment, directory=place)
+    output, errors = process.communicate()
+    return subprocess.CompletedProcess(arguments, process.wait(), output, errors)
 
 
 def _says(done: subprocess.CompletedProcess[str], words: str) -> bool:
@@ -84,7 +85,10 @@ def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
 async def test_sessions_create_prints_a_token_and_nothing_else(
     configured: Environment, tmp_path: Path, organisation: TestOrganisation
 ) -> None:
-    done = _run(configured, tmp_path, "sessions", "create", "--email", organisation.buyer.email.upper())
+    command = [str(COMMAND), "sessions", "create", "--email", organisation.buyer.email.upper()]
+    done = subprocess.run(
+        command, env=configured, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", done.stdout)
     signed_in = Member(organisation.buyer.client, 0, "", done.stdout.strip())

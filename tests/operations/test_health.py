@@ -5,8 +5,8 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
-from po_api.operations.migrations import StaleSchema
 from po_api.operations.revisions import head_revision
+from po_api.operations.schema import StaleSchema
 from support.applications import client_of, new_app
 
 

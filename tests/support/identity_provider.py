@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
@@ -36,15 +37,17 @@ class SigningKey:
         self.id = f"key-{next(_serial)}"
         self.private: RSAPrivateKey = generate_private_key(65537, 2048)
 
-    @property
-    def pem(self) -> str:
+    @cached_property
+    def signer(self) -> Any:
+        """The key as jose signs with it; kept, since OpenSSL takes long to check a key that it reads."""
         encoding, no_password = serialization.Encoding.PEM, serialization.NoEncryption()
-        return self.private.private_bytes(encoding, serialization.PrivateFormat.PKCS8, no_password).decode()
+        pem = self.private.private_bytes(encoding, serialization.PrivateFormat.PKCS8, no_password).decode()
+        return jwk.construct(pem, "RS256")
 
     def public(self, encoding: serialization.Encoding) -> bytes:
         return self.private.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
 
-    @property
+    @cached_property
     def published(self) -> dict[str, Any]:
         key = jwk.construct(self.public(serialization.Encoding.PEM).decode(), "RS256")
         return {**key.to_dict(), "kid": self.id, "use": "sig"}
@@ -96,7 +99,7 @@ class Provider:
         }
         present = {name: value for name, value in claims.items() if value is not None}
         headers = {"kid": key.id, **(header or {})}
-        token: str = jwt.encode(present, key.pem, algorithm="RS256", headers=headers)
+        token: str = jwt.encode(present, key.signer, algorithm="RS256", headers=headers)
         return token
 
     def app(self) -> Starlette:

@@ -2,19 +2,24 @@
 
 import asyncio
 import itertools
+import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+from sqlalchemy import Engine, event
 
 from po_api.db.database import libpq_url
 from po_api.operations import migrations, revisions
 from support.clusters import Cluster
+from support.forked import Forked, alembic, po_api
 
 PROJECT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
@@ -60,22 +65,24 @@ class Fresh:
         # `\restrict` carries a key that differs each time.
         return sorted(line for line in lines if line and not line.startswith(("--", "\\")))
 
-    async def start(self, *command: str | Path, **environment: str) -> asyncio.subprocess.Process:
-        """A command in the project's directory with nothing but DATABASE_URL set."""
-        return await asyncio.create_subprocess_exec(
-            *command,
-            cwd=PROJECT,
-            env={"DATABASE_URL": self.owner} | environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-
     async def run(self, *command: str | Path, **environment: str) -> tuple[int, str, str]:
-        """Such a command's exit status and what it wrote to stdout and stderr."""
-        process = await self.start(*command, **environment)
+        """The exit status of a program in the project's directory, and what it wrote to stdout and stderr."""
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, env=environment, stdout=pipe, stderr=pipe)
         output, errors = await process.communicate()
         assert process.returncode is not None
         return process.returncode, output.decode(), errors.decode()
+
+    async def start(self, main: Callable[[], object], *arguments: str, **environment: str) -> Forked:
+        """A command of ours in the project's directory, with nothing but DATABASE_URL set."""
+        variables = {"DATABASE_URL": self.owner} | environment
+        return await asyncio.to_thread(Forked, main, *arguments, environment=variables, directory=PROJECT)
+
+    async def call(self, main: Callable[[], object], *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """Such a command's exit status, and what it wrote to stdout and stderr."""
+        process = await self.start(main, *arguments, **environment)
+        output, errors = await asyncio.to_thread(process.communicate)
+        return process.wait(), output, errors
 
 
 @asynccontextmanager
@@ -97,6 +104,7 @@ async def fresh_database(cluster: Cluster, template: str = "template1") -> Async
 
 # Values by the name of the column, such that every check of every revision holds; `{n}` differs from row to row.
 VALUES = {
+    "actor_kind": "'member'",
     "actor_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
     "after": """'{{"total": "1.50"}}'""",
     "approval_limit": "1000.50",
@@ -184,11 +192,11 @@ ORDER = (
 
 
 async def columns_of(database: Fresh) -> dict[str, dict[str, str]]:
-    """The types of the columns of every table but Alembic's."""
+    """The types of the columns of every table but those of the migrations themselves."""
     found: dict[str, dict[str, str]] = {}
     rows = await database.fetch(
         "SELECT table_name, column_name, data_type FROM information_schema.columns"
-        " WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY column_name"
+        " WHERE table_schema = 'public' AND table_name NOT IN ('alembic_version', 'schema_info') ORDER BY column_name"
     )
     for row in rows:
         found.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]
@@ -261,3 +269,28 @@ def squawk(path: Path, excluded: list[str]) -> tuple[int, str]:
     command = [BINARIES / "squawk", "--pg-version=15.0", "--reporter=gcc", f"--exclude={','.join(excluded)}", path]
     result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     return result.returncode, result.stdout
+
+
+def po_api_of() -> None:
+    """`po-api` whose revisions are below the directory that the first argument names."""
+    revisions.PROJECT = Path(sys.argv.pop(1))
+    revisions.head_revision.cache_clear()
+    po_api()
+
+
+def alembic_until() -> None:
+    """`alembic` that dies by SIGKILL right after its n-th statement that begins with none of some words.
+
+    The first argument is n, the second the words in JSON; the others are those of `alembic`.
+    """
+    last, reading = int(sys.argv.pop(1)), tuple(json.loads(sys.argv.pop(1)))
+    done = 0
+
+    @event.listens_for(Engine, "after_cursor_execute")
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal done
+        done += not statement.lstrip().startswith(reading)
+        if done == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    alembic()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.permissions import Role
 from po_api.db.database import Database, enter_tenant
@@ -78,28 +79,40 @@ async def new_member(
     name: str = "",
     is_operator: bool = False,
 ) -> Member:
-    number = next(_serial)
-    email = f"user{number}@company.example"
     async with app.state.database.sessions.begin() as session:
         if organisation_id is not None:
             await enter_tenant(session, organisation_id)
-        user = await UserService(session).create(
-            email=email,
-            name=name or f"User {number}",
+        return await _add_member(
+            app,
+            client,
+            session,
+            name=name,
             organisation_id=organisation_id,
             roles=list(roles) or [Role.REQUESTER],
             approval_limit=None if approval_limit is None else Decimal(approval_limit),
             is_operator=is_operator,
         )
-        token = await SessionService(session, key=app.state.secret_key).open(user, lifetime=timedelta(hours=1))
-        return Member(client, user.id, email, token)
+
+
+async def _add_member(
+    app: FastAPI, client: httpx.AsyncClient, session: AsyncSession, *, name: str = "", **values: Any
+) -> Member:
+    number = next(_serial)
+    email = f"user{number}@company.example"
+    user = await UserService(session).create(email=email, name=name or f"User {number}", **values)
+    token = await SessionService(session, key=app.state.secret_key).open(user, lifetime=timedelta(hours=1))
+    return Member(client, user.id, email, token)
 
 
 async def new_tenant(app: FastAPI, client: httpx.AsyncClient, **settings: Any) -> Tenant:
-    values = {"name": "Company", "currency": "GBP", "timezone": "Europe/London"} | settings
     async with app.state.database.sessions.begin() as session:
-        organisation = await OrganisationService(session).create(**values)
-        return Tenant(app, client, organisation.id)
+        return Tenant(app, client, await _add_organisation(session, settings))
+
+
+async def _add_organisation(session: AsyncSession, settings: dict[str, Any]) -> int:
+    values = {"name": "Company", "currency": "GBP", "timezone": "Europe/London"} | settings
+    organisation = await OrganisationService(session).create(**values)
+    return organisation.id
 
 
 LINE = {"description": "Desk lamp", "quantity": "10", "unit_price": "24.90", "tax_rate": "20"}
@@ -176,20 +189,22 @@ class TestOrganisation(Tenant):
 
 
 async def new_organisation(app: FastAPI, client: httpx.AsyncClient, **settings: Any) -> TestOrganisation:
-    tenant = await new_tenant(app, client, **settings)
-    buyer = await tenant.member(Role.BUYER)
-    supplier = await created(buyer.post("/suppliers", json={"name": "Müller & Söhne GmbH"}))
-    return TestOrganisation(
-        app,
-        client,
-        tenant.organisation_id,
-        requester=await tenant.member(Role.REQUESTER, name="Rosa Requester"),
-        approver=await tenant.member(Role.APPROVER),
-        buyer=buyer,
-        admin=await tenant.member(Role.ADMIN),
-        auditor=await tenant.member(Role.AUDITOR),
-        supplier_id=supplier.json()["id"],
-    )
+    async with app.state.database.sessions.begin() as session:
+        organisation_id = await _add_organisation(session, settings)
+        await enter_tenant(session, organisation_id)
+        members = {
+            role.value: await _add_member(
+                app,
+                client,
+                session,
+                name="Rosa Requester" if role is Role.REQUESTER else "",
+                organisation_id=organisation_id,
+                roles=[role],
+            )
+            for role in Role
+        }
+    supplier = await created(members["buyer"].post("/suppliers", json={"name": "Müller & Söhne GmbH"}))
+    return TestOrganisation(app, client, organisation_id, supplier_id=supplier.json()["id"], **members)
 
 
 async def ok(pending: Any, status: int = 200) -> httpx.Response:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import structlog
-from sqlalchemy import ForeignKeyConstraint, Index, Insert
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Insert
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -22,16 +22,24 @@ from po_api.db.models import Base, TenantRow
 
 
 class AuditEvent(TenantRow, Base):
-    """Who did what to which entity; `actor_id` is None for the command line."""
+    """Who did what to which entity; `actor_id` is set exactly for members and API keys.
+
+    `actor_kind` is None in events of the version before revision 014, which may be running at the same time.
+    """
 
     __tablename__ = "audit_events"
     __table_args__ = (
         ForeignKeyConstraint(["organisation_id", "actor_id"], ["users.organisation_id", "users.id"]),
+        CheckConstraint(
+            "actor_kind IN ('member', 'api_key', 'command_line', 'system', 'invitee', 'supplier')", name="actor_kind"
+        ),
+        CheckConstraint("(actor_kind IN ('member', 'api_key')) = (actor_id IS NOT NULL)", name="actor"),
         Index("ix_audit_events_entity", "organisation_id", "entity", "entity_id", "created_at", "id"),
         Index("ix_audit_events_organisation_id_created_at", "organisation_id", "created_at", "id"),
         Index("ix_audit_events_organisation_id_actor_id", "organisation_id", "actor_id"),
     )
 
+    actor_kind: Mapped[str | None]
     actor_id: Mapped[int | None]
     action: Mapped[str]
     entity: Mapped[str]
@@ -42,7 +50,7 @@ class AuditEvent(TenantRow, Base):
     created_at: Mapped[datetime]
 
 
-_OF_CHANGE = ("actor_id", "action", "entity", "entity_id", "before", "after", "request_id")
+_OF_CHANGE = ("actor_kind", "actor_id", "action", "entity", "entity_id", "before", "after", "request_id")
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,7 @@ def record(session: AsyncSession, actor: Actor, change: Change) -> None:
 def _columns(actor: Actor, change: Change) -> dict[str, Any]:
     """The columns of one event, but for its organisation and its time."""
     return {
+        "actor_kind": actor.kind,
         "actor_id": actor.user_id,
         "action": change.action,
         "entity": change.entity,

@@ -6,8 +6,9 @@ from sqlalchemy.exc import DBAPIError
 from po_api.core.errors import AppError, violated
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.embedded.errors import EmbeddedServerError
-from po_api.operations.migrations import MigrationError, StaleSchema
+from po_api.operations.migrations import MigrationError
 from po_api.operations.revisions import UnknownRevision
+from po_api.operations.schema import StaleSchema
 from po_api.settings import SettingsError
 
 _EXPLAINED = (SettingsError, EmbeddedServerError, StaleSchema, MigrationError, UnknownRevision, BackupError)

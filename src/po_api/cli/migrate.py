@@ -57,13 +57,16 @@ def migrate(
 
 def _show_status(found: migrations.Status) -> int:
     """Print the state of the schema; returns the exit code."""
-    typer.echo(f"database: {found.revision or 'empty'}, this version: {revisions.head_revision()}")
+    schema = found.schema
+    typer.echo(f"database: {schema.revision or 'empty'}, this version: {revisions.head_revision()}")
+    if schema.is_later:
+        typer.echo("the schema is a later version's, and compatible with this version")
     for revision in found.pending:
         typer.echo(f"pending: {revision.name}  {revision.title}")
-    if found.problem and not found.pending:
-        typer.echo(found.problem)
+    if schema.problem and not found.pending:
+        typer.echo(schema.problem)
     for defect in found.defects:
         typer.echo(defect)
     if found.is_migrating:
         typer.echo("migration in progress")
-    return 1 if found.problem or found.defects else 0
+    return 1 if schema.problem or found.defects else 0

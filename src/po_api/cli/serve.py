@@ -20,6 +20,7 @@ from po_api.operations.backups.precaution import before_migration
 from po_api.operations.databases import Connections, connections, transaction
 from po_api.operations.developer_sessions import DEVELOPER_SESSION_SECONDS, open_session
 from po_api.operations.progress import Progress
+from po_api.operations.schema import require_head
 from po_api.settings import Settings, load_settings
 
 app = typer.Typer()
@@ -63,7 +64,7 @@ async def _examine(settings: Settings, found: Connections) -> None:
     database = open_database(found.app_url, settings)
     try:
         async with database.engine.connect() as connection:
-            await migrations.require_head(connection)
+            await require_head(connection)
             await capacity.warn_of_shortage(connection, settings)
     finally:
         await database.dispose()

@@ -88,7 +88,7 @@ class Principal:
         if scope is None:
             raise KeyNotAccepted
         if scope not in self.scopes:
-            raise MissingScope(f"this takes a key with the scope {scope}")
+            raise MissingScope(f"requires an API key with the scope {scope}")
 
     def actor(self) -> Actor:
         """The member inside their organisation; NoOrganisation for users without one."""

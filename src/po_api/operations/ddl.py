@@ -12,7 +12,7 @@ nothing. A downgrade is that one transaction alone, since half of it would be ta
 takes things away or renames them, which locks a table for a moment.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -48,6 +48,17 @@ def add_columns(table: str, *columns: sa.Column[Any]) -> None:
 def add_checks(table: str, checks: Mapping[str, str]) -> None:
     """Add checks, conditions by name, to a table that holds rows."""
     _add_constraints(table, {name: f"CHECK ({condition})" for name, condition in checks.items()})
+
+
+def add_check(table: str, name: str, condition: str) -> None:
+    """Add one check to a table that holds rows, with one subcommand in each statement, as Citus requires.
+
+    New rows are bound at once; the old ones are read afterwards, under a lock that lets readers and writers go on.
+    """
+    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
+    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID")
+    with _at_leisure():
+        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 
 
 def add_tenant_reference(table: str, column: str, referred: str) -> None:
@@ -125,6 +136,57 @@ def backfill(table: str, assignments: str, *, where: str, pages: int = 128) -> N
                             FOR NO KEY UPDATE{skip}));
                         COMMIT;
                         RAISE INFO '{table}, {title}: % of % batches', this_batch, all_batches;
+                    END LOOP;
+                END
+                $do$
+                """
+            )
+
+
+def backfill_by_key(
+    table: str, assignments: str, *, where: str, key: Sequence[str] = ("organisation_id", "id"), rows: int = 1000
+) -> None:
+    """Fill in rows that were there before a column, as `backfill` does, but by the primary key.
+
+    The last column of `key` is a bigint from 1 on; what is before it, one column or none, says which organisation's
+    rows are done together. So no statement is about several organisations, or about where rows lie on disk: of a table
+    that is distributed over several servers, each is about one of them. A batch has `rows` rows at the most.
+    """
+    *group, column = key
+    groups = f"SELECT DISTINCT {group[0]} FROM {table} WHERE {where} ORDER BY 1" if group else "SELECT 0"
+    of_group = f"{group[0]} = this_group" if group else "true"
+    with _at_leisure():
+        # The same two rounds as in `backfill`, for the same reasons.
+        for title, skip in (("backfill", " SKIP LOCKED"), ("second round", "")):
+            op.execute(
+                f"""
+                DO $do$
+                DECLARE
+                    all_rows CONSTANT bigint := (SELECT count(*) FROM {table} WHERE {where});
+                    all_groups CONSTANT bigint[] := ARRAY({groups});
+                    this_group bigint;
+                    last_key bigint;
+                    this_key bigint;
+                    batch_rows bigint;
+                    done_rows bigint := 0;
+                BEGIN
+                    FOREACH this_group IN ARRAY all_groups LOOP
+                        last_key := 0;
+                        LOOP
+                            SELECT max(batch.{column}) INTO this_key FROM (
+                                SELECT {column} FROM {table} WHERE {of_group} AND {column} > last_key AND ({where})
+                                ORDER BY {column} LIMIT {rows}) batch;
+                            EXIT WHEN this_key IS NULL;
+                            UPDATE {table} SET {assignments} WHERE {of_group} AND {column} = ANY (ARRAY(
+                                SELECT {column} FROM {table}
+                                WHERE {of_group} AND {column} > last_key AND {column} <= this_key AND ({where})
+                                FOR NO KEY UPDATE{skip}));
+                            GET DIAGNOSTICS batch_rows = ROW_COUNT;
+                            COMMIT;
+                            done_rows := done_rows + batch_rows;
+                            last_key := this_key;
+                            RAISE INFO '{table}, {title}: % of % rows', done_rows, all_rows;
+                        END LOOP;
                     END LOOP;
                 END
                 $do$

@@ -16,8 +16,8 @@ from po_api.db.database import Database
 from po_api.db.replica.executor import examine
 from po_api.db.replica.status import Trouble
 from po_api.operations.backups.state import unconfirmed
-from po_api.operations.migrations import current_revision, explain
 from po_api.operations.revisions import head_revision
+from po_api.operations.schema import read_schema
 from po_api.web.openapi import problems
 from po_api.web.routing import ApiRoute, requires
 from po_api.web.schemas import Schema
@@ -125,20 +125,20 @@ def _unreachable() -> Readiness:
 
 
 async def _examine(connection: AsyncConnection) -> Readiness:
-    revision = await current_revision(connection)
+    schema = await read_schema(connection)
     bound = await connection.scalar(_BOUND)
     reasons = []
-    if problem := explain(revision):
-        reasons.append(Reason(code="schema_revision", detail=problem))
+    if schema.problem:
+        reasons.append(Reason(code="schema_revision", detail=schema.problem))
     if restored := await unconfirmed(connection):
-        detail = f"restored {restored}: look whether all is well, then `po-api backup confirm`"
+        detail = f"restored {restored}: check the data, then run `po-api backup confirm`"
         reasons.append(Reason(code="restore_unconfirmed", detail=detail))
     return Readiness(
         status="not_ready" if reasons else "ready",
         reasons=reasons,
         database="reachable",
         wal_archive="failing" if await connection.scalar(_ARCHIVE_FAILS) else "not_failing",
-        revision=revision,
+        revision=schema.revision,
         expected_revision=head_revision(),
         row_level_security="active" if bound else "inactive",
     )

@@ -10,7 +10,6 @@ from typing import Any
 
 import asyncpg
 from alembic import command
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Table, pool, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,8 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from po_api.core.sqlstate import DEADLOCK
 from po_api.db.database import primary_at
+from po_api.db.schema_info import SchemaInfo
+from po_api.operations.losses import lossy
 from po_api.operations.progress import Progress
-from po_api.operations.revisions import Revision, Step, alembic_config, head_revision, is_known, route
+from po_api.operations.revisions import Revision, Step, alembic_config, is_known, route
+from po_api.operations.schema import Schema, find_defects, read_schema
 from po_api.tables import metadata
 
 # Any constant will do, as long as all processes that migrate this application's databases use the same.
@@ -38,15 +40,12 @@ STATEMENT_TIMEOUT = "30s"
 
 # The application's role may add to these and read them, no more (domain.md, invariant 5).
 APPEND_ONLY = frozenset({"approval_decisions", "audit_events", "purchase_order_files"})
+# And this it may only read: the migrations write it.
+READ_ONLY = frozenset({SchemaInfo.__tablename__})
 
 
 class MigrationError(Exception):
     """One clear line for the person who migrates."""
-
-
-async def current_revision(connection: AsyncConnection) -> str | None:
-    """The revision the database is at; None for an empty one."""
-    return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
 
 
 def configure_options() -> dict[str, Any]:
@@ -186,9 +185,8 @@ def grant_to_application(connection: Connection, role: str) -> None:
     existing = set(connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")))
     tables: list[Table] = [table for table in metadata.sorted_tables if table.name in existing]
     for table in tables:
-        rights = "SELECT, INSERT" if table.name in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
         connection.execute(text(f"REVOKE ALL ON {table.name} FROM {quoted}"))
-        connection.execute(text(f"GRANT {rights} ON {table.name} TO {quoted}"))
+        connection.execute(text(f"GRANT {_rights(table.name)} ON {table.name} TO {quoted}"))
     if "alembic_version" in existing:
         connection.execute(text(f"GRANT SELECT ON alembic_version TO {quoted}"))
     searches = (
@@ -196,6 +194,12 @@ def grant_to_application(connection: Connection, role: str) -> None:
     )
     for function in connection.scalars(text(searches)).all():
         connection.execute(text(f"GRANT EXECUTE ON FUNCTION {function}(text) TO {quoted}"))
+
+
+def _rights(table: str) -> str:
+    if table in READ_ONLY:
+        return "SELECT"
+    return "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
 
 
 def application_role(owner_url: str, app_url: str) -> str | None:
@@ -216,16 +220,21 @@ async def upgrade(
 ) -> tuple[str | None, str | None]:
     """Migrate to a later or earlier revision; returns the revisions before and after.
 
-    `prepare` is called before the first step of a database that is not empty, while nobody else can migrate it.
+    `prepare` is called before the first step of a database that is not empty, while nobody else can migrate it. To a
+    database of a later version with which this one works, nothing is done on the way to head.
     UnknownRevision; MigrationError when a step fails or would lose data, or the schema is not sound in the end.
     """
     progress = progress or Progress()
     async with owner_connection(owner_url, progress, wait_seconds=wait_seconds) as connection:
-        before = await current_revision(connection)
+        schema = await read_schema(connection)
+        before = schema.revision
         await connection.rollback()
+        if to == "head" and schema.is_later:
+            progress.warns(f"the database is at revision {before} of a later version, with which this one works")
+            return before, before
         steps = route(before, to)
         if not may_lose_data:
-            forbid_loss(steps)
+            await forbid_loss(connection, steps)
         if prepare is not None and steps and before is not None:
             await prepare()
         for step in steps:
@@ -234,11 +243,14 @@ async def upgrade(
     return before, steps[-1].target if steps else before
 
 
-def forbid_loss(steps: Sequence[Step]) -> None:
-    """Raise MigrationError, saying what is lost, if one of the steps loses anything."""
+async def forbid_loss(connection: AsyncConnection, steps: Sequence[Step]) -> None:
+    """Raise MigrationError, saying what would be lost, if one of the steps would lose rows or values."""
     undone = [step.revision for step in steps if not step.is_upgrade]
-    if lost := [f"{revision.name}: {revision.loses}" for revision in undone if revision.loses]:
-        raise MigrationError(f"downgrading would lose {'; '.join(lost)}. To allow it: --allow-data-loss")
+    lost = await connection.run_sync(lossy, undone)
+    await connection.rollback()
+    if lost:
+        names = "; ".join(f"{revision.name}: {revision.loses}" for revision in lost)
+        raise MigrationError(f"downgrading would lose {names}. To allow it: --allow-data-loss")
 
 
 async def _take(connection: AsyncConnection, step: Step, progress: Progress) -> None:
@@ -272,48 +284,11 @@ async def finish(connection: AsyncConnection, role: str | None, progress: Progre
         progress.warns(defect)
 
 
-async def find_defects(connection: AsyncConnection) -> Sequence[str]:
-    """Invalid indexes, which nobody uses, and constraints that older rows may break; each with its remedy."""
-    query = text(
-        """
-        SELECT format('index %s is invalid (REINDEX INDEX CONCURRENTLY %1$s)', indexrelid::regclass)
-        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-        WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace
-        UNION ALL
-        SELECT format('constraint %s was never validated (ALTER TABLE %s VALIDATE CONSTRAINT %1$I)', conname,
-                      conrelid::regclass)
-        FROM pg_constraint WHERE NOT convalidated AND connamespace = current_schema()::regnamespace
-        ORDER BY 1
-        """
-    )
-    return (await connection.scalars(query)).all()
-
-
-class StaleSchema(Exception):
-    """The database's schema is not the one this version of the application was written for."""
-
-
-def explain(found: str | None) -> str | None:
-    """What is wrong with a database at revision `found`; None if it is the application's own."""
-    if found == head_revision():
-        return None
-    remedy = "run `po-api migrate`" if is_known(found) else "it belongs to a later version: deploy that version"
-    return f"the database is at revision {found or 'none'}, this version needs {head_revision()}: {remedy}"
-
-
-async def require_head(connection: AsyncConnection) -> None:
-    """Raise StaleSchema, naming both revisions, unless the schema is the application's own."""
-    problem = explain(await current_revision(connection))
-    if problem is not None:
-        raise StaleSchema(problem)
-
-
 @dataclass(frozen=True)
 class Status:
-    """Where a database is; `problem` says what is wrong with its revision."""
+    """Where a database is; `schema.problem` says what is wrong with its revision."""
 
-    revision: str | None
-    problem: str | None
+    schema: Schema
     pending: Sequence[Revision]
     defects: Sequence[str]
     is_migrating: bool
@@ -324,11 +299,10 @@ async def find_status(owner_url: str) -> Status:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda **_: connect_as_owner(owner_url))
     try:
         async with engine.connect() as connection:
-            found = await current_revision(connection)
-            steps = route(found) if is_known(found) else []
+            schema = await read_schema(connection)
+            steps = route(schema.revision) if is_known(schema.revision) else []
             return Status(
-                found,
-                explain(found),
+                schema,
                 [step.revision for step in steps],
                 await find_defects(connection),
                 await is_migrating(connection),

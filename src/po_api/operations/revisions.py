@@ -18,21 +18,71 @@ def _project() -> Path:
 
 PROJECT = _project()
 
-# What going back loses. Later revisions say it themselves, as `loses`; these have landed without.
-_LANDED: Mapping[str, str | None] = {
-    "001": "organisations, users, requests",
-    "002": "suppliers",
-    "003": "requests' lines, amounts, currencies, cost centres and dates; organisations' settings for money",
-    "004": "requests' states and suppliers",
-    "005": "purchase orders, their lines, allocations and documents; number series",
-    "006": "decisions, comments, history; approvers' limits",
+
+@dataclass(frozen=True)
+class Loss:
+    """What a downgrade loses, and what FROM has after it where there are rows or values to lose."""
+
+    what: str
+    rows: Sequence[str]
+
+
+# Later revisions say it themselves, as `loses` and `lost_rows`; these have landed without. The names are those of the
+# last revision, at which the database is asked.
+_LANDED: Mapping[str, Loss | None] = {
+    "001": Loss("organisations, users, requests", ("organisations", "users", "porfs")),
+    "002": Loss("suppliers", ("suppliers",)),
+    "003": Loss(
+        "requests' lines, amounts, currencies, cost centres and dates; organisations' settings for money",
+        (
+            "porf_lines",
+            "porfs WHERE cost_centre IS NOT NULL OR needed_by IS NOT NULL OR currency <> 'EUR'"
+            " OR tax_rounding <> 'document' OR (net, tax, total) <> (0, 0, 0)",
+            "organisations WHERE currency <> 'EUR' OR tax_rounding <> 'document' OR over_order_percent <> 0",
+        ),
+    ),
+    "004": Loss(
+        "requests' states and suppliers",
+        (
+            "porfs WHERE status <> 'draft' OR supplier_id IS NOT NULL OR approval_round <> 1"
+            " OR submitted_at IS NOT NULL OR decided_at IS NOT NULL",
+            "organisations WHERE allow_self_approval",
+        ),
+    ),
+    "005": Loss(
+        "purchase orders, their lines, allocations and documents; number series",
+        (
+            "purchase_orders",
+            "purchase_order_lines",
+            "purchase_order_files",
+            "allocations",
+            "number_series",
+            "organisations WHERE porf_prefix <> 'PORF' OR po_prefix <> 'PO'",
+        ),
+    ),
+    "006": Loss(
+        "decisions, comments, history; approvers' limits",
+        ("approval_decisions", "porf_comments", "audit_events", "users WHERE approval_limit IS NOT NULL"),
+    ),
     "007": None,
-    "008": "idempotency records",
-    "009": "sessions; users' identities, roles and last sign-ins",
-    "010": "API keys; sign-ins in progress",
+    "008": Loss("idempotency records", ("idempotency_records",)),
+    "009": Loss(
+        "sessions; users' identities, roles and last sign-ins",
+        (
+            "sessions",
+            "users WHERE google_id IS NOT NULL OR identity_issuer IS NOT NULL OR roles <> '{requester}' OR is_operator"
+            " OR last_login IS NOT NULL",
+        ),
+    ),
+    "010": Loss(
+        "API keys; sign-ins in progress",
+        ("api_keys", "rotated_tokens", "sign_in_attempts", "sign_in_codes"),
+    ),
     "011": None,
 }
 NOT_SAID = "unspecified data"
+# The revision that brings the table in which the schema says which versions it is compatible with.
+SCHEMA_INFO_SINCE = "013"
 
 
 class UnknownRevision(Exception):
@@ -41,12 +91,18 @@ class UnknownRevision(Exception):
 
 @dataclass(frozen=True)
 class Revision:
-    """One link of the chain; `loses` is what its downgrade loses, None if nothing."""
+    """One link of the chain.
+
+    `loses` is what its downgrade may lose, None if nothing; `lost_rows` is where the database is asked whether that is
+    there, None if it always is. `compatible_since` is the oldest revision whose application works with this schema.
+    """
 
     name: str
     below: str | None
     title: str
     loses: str | None
+    lost_rows: Sequence[str] | None
+    compatible_since: str
 
 
 @dataclass(frozen=True)
@@ -69,25 +125,51 @@ def alembic_config() -> Config:
     return config
 
 
+def scripts() -> ScriptDirectory:
+    """The files of this version's revisions."""
+    return ScriptDirectory.from_config(alembic_config())
+
+
 @cache
 def head_revision() -> str:
     """The revision that this version of the application was written for; the files may be another's by and by."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    head = scripts().get_current_head()
     assert head is not None
     return head
 
 
-def chain() -> list[Revision]:
-    """All revisions, the oldest first."""
-    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
-    return [_revision(script) for script in scripts][::-1]
+def chain(directory: ScriptDirectory | None = None) -> list[Revision]:
+    """All revisions, the oldest first: of this version, or of another directory."""
+    found: list[Revision] = []
+    for script in [*(directory or scripts()).walk_revisions()][::-1]:
+        found.append(_revision(script, found[-1] if found else None))
+    return found
 
 
-def _revision(script: Script) -> Revision:
+def _revision(script: Script, before: Revision | None) -> Revision:
     below = script.down_revision
     assert below is None or isinstance(below, str)
-    loses = getattr(script.module, "loses", _LANDED.get(script.revision, NOT_SAID))
-    return Revision(script.revision, below, script.doc, loses)
+    landed = _LANDED.get(script.revision, Loss(NOT_SAID, ()))
+    if hasattr(script.module, "loses"):
+        loses, rows = script.module.loses, getattr(script.module, "lost_rows", None)
+    else:
+        loses, rows = (landed.what, landed.rows) if landed else (None, None)
+    # What adds to the schema is compatible with what the schema before it was compatible with.
+    is_expanding = before is not None and getattr(script.module, "expands", False)
+    since = before.compatible_since if before is not None and is_expanding else script.revision
+    return Revision(script.revision, below, script.doc, loses, rows, getattr(script.module, "compatible_since", since))
+
+
+def up_to(revision: str | None, directory: ScriptDirectory | None = None) -> list[Revision]:
+    """The revisions that a database at `revision` has, the oldest first; UnknownRevision."""
+    revisions = chain(directory)
+    return revisions[: _position([known.name for known in revisions], revision)]
+
+
+def next_name(directory: ScriptDirectory) -> str:
+    """The number of the revision that comes next, with three digits."""
+    head = directory.get_current_head()
+    return f"{int(head or 0) + 1:03}"
 
 
 def is_revision(name: str) -> bool:
@@ -101,8 +183,16 @@ def is_known(revision: str | None) -> bool:
 
 
 def loses(revision: str) -> str | None:
-    """What the downgrade of `revision` loses, None if nothing."""
+    """What the downgrade of `revision` may lose, None if nothing."""
     return next(known.loses for known in chain() if known.name == revision)
+
+
+def compatible_since(revision: str | None, directory: ScriptDirectory | None = None) -> str | None:
+    """The oldest revision whose application works with a schema at `revision`; None before schemas say so."""
+    present = up_to(revision, directory)
+    if SCHEMA_INFO_SINCE not in {known.name for known in present}:
+        return None
+    return present[-1].compatible_since
 
 
 def route(current: str | None, to: str = "head") -> Sequence[Step]:

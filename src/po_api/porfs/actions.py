@@ -45,7 +45,8 @@ class PorfActions:
     ) -> JsonDocument:
         """Run `action`, or raise the refusal that `allowed_actions` shows for it.
 
-        The guards are checked before the version: the loser of a race gets the reason (409), not an old ETag (412).
+        The guards are checked before the version: after a lost race the refusal says why (409), not that the ETag is
+        old (412).
         """
         decision = DECISIONS.get(action)
         porf = await self._locked(porf_id)

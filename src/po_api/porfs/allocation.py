@@ -92,8 +92,8 @@ class AllocationService:
         """Allocate the requested quantities of approved requests, or all that remains of them.
 
         `require_compatible` raises unless one order can take the locked requests; it comes before all other checks.
-        `expected` is about the request, if there is one. It comes last: the loser of a race is told what remains
-        (409), not that the ETag is old (412).
+        `expected` is the version of the request, if there is one. It is compared last: after a lost race the refusal
+        says what remains (409), not that the ETag is old (412).
 
         Raises PorfNotFound if any of the requests is not visible to the actor, the refusal of the guards,
         ApprovalMismatch, UnknownLine, DuplicateLine, NothingLeft, TooManyLines or QuantityExceedsRemaining.

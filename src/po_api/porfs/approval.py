@@ -18,7 +18,7 @@ from po_api.porfs.errors import ApproverInactive, LimitInOtherCurrency, OverAppr
 
 
 class Request(Protocol):
-    """What the conditions look at in a request and its organisation."""
+    """The attributes of a request and its organisation that the conditions use."""
 
     @property
     def requester_id(self) -> int: ...
@@ -33,7 +33,7 @@ class Request(Protocol):
 
 
 class Approver(NamedTuple):
-    """What the conditions look at in a member; `limit` is in the organisation's base currency, None is no limit."""
+    """The attributes of a member that the conditions use; `limit` is in the base currency, None is no limit."""
 
     user_id: int | None
     limit: Decimal | None
@@ -100,7 +100,7 @@ TOTAL_WITHIN_LIMIT = Condition(
     lambda request, approver: or_(approver.limit.is_(None), approver.limit >= request.total),
 )
 
-# Conditions of any decision, and what an approval takes besides; the first that does not hold is the reason.
+# The conditions of every decision, and those that an approval adds; the first that does not hold is the reason.
 DECIDES = (_ACTIVE, _HAS_ROLE, _NOT_OWN)
 WITHIN_LIMIT = (_CURRENCY_OF_LIMIT, TOTAL_WITHIN_LIMIT)
 APPROVES = (*DECIDES, *WITHIN_LIMIT)

@@ -1,7 +1,7 @@
-"""What a request says: the fields of its header and of its lines, and the hash that an approval is about.
+"""The content of a request: the fields of its header and of its lines, and the hash that an approval covers.
 
-The fields stand here once. What inserts, copies, imports, orders, hashes and shows requests takes them from here; their
-columns are in models.py, what the API accepts for them in schemas.py.
+The fields are listed here once. Insert, copy, import, conversion, hash and projection take them from here. Their
+columns are in models.py, their types in the API in schemas.py.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ MAX_LINES = 10_000
 
 @dataclass(frozen=True)
 class PorfHeader:
-    """What a requester says of the request as a whole; each field is a column of `porfs`."""
+    """The fields that a requester enters for a request as a whole; each is a column of `porfs`."""
 
     title: str
     justification: str | None
@@ -29,7 +29,7 @@ class PorfHeader:
 
 @dataclass(frozen=True)
 class PorfContent(PorfHeader):
-    """What is approved of a header: what the requester said, and what the amounts of the lines depend on."""
+    """The part of a header that is approved: the requester's fields, and those that the amounts depend on."""
 
     currency: str
     tax_rounding: str
@@ -37,7 +37,7 @@ class PorfContent(PorfHeader):
 
 @dataclass(frozen=True)
 class LineContent:
-    """What a requester says of a line; each field is a column of `porf_lines` and of `purchase_order_lines`.
+    """The fields that a requester enters for a line; each is a column of `porf_lines` and of `purchase_order_lines`.
 
     Percentages are 0–100, `unit` is a code of UN/ECE Recommendation 20.
     """
@@ -54,7 +54,7 @@ class LineContent:
 
 @dataclass(frozen=True)
 class PositionedLine(LineContent):
-    """What is approved of a line; positions ascend, with gaps where lines were deleted."""
+    """The part of a line that is approved; positions ascend, with gaps where lines were deleted."""
 
     position: int
 
@@ -77,10 +77,11 @@ class PorfInput(PorfHeader):
 
 HEADER_FIELDS = field_names(PorfHeader)
 LINE_FIELDS = field_names(LineContent)
-# Shown wherever a request is; the other fields of the header only with the request as a whole.
+# Shown in lists, too; the other fields of the header are only shown with the request as a whole.
 LISTED_FIELDS = ("title", "supplier_id", "cost_centre", "needed_by")
 
-# The fields that every hash covers, in the order in which it does. Never changed: approvals would lose their content.
+# The fields that every hash covers, in their order in it. Never change them: the hashes of existing approvals depend on
+# it.
 _HASHED = ("title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding", "supplier_id")
 _HASHED_OF_LINE = (
     "position",
@@ -114,7 +115,7 @@ def content_hash(porf: PorfContent, lines: Iterable[PositionedLine]) -> str:
 def hashed_values(source: object, first: Iterable[str], added: Iterable[str]) -> list[_Canonical]:
     """The values of the `first` fields in their order, then by name those of the `added` fields that are set.
 
-    So a field that is added leaves the hash of all content that does not use it as it was.
+    So adding a field does not change the hash of content that does not use it.
     """
     values = [_canonical(getattr(source, name)) for name in first]
     given = {name: _canonical(value) for name in added if (value := getattr(source, name)) is not None}

@@ -1,4 +1,4 @@
-"""The rules of a purchase order request: its states, who may do what, its amounts, what is left of it."""
+"""The rules of a purchase order request: its states, who may do what, its amounts and quantities."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Decision(StrEnum):
 @dataclass(frozen=True)
 class PorfFacts:
     """What the guards look at. `ordered` is whether any quantity is held by purchase orders, `orderable` whether
-    any may still be ordered, `has_approver` whether someone active could approve it (known for drafts only)."""
+    any may still be ordered, `has_approver` whether an active member could approve it (known for drafts only)."""
 
     status: PorfStatus
     requester_id: int
@@ -125,7 +125,7 @@ def _has_lines(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     return None if facts.line_count else errors.NoLines
 
 
-def _someone_can_approve(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
+def _has_eligible_approver(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     """an active member may approve the request"""
     return None if facts.has_approver else errors.NoApprover
 
@@ -179,7 +179,7 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
     {
         PorfAction.EDIT: _rule(_WRITE, [_D], None, _requester_or_admin),
         PorfAction.DELETE: _rule(_WRITE, [_D], None, _requester_or_admin, _never_submitted),
-        PorfAction.SUBMIT: _rule(_WRITE, [_D], _P, _requester_or_admin, _has_lines, _someone_can_approve),
+        PorfAction.SUBMIT: _rule(_WRITE, [_D], _P, _requester_or_admin, _has_lines, _has_eligible_approver),
         PorfAction.RECALL: _rule(_WRITE, [_P], _D, _requester),
         PorfAction.RETURN: _rule(_DECIDE, [_P], _D, _approver, _within_limit),
         PorfAction.APPROVE: _rule(_DECIDE, [_P], _A, _approver, _within_limit),
@@ -187,9 +187,7 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.REVISE: _rule(_WRITE, [PorfStatus.REJECTED], _D, _requester),
         PorfAction.CANCEL: _rule(_WRITE, [_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
         PorfAction.REOPEN: _rule(_MANAGE, [_A], _D, _buyer, _nothing_ordered),
-        PorfAction.CONVERT: _rule(
-            Permission.PURCHASE_ORDERS_WRITE, [_A, _PARTLY, _ORDERED], None, _orderer, _something_left
-        ),
+        PorfAction.CONVERT: _rule(_ORDER, [_A, _PARTLY, _ORDERED], None, _orderer, _something_left),
         PorfAction.CLOSE: _rule(_MANAGE, [_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(Permission.PORFS_WRITE_ALL, _OPEN, None, _admin),
         PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser),

@@ -21,8 +21,8 @@ from xlsxwriter.worksheet import Worksheet
 from po_api.porfs.content import PositionedLine
 
 # What spreadsheets take for the start of a formula (OWASP's list, with the full-width forms that Asian locales accept),
-# white space before it included. What begins with apostrophes and then so is in the set for the mark to be removable
-# without a doubt; the error values are because in CSV nothing else tells `#N/A` the text from #N/A the failure.
+# white space before it included. Text that begins with apostrophes and then so is in the set, so that the mark can be
+# removed unambiguously; the error values are, because nothing else distinguishes the text `#N/A` from the error in CSV.
 _FORMULA_LIKE = r"[\s']*(?:[=+\-@\t\r\n＝＋－＠]|#(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)\s*$)"
 _NEEDS_MARK = re.compile(_FORMULA_LIKE)
 _HAS_MARK = re.compile("'" + _FORMULA_LIKE)
@@ -31,7 +31,7 @@ _HAS_MARK = re.compile("'" + _FORMULA_LIKE)
 EXACT_DIGITS = 15
 # Spreadsheets disagree about dates before March 1900, a leap year for some of them.
 _FIRST_DATE = dt.date(1901, 1, 1)
-# Otherwise the same lines would give another file every second.
+# A constant, so that the same lines always make the same file.
 _CREATED = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 

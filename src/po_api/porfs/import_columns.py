@@ -1,6 +1,6 @@
 """The columns of an import, and what each of them takes from a cell.
 
-A reader gets a cell that is not blank, text or what a spreadsheet stores, and gives the value or raises BadCell.
+A reader takes a cell that is not blank, text or a value of a spreadsheet, and returns the line's value; or BadCell.
 """
 
 import datetime as dt
@@ -117,11 +117,11 @@ def _number(cell: Cell) -> Decimal:
 
 
 def _exact(cell: float) -> Decimal:
-    """The number that people see for a spreadsheet's double.
+    """The number that a spreadsheet shows for a double.
 
-    Decimal(0.1) would be 0.1000000000000000055…, which nobody wrote. repr() gives the shortest decimal that means the
-    same double, so what was entered with up to 15 digits comes back as it was. What a formula left behind
-    (0.30000000000000004) stays visible, and is for its author to round, not for us.
+    Decimal(0.1) would be 0.1000000000000000055…, which the sheet does not show. repr() gives the shortest decimal of
+    the same double, so numbers entered with up to 15 digits are read as they were entered. The result of a formula
+    (0.30000000000000004) is not rounded here; that has to be done in the file.
     """
     if not math.isfinite(cell):
         raise BadCell("invalid_number", "must be a number")
@@ -142,7 +142,7 @@ def _date(cell: Cell) -> dt.date:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the file; `read` makes the line's value of a cell that is not blank, which others are `default`."""
+    """A column of the file; `read` converts a cell that is not blank, blank cells have the value `default`."""
 
     name: str
     read: Callable[[Cell], object]

@@ -78,7 +78,7 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
 
 
 class PorfLine(TenantRow, Timestamped, Base):
-    """What is wanted. `ordered_quantity` is what purchase orders hold of it, Σ(allocated − released); with
+    """A requested line. `ordered_quantity` is what purchase orders hold of it, Σ(allocated − released); with
     `closed_quantity` it never exceeds `quantity` plus the tolerance that the organisation granted."""
 
     __tablename__ = "porf_lines"
@@ -119,7 +119,7 @@ class PorfLine(TenantRow, Timestamped, Base):
 
 
 class ApprovalDecision(TenantRow, Base):
-    """What an approver decided, on which content, in which round. Rows are only ever added."""
+    """A decision of an approver, on which content, in which round. Rows are only ever added."""
 
     __tablename__ = "approval_decisions"
     __table_args__ = (
@@ -150,7 +150,7 @@ class ApprovalDecision(TenantRow, Base):
 
 
 class PorfComment(TenantRow, Base):
-    """What someone said about a request. Rows are only ever added."""
+    """A comment on a request. Rows are only ever added."""
 
     __tablename__ = "porf_comments"
     __table_args__ = (

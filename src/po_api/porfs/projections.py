@@ -130,7 +130,7 @@ def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
 
 
 def summary(porf: FromClause) -> AnySelect:
-    """`facts` as the guards see them, and `item`: the summary but for its allowed actions."""
+    """`facts` as the guards see them, and `item`: the summary without the allowed actions."""
     source, known = _with_lines(porf)
     facts, facts_text = json_object("facts", _as_guards_see_it(porf, known))
     fields = {

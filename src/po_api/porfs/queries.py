@@ -50,7 +50,7 @@ class Item(NamedTuple):
 
 
 class PorfSummaryRow(NamedTuple):
-    """What the guards of `read_service.allowed_actions` look at, and the summary but for what they say; as JSON."""
+    """The facts for `read_service.allowed_actions`, and the summary without the allowed actions; as JSON."""
 
     facts: str
     item: str
@@ -58,9 +58,9 @@ class PorfSummaryRow(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """What a request or an order shows besides its summary: `details` and `lines` as JSON, and what it is taxed for.
+    """What a request or an order shows besides its summary: `details` and `lines` as JSON.
 
-    `rates` and `nets` are those of the lines in any order; None without lines.
+    Its taxes are computed from `rates` and `nets`, those of the lines in any order; None without lines.
     """
 
     lines: str
@@ -165,7 +165,7 @@ def visible(visibility: Visibility) -> ColumnElement[bool]:
     if visibility is Visibility.ALL:
         return mine
     own = Porf.requester_id == USER_ID
-    # Once submitted, always visible to approvers: who loses a race is told so, not that there is nothing.
+    # Once submitted, always visible to approvers: after a lost race the answer is a conflict, not 404.
     return and_(mine, own if visibility is Visibility.OWN else or_(own, Porf.submitted_at.is_not(None)))
 
 

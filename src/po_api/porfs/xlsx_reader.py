@@ -1,6 +1,6 @@
-"""The cells of an XLSX file's first sheet, from bytes that nobody vouches for.
+"""The cells of an XLSX file's first sheet, from untrusted bytes.
 
-calamine reads the cells; this module decides what calamine is given. A small file can ask it for the whole grid (a
+calamine reads the cells; this module decides what calamine reads. A small file can ask it for the whole grid (a
 value in A1 and one in XFD1048576 span 17 thousand million cells), for as many strings as an attribute claims or for one
 long string in every cell, and when that memory is refused the process ends: nothing is raised. So every part that
 calamine is going to read is read by expat first, which accepts well-formed XML only, and measured. calamine then gets a
@@ -64,7 +64,7 @@ class TooManyColumns(Unprocessable):
 
 
 class CellFailure(Enum):
-    """In place of a cell's value: there is none but a spreadsheet's complaint, such as #REF!."""
+    """Stands for the value of a cell that holds an error of the spreadsheet, such as #REF!."""
 
     FAILED = "failed"
 
@@ -84,8 +84,8 @@ def first_sheet(content: bytes) -> list[list[Cell]]:
     except AppError:
         raise
     except Exception as error:
-        # zipfile and expat answer bytes made by chance with anything from struct.error to NotImplementedError. Nothing
-        # but the file came in here, so whatever it is, it is about the file.
+        # zipfile and expat raise anything from struct.error to NotImplementedError for random bytes. The file is the
+        # only input here, so every error is about the file.
         raise InvalidFile(_DAMAGED) from error
     return rows
 
@@ -100,7 +100,7 @@ def column_letters(number: int) -> str:
 
 
 class _Reader:
-    """What expat tells about a part, elements by their local names; the subclasses take note of what they look for."""
+    """Receives expat's events for a part, with elements by their local names; subclasses collect what they need."""
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         pass
@@ -219,10 +219,10 @@ def _vet(parts: _Copier) -> tuple[int, set[tuple[int, int]]]:
 def _read(vetted: BytesIO, index: int) -> list[list[Cell]]:
     try:
         vetted.seek(0)
-        # Empty rows and columns before the first value stay, for positions to be those that people see.
+        # Empty rows and columns before the first value stay, so that positions are those that the spreadsheet shows.
         rows = load_workbook(vetted).get_sheet_by_index(index).to_python(skip_empty_area=False)
     except BaseException as error:
-        # A panic in Rust arrives as a BaseException that cannot be imported; it too is about the file.
+        # A panic in Rust arrives as a BaseException that cannot be imported; it is about the file, too.
         if type(error).__name__ == "PanicException":
             raise InvalidFile(_DAMAGED) from error
         raise

@@ -1,4 +1,4 @@
-"""Purchase orders, their lines, what they take of the requests, and the numbers they get."""
+"""Purchase orders, their lines, the allocations of requests' lines, and the issued documents."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timesta
 
 
 class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
-    """An order to one supplier. The supplier's particulars are copied: the document says what was true when issued."""
+    """An order to one supplier. The supplier's particulars are copies, made with the order."""
 
     __tablename__ = "purchase_orders"
     __table_args__ = (
@@ -65,7 +65,7 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
 
 
 class PurchaseOrderLine(TenantRow, Base):
-    """What is ordered, as the document says it."""
+    """An ordered line, as the document shows it."""
 
     __tablename__ = "purchase_order_lines"
     __table_args__ = (
@@ -98,7 +98,7 @@ class PurchaseOrderLine(TenantRow, Base):
 
 
 class Allocation(TenantRow, Base):
-    """How much of a request's line an order's line takes; what a cancelled order gives back is released."""
+    """The quantity of a request's line that an order's line takes; cancelling an order releases it."""
 
     __tablename__ = "allocations"
     __table_args__ = (

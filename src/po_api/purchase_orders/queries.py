@@ -31,7 +31,7 @@ _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
 class OrderSummaryRow(NamedTuple):
-    """The status, and the summary but for its allowed actions, as JSON."""
+    """The status, and the summary without the allowed actions, as JSON."""
 
     status: str
     item: str
@@ -139,7 +139,7 @@ def _of(orders: FromClause) -> ColumnElement[bool]:
 
 
 def _summary(orders: FromClause) -> AnySelect:
-    """`status`, then `item`: the summary but for its allowed actions."""
+    """`status`, then `item`: the summary without the allowed actions."""
     count = select(func.count()).select_from(_LINES).where(_of(orders)).correlate(orders).scalar_subquery()
     fields = {
         **columns_of(orders, ("id", "number", "status", "revision", "supplier_id", "supplier_name", "currency")),

@@ -69,12 +69,12 @@ def _creation() -> Query[CreatedOrder]:
         .returning(PurchaseOrderLine.id, PurchaseOrderLine.position)
         .cte("added_lines")
     )
-    taken = (
+    allocated = (
         select(lines.c.id.label("purchase_order_line_id"), requested.c.porf_line_id, requested.c.quantity)
         .join_from(lines, requested, requested.c.position == lines.c.position)
-        .subquery("taken")
+        .subquery("allocated")
     )
-    allocations = insert_from(_ALLOCATIONS, taken).cte("added_allocations")
+    allocations = insert_from(_ALLOCATIONS, allocated).cte("added_allocations")
     event = audit.insert_events(entity_id=order.c.id).cte("added_event")
     return Query("purchase_orders.create", select(order.c.id).add_cte(allocations, event), CreatedOrder)
 

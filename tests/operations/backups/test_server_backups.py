@@ -60,7 +60,7 @@ def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str, tmp_pa
     po.add_user(SINCE)
     before = po.users()
 
-    assert "there are tables in the database: --replace" in po.fails("backup", "restore", name)
+    assert "the database contains tables: --replace" in po.fails("backup", "restore", name)
     assert "is a dump of the state at" in po.fails("backup", "restore", name, "--to", utc_now().isoformat())
     output = po.ok("backup", "restore", name, "--replace")
     assert po.users() == before - {SINCE}

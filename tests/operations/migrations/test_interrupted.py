@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
@@ -16,40 +15,8 @@ from po_api.operations import migrations
 from po_api.operations.migrations import MigrationError
 from po_api.operations.progress import Progress
 from support.clusters import Cluster
-from support.migrations import PROJECT, REVISIONS, Fresh, assert_sound, fresh_database, insert_everywhere
+from support.migrations import REVISIONS, Fresh, alembic_until, assert_sound, fresh_database, insert_everywhere
 from support.polling import until
-
-# Runs `alembic`, each time in a process of its own, that dies by SIGKILL right after its n-th statement that changes
-# anything (-1: never). Forked, since importing the application takes longer than migrating.
-DRIVER = """
-import json, os, signal, sys
-from alembic.config import main
-from sqlalchemy import Engine, event
-from po_api.operations import migrations
-
-verb, revision, reading, runs = json.loads(sys.argv[1])
-
-def run(url, last):
-    os.environ["DATABASE_URL"] = url
-    done = 0
-
-    @event.listens_for(Engine, "after_cursor_execute")
-    def count(connection, cursor, statement, *_):
-        nonlocal done
-        done += not statement.lstrip().startswith(tuple(reading))
-        if done == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    main([verb, revision])
-
-children = []
-for url, last in runs:
-    children.append(os.fork())
-    if children[-1] == 0:
-        run(url, last)
-        os._exit(0)
-print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
-"""
 
 # Statements that change nothing in a run that nothing came before; Alembic's own questions are among them.
 READING = ("SELECT", "SHOW", "SET", "RESET", "select", "show", "DROP INDEX CONCURRENTLY IF EXISTS")
@@ -78,14 +45,14 @@ async def _upgrade(database: Fresh, to: str, progress: Progress | None = None) -
     await migrations.upgrade(owner_url=database.owner, app_url=database.owner, to=to, progress=progress)
 
 
-async def _drive(verb: str, revision: str, runs: list[tuple[str, int]]) -> list[int]:
-    arguments = json.dumps([verb, revision, READING, runs])
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", DRIVER, arguments), cwd=PROJECT, env={}, stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    codes: list[int] = json.loads(output)
-    return codes
+async def _alembic(verb: str, revision: str, databases: list[Fresh], points: list[int]) -> list[int]:
+    """The exit statuses of `alembic` on some databases at once, killed after so many statements or never."""
+    words = json.dumps(READING)
+    runs = [
+        database.call(alembic_until, str(point), words, verb, revision)
+        for database, point in zip(databases, points, strict=True)
+    ]
+    return [status for status, _, _ in await asyncio.gather(*runs)]
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +84,8 @@ async def _kill_and_run_again(
     """For each point, the schema at head and the requests after a run killed there and another in peace."""
     async with AsyncExitStack() as stack:
         databases = [await stack.enter_async_context(fresh_database(cluster, template)) for _ in points]
-        runs = [(database.owner, point) for database, point in zip(databases, points, strict=True)]
-        assert await _drive(verb, to, runs) == [KILLED] * len(points)
-        assert await _drive("upgrade", "head", [(url, NEVER) for url, _ in runs]) == [0] * len(points)
+        assert await _alembic(verb, to, databases, points) == [KILLED] * len(points)
+        assert await _alembic("upgrade", "head", databases, [NEVER] * len(points)) == [0] * len(points)
         for database in databases:
             await assert_sound(database)
         schemas = await asyncio.gather(*(database.schema() for database in databases))

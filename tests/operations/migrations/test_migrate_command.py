@@ -4,11 +4,9 @@ import asyncio
 import re
 import shutil
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,14 +15,15 @@ from po_api.operations.migrations import MIGRATION_LOCK, MigrationError
 from po_api.operations.progress import Progress
 from support.applications import client_of, new_app
 from support.clusters import Cluster, connected
+from support.forked import alembic, po_api
 from support.migrations import (
-    BINARIES,
     HEAD,
     NOT_APPLICABLE,
     PROJECT,
     Fresh,
     fresh_database,
     insert_everywhere,
+    po_api_of,
     printed_sql,
     run_sql,
     squawk,
@@ -83,16 +82,6 @@ def upgrade():
 def downgrade():
     pass
 """
-# The command with the project's files somewhere else.
-DRIVER = """
-import sys
-from pathlib import Path
-from po_api.operations import revisions
-revisions.PROJECT = Path(sys.argv.pop(1))
-from po_api.cli.main import main
-main()
-"""
-
 Extend = Callable[[str], Path]
 
 
@@ -129,7 +118,7 @@ async def filled(cluster: Cluster) -> AsyncIterator[Fresh]:
 
 async def _migrate(database: Fresh, *options: str, project: Path) -> tuple[int, str, str]:
     """Without the warning that nobody has made a backup."""
-    return await database.run(sys.executable, "-c", DRIVER, str(project), "migrate", "--no-backup", *options)
+    return await database.call(po_api_of, str(project), "migrate", "--no-backup", *options)
 
 
 class Batches(Progress):
@@ -169,12 +158,12 @@ async def _locked(database: Fresh) -> AsyncIterator[None]:
         yield
 
 
-async def _until(database: Fresh, condition: str, running: asyncio.Future[Any]) -> None:
-    """Wait until the condition holds, which `running` brings about."""
+async def _until(database: Fresh, condition: str, has_ended: Callable[[], bool]) -> None:
+    """Wait until the condition holds; what brings it about must not end before."""
     deadline = Deadline(condition)
     while not (await database.fetch(f"SELECT EXISTS ({condition}) AS so"))[0]["so"]:
         deadline.check()
-        assert not running.done(), running
+        assert not has_ended()
         await asyncio.sleep(0.05)
 
 
@@ -228,7 +217,7 @@ async def test_a_row_in_use_holds_up_no_other_and_is_filled_in_later(filled: Fre
     extend(FILLING)
     async with _locked(filled):
         migrating = asyncio.create_task(_upgrade(filled))
-        await _until(filled, WAITING, migrating)
+        await _until(filled, WAITING, migrating.done)
         (counts,) = await filled.fetch(REGIONS)
         assert counts["all"] - counts["done"] == 1
     await migrating
@@ -239,10 +228,10 @@ async def test_a_row_in_use_holds_up_no_other_and_is_filled_in_later(filled: Fre
 async def test_a_backfill_that_is_killed_is_run_again(filled: Fresh, extend: Extend) -> None:
     project = extend(FILLING)
     async with _locked(filled):
-        process = await filled.start(sys.executable, "-c", DRIVER, str(project), "migrate")
-        await _until(filled, WAITING, asyncio.ensure_future(process.wait()))
+        process = await filled.start(po_api_of, str(project), "migrate")
+        await _until(filled, WAITING, lambda: process.returncode is not None)
         process.kill()
-        await process.communicate()
+        await asyncio.to_thread(process.communicate)
         assert process.returncode == -signal.SIGKILL
         assert (await filled.fetch("SELECT version_num AS at FROM alembic_version"))[0]["at"] == HEAD
     status, output, errors = await _migrate(filled, project=project)
@@ -297,16 +286,16 @@ async def test_going_back_is_refused_if_it_loses_data(filled: Fresh, extend: Ext
 
 async def test_going_back_where_nothing_is_lost_needs_no_flag(filled: Fresh) -> None:
     await filled.to("007")
-    assert (await filled.run(BINARIES / "po-api", "migrate", "--to", "006"))[0] == 0
+    assert (await filled.call(po_api, "migrate", "--to", "006"))[0] == 0
 
 
 async def test_alembic_refuses_it_too(filled: Fresh) -> None:
     await filled.to("010")
-    status, output, errors = await filled.run(BINARIES / "alembic", "downgrade", "-1")
+    status, output, errors = await filled.call(alembic, "downgrade", "-1")
     assert (status != 0, errors) == (True, "")
     assert "010: downgrading would lose API keys" in output
     assert (await filled.fetch("SELECT version_num AS at FROM alembic_version"))[0]["at"] == "010"
-    status, _, errors = await filled.run(BINARIES / "alembic", "-x", "allow-data-loss", "downgrade", "-1")
+    status, _, errors = await filled.call(alembic, "-x", "allow-data-loss", "downgrade", "-1")
     assert status == 0, errors
 
 
@@ -331,10 +320,10 @@ async def test_a_schema_that_is_not_sound_is_no_success(filled: Fresh, extend: E
 async def test_a_later_versions_database_is_one_line(filled: Fresh, extend: Extend) -> None:
     extend(EXPANDING)
     await _upgrade(filled)
-    status, output, errors = await filled.run(BINARIES / "po-api", "migrate")
+    status, output, errors = await filled.call(po_api, "migrate")
     assert (status, output) == (1, "")
     assert errors == f"po-api: revision {NEXT} is unknown to this version, whose last revision is {HEAD}\n"
-    status, output, errors = await filled.run(BINARIES / "po-api", "migrate", "--status")
+    status, output, errors = await filled.call(po_api, "migrate", "--status")
     assert (status, errors) == (1, "")
     assert output.startswith(f"database: {NEXT}, this version: {HEAD}\n")
     assert "deploy that version" in output
@@ -350,6 +339,7 @@ async def test_a_schema_that_changes_under_a_running_version_shows(filled: Fresh
         assert await reasons() == (200, [])
         needs = f"this version needs {HEAD}"
         await filled.fetch(f"UPDATE alembic_version SET version_num = '{NEXT}'")
+        await filled.fetch(f"UPDATE schema_info SET compatible_since = '{NEXT}'")
         later = (
             f"schema_revision: the database is at revision {NEXT}, {needs}: "
             "it belongs to a later version: deploy that version"
@@ -364,20 +354,18 @@ async def test_a_schema_that_changes_under_a_running_version_shows(filled: Fresh
 
 
 async def test_one_process_waits_for_another_and_says_so(filled: Fresh) -> None:
-    po_api = BINARIES / "po-api"
     async with connected(filled.owner) as other:
         await other.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
-        status, output, errors = await filled.run(po_api, "migrate", "--wait", "0")
+        status, output, errors = await filled.call(po_api, "migrate", "--wait", "0")
         assert (status, output) == (1, "")
         assert errors == "po-api: another process is migrating this database; gave up after 0 s\n"
         # Asking is no reason to wait.
         asked = f"database: {HEAD}, this version: {HEAD}\nmigration in progress\n"
-        assert await filled.run(po_api, "migrate", "--status") == (0, asked, "")
+        assert await filled.call(po_api, "migrate", "--status") == (0, asked, "")
 
         waiting = await filled.start(po_api, "migrate")
-        assert waiting.stderr is not None
-        assert b"another process is migrating" in await waiting.stderr.readline()
-    assert await waiting.communicate() == (f"{HEAD} -> {HEAD}\n".encode(), b"")
+        assert "another process is migrating" in await asyncio.to_thread(waiting.stderr.readline)
+    assert await asyncio.to_thread(waiting.communicate) == (f"{HEAD} -> {HEAD}\n", "")
     assert waiting.returncode == 0
 
 
@@ -397,6 +385,7 @@ async def test_precautions_are_taken_before_anything_changes(cluster: Cluster) -
             await _upgrade(database, prepare=fail)
         await _upgrade(database, "004", prepare=succeed)
         await _upgrade(database, "004", prepare=fail)  # nothing to do, nothing to prepare
+        await database.fetch("INSERT INTO organisations (name, allow_self_approval) VALUES ('Company', true)")
         with pytest.raises(MigrationError):
             await _upgrade(database, "003", prepare=fail, may_lose_data=False)
     assert taken == ["003"]

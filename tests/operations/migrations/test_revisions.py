@@ -2,9 +2,8 @@
 
 import asyncio
 import itertools
-import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,10 @@ import pytest
 from po_api.app import create_app
 from po_api.operations import migrations, revisions
 from po_api.operations.databases import Connections
-from po_api.operations.migrations import StaleSchema
+from po_api.operations.schema import StaleSchema
 from po_api.settings import Settings
 from support.clusters import Cluster
+from support.forked import alembic, po_api
 from support.migrations import (
     BINARIES,
     HEAD,
@@ -118,7 +118,7 @@ async def test_the_author_of_a_request_becomes_its_requester_and_back(fresh: Fre
 
 async def test_head_is_what_the_models_say(fresh: Fresh) -> None:
     await fresh.to("head")
-    status, _, errors = await fresh.run(BINARIES / "alembic", "check")
+    status, _, errors = await fresh.call(alembic, "check")
     assert status == 0, errors
 
 
@@ -139,30 +139,31 @@ async def test_downgrade_to_base_leaves_nothing(fresh: Fresh) -> None:
 
 async def test_alembic_needs_nothing_but_database_url_and_may_run_again(fresh: Fresh) -> None:
     for _ in range(2):
-        status, _, errors = await fresh.run(BINARIES / "alembic", "upgrade", "head")
+        status, _, errors = await fresh.run(BINARIES / "alembic", "upgrade", "head", DATABASE_URL=fresh.owner)
         assert status == 0, errors
         await assert_sound(fresh)
 
 
 async def test_a_separate_application_role_gets_its_rights(fresh: Fresh) -> None:
     environment = {"DATABASE_URL": fresh.app, "DATABASE_MIGRATION_URL": fresh.owner}
-    status, _, errors = await fresh.run(BINARIES / "alembic", "upgrade", "head", **environment)
+    status, _, errors = await fresh.call(alembic, "upgrade", "head", **environment)
     assert status == 0, errors
     rights = await fresh.fetch(
         "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type) AS granted"
         " FROM information_schema.role_table_grants WHERE grantee = 'po_app' GROUP BY table_name"
     )
     granted = {row["table_name"]: row["granted"] for row in rights}
-    assert granted.keys() == {*ORDER, "alembic_version"}
-    assert granted["alembic_version"] == "SELECT"
+    assert granted.keys() == {*ORDER, "alembic_version", "schema_info"}
+    assert granted["alembic_version"] == granted["schema_info"] == "SELECT"
     for table in ORDER:
         assert granted[table] == ("INSERT SELECT" if table in migrations.APPEND_ONLY else "DELETE INSERT SELECT UPDATE")
 
 
-@pytest.mark.parametrize("command", [("po-api", "migrate"), ("alembic", "upgrade", "head")])
-async def test_four_processes_may_migrate_at_once(fresh: Fresh, command: tuple[str, ...]) -> None:
-    program, *arguments = command
-    results = await asyncio.gather(*(fresh.run(BINARIES / program, *arguments) for _ in range(4)))
+@pytest.mark.parametrize(("main", "arguments"), [(po_api, ("migrate",)), (alembic, ("upgrade", "head"))])
+async def test_four_processes_may_migrate_at_once(
+    fresh: Fresh, main: Callable[[], None], arguments: tuple[str, ...]
+) -> None:
+    results = await asyncio.gather(*(fresh.call(main, *arguments) for _ in range(4)))
     assert [status for status, _, _ in results] == [0] * 4, results
     await assert_sound(fresh)
 
@@ -205,37 +206,37 @@ async def test_the_application_refuses_an_empty_database(fresh: Fresh) -> None:
 
 
 async def test_the_command_migrates_and_shows_the_status(fresh: Fresh) -> None:
-    po_api = BINARIES / "po-api"
-    status, output, errors = await fresh.run(po_api, "migrate", "--to", "004")
+    status, output, errors = await fresh.call(po_api, "migrate", "--to", "004")
     assert (status, errors) == (0, "")
     *done, arrived = output.splitlines()
     assert [re.sub(r"  +\d+\.\d\d s  .+", "", line) for line in done] == REVISIONS[:4]
     assert arrived == "empty -> 004"
 
-    status, output, errors = await fresh.run(po_api, "migrate", "--status")
+    status, output, errors = await fresh.call(po_api, "migrate", "--status")
     assert (status, errors) == (1, "")
     place, *pending = output.splitlines()
     assert place == f"database: 004, this version: {HEAD}"
     assert [line.split()[:2] for line in pending] == [["pending:", name] for name in REVISIONS[4:]]
 
-    status, output, errors = await fresh.run(po_api, "migrate", "--no-backup")
+    status, output, errors = await fresh.call(po_api, "migrate", "--no-backup")
     assert (status, errors) == (0, "")
     assert output.splitlines()[-1] == f"004 -> {HEAD}"
-    assert await fresh.run(po_api, "migrate") == (0, f"{HEAD} -> {HEAD}\n", "")
-    assert await fresh.run(po_api, "migrate", "--status") == (0, f"database: {HEAD}, this version: {HEAD}\n", "")
+    assert await fresh.call(po_api, "migrate") == (0, f"{HEAD} -> {HEAD}\n", "")
+    assert await fresh.call(po_api, "migrate", "--status") == (0, f"database: {HEAD}, this version: {HEAD}\n", "")
 
 
 async def test_the_command_refuses_what_is_no_revision_with_one_line(fresh: Fresh) -> None:
-    status, output, errors = await fresh.run(BINARIES / "po-api", "migrate", "--to", "nonsense")
+    status, output, errors = await fresh.call(po_api, "migrate", "--to", "nonsense")
     assert (status, output) == (1, "")
     assert re.fullmatch(r"po-api: .*nonsense.*\n", errors)
 
 
-@pytest.mark.parametrize("command", [("po-api", "migrate"), ("alembic", "upgrade", "head")])
-async def test_a_database_that_is_not_there_is_one_line(fresh: Fresh, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("main", "arguments"), [(po_api, ("migrate",)), (alembic, ("upgrade", "head"))])
+async def test_a_database_that_is_not_there_is_one_line(
+    fresh: Fresh, main: Callable[[], None], arguments: tuple[str, ...]
+) -> None:
     url = f"{fresh.owner.rpartition('/')[0]}/missing"
     assert url != fresh.owner
-    program, *arguments = command
-    status, _, errors = await fresh.run(BINARIES / program, *arguments, DATABASE_URL=os.fspath(url))
+    status, _, errors = await fresh.call(main, *arguments, DATABASE_URL=url)
     assert status != 0
     assert "Traceback" not in errors

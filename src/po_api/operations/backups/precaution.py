@@ -13,8 +13,10 @@ from po_api.settings import Settings
 
 
 async def before_migration(settings: Settings, progress: Progress) -> None:
-    """What comes before a migration: a backup of the embedded server, or a look whether there is a new one of the
-    server's. BackupError: then nothing is migrated."""
+    """Back up the embedded server's database before a migration, or check that a server's database has a recent backup.
+
+    BackupError: the migration must not start.
+    """
     if settings.database_url is None:
         # Archiving is enabled by `po-api backup create` only, since it needs disk space permanently.
         await asyncio.to_thread(create, settings, progress, is_archived=False, reason="before a migration")

@@ -12,8 +12,9 @@ from sqlalchemy import column, func, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.operations.capacity import AVAILABLE_CONNECTIONS
-from po_api.operations.migrations import current_revision, explain, find_defects, is_migrating
+from po_api.operations.migrations import is_migrating
 from po_api.operations.revisions import head_revision
+from po_api.operations.schema import find_defects, read_schema
 
 
 class Part(Protocol):
@@ -112,12 +113,12 @@ async def archiving(connection: AsyncConnection) -> list[Metric]:
 
 async def migration(connection: AsyncConnection) -> list[Metric]:
     """The schema's revision; failed means that it does not fit this version or has defects while no migration runs."""
-    revision = await current_revision(connection)
+    schema = await read_schema(connection)
     in_progress = await is_migrating(connection)
     # Checked only then: an index that is being built is invalid, too.
     defects = [] if in_progress else await find_defects(connection)
-    failed = not in_progress and (explain(revision) is not None or bool(defects))
-    where = {"revision": revision or "none", "expected": head_revision()}
+    failed = not in_progress and (schema.problem is not None or bool(defects))
+    where = {"revision": schema.revision or "none", "expected": head_revision()}
     return [
         _gauge("po_migration_in_progress", "1 while a process is migrating the database", in_progress),
         _gauge(

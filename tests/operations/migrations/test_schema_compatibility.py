@@ -1,0 +1,149 @@
+"""Later versions' revisions under this version: ones that expand its schema, and ones that do not."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from po_api.operations import revisions
+from po_api.operations.schema import StaleSchema
+from support.applications import client_of, new_app
+from support.clusters import Cluster
+from support.later_versions import HEAD, command_of, project_with
+from support.migrations import BINARIES, Fresh, fresh_database
+
+EXPANDING = """
+expands = True
+loses = "requests' regions"
+lost_rows = ("porfs WHERE region IS NOT NULL",)
+
+
+def upgrade():
+    with ddl.steps():
+        ddl.add_columns("porfs", sa.Column("region", sa.Text))
+
+
+def downgrade():
+    op.drop_column("porfs", "region")
+"""
+CONTRACTING = """
+expands = False
+loses = None
+
+
+def upgrade():
+    op.execute("ALTER TABLE porfs RENAME COLUMN region TO area")
+
+
+def downgrade():
+    op.execute("ALTER TABLE porfs RENAME COLUMN area TO region")
+"""
+SINCE = "SELECT compatible_since FROM schema_info"
+
+
+@pytest.fixture
+async def database(cluster: Cluster) -> AsyncIterator[Fresh]:
+    """A database at this version's head."""
+    async with fresh_database(cluster) as made:
+        await made.to(HEAD)
+        yield made
+
+
+async def _migrate(database: Fresh, project: Path, to: str = "head") -> None:
+    """As a later version does it."""
+    command = (*command_of(project), "migrate", "--no-backup", "--to", to)
+    status, _, errors = await database.run(*command, DATABASE_URL=database.app, DATABASE_MIGRATION_URL=database.owner)
+    assert status == 0, errors
+
+
+async def _this_version(database: Fresh, *options: str) -> tuple[int, str, str]:
+    """`po-api migrate` of this version."""
+    urls = {"DATABASE_URL": database.app, "DATABASE_MIGRATION_URL": database.owner}
+    return await database.run(BINARIES / "po-api", "migrate", *options, **urls)
+
+
+async def _since(database: Fresh) -> str:
+    (row,) = await database.fetch(SINCE)
+    since: str = row["compatible_since"]
+    return since
+
+
+async def test_a_running_version_stays_ready_while_its_schema_is_expanded(database: Fresh, tmp_path: Path) -> None:
+    project = project_with(tmp_path, {"998": EXPANDING})
+    async with client_of(new_app(database.app)) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+        await _migrate(database, project)
+        ready = await client.get("/health/ready")
+        shown = ready.json()
+        assert (ready.status_code, shown["status"], shown["reasons"]) == (200, "ready", [])
+        assert (shown["revision"], shown["expected_revision"]) == ("998", HEAD)
+    assert await _since(database) == revisions.compatible_since(HEAD)
+
+
+async def test_it_starts_and_migrates_nothing_there(database: Fresh, tmp_path: Path) -> None:
+    await _migrate(database, project_with(tmp_path, {"998": EXPANDING}))
+    app = new_app(database.app)
+    with capture_logs() as logged:
+        async with app.router.lifespan_context(app):
+            pass
+    (line,) = [entry for entry in logged if entry["event"] == "schema_is_later"]
+    assert (line["revision"], line["expected"]) == ("998", HEAD)
+
+    rights = await database.fetch("SELECT relname, relacl::text FROM pg_class ORDER BY relname")
+    # What a container of the old version does when it starts again.
+    status, output, errors = await _this_version(database)
+    assert (status, output) == (0, "998 -> 998\n")
+    assert errors == "warning: the database is at revision 998 of a later version, with which this one works\n"
+    assert await database.fetch("SELECT relname, relacl::text FROM pg_class ORDER BY relname") == rights
+    status, output, _ = await _this_version(database, "--status")
+    assert (status, output.count("with which this one works")) == (0, 1)
+
+
+async def test_a_schema_that_was_contracted_is_refused(database: Fresh, tmp_path: Path) -> None:
+    await _migrate(database, project_with(tmp_path, {"998": EXPANDING, "999": CONTRACTING}))
+    assert await _since(database) == "999"
+    app = new_app(database.app)
+    async with client_of(app) as client:
+        ready = await client.get("/health/ready")
+        (reason,) = ready.json()["reasons"]
+        assert (ready.status_code, reason["code"]) == (503, "schema_revision")
+        with pytest.raises(StaleSchema, match=f"revision 999, this version needs {HEAD}: it is a later version's"):
+            await app.router.lifespan_context(app).__aenter__()
+    status, _, errors = await _this_version(database)
+    assert (status, errors) == (1, f"po-api: revision 999 is none of this version's, whose last is {HEAD}\n")
+
+
+async def test_what_only_earlier_versions_used_is_taken_away_without_harm(database: Fresh, tmp_path: Path) -> None:
+    contracting = f'compatible_since = "{HEAD}"\n{CONTRACTING}'
+    await _migrate(database, project_with(tmp_path, {"998": EXPANDING, "999": contracting}))
+    assert await _since(database) == HEAD
+    async with client_of(new_app(database.app)) as client:
+        assert (await client.get("/health/ready")).json()["status"] == "ready"
+
+
+async def test_each_step_says_it_up_and_down(database: Fresh, tmp_path: Path) -> None:
+    project = project_with(tmp_path, {"998": EXPANDING, "999": CONTRACTING})
+    expected = {HEAD: revisions.compatible_since(HEAD), "998": revisions.compatible_since(HEAD), "999": "999"}
+    for revision in ("998", "999", "998", HEAD, "999"):
+        await _migrate(database, project, to=revision)
+        assert await _since(database) == expected[revision]
+    assert [row["n"] for row in await database.fetch("SELECT count(*) AS n FROM schema_info")] == [1]
+
+
+async def test_alembic_says_it_too(database: Fresh, tmp_path: Path) -> None:
+    project = project_with(tmp_path, {"998": EXPANDING, "999": CONTRACTING})
+    steps = [("upgrade", "head", "999"), ("downgrade", "998", revisions.compatible_since(HEAD))]
+    for direction, revision, since in steps:
+        command = (BINARIES / "alembic", "-c", project / "alembic.ini", direction, revision)
+        status, output, errors = await database.run(*command)
+        assert status == 0, output + errors
+        assert await _since(database) == since
+
+
+def test_each_revision_says_what_it_is() -> None:
+    """What the template asks: whether it expands, and where to look for what going back loses."""
+    for script in revisions.scripts().walk_revisions():
+        if script.revision >= revisions.SCHEMA_INFO_SINCE:
+            assert isinstance(script.module.expands, bool), script.revision
+            assert script.module.loses is None or script.module.lost_rows, script.revision

@@ -1,0 +1,67 @@
+"""Later versions of the application, as far as their revisions go: this version's, and more of them."""
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from po_api.operations import revisions
+
+HEAD = revisions.head_revision()
+_FILE = '''"""Something more.
+
+Revises: {below}
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from po_api.operations import ddl
+
+revision = "{name}"
+down_revision = "{below}"
+
+{body}
+'''
+# `po-api` with the revisions of another project.
+_DRIVER = """
+import sys
+from pathlib import Path
+from po_api.operations import revisions
+revisions.PROJECT = Path(sys.argv.pop(1))
+from po_api.cli.main import main
+main()
+"""
+
+
+def project_with(place: Path, later: Mapping[str, str]) -> Path:
+    """A copy of the project's revisions in `place`, and further ones on top of them: their bodies by name."""
+    shutil.copytree(revisions.PROJECT / "alembic", place / "alembic", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(revisions.PROJECT / "alembic.ini", place)
+    below = HEAD
+    for name, body in later.items():
+        text = _FILE.format(name=name, below=below, body=body)
+        (place / "alembic" / "versions" / f"{name}_further.py").write_text(text)
+        below = name
+    return place
+
+
+def command_of(project: Path) -> tuple[str, ...]:
+    """`po-api` of the version with that project."""
+    return (sys.executable, "-c", _DRIVER, str(project))
+
+
+@contextmanager
+def being(project: Path) -> Iterator[None]:
+    """This process is that version meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(revisions, "PROJECT", project)
+        revisions.head_revision.cache_clear()
+        try:
+            yield
+        finally:
+            patch.undo()
+            revisions.head_revision.cache_clear()
