@@ -52,7 +52,7 @@ async def test_only_what_is_there_counts(cluster: Cluster, command: Command) -> 
         assert len(await database.fetch("SELECT FROM organisations")) == 1
         # With Alembic, each revision is a transaction of its own: those above are undone.
         (row,) = await database.fetch("SELECT version_num FROM alembic_version")
-        assert row["version_num"] == (HEAD if command[0] == "po-api" else "001")
+        assert row["version_num"] == (HEAD if command[0] is po_api else "001")
 
 
 async def test_each_revision_looks_for_all_that_it_takes_away(cluster: Cluster) -> None:
