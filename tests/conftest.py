@@ -145,7 +145,7 @@ async def app(urls: tuple[str, str], settings: Settings) -> AsyncIterator[FastAP
 
 @pytest.fixture(scope="session")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(app) as made:
+    async with client_of(app, "127.0.0.1") as made:
         yield made
 
 
