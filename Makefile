@@ -13,10 +13,14 @@ HUSH   := $(shell test -t 2 || echo --quiet)
 WITH_NODE  := export PATH="$(CURDIR)/clients/.venv/bin:$$PATH" &&
 IN_CLIENTS := $(WITH_NODE) cd clients &&
 IN_SPA     := $(WITH_NODE) cd examples/spa &&
-# Each worker has a PostgreSQL of its own; the one database of DATABASE_TEST_URL cannot be shared.
-PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses logical --maxprocesses 4 --dist worksteal)
+# Each worker has a PostgreSQL of its own; the one database of DATABASE_TEST_URL cannot be shared. One more than there are
+# processors, as a quarter of the time is spent on waiting: for locks, time-outs, servers that start and stop.
+WORKERS  := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(WORKERS) --dist worksteal)
+# Pure tests and those of single features.
+FAST := $(addprefix tests/,core db observability api_keys organisations porfs purchase_orders sessions suppliers users web test_settings.py)
 
-.PHONY: run test check test-server test-clients test-browser bench bench-migrations format lock lock-clients openapi clean help
+.PHONY: run test test-fast coverage check test-server test-clients test-browser bench bench-migrations format lock lock-clients openapi clean help
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,15 +46,22 @@ run: $(RUNS) ## start everything: database, migrations, demo data, API
 test: check ## every check: format, lint, types, import rules, tests
 	@$(BIN)/python -m pytest $(PARALLEL)
 
+test-fast: $(READY) ## the tests of single features, without those that start servers or processes of their own
+	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not heavy" $(FAST)
+
+# The coverage takes two thirds more time.
+coverage: check ## make test, with the coverage of lines and branches
+	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
+
 check: $(READY)
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-# With coverage, which takes twice the time: one of the two runs is enough for that.
-test-server: $(READY) ## the tests on the installed PostgreSQL (version 15 or later), with coverage
-	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
+# Only the tests that ask for the tests' server (tests/conftest.py): others have no way to tell which one it is.
+test-server: $(READY) ## the tests on the installed PostgreSQL (version 15 or later)
+	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL)
 
 # What others make of openapi.json. Their tools stay in clients/, apart from the project's own environment.
 test-clients: $(READY) clients/node_modules/.ready test-browser ## lint openapi.json, do the main job with clients made from it and in a browser

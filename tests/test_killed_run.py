@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from support.polling import is_running, wait_until
+
+pytestmark = pytest.mark.heavy
 
 # A process that uses the embedded server, as `po-api serve` does; it writes a line once that runs.
 USER = """

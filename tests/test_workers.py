@@ -24,6 +24,8 @@ from support.server_processes import (
     serving,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:

@@ -23,6 +23,8 @@ from support.applications import CANARY, SECRET_KEY, canary_answers
 from support.forked import Forked, po_api
 from support.organisations import Member, TestOrganisation, ok
 
+pytestmark = pytest.mark.heavy
+
 COMMAND = Path(sys.executable).with_name("po-api")
 TIMEOUT = 60
 Environment = dict[str, str]

@@ -27,6 +27,8 @@ from support.metrics import metrics_of
 from support.organisations import LINE, TestOrganisation, created, new_organisation, ok
 from support.polling import Deadline
 
+pytestmark = pytest.mark.heavy
+
 # Far fewer than requests at once: they have to take turns.
 SERVER_CONNECTIONS = 3
 CALLERS = 24

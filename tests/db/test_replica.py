@@ -25,6 +25,8 @@ from support.organisations import LINE, Member, TestOrganisation, created, new_o
 from support.polling import Deadline, until
 from support.statements import Sent, sent_through, sent_to
 
+pytestmark = pytest.mark.heavy
+
 NAME = "po_api"
 CHECK, PAGE = ["SELECT"], ["BEGIN", "SELECT", "COMMIT"]
 

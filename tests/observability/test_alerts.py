@@ -13,6 +13,8 @@ from fastapi import FastAPI
 
 from support.metrics import metrics_of
 
+pytestmark = pytest.mark.heavy
+
 NAME = re.compile(r"\bpo_[a-z0-9_]+")
 PARAMETERS = {"$job": "po-api", "$instance": ".*", "$__rate_interval": "5m"}
 

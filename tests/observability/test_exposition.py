@@ -19,6 +19,8 @@ from support.organisations import LINE, TestOrganisation
 from support.polling import Deadline
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
 
+pytestmark = pytest.mark.heavy
+
 TOKEN = "scrapes-only-0123456789"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -22,6 +22,8 @@ from support.metrics import Scrape, scraped, with_metrics
 from support.polling import Deadline
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
 
+pytestmark = pytest.mark.heavy
+
 CALLERS = 12
 SLOW_MS = 50
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "alerts.yml"

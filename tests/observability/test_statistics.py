@@ -12,6 +12,8 @@ from support.clusters import Cluster, connected
 from support.metrics import Scrape, metrics_of
 from support.polling import Deadline
 
+pytestmark = pytest.mark.heavy
+
 
 async def test_what_another_role_does_is_hidden_and_yet_counted(urls: tuple[str, str], app: FastAPI) -> None:
     if urls[0] == urls[1]:

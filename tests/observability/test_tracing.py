@@ -21,6 +21,8 @@ from support.metrics import scraped, with_metrics
 from support.organisations import Member, new_organisation
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
 
+pytestmark = pytest.mark.heavy
+
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from support.applications import SECRET_KEY
 from support.metrics import Scrape, scraped, with_metrics
 from support.polling import Deadline, wait_until
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
+
+pytestmark = pytest.mark.heavy
 
 POOL = 3
 REQUESTS = 30

@@ -24,6 +24,8 @@ from po_api.operations.embedded.secret_key import embedded_secret_key
 from po_api.operations.embedded.server import embedded_server
 from support.polling import DEADLINE_SECONDS, is_running, wait_until
 
+pytestmark = pytest.mark.heavy
+
 FAST = {"fsync": "off", "full_page_writes": "off"}
 
 # Says where the server is, stays until its input ends, and says after Ctrl-C whether the server still answers.

@@ -31,6 +31,8 @@ from support.organisations import Member, TestOrganisation, new_organisation, ok
 from support.pages import all_items
 from support.polling import Deadline
 
+pytestmark = pytest.mark.heavy
+
 ORDERS = int(os.environ.get("PO_TEST_CRASH_ORDERS", "75"))
 KILLS = int(os.environ.get("PO_TEST_CRASH_KILLS", "5"))
 WORKERS = 8

@@ -16,6 +16,8 @@ from support.invariants import check
 from support.organisations import LINE, TestOrganisation, again, created, ok, perform, refused
 from support.polling import until
 
+pytestmark = pytest.mark.heavy
+
 ROUNDS = 3
 
 

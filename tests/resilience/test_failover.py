@@ -19,6 +19,8 @@ from support.invariants import check
 from support.organisations import LINE, TestOrganisation, new_organisation, ok, refused
 from support.outage_clients import CALLERS, IMPATIENT, at_work, require_all
 
+pytestmark = pytest.mark.heavy
+
 NAME = "po_api"
 
 

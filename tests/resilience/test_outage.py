@@ -18,6 +18,8 @@ from support.invariants import check
 from support.organisations import TestOrganisation, new_organisation
 from support.outage_clients import CALLERS, IMPATIENT, Log, at_work, require_all
 
+pytestmark = pytest.mark.heavy
+
 SECONDS = float(os.environ.get("PO_TEST_OUTAGE_SECONDS", "0"))
 NAME = "po_api"
 

@@ -1,11 +1,14 @@
 """Two hundred callers at once, far more than there are connections: they wait, or are told to come again."""
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from support.applications import new_app
 from support.disconnecting_clients import leave_nothing_behind
 from support.organisations import new_organisation
+
+pytestmark = pytest.mark.heavy
 
 POOL = {"db_pool_size": 6, "db_max_overflow": 0, "db_pool_timeout": 1, "rate_limit_per_user": "1000000/minute"}
 

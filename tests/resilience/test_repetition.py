@@ -18,6 +18,8 @@ from support.applications import client_of, new_app
 from support.organisations import Member, TestOrganisation, again, ok
 from support.polling import Deadline, until_blocked
 
+pytestmark = pytest.mark.heavy
+
 LIMIT = 1000
 CSV = b"description,quantity,unit_price\nLamp,1,24.90\n"
 

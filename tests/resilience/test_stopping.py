@@ -20,6 +20,8 @@ from support.organisations import Member, TestOrganisation, perform
 from support.polling import Deadline, until_blocked
 from support.server_processes import Environment, Server, environment_on, redis_server, serving
 
+pytestmark = pytest.mark.heavy
+
 TIMEOUT = 60
 LINES = int(os.environ.get("PO_TEST_STOP_LINES", "1000"))
 CSV = "description,quantity,unit_price\n" + "Lamp,1,24.90\n" * LINES

@@ -16,6 +16,8 @@ from support.applications import client_of, new_app
 from support.organisations import Member, TestOrganisation, ok, refused
 from support.polling import Deadline
 
+pytestmark = pytest.mark.heavy
+
 NEVER = {"db_statement_timeout_ms": 0, "db_lock_timeout_ms": 0, "db_transaction_timeout_ms": 0}
 SOON = 500
 

@@ -38,6 +38,8 @@ from support.sign_in import (
     told,
 )
 
+pytestmark = pytest.mark.heavy
+
 TIMEOUT = 60
 
 # As `po-api serve` runs it, with a route that fails besides.

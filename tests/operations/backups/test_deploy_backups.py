@@ -25,6 +25,8 @@ from support.clusters import Cluster, ClusterError, system_binaries
 from support.polling import Deadline, wait_until
 from support.watchdog import temporary_directory
 
+pytestmark = pytest.mark.heavy
+
 DEPLOY = Path(__file__).parents[3] / "deploy"
 COMMAND = Path(sys.executable).with_name("po-api")
 NAME = "po_api"

@@ -20,6 +20,8 @@ from support.applications import SECRET_KEY, client_of, new_app
 from support.command_line import CommandLine
 from support.polling import wait_until
 
+pytestmark = pytest.mark.heavy
+
 BEFORE, SINCE = "before@company.example", "since@company.example"
 
 

@@ -16,6 +16,8 @@ from support.applications import SECRET_KEY
 from support.command_line import CommandLine
 from support.polling import Deadline
 
+pytestmark = pytest.mark.heavy
+
 APART = timedelta(milliseconds=10)
 OWNED = [table.name for table in metadata.sorted_tables if "organisation_id" in table.c]
 _WRITE = """

@@ -16,6 +16,8 @@ from support.applications import SECRET_KEY
 from support.clusters import Cluster
 from support.command_line import CommandLine
 
+pytestmark = pytest.mark.heavy
+
 SINCE = "since@company.example"
 
 

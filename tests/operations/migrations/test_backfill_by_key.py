@@ -11,7 +11,7 @@ from po_api.operations.progress import Progress
 from support.clusters import Cluster, connected
 from support.later_versions import HEAD, being, project_with
 from support.migrations import Fresh, fresh_database, insert_everywhere
-from support.polling import DEADLINE_SECONDS
+from support.polling import Deadline
 
 BODY = """
 expands = True
@@ -85,10 +85,11 @@ async def test_a_row_in_use_holds_up_no_other_and_what_was_done_is_kept(database
         await connection.execute("SELECT FROM porfs WHERE number = 'N7' FOR UPDATE")
         migrating = asyncio.create_task(_upgrade(database))
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                while (counts := await _counts(database))[0] - counts[1] > 2:
-                    assert not migrating.done(), migrating
-                    await asyncio.sleep(0.05)
+            deadline = Deadline("all batches but those of the locked rows")
+            while (counts := await _counts(database))[0] - counts[1] > 2:
+                deadline.check()
+                assert not migrating.done(), migrating
+                await asyncio.sleep(0.05)
         finally:
             # Interrupted, all batches but those of the locked rows have been committed.
             migrating.cancel()

@@ -18,6 +18,8 @@ from support.clusters import Cluster
 from support.migrations import REVISIONS, Fresh, alembic_until, assert_sound, fresh_database, insert_everywhere
 from support.polling import until
 
+pytestmark = pytest.mark.heavy
+
 # Statements that change nothing in a run that nothing came before; Alembic's own questions are among them.
 READING = ("SELECT", "SHOW", "SET", "RESET", "select", "show", "DROP INDEX CONCURRENTLY IF EXISTS")
 KILLED = -9

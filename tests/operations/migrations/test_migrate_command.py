@@ -30,6 +30,8 @@ from support.migrations import (
 )
 from support.polling import Deadline
 
+pytestmark = pytest.mark.heavy
+
 NEXT = "999"
 HEADER = f'''"""A region for each request.
 

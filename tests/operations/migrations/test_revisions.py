@@ -35,6 +35,8 @@ from support.migrations import (
     squawk,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 async def fresh(cluster: Cluster) -> AsyncIterator[Fresh]:
