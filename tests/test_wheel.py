@@ -11,6 +11,8 @@ import pytest
 
 from po_api.operations.revisions import PROJECT, head_revision
 
+pytestmark = pytest.mark.heavy
+
 TIMEOUT = 120
 # Installed packages are borrowed from the tests' environment; the editable installation of the project is not.
 START = """

@@ -9,6 +9,8 @@ import pytest
 
 from support.command_line import CommandLine
 
+pytestmark = pytest.mark.heavy
+
 # What takes longest to import, and is of use to the API alone.
 OF_THE_API = (
     "fastapi",

@@ -15,6 +15,8 @@ from po_api.purchase_orders.documents import Party, PurchaseOrderDocument, sheet
 from po_api.purchase_orders.typesetting import typeset
 from support.order_documents import BUYER, line, many, order
 
+pytestmark = pytest.mark.heavy
+
 
 def render(document: PurchaseOrderDocument) -> bytes:
     return typeset(sheet(document))

@@ -15,6 +15,8 @@ from po_api.purchase_orders.typesetter import LONG_LINES, WORKER_PROGRAM, Limits
 from support.order_documents import many
 from support.polling import Deadline, is_running, running_children, wait_until
 
+pytestmark = pytest.mark.heavy
+
 LIMITS = Limits()
 
 # A server, on the event loop of servers, that has one order typeset, and prints in which process; then it waits to be

@@ -36,7 +36,9 @@ class Log:
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def note(self, answer: httpx.Response) -> None:
-        assert answer.status_code in {200, 201, 503}, answer.text
+        assert answer.status_code in {200, 201, 409, 503}, answer.text
+        if answer.status_code == 409:  # PostgreSQL has yet to notice that the attempt before was given up
+            assert answer.json()["code"] == "idempotency_key_in_flight"
         if answer.status_code == 503:
             assert answer.json()["code"] == "unavailable"
             assert int(answer.headers["Retry-After"]) > 0

@@ -18,6 +18,7 @@ from support.operations import BY_PATH, Json, operations
 from support.organisations import PREFIX, Member, TestOrganisation, created, new_member, new_organisation, ok
 
 Ids = dict[str, int]
+_serial = itertools.count()
 
 # Members with exactly this role. Strangers belong to no organisation, nor do operators, who run the installation.
 COLUMNS = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "operator")
@@ -177,7 +178,6 @@ class World:
     other: Member
     _things: dict[tuple[str, int], Ids] = field(default_factory=dict)
     _keys: dict[frozenset[Scope], Member] = field(default_factory=dict)
-    _serial: "itertools.count[int]" = field(default_factory=itertools.count)
 
     @property
     def app(self) -> FastAPI:
@@ -252,7 +252,7 @@ class World:
 
     def body(self, name: str, ids: Ids) -> Json | None:
         """A body that the operation accepts, as JSON."""
-        number = next(self._serial)
+        number = next(_serial)
         bodies: dict[str, Json] = {
             "createApiKey": {"name": "Script", "scopes": ["porfs:read"]},
             "inviteUser": {"email": f"invited{number}@matrix.example", "name": "New"},

@@ -17,6 +17,8 @@ from po_api.web.errors import MEDIA_TYPE
 from support.operations import ANSWERS_WITH_SECRETS
 from support.organisations import LINE, TestOrganisation, created, ok
 
+pytestmark = pytest.mark.heavy
+
 Json = dict[str, Any]
 
 

@@ -85,7 +85,7 @@ async def test_a_row_in_use_holds_up_no_other_and_what_was_done_is_kept(database
         await connection.execute("SELECT FROM porfs WHERE number = 'N7' FOR UPDATE")
         migrating = asyncio.create_task(_upgrade(database))
         try:
-            deadline = Deadline("all batches but those of the locked rows")
+            deadline = Deadline("all rows but the locked ones")
             while (counts := await _counts(database))[0] - counts[1] > 2:
                 deadline.check()
                 assert not migrating.done(), migrating
