@@ -2,18 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, literal, select
 
 from po_api.db.database import Database, open_database
-from po_api.db.query import ConnectionExecutor, NoRow, Query
+from po_api.db.query import ConnectionExecutor, NoRow, Query, TransactionExecutor
 from po_api.settings import Settings
 
 
 class _Pid(NamedTuple):
     pid: int
+
+
+@dataclass(frozen=True)
+class _Port:
+    port: int
+
+
+@dataclass(frozen=True)
+class _Server(_Port):
+    name: str
 
 
 _WHERE = Query("test.where", select(func.pg_backend_pid().label("pid")), _Pid)
@@ -57,6 +68,20 @@ async def test_an_interrupted_executor_closes_its_connection(small: tuple[Databa
     another = ConnectionExecutor(database.engine)
     assert await another.row(_WHERE)
     await another.close()
+
+
+async def test_a_row_can_be_a_dataclass_which_has_inherited_fields_first(small: tuple[Database, list[Any]]) -> None:
+    database, _ = small
+    columns = (literal(5432).label("port"), literal("primary").label("name"))
+    executor = ConnectionExecutor(database.engine)
+    assert await executor.rows(Query("test.server", select(*columns), _Server)) == [_Server(5432, "primary")]
+    with pytest.raises(TypeError, match="its rows have"):
+        await executor.row(Query("test.reversed", select(*reversed(columns)), _Server))
+    await executor.close()
+    async with database.sessions.begin() as session:
+        transaction = TransactionExecutor(session)
+        for _ in range(2):  # the first begins the transaction
+            assert await transaction.row(Query("test.port", select(columns[0]), _Port)) == _Port(5432)
 
 
 async def test_a_query_whose_columns_are_not_the_fields_of_its_rows_is_refused(

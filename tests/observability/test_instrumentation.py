@@ -104,7 +104,7 @@ async def test_a_pool_shows_how_full_it_is_and_who_waits(small: Database) -> Non
 async def test_a_pool_that_replaces_another_shows_how_full_it_is(small: Database) -> None:
     await small.engine.dispose()
     executor = ConnectionExecutor(small.engine)
-    await executor.row(_ONE)
+    await executor.execute(_ONE)
     assert _shown() == (1, 0, 0)
     await executor.close()
     assert _shown() == (0, 0, 0)
@@ -113,7 +113,7 @@ async def test_a_pool_that_replaces_another_shows_how_full_it_is(small: Database
 async def test_a_connection_that_cannot_be_made_is_not_in_use(settings: Settings) -> None:
     away = open_database("postgresql://po_app@127.0.0.1:1/po_api", settings)
     with pytest.raises(OSError, match="Connect"):
-        await ConnectionExecutor(away.engine).row(_ONE)
+        await ConnectionExecutor(away.engine).execute(_ONE)
     assert _shown() == (0, 0, 0)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from po_api.purchase_orders import typesetting
 from po_api.purchase_orders.documents import rendered, sheet
-from po_api.purchase_orders.typesetter import LONG_LINES, Limits, TypesettingError, typeset
+from po_api.purchase_orders.typesetter import LONG_LINES, WORKER_PROGRAM, Limits, TypesettingError, typeset
 from support.order_documents import many
 from support.polling import Deadline, is_running, running_children, wait_until
 
@@ -19,11 +19,12 @@ pytestmark = pytest.mark.heavy
 
 LIMITS = Limits()
 
-# A server that has one order typeset, and prints in which process; then it waits to be killed.
+# A server, on the event loop of servers, that has one order typeset, and prints in which process; then it waits to be
+# killed.
 SERVER = """
 import asyncio, sys
 sys.path = %r
-import psutil
+import psutil, uvloop
 from po_api.purchase_orders.documents import rendered
 from support.order_documents import many
 
@@ -32,7 +33,30 @@ async def main():
     print(psutil.Process().children()[0].pid, flush=True)
     await asyncio.sleep(600)
 
-asyncio.run(main())
+uvloop.run(main())
+"""
+
+# A worker of several, which has a socket that was handed to it, has one order typeset, and stops listening.
+LISTENER = """
+import socket, sys
+sys.path = %r
+import uvloop
+from po_api.purchase_orders.documents import rendered
+from support.order_documents import many
+
+listener = socket.create_server(("127.0.0.1", 0))
+listener.set_inheritable(True)
+
+async def main():
+    await rendered(many(1))
+    address = listener.getsockname()
+    listener.close()
+    try:
+        socket.create_connection(address)
+    except ConnectionRefusedError:
+        print("refused")
+
+uvloop.run(main())
 """
 
 # A server that is given what is no order.
@@ -54,7 +78,7 @@ def expected(lines: int) -> bytes:
 
 
 def workers() -> list[psutil.Process]:
-    return running_children("anyio.to_process")
+    return running_children(WORKER_PROGRAM)
 
 
 async def no_workers() -> None:
@@ -238,3 +262,8 @@ def test_a_process_ends_with_a_server_that_is_killed() -> None:
         assert is_running(worker)
         server.kill()
     wait_until(lambda: not is_running(worker), "the end of the orphaned worker process")
+
+
+def test_a_process_keeps_no_socket_open_on_which_its_server_listened() -> None:
+    command = [sys.executable, "-c", LISTENER % sys.path]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "refused\n"

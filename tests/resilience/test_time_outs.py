@@ -10,8 +10,9 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from sqlalchemy import select, text, true
 
+from po_api.core.permissions import Permission
 from po_api.web.dependencies import session_of
-from po_api.web.routing import ApiRoute
+from po_api.web.routing import ApiRoute, requires
 from support.applications import client_of, new_app
 from support.organisations import Member, TestOrganisation, ok, refused
 from support.polling import Deadline
@@ -88,7 +89,8 @@ async def test_a_transaction_that_did_nothing_for_too_long_spoils_no_other(
             await session.execute(text("SELECT 1"))
             return Response()
 
-        app.router.routes.append(ApiRoute("/api/v1/idle", idle, methods=["POST"]))
+        route = ApiRoute("/api/v1/idle", idle, methods=["POST"], openapi_extra=requires(Permission.PORFS_READ))
+        app.router.routes.append(route)
         for _ in range(2):
             await refused(requester.post("/idle"), 503, "unavailable")
             await require_sound(app)

@@ -66,9 +66,12 @@ class Fresh:
         return sorted(line for line in lines if line and not line.startswith(("--", "\\")))
 
     async def run(self, *command: str | Path, **environment: str) -> tuple[int, str, str]:
-        """The exit status of a program in the project's directory, and what it wrote to stdout and stderr."""
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, env=environment, stdout=pipe, stderr=pipe)
+        """The exit status of a program in the project's directory, and what it wrote to stdout and stderr.
+
+        It gets DATABASE_URL like every command: without one, ours would work on the project's own data.
+        """
+        pipe, variables = asyncio.subprocess.PIPE, {"DATABASE_URL": self.owner} | environment
+        process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, env=variables, stdout=pipe, stderr=pipe)
         output, errors = await process.communicate()
         assert process.returncode is not None
         return process.returncode, output.decode(), errors.decode()
@@ -104,7 +107,7 @@ async def fresh_database(cluster: Cluster, template: str = "template1") -> Async
 
 # Values by the name of the column, such that every check of every revision holds; `{n}` differs from row to row.
 VALUES = {
-    "actor_kind": "'member'",
+    "actor_kind": "'api_key'",
     "actor_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
     "after": """'{{"total": "1.50"}}'""",
     "approval_limit": "1000.50",

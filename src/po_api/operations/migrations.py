@@ -221,7 +221,7 @@ async def upgrade(
     """Migrate to a later or earlier revision; returns the revisions before and after.
 
     `prepare` is called before the first step of a database that is not empty, while nobody else can migrate it. To a
-    database of a later version with which this one works, nothing is done on the way to head.
+    database of a later version that is compatible with this one, nothing is done on the way to head.
     UnknownRevision; MigrationError when a step fails or would lose data, or the schema is not sound in the end.
     """
     progress = progress or Progress()
@@ -230,7 +230,7 @@ async def upgrade(
         before = schema.revision
         await connection.rollback()
         if to == "head" and schema.is_later:
-            progress.warns(f"the database is at revision {before} of a later version, with which this one works")
+            progress.warns(f"the database is at revision {before} of a later version, compatible with this one")
             return before, before
         steps = route(before, to)
         if not may_lose_data:

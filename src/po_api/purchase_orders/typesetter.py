@@ -32,6 +32,16 @@ _CACHED_LINES = 100
 _ATTEMPTS = 3
 _START_SECONDS = 30
 
+# uvloop leaves inheritable files open in new processes, such as the socket on which several workers listen: while it is
+# open, clients can still connect to a server that has stopped.
+WORKER_PROGRAM = """
+import os, sys
+if sys.platform != "win32":
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+from anyio.to_process import process_worker
+process_worker()
+"""
+
 _log = get_logger(__name__)
 _short, _long = CapacityLimiter(1), CapacityLimiter(1)
 
@@ -93,15 +103,16 @@ async def _in_worker(sheet: bytes, lines: int, limits: Limits) -> bytes:
         raise BrokenWorkerProcess from None  # from anyio's attempt to kill a process that died while it started
 
 
-async def _open_process(command: Sequence[str], **options: Any) -> Process:
+async def _open_process(_command: Sequence[str], **options: Any) -> Process:
     """A worker process without the server's environment, which contains secrets, and in a session of its own: Ctrl-C is
     for the server alone, whose requests in flight still need it."""
     environment = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     environment["PYTHONSAFEPATH"] = "1"  # no modules from the working directory
+    command = [sys.executable, "-u", "-c", WORKER_PROGRAM]
     return await open_process(command, env=environment, start_new_session=True, **options)
 
 
-# anyio has no parameter for it: it looks this name up. A test inspects a worker's environment and session.
+# anyio has no parameter for it: it looks this name up. Tests inspect a worker's environment, session and open files.
 to_process.open_process = _open_process  # type: ignore[assignment, attr-defined]
 
 

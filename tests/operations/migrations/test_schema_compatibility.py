@@ -94,10 +94,10 @@ async def test_it_starts_and_migrates_nothing_there(database: Fresh, tmp_path: P
     # What a container of the old version does when it starts again.
     status, output, errors = await _this_version(database)
     assert (status, output) == (0, "998 -> 998\n")
-    assert errors == "warning: the database is at revision 998 of a later version, with which this one works\n"
+    assert errors == "warning: the database is at revision 998 of a later version, compatible with this one\n"
     assert await database.fetch("SELECT relname, relacl::text FROM pg_class ORDER BY relname") == rights
     status, output, _ = await _this_version(database, "--status")
-    assert (status, output.count("with which this one works")) == (0, 1)
+    assert (status, output.count("compatible with this version")) == (0, 1)
 
 
 async def test_a_schema_that_was_contracted_is_refused(database: Fresh, tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ async def test_a_schema_that_was_contracted_is_refused(database: Fresh, tmp_path
         ready = await client.get("/health/ready")
         (reason,) = ready.json()["reasons"]
         assert (ready.status_code, reason["code"]) == (503, "schema_revision")
-        with pytest.raises(StaleSchema, match=f"revision 999, this version needs {HEAD}: it is a later version's"):
+        with pytest.raises(StaleSchema, match=f"revision 999, this version needs {HEAD}: it belongs to a later"):
             await app.router.lifespan_context(app).__aenter__()
     status, _, errors = await _this_version(database)
-    assert (status, errors) == (1, f"po-api: revision 999 is none of this version's, whose last is {HEAD}\n")
+    assert (status, errors) == (1, f"po-api: revision 999 is unknown to this version, whose last revision is {HEAD}\n")
 
 
 async def test_what_only_earlier_versions_used_is_taken_away_without_harm(database: Fresh, tmp_path: Path) -> None:
