@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -38,8 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="po-run-")
         for earlier in Path(tempfile.gettempdir()).glob("po-run-*"):
-            if earlier.stat().st_mtime < time.time() - _KEPT_SECONDS:
-                shutil.rmtree(earlier, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another run may be faster
+                if earlier.stat().st_mtime < time.time() - _KEPT_SECONDS:
+                    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
