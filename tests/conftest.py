@@ -3,7 +3,9 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -24,6 +26,7 @@ from support.watchdog import watched
 
 # The fixtures that lead to the tests' server.
 _SERVER = {"cluster", "database_urls"}
+_KEPT_SECONDS = 24 * 3600
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -35,10 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="po-run-")
+        for earlier in Path(tempfile.gettempdir()).glob("po-run-*"):
+            with suppress(FileNotFoundError):  # another run may be faster
+                if earlier.stat().st_mtime < time.time() - _KEPT_SECONDS:
+                    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keep the files of a run that failed."""
+    """Keep the files of a run that failed, for a day."""
     place = Path(session.config.option.basetemp)
     if exitstatus == pytest.ExitCode.OK and place.name.startswith("po-run-"):
         shutil.rmtree(place, ignore_errors=True)

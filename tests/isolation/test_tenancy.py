@@ -270,6 +270,21 @@ async def test_a_foreign_cursor_leads_to_ones_own_rows_only(world: World, path: 
     assert {item["id"] for item in behind} <= {item["id"] for item in everything}
 
 
+async def _deactivated(organisation: TestOrganisation) -> Json:
+    """The answer to the deactivation of the organisation's only approver."""
+    path = f"/users/{organisation.approver.user_id}"
+    shown = await ok(organisation.admin.get(path))
+    answer: Json = (await ok(organisation.admin.post(f"{path}/deactivate", etag=shown.headers["ETag"]))).json()
+    return answer
+
+
+async def test_a_warning_is_about_ones_own_requests(app: FastAPI, client: httpx.AsyncClient) -> None:
+    theirs, own = await new_organisation(app, client), await new_organisation(app, client)
+    await theirs.pending()
+    assert (await _deactivated(theirs))["warnings"] != []
+    assert (await _deactivated(own))["warnings"] == []
+
+
 async def test_organisations_may_use_the_same_names_and_numbers(world: World) -> None:
     await created(world.victim.buyer.post("/suppliers", json={"name": "Twin Ltd"}))
     await created(world.own.buyer.post("/suppliers", json={"name": "Twin Ltd"}))

@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from support.applications import CANARY, SECRET_KEY, canary_answers
 from support.metrics import scraped, with_metrics
 from support.organisations import Member, new_organisation
-from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
+from support.server_processes import PO_API, TIMEOUT, Environment, Server, environment_of, serving
 
 pytestmark = pytest.mark.heavy
 
@@ -101,7 +101,7 @@ async def traced(urls: tuple[str, str], member: Member, tmp_path_factory: pytest
     place = tmp_path_factory.mktemp("tracing")
     with _collector() as collector:
         environment = with_metrics(_environment(urls, place, collector.address))
-        with serving(environment, place) as server:
+        with serving(environment, place, command=PO_API) as server:
             async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
                 there = Member(client, member.user_id, member.email, member.token)
                 answers = [
@@ -175,7 +175,7 @@ async def test_the_service_has_a_name(traced: Traced) -> None:
 
 
 def test_a_collector_that_is_away_holds_nothing_up(urls: tuple[str, str], app: FastAPI, tmp_path: Path) -> None:
-    with serving(_environment(urls, tmp_path, "http://127.0.0.1:1"), tmp_path) as server:
+    with serving(_environment(urls, tmp_path, "http://127.0.0.1:1"), tmp_path, command=PO_API) as server:
         assert server.is_ready()
     assert server.process.returncode == 0
     lines = _lines(server)

@@ -7,8 +7,6 @@ import asyncio
 import os
 import random
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +24,7 @@ from po_api.operations import migrations
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
 from support.clusters import Cluster
+from support.forked import ForkedServer, po_api
 from support.invariants import check
 from support.organisations import Member, TestOrganisation, new_organisation, ok
 from support.pages import all_items
@@ -89,18 +88,12 @@ class Server:
             "DB_TRANSACTION_TIMEOUT_MS": "120000",
             "LOG_LEVEL": "ERROR",
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkedServer | None = None
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", "from po_api.cli.main import main; main()", "serve"],
-                cwd=self._directory,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self._process = ForkedServer(
+            po_api, "serve", environment=self._environment, directory=self._directory, log=self._log
+        )
 
     def kill(self) -> None:
         """SIGKILL: it finishes nothing."""

@@ -84,7 +84,7 @@ async def test_requests_under_way_are_answered_whole(
 ) -> None:
     await organisation.issued()
     order = await organisation.ordered(lines=None)
-    with serving(environment, tmp_path) as server:
+    with serving(environment | PATIENT, tmp_path) as server:
         started = psutil.Process(server.process.pid).children(recursive=True)
         async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
             requester, buyer = (replace(who, client=client) for who in (organisation.requester, organisation.buyer))

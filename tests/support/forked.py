@@ -7,8 +7,9 @@ import io
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +34,7 @@ def alembic() -> None:
 
 
 class Forked:
-    """A process that calls `main` with nothing but these variables; its stdin is empty.
+    """A process that calls `main` with nothing but these variables. Its stdin is empty, what it writes is piped.
 
     `communicate` or `wait` has to be called in the end.
     """
@@ -43,11 +44,7 @@ class Forked:
     ) -> None:
         output, child_output = _CONTEXT.Pipe(duplex=False)
         errors, child_errors = _CONTEXT.Pipe(duplex=False)
-        argv = [main.__name__.replace("_", "-"), *arguments]
-        self._process = _CONTEXT.Process(
-            target=_run, args=(main, argv, dict(environment), str(directory), child_output, child_errors)
-        )
-        self._process.start()
+        self._process = _start(main, arguments, environment, directory, (child_output, child_errors))
         child_output.close()
         child_errors.close()
         self.stdout, self.stderr = _reader(output), _reader(errors)
@@ -61,9 +58,7 @@ class Forked:
         self._process.kill()
 
     def wait(self) -> int:
-        self._process.join(DEADLINE_SECONDS)
-        assert self._process.exitcode is not None, f"it still runs after {DEADLINE_SECONDS} s"
-        return self._process.exitcode
+        return _wait(self._process, DEADLINE_SECONDS)
 
     def communicate(self) -> tuple[str, str]:
         """What it wrote that has not been read, once it has ended. It must not write more than pipes hold."""
@@ -72,22 +67,75 @@ class Forked:
             return self.stdout.read(), self.stderr.read()
 
 
+class ForkedServer:
+    """Such a process that writes to a file, to whose end both streams go; used as subprocess.Popen is."""
+
+    def __init__(
+        self, main: Callable[[], object], *arguments: str, environment: Mapping[str, str], directory: Path, log: Path
+    ) -> None:
+        self._process = _start(main, arguments, environment, directory, log)
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self, timeout: float = DEADLINE_SECONDS) -> int:
+        return _wait(self._process, timeout)
+
+
+_Streams = tuple[Connection, Connection] | Path
+
+
+def _start(
+    main: Callable[[], object],
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    directory: Path,
+    streams: _Streams,
+) -> BaseProcess:
+    argv = [main.__name__.replace("_", "-"), *arguments]
+    process = _CONTEXT.Process(target=_run, args=(main, argv, dict(environment), str(directory), streams))
+    process.start()
+    return process
+
+
+def _wait(process: BaseProcess, timeout: float) -> int:
+    process.join(timeout)
+    assert process.exitcode is not None, f"process {process.pid} still runs after {timeout} s"
+    return process.exitcode
+
+
 def _reader(connection: Connection) -> IO[str]:
     with connection:
         return os.fdopen(os.dup(connection.fileno()))
 
 
 def _run(
-    main: Callable[[], object],
-    argv: list[str],
-    environment: dict[str, str],
-    directory: str,
-    output: Connection,
-    errors: Connection,
+    main: Callable[[], object], argv: list[str], environment: dict[str, str], directory: str, streams: _Streams
 ) -> None:
-    for connection, descriptor in ((output, 1), (errors, 2)):
-        os.dup2(connection.fileno(), descriptor)
-        connection.close()
+    if isinstance(streams, Path):
+        opened = os.open(streams, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        descriptors = [opened, opened]
+    else:
+        descriptors = [connection.fileno() for connection in streams]
+    for number, descriptor in enumerate(descriptors, start=1):
+        os.dup2(descriptor, number)
+    for descriptor in {*descriptors}:
+        os.close(descriptor)
     sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w", closefd=False), write_through=n == 2) for n in (1, 2))
     os.environ.clear()
     os.environ.update(environment)

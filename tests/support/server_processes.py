@@ -16,11 +16,12 @@ import psutil
 import pytest
 
 from support.applications import SECRET_KEY
+from support.forked import ForkedServer, po_api
 from support.polling import Deadline
 
 TIMEOUT = 60
 WORKERS = 2
-COMMAND = str(Path(sys.executable).with_name("po-api"))
+PO_API = (str(Path(sys.executable).with_name("po-api")),)
 UNUSED_STORE = "redis://127.0.0.1:1"
 Environment = dict[str, str]
 
@@ -54,7 +55,7 @@ def environment_on(urls: tuple[str, str], place: Path) -> Environment:
 class Server:
     """`po-api serve` with its workers."""
 
-    def __init__(self, process: "subprocess.Popen[str]", port: str, log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[str] | ForkedServer", port: str, log: Path) -> None:
         self.process = process
         self.address = f"http://127.0.0.1:{port}"
         self.log = log
@@ -88,13 +89,23 @@ def _is_worker(child: psutil.Process) -> bool:
 
 @contextmanager
 def serving(
-    environment: Environment, place: Path, *options: str, command: Sequence[str] = (COMMAND,)
+    environment: Environment, place: Path, *options: str, command: Sequence[str] | None = None
 ) -> Iterator[Server]:
+    """`serve` with these options, once it answers: by a command, or forked where there are no workers."""
     log = place / "log"
-    with log.open("a") as file:
-        process = subprocess.Popen(
-            [*command, "serve", *options], env=environment, cwd=place, stdout=file, stderr=file, text=True
-        )
+    process: subprocess.Popen[str] | ForkedServer
+    if command is None and environment.get("WEB_CONCURRENCY", "1") == "1":
+        process = ForkedServer(po_api, "serve", *options, environment=environment, directory=place, log=log)
+    else:
+        with log.open("a") as file:
+            process = subprocess.Popen(
+                [*(command or PO_API), "serve", *options],
+                env=environment,
+                cwd=place,
+                stdout=file,
+                stderr=file,
+                text=True,
+            )
     server = Server(process, environment["PORT"], log)
     try:
         deadline = Deadline("a server that answers")
