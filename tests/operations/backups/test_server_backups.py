@@ -127,6 +127,5 @@ def test_a_migration_asks_for_a_recent_backup_where_that_is_configured(
     asyncio.run(migrations.upgrade(owner_url=owner_url, app_url=url, to=earlier, may_lose_data=True))
     code, output, errors = po.run("migrate")
     assert (code, f"{earlier} -> {head_revision()}" in output) == (0, True)
-    assert (
-        errors == "warning: no backup is created of a server's database before a migration: see BACKUP_MAX_AGE_HOURS\n"
-    )
+    warning = "warning: no backup is created of a server's database before a migration: see BACKUP_MAX_AGE_HOURS"
+    assert errors.splitlines()[0] == warning
