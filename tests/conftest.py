@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,11 +52,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On the installed PostgreSQL, only the tests that ask for the tests' server: others cannot tell which it is."""
+    """On the installed PostgreSQL, only the tests that it can matter to.
+
+    These are the ones that ask for the tests' server: others have no way to tell which one it is.
+    """
     if os.environ.get("PO_TEST_POSTGRES") == "system":
-        others = [item for item in items if _SERVER.isdisjoint(getattr(item, "fixturenames", ()))]
-        items[:] = [item for item in items if not _SERVER.isdisjoint(getattr(item, "fixturenames", ()))]
-        config.hook.pytest_deselected(items=others)
+        config.hook.pytest_deselected(items=[item for item in items if not _depends_on_server(item)])
+        items[:] = filter(_depends_on_server, items)
+
+
+def _depends_on_server(item: pytest.Item) -> bool:
+    fixtures: Sequence[str] = getattr(item, "fixturenames", ())
+    return not _SERVER.isdisjoint(fixtures) or item.get_closest_marker("installed") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,6 @@
 """Later versions of the application, as far as their revisions go: this version's, and more of them."""
 
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,15 +25,6 @@ down_revision = "{below}"
 
 {body}
 '''
-# `po-api` with the revisions of another project.
-_DRIVER = """
-import sys
-from pathlib import Path
-from po_api.operations import revisions
-revisions.PROJECT = Path(sys.argv.pop(1))
-from po_api.cli.main import main
-main()
-"""
 
 
 def project_with(place: Path, later: Mapping[str, str]) -> Path:
@@ -47,11 +37,6 @@ def project_with(place: Path, later: Mapping[str, str]) -> Path:
         (place / "alembic" / "versions" / f"{name}_further.py").write_text(text)
         below = name
     return place
-
-
-def command_of(project: Path) -> tuple[str, ...]:
-    """`po-api` of the version with that project."""
-    return (sys.executable, "-c", _DRIVER, str(project))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from support.clusters import Cluster, ClusterError, system_binaries
 from support.polling import Deadline, wait_until
 from support.watchdog import temporary_directory
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.installed]
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 COMMAND = Path(sys.executable).with_name("po-api")

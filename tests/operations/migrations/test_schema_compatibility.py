@@ -10,8 +10,9 @@ from po_api.operations import revisions
 from po_api.operations.schema import StaleSchema
 from support.applications import client_of, new_app
 from support.clusters import Cluster
-from support.later_versions import HEAD, command_of, project_with
-from support.migrations import BINARIES, Fresh, fresh_database
+from support.forked import po_api
+from support.later_versions import HEAD, project_with
+from support.migrations import BINARIES, Fresh, fresh_database, po_api_of
 
 EXPANDING = """
 expands = True
@@ -52,15 +53,16 @@ async def database(cluster: Cluster) -> AsyncIterator[Fresh]:
 
 async def _migrate(database: Fresh, project: Path, to: str = "head") -> None:
     """As a later version does it."""
-    command = (*command_of(project), "migrate", "--no-backup", "--to", to)
-    status, _, errors = await database.run(*command, DATABASE_URL=database.app, DATABASE_MIGRATION_URL=database.owner)
+    options = (str(project), "migrate", "--no-backup", "--to", to)
+    urls = {"DATABASE_URL": database.app, "DATABASE_MIGRATION_URL": database.owner}
+    status, _, errors = await database.call(po_api_of, *options, **urls)
     assert status == 0, errors
 
 
 async def _this_version(database: Fresh, *options: str) -> tuple[int, str, str]:
     """`po-api migrate` of this version."""
     urls = {"DATABASE_URL": database.app, "DATABASE_MIGRATION_URL": database.owner}
-    return await database.run(BINARIES / "po-api", "migrate", *options, **urls)
+    return await database.call(po_api, "migrate", *options, **urls)
 
 
 async def _since(database: Fresh) -> str:
