@@ -5,7 +5,7 @@ import sys
 
 import structlog
 
-# One list for all calls of `configure`: loggers keep the one of their first use, and later calls have to reach them, too.
+# One list for all calls of `configure`: loggers keep the one of their first use, and later calls have to reach them.
 _processors: list[structlog.typing.Processor] = []
 
 

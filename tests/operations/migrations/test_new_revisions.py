@@ -55,7 +55,9 @@ async def test_it_gets_the_next_number(cluster: Cluster, project: Path) -> None:
         assert f'revision = "{NEXT}"' in text
         # Nothing to mend before the first edit, but for imports of what a draft without operations does not use.
         options = ("--no-cache", "--config", PROJECT / "pyproject.toml", "--ignore", "F401")
-        found = subprocess.run([BINARIES / "ruff", "check", *options, path], capture_output=True, text=True, check=False, timeout=120)
+        found = subprocess.run(
+            [BINARIES / "ruff", "check", *options, path], capture_output=True, text=True, check=False, timeout=120
+        )
         assert found.returncode == 0, found.stdout
 
         assert _alembic(project, environment, "upgrade", "head")[0] == 0
