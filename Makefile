@@ -106,7 +106,7 @@ benchmarks/.venv/.ready: benchmarks/requirements.txt
 	@touch $@
 
 format: $(READY) ## format and fix what can be fixed
-	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
 openapi: $(READY) ## write openapi.json anew

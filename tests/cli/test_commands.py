@@ -213,6 +213,9 @@ def _stop(process: subprocess.Popen[str], how: signal.Signals, data: Path) -> No
 def test_serve_keeps_its_data_and_stops_what_it_started(outside: Environment, tmp_path: Path) -> None:
     with _serving(outside, tmp_path) as (process, address):
         headers = {"Authorization": f"Bearer {_token(process)}"}
+        # The hint names the command as it was called: not every installation is in .venv.
+        assert process.stdout is not None
+        assert f"{COMMAND} sessions create" in process.stdout.readline()
         assert httpx.get(f"{address}/health/ready", timeout=TIMEOUT).json()["row_level_security"] == "active"
         body = {"name": "Kept Ltd"}
         made = httpx.post(f"{address}/api/v1/suppliers", json=body, headers=headers, timeout=TIMEOUT)

