@@ -238,6 +238,6 @@ async def test_what_was_sent_is_not_in_the_log(
         async with httpx.AsyncClient(base_url=address, timeout=TIMEOUT) as client:
             answers = await canary_answers(Member(client, 0, "", organisation.requester.token))
     log = (tmp_path / "log").read_text()
-    assert log.count('"event": "request"') == len(answers) > 50
+    assert log.count('"event": "request_finished"') == len(answers) > 50
     for secret in (CANARY, organisation.requester.token, organisation.requester.email, SECRET_KEY):
         assert secret not in log

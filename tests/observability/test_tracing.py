@@ -134,7 +134,7 @@ async def test_a_request_and_its_statements_are_one_trace_with_the_callers(trace
 
 
 async def test_each_request_has_a_span_whose_trace_is_in_its_log_line(traced: Traced) -> None:
-    requests = {line["request_id"]: line for line in traced.log if line["event"] == "request"}
+    requests = {line["request_id"]: line for line in traced.log if line["event"] == "request_finished"}
     spans = {
         _attributes(span)["po_api.request_id"]: span
         for span in traced.collector.spans()
@@ -179,8 +179,8 @@ def test_a_collector_that_is_away_holds_nothing_up(urls: tuple[str, str], app: F
         assert server.is_ready()
     assert server.process.returncode == 0
     lines = _lines(server)
-    assert {line["event"] for line in lines} == {"request", "span_export_failed"}
-    assert all("trace_id" in line for line in lines if line["event"] == "request")
+    assert {line["event"] for line in lines} == {"request_finished", "span_export_failed"}
+    assert all("trace_id" in line for line in lines if line["event"] == "request_finished")
 
 
 def test_without_the_packages_one_line_says_so(urls: tuple[str, str], app: FastAPI, tmp_path: Path) -> None:
@@ -188,8 +188,8 @@ def test_without_the_packages_one_line_says_so(urls: tuple[str, str], app: FastA
     command = (sys.executable, "-c", program)
     with serving(_environment(urls, tmp_path, "http://127.0.0.1:1"), tmp_path, command=command) as server:
         assert server.is_ready()
-    requests = [line for line in _lines(server) if line["event"] == "request"]
-    (warning,) = [line for line in _lines(server) if line["event"] != "request"]
+    requests = [line for line in _lines(server) if line["event"] == "request_finished"]
+    (warning,) = [line for line in _lines(server) if line["event"] != "request_finished"]
     assert requests
     assert not any("trace_id" in line for line in requests)
     assert warning["event"] == "tracing_disabled"

@@ -361,7 +361,7 @@ async def test_no_secret_is_in_the_metrics(evidence: Evidence) -> None:
 
 async def test_the_log_says_all_that_it_may(evidence: Evidence) -> None:
     """Else there would be nothing to look for secrets in."""
-    assert evidence.log.count('"event": "request"') == evidence.requests > 200
+    assert evidence.log.count('"event": "request_finished"') == evidence.requests > 200
     for event in ("signed_in", "sign_in_failed", "identity_provider_refused", "unhandled_error"):
         assert f'"event": "{event}"' in evidence.log
     for table in ("sessions", "rotated_tokens", "sign_in_attempts", "sign_in_codes", "api_keys", "idempotency_records"):

@@ -55,9 +55,9 @@ _OF_CHANGE = ("actor_kind", "actor_id", "action", "entity", "entity_id", "before
 
 @dataclass(frozen=True)
 class Change:
-    """What became of an entity; `before` and `after` hold what differs.
+    """The change of an entity; `before` and `after` hold the attributes that differ.
 
-    `entity_id` None is the entity that the same statement adds.
+    `entity_id` is None for the entity that the same statement inserts.
     """
 
     action: str
@@ -97,7 +97,7 @@ def parameters(
 ) -> dict[str, object]:
     """The parameters of a statement that `insert_events` is part of.
 
-    `rows` are those of each `bulk_write.json_rows` in it, `changes` what the events tell.
+    `rows` are those of each `bulk_write.json_rows` in it; an event is added for each of the `changes`.
     """
     recorded = [_columns(actor, change) for change in changes]
     texts = {name: as_json(table) for name, table in {**rows, "events": recorded}.items()}

@@ -60,7 +60,7 @@ async def _migrate_quietly(settings: Settings, found: Connections) -> None:
 
 
 async def _examine(settings: Settings, found: Connections) -> None:
-    """Raise StaleSchema unless the database is at this version's revision; warn of insufficient server settings."""
+    """Raise StaleSchema unless the schema suits this version; warn of insufficient server settings."""
     database = open_database(found.app_url, settings)
     try:
         async with database.engine.connect() as connection:

@@ -69,7 +69,7 @@ def start(endpoint: str | None, version: str) -> Tracing | None:
 
 
 class _ForwardHandler(logging.Handler):
-    """Forwards the SDK's warnings to the application's log, without their arguments, which may have data."""
+    """Forwards the SDK's warnings to the application's log, without their arguments, which may contain data."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _log.warning("span_export_failed", reason=str(record.msg))

@@ -1,4 +1,4 @@
-"""The contents of a purchase order's PDF as text; `typesetting` lays them out.
+"""The texts of a purchase order's PDF; `typesetting` lays them out.
 
 Numbers and dates are formatted here, without rounding.
 """
@@ -94,7 +94,7 @@ class DocumentLine:
 
 @dataclass(frozen=True)
 class PurchaseOrderDocument:
-    """The data of a purchase order's PDF; `requests` are the numbers of the PORFs that it was made from."""
+    """The data of a purchase order's PDF; `requests` are the numbers of the PORFs that it was created from."""
 
     number: str
     revision: int
@@ -113,7 +113,7 @@ class PurchaseOrderDocument:
 async def rendered(document: PurchaseOrderDocument) -> bytes:
     """The order as a PDF/A; the same data always gives the same bytes.
 
-    Raises TypesettingError; KeyError for a currency that ISO 4217 does not have.
+    Raises TypesettingError, and KeyError for an unknown currency.
     """
     return await typeset(sheet(document), lines=len(document.lines))
 
@@ -173,7 +173,7 @@ def _facts(document: PurchaseOrderDocument) -> list[tuple[str, str]]:
 
 
 def _line(line: DocumentLine, digits: int) -> dict[str, Any]:
-    """A line's cells; a unit price may have more decimals than the currency, a quantity shows those it has."""
+    """A line's cells; a unit price may have more decimals than the currency, a quantity has as many as it needs."""
     details = (
         f"SKU {line.sku}" if line.sku else None,
         f"Needed by {_date(line.needed_by)}" if line.needed_by else None,
@@ -213,7 +213,7 @@ def _unit(code: str, quantity: Decimal) -> str:
 
 
 def _text(value: str | None) -> str | None:
-    """`value` with one kind of line break and no tabs, which fonts have no glyph for; None if nothing is left."""
+    """`value` with one kind of line break and no tabs, which fonts have no glyph for; None if it is empty."""
     return "\n".join((value or "").expandtabs(4).splitlines()).strip() or None
 
 

@@ -131,7 +131,7 @@ class Waits(Progress):
         self.reasons: list[str] = []
         self.came = asyncio.Event()
 
-    def waits(self, reason: str) -> None:
+    def wait(self, reason: str) -> None:
         self.reasons.append(reason)
         self.came.set()
 

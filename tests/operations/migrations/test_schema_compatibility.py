@@ -89,7 +89,7 @@ async def test_it_starts_and_migrates_nothing_there(database: Fresh, tmp_path: P
     with capture_logs() as logged:
         async with app.router.lifespan_context(app):
             pass
-    (line,) = [entry for entry in logged if entry["event"] == "schema_is_later"]
+    (line,) = [entry for entry in logged if entry["event"] == "schema_later_than_application"]
     assert (line["revision"], line["expected"]) == ("998", HEAD)
 
     rights = await database.fetch("SELECT relname, relacl::text FROM pg_class ORDER BY relname")
