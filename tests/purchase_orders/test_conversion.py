@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -299,6 +300,23 @@ async def test_only_what_is_approved_is_ordered(organisation: TestOrganisation, 
         porf = await act(organisation.buyer, await act(organisation.approver, porf, "approve"), "close")
     problem = await refused(organisation.convert(porf), 409, "invalid_transition")
     assert problem["detail"] == f"convert is not possible while the status is {state}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE porfs SET title = 'Other lamps' WHERE organisation_id = $1 AND id = $2",
+        "UPDATE porf_lines SET description = 'Other lamp' WHERE organisation_id = $1 AND porf_id = $2",
+    ],
+    ids=["header", "line"],
+)
+async def test_content_that_is_not_what_was_approved_is_not_ordered(
+    organisation: TestOrganisation, owner: asyncpg.Connection, change: str
+) -> None:
+    """No operation changes the content after the approval: only the database's owner can."""
+    porf = await organisation.approved()
+    await owner.execute(change, organisation.organisation_id, porf.json()["id"])
+    await refused(organisation.convert(porf), 409, "approval_mismatch")
 
 
 async def test_only_buyers_and_admins_convert(organisation: TestOrganisation) -> None:
