@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -30,6 +29,7 @@ from po_api.sessions.queries import SessionQueries
 from po_api.settings import Settings
 from po_api.web import docs, openapi
 from po_api.web.cookies import CSRF_HEADER
+from po_api.web.dependencies import Authenticator
 from po_api.web.errors import add_error_handlers
 from po_api.web.middleware import BodyLimit, RequestContext
 from po_api.web.rate_limits import RateLimiter
@@ -116,7 +116,7 @@ async def _get_document(request: Request) -> JSONResponse:
     return JSONResponse(request.app.openapi())
 
 
-def _authenticator(key: str, lifetimes: Lifetimes) -> Any:
+def _authenticator(key: str, lifetimes: Lifetimes) -> Authenticator:
     async def authenticate(
         executor: QueryExecutor, token: str, *, address: str | None, user_agent: str | None
     ) -> Principal:

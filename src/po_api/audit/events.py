@@ -63,8 +63,8 @@ class Change:
     action: str
     entity: str
     entity_id: int | None
-    before: Mapping[str, Any] | None = None
-    after: Mapping[str, Any] | None = None
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
 
 
 def record(session: AsyncSession, actor: Actor, change: Change) -> None:
@@ -72,7 +72,7 @@ def record(session: AsyncSession, actor: Actor, change: Change) -> None:
     session.add(AuditEvent(organisation_id=actor.organisation_id, created_at=utc_now(), **_columns(actor, change)))
 
 
-def _columns(actor: Actor, change: Change) -> dict[str, Any]:
+def _columns(actor: Actor, change: Change) -> dict[str, object]:
     """The columns of one event, but for its organisation and its time."""
     return {
         "actor_kind": actor.kind,
@@ -104,11 +104,11 @@ def parameters(
     return {"organisation_id": actor.organisation_id, "now": now, **texts}
 
 
-def _as_json(values: Any) -> dict[str, Any] | None:
+def _as_json(values: Mapping[str, object] | None) -> dict[str, object] | None:
     return None if values is None else {name: _json_value(value) for name, value in values.items()}
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: object) -> object:
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, date | datetime):

@@ -57,7 +57,7 @@ def _request(porf: FromClause) -> RequestColumns:
 
 
 def _member(*, is_approver: bool) -> ApproverColumns:
-    """The member for whom the statement is executed."""
+    """The member that executes the statement."""
     return ApproverColumns(USER_ID, _APPROVAL_LIMIT, true() if is_approver else false(), true())
 
 

@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from po_api.core.money import Totals, minor_units
 from po_api.purchase_orders.typesetter import typeset
@@ -123,7 +122,7 @@ def sheet(document: PurchaseOrderDocument) -> bytes:
     return json.dumps(_data(document), ensure_ascii=False).encode()
 
 
-def _data(document: PurchaseOrderDocument) -> dict[str, Any]:
+def _data(document: PurchaseOrderDocument) -> dict[str, object]:
     """The printed texts; None for parts that are left out."""
     digits = minor_units(document.currency)
     totals = document.totals
@@ -153,7 +152,7 @@ def _data(document: PurchaseOrderDocument) -> dict[str, Any]:
     }
 
 
-def _party(party: Party) -> dict[str, Any]:
+def _party(party: Party) -> dict[str, object]:
     tax_id = f"Tax ID {party.tax_id}" if party.tax_id else None
     details = (_text(party.address), tax_id, party.email)
     return {"name": party.name, "details": [detail for detail in details if detail]}
@@ -172,7 +171,7 @@ def _facts(document: PurchaseOrderDocument) -> list[tuple[str, str]]:
     return facts
 
 
-def _line(line: DocumentLine, digits: int) -> dict[str, Any]:
+def _line(line: DocumentLine, digits: int) -> dict[str, str | None]:
     """A line's cells; a unit price may have more decimals than the currency, a quantity has as many as it needs."""
     details = (
         f"SKU {line.sku}" if line.sku else None,
