@@ -73,11 +73,10 @@ class StateMachine(Generic[S, A, F]):
         if refused is not None:
             raise refused
 
-    def target(self, action: A) -> S:
-        """The status that `action` leads to; only for actions that name one."""
+    def target(self, action: A, status: S) -> S:
+        """The status after `action`: the one that its rule names, otherwise `status`, which stays."""
         target = self.rules[action].target
-        assert target is not None
-        return target
+        return status if target is None else target
 
     def allowed_actions(self, facts: F, actor: Actor) -> dict[A, type[AppError] | None]:
         """For each action the error that prevents it; None if it is allowed."""

@@ -23,6 +23,7 @@ from po_api.porfs.domain import (
     Decision,
     LineQuantities,
     PorfAction,
+    PorfStatus,
     remaining,
 )
 from po_api.porfs.queries import LockedPorf
@@ -126,7 +127,7 @@ def _roles(names: Iterable[str]) -> frozenset[Role]:
 
 def _state_after(action: PorfAction, porf: LockedPorf, now: datetime) -> dict[str, object]:
     """The state of the request after the action."""
-    changed: dict[str, object] = {"status": MACHINE.target(action)}
+    changed: dict[str, object] = {"status": MACHINE.target(action, PorfStatus(porf.status))}
     if action is PorfAction.SUBMIT:
         changed["submitted_at"] = now
     if action in (PorfAction.APPROVE, PorfAction.REJECT):

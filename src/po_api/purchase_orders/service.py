@@ -116,7 +116,8 @@ class PurchaseOrderService:
         number = await numbers.next_number(organisation, DocumentType.PURCHASE_ORDER, now)
         if number != likely:
             content = await rendered(_document(order, organisation, lines, number, now))
-        issued = {"status": MACHINE.target(PurchaseOrderAction.ISSUE), "number": number}
+        status = MACHINE.target(PurchaseOrderAction.ISSUE, PurchaseOrderStatus(order.status))
+        issued = {"status": status, "number": number}
         change = _change("purchase_order.issue", order, {"status": order.status}, issued)
         digest = hashlib.sha256(content).hexdigest()
         file = {"purchase_order_id": order_id, "revision": order.revision, "digest": digest}
@@ -200,8 +201,8 @@ def _supplied_by(supplier: SupplierRow) -> dict[str, object]:
 def _finished(
     order: LockedOrder, action: PurchaseOrderAction, comment: str | None
 ) -> tuple[dict[str, object], audit.Change]:
-    """The order's state after the action, and the change for the audit event."""
-    status = MACHINE.target(action)
+    """The order's state after the action, and the event that records it."""
+    status = MACHINE.target(action, PurchaseOrderStatus(order.status))
     after = {"status": status} | ({} if comment is None else {"comment": comment})
     return state_of(order, status=status), _change(f"purchase_order.{action}", order, {"status": order.status}, after)
 
