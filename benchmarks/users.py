@@ -55,7 +55,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class MainJobUsers:
-    """The tokens of the users of the main workflow in one organisation."""
+    """The tokens of the users of the main job in one organisation."""
 
     requester: str
     approver: str

@@ -1,4 +1,4 @@
-"""Run the main workflow with every generated client, against a temporary server."""
+"""Run the main job with every generated client, against a temporary server."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The main workflow, from a file of lines to the supplier's document, step by step through the API."""
+"""The main job, from a file of lines to the supplier's document, step by step through the API."""
 
 from io import BytesIO
 

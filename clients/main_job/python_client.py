@@ -1,4 +1,4 @@
-"""The main workflow with the client that openapi-python-client generates."""
+"""The main job with the client that openapi-python-client generates."""
 
 import os
 import sys

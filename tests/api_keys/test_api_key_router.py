@@ -1,4 +1,4 @@
-"""API keys: created and revoked by users, used by scripts within their scopes, including the main workflow."""
+"""API keys: created and revoked by users, used by scripts within their scopes, including the main job."""
 
 from datetime import timedelta
 from typing import Any
@@ -52,7 +52,7 @@ async def test_a_key_is_shown_once_and_stored_as_a_digest(tenant: Tenant) -> Non
     assert stored not in made["key"]
 
 
-async def test_scripts_run_the_main_workflow(organisation: TestOrganisation) -> None:
+async def test_scripts_run_the_main_job(organisation: TestOrganisation) -> None:
     requester = _script(organisation.requester, await _made(organisation.requester, "porfs:write"))
     approver = _script(organisation.approver, await _made(organisation.approver, "porfs:read", "porfs:approve"))
     buyer = _script(

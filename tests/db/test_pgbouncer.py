@@ -99,7 +99,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-async def test_the_main_workflow_runs_through_it(organisation: TestOrganisation) -> None:
+async def test_the_main_job_runs_through_it(organisation: TestOrganisation) -> None:
     for _ in range(3):
         order = await organisation.issued()
         document = await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
