@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from po_api.observability import logging
 from po_api.operations import revisions
 from po_api.operations.schema import StaleSchema
 from support.applications import client_of, new_app
@@ -84,6 +85,7 @@ async def test_a_running_version_stays_ready_while_its_schema_is_expanded(databa
 async def test_it_starts_and_migrates_nothing_there(database: Fresh, tmp_path: Path) -> None:
     await _migrate(database, project_with(tmp_path, {"998": EXPANDING}))
     app = new_app(database.app)
+    logging.configure("WARNING")  # the tests' common application only logs errors
     with capture_logs() as logged:
         async with app.router.lifespan_context(app):
             pass
