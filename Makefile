@@ -64,14 +64,14 @@ test-server: $(READY) ## the tests on the installed PostgreSQL (version 15 or la
 	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL)
 
 # The tools of other projects that process openapi.json; they are installed in clients/, not in the project's environment.
-test-clients: $(READY) clients/node_modules/.ready test-browser ## lint openapi.json, run the main workflow with generated clients and in a browser
+test-clients: $(READY) clients/node_modules/.ready test-browser ## lint openapi.json, run the main job with generated clients and in a browser
 	@$(IN_CLIENTS) REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npm run --silent lint
 	@$(IN_CLIENTS) npm run --silent generate
 	@$(IN_CLIENTS) npm run --silent compile
 	@$(BIN)/python clients/run.py
 
 # Uses the installed Chromium, or the one that CHROMIUM names.
-test-browser: $(READY) examples/spa/node_modules/.ready ## run the main workflow in Chromium with the example front end (needs Chromium)
+test-browser: $(READY) examples/spa/node_modules/.ready ## run the main job in Chromium with the example front end (needs Chromium)
 	@$(IN_SPA) npm run --silent check
 	@$(IN_SPA) npm run --silent e2e
 

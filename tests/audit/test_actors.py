@@ -1,4 +1,4 @@
-"""Actors: what the audit trail says of members, API keys, the command line and the application itself."""
+"""Actors: the audit events of members, API keys, the command line and the application itself."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is said at the start of a configuration that asks more of the server than it has."""
+"""Warnings at the start if the limits of the server do not suffice for the configuration."""
 
 from collections.abc import AsyncIterator
 from typing import Any

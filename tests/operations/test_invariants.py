@@ -1,4 +1,4 @@
-"""The check that other tests end with: it finds each kind of damage."""
+"""The check of invariants, which other tests end with, finds each kind of damage."""
 
 from collections.abc import AsyncIterator
 from typing import Any

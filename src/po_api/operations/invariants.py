@@ -75,13 +75,13 @@ _VIOLATIONS = {
         HAVING count(a.id) <> e.version
     """,
     "the statuses in the events have no gap": """
-        WITH told AS (
+        WITH changes AS (
             SELECT entity, entity_id, id, before ->> 'status' AS was, after ->> 'status' AS became,
                    coalesce(lag(after ->> 'status') OVER (PARTITION BY entity, entity_id ORDER BY id), 'draft') AS known
             FROM audit_events
             WHERE ($1::bigint IS NULL OR organisation_id = $1) AND after ? 'status'
         )
-        SELECT entity, entity_id, id, known, was FROM told WHERE was IS DISTINCT FROM known
+        SELECT entity, entity_id, id, known, was FROM changes WHERE was IS DISTINCT FROM known
     """,
     "the last event has the current status": """
         SELECT e.entity, e.id, e.status, last.status FROM (

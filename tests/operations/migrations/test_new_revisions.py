@@ -1,4 +1,4 @@
-"""`alembic revision`: a new file gets the next number, or there is none."""
+"""`alembic revision`: a new file gets the next number, or the command fails."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def _files(project: Path) -> set[str]:
 
 
 def _alembic(project: Path, environment: dict[str, str], *arguments: str) -> tuple[int, str]:
-    """Its exit status, and the last line that it wrote."""
+    """The exit status, and the last line of the output."""
     done = subprocess.run(
         [BINARIES / "alembic", *arguments],
         cwd=project,
