@@ -144,7 +144,7 @@ def settings() -> Settings:
         db_statement_timeout_ms=60_000,
         db_transaction_timeout_ms=120_000,
         cors_origins="https://spa.example",
-        log_level="ERROR",
+        log_level="WARNING",
     )
 
 
