@@ -1,20 +1,20 @@
-# Two commands matter: `make run` and `make test`. Both need Python 3.11+ and nothing else.
+# The main targets are `make run` and `make test`. Both need only Python 3.11 or later.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Two steps of one environment: what running takes, and the developers' tools.
+# Two steps of one environment: the requirements of running, and the developers' tools.
 RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
-# pip shows its progress on a terminal, where somebody waits for it.
-HUSH   := $(shell test -t 2 || echo --quiet)
-# With the tools of test-clients first, Node.js among them: the machine needs none of them.
+# pip only shows its progress on a terminal.
+QUIET  := $(shell test -t 2 || echo --quiet)
+# The tools of test-clients, including Node.js, come first on PATH; the machine needs none of them.
 WITH_NODE  := export PATH="$(CURDIR)/clients/.venv/bin:$$PATH" &&
 IN_CLIENTS := $(WITH_NODE) cd clients &&
 IN_SPA     := $(WITH_NODE) cd examples/spa &&
-# Each worker has a PostgreSQL of its own; the one database of DATABASE_TEST_URL cannot be shared. One more than there are
-# processors, as a quarter of the time is spent on waiting: for locks, time-outs, servers that start and stop.
+# Each worker has a PostgreSQL of its own; the database of DATABASE_TEST_URL cannot be shared. One worker more than
+# processors, since a quarter of the time is spent waiting for locks, time-outs, and servers that start and stop.
 WORKERS  := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(WORKERS) --dist worksteal)
 # Pure tests and those of single features.
@@ -26,18 +26,18 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(RUNS): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "po-api needs Python 3.11 or later; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "1/3 making a virtual environment in $(VENV) ..."
-	@$(PYTHON) -m venv $(VENV) || { echo "python could not make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }
-	@echo "2/3 installing the locked requirements, PostgreSQL among them ..."
-	@$(PIP) install $(HUSH) --require-hashes -r requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "po-api needs Python 3.11 or later; choose one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "1/3 creating a virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "python could not create a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo "2/3 installing the locked requirements, including PostgreSQL ..."
+	@$(PIP) install $(QUIET) --require-hashes -r requirements.txt
 	@echo "3/3 installing po-api ..."
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(READY): $(RUNS) requirements-dev.txt
 	@echo "installing the locked requirements of the developers' tools into $(VENV) ..."
-	@$(PIP) install $(HUSH) --require-hashes -r requirements-dev.txt
+	@$(PIP) install $(QUIET) --require-hashes -r requirements-dev.txt
 	@touch $@
 
 run: $(RUNS) ## start everything: database, migrations, demo data, API
@@ -46,11 +46,11 @@ run: $(RUNS) ## start everything: database, migrations, demo data, API
 test: check ## every check: format, lint, types, import rules, tests
 	@$(BIN)/python -m pytest $(PARALLEL)
 
-test-fast: $(READY) ## the tests of single features, without those that start servers or processes of their own
+test-fast: $(READY) ## the tests of single features, without those that start servers or processes
 	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not heavy" $(FAST)
 
-# The coverage takes two thirds more time.
-coverage: check ## make test, with the coverage of lines and branches
+# Measuring coverage takes two thirds more time.
+coverage: check ## make test with line and branch coverage
 	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
 
 check: $(READY)
@@ -59,19 +59,19 @@ check: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-# Only the tests that ask for the tests' server (tests/conftest.py): others have no way to tell which one it is.
+# Runs only the tests that use the tests' server (tests/conftest.py); for the others it makes no difference.
 test-server: $(READY) ## the tests on the installed PostgreSQL (version 15 or later)
 	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL)
 
-# What others make of openapi.json. Their tools stay in clients/, apart from the project's own environment.
-test-clients: $(READY) clients/node_modules/.ready test-browser ## lint openapi.json, do the main job with clients made from it and in a browser
+# The tools of other projects that process openapi.json; they are installed in clients/, not in the project's environment.
+test-clients: $(READY) clients/node_modules/.ready test-browser ## lint openapi.json, run the main job with generated clients and in a browser
 	@$(IN_CLIENTS) REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npm run --silent lint
 	@$(IN_CLIENTS) npm run --silent generate
 	@$(IN_CLIENTS) npm run --silent compile
 	@$(BIN)/python clients/run.py
 
-# Whoever looks at the page is Chromium: the one that is installed, or what CHROMIUM names.
-test-browser: $(READY) examples/spa/node_modules/.ready ## do the main job in Chromium with the example front end (needs Chromium)
+# Uses the installed Chromium, or the one that CHROMIUM names.
+test-browser: $(READY) examples/spa/node_modules/.ready ## run the main job in Chromium with the example front end (needs Chromium)
 	@$(IN_SPA) npm run --silent check
 	@$(IN_SPA) npm run --silent e2e
 
@@ -92,11 +92,11 @@ clients/.venv/.ready: clients/requirements.txt
 	@touch $@
 
 # BENCH: options such as --quick or --full; `.venv/bin/python -m benchmarks --help` lists them.
-bench: $(READY) benchmarks/.venv/.ready ## measure, beside two peers; results in benchmarks/results
+bench: $(READY) benchmarks/.venv/.ready ## measure, compared with two peers; results in benchmarks/results
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 # BENCH: --requests 200000 takes a fifth of the time.
-bench-migrations: $(READY) ## measure readers and writers while every revision runs on a million PORFs; results beside them
+bench-migrations: $(READY) ## measure readers and writers while every revision runs on a million PORFs; results in benchmarks/results
 	@$(BIN)/python -m benchmarks.migrations $(BENCH)
 
 benchmarks/.venv/.ready: benchmarks/requirements.txt
@@ -106,13 +106,13 @@ benchmarks/.venv/.ready: benchmarks/requirements.txt
 	@touch $@
 
 format: $(READY) ## format and fix what can be fixed
-	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-openapi: $(READY) ## write openapi.json anew
+openapi: $(READY) ## write openapi.json
 	@$(BIN)/po-api openapi --output openapi.json
 
-lock: $(READY) ## lock the requirements anew (needs the package uv, taken into the environment for this)
+lock: $(READY) ## lock the requirements again (installs the package uv into the environment)
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links --extra build --extra embedded pyproject.toml --output-file requirements.txt
@@ -123,8 +123,8 @@ lock: $(READY) ## lock the requirements anew (needs the package uv, taken into t
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links benchmarks/requirements.in --output-file benchmarks/requirements.txt
 
-# npm's lock file names who would like to be paid; such addresses have no place here.
-lock-clients: $(READY) clients/.venv/.ready ## lock the tools of test-clients anew (needs uv, as above)
+# The funding addresses in npm's lock files are removed.
+lock-clients: $(READY) clients/.venv/.ready ## lock the tools of test-clients again (installs uv, as above)
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links clients/requirements.in --output-file clients/requirements.txt

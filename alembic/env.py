@@ -1,4 +1,4 @@
-"""Run the migrations, as the tables' owner, with nothing but `DATABASE_URL` set (or on the embedded server)."""
+"""Run the migrations as the tables' owner, on the configured database."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from po_api.operations.migrations import (
     configure_options,
     finish,
     owner_connection,
-    run_patiently,
+    run_with_retries,
 )
 from po_api.operations.progress import Progress
 from po_api.operations.revisions import compatible_since, next_name, up_to
@@ -44,7 +44,7 @@ def run_offline() -> None:
 
 
 def note_compatibility(*, ctx: MigrationContext, step: MigrationInfo, **_: object) -> None:
-    """Write which versions the schema is compatible with, in the transaction that stamps its revision."""
+    """Store which versions the schema is compatible with, in the transaction that stamps its revision."""
     if not step.is_migration:
         return
     target = next(iter(step.destination_revision_ids), None)
@@ -54,10 +54,10 @@ def note_compatibility(*, ctx: MigrationContext, step: MigrationInfo, **_: objec
 
 
 def loss_check(connection: Connection) -> Callable[..., None]:
-    """A check that has the transaction not committed which lost anything; what there is to lose is looked up now."""
+    """A check that raises MigrationError before a lossy downgrade is committed; the losses are looked up now."""
     revision = MigrationContext.configure(connection).get_current_revision()
     found = {lost.name: lost.loses for lost in lossy(connection, up_to(revision, context.script))}
-    # Inside a transaction of ours, Alembic would not make one for each revision.
+    # In an open transaction, Alembic would not begin one for each revision.
     connection.rollback()
 
     def forbid_loss(*, step: MigrationInfo, **_: object) -> None:
@@ -81,14 +81,14 @@ def number(ctx: MigrationContext, _revision: object, directives: list[MigrationS
 
 
 def is_downgrade() -> bool:
-    """Whether this is `alembic downgrade`, without leave to lose anything."""
+    """Whether this is `alembic downgrade` without `-x allow-data-loss`."""
     called = getattr(context.config.cmd_opts, "cmd", (None,))[0]
     return called is command.downgrade and "allow-data-loss" not in context.get_x_argument(as_dictionary=True)
 
 
 def run_on(connection: Connection) -> None:
     checks: list[Callable[..., None]] = [note_compatibility]
-    # `po-api migrate` has asked already, for all the steps at once.
+    # `po-api migrate` has checked already, for all steps at once.
     if not context.config.attributes and is_downgrade():
         checks.append(loss_check(connection))
     context.configure(
@@ -100,7 +100,7 @@ def run_on(connection: Connection) -> None:
     with context.begin_transaction():
         context.run_migrations()
         if not context.get_context().get_current_heads():
-            # `downgrade base` leaves nothing behind, Alembic's own table included.
+            # `downgrade base` also removes Alembic's own table.
             connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
 
 
@@ -109,7 +109,7 @@ async def run_online(owner_url: str, app_url: str) -> None:
     async with owner_connection(owner_url, progress) as connection:
         before = await current_revision(connection)
         await connection.rollback()
-        await run_patiently(connection, run_on, progress)
+        await run_with_retries(connection, run_on, progress)
         changed = before != await current_revision(connection)
         await finish(connection, application_role(owner_url, app_url), progress, changed=changed)
 
@@ -118,7 +118,7 @@ connection = context.config.attributes.get("connection")
 if context.is_offline_mode():
     run_offline()
 elif connection is not None:
-    # `po-api migrate` and the tests bring their own.
+    # The connection of `po-api migrate` or of the tests.
     run_on(connection)
 else:
     logging.configure("WARNING")
@@ -126,5 +126,5 @@ else:
         with owner_urls(load_settings()) as (owner, app):
             asyncio.run(run_online(owner, app))
     except (SettingsError, EmbeddedServerError, MigrationError, OSError, PostgresError) as error:
-        # Alembic prints this one as a line.
+        # Alembic prints a CommandError as one line.
         raise CommandError(str(error)) from None

@@ -12,7 +12,6 @@ from pathlib import Path
 from benchmarks import machine, report, scale
 from benchmarks.agreement import require_agreement
 from benchmarks.apps import HERE, KEY, PEERS, peer, po_api
-from benchmarks.cast import Actors, engage
 from benchmarks.database import Server, running_server
 from benchmarks.measure import Measurement, measure, middle
 from benchmarks.processes import App, Cores, Tree, on
@@ -20,6 +19,7 @@ from benchmarks.progress import say
 from benchmarks.results import Results, Size
 from benchmarks.scenarios import Scenario, all_scenarios
 from benchmarks.statements import count_statements
+from benchmarks.users import Actors, sign_in_users
 
 COMPARED = 200_000
 OTHERS = (10_000, 1_000_000)
@@ -62,7 +62,7 @@ def main() -> None:
 
 def _run(server: Server, cores: Cores, options: argparse.Namespace, results: Results, *, compare: bool) -> None:
     """All measurements on one data size."""
-    actors = asyncio.run(engage(server, KEY))
+    actors = asyncio.run(sign_in_users(server, KEY))
     if compare and not options.only:
         say("counting statements")
         results.counts = count_statements(server, cores, actors)

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from benchmarks.cast import Actors
 from benchmarks.load import Request, ask
 from benchmarks.processes import App
 from benchmarks.scenarios import LIST, get, lists, session_checks, single_porfs
+from benchmarks.users import Actors
 
 
 def require_agreement(apps: Sequence[App], actors: Actors) -> int:
@@ -39,7 +39,7 @@ def _requests(actors: Actors, port: int) -> Iterator[Request]:
 
 
 def _difference(expected: object, found: object, place: str = "") -> str:
-    """The first place where they differ."""
+    """The first difference."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for name in expected.keys() | found.keys():
             if expected.get(name) != found.get(name):

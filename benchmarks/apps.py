@@ -18,7 +18,7 @@ _UNLIMITED = "1000000000/minute"
 
 
 def environment(url: str, **more: str) -> dict[str, str]:
-    """Inherits no settings. The peers log no requests, so po-api does not either, and counts no limits."""
+    """The environment of po-api, without inherited settings: no log of requests and no rate limits, as its peers."""
     return {
         "PATH": os.environ["PATH"],
         "DATABASE_URL": url,

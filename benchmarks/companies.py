@@ -21,8 +21,8 @@ _LIMITS = (Decimal(500), Decimal(5000), Decimal(50_000))
 
 @dataclass
 class Company:
-    """An organisation, by the ids of what it has. Its first four users are an admin, an approver without a limit, a
-    buyer and an auditor; then come its other approvers and its requesters."""
+    """An organisation, with the ids of its rows. Its first four users are an admin, an approver without a limit, a
+    buyer and an auditor, followed by its other approvers and its requesters."""
 
     id: int
     requests: int
@@ -51,7 +51,7 @@ class Company:
 
 
 def found_companies(random: Random, requests: int) -> list[Company]:
-    """As many as suit so many requests; their sizes fall by a power of their rank."""
+    """The organisations for a number of requests; their sizes follow a power law of their rank."""
     count = max(20, requests // REQUESTS_PER_ORGANISATION)
     ranks = [1 / rank**0.9 for rank in range(1, count)]
     largest = round(requests * LARGEST_SHARE)

@@ -94,7 +94,7 @@ class Line(PositionedLine):
 
     @cached_property
     def texts(self) -> tuple[str, str, str]:
-        """As COPY wants it: what is before the quantity, what is between it and the net, and the net."""
+        """The line in COPY's format: the part before the quantity, the part between it and the net, and the net."""
         before = f"{self.position}\t{self.description}\t{self.sku or NULL}"
         between = f"{self.unit}\t{self.unit_price}\t{self.discount_percent}\t{self.tax_rate}\t{self.needed_by or NULL}"
         return before, between, str(self.net)
@@ -215,7 +215,7 @@ class DataSet:
         return stock[int(self._random.random() * BODIES)]
 
     def _add(self, company: Company, created_at: datetime, *, recent: bool) -> None:
-        """One request with all that belongs to it."""
+        """Add one request with its lines, decisions, order and history."""
         random = self._random
         currency = company.currency if random.random() < 0.92 else random.choice(_OTHER_CURRENCIES)
         body = self._body(currency, company.tax_rounding)
@@ -273,7 +273,7 @@ class DataSet:
             self._add_order(request, body, first, [body.half])
 
     def _add_order(self, request: Request, body: Body, first_line: int, quantities: Sequence[Decimal]) -> None:
-        """A purchase order of so much of each line; nine in ten are issued."""
+        """Add a purchase order with these quantities of the lines; nine in ten are issued."""
         company, order_id = request.company, self._next_id("purchase_orders")
         made_at, issued_at = request.created_at + timedelta(days=3), request.created_at + timedelta(days=4)
         number = None

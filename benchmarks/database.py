@@ -34,7 +34,7 @@ GENERATION = 1
 
 @dataclass(frozen=True)
 class Server:
-    """A running server with so many requests in it; `port` and `directory` are its socket's."""
+    """A running server with this number of requests; `port` and `directory` are its socket's."""
 
     requests: int
     urls: EmbeddedUrls
@@ -48,7 +48,7 @@ class Server:
 
 @contextmanager
 def running_server(requests: int, keep: Path | None) -> Iterator[Server]:
-    """A server with a data set of so many requests; `keep` is where to keep it for further runs, or take it from."""
+    """A server with a data set of this number of requests; with `keep` the directory is kept and reused."""
     base = Path(tempfile.mkdtemp(prefix="po-bench-")) if keep is None else keep / f"{requests}-{SEED}-{GENERATION}"
     ready = base / "loaded"
     try:
@@ -99,7 +99,7 @@ async def connection(url: str) -> AsyncIterator[Any]:
 
 
 async def _drop_what_slows_copy(owner: Any) -> Sequence[str]:
-    """Drop indexes that keep no rule, and foreign keys; returns what makes them anew, and so checks every row."""
+    """Drop foreign keys and indexes that are not unique; returns the statements that create them again."""
     indexes = await owner.fetch(
         "SELECT indexrelid::regclass AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index"
         " JOIN pg_class c ON c.oid = indrelid WHERE c.relnamespace = 'public'::regnamespace"
@@ -118,7 +118,7 @@ async def _drop_what_slows_copy(owner: Any) -> Sequence[str]:
 
 
 async def _copy(owner: Any, data: DataSet) -> None:
-    """Copy one batch while the next is made."""
+    """Copy one batch while the next one is generated."""
     batches = data.batches()
     pending: asyncio.Task[None] | None = None
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:
@@ -137,7 +137,7 @@ async def _copy_batch(owner: Any, batch: Batch) -> None:
 
 
 async def _set_sequences(owner: Any) -> None:
-    """COPY brings ids of its own; the identities go on behind them."""
+    """Set the identities after the ids that COPY has inserted."""
     for table, columns in COLUMNS.items():
         if "id" in columns.split():
             await owner.execute(

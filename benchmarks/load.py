@@ -1,7 +1,7 @@
-"""The load: so many connections, each with one request under way, every latency measured.
+"""The load: a number of connections, each with one request in progress, with every latency measured.
 
-Requests are bytes made beforehand; a connection follows a script, a generator that is sent each answer and yields the
-next request. No client library is between: what the generator itself costs is taken from PostgreSQL's core.
+Requests are prepared bytes; a connection follows a script, a generator that is sent each response and yields the next
+request. No client library is used: the CPU time of the load generator is taken from PostgreSQL's core.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _SAMPLES = 5
 
 
 class Request(NamedTuple):
-    """What is sent, what it is called in the report, and the status that is right."""
+    """The bytes of a request, its label in the report, and the expected status."""
 
     payload: bytes
     label: str
@@ -31,7 +31,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What came back."""
+    """The response to a request."""
 
     status: int
     head: bytes
@@ -55,7 +55,7 @@ Scripts = Callable[[int], Script]
 
 @dataclass
 class Outcome:
-    """What a load brought; `latencies` are seconds by the requests' labels."""
+    """The result of a load; `latencies` are seconds by the requests' labels."""
 
     seconds: float = 0.0
     latencies: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -70,7 +70,7 @@ class Outcome:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection; when the server closes it, a request under way is lost and counted as broken."""
+    """One connection; if the server closes it, a request in progress is counted as broken."""
 
     def __init__(self, script: Script, outcome: Outcome, until: float, done: asyncio.Future[None]) -> None:
         self._script = script
@@ -160,12 +160,12 @@ async def _run(port: int, scripts: Sequence[Script], seconds: float) -> Outcome:
 
 
 def generate(port: int, scripts: Scripts, *, connections: int, seconds: float) -> Outcome:
-    """Let so many connections follow their scripts for so long; each finishes the request that is under way."""
+    """Run the scripts on this number of connections for this time; each completes its request in progress."""
     return uvloop.run(_run(port, [scripts(number) for number in range(connections)], seconds))
 
 
 def ask(port: int, request: Request) -> Response:
-    """One answer."""
+    """Send one request; returns its response."""
     received = b""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(request.payload)

@@ -1,4 +1,4 @@
-"""The machine and the versions that the figures are of; nothing that names the machine or a place on it."""
+"""The machine and the versions of a run, without names of the machine or paths on it."""
 
 import os
 import platform

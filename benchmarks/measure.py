@@ -23,7 +23,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a scenario costs on a server. `api_ms` and `database_ms` are processor time per request."""
+    """The cost of a scenario on a server. `api_ms` and `database_ms` are CPU time per request."""
 
     scenario: str
     app: str

@@ -1,9 +1,8 @@
 """Readers and writers while every revision runs on tables in use: `python -m benchmarks.migrations --help`.
 
-A server is loaded at head and goes back revision by revision. Each is then taken by `po-api migrate` under load, on
-all the rows that it would find: those of later tables have gone, those of earlier ones are there. One more revision
-fills in and requires a column, which none of the landed ones does. The load keeps to a timetable: who starts late
-because the one before had to wait is late.
+A server is loaded at head and downgraded revision by revision. Each revision is then applied by `po-api migrate` under
+load, on all rows of the tables of that time. A further revision fills and requires a column, which none of the released
+ones does. The load follows a timetable: a statement that starts late, since the one before had to wait, counts as late.
 """
 
 import argparse
@@ -41,7 +40,7 @@ WORKERS = 4
 PER_SECOND = 25  # of each worker
 ALONE_SECONDS = 10
 
-# What a later revision would do to a table in use.
+# A later revision on a table in use.
 _FURTHER = '''"""(not of the chain) A column that is filled in, required and indexed.
 
 Revises: {below}
@@ -230,7 +229,7 @@ async def _alone() -> float:
 
 
 async def _migrate(server: Server, project: Path, to: str) -> float:
-    """Seconds that `po-api migrate` says the revision took."""
+    """The seconds that `po-api migrate` reports for the revision."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _COMMAND, str(project), "migrate", "--to", to, "--no-backup"),
         cwd=project,
@@ -270,7 +269,7 @@ async def _measure(server: Server, project: Path) -> list[Measurement]:
 
 
 def _project(directory: Path) -> Path:
-    """This version's files with the further revision among them."""
+    """The files of this version with the further revision."""
     shutil.copytree(revisions.PROJECT / "alembic", directory / "alembic")
     shutil.copy(revisions.PROJECT / "alembic.ini", directory)
     text = _FURTHER.format(name=_FURTHER_NAME, below=revisions.head_revision())

@@ -54,24 +54,24 @@ class Tree:
         return [root, *root.children(recursive=True)]
 
     def cpu_seconds(self) -> float:
-        """The processor time used so far, that of children which have ended included."""
+        """The CPU time used so far, including that of child processes that have ended."""
         total = 0.0
         for process in self._processes():
             try:
                 used = process.cpu_times()
             except psutil.NoSuchProcess:
-                continue  # its parent has taken over what it used
+                continue  # its usage is included in its parent's
             total += used.user + used.system + used.children_user + used.children_system
         return total
 
     def resident_bytes(self) -> list[int]:
-        """Of the process itself, and of each of its children."""
+        """The resident memory of the process itself, and of each of its children."""
         return [process.memory_info().rss for process in self._processes()]
 
 
 @dataclass(frozen=True)
 class App(Tree):
-    """A server that answers at 127.0.0.1:`port`."""
+    """A server that listens at 127.0.0.1:`port`."""
 
     name: str
     port: int
@@ -82,11 +82,11 @@ class App(Tree):
 def serving(
     name: str, command: Sequence[str], env: Mapping[str, str], *, port: int, cores: Cores, probe: str = "/"
 ) -> Iterator[App]:
-    """Run a server until the context ends. It is ready when it answers `probe`: `/health…` with 200, others at all."""
+    """Run a server while the context is open. It is ready when `probe` has a response, `/health…` with 200."""
     with tempfile.TemporaryDirectory(prefix="po-bench-") as directory, tempfile.TemporaryFile() as log:
         started = time.monotonic()
         with on(cores.api):
-            # In a directory of its own, where no .env file is; out of reach of the terminal's Ctrl-C.
+            # In a directory without an .env file; in a session of its own, without the terminal's Ctrl-C.
             process = subprocess.Popen(
                 command,
                 env=env,

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.apps import po_api
-from benchmarks.cast import Actors
 from benchmarks.database import Server
 from benchmarks.load import Scripts, generate
 from benchmarks.measure import CONNECTIONS, Measurement, measure
 from benchmarks.processes import App, Cores, Tree
 from benchmarks.progress import say
 from benchmarks.scenarios import all_scenarios
+from benchmarks.users import Actors
 
 CROWDS = (64, 200)
 OWNER = "po-api as owner"
@@ -42,7 +42,7 @@ def measure_crowds(server: Server, cores: Cores, actors: Actors, *, seconds: flo
 
 
 def measure_memory(server: Server, cores: Cores, actors: Actors, *, requests: int = MEMORY_REQUESTS) -> Memory:
-    """The mix until so many requests are answered, in a process that has done nothing else."""
+    """The mix for a number of requests, in a new process."""
     with po_api(server.urls.app, cores) as app:
         scripts = _scripts(actors, app.port, "mix")
         done, samples = 0, [_sample(app, 0)]
@@ -60,7 +60,7 @@ def _sample(app: App, done: int) -> tuple[int, float, float]:
 
 
 def measure_start(server: Server, cores: Cores) -> float:
-    """Seconds from the start of the process to its first ready answer."""
+    """Seconds from the start of the process to its first ready response."""
     seconds = []
     for _ in range(_STARTS):
         with ExitStack() as stack:

@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from benchmarks.cast import Actors, Cast, QueryExecutor, cursor_at
 from benchmarks.load import Request, Script, Scripts, ask
+from benchmarks.users import Actors, MainJobUsers, Reader, cursor_at
 
 PREFIX = "/api/v1"
 LIST = "/porfs?limit=50"
@@ -59,7 +59,7 @@ def _head(method: str, path: str, token: str) -> bytes:
 
 
 def all_scenarios(actors: Actors, port: int) -> list[Scenario]:
-    """All of them; `port` is where the API gives a first cursor."""
+    """All scenarios; `port` is that of an API, for a first cursor."""
     readers = actors.readers
     return [
         Scenario("session check", _by_readers(readers, session_checks), peers=True),
@@ -70,36 +70,36 @@ def all_scenarios(actors: Actors, port: int) -> list[Scenario]:
         Scenario("filtered and sorted list", _cycling(filtered(actors.largest))),
         Scenario("search, rare word", _cycling([search(actors.largest, actors.rare_word)])),
         Scenario("search, common word", _cycling([search(actors.largest, actors.common_word)])),
-        Scenario("create with 5 lines", _by_casts(actors, _creating)),
-        Scenario("main job", _by_casts(actors, _main_jobs)),
+        Scenario("create with 5 lines", _by_main_job_users(actors, _creating)),
+        Scenario("main job", _by_main_job_users(actors, _main_jobs)),
         Scenario("mix", _mixed(actors)),
     ]
 
 
-def session_checks(executor: QueryExecutor) -> list[Request]:
-    return [get(SESSION, executor.token, "session check")]
+def session_checks(reader: Reader) -> list[Request]:
+    return [get(SESSION, reader.token, "session check")]
 
 
-def lists(executor: QueryExecutor) -> list[Request]:
-    return [get(LIST, executor.token, "list of 50")]
+def lists(reader: Reader) -> list[Request]:
+    return [get(LIST, reader.token, "list of 50")]
 
 
-def single_porfs(executor: QueryExecutor) -> list[Request]:
-    return [get(f"/porfs/{porf}", executor.token, "one PORF with lines") for porf in executor.porfs]
+def single_porfs(reader: Reader) -> list[Request]:
+    return [get(f"/porfs/{porf}", reader.token, "one PORF with lines") for porf in reader.porfs]
 
 
-def filtered(executor: QueryExecutor) -> list[Request]:
+def filtered(reader: Reader) -> list[Request]:
     paths = (
         "/porfs?status=approved&status=closed&sort=-total&limit=50",
         "/porfs?created_at_gte=2025-01-01T00:00:00Z&created_at_lt=2026-01-01T00:00:00Z&sort=number&limit=50",
         "/porfs?status=pending&sort=updated_at&limit=50",
         "/porfs?waiting_for_me=false&currency=EUR&cost_centre=4007&limit=50",
     )
-    return [get(path, executor.token, "filtered and sorted list") for path in paths]
+    return [get(path, reader.token, "filtered and sorted list") for path in paths]
 
 
-def search(executor: QueryExecutor, word: str) -> Request:
-    return get(f"/porfs?q={quote(word)}&limit=50", executor.token, "search")
+def search(reader: Reader, word: str) -> Request:
+    return get(f"/porfs?q={quote(word)}&limit=50", reader.token, "search")
 
 
 def deep_page(actors: Actors, port: int) -> Request:
@@ -108,29 +108,29 @@ def deep_page(actors: Actors, port: int) -> Request:
     return get(f"{LIST}&cursor={cursor_at(actors.deep, given)}", token, "deep page")
 
 
-def create(cast: Cast) -> Request:
-    body = {"title": "Lamps for the new office", "supplier_id": cast.supplier_id, "lines": _LINES}
-    return post("/porfs", cast.requester, "create", status=201, body=body)
+def create(users: MainJobUsers) -> Request:
+    body = {"title": "Lamps for the new office", "supplier_id": users.supplier_id, "lines": _LINES}
+    return post("/porfs", users.requester, "create", status=201, body=body)
 
 
-def main_job(cast: Cast) -> Script:
+def main_job(users: MainJobUsers) -> Script:
     """From a draft to the supplier's document; aborted at the first unexpected response."""
-    draft = yield create(cast)
+    draft = yield create(users)
     if draft.status != 201:
         return
     porf = f"/porfs/{draft.id}"
-    pending = yield post(f"{porf}/submit", cast.requester, "submit", etag=draft.etag)
-    approved = yield post(f"{porf}/approve", cast.approver, "approve", etag=pending.etag)
-    order = yield post(f"{porf}/purchase-orders", cast.buyer, "convert", status=201, etag=approved.etag)
+    pending = yield post(f"{porf}/submit", users.requester, "submit", etag=draft.etag)
+    approved = yield post(f"{porf}/approve", users.approver, "approve", etag=pending.etag)
+    order = yield post(f"{porf}/purchase-orders", users.buyer, "convert", status=201, etag=approved.etag)
     if order.status != 201:
         return
     path = f"/purchase-orders/{order.id}"
-    yield post(f"{path}/issue", cast.buyer, "issue", etag=order.etag)
-    yield get(f"{path}/document.pdf", cast.buyer, "PDF")
+    yield post(f"{path}/issue", users.buyer, "issue", etag=order.etag)
+    yield get(f"{path}/document.pdf", users.buyer, "PDF")
 
 
 def _cycling(requests: Sequence[Request]) -> Scripts:
-    """Each connection begins elsewhere."""
+    """Each connection begins with another request."""
 
     def script(number: int) -> Script:
         position = number
@@ -141,34 +141,34 @@ def _cycling(requests: Sequence[Request]) -> Scripts:
     return script
 
 
-def _by_readers(readers: Sequence[QueryExecutor], requests_of: Callable[[QueryExecutor], list[Request]]) -> Scripts:
-    return _cycling([request for executor in readers for request in requests_of(executor)])
+def _by_readers(readers: Sequence[Reader], requests_of: Callable[[Reader], list[Request]]) -> Scripts:
+    return _cycling([request for reader in readers for request in requests_of(reader)])
 
 
-def _by_casts(actors: Actors, script_of: Callable[[Cast], Script]) -> Scripts:
-    return lambda number: script_of(actors.casts[number % len(actors.casts)])
+def _by_main_job_users(actors: Actors, script_of: Callable[[MainJobUsers], Script]) -> Scripts:
+    return lambda number: script_of(actors.main_job_users[number % len(actors.main_job_users)])
 
 
-def _creating(cast: Cast) -> Script:
-    request = create(cast)
+def _creating(users: MainJobUsers) -> Script:
+    request = create(users)
     while True:
         yield request
 
 
-def _main_jobs(cast: Cast) -> Script:
+def _main_jobs(users: MainJobUsers) -> Script:
     while True:
-        yield from main_job(cast)
+        yield from main_job(users)
 
 
 def _mixed(actors: Actors) -> Scripts:
     largest = actors.largest
     pools = {
-        "list": [request for executor in actors.readers for request in lists(executor)],
-        "porf": [request for executor in actors.readers for request in single_porfs(executor)],
+        "list": [request for reader in actors.readers for request in lists(reader)],
+        "porf": [request for reader in actors.readers for request in single_porfs(reader)],
         "filtered": filtered(largest),
         "search": [search(largest, actors.rare_word)],
-        "session": [request for executor in actors.readers for request in session_checks(executor)],
-        "create": [create(cast) for cast in actors.casts],
+        "session": [request for reader in actors.readers for request in session_checks(reader)],
+        "create": [create(users) for users in actors.main_job_users],
     }
 
     def script(number: int) -> Script:
@@ -176,7 +176,7 @@ def _mixed(actors: Actors) -> Scripts:
         while True:
             kind = random.choices(list(_MIX), weights=list(_MIX.values()))[0]
             if kind == "job":
-                yield from main_job(actors.casts[number % len(actors.casts)])
+                yield from main_job(actors.main_job_users[number % len(actors.main_job_users)])
             else:
                 yield random.choice(pools[kind])
 

@@ -6,14 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from benchmarks.apps import NAME, PEERS, peer, po_api
-from benchmarks.cast import Actors
 from benchmarks.database import Server
 from benchmarks.load import Request, Script, ask
 from benchmarks.processes import App, Cores
 from benchmarks.scenarios import filtered, lists, main_job, search, session_checks, single_porfs
+from benchmarks.users import Actors
 from benchmarks.wire import Log, listening
 
-# By then each driver has prepared its statements, and the session's last use is recorded for a minute.
+# Afterwards each driver has prepared its statements, and the session's last use is stored for a minute.
 _WARM_UPS = 6
 # The pool tidies up a connection after the answer is sent.
 _SETTLING_SECONDS = 0.05
@@ -22,8 +22,8 @@ _CHECK = "sessions"
 
 @dataclass(frozen=True)
 class Count:
-    """What one request takes. `working` are the round trips that do more than BEGIN, COMMIT and the like;
-    `after_check` leaves out what comes before the answer to the session check."""
+    """The counts of one request. `working` are the round trips with more than BEGIN, COMMIT and the like; `after_check`
+    are those after the result of the session check."""
 
     app: str
     label: str
@@ -40,7 +40,7 @@ def count_statements(server: Server, cores: Cores, actors: Actors) -> list[Count
     with listening(server.urls.app) as (url, log):
         with po_api(url, cores) as app:
             counts += _count(app, log, lambda: _reading(actors))
-            counts += _count(app, log, lambda: main_job(actors.casts[0]))
+            counts += _count(app, log, lambda: main_job(actors.main_job_users[0]))
         for name in PEERS:
             with peer(name, url, cores) as app:
                 counts += _count(app, log, lambda: _reading(actors, peers=True))
@@ -95,7 +95,7 @@ def _counted(app: str, label: str, log: Log) -> Count:
 
 
 def _only_enters_tenant(statement: str) -> bool:
-    """Whether a round trip is there for row-level security alone."""
+    """Whether a round trip only serves row-level security."""
     enters = "set_config" in statement or "SET LOCAL" in statement
     return enters and _CHECK not in statement and "BEGIN" not in statement.upper()
 

@@ -44,7 +44,7 @@ class Language:
         return " ".join(random.choices(self.words, cum_weights=self.weights, k=words))
 
     def title(self, random: Random) -> str:
-        """What a request is about; some name a model, which is what a selective search looks for."""
+        """A title; some contain a model, for selective searches."""
         model = f" {model_name(random.randrange(_MODELS))}" if random.random() < 0.4 else ""
         return f"{self.phrase(random, random.randint(2, 5))}{model}{random.choice(_SIGNS)}"
 

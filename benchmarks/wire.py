@@ -1,7 +1,7 @@
-"""What an application says to PostgreSQL: a proxy on a Unix socket that counts statements and round trips.
+"""A proxy on a Unix socket that counts the statements and round trips between an application and PostgreSQL.
 
-A round trip is one ReadyForQuery of the server's: the client has waited for it. That holds for any driver, and shows
-what no hook in one does: BEGIN and COMMIT, statements that are prepared first, pings, resets of connections.
+A round trip is a ReadyForQuery of the server, for which the client has waited. That works for any driver, and includes
+what hooks in drivers do not show: BEGIN and COMMIT, preparation of statements, pings, resets of connections.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ _TRANSACTION = ("begin", "commit", "rollback", "start transaction")
 
 
 class Log(list[str]):
-    """The statements in their order, and READY wherever the application had waited for the server."""
+    """The statements in their order, with READY where the application waited for the server."""
 
     @property
     def round_trips(self) -> int:
         return self.count(READY)
 
     def after(self, part: str) -> "Log":
-        """What comes after the answer to the first statement that holds `part`; all of it if there is none."""
+        """The log after the result of the first statement that contains `part`; all of it if there is none."""
         for position, entry in enumerate(self):
             if part in entry:
                 return Log(self[self.index(READY, position) + 1 :])
@@ -35,7 +35,7 @@ class Log(list[str]):
 
     @property
     def working(self) -> int:
-        """The round trips that do more than BEGIN, COMMIT, pings and the like; one may carry a statement many times."""
+        """The round trips with more than BEGIN, COMMIT, pings and the like; one may contain a statement many times."""
         trips: list[list[str]] = [[]]
         for entry in self:
             if entry == READY:
@@ -51,7 +51,7 @@ def _controls_transaction(statement: str) -> bool:
 
 
 class _Stream:
-    """Messages out of bytes as they come; a client's first message has no type."""
+    """Splits a stream into messages; a client's first message has no type."""
 
     def __init__(self, *, has_startup: bool) -> None:
         self._buffer = bytearray()
@@ -74,7 +74,7 @@ class _Stream:
 
 
 class _Conversation:
-    """One connection: notes what the client executes and how often the server is ready again."""
+    """One connection: logs the client's statements and the server's ReadyForQuery."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -102,7 +102,7 @@ class _Conversation:
 
 @contextmanager
 def listening(url: str) -> Iterator[tuple[str, Log]]:
-    """A proxy to the server of `url` in a thread of its own: the URL to use instead, and what it hears."""
+    """A proxy to the server of `url` in a thread of its own: the URL to use instead, and the log."""
     log = Log()
     target = str(make_url(url).query["host"])
     with tempfile.TemporaryDirectory(prefix="po-wire-") as directory:

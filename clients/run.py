@@ -1,4 +1,4 @@
-"""Run the main job with every generated client, against a server that is started for it and stopped again."""
+"""Run the main job with every generated client, against a temporary server."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""One PostgreSQL, made by the real migrations; the application on it, as its own role."""
+"""The common fixtures: a PostgreSQL with the real migrations, and the application on it, as its own role."""
 
 import os
 import shutil
@@ -31,10 +31,10 @@ _KEPT_SECONDS = 24 * 3600
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each run temporary directories apart from others'.
+    """Give each run its own directory for temporary directories.
 
-    pytest's own are below one directory, which every run closes to other users as it starts: among them, when root
-    runs the tests, is the one that the servers of another run work as.
+    pytest's are below one directory, which every run closes to other users at its start: if root runs the tests, also
+    to the user of the servers of another run.
     """
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="po-run-")
@@ -45,17 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keep the files of a run that failed, for a day."""
+    """Keep the files of a failed run for a day."""
     place = Path(session.config.option.basetemp)
     if exitstatus == pytest.ExitCode.OK and place.name.startswith("po-run-"):
         shutil.rmtree(place, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On the installed PostgreSQL, only the tests that it can matter to.
-
-    These are the ones that ask for the tests' server: others have no way to tell which one it is.
-    """
+    """On the installed PostgreSQL, run only tests that use the tests' server: for others it makes no difference."""
     if os.environ.get("PO_TEST_POSTGRES") == "system":
         config.hook.pytest_deselected(items=[item for item in items if not _depends_on_server(item)])
         items[:] = filter(_depends_on_server, items)
@@ -93,14 +90,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def primary(cluster: Cluster) -> Iterator[Cluster]:
-    """A server that can have a standby, which the tests' own one cannot."""
+    """A server that can have a standby, which the tests' common server cannot."""
     with cluster.another(wal_level="replica", max_wal_senders="4", synchronous_commit="on") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 async def standby(primary: Cluster) -> AsyncIterator[Standby]:
-    """Of the primary, which is migrated."""
+    """A standby of the migrated primary."""
     await migrations.upgrade(owner_url=primary.url("po_api", "po_owner"), app_url=primary.url("po_api", "po_app"))
     with Standby(primary) as running:
         yield running
@@ -110,7 +107,7 @@ async def standby(primary: Cluster) -> AsyncIterator[Standby]:
 async def database_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
     """The owner's and the application's URL of the migrated database.
 
-    DATABASE_TEST_URL names another server's, with one role for both; whatever it holds is deleted.
+    DATABASE_TEST_URL names a database of another server, with one role for both; its content is deleted.
     """
     url = os.environ.get("DATABASE_TEST_URL")
     if url is None:
@@ -165,7 +162,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def tenant(app: FastAPI, client: httpx.AsyncClient) -> Tenant:
-    """An organisation of the test's own, without members."""
+    """An organisation for this test only, without members."""
     return await new_tenant(app, client)
 
 
@@ -177,7 +174,7 @@ async def organisation(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisat
 
 @pytest.fixture
 async def owner(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to the migrated database of who owns the tables, and so sees every organisation's rows."""
+    """A connection to the migrated database as the tables' owner, who sees the rows of all organisations."""
     async with connected(urls[0]) as connection:
         yield connection
 
@@ -196,14 +193,14 @@ def running() -> Iterator[Provider]:
 
 @pytest.fixture
 def provider(running: Provider) -> Provider:
-    """The provider, honest unless the test makes it lie."""
+    """The identity provider; tests can make it send invalid responses."""
     running.reset()
     return running
 
 
 @pytest.fixture
 async def signing(urls: tuple[str, str], app: FastAPI, provider: Provider) -> AsyncIterator[FastAPI]:
-    """The application with that provider, of which it has asked nothing yet."""
+    """The application with that provider, before the first request to it."""
     async with app_with(provider, urls[1]) as made:
         yield made
 
@@ -216,5 +213,5 @@ async def browser(signing: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def project() -> Path:
-    """The repository's top."""
+    """The root directory of the repository."""
     return Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The rules of the house, checked: who imports whom, what every route has, what every table is made of."""
+"""The rules of the architecture: imports, conventions of routes, conventions of tables."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parents[1]
 SOURCE = PROJECT / "src" / "po_api"
 MAX_LINES = 510
 
-# Sessions and keys have no version: they are live or not. A copy and a comment leave what they are about as it is.
+# Sessions and keys have no version: they are live or not. Copies and comments do not change the request.
 WITHOUT_VERSION = {
     "revokeCurrentSession",
     "revokeSession",
@@ -95,7 +95,7 @@ def _modules() -> Iterator[tuple[str, str]]:
 
 
 def _called(source: str) -> set[str]:
-    """The names of what a module calls, and all the names it takes from elsewhere."""
+    """The names that a module calls, and all names that it imports."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
@@ -173,7 +173,7 @@ def _headers(operation: dict[str, Any]) -> dict[str, bool]:
     return {item["name"]: item["required"] for item in parameters if item["in"] == "header"}
 
 
-async def test_every_operation_asks_for_a_token_or_is_known_to_be_public(app: FastAPI) -> None:
+async def test_every_operation_requires_a_token_or_is_a_known_public_one(app: FastAPI) -> None:
     everywhere = app.openapi().get("security", [])
     public = {item["operationId"] for _, _, item in operations(app) if not item.get("security", everywhere)}
     assert public == PUBLIC

@@ -1,4 +1,4 @@
-"""What is written about the code and in it: the pages that it refers to exist."""
+"""Documentation: the pages that the code and the documentation refer to exist."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def _texts() -> Iterator[Path]:
 
 
 def _exists(mention: str, of: Path) -> bool:
-    """As a path from the top or from the page that mentions it, or as the name of a page of the documentation."""
+    """A path relative to the root or to the page that mentions it, or the name of a documentation page."""
     places = (PROJECT, of.parent, PROJECT / "docs", PROJECT / "docs" / "development")
     return any((place / mention).is_file() for place in places)
 

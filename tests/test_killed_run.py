@@ -1,4 +1,4 @@
-"""A run of the tests that is killed leaves nothing running."""
+"""A killed test run leaves no processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A body says what is documented and nothing else: every column and every field that is shown, tried on every write."""
+"""Mass assignment: every column and every field of representations is tried in every body that does not document it."""
 
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ Send = Callable[[Json], Awaitable[httpx.Response]]
 
 COLUMNS = {column.name for table in metadata.sorted_tables for column in table.columns}
 
-# What somebody who wants more than they have would try first, each by itself.
+# The most sensitive fields, each tried separately.
 TEMPTING: Json = {
     "id": 1,
     "organisation_id": 1,
@@ -58,11 +58,11 @@ WALLS = {
     "nonce": {"createSession"},
     "code": {"exchangeSignInCode"},
     "code_verifier": {"exchangeSignInCode"},
-    # Only to be compared with what the server computes.
+    # Only compared with the amounts that the server computes.
     "total": {"createPorf"},
     "net": {"createPorf", "addPorfLine"},
 }
-# Columns that hold what people wrote and that decide nothing.
+# Columns with free text that no rule depends on.
 CONTENT = set(
     """
     address comment cost_centre currency delivery_address description discount_percent justification name needed_by
@@ -70,7 +70,7 @@ CONTENT = set(
     unit_price workspace_folder_id
     """.split()
 )
-# What any request writes down of its caller.
+# Columns about the caller that every request may write.
 VOLATILE = ["last_seen_at", "last_used_at", "ip_address", "user_agent"]
 
 # Every operation that takes JSON.
@@ -82,7 +82,7 @@ JSON_BODIES = set(
     updatePurchaseOrder cancelPurchaseOrder closePurchaseOrder exchangeSignInCode createSession refreshSession
     """.split()
 )
-# Those that act without being told anything, and could be told too much.
+# Operations without a body, to which one is sent.
 WITHOUT_BODY = {
     "copyPorf",
     "issuePurchaseOrder",
@@ -162,7 +162,7 @@ _SNAPSHOT = " UNION ALL ".join(
 
 
 async def _everything(owner: asyncpg.Connection, world: World) -> list[tuple[str, str]]:
-    """All rows of the world's organisation, but for when and from where somebody was last there."""
+    """All rows of the world's organisation, without the times and addresses of last use."""
     rows = await owner.fetch(_SNAPSHOT, world.organisation.organisation_id, VOLATILE)
     return sorted((row["kind"], row["content"]) for row in rows)
 
@@ -184,7 +184,7 @@ def _with(body: Json, pointer: str, extras: Mapping[str, Any]) -> Json:
 
 
 async def _refuses_more(send: Send, body: Json, places: Iterable[tuple[str, set[str]]], names: set[str]) -> None:
-    """Try everything at once, of which each has to be refused, and what tempts most by itself."""
+    """Send all fields together, each of which must be refused, and the most sensitive ones separately."""
     for pointer, documented in places:
         extras = dict.fromkeys(names - documented, 1)
         alone = [{field: value} for field, value in TEMPTING.items() if field not in documented]
@@ -215,7 +215,7 @@ def _full_body(world: World, name: str, ids: Ids) -> Json:
 async def test_a_field_that_is_not_documented_is_refused_and_nothing_is_changed(
     world: World, owner: asyncpg.Connection, schemas: Json, bodies: dict[str, str], names: set[str], name: str
 ) -> None:
-    who = await world.newcomer("stranger") if name == "createOrganisation" else world.everyone
+    who = await world.newcomer("stranger") if name == "createOrganisation" else world.all_roles
     ids = await world.possible(name)
     send, body = _sender(world, who, name, ids), _full_body(world, name, ids)
     before = await _everything(owner, world)
@@ -255,14 +255,14 @@ async def test_signing_in_takes_no_more_than_is_documented(
 async def test_a_form_takes_nothing_that_is_not_documented(world: World, names: set[str], schemas: Json) -> None:
     documented = set(schemas["ImportPorfBody"]["properties"])
     method, path, options = world.request("importPorf", {})
-    plain = await created(world.everyone.request(method, path, **options))
+    plain = await created(world.all_roles.request(method, path, **options))
     more = dict.fromkeys(names - documented, "1") | {"status": "approved", "number": "PORF-1", "currency[]": "EUR"}
-    tried = await created(world.everyone.request(method, path, **options | {"data": options["data"] | more}))
+    tried = await created(world.all_roles.request(method, path, **options | {"data": options["data"] | more}))
     assert _lasting(tried) == _lasting(plain)
 
 
 def _lasting(response: httpx.Response) -> Json:
-    """What a new request shows, but for what is another's for each one."""
+    """The representation of a new request, without the fields that differ for each."""
     shown: Json = response.json()
     lines = [{name: value for name, value in line.items() if name != "id"} for line in shown["lines"]]
     passing = {"id", "number", "created_at", "updated_at"}
@@ -276,7 +276,7 @@ async def test_where_no_body_is_documented_none_has_an_effect(
     method, path, options = world.request(name, await world.possible(name))
     before = await _everything(owner, world)
     for body in (dict.fromkeys(names, 1), TEMPTING):
-        answers = [await world.everyone.request(method, path, **options | more) for more in ({}, {"json": body})]
+        answers = [await world.all_roles.request(method, path, **options | more) for more in ({}, {"json": body})]
         assert [outcome(answer) for answer in answers] == ["yes", "yes"]
         plain, tried = [_lasting(answer) if name == "copyPorf" else _still(answer) for answer in answers]
         assert tried == plain
@@ -297,7 +297,7 @@ async def _unmoved(world: World, member: Member) -> Json:
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
-async def test_nobody_but_an_admin_gives_rights_to_anybody(world: World, role: Role) -> None:
+async def test_only_admins_grant_rights(world: World, role: Role) -> None:
     member = world.callers[role]
     for target in (member, world.other):
         before = await _unmoved(world, target)
@@ -314,8 +314,8 @@ async def test_a_key_gives_no_rights_that_its_user_could_not_give(world: World) 
         await refused(key.patch(f"/users/{key.user_id}", etag="*", json=body), 403, "missing_role")
 
 
-async def test_an_invitation_moves_nobody_who_belongs_elsewhere(world: World) -> None:
-    """Neither a member of another organisation nor an operator nor somebody who was deactivated."""
+async def test_an_invitation_does_not_move_members_of_other_organisations(world: World) -> None:
+    """Neither a member of another organisation nor an operator nor a deactivated user."""
     admin = world.organisation.admin
     elsewhere = await new_tenant(world.app, world.organisation.client)
     member = await elsewhere.member(Role.ADMIN)
@@ -330,17 +330,17 @@ async def test_an_invitation_moves_nobody_who_belongs_elsewhere(world: World) ->
 
 
 async def test_a_successor_of_a_key_has_its_scopes_and_its_owner(world: World) -> None:
-    key = await world.new_key(world.everyone, Scope.PORFS_READ)
-    shown = (await created(world.everyone.post(f"/api-keys/{key.token.split('_')[1]}/rotate", json={}))).json()
-    assert (shown["scopes"], shown["user_id"]) == (["porfs:read"], world.everyone.user_id)
+    key = await world.new_key(world.all_roles, Scope.PORFS_READ)
+    shown = (await created(world.all_roles.post(f"/api-keys/{key.token.split('_')[1]}/rotate", json={}))).json()
+    assert (shown["scopes"], shown["user_id"]) == (["porfs:read"], world.all_roles.user_id)
 
 
-async def test_what_a_client_reckons_is_compared_and_not_believed(world: World) -> None:
-    draft = await world.thing("draft", world.everyone)
+async def test_amounts_of_clients_are_compared_and_not_stored(world: World) -> None:
+    draft = await world.thing("draft", world.all_roles)
     line = LINE | {"net": "1.00"}
     for path, body in (
         ("/porfs", {"title": "Lamps", "lines": [LINE], "total": "1.00"}),
         ("/porfs", {"title": "Lamps", "lines": [line]}),
         (f"/porfs/{draft['porf_id']}/lines", line),
     ):
-        await refused(world.everyone.post(path, etag="*", json=body), 422, "total_mismatch")
+        await refused(world.all_roles.post(path, etag="*", json=body), 422, "total_mismatch")

@@ -1,4 +1,4 @@
-"""The application answers as its OpenAPI document says, whoever asks whatever: Schemathesis over a real server."""
+"""Responses to generated requests conform to the OpenAPI document: Schemathesis over a real server."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ ROLES = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "nobo
 
 @pytest.fixture(scope="module")
 def served(urls: tuple[str, str], app: FastAPI) -> Iterator[str]:
-    """The address of the application, served by a thread with a loop of its own on the tests' database."""
+    """The address of the application on the tests' database, served by a thread with its own event loop."""
     kinds = ("per_user", "per_address", "sign_in", "refresh")
     with serving(new_app(urls[1], **{f"rate_limit_{kind}": "1000000/minute" for kind in kinds})) as address:
         yield address

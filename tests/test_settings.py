@@ -1,4 +1,4 @@
-"""The configuration: `.env.example` tells all of it, and a wrong value is one line that keeps secrets."""
+"""The configuration: `.env.example` is complete, and an invalid value gives one line without secrets."""
 
 import re
 import traceback
@@ -14,7 +14,7 @@ VARIABLES = sorted(name.upper() for name in Settings.model_fields)
 
 @pytest.fixture(autouse=True)
 def no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither the environment's variables nor a `.env` of whoever runs the tests."""
+    """No variables of the environment, and no `.env` file."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it migrates and serves where there is no checkout."""
+"""The wheel: its contents, and that it migrates and serves without a checkout."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""`WEB_CONCURRENCY`: several workers on one socket that come, go and are killed, as one server for everybody else."""
+"""`WEB_CONCURRENCY`: several workers on one socket that are replaced and killed without an effect on clients."""
 
 import signal
 import socket
@@ -38,7 +38,7 @@ def configured(urls: tuple[str, str], app: FastAPI, tmp_path: Path) -> Environme
     return environment_on(urls, tmp_path)
 
 
-def test_a_worker_that_dies_is_replaced_and_no_request_under_way_is_dropped(
+def test_a_worker_that_dies_is_replaced_and_no_request_in_progress_is_dropped(
     configured: Environment, tmp_path: Path
 ) -> None:
     with serving(configured, tmp_path) as server:
@@ -63,7 +63,7 @@ def test_a_worker_that_dies_is_replaced_and_no_request_under_way_is_dropped(
             while _accepts(server):
                 deadline.check()
                 time.sleep(0.05)
-            # They are answered, not what was asked for: the store of the limits is not there.
+            # They get an error, since there is no store for the rate limits.
             assert [request.finish() for request in under_way] == ["HTTP/1.1 503"] * 12
             assert ended.result(TIMEOUT)
         assert server.process.returncode == 0
@@ -71,7 +71,7 @@ def test_a_worker_that_dies_is_replaced_and_no_request_under_way_is_dropped(
 
 
 class _Request:
-    """One whose end is still to be sent."""
+    """A request whose end has not been sent yet."""
 
     def __init__(self, server: Server) -> None:
         self._socket = socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2])), TIMEOUT)
@@ -79,7 +79,7 @@ class _Request:
             b"POST /api/v1/porfs HTTP/1.1\r\nHost: po\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
             b"Expect: 100-continue\r\n\r\n{"
         )
-        # By this somebody says that the request is being read.
+        # 100 Continue: the request is being read.
         assert self._socket.recv(1024).startswith(b"HTTP/1.1 100")
 
     def finish(self) -> str:
@@ -89,7 +89,7 @@ class _Request:
 
 
 def _accepts(server: Server) -> bool:
-    """Whether any worker still takes new connections; one that is ending closes those that have no request."""
+    """Whether a worker accepts new connections; one that is stopping closes those without a request."""
     try:
         return server.is_ready()
     except httpx.TransportError:

@@ -1,1 +1,1 @@
-"""The peers: the same schema, data, session check and JSON, each in the shortest honest form of its stack."""
+"""The peers: the same schema, data, session check and JSON, each in the shortest fair form of its stack."""

@@ -74,7 +74,7 @@ left = func.trunc(left - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4
 
 
 def any_line(condition: Any) -> Any:
-    """No EXISTS: without regard to LIMIT, PostgreSQL would read all lines of the organisation to answer it."""
+    """Not EXISTS: PostgreSQL would read all lines of the organisation for it, regardless of LIMIT."""
     found = func.coalesce(func.bool_or(condition), false())
     return select(found).where(own_lines).correlate_except(PorfLine).scalar_subquery()
 
@@ -108,7 +108,7 @@ Porf.has_approver = column_property(
 
 
 def check() -> User:
-    """The user whom the token speaks for; opens the organisation's rows."""
+    """The user of the token; enters the tenant."""
     try:
         token = request.headers["Authorization"].removeprefix("Bearer ")
         key = app.config["SECRET_KEY"]

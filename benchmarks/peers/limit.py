@@ -83,7 +83,7 @@ LINE_NAMES = """id position description sku quantity unit unit_price discount_pe
 
 
 async def check(connection: Any, request: Request) -> Any:
-    """The user whom the token speaks for."""
+    """The user of the token."""
     try:
         token = request.headers["authorization"].removeprefix("Bearer ")
         claims = jwt.decode(token, KEY, algorithms=["HS256"], audience="po-api", issuer="po-api")
@@ -97,7 +97,7 @@ async def check(connection: Any, request: Request) -> Any:
 
 @asynccontextmanager
 async def tenant(connection: Any, user: Any) -> AsyncIterator[tuple[Any, ...]]:
-    """A transaction that sees the user's organisation; the first parameters of its statements."""
+    """A transaction in the user's tenant; yields the first parameters of its statements."""
     organisation_id = int(user["organisation_id"])
     await connection.execute(f"BEGIN; SET LOCAL app.organisation_id = {organisation_id}")
     try:

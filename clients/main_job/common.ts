@@ -1,4 +1,4 @@
-// What the TypeScript programs share. Each of them raises a request for 200 articles, has it approved by somebody else,
+// Shared by the TypeScript programs. Each creates a request for 200 articles, has it approved by another member,
 // orders it and fetches the document for the supplier.
 
 import assert from "node:assert/strict";

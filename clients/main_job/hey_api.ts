@@ -17,7 +17,7 @@ import { apiUrl, etagOf, finish, idempotencyKey, lines, tokens, total } from "./
 
 /** Calls of this user; a problem is thrown. */
 function callsOf(token: string) {
-  // Asked for each way to sign in that an operation takes; all others would be sent the token as well.
+  // Called for each authentication scheme of an operation; without this check, the token would be sent for all.
   const auth = ({ scheme }: { scheme?: string }) => (scheme === "bearer" ? token : undefined);
   return { client: createClient({ baseUrl: apiUrl, auth }), throwOnError: true } as const;
 }

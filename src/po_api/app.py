@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -30,6 +29,7 @@ from po_api.sessions.queries import SessionQueries
 from po_api.settings import Settings
 from po_api.web import docs, openapi
 from po_api.web.cookies import CSRF_HEADER
+from po_api.web.dependencies import Authenticator
 from po_api.web.errors import add_error_handlers
 from po_api.web.middleware import BodyLimit, RequestContext
 from po_api.web.rate_limits import RateLimiter
@@ -50,9 +50,9 @@ EXPOSED_HEADERS = (
 
 
 def create_app(settings: Settings, found: Connections, *, is_checked: bool = False) -> FastAPI:
-    """The application on the databases that were found; it refuses to start on a schema that is not its own.
+    """The application on the databases `found`. Its start raises StaleSchema if the schema does not suit this version.
 
-    `is_checked`: the caller has checked the schema; a worker of several also starts while the database is unavailable.
+    `is_checked`: the caller has checked the schema; workers then also start while the database is unavailable.
     """
 
     @asynccontextmanager
@@ -62,8 +62,8 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
             if not is_checked:
                 async with app.state.database.engine.connect() as connection:
                     await require_head(connection)
-            # What is there by now stays: the collector need not look through it again and again. What requests leave
-            # behind is hardly ever cyclic, and not worth the 3 % of their time that looking for it so often takes.
+            # Objects that exist by now are permanent: the collector need not traverse them. Garbage of requests is
+            # rarely cyclic; the default thresholds would take 3 % of their time.
             gc.freeze()
             gc.set_threshold(10_000, 20, 50)
             yield
@@ -80,7 +80,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        # core/tracing.py has ours: FastAPI's own, which the environment can switch on, tell queries and values.
+        # See observability/tracing.py. FastAPI's telemetry, which the environment can enable, has queries and values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     instrumentation.configure(slow_query_ms=settings.db_slow_query_ms)
@@ -116,7 +116,7 @@ async def _get_document(request: Request) -> JSONResponse:
     return JSONResponse(request.app.openapi())
 
 
-def _authenticator(key: str, lifetimes: Lifetimes) -> Any:
+def _authenticator(key: str, lifetimes: Lifetimes) -> Authenticator:
     async def authenticate(
         executor: QueryExecutor, token: str, *, address: str | None, user_agent: str | None
     ) -> Principal:
@@ -129,14 +129,14 @@ def _authenticator(key: str, lifetimes: Lifetimes) -> Any:
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    """The last added is the outermost: CORS headers go on every answer, a refused body's included."""
+    """The last one added is the outermost: all responses have CORS headers, including those for too large bodies."""
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestContext)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            # For cookies, which browsers send from the same site only and web/cookies.py takes from there only.
+            # For cookies, which browsers only send from the same site and web/cookies.py only accepts from there.
             allow_credentials=True,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=[

@@ -1,4 +1,4 @@
-"""Which features listen to the events of features below them."""
+"""The listeners of all features to the events of features below them."""
 
 from po_api.api_keys.service import end_keys
 from po_api.db.listeners import Listeners

@@ -1,4 +1,4 @@
-"""Serving: in this process, or in several workers that share one socket and are looked after by this process."""
+"""Serving: in this process, or in several workers that share one socket and are supervised by this process."""
 
 import multiprocessing
 import os
@@ -23,23 +23,24 @@ from po_api.operations.metrics.exposition import exposed, metrics_app
 from po_api.operations.metrics.processes import workers_files
 from po_api.settings import Settings, SettingsError
 
-# Process managers kill a server after 30 seconds by default; it has ended by then.
+# Less than the 30 seconds after which process managers kill a server by default.
 GRACEFUL_SECONDS = 25
-# Idle connections outlive the minute that proxies keep theirs, or a request could meet one that is just being closed.
+# Longer than the minute for which proxies keep idle connections: they could otherwise use one that is being closed.
 KEEP_ALIVE_SECONDS = 75
-# A worker that does not answer for so long hangs. It answers from a thread of its own, once its modules are loaded.
+# A worker that does not respond to health checks for this time is replaced. It responds from a thread of its own, once
+# its modules are loaded.
 HUNG_SECONDS = 30
 
 _log = get_logger(__name__)
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The socket, bound before anything is started: a port in use is found out at once. SettingsError."""
+    """The listening socket, bound before anything is started. Raises SettingsError, such as for a port in use."""
     return _listen("HOST, PORT", settings.host, settings.port)
 
 
 def listen_to_scrapes(settings: Settings) -> socket.socket | None:
-    """The socket of `/metrics`; None if METRICS_PORT is not set."""
+    """The listening socket of `/metrics`; None if METRICS_PORT is not set. Raises SettingsError."""
     if settings.metrics_port is None:
         return None
     return _listen("METRICS_HOST, METRICS_PORT", settings.metrics_host, settings.metrics_port)
@@ -56,7 +57,7 @@ def _listen(variables: str, host: str, port: int) -> socket.socket:
 
 
 def serve(settings: Settings, found: Connections, listener: socket.socket, scrapes: socket.socket | None) -> None:
-    """Serve until a signal ends it, on a schema that the caller has found to be this version's."""
+    """Serve until a signal ends it; the caller has checked the schema."""
     app = create_app(settings, found, is_checked=True)
     is_alone = settings.web_concurrency == 1
     with ExitStack() as stack:
@@ -93,14 +94,14 @@ def _config(app: Any, **more: Any) -> uvicorn.Config:
 
 
 def _worker(settings: Settings, found: Connections) -> FastAPI:
-    """The application in a worker's process, which is told everything by its parent: the database is that one's."""
+    """The application in a worker process, on the database of its parent."""
     logging.configure(settings.log_level)
     threading.Thread(target=_follow_parent, daemon=True).start()
     return create_app(settings, found, is_checked=True)
 
 
 def _follow_parent() -> None:
-    """Stop in an orderly way when the parent process has ended for any reason."""
+    """Stop gracefully when the parent process has ended for any reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -108,15 +109,15 @@ def _follow_parent() -> None:
 
 
 class Workers(Multiprocess):
-    """Uvicorn's supervisor: it hands signals on, waits for all workers, and replaces one that dies.
+    """Uvicorn's supervisor: it forwards signals, waits for all workers, and replaces a worker that dies.
 
-    SIGHUP has it replace them one by one, each when its successor is ready.
+    On SIGHUP it replaces them one by one, each when its successor is ready.
     """
 
     def keep_subprocess_alive(self) -> None:
         before = list(self.processes)
         for process in before:
-            # The worker has its own end. While this one is open, the early death of a worker goes unnoticed.
+            # The end for the worker, which has its own copy. While this one is open, an early death is not detected.
             process.child_conn.close()
         super().keep_subprocess_alive()
         for old, new in zip(before, self.processes, strict=True):
@@ -124,12 +125,12 @@ class Workers(Multiprocess):
                 _log.warning("worker_replaced", died=old.pid, exit_code=old.exitcode, started=new.pid)
 
     def terminate_all(self) -> None:
-        # Or new connections would wait in its queue for workers that take none any more.
+        # Otherwise new connections would wait in its queue for workers that accept no more.
         for listener in self.sockets:
             listener.close()
         super().terminate_all()
 
     @property
     def have_failed(self) -> bool:
-        """Whether a worker could not start, which would not go better a second time."""
+        """Whether a worker could not start; another attempt would fail as well."""
         return any(process.exitcode == STARTUP_FAILURE for process in self.processes)

@@ -1,4 +1,4 @@
-"""The configuration: environment variables or `.env`, as `.env.example` documents them. No default secrets."""
+"""The configuration: environment variables or `.env`, documented in `.env.example`. No default secrets."""
 
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIN_SECRET_BYTES = 32
 MIN_TOKEN_BYTES = 16
-# A token that was stolen is soon worth nothing (security.md).
+# A stolen token is valid for a short time only (security.md).
 MAX_ACCESS_TOKEN_SECONDS = 900
 DEFAULT_PORT = "5432"
 RATE_LIMIT_STORES = {"memory", "redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster"}
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     def _rate(cls, value: str, info: ValidationInfo) -> str:
         if info.field_name is not None and value == cls.model_fields[info.field_name].default:
             return value
-        from limits import parse  # noqa: PLC0415 - imports the clients of all stores, which no command has a use for
+        from limits import parse  # noqa: PLC0415 - imports the clients of all stores, which commands do not need
 
         try:
             parse(value)
@@ -181,7 +181,7 @@ class Settings(BaseSettings):
     @field_validator("rate_limit_storage_uri")
     @classmethod
     def _known_store(cls, value: str) -> str:
-        # `limits` would say the same, with the whole address and the password in it.
+        # The error of `limits` would contain the whole URL with the password.
         if value.partition("://")[0].removeprefix("async+") not in RATE_LIMIT_STORES:
             raise ValueError("only memory:// and redis://host:6379 are supported")
         return value
@@ -196,7 +196,7 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """The configuration; SettingsError names every variable that is wrong, on one line and without its value."""
+    """The configuration. Raises SettingsError with the name of every invalid variable, on one line, without values."""
     try:
         return Settings()
     except ValidationError as error:
@@ -207,26 +207,26 @@ def load_settings() -> Settings:
 
 
 def _explained(detail: ErrorDetails) -> str:
-    """`PORT: input should be a valid integer`; the words of our own validators as they are."""
+    """`PORT: input should be a valid integer`; messages of the validators here are unchanged."""
     reason = detail.get("ctx", {}).get("error") or detail["msg"]
     message = str(reason).partition(", ")[0] if detail["type"].endswith("_parsing") else str(reason)
     return f"{str(detail['loc'][0]).upper()}: {message[:1].lower()}{message[1:]}"
 
 
 def postgresql_url(url: str) -> str:
-    """`url` in a form that SQLAlchemy, asyncpg and libpq all take; ValueError if it is no PostgreSQL database's.
+    """`url` in a form that SQLAlchemy, asyncpg and libpq all accept. Raises ValueError unless it is PostgreSQL's.
 
-    Several hosts may stand where libpq has them, `host1:5432,host2:5432`, or where SQLAlchemy has them,
-    `?host=host1:5432&host=host2:5432`. Neither understands the other, and asyncpg takes the last of the latter alone:
-    they become `?host=host1,host2&port=5432,5432`.
+    Several hosts may be given as in libpq, `host1:5432,host2:5432`, or as in SQLAlchemy,
+    `?host=host1:5432&host=host2:5432`. Neither supports the other form, and asyncpg only uses the last host of the
+    latter: both become `?host=host1,host2&port=5432,5432`.
     """
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - the embedded server has no URL to look at
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - not needed for the embedded server
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
 
     try:
         merged = _with_merged_hosts(url)
         parsed = make_url(merged)
-    except (ArgumentError, ValueError):  # a ValueError quotes what it took for the port, part of a password perhaps
+    except (ArgumentError, ValueError):  # a ValueError quotes the supposed port, which may be part of a password
         raise ValueError("not a database URL; expected postgresql://user:password@host:5432/name") from None
     if parsed.drivername.split("+")[0] not in {"postgresql", "postgres"}:
         raise ValueError("only PostgreSQL is supported: postgresql://user:password@host:5432/name")
@@ -253,7 +253,7 @@ def _with_merged_hosts(url: str) -> str:
 
 
 def _host_and_port(text: str, default: str) -> tuple[str, str]:
-    """The two parts of `host:5432`, `[::1]:5432` or a directory with a socket; ValueError if the port is none."""
+    """The parts of `host:5432`, `[::1]:5432` or a directory with a socket. Raises ValueError for an invalid port."""
     host, colon, port = text.rpartition(":")
     return (host, str(int(port))) if colon and not text.endswith("]") else (text, str(int(default)))
 

@@ -1,4 +1,4 @@
-"""Every feature's tables, for Alembic and the tests."""
+"""The tables of all features, for Alembic and the tests."""
 
 from po_api import audit
 from po_api.api_keys import models as api_keys

@@ -1,4 +1,4 @@
-"""The format of a key: what is made is read, what is mistyped is not."""
+"""The format of API keys: created keys are accepted, mistyped ones are not."""
 
 import string
 
@@ -21,7 +21,7 @@ def test_a_key_names_its_row(key_id: int) -> None:
 
 
 @given(IDS, st.data(), CHARACTERS)
-def test_a_mistyped_key_is_none(key_id: int, data: st.DataObject, character: str) -> None:
+def test_a_mistyped_key_has_no_id(key_id: int, data: st.DataObject, character: str) -> None:
     key = new_key(key_id)
     place = data.draw(st.integers(0, len(key) - 1))
     mistyped = key[:place] + character + key[place + 1 :]
@@ -30,7 +30,7 @@ def test_a_mistyped_key_is_none(key_id: int, data: st.DataObject, character: str
 
 
 @given(st.text())
-def test_any_text_is_no_key(text: str) -> None:
+def test_other_text_is_not_a_key(text: str) -> None:
     assert id_of(text) is None
     assert id_of(f"po_{text}") is None
 

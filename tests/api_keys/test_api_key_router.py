@@ -1,4 +1,4 @@
-"""Keys for integrators: made and ended by people, used by scripts within their scopes, the main job included."""
+"""API keys: created and revoked by users, used by scripts within their scopes, including the main job."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ EVERYTHING = sorted(Scope)
 
 
 async def _made(member: Member, *scopes: str, **body: Any) -> dict[str, Any]:
-    """A new key of the member's."""
+    """A new key of the member."""
     body = {"name": "Script", "scopes": list(scopes) or EVERYTHING} | body
     key: dict[str, Any] = (await created(member.post("/api-keys", json=body))).json()
     return key
@@ -30,7 +30,7 @@ def _script(member: Member, key: dict[str, Any]) -> Member:
 
 
 async def _change(tenant: Tenant, key_id: int, **values: Any) -> None:
-    """Change a key's row as time would."""
+    """Change the row of a key, to simulate the passage of time."""
     async with tenant.database.sessions.begin() as session:
         await session.execute(update(ApiKey).where(ApiKey.id == key_id).values(**values))
 
@@ -52,7 +52,7 @@ async def test_a_key_is_shown_once_and_stored_as_a_digest(tenant: Tenant) -> Non
     assert stored not in made["key"]
 
 
-async def test_scripts_do_the_main_job(organisation: TestOrganisation) -> None:
+async def test_scripts_run_the_main_job(organisation: TestOrganisation) -> None:
     requester = _script(organisation.requester, await _made(organisation.requester, "porfs:write"))
     approver = _script(organisation.approver, await _made(organisation.approver, "porfs:read", "porfs:approve"))
     buyer = _script(
@@ -81,7 +81,7 @@ async def test_scripts_do_the_main_job(organisation: TestOrganisation) -> None:
     }
 
 
-async def test_a_key_does_no_more_than_its_scopes_say(organisation: TestOrganisation) -> None:
+async def test_a_key_is_limited_to_its_scopes(organisation: TestOrganisation) -> None:
     script = _script(organisation.admin, await _made(organisation.admin, "porfs:read"))
     draft = await organisation.draft()
     path = f"/porfs/{draft.json()['id']}"
@@ -92,7 +92,7 @@ async def test_a_key_does_no_more_than_its_scopes_say(organisation: TestOrganisa
     await refused(script.get("/purchase-orders"), 403, "missing_scope")
 
 
-async def test_members_take_a_scope_of_their_own_wherever_they_are_shown(organisation: TestOrganisation) -> None:
+async def test_reading_members_requires_the_scope_users_read_everywhere(organisation: TestOrganisation) -> None:
     path = f"/organisations/{organisation.organisation_id}"
     for scopes, status in ((["organisations:read"], 403), (["organisations:read", "users:read"], 200)):
         script = _script(organisation.admin, await _made(organisation.admin, *scopes))
@@ -100,7 +100,7 @@ async def test_members_take_a_scope_of_their_own_wherever_they_are_shown(organis
         await ok(script.get(f"{path}?include=users"), status)
 
 
-async def test_a_key_does_no_more_than_its_user_may(organisation: TestOrganisation) -> None:
+async def test_a_key_is_limited_to_its_users_roles(organisation: TestOrganisation) -> None:
     script = _script(organisation.auditor, await _made(organisation.auditor))
     await ok(script.get("/porfs"))
     await refused(script.post("/porfs", json={"title": "x"}), 403, "missing_role")
@@ -115,8 +115,8 @@ async def test_a_key_follows_its_users_roles_at_once(tenant: Tenant) -> None:
     await created(script.post("/suppliers", json={"name": "Mine"}))
 
 
-async def test_allowed_actions_say_what_the_key_lacks(organisation: TestOrganisation) -> None:
-    """A representation says what this caller may do, and gives the code that the action would answer with."""
+async def test_allowed_actions_name_the_missing_scope(organisation: TestOrganisation) -> None:
+    """A representation lists the caller's allowed actions, with the code that an action would return."""
     pending = await organisation.pending()
     script = _script(organisation.approver, await _made(organisation.approver, "porfs:read", "porfs:write"))
     path = f"/porfs/{pending.json()['id']}"
@@ -126,7 +126,7 @@ async def test_allowed_actions_say_what_the_key_lacks(organisation: TestOrganisa
     assert (await ok(organisation.approver.get(path))).json()["allowed_actions"]["approve"]["allowed"]
 
 
-async def test_keys_and_sessions_are_looked_after_by_people_only(tenant: Tenant) -> None:
+async def test_keys_and_sessions_cannot_be_managed_with_a_key(tenant: Tenant) -> None:
     member = await tenant.member(*Role)
     made = await _made(member)
     script = _script(member, made)
@@ -281,7 +281,7 @@ async def test_the_check_is_one_query_on_indexes(tenant: Tenant) -> None:
     assert "pk_users" in plan
 
 
-async def test_what_happens_to_keys_is_on_record(tenant: Tenant) -> None:
+async def test_changes_of_keys_are_audited(tenant: Tenant) -> None:
     member = await tenant.member()
     made = await _made(member)
     new = (await created(member.post(f"/api-keys/{made['id']}/rotate"))).json()
@@ -298,7 +298,7 @@ async def test_what_happens_to_keys_is_on_record(tenant: Tenant) -> None:
     assert not any(secret in after for _, _, after in found for secret in (made["key"], new["key"]))
 
 
-async def test_somebody_without_an_organisation_has_keys_too(stranger: Member) -> None:
+async def test_a_user_without_an_organisation_may_have_keys(stranger: Member) -> None:
     made = await _made(stranger, "users:read")
     script = _script(stranger, made)
     assert (await ok(script.get("/users/me"))).json()["id"] == stranger.user_id

@@ -1,4 +1,6 @@
-"""Actors: what the audit trail says of members, API keys, the command line and the application itself."""
+"""Actors: the audit events of members, API keys, the command line and the application itself."""
+
+from typing import Any
 
 import asyncpg
 import pytest
@@ -7,7 +9,7 @@ from po_api.core.actor import Actor, NotAMember
 from po_api.core.permissions import Scope
 from po_api.db.database import enter_tenant
 from po_api.listeners import all_listeners
-from po_api.porfs.content import PorfInput
+from po_api.porfs.content import HEADER_FIELDS, PorfInput
 from po_api.porfs.service import PorfService
 from po_api.suppliers.service import SupplierService
 from po_api.users.member_service import MemberService
@@ -55,11 +57,12 @@ async def test_actors_that_are_no_members_leave_events(
 
 
 async def test_only_a_member_raises_requests(organisation: TestOrganisation) -> None:
+    header: dict[str, Any] = dict.fromkeys(HEADER_FIELDS) | {"title": "Lamps"}
     async with organisation.database.sessions.begin() as session:
         await enter_tenant(session, organisation.organisation_id)
         service = PorfService(session, Actor.system(organisation.organisation_id))
         with pytest.raises(NotAMember):
-            await service.create(PorfInput("Lamps", None, None, None, None))
+            await service.create(PorfInput(**header))
 
 
 async def test_an_event_names_a_member_exactly_if_a_member_or_a_key_acted(

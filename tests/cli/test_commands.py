@@ -1,4 +1,4 @@
-"""The command line in processes of its own, started by its file where more than a message is looked at."""
+"""The command line in separate processes, started by its file where more than a message is checked."""
 
 import os
 import re
@@ -32,7 +32,7 @@ Environment = dict[str, str]
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Environment:
-    """An environment in which nothing is configured but a data directory of the test's own."""
+    """An environment with a temporary data directory, and no other configuration."""
     names = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
     kept = {name: os.environ[name] for name in names if name in os.environ}
     return kept | {"PO_DATA_DIR": str(tmp_path / "data")}
@@ -40,7 +40,7 @@ def outside(tmp_path: Path) -> Environment:
 
 @pytest.fixture
 def configured(outside: Environment, urls: tuple[str, str], organisation: TestOrganisation) -> Environment:
-    """One with the tests' database, which holds the test's organisation."""
+    """An environment with the tests' database, which has the test's organisation."""
     owner, application = urls
     return outside | {"DATABASE_URL": application, "DATABASE_MIGRATION_URL": owner, "SECRET_KEY": SECRET_KEY}
 
@@ -52,7 +52,7 @@ def _run(environment: Environment, place: Path, *arguments: str) -> subprocess.C
 
 
 def _says(done: subprocess.CompletedProcess[str], words: str) -> bool:
-    """Whether it failed with one line on stderr that holds `words`."""
+    """Whether the command failed with one line on stderr that contains `words`."""
     line = done.stderr.removesuffix("\n")
     assert done.returncode == 1, done
     assert done.stdout == ""
@@ -79,7 +79,7 @@ def test_every_command_explains_itself() -> None:
         assert "Usage:" in result.output
 
 
-def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+def test_the_list_of_commands_has_the_summary_of_each_command() -> None:
     for name, lazy in cli.Commands.modules.items():
         assert load(name, lazy).help.partition("\n\n")[0] == lazy.summary
 
@@ -116,12 +116,12 @@ async def test_a_deactivated_user_is_signed_out(
     assert _says(_run(configured, tmp_path, "users", "deactivate", "--email", organisation.admin.email), "admin")
 
 
-def test_purge_says_how_many_sessions_it_deleted(configured: Environment, tmp_path: Path) -> None:
+def test_purge_prints_the_number_of_deleted_sessions(configured: Environment, tmp_path: Path) -> None:
     done = _run(configured, tmp_path, "sessions", "purge", "--days", "3650")
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
-def test_migrate_says_where_the_database_is(configured: Environment, tmp_path: Path) -> None:
+def test_migrate_prints_the_status_of_the_database(configured: Environment, tmp_path: Path) -> None:
     done = _run(configured, tmp_path, "migrate", "--status")
     found = re.fullmatch(r"database: (\w+), this version: (\w+)\n", done.stdout)
     assert found is not None
@@ -173,7 +173,7 @@ def test_a_data_directory_that_cannot_be_made_is_one_line(outside: Environment, 
 
 @contextmanager
 def _serving(environment: Environment, place: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`serve --demo` and its address; what it writes to stderr goes to the file `log`."""
+    """`serve --demo` and its address; stderr is written to the file `log`."""
     with (place / "log").open("w") as log:
         process = subprocess.Popen(
             [str(COMMAND), "serve", "--demo"],
@@ -199,7 +199,7 @@ def _token(process: subprocess.Popen[str]) -> str:
 
 
 def _stop(process: subprocess.Popen[str], how: signal.Signals, data: Path) -> None:
-    """Stop it, and see that it and all that it started are gone: the server, which is nobody's child, by its file."""
+    """Stop the process, and check that it has ended with all that it started, the embedded server by its file."""
     (pid_file,) = data.rglob("postmaster.pid")
     server = psutil.Process(int(pid_file.read_text().split()[0]))
     started = [server, *server.children(recursive=True), *psutil.Process(process.pid).children(recursive=True)]
@@ -213,6 +213,9 @@ def _stop(process: subprocess.Popen[str], how: signal.Signals, data: Path) -> No
 def test_serve_keeps_its_data_and_stops_what_it_started(outside: Environment, tmp_path: Path) -> None:
     with _serving(outside, tmp_path) as (process, address):
         headers = {"Authorization": f"Bearer {_token(process)}"}
+        # The hint names the command as it was called: not every installation is in .venv.
+        assert process.stdout is not None
+        assert f"{COMMAND} sessions create" in process.stdout.readline()
         assert httpx.get(f"{address}/health/ready", timeout=TIMEOUT).json()["row_level_security"] == "active"
         body = {"name": "Kept Ltd"}
         made = httpx.post(f"{address}/api/v1/suppliers", json=body, headers=headers, timeout=TIMEOUT)
@@ -235,6 +238,6 @@ async def test_what_was_sent_is_not_in_the_log(
         async with httpx.AsyncClient(base_url=address, timeout=TIMEOUT) as client:
             answers = await canary_answers(Member(client, 0, "", organisation.requester.token))
     log = (tmp_path / "log").read_text()
-    assert log.count('"event": "request"') == len(answers) > 50
+    assert log.count('"event": "request_finished"') == len(answers) > 50
     for secret in (CANARY, organisation.requester.token, organisation.requester.email, SECRET_KEY):
         assert secret not in log

@@ -1,4 +1,4 @@
-"""What commands take to start: the modules that they import, and the database that they want to find."""
+"""The start of commands: the modules that they import, and the database that they require."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from support.command_line import CommandLine
 
 pytestmark = pytest.mark.heavy
 
-# What takes longest to import, and is of use to the API alone.
+# The modules that take longest to import, and that only the API needs.
 OF_THE_API = (
     "fastapi",
     "starlette",
@@ -29,7 +29,7 @@ OF_THE_API = (
     "po_api.purchase_orders",
 )
 OF_THE_DATABASE = ("sqlalchemy", "asyncpg", "pydantic", "structlog", "jose", "po_api.settings")
-# Runs the command, then says which of the modules it has imported.
+# Runs the command, then prints which of the modules it has imported.
 IMPORTED = """
 import sys
 modules, sys.argv = sys.argv[1].split(","), ["po-api", *sys.argv[2:]]
@@ -42,7 +42,7 @@ finally:
 
 
 def _imported(modules: tuple[str, ...], *arguments: str, environment: dict[str, str]) -> list[str]:
-    """Those of the modules that a command imports, which must succeed."""
+    """The modules of these that a command imports; the command must succeed."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED, ",".join(modules), *arguments],
         env=environment,
@@ -81,7 +81,7 @@ def test_sessions_create_imports_nothing_of_the_api(tmp_path: Path) -> None:
         "backup settle --restored-to 2026-11-22T10:00:00Z",
     ],
 )
-def test_without_a_database_a_command_says_how_to_make_one_and_makes_nothing(tmp_path: Path, command: str) -> None:
+def test_without_a_database_a_command_fails_with_a_hint_and_creates_nothing(tmp_path: Path, command: str) -> None:
     po = CommandLine.at(tmp_path)
     line = po.fails(*command.split())
     assert line == f"po-api: there is no database in {po.data_dir}: run `make run` or `po-api migrate` first"
@@ -89,7 +89,7 @@ def test_without_a_database_a_command_says_how_to_make_one_and_makes_nothing(tmp
 
 
 @pytest.mark.parametrize("command", ["list", "verify"])
-def test_without_backups_nothing_is_made_either(tmp_path: Path, command: str) -> None:
+def test_without_backups_nothing_is_created(tmp_path: Path, command: str) -> None:
     po = CommandLine.at(tmp_path)
     code, output, errors = po.run("backup", command)
     assert output == ""

@@ -71,7 +71,7 @@ def test_minor_units_are_those_of_the_standard(currency: str, units: int) -> Non
 
 
 @pytest.mark.parametrize("code", ["XAU", "XXX", "XTS", "XDR", "EURO", "eur", ""])
-def test_gold_and_test_codes_are_no_currencies(code: str) -> None:
+def test_gold_and_test_codes_are_not_currencies(code: str) -> None:
     assert code not in CURRENCIES
 
 
@@ -92,7 +92,7 @@ def test_halves_are_rounded_up_to_the_minor_unit_and_shown_with_it(amount: str, 
     assert str(round_to_minor(Decimal(amount), currency)) == rounded
 
 
-def test_two_lines_of_1_1_at_5_pence_come_to_12_pence() -> None:
+def test_two_lines_of_1_1_at_5_pence_total_12_pence() -> None:
     line = priced("1.100", "0.05")
     found = totals([line, line], currency="GBP", tax_rounding=TaxRounding.DOCUMENT)
     assert (line_net(line, "GBP"), found.total) == (Decimal("0.06"), Decimal("0.12"))
@@ -106,14 +106,14 @@ def test_tax_of_14_and_11_pence_at_10_percent_depends_on_the_mode(rounding: TaxR
 
 
 @given(priced_lines, currencies)
-def test_a_line_comes_to_what_exact_fractions_say(line: PricedLine, currency: str) -> None:
+def test_a_lines_net_equals_that_in_exact_fractions(line: PricedLine, currency: str) -> None:
     net = line_net(line, currency)
     assert Fraction(net) == expected_net(line, currency)
     assert net.as_tuple().exponent == -MINOR_UNITS[currency]
 
 
 @given(st.lists(priced_lines, max_size=6), currencies, st.sampled_from(TaxRounding))
-def test_totals_are_what_exact_fractions_say(lines: list[PricedLine], currency: str, rounding: TaxRounding) -> None:
+def test_totals_equal_those_in_exact_fractions(lines: list[PricedLine], currency: str, rounding: TaxRounding) -> None:
     found = totals(lines, currency=currency, tax_rounding=rounding)
     taxes = expected_taxes(lines, currency, rounding)
     assert {Fraction(tax.rate): Fraction(tax.tax) for tax in found.taxes} == taxes

@@ -1,4 +1,4 @@
-"""Copying records: the fields of a kind, inherited ones first, from whatever has attributes of their names."""
+"""Copying records: the fields of a kind, inherited ones first, from any object with attributes of these names."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace

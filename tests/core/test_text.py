@@ -1,4 +1,4 @@
-"""One spelling per name, and the characters that no text may hold."""
+"""One spelling per name, and the characters that are forbidden in texts."""
 
 import unicodedata
 
@@ -33,7 +33,7 @@ def test_every_control_character_and_lone_surrogate_is_forbidden(character: str)
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])))
-def test_whatever_people_write_is_allowed(text: str) -> None:
+def test_ordinary_text_of_any_script_is_allowed(text: str) -> None:
     assert not has_forbidden_characters(text, multiline=False)
 
 

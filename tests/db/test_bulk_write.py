@@ -1,4 +1,4 @@
-"""What is written together: rows arrive as they were sent, and what the database refuses keeps its name."""
+"""Bulk writes: rows are stored as they were sent, and violated constraints are identified."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal

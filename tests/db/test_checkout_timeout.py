@@ -1,4 +1,4 @@
-"""Connections that are out of the pool for too long are closed."""
+"""Connections that are checked out for too long are closed."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What db/driver.py uses of SQLAlchemy and asyncpg has the effect that it is used for."""
+"""The undocumented parts of SQLAlchemy and asyncpg in db/driver.py still have their effect."""
 
 import socket
 from typing import Any

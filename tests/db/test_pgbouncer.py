@@ -1,4 +1,4 @@
-"""`DB_PGBOUNCER`: through PgBouncer in transaction mode, where each transaction may meet another connection."""
+"""`DB_PGBOUNCER`: PgBouncer in transaction mode, where each transaction may use another server connection."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ LEAVERS = int(os.environ.get("PO_TEST_PGBOUNCER_CALLERS", "40"))
 
 @pytest.fixture(scope="module")
 def bouncer(request: pytest.FixtureRequest, urls: tuple[str, str], tmp_path_factory: Any) -> Iterator[str]:
-    """The URL of the application's role through a PgBouncer of the tests' own."""
+    """The URL of the application's role through a PgBouncer that the tests start."""
     program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if program is None:
         pytest.skip("no PgBouncer is installed")
@@ -99,7 +99,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-async def test_the_main_job_is_done_through_it(organisation: TestOrganisation) -> None:
+async def test_the_main_job_runs_through_it(organisation: TestOrganisation) -> None:
     for _ in range(3):
         order = await organisation.issued()
         document = await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
@@ -108,7 +108,7 @@ async def test_the_main_job_is_done_through_it(organisation: TestOrganisation) -
     assert (len(listed["items"]), listed["has_more"]) in {(2, True), (0, False)}
 
 
-async def test_the_databases_figures_are_asked_for_through_it(bouncer: str, app: FastAPI) -> None:
+async def test_the_databases_metrics_are_read_through_it(bouncer: str, app: FastAPI) -> None:
     async with metrics_of(bouncer, db_pgbouncer=True) as scraped:
         for _ in range(2):
             found = await scraped()
@@ -116,8 +116,8 @@ async def test_the_databases_figures_are_asked_for_through_it(bouncer: str, app:
             assert found.value("po_db_size_bytes")
 
 
-async def test_many_at_once_each_get_their_own_answers(app: FastAPI, client: httpx.AsyncClient) -> None:
-    """Statements that are left on a connection would answer somebody else's question, and tenants show their rows."""
+async def test_concurrent_clients_get_their_own_responses(app: FastAPI, client: httpx.AsyncClient) -> None:
+    """Prepared statements or tenant settings left on a connection would affect other requests."""
     casts = [await new_organisation(app, client) for _ in range(2)]
     drafts = [{(await organisation.draft()).json()["id"] for _ in range(3)} for organisation in casts]
 
@@ -144,7 +144,7 @@ async def test_many_at_once_each_get_their_own_answers(app: FastAPI, client: htt
     assert pool.checkedout() == 0
 
 
-async def test_callers_who_leave_leave_nothing_behind(
+async def test_disconnecting_clients_leave_nothing_behind(
     app: FastAPI, client: httpx.AsyncClient, bouncer: str, urls: tuple[str, str]
 ) -> None:
     casts = [await new_organisation(app, client) for _ in range(4)]
@@ -152,8 +152,8 @@ async def test_callers_who_leave_leave_nothing_behind(
     await leave_nothing_behind(made, casts, urls[1], callers=LEAVERS)
 
 
-async def test_connections_over_the_network_are_watched_for_life(app: FastAPI) -> None:
-    """Else nobody would hear of it when the other end is cut off."""
+async def test_connections_over_the_network_use_keepalive(app: FastAPI) -> None:
+    """Otherwise the loss of the other end would not be detected."""
     async with app.state.database.engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         wire = socket_of(driver)

@@ -33,7 +33,7 @@ _FOR_EVER = Query("test.for_ever", select(func.pg_sleep(600)), NoRow)
 
 @pytest.fixture
 async def small(urls: tuple[str, str], settings: Settings) -> AsyncIterator[tuple[Database, list[Any]]]:
-    """A database that keeps one connection and lends five, and all that it has lent."""
+    """A database with a pool of one connection and four more, and the connections that were opened."""
     database = open_database(urls[1], settings.model_copy(update={"db_pool_size": 1, "db_max_overflow": 4}))
     lent: list[Any] = []
     event.listen(database.engine.sync_engine, "checkout", lambda pooled, *_: lent.append(pooled.driver_connection))

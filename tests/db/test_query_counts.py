@@ -1,4 +1,4 @@
-"""How many statements each endpoint takes: the numbers may be improved, they do not grow unnoticed."""
+"""The number of statements of each endpoint, so that it does not grow unnoticed."""
 
 from collections.abc import AsyncIterator, Awaitable
 
@@ -20,12 +20,12 @@ class Counter:
         self._database = app.state.database
 
     async def of(self, request: Awaitable[httpx.Response]) -> tuple[int, httpx.Response]:
-        """The number of statements of a request that succeeds, and its answer."""
+        """The number of statements of a successful request, and its response."""
         statements, _, response = await self.round_trips(request)
         return statements, response
 
     async def round_trips(self, request: Awaitable[httpx.Response]) -> tuple[int, int, httpx.Response]:
-        """The number of statements, that of round trips (transactions begin and end as well), and the answer."""
+        """The number of statements, the number of round trips (including BEGIN and COMMIT), and the response."""
         async with sent_to(self._database) as sent:
             response = await request
         assert response.is_success, response.text
@@ -39,7 +39,7 @@ def counter(app: FastAPI) -> Counter:
 
 @pytest.fixture
 async def seen(app: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[TestOrganisation]:
-    """An organisation whose sessions were used a moment ago: that is written once a minute, and is not counted here."""
+    """An organisation with recently used sessions: their use is written once a minute, and not counted here."""
     organisation = await new_organisation(app, client)
     for member in (
         organisation.requester,
@@ -88,7 +88,7 @@ async def test_reading_takes_so_many_statements_whatever_the_number_of_lines(
 
 
 async def test_a_read_takes_no_more_round_trips_than_its_tenant_needs(seen: TestOrganisation, counter: Counter) -> None:
-    """The check, and the transaction that row-level security takes: its beginning brings the tenant along."""
+    """The check of the credentials, and the transaction for row-level security, whose begin enters the tenant."""
     porf_id = (await seen.draft()).json()["id"]
     for path in ("/porfs", f"/porfs/{porf_id}", "/purchase-orders"):
         assert (await counter.round_trips(seen.buyer.get(path)))[:2] == (2, 4)
@@ -122,7 +122,7 @@ MAIN_JOB = {
 }
 
 
-# What performance.md grants each of them beyond the check.
+# The limits of performance.md, besides the check of the credentials.
 AT_MOST = {"create": 4, "submit": 8, "approve": 8, "convert": 8, "issue": 8}
 
 

@@ -1,4 +1,4 @@
-"""Safe requests on a streaming standby: what they read there, and that nobody notices when it is no use."""
+"""Safe requests on a streaming standby: their results, and the use of the primary when it is not usable."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -86,7 +86,7 @@ async def administrator(standby: Standby) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 def replica(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Replica:
-    """The application's, which is tried again at once after trouble."""
+    """The application's replica, retried at once after a failure."""
     monkeypatch.setattr(replicas, "AVOID_SECONDS", 0)
     found: Replica = app.state.database.replica
     return found
@@ -113,13 +113,13 @@ async def organisation(
 
 
 def kinds(sent: list[Sent]) -> list[str]:
-    """The first words; further looks at a standby that is a moment behind do not count."""
+    """The kinds of statements; repeated polls of a standby that is behind are not counted."""
     looks = "SELECT WHERE pg_is_in_recovery()"
     return [item.sql.split()[0] for item in sent if not item.sql.startswith(looks)]
 
 
 class Trips:
-    """What requests send to either server."""
+    """The statements that requests send to each server."""
 
     def __init__(self, app: FastAPI) -> None:
         self._database: Database = app.state.database
@@ -140,7 +140,7 @@ async def test_safe_requests_read_on_the_standby_after_one_check_on_the_primary(
     trips = Trips(app)
     porf = f"/porfs/{draft.json()['id']}"
     for path in ("/porfs", "/suppliers", "/purchase-orders", porf, "/users/me", "/users", "/organisations/current"):
-        await ok(organisation.requester.get(path))  # now the driver knows the types of what is answered
+        await ok(organisation.requester.get(path))  # the driver then knows the types of the columns
         to_primary, to_standby = await trips.of(organisation.requester.get(path))
         assert kinds(to_primary) == CHECK, path
         assert "pg_current_wal_lsn" in to_primary[0].sql
@@ -156,7 +156,7 @@ async def test_whatever_changes_something_stays_on_the_primary(app: FastAPI, org
     assert not any("wal_lsn" in item.sql for item in to_primary)
 
 
-async def test_without_a_replica_nobody_asks_for_the_log(
+async def test_without_a_replica_the_log_position_is_not_read(
     primary: Cluster, organisation: TestOrganisation, settings: Settings
 ) -> None:
     async with app_on(primary, None, settings) as app, client_on(app) as client:
@@ -168,7 +168,7 @@ async def test_without_a_replica_nobody_asks_for_the_log(
             assert not any("wal" in item.sql for item in sent)
 
 
-async def test_the_standby_knows_the_tenant_as_well(
+async def test_the_tenant_is_entered_on_the_standby_too(
     app: FastAPI, client: httpx.AsyncClient, organisation: TestOrganisation
 ) -> None:
     other = await new_organisation(app, client)
@@ -181,7 +181,7 @@ async def test_the_standby_knows_the_tenant_as_well(
 
 
 @pytest.mark.parametrize("commits", ["on", "off"])
-async def test_everybody_reads_what_was_written_whatever_the_standby_has_replayed(
+async def test_all_clients_read_committed_writes_whatever_the_standby_has_replayed(
     app: FastAPI,
     primary: Cluster,
     standby: Standby,
@@ -190,7 +190,7 @@ async def test_everybody_reads_what_was_written_whatever_the_standby_has_replaye
     administrator: asyncpg.Connection,
     commits: str,
 ) -> None:
-    """Through two processes' worth of pools, of which neither knows what the other has done."""
+    """With two applications, whose pools are independent as in two processes."""
     owner = await asyncpg.connect(libpq_url(primary.url("postgres", "postgres")))
     await owner.execute(f"ALTER ROLE po_app SET synchronous_commit = {commits}")
     read_on = set()
@@ -221,11 +221,11 @@ async def test_everybody_reads_what_was_written_whatever_the_standby_has_replaye
         await owner.execute("ALTER ROLE po_app RESET synchronous_commit")
         await owner.close()
     assert Trouble.BEHIND in read_on
-    # What is committed without waiting for the disk goes to a standby later than anybody cares to wait here.
+    # With synchronous_commit off, WAL is sent to the standby late: the test does not wait for it.
     assert None in read_on or commits == "off"
 
 
-async def test_a_revoked_session_ends_at_once_even_if_the_standby_has_not_heard(
+async def test_a_revoked_session_ends_at_once_even_if_the_standby_has_not_replayed_it(
     organisation: TestOrganisation, administrator: asyncpg.Connection
 ) -> None:
     await administrator.execute("SELECT pg_wal_replay_pause()")
@@ -239,7 +239,7 @@ async def test_a_revoked_session_ends_at_once_even_if_the_standby_has_not_heard(
 async def test_a_conflict_with_what_it_replays_is_answered_by_the_primary(
     app: FastAPI, primary: Cluster, organisation: TestOrganisation, replica: Replica, administrator: asyncpg.Connection
 ) -> None:
-    """The standby ends a transaction that holds a lock which somebody takes on the primary: a migration, say."""
+    """The standby cancels a transaction that conflicts with a lock on the primary, for instance that of a migration."""
     draft = await organisation.draft(title="Conflict")
     await caught_up(app.state.database, administrator)
     executor = ReplicaExecutor(app.state.database.engine, replica)
@@ -305,7 +305,7 @@ async def test_a_standby_may_stop_and_start_again(
     assert await ready() == {"status": "in_use", "reason": None}
 
 
-async def test_after_trouble_it_is_left_alone_for_a_while(
+async def test_after_a_failure_it_is_not_used_for_a_while(
     app: FastAPI, organisation: TestOrganisation, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replicas, "AVOID_SECONDS", 3600)
@@ -321,10 +321,10 @@ async def test_after_trouble_it_is_left_alone_for_a_while(
 
 
 @pytest.mark.parametrize("wrong", ["primary", "owner", "other database", "other server"])
-async def test_what_is_no_replica_is_not_read_from(
+async def test_a_server_that_is_not_a_replica_is_not_used(
     primary: Cluster, standby: Standby, cluster: Cluster, settings: Settings, organisation: TestOrganisation, wrong: str
 ) -> None:
-    """Another server may hold another organisation of the same id."""
+    """Another server may have another organisation with the same id."""
     url = {
         "primary": primary.url(NAME, "po_app"),
         "owner": standby.url(NAME, "po_owner"),

@@ -1,1 +1,1 @@
-"""A package, as its conftest.py is not the only module of that name."""
+"""A package, since there are other modules named conftest."""

@@ -1,8 +1,8 @@
-"""The walls between organisations and between roles, on both set-ups that the documentation names.
+"""The isolation of organisations and roles, with both documented set-ups of database roles.
 
-With two roles, row-level security stands behind the conditions of the statements, and would hide that one of them is
-missing. With `DATABASE_URL` alone the application is the tables' owner, whom the policies do not bind: there the
-conditions are the only wall.
+With two roles, row-level security applies in addition to the conditions of the statements, and would hide that a
+condition is missing. With `DATABASE_URL` alone the application is the tables' owner, to whom the policies do not apply:
+only the conditions isolate organisations.
 """
 
 import os
@@ -24,7 +24,7 @@ _ROLES = ["two-roles"] if os.environ.get("PO_TEST_POSTGRES") == "system" else ["
 
 @pytest.fixture(scope="session", params=_ROLES)
 def urls(request: pytest.FixtureRequest, database_urls: tuple[str, str]) -> tuple[str, str]:
-    """The owner's and the application's URL, which are the same where there is one role."""
+    """The owner's and the application's URL, which are equal with one role."""
     owner, application = database_urls
     if request.param == "one-role":
         return owner, owner

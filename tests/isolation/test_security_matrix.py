@@ -1,7 +1,7 @@
-"""Who may use what: every operation × no valid token, each role, another site's cookies, keys with and without scope.
+"""The security matrix: every operation × no valid token, roles, cross-site cookies, keys with and without scope.
 
-The requests are made from the OpenAPI document, what comes of them is in MATRIX: a new route without its row fails. The
-other organisation's column is test_tenancy.py.
+The requests are generated from the OpenAPI document, the expected results are in MATRIX: a new route without its row
+fails. The column of the other organisation is in test_tenancy.py.
 """
 
 import base64
@@ -45,7 +45,7 @@ _OUTSIDE_THE_DOCUMENT = {
     *("/docs/assets/{name}", "/docs/errors", "/docs/errors/{code}", "/docs/limits"),
 }
 
-# What these answer to whoever has no business with them.
+# The responses of these operations to callers without access.
 PUBLIC_ANSWERS: dict[str, tuple[Json, str]] = {
     "getLiveness": ({}, "yes"),
     "getReadiness": ({}, "yes"),
@@ -89,7 +89,7 @@ async def test_a_new_route_is_noticed_whether_it_is_documented_or_not() -> None:
 
 
 def _undocumented(app: FastAPI) -> set[str]:
-    """The paths of routes, and of whole applications, that the document does not show."""
+    """The paths of routes and mounted applications that are not in the document."""
     return {
         str(context.path)
         for context in iter_route_contexts(all_routes(app))
@@ -101,7 +101,7 @@ async def test_no_route_is_kept_from_the_document_but_its_own_pages(app: FastAPI
     assert _undocumented(app) == _OUTSIDE_THE_DOCUMENT
 
 
-async def test_the_document_says_which_scope_an_operation_takes(app: FastAPI) -> None:
+async def test_the_document_names_the_scope_of_an_operation(app: FastAPI) -> None:
     said = {operation["operationId"]: operation.get("x-key-scope") for _, _, operation in operations(app)}
     assert said == {name: row.scope for name, row in MATRIX.items()} | dict.fromkeys(PUBLIC)
     assert {row.scope for row in MATRIX.values()} == {*Scope, None}
@@ -121,8 +121,8 @@ def _signed(user_id: int, session_id: int, *, key: str = SECRET_KEY, age: timede
 
 
 async def _ended_sessions(world: World) -> dict[str, str]:
-    """Tokens of sessions that are over in one way each; all that they lack is that."""
-    revoked, ended, idle = [await world.again(world.everyone) for _ in range(3)]
+    """Tokens of sessions that ended in one way each, and are valid otherwise."""
+    revoked, ended, idle = [await world.again(world.all_roles) for _ in range(3)]
     ids = [await _session_id(member) for member in (ended, idle)]
     await ok(revoked.delete("/sessions/current"), 204)
     now = utc_now()
@@ -132,9 +132,9 @@ async def _ended_sessions(world: World) -> dict[str, str]:
 
 
 async def _wrong_keys(world: World) -> dict[str, str]:
-    revoked, expired = [await world.new_key(world.everyone, *Scope) for _ in range(2)]
+    revoked, expired = [await world.new_key(world.all_roles, *Scope) for _ in range(2)]
     revoked_id, expired_id = [int(member.token.split("_")[1]) for member in (revoked, expired)]
-    await ok(world.everyone.delete(f"/api-keys/{revoked_id}"), 204)
+    await ok(world.all_roles.delete(f"/api-keys/{revoked_id}"), 204)
     await world.alter(ApiKey, ApiKey.id, expired_id, expires_at=utc_now())
     live_id = int((await world.key(*Scope)).token.split("_")[1])
     return {
@@ -146,7 +146,7 @@ async def _wrong_keys(world: World) -> dict[str, str]:
 
 
 async def _deactivated(world: World) -> dict[str, str]:
-    """Deactivating through the API ends the sessions and keys as well: here they are left."""
+    """A deactivated user with sessions and keys: deactivation through the API would end them."""
     member = await new_member(world.app, world.organisation.client, world.organisation.organisation_id, list(Role))
     key = await world.new_key(member, *Scope)
     await world.alter(User, User.id, member.user_id, is_active=False)
@@ -155,20 +155,20 @@ async def _deactivated(world: World) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 async def wrong(world: World) -> dict[str, str | None]:
-    """Authorization headers that make nobody of the caller."""
-    live = await _session_id(world.everyone)
-    header, claims, signature = world.everyone.token.split(".")
+    """Authorization headers that do not authenticate."""
+    live = await _session_id(world.all_roles)
+    header, claims, signature = world.all_roles.token.split(".")
     none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt"}').decode().rstrip("=")
     bearer = {
         "nonsense": "nonsense",
-        "an expired token": _signed(world.everyone.user_id, live, age=timedelta(hours=1)),
-        "a token of tomorrow": _signed(world.everyone.user_id, live, age=timedelta(days=-1)),
-        "a token signed with another key": _signed(world.everyone.user_id, live, key="x" * 32),
+        "an expired token": _signed(world.all_roles.user_id, live, age=timedelta(hours=1)),
+        "a token of tomorrow": _signed(world.all_roles.user_id, live, age=timedelta(days=-1)),
+        "a token signed with another key": _signed(world.all_roles.user_id, live, key="x" * 32),
         "a token without signature": f"{none}.{claims}.",
         "a token with the signature of another": f"{header}.{claims}.{world.other.token.split('.')[2]}",
         "a token with a changed header": f"{none}.{claims}.{signature}",
-        "another user's session": _signed(world.everyone.user_id, await _session_id(world.other)),
-        "a session that never was": _signed(world.everyone.user_id, 2**40),
+        "another user's session": _signed(world.all_roles.user_id, await _session_id(world.other)),
+        "a session that never was": _signed(world.all_roles.user_id, 2**40),
         "a refresh token": tokens.new_secret(),
         **await _ended_sessions(world),
         **await _deactivated(world),
@@ -178,7 +178,7 @@ async def wrong(world: World) -> dict[str, str | None]:
         "nothing": None,
         "an empty header": "",
         "a name and a password": f"Basic {base64.b64encode(b'admin:admin').decode()}",
-        "a token by another scheme": f"Token {world.everyone.token}",
+        "a token by another scheme": f"Token {world.all_roles.token}",
         **{name: f"Bearer {token}" for name, token in bearer.items()},
     }
 
@@ -200,7 +200,7 @@ async def test_without_a_valid_token_nothing_is_done(
 @pytest.mark.parametrize("name", MATRIX)
 async def test_cookies_from_another_site_open_nothing(world: World, client: httpx.AsyncClient, name: str) -> None:
     method, path, options = world.request(name, await world.possible(name))
-    cookies = {"If-Match": options.pop("etag"), "Cookie": f"{ACCESS_COOKIE}={world.everyone.token}"}
+    cookies = {"If-Match": options.pop("etag"), "Cookie": f"{ACCESS_COOKIE}={world.all_roles.token}"}
     forged: list[dict[str, str]] = [{"Sec-Fetch-Site": "cross-site", "X-CSRF": "1"}]
     if method != "GET":
         forged += [{}, {"Sec-Fetch-Site": "same-origin"}, {"Origin": "https://evil.example", "X-CSRF": "1"}]
@@ -213,14 +213,14 @@ async def test_cookies_from_another_site_open_nothing(world: World, client: http
 
 
 def _owners(world: World, row: Row, column: str, caller: Member) -> list[Member]:
-    """Whose things are tried: the caller's own, if they can have any, and another member's."""
+    """The owners of the entities that are tried: the caller, if they can own any, and another member."""
     if row.on in SHARED:
         return [world.other]
     return [world.other] if row.on in REQUESTS and column not in RAISERS else [caller, world.other]
 
 
 @pytest.mark.parametrize("name", MATRIX)
-async def test_each_role_may_do_what_the_matrix_says(world: World, name: str) -> None:
+async def test_each_role_may_perform_its_operations_of_the_matrix(world: World, name: str) -> None:
     row = MATRIX[name]
     seen = {}
     for column in COLUMNS:
@@ -246,14 +246,14 @@ async def test_a_key_needs_the_scope_and_no_other(world: World, name: str) -> No
 
 
 @pytest.mark.parametrize("name", [name for name, row in MATRIX.items() if row.scope is None])
-async def test_sessions_and_keys_are_not_for_keys(world: World, name: str) -> None:
+async def test_operations_on_sessions_and_keys_accept_no_keys(world: World, name: str) -> None:
     key = await world.key(*Scope)
     await refused(world.ask(key, name, await world.possible(name)), 403, "key_not_accepted")
 
 
 @pytest.mark.parametrize("column", COLUMNS)
 async def test_a_key_opens_no_more_than_its_users_roles(world: World, column: str) -> None:
-    """All scopes together are worth what a session is."""
+    """A key with all scopes may do the same as a session."""
     member = await world.newcomer(column)
     key = await world.new_key(member, *Scope)
     tried = {name for name, row in MATRIX.items() if row.scope is not None and row.on in SHARED} - USED_UP_CALLERS
@@ -263,7 +263,7 @@ async def test_a_key_opens_no_more_than_its_users_roles(world: World, column: st
     assert seen == {name: MATRIX[name].cells[column] for name in tried}
 
 
-# What nobody has to be signed in for
+# Public operations
 
 
 @pytest.mark.parametrize("name", PUBLIC_ANSWERS)
@@ -274,7 +274,7 @@ async def test_a_token_makes_no_difference_where_none_is_needed(
     route = world.routes[name]
     tokens_sent = {
         **wrong,
-        "a session": f"Bearer {world.everyone.token}",
+        "a session": f"Bearer {world.all_roles.token}",
         "a key": f"Bearer {(await world.key(*Scope)).token}",
     }
     seen = {}

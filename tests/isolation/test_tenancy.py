@@ -1,4 +1,4 @@
-"""Another organisation's data is as if it did not exist: through the API, and below it through row-level security."""
+"""Tenancy: data of other organisations is not visible, through the API and through row-level security."""
 
 import asyncio
 import re
@@ -30,7 +30,7 @@ TENANT_TABLES = [table for table in metadata.sorted_tables if "organisation_id" 
 
 @dataclass(frozen=True)
 class World:
-    """Two organisations in which everything has happened; `intruder` has all roles in the second one."""
+    """Two organisations with rows in every table; `intruder` has all roles in the second one."""
 
     victim: TestOrganisation
     ids: dict[str, int]
@@ -43,7 +43,7 @@ class World:
 
 
 async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
-    """A request and an order made of it, with a row in every table on the way."""
+    """A request and its order, with a row in every table."""
     approved = await organisation.approved(title="Zanzibar lamps")
     path = f"/porfs/{approved.json()['id']}"
     await created(organisation.requester.post(f"{path}/comments", json={"text": "Please hurry"}))
@@ -83,7 +83,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
 
 
 def _answer(response: httpx.Response) -> tuple[int, Any, dict[str, str]]:
-    """What a caller can tell one answer from another by."""
+    """The parts of a response that a caller can compare."""
     varying = {"x-request-id", "ratelimit", "ratelimit-policy", "content-length"}
     headers = {name: value for name, value in response.headers.items() if name not in varying}
     body = response.json() if "json" in headers["content-type"] else response.content
@@ -161,7 +161,7 @@ async def test_trying_changed_nothing_of_the_other_organisation(app: FastAPI, wo
 
 
 def _bodies(world: World) -> dict[str, tuple[str, str, Json]]:
-    """Requests of the intruder's own things that name `{…}` of the other organisation in the body."""
+    """Requests for the intruder's own entities with an id of the other organisation, `{…}`, in the body."""
     own, approved = world.own_porf.json(), world.own_approved.json()
     line = approved["lines"][0]["id"]
     convert = f"/porfs/{approved['id']}/purchase-orders"
@@ -246,7 +246,7 @@ async def test_a_foreign_value_in_a_filter_or_a_search_finds_nothing(world: Worl
         assert (await ok(world.intruder.get(path))).json()["items"] == [], path
 
 
-async def test_a_list_never_shows_what_is_anothers(world: World) -> None:
+async def test_lists_contain_no_rows_of_other_organisations(world: World) -> None:
     for path in ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions", "/api-keys"):
         theirs, mine = [(await ok(who.get(path))).json()["items"] for who in (world.victim.admin, world.intruder)]
         assert theirs
@@ -271,7 +271,7 @@ async def test_a_foreign_cursor_leads_to_ones_own_rows_only(world: World, path: 
 
 
 async def _deactivated(organisation: TestOrganisation) -> Json:
-    """The answer to the deactivation of the organisation's only approver."""
+    """The response to the deactivation of the organisation's only approver."""
     path = f"/users/{organisation.approver.user_id}"
     shown = await ok(organisation.admin.get(path))
     answer: Json = (await ok(organisation.admin.post(f"{path}/deactivate", etag=shown.headers["ETag"]))).json()
@@ -299,7 +299,7 @@ async def _says_inactive(client: httpx.AsyncClient) -> None:
 
 @pytest.fixture
 async def application(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection | None]:
-    """A connection as the application's role; None where one role owns the tables and serves, too."""
+    """A connection as the application's role; None if that is the owner of the tables."""
     if urls[0] == urls[1]:
         yield None
         return
@@ -312,7 +312,7 @@ async def _enter(connection: asyncpg.Connection, organisation_id: int) -> None:
     await connection.execute("SELECT set_config($1, $2, true)", TENANT_SETTING, str(organisation_id))
 
 
-async def test_readiness_says_whether_row_level_security_binds(
+async def test_readiness_reports_whether_row_level_security_is_active(
     client: httpx.AsyncClient, urls: tuple[str, str], app: FastAPI
 ) -> None:
     response = await client.get("/health/ready")
@@ -327,7 +327,7 @@ async def test_both_organisations_have_rows_in_every_table(owner: asyncpg.Connec
 
 
 @pytest.mark.parametrize("table", TENANT_TABLES, ids=str)
-async def test_a_query_without_a_filter_sees_one_organisation(
+async def test_a_query_without_a_filter_selects_one_organisation(
     application: asyncpg.Connection | None, client: httpx.AsyncClient, world: World, table: Table
 ) -> None:
     if application is None:
@@ -367,7 +367,7 @@ async def test_a_write_cannot_reach_another_organisation(
 
 
 async def _try(connection: asyncpg.Connection, organisation_id: int, statement: str) -> str:
-    """Run a statement inside the organisation and take it back; returns how many rows it touched."""
+    """Execute a statement inside the organisation and roll back; returns the number of rows."""
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -519,6 +519,6 @@ async def test_a_cancelled_request_leaves_no_tenant_behind(narrow: FastAPI, worl
 
 
 async def test_acting_on_ones_own_still_works(world: World) -> None:
-    """The matrix would be green, too, if nothing worked at all."""
+    """Without this, the matrix would also pass if no operation worked."""
     draft = await created(world.intruder.post("/porfs", json={"title": "Own", "lines": [LINE]}))
     assert (await act(world.intruder, draft, "submit")).json()["status"] == "pending"

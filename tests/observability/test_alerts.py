@@ -1,4 +1,4 @@
-"""The alerts and the dashboard in deploy/: promtool's own tests of them, and that all they name is there."""
+"""The alerts and the dashboard in deploy/: promtool's tests, and the existence of the metrics that they use."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def test_each_alert_has_both_tests_and_a_chapter_on_what_to_do(deploy: Path, pro
 
 
 def _anchor(heading: str) -> str:
-    """As GitHub makes it of a heading."""
+    """The anchor that GitHub creates for a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 

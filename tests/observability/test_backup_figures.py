@@ -1,4 +1,4 @@
-"""The moments of backups as Prometheus counts them: seconds since 1970, and nothing where there is none."""
+"""The times of backups as metrics: seconds since 1970, without samples if there is no backup."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`/metrics` of a process as operators run it: where it is, who may read it, and what requests leave in it."""
+"""`/metrics` of a process: its address, its authentication, and the samples after requests."""
 
 import json
 import re
@@ -76,7 +76,7 @@ async def _ask(server: Server, organisation: TestOrganisation) -> list[httpx.Res
         ]
 
 
-async def test_what_was_asked_is_counted_by_route_method_and_status(
+async def test_requests_are_counted_by_route_method_and_status(
     server: Server, environment: Environment, organisation: TestOrganisation
 ) -> None:
     before = _scraped(environment)
@@ -109,7 +109,7 @@ async def test_statements_have_the_names_of_their_questions(
     found = _scraped(environment)
     names = {labels["operation"] for labels, _ in found.having("po_db_query_duration_seconds_count")}
     assert names >= {"sessions.check", "porfs.list", "porfs.whole", "porfs.create", "porfs.submit"}
-    # Ours, or what SQLAlchemy made up, which knows tables and kinds.
+    # Names of queries, or names made of table and kind for statements of the ORM.
     kinds = {f"{table.name}.{kind}" for table in metadata.tables.values() for kind in ("select", "insert", "update")}
     kinds |= {"select", "insert", "update", "delete", "other", "connect", "alembic_version.select"}
     features = re.compile(r"(sessions|porfs|users|organisations|suppliers|tenant)\.[a-z_]+")
@@ -119,7 +119,7 @@ async def test_statements_have_the_names_of_their_questions(
 async def test_slow_statements_are_told_by_their_names_alone(
     server: Server, environment: Environment, organisation: TestOrganisation
 ) -> None:
-    """From a millisecond on: to connect takes longer than that."""
+    """Slow from a millisecond on, which connecting exceeds."""
     await _ask(server, organisation)
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if '"slow_query"' in line]
     assert {line["statement"] for line in lines} >= {"connect"}
@@ -190,7 +190,7 @@ def test_there_is_nothing_else_at_its_address(server: Server, environment: Envir
     assert httpx.post(f"{address}/metrics", headers=AUTHORIZED, timeout=TIMEOUT).status_code == 405
 
 
-def test_prometheus_may_ask_for_openmetrics(server: Server, environment: Environment) -> None:
+def test_prometheus_may_request_openmetrics(server: Server, environment: Environment) -> None:
     accepted = AUTHORIZED | {"Accept": "application/openmetrics-text; version=1.0.0; q=0.5, text/plain; q=0.3"}
     shown = scrape(environment, headers=accepted)
     assert shown.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")

@@ -1,4 +1,4 @@
-"""Statements and connections are counted in one place each, whichever way they go."""
+"""Statements and connections are counted, whether they are the ORM's or those of queries."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -33,7 +33,7 @@ def _asked(operation: str) -> float:
 
 @pytest.fixture
 async def small(urls: tuple[str, str], settings: Settings, app: FastAPI) -> AsyncIterator[Database]:
-    """A database that lends two connections, one of them beyond the pool's size."""
+    """A database with a pool of two connections, one of them overflow."""
     few = {"db_pool_size": 1, "db_max_overflow": 1}
     database = open_database(urls[1], settings.model_copy(update=few))
     yield database
@@ -79,7 +79,7 @@ async def test_what_the_database_refuses_is_counted_by_its_class(small: Database
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
 
 
-async def test_a_pool_shows_how_full_it_is_and_who_waits(small: Database) -> None:
+async def test_a_pool_exports_its_usage_and_waiting_checkouts(small: Database) -> None:
     pool = {"pool": "primary"}
     timeouts = _value("po_db_pool_timeouts_total", **pool)
     readers = [ConnectionExecutor(small.engine) for _ in range(2)]

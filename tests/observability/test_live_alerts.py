@@ -1,7 +1,6 @@
-"""Three alerts on a real server that is in trouble: what it shows then makes the rules fire, what it showed before does
-not.
+"""Three alerts with a real server: the rules fire with the metrics of a failure, and not with those before it.
 
-promtool judges the rules with what was scraped, as if it had gone on like that for some minutes.
+promtool evaluates the rules with the scraped metrics, repeated for some minutes.
 """
 
 import asyncio
@@ -35,7 +34,7 @@ _LOCKED_OUT = """
 
 @dataclass(frozen=True)
 class Live:
-    """A server with an embedded database of its own; `place` is where both are."""
+    """A server with an embedded database, both in the directory `place`."""
 
     server: Server
     environment: Environment
@@ -46,7 +45,7 @@ class Live:
         return scraped(self.environment)
 
     def judge(self, alert: str, *scrapes: Scrape, fires: bool) -> None:
-        """Whether it fires if each scrape is a minute's, and the last goes on for ten."""
+        """Whether the alert fires if the scrapes are a minute apart, and the last one repeats for ten minutes."""
         series = [
             {
                 "series": _series(name, labels),
@@ -65,7 +64,7 @@ class Live:
 
 
 def _series(name: str, labels: frozenset[tuple[str, str]]) -> str:
-    """As Prometheus has it, with the labels of where it comes from."""
+    """A sample with the labels that Prometheus adds."""
     all_labels = {"job": "po-api", "instance": "live", **dict(labels)}
     return f"{name}{{{','.join(f'{label}={json.dumps(value)}' for label, value in all_labels.items())}}}"
 
@@ -84,7 +83,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield Live(server, environment, urls, place)
 
 
-def test_a_quiet_server_alarms_nobody(live: Live) -> None:
+def test_an_idle_server_fires_no_alert(live: Live) -> None:
     found = live.scraped()
     for alert in ("PoDatabaseSlowQueries", "PoPoolFull", "PoWalArchiveFailed"):
         live.judge(alert, found, found, fires=False)

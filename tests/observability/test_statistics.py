@@ -1,4 +1,4 @@
-"""What the database says of itself: to the application's role, of its migrations, its log, its extensions."""
+"""The metrics of the database: with the application's role, of migrations, WAL archiving and extensions."""
 
 import asyncio
 
@@ -53,14 +53,14 @@ async def test_a_connection_that_was_ended_is_made_again(urls: tuple[str, str], 
     assert found.value("po_db_size_bytes")
 
 
-async def test_two_who_ask_at_once_are_both_answered(urls: tuple[str, str], app: FastAPI) -> None:
+async def test_two_concurrent_scrapes_are_answered(urls: tuple[str, str], app: FastAPI) -> None:
     async with metrics_of(urls[1]) as scraped:
         answers = await asyncio.gather(*(scraped() for _ in range(4)))
         assert [found.value("po_db_up") for found in answers] == [1] * 4
         assert all(found.value("po_db_size_bytes") for found in answers)
 
 
-async def test_a_migration_under_way_is_told(urls: tuple[str, str], app: FastAPI) -> None:
+async def test_a_running_migration_is_reported(urls: tuple[str, str], app: FastAPI) -> None:
     async with metrics_of(urls[1]) as scraped:
         async with connected(urls[0]) as owner:
             await owner.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
@@ -71,7 +71,7 @@ async def test_a_migration_under_way_is_told(urls: tuple[str, str], app: FastAPI
         assert after.value("po_migration_current_info", revision=head_revision(), expected=head_revision()) == 1
 
 
-async def test_a_schema_of_another_version_is_told(urls: tuple[str, str], app: FastAPI) -> None:
+async def test_a_schema_of_another_version_is_reported(urls: tuple[str, str], app: FastAPI) -> None:
     elsewhere = make_url(urls[1]).set(database="postgres").render_as_string(hide_password=False)
     async with metrics_of(elsewhere) as scraped:
         found = await scraped()
@@ -80,7 +80,7 @@ async def test_a_schema_of_another_version_is_told(urls: tuple[str, str], app: F
     assert found.value("po_db_up") == 1
 
 
-async def test_without_an_archive_nothing_is_said_of_it(urls: tuple[str, str], app: FastAPI) -> None:
+async def test_without_an_archive_it_has_no_samples(urls: tuple[str, str], app: FastAPI) -> None:
     async with metrics_of(urls[1]) as scraped:
         found = await scraped()
     assert found.value("po_wal_archive_failed_total") is None
@@ -88,7 +88,7 @@ async def test_without_an_archive_nothing_is_said_of_it(urls: tuple[str, str], a
 
 
 async def test_the_archive_fails_is_late_and_has_all(cluster: Cluster) -> None:
-    """The archive takes what it is given once there is a certain file in the server's directory."""
+    """The archive command succeeds as long as a certain file exists in the server's directory."""
     archiving = {"wal_level": "replica", "archive_mode": "on", "archive_command": "test -e open"}
     with cluster.another(**archiving) as running:
         async with (

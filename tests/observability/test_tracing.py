@@ -1,4 +1,4 @@
-"""Traces as a collector gets them: a span for the request, one for each statement, and nothing of what was sent."""
+"""Traces as a collector receives them: a span for the request and for each statement, without data of the request."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @dataclass
 class Collector:
-    """What was sent to it."""
+    """The spans that it received."""
 
     address: str
     paths: list[str] = field(default_factory=list)
@@ -77,13 +77,13 @@ def _attributes(of: Any) -> dict[str, Any]:
 def _environment(urls: tuple[str, str], place: Path, endpoint: str) -> Environment:
     limits = {"RATE_LIMIT_PER_USER": "10000/minute", "RATE_LIMIT_PER_ADDRESS": "10000/minute"}
     own = {"DATABASE_URL": urls[1], "SECRET_KEY": SECRET_KEY, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
-    # What would have FastAPI tell more than we want.
+    # Would enable FastAPI's own telemetry.
     return environment_of(place, FASTAPI_OTEL_AUTO_CONFIGURE="true", **own, **limits)
 
 
 @dataclass(frozen=True)
 class Traced:
-    """What was asked, and what was left of it when the process had ended."""
+    """The requests of a process, and its log and spans after its end."""
 
     answers: list[httpx.Response]
     collector: Collector
@@ -134,7 +134,7 @@ async def test_a_request_and_its_statements_are_one_trace_with_the_callers(trace
 
 
 async def test_each_request_has_a_span_whose_trace_is_in_its_log_line(traced: Traced) -> None:
-    requests = {line["request_id"]: line for line in traced.log if line["event"] == "request"}
+    requests = {line["request_id"]: line for line in traced.log if line["event"] == "request_finished"}
     spans = {
         _attributes(span)["po_api.request_id"]: span
         for span in traced.collector.spans()
@@ -151,12 +151,12 @@ async def test_each_request_has_a_span_whose_trace_is_in_its_log_line(traced: Tr
 async def test_writing_is_traced_too(traced: Traced) -> None:
     made = traced.answers[1].headers["X-Request-ID"]
     (span,) = [found for found in traced.collector.spans() if _attributes(found).get("po_api.request_id") == made]
-    assert span.parent_span_id == b""  # what was no trace of the caller's begins one
+    assert span.parent_span_id == b""  # a new trace, since the header is invalid
     names = {found.name for found in traced.collector.spans() if found.parent_span_id == span.span_id}
     assert names >= {"sessions.check", "porfs.create"}
 
 
-async def test_nothing_of_what_was_sent_is_told(traced: Traced, member: Member) -> None:
+async def test_spans_contain_no_data_of_requests(traced: Traced, member: Member) -> None:
     told = b"".join(traced.collector.bodies).decode(errors="replace") + json.dumps(traced.log) + traced.metrics
     for secret in (CANARY, member.token, member.email, SECRET_KEY):
         assert secret not in told
@@ -179,23 +179,23 @@ def test_a_collector_that_is_away_holds_nothing_up(urls: tuple[str, str], app: F
         assert server.is_ready()
     assert server.process.returncode == 0
     lines = _lines(server)
-    assert {line["event"] for line in lines} == {"request", "span_export_failed"}
-    assert all("trace_id" in line for line in lines if line["event"] == "request")
+    assert {line["event"] for line in lines} == {"request_finished", "span_export_failed"}
+    assert all("trace_id" in line for line in lines if line["event"] == "request_finished")
 
 
-def test_without_the_packages_one_line_says_so(urls: tuple[str, str], app: FastAPI, tmp_path: Path) -> None:
+def test_missing_packages_are_logged_once(urls: tuple[str, str], app: FastAPI, tmp_path: Path) -> None:
     program = "import sys; sys.modules['opentelemetry.sdk'] = None; from po_api.cli.main import main; main()"
     command = (sys.executable, "-c", program)
     with serving(_environment(urls, tmp_path, "http://127.0.0.1:1"), tmp_path, command=command) as server:
         assert server.is_ready()
-    requests = [line for line in _lines(server) if line["event"] == "request"]
-    (warning,) = [line for line in _lines(server) if line["event"] != "request"]
+    requests = [line for line in _lines(server) if line["event"] == "request_finished"]
+    (warning,) = [line for line in _lines(server) if line["event"] != "request_finished"]
     assert requests
     assert not any("trace_id" in line for line in requests)
     assert warning["event"] == "tracing_disabled"
-    assert warning["reason"] == "OTEL_EXPORTER_OTLP_ENDPOINT requires: pip install po-api[tracing]"
+    assert warning["reason"] == "OTEL_EXPORTER_OTLP_ENDPOINT requires the packages of the extra tracing"
 
 
 def _lines(server: Server) -> list[dict[str, Any]]:
-    """What a process has logged that has ended: a request's line comes after its answer."""
+    """The log of a process, read after its end: the line of a request follows its response."""
     return [json.loads(line) for line in server.log.read_text().splitlines()]

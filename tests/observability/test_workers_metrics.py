@@ -1,4 +1,4 @@
-"""Several workers are one for whoever scrapes them: what they count adds up, also when one of them dies."""
+"""The metrics of several workers are added up, also after one of them dies."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.heavy
 
 POOL = 3
 REQUESTS = 30
-# Nobody else asks this.
+# A route that only this test requests.
 LIVE = {"route": "/health/live", "method": "GET", "status": "200"}
 
 
@@ -46,21 +46,21 @@ def _counted(found: Scrape) -> float:
 
 def _adds_up(server: Server, environment: Environment) -> float:
     for _ in range(REQUESTS):
-        # On a connection of its own, which any of the workers may take.
+        # On a new connection, which any of the workers may accept.
         assert httpx.get(f"{server.address}/health/live", timeout=TIMEOUT).status_code == 200
     deadline = Deadline("figures in which every request is counted")
     while _counted(found := scraped(environment)) < REQUESTS:  # counted after the response
         deadline.check()
     assert _counted(found) == REQUESTS
     assert found.value("po_http_request_duration_seconds_bucket", **LIVE, le="+Inf") == REQUESTS
-    # The database was asked once, not by each worker: else a sample would be there twice, or have a worker's label.
+    # The database was read once, not by each worker: otherwise a sample would occur twice, or have a worker's label.
     assert {label for _, labels in found.samples for label, _ in labels}.isdisjoint({"pid", "worker"})
     assert found.value("po_db_up") == 1
     return _counted(found)
 
 
 def _survives_a_death(server: Server, environment: Environment, counted: float) -> None:
-    """It is replaced: what it could have held open is forgotten, what it had counted is not."""
+    """After a worker is replaced, its gauges are dropped and its counters kept."""
     first = server.workers()[0]
     first.kill()
     first.wait(TIMEOUT)

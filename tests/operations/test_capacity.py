@@ -1,4 +1,4 @@
-"""What is said at the start of a configuration that asks more of the server than it has."""
+"""Warnings at the start if the limits of the server do not suffice for the configuration."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,7 +27,7 @@ async def test_more_connections_than_the_server_has_are_warned_of(connection: As
     assert await found(connection, **shared, web_concurrency=2) is None
     warning = await found(connection, **shared, web_concurrency=20)
     assert warning is not None
-    assert (warning["event"], warning["wanted"]) == ("connections_may_run_out", 800)
+    assert (warning["event"], warning["required"]) == ("connection_limit_too_low", 800)
     assert 100 <= warning["available"] < 800
 
 
@@ -36,4 +36,4 @@ async def test_behind_pgbouncer_the_role_has_to_have_its_time_outs(connection: A
     await connection.execute(text("SET LOCAL lock_timeout = 0"))
     warning = await found(connection, db_pgbouncer=True)
     assert warning is not None
-    assert (warning["event"], warning["settings"]) == ("role_has_no_time_outs", ["lock_timeout"])
+    assert (warning["event"], warning["settings"]) == ("role_time_outs_missing", ["lock_timeout"])

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, with real servers and real processes that come, go, and are killed."""
+"""The embedded PostgreSQL, with real servers and real processes that start, end, and are killed."""
 
 import json
 import os
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.heavy
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
 
-# Says where the server is, stays until its input ends, and says after Ctrl-C whether the server still answers.
+# Prints the URL of the server, runs until the end of stdin, and prints after Ctrl-C whether the server still responds.
 USER = """
 import json, socket, sys
 from pathlib import Path
@@ -67,7 +67,7 @@ class User:
         return self.process.stdout.readline().strip()
 
     def leave(self) -> tuple[str, str]:
-        """End in the normal way; what was written to stdout after the URL, and to stderr."""
+        """End normally; returns the output to stdout after the URL, and to stderr."""
         return self.process.communicate(timeout=DEADLINE_SECONDS)
 
     def kill(self) -> None:
@@ -77,7 +77,7 @@ class User:
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A data directory that does not exist yet; no server is left in it."""
+    """A data directory that does not exist yet; at the end, no server may run in it."""
     directory = tmp_path / "data"
     yield directory
     if (directory / "postgres" / "postmaster.pid").exists():
@@ -87,7 +87,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def new_user(data_dir: Path) -> Iterator[Callable[..., User]]:
-    """Start a process that uses the server; none is left."""
+    """Start processes that use the server; they are ended with the test."""
     users: list[User] = []
 
     def start(**environment: str) -> User:
@@ -193,7 +193,7 @@ def test_a_killed_process_does_not_keep_the_server_running(data_dir: Path, new_u
     pid = server_pid(data_dir)
     killed.kill()
     other.kill()
-    assert is_running(pid)  # there was nobody left to stop it
+    assert is_running(pid)  # no process was left to stop it
 
     with embedded_server(data_dir):
         assert server_pid(data_dir) == pid
@@ -285,7 +285,7 @@ def test_something_else_is_not_overwritten(data_dir: Path) -> None:
     assert (data_dir / "postgres" / "letter.txt").read_text() == "dear"
 
 
-def test_a_failed_start_says_why_and_the_next_one_works(data_dir: Path) -> None:
+def test_a_failed_start_reports_the_reason_and_the_next_one_succeeds(data_dir: Path) -> None:
     with pytest.raises(EmbeddedServerError, match=r'^.* did not start: .*"work_mem".*server\.log\)$'):
         embedded_server(data_dir, settings=FAST | {"work_mem": "much"}).__enter__()
     with embedded_server(data_dir, settings=FAST):
@@ -295,7 +295,7 @@ def test_a_failed_start_says_why_and_the_next_one_works(data_dir: Path) -> None:
 
 def test_a_directory_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
-    if os.geteuid() == 0:  # whom permissions do not stop
+    if os.geteuid() == 0:  # permissions do not apply to root
         closed.write_text("a file")
     else:
         closed.mkdir(mode=0o500)
@@ -360,7 +360,7 @@ def test_data_deleted_while_in_use_is_not_an_error(data_dir: Path) -> None:
     with embedded_server(data_dir, settings=FAST):
         server = psutil.Process(server_pid(data_dir))
         shutil.rmtree(data_dir)
-    server.terminate()  # it would notice by itself, but only within a minute
+    server.terminate()  # it would detect it, but only within a minute
     server.wait(DEADLINE_SECONDS)
 
 
@@ -395,6 +395,6 @@ def test_users_let_in_at_once_all_pass(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda uid: server_user.admit(uid, closed / "postgres"), uids))
     if stat.S_IMODE(closed.stat().st_mode) & stat.S_IXOTH:
-        return  # there are no access lists here: everybody passes
+        return  # no access lists here: all users may traverse it
     entries = os.getxattr(closed, "system.posix_acl_access")[4:]
     assert set(uids) <= {who for _, _, who in struct.iter_unpack("<HHI", entries)}

@@ -26,7 +26,7 @@ async def test_it_lives_and_is_ready(client: httpx.AsyncClient, urls: tuple[str,
     }
 
 
-async def test_with_the_tables_owner_row_level_security_is_said_to_be_inactive(
+async def test_with_the_tables_owner_row_level_security_is_reported_as_inactive(
     app: FastAPI, urls: tuple[str, str]
 ) -> None:
     async with client_of(new_app(urls[0])) as client:

@@ -1,4 +1,4 @@
-"""The check that other tests end with: it finds each kind of damage."""
+"""The check of invariants, which other tests end with, finds each kind of damage."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -32,18 +32,18 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        ("UPDATE porf_lines SET ordered_quantity = 9", "ordered quantity is what orders hold"),
+        ("UPDATE porf_lines SET ordered_quantity = 9", "ordered quantity is the sum of its allocations"),
         ("UPDATE porfs SET status = 'partially_ordered'", "status follows from its quantities"),
-        ("UPDATE allocations SET released_quantity = 1", "ordered quantity is what orders hold"),
-        ("UPDATE purchase_orders SET issued_at = issued_at - interval '2 years'", "of the year"),
-        ("UPDATE purchase_order_files SET content = content || 'x'::bytea", "has its document"),
-        ("DELETE FROM purchase_order_files", "has its document"),
+        ("UPDATE allocations SET released_quantity = 1", "ordered quantity is the sum of its allocations"),
+        ("UPDATE purchase_orders SET issued_at = issued_at - interval '2 years'", "the year of its issue"),
+        ("UPDATE purchase_order_files SET content = content || 'x'::bytea", "has an unchanged document"),
+        ("DELETE FROM purchase_order_files", "has an unchanged document"),
         ("UPDATE porfs SET version = version + 1", "has one event"),
         ("DELETE FROM audit_events WHERE action = 'porf.submit'", "has one event"),
-        ("UPDATE audit_events SET before = '{}' WHERE action = 'porf.approve'", "without a break"),
-        ("UPDATE purchase_orders SET status = 'closed'", "the last event tells"),
-        ("UPDATE porfs SET net = net + 1, total = total + 1", "totals are their lines"),
-        ("UPDATE porfs SET title = 'Another'", "what is approved is what is there"),
+        ("UPDATE audit_events SET before = '{}' WHERE action = 'porf.approve'", "have no gap"),
+        ("UPDATE purchase_orders SET status = 'closed'", "the last event has"),
+        ("UPDATE porfs SET net = net + 1, total = total + 1", "totals are those of the lines"),
+        ("UPDATE porfs SET title = 'Another'", "is the approved content"),
         ("UPDATE purchase_orders SET number = replace(number, '000001', '000002')", "the numbers of"),
         ("UPDATE number_series SET next_value = 9", "the counter of"),
     ],

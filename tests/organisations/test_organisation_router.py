@@ -1,4 +1,4 @@
-"""Organisations: founded, read, changed by their admins, listed by operators."""
+"""Organisations: created, read, changed by their admins, listed by operators."""
 
 import asyncio
 from datetime import timedelta
@@ -23,7 +23,7 @@ PATH = "/organisations/current"
 
 @pytest.fixture
 async def operator(app: FastAPI, client: httpx.AsyncClient) -> Member:
-    """Somebody who runs the installation and belongs to no organisation."""
+    """An operator, who belongs to no organisation."""
     return await new_member(app, client, None, [], is_operator=True)
 
 
@@ -78,13 +78,13 @@ async def test_members_read_their_organisation_and_no_other(tenant: Tenant, app:
         await refused(member.get(f"/organisations/{number}"), 404, "organisation_not_found")
 
 
-async def test_someone_without_an_organisation_has_none_to_read(stranger: Member, tenant: Tenant) -> None:
+async def test_a_user_without_an_organisation_cannot_read_one(stranger: Member, tenant: Tenant) -> None:
     await refused(stranger.get(PATH), 403, "no_organisation")
     await refused(stranger.patch(PATH, etag="*", json={"name": "X"}), 403, "no_organisation")
     await refused(stranger.get(f"/organisations/{tenant.organisation_id}"), 404, "organisation_not_found")
 
 
-async def test_users_are_shown_when_asked_for(tenant: Tenant) -> None:
+async def test_users_are_included_on_request(tenant: Tenant) -> None:
     admin, member = await tenant.member(Role.ADMIN, name="Zed"), await tenant.member(name="Ann")
     path = f"/organisations/{tenant.organisation_id}"
     users = (await ok(admin.get(path, params={"include": "users"}))).json()["users"]
@@ -184,7 +184,7 @@ async def test_nullable_settings_take_null(tenant: Tenant) -> None:
     assert {name: changed[name] for name in nothing} == nothing
 
 
-async def test_a_change_names_the_version_it_was_decided_on(tenant: Tenant) -> None:
+async def test_a_change_requires_the_current_version(tenant: Tenant) -> None:
     admin = await tenant.member(Role.ADMIN)
     etag = (await ok(admin.get(PATH))).headers["ETag"]
     await refused(admin.patch(PATH, json={"name": "New"}), 428, "if_match_required")

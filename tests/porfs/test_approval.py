@@ -29,7 +29,7 @@ from support.organisations import LINE, Tenant, act, created, new_tenant
 
 @dataclass(frozen=True)
 class Case:
-    """A request, its organisation, and the only member who could approve it."""
+    """A request, its organisation, and a member."""
 
     currency: str
     total: Decimal
@@ -61,7 +61,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def _plain(limit: str | None, *, total: str = "100.00", currency: str = "EUR") -> Case:
-    """A case that only the limit decides."""
+    """A case in which the result depends on the limit only."""
     approver = frozenset({Role.APPROVER})
     amount = None if limit is None else Decimal(limit)
     return Case(currency, Decimal(total), "EUR", False, False, approver, amount, True)
@@ -79,7 +79,7 @@ class Scene:
     draft_id: int
 
     async def set(self, case: Case) -> Actor:
-        """Make the rows those of the case; the member as the actor of a request."""
+        """Write the rows of the case; returns the member as an actor."""
         organisation_id = self.tenant.organisation_id
         await self.owner.execute(
             "UPDATE organisations SET currency = $2, allow_self_approval = $3 WHERE id = $1",

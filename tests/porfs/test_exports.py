@@ -1,4 +1,4 @@
-"""What an exported file looks like to a spreadsheet, and that it can be imported again."""
+"""Exported files: their content in a spreadsheet, and importing them again."""
 
 import csv
 import datetime as dt
@@ -152,7 +152,7 @@ def test_the_same_lines_give_the_same_bytes(file_type: FileType) -> None:
     assert write(lines, file_type) == write(iter(lines), file_type)
 
 
-def test_the_workbook_says_nothing_of_when_it_was_made() -> None:
+def test_the_workbook_does_not_contain_its_creation_time() -> None:
     assert "2000-01-01T00:00:00Z" in part(write([line()], FileType.XLSX), "docProps/core.xml")
 
 

@@ -1,4 +1,4 @@
-"""What an import takes, what it refuses, and that no file gets anything but lines or an error of ours."""
+"""Imports: accepted and refused files; every file gives lines or an application error."""
 
 import codecs
 import datetime as dt
@@ -57,12 +57,12 @@ def csv_file(*rows: Sequence[str], header: Sequence[str] = HEADER, delimiter: st
 
 
 def row(**cells: Any) -> list[Any]:
-    """A good row but for these cells."""
+    """A valid row except for these cells."""
     return [cells.get(name, value) for name, value in zip(HEADER, GOOD, strict=True)]
 
 
 def xlsx_file(*rows: Sequence[Any], header: Sequence[str] = HEADER, first_row: int = 0) -> bytes:
-    """An XLSX file of these cells, each of its own type; a cell that is a function writes itself."""
+    """An XLSX file of these cells, each with its type; a function writes its cell itself."""
     buffer = BytesIO()
     workbook = xlsxwriter.Workbook(buffer, {"in_memory": True})
     sheet = workbook.add_worksheet()
@@ -113,7 +113,7 @@ def repacked(
 
 
 def failure(content: bytes) -> ImportFailed:
-    """The error that importing the file gives."""
+    """The error of importing the file."""
     with pytest.raises(ImportFailed) as caught:
         parse(content)
     return caught.value
@@ -127,7 +127,7 @@ def only(content: bytes) -> FieldError:
 
 
 def lines_or_error(content: bytes) -> list[LineInput] | AppError:
-    """What parse makes of any bytes; every other exception fails the test."""
+    """The result of parsing any bytes; other exceptions fail the test."""
     try:
         return parse(content)
     except AppError as error:
@@ -509,7 +509,7 @@ def test_too_many_columns_are_refused(make: Callable[..., bytes]) -> None:
 
 
 def refusal(content: bytes) -> AppError:
-    """The error for a workbook that is refused as a whole."""
+    """The error for a workbook that is refused."""
     with pytest.raises(AppError) as caught:
         parse(content)
     return caught.value
@@ -656,7 +656,7 @@ def test_a_single_part_may_not_be_that_large() -> None:
 
 @pytest.mark.parametrize(("number", "code"), [("-1e18", "invalid_file"), ("1e300", None), ("46387.5", None)])
 def test_a_date_cell_with_an_impossible_number_is_refused(number: str, code: str | None) -> None:
-    """The first one makes calamine panic, which is no Exception."""
+    """The first one makes calamine panic, which does not raise an Exception."""
     original = xlsx_file(row(needed_by=dt.date(2026, 12, 31)))
     content = repacked(original, {SHEET: lambda xml: xml.replace("<v>46387</v>", f"<v>{number}</v>")})
     error = refusal(content)
@@ -760,7 +760,7 @@ def test_the_template_names_every_column_in_order() -> None:
     assert [column.name for column in COLUMNS if column.required] == ["description", "quantity", "unit_price"]
 
 
-def test_the_template_helps_whoever_fills_it_in() -> None:
+def test_the_template_has_examples_and_validations() -> None:
     with zipfile.ZipFile(BytesIO(template(FileType.XLSX))) as archive:
         sheet, styles = archive.read(SHEET).decode(), archive.read("xl/styles.xml").decode()
     assert 'state="frozen"' in sheet

@@ -1,4 +1,4 @@
-"""What happens to requests: the whole table of domain.md through the API, races, decisions, dry runs."""
+"""Actions on requests: the whole table of domain.md through the API, races, decisions, dry runs."""
 
 import asyncio
 import itertools
@@ -20,7 +20,7 @@ STATUSES = ["draft", "pending", "approved", "partially_ordered", "ordered", "clo
 MEMBERS = ["requester", "approver", "buyer", "admin", "auditor"]
 OPEN = set(STATUSES) - {"closed", "cancelled"}
 
-# The table of domain.md by hand: from where, to where (None: it stays), who, and what the others are told.
+# The table of domain.md: sources, target (None: unchanged), who, and the error of all others.
 TABLE: dict[str, tuple[set[str], str | None, set[str], str]] = {
     "edit": ({"draft"}, None, {"requester", "admin"}, "not_requester"),
     "delete": ({"draft"}, None, {"requester", "admin"}, "not_requester"),
@@ -46,7 +46,7 @@ CREATING = {"copy", "convert"}
 
 
 def expected_refusal(action: str, status: str, member: str) -> str | None:
-    """What the table says to a member who wants to do this with the requester's request; None is yes."""
+    """The expected error code for an action of a member on the requester's request; None if it is allowed."""
     sources, _, who, otherwise = TABLE[action]
     if action == "cancel" and status in ("draft", "pending"):
         who = who | {"requester"}
@@ -60,7 +60,7 @@ def expected_refusal(action: str, status: str, member: str) -> str | None:
 async def attempt(
     organisation: TestOrganisation, member: Member, porf: httpx.Response, action: str, **options: Any
 ) -> httpx.Response:
-    """Do this with the request that `porf` shows, whatever the answer."""
+    """Perform the action on the request of the response `porf`, without checking the status."""
     path, etag = f"/porfs/{porf.json()['id']}", porf.headers["ETag"]
     match action:
         case "edit":
@@ -78,7 +78,7 @@ async def attempt(
 
 
 def outcome(response: httpx.Response) -> tuple[int, str | None]:
-    """The status, and the code if it is a problem's."""
+    """The status and, for a problem, its code."""
     return response.status_code, response.json()["code"] if response.is_error else None
 
 
@@ -114,7 +114,7 @@ def reasons(porf: httpx.Response) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_everybody_is_told_and_answered_what_the_table_says(organisation: TestOrganisation, status: str) -> None:
+async def test_allowed_actions_and_responses_follow_the_table(organisation: TestOrganisation, status: str) -> None:
     porf = await organisation.in_status(status)
     before = await state(organisation, porf)
     for name in MEMBERS:
@@ -137,7 +137,7 @@ async def test_everybody_is_told_and_answered_what_the_table_says(organisation: 
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_an_allowed_action_leads_where_the_table_says(organisation: TestOrganisation, action: str) -> None:
+async def test_an_allowed_action_leads_to_the_status_of_the_table(organisation: TestOrganisation, action: str) -> None:
     sources, target, _, _ = TABLE[action]
     for status, name in itertools.product(sorted(sources), MEMBERS):
         if expected_refusal(action, status, name) is not None:
@@ -222,7 +222,9 @@ async def test_a_request_without_lines_is_not_submitted(organisation: TestOrgani
 
 @pytest.mark.parametrize("action", ["reject", "return"])
 @pytest.mark.parametrize("body", [None, {}, {"comment": None}])
-async def test_who_says_no_has_to_say_why(organisation: TestOrganisation, action: str, body: Any) -> None:
+async def test_rejecting_and_returning_require_a_comment(
+    organisation: TestOrganisation, action: str, body: Any
+) -> None:
     porf = await organisation.pending()
     path, etag = f"/porfs/{porf.json()['id']}/{action}", porf.headers["ETag"]
     problem = await refused(organisation.approver.post(path, etag=etag, json=body), 422, "comment_required")
@@ -240,7 +242,7 @@ async def test_an_empty_or_unreadable_comment_is_none(organisation: TestOrganisa
     assert [error["pointer"] for error in problem["errors"]] == ["/comment"]
 
 
-async def test_a_comment_on_any_other_action_is_said_about_the_request(organisation: TestOrganisation) -> None:
+async def test_a_comment_on_any_other_action_becomes_a_comment_on_the_request(organisation: TestOrganisation) -> None:
     porf = await act(organisation.requester, await organisation.draft(), "submit", comment="Urgent 🚀")
     comments = await ok(organisation.auditor.get(f"/porfs/{porf.json()['id']}/comments"))
     assert [(item["author_name"], item["text"]) for item in comments.json()["items"]] == [
@@ -313,14 +315,14 @@ async def edited(member: Member, porf: httpx.Response, **fields: Any) -> httpx.R
 
 
 async def own_pending(organisation: TestOrganisation) -> tuple[Member, httpx.Response]:
-    """A request of somebody who is an approver too."""
+    """A request of a requester who is also an approver."""
     both = await organisation.member(Role.REQUESTER, Role.APPROVER)
     porf = await created(both.post("/porfs", json={"title": "Mine", "lines": [LINE]}))
     return both, await act(both, porf, "submit")
 
 
 @pytest.mark.parametrize("action", ["approve", "reject", "return"])
-async def test_nobody_decides_on_their_own_request(organisation: TestOrganisation, action: str) -> None:
+async def test_requesters_may_not_decide_on_their_own_requests(organisation: TestOrganisation, action: str) -> None:
     both, porf = await own_pending(organisation)
     assert reasons(porf)[action] == "own_request"
     await refused(attempt(organisation, both, porf, action), 403, "own_request")
@@ -366,9 +368,7 @@ async def changed(organisation: TestOrganisation, member: Member, **fields: Any)
 
 
 @pytest.mark.parametrize("fields", [{"approval_limit": "298.79"}, {"roles": ["requester"]}])
-async def test_without_anybody_who_could_approve_nothing_is_submitted(
-    organisation: TestOrganisation, fields: dict[str, Any]
-) -> None:
+async def test_submitting_requires_an_eligible_approver(organisation: TestOrganisation, fields: dict[str, Any]) -> None:
     await changed(organisation, organisation.approver, **fields)
     porf = await organisation.draft()
     assert reasons(porf)["submit"] == "no_approver"
@@ -408,7 +408,9 @@ async def test_deactivating_one_of_two_approvers_warns_of_nothing(organisation: 
 # Reassigning, closing, copying.
 
 
-async def test_the_request_of_someone_who_left_goes_on_and_can_be_reassigned(organisation: TestOrganisation) -> None:
+async def test_the_request_of_a_deactivated_requester_can_be_decided_and_reassigned(
+    organisation: TestOrganisation,
+) -> None:
     porf, other = await organisation.pending(), await organisation.pending()
     await without(organisation, organisation.requester)
     assert (await act(organisation.approver, porf, "approve")).json()["status"] == "approved"
@@ -531,7 +533,7 @@ ROUNDS = 10
 
 
 async def race(organisation: TestOrganisation, porf: httpx.Response, *attempts: tuple[Member, str]) -> str:
-    """Run them at once: one wins, the other is told the status that the winner led to, which is returned."""
+    """Run both concurrently: one succeeds, the other's problem names the resulting status, which is returned."""
     before, decided = await state(organisation, porf), len(await decisions(organisation, porf))
     answers = await asyncio.gather(*(attempt(organisation, member, porf, action) for member, action in attempts))
     after, events = await state(organisation, porf)

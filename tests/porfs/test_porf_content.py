@@ -1,4 +1,4 @@
-"""The hash of what was approved: it covers all of the content, and stays the same for approvals that were given."""
+"""The content hash: it covers all of the content, and does not change for existing approvals."""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -40,7 +40,7 @@ LINE = _line(
 
 
 def test_the_hash_of_a_request_is_that_of_the_first_version() -> None:
-    """Computed by the release that brought approvals: another digest would void every approval."""
+    """Computed by the release that introduced approvals: another digest would invalidate every approval."""
     header = _header(
         title="Lampen für das Büro",
         justification="Neues Büro\nab Dezember",

@@ -1,4 +1,4 @@
-"""The rules without a database: what the table promises for any facts, what is left of lines."""
+"""The rules without a database: properties of the table for any facts, remaining quantities of lines."""
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -27,7 +27,7 @@ from support.porf_facts import actors, facts
 
 @dataclass(frozen=True)
 class Line:
-    """A line as the rules look at it."""
+    """A line with the attributes that the rules use."""
 
     quantity: Decimal = Decimal(10)
     unit_price: Decimal = Decimal("24.90")
@@ -53,7 +53,7 @@ def test_what_is_told_of_an_action_is_what_requiring_it_raises(state: PorfFacts,
 
 
 @given(facts, actors)
-def test_nobody_brings_a_final_request_back(state: PorfFacts, actor: Actor) -> None:
+def test_final_statuses_have_no_transitions(state: PorfFacts, actor: Actor) -> None:
     for final in (PorfStatus.CANCELLED, PorfStatus.CLOSED):
         allowed = MACHINE.allowed_actions(replace(state, status=final), actor)
         assert {action for action, refusal in allowed.items() if refusal is None} <= {PorfAction.COPY}
@@ -66,7 +66,7 @@ def test_who_only_audits_may_do_nothing(state: PorfFacts, actor: Actor) -> None:
 
 
 @given(facts, actors)
-def test_an_approval_is_within_the_limit_and_of_somebody_else_s_request(state: PorfFacts, actor: Actor) -> None:
+def test_an_approval_is_within_the_limit_and_not_of_the_approvers_own_request(state: PorfFacts, actor: Actor) -> None:
     if MACHINE.refusal(PorfAction.APPROVE, state, actor) is not None:
         return
     assert state.status is PorfStatus.PENDING
@@ -87,6 +87,11 @@ def test_a_refusal_for_the_status_names_action_and_status() -> None:
     state = PorfFacts(PorfStatus.CLOSED, 1, "EUR", Decimal(1), "EUR", False, 1, False, False, True, False)
     with pytest.raises(InvalidTransition, match="submit is not possible while the status is closed"):
         MACHINE.require(PorfAction.SUBMIT, state, admin)
+
+
+def test_the_status_after_an_action_is_the_one_it_names_or_stays() -> None:
+    assert MACHINE.target(PorfAction.SUBMIT, PorfStatus.DRAFT) is PorfStatus.PENDING
+    assert MACHINE.target(PorfAction.EDIT, PorfStatus.DRAFT) is PorfStatus.DRAFT
 
 
 # Quantities.

@@ -1,4 +1,4 @@
-"""Requests from files and lines as files, over HTTP; what the files may hold is tested beside the parser."""
+"""Import and export over HTTP; the contents of files are tested in test_imports and test_exports."""
 
 import csv
 from io import StringIO
@@ -33,7 +33,7 @@ async def send(
 
 
 def contents(porf: httpx.Response) -> list[dict[str, Any]]:
-    """The lines without what an import decides itself."""
+    """The lines without the fields that an import sets itself."""
     return [{name: line[name] for name in line if name not in ("id", "position")} for line in porf.json()["lines"]]
 
 
@@ -138,7 +138,7 @@ async def test_a_file_over_the_limit_is_too_large(organisation: TestOrganisation
     await refused(send(organisation, b"x" * (MAX_FILE_BYTES + 1)), 413, "payload_too_large")
 
 
-async def test_a_body_over_the_limit_is_too_large_whether_it_says_so_or_not(organisation: TestOrganisation) -> None:
+async def test_a_body_over_the_limit_is_refused_with_and_without_content_length(organisation: TestOrganisation) -> None:
     large = b"x" * (13 * 1024 * 1024)
     await refused(send(organisation, large), 413, "payload_too_large")
 

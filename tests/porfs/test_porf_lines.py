@@ -1,4 +1,4 @@
-"""Lines of a draft: what is taken and what is not, positions, versions, and totals that always add up."""
+"""Lines of a draft: accepted and refused fields, positions, versions, and consistent totals."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ BAD_NUMBERS: list[Any] = [
     *("1 000", "0x10", "١٢", "1_000", "1\n", "100000000000000", "9" * 400),
     *(1, 1.5, True, None, [], {}),
 ]
-# As raw JSON: what no Python value makes.
+# Raw JSON that no Python value is dumped to.
 BAD_LITERALS = ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e2", "1.0"]
 
 BAD_FIELDS: list[tuple[str, Any]] = [
@@ -69,7 +69,7 @@ async def current(organisation: TestOrganisation, porf: httpx.Response) -> httpx
 
 
 def recomputed(porf: httpx.Response) -> tuple[str, str, str]:
-    """Net, tax and total, computed anew from the lines that the request shows."""
+    """Net, tax and total, computed from the lines of the representation."""
     shown = porf.json()
     names = ("quantity", "unit_price", "discount_percent", "tax_rate")
     lines = [PricedLine(*(Decimal(line[name]) for name in names)) for line in shown["lines"]]
@@ -88,7 +88,7 @@ def assert_adds_up(porf: httpx.Response) -> None:
 
 
 async def assert_each_is_refused(organisation: TestOrganisation, bad: Sequence[tuple[str, str]]) -> None:
-    """Send lines that have one wrong field each, as (field, raw JSON); every one has to be pointed at."""
+    """Send lines with one wrong field each, as (field, raw JSON); the problem must point to each."""
     good = {name: json.dumps(value) for name, value in LINE.items()}
     lines = [good | {field: value} for field, value in bad]
     texts = ["{" + ",".join(f'"{name}":{value}' for name, value in line.items()) + "}" for line in lines]
@@ -166,7 +166,7 @@ async def test_lines_that_are_too_much_only_together_are_refused(organisation: T
     ("total", "net", "pointer"),
     [("298.81", None, "/total"), ("298.8001", None, "/total"), (None, "249.01", "/lines/0/net"), ("0", None, "/total")],
 )
-async def test_a_client_that_computes_otherwise_is_told(
+async def test_a_client_with_another_amount_gets_the_computed_one(
     organisation: TestOrganisation, total: str | None, net: str | None, pointer: str
 ) -> None:
     line: dict[str, Any] = LINE | {"net": net}
@@ -294,7 +294,9 @@ async def test_a_patch_takes_no_worse_numbers(organisation: TestOrganisation, fi
     line = await line_of(organisation, porf)
     for value in ("1e2", "-1", "NaN", "0.00001", 1.5):
         patch = organisation.requester.patch(line, etag=porf.headers["ETag"], json={field: value})
-        assert pointers(await refused(patch, 422, "validation_failed")) == [f"/{field}"]
+        problem = await refused(patch, 422, "validation_failed")
+        assert pointers(problem) == [f"/{field}"]
+        assert value != "-1" or "without a sign" in problem["errors"][0]["detail"]
 
 
 async def test_lines_keep_their_positions_when_others_go(organisation: TestOrganisation) -> None:
@@ -400,7 +402,7 @@ examples = settings(
 
 @pytest.fixture
 async def both_modes(app: FastAPI, client: httpx.AsyncClient) -> Sequence[TestOrganisation]:
-    """A tenant for each way to round tax."""
+    """A tenant for each mode of tax rounding."""
     return [await new_organisation(app, client, tax_rounding=mode) for mode in ("document", "line")]
 
 
@@ -427,7 +429,7 @@ async def test_totals_add_up_after_whatever_change(
 
 
 @pytest.mark.parametrize(("mode", "tax"), [("document", "0.03"), ("line", "0.02")])
-async def test_tax_is_rounded_where_the_organisation_says(
+async def test_tax_is_rounded_in_the_mode_of_the_organisation(
     app: FastAPI, client: httpx.AsyncClient, mode: str, tax: str
 ) -> None:
     organisation = await new_organisation(app, client, tax_rounding=mode)

@@ -1,4 +1,4 @@
-"""What PostgreSQL and the memory of answers make is what the plain way gives: entities, schemas, and the table."""
+"""Representations by PostgreSQL and the cache equal those from entities, schemas and the table."""
 
 import json
 from collections.abc import AsyncIterator
@@ -94,7 +94,7 @@ async def team(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(body=_porfs, has_supplier=st.booleans(), action=st.sampled_from([None, "submit", "cancel"]))
-async def test_a_request_is_shown_as_its_schema_says(
+async def test_the_json_of_a_request_is_that_of_its_schema(
     team: TestOrganisation, body: dict[str, Any], has_supplier: bool, action: str | None
 ) -> None:
     supplier_id = team.supplier_id if has_supplier else None
@@ -106,7 +106,7 @@ async def test_a_request_is_shown_as_its_schema_says(
 
 @pytest.mark.parametrize("currency", ["EUR", "JPY"])
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_what_an_approver_may_do_is_shown_as_the_table_says(
+async def test_the_allowed_actions_of_an_approver_are_those_of_the_table(
     app: FastAPI, client: httpx.AsyncClient, currency: str, allowed: bool
 ) -> None:
     team = await new_organisation(app, client, allow_self_approval=allowed)
@@ -119,7 +119,7 @@ async def test_what_an_approver_may_do_is_shown_as_the_table_says(
 
 
 @pytest.mark.parametrize("status", list(PorfStatus))
-async def test_every_status_is_shown_as_the_schema_says(organisation: TestOrganisation, status: str) -> None:
+async def test_the_json_of_every_status_is_that_of_the_schema(organisation: TestOrganisation, status: str) -> None:
     shown = await organisation.in_status(status)
     await _compare(
         organisation,
@@ -144,7 +144,7 @@ async def _compare(team: TestOrganisation, shown: httpx.Response, readers: tuple
 
 
 async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> schemas.PorfRead:
-    """The request as its entities, the rules in Python and the schema make it."""
+    """The representation of the request from its entities, the rules in Python and the schema."""
     async with team.database.sessions() as session:
         await enter_tenant(session, team.organisation_id)
         found = await session.scalars(select(Porf).options(selectinload(Porf.lines)).where(Porf.id == porf_id))

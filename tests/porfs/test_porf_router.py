@@ -1,4 +1,4 @@
-"""Requests over HTTP: raised, read, changed, deleted, found in lists, talked about."""
+"""Requests over HTTP: created, read, changed, deleted, listed, commented."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ def pointers(problem: dict[str, Any]) -> list[str]:
 
 
 def as_json(body: Any) -> dict[str, Any]:
-    """The options of a request with this body, in ASCII: only so can a lone surrogate be sent."""
+    """The options of a request with this body, in ASCII, so that a lone surrogate can be sent."""
     return {"content": json.dumps(body), "headers": {"Content-Type": "application/json"}}
 
 
@@ -301,7 +301,7 @@ async def test_an_id_that_is_none_is_refused(organisation: TestOrganisation, por
 # Lists.
 
 
-async def test_everybody_sees_what_is_theirs_to_see(organisation: TestOrganisation) -> None:
+async def test_each_role_sees_its_visible_requests(organisation: TestOrganisation) -> None:
     other = await organisation.member(Role.REQUESTER)
     await organisation.draft()
     await organisation.pending()
@@ -464,7 +464,7 @@ async def test_a_sort_that_is_not_offered_is_refused(organisation: TestOrganisat
     await refused(organisation.requester.get("/porfs", params={"sort": sort}), 400, "invalid_sort")
 
 
-async def test_a_summary_says_what_the_whole_says(organisation: TestOrganisation) -> None:
+async def test_a_summary_agrees_with_the_full_representation(organisation: TestOrganisation) -> None:
     for status in ("draft", "pending", "ordered"):
         await organisation.in_status(status)
     for summary in (await ok(organisation.buyer.get("/porfs"))).json()["items"]:
@@ -498,7 +498,7 @@ async def test_an_auditor_reads_and_does_not_talk(organisation: TestOrganisation
 
 
 @pytest.mark.parametrize("text", ["", " ", "x" * 5001, "a\x00b", "\ud83d", None, 5])
-async def test_a_comment_says_something_readable(organisation: TestOrganisation, text: Any) -> None:
+async def test_a_comment_must_be_readable_text(organisation: TestOrganisation, text: Any) -> None:
     path = f"/porfs/{(await organisation.draft()).json()['id']}/comments"
     problem = await refused(organisation.requester.post(path, **as_json({"text": text})), 422, "validation_failed")
     assert pointers(problem) == ["/text"]
@@ -512,7 +512,7 @@ async def test_what_one_cannot_see_one_cannot_talk_about(organisation: TestOrgan
         await refused(other.get(f"{path}/{part}"), 404, "porf_not_found")
 
 
-async def test_a_comment_is_said_once_with_its_key_and_changes_no_version(organisation: TestOrganisation) -> None:
+async def test_a_comment_is_added_once_per_key_and_changes_no_version(organisation: TestOrganisation) -> None:
     porf = await organisation.draft()
     path, key = f"/porfs/{porf.json()['id']}", {"Idempotency-Key": "c"}
     first = await created(organisation.requester.post(f"{path}/comments", json={"text": "x"}, headers=key))

@@ -1,4 +1,4 @@
-"""A search finds the same by either way, in any order, page by page, whatever the statistics say."""
+"""Both methods of search find the same rows, in any order, page by page, whatever the statistics are."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from support.statements import sent_to
 
 COUNT = 4000
 BASE = 2  # the check of the credentials, and the page
-# One row in two says "lamp", only old ones say "typewriter", hardly any "toner"; each has a total of its own.
+# One row in two has "lamp", only old ones have "typewriter", few "toner"; all totals are different.
 # PostgreSQL believes statistics of words only if there are a hundred: hence the shelves.
 _FILL = """
     INSERT INTO porfs (organisation_id, number, title, requester_id, net, total, created_at)
@@ -32,7 +32,7 @@ _FILL = """
 
 @dataclass(frozen=True)
 class Row:
-    """A request by its serial number, as `_FILL` makes it."""
+    """A request by its serial number, as `_FILL` creates it."""
 
     n: int
 
@@ -56,7 +56,7 @@ ORDERS: dict[str, Callable[[Row], Any]] = {
 
 @dataclass(frozen=True)
 class Archive:
-    """`busy` has asked for one in forty, `others` for the rest; the admin sees all."""
+    """`busy` is the requester of one in forty, `others` of the rest; the admin sees all."""
 
     tenant: Tenant
     busy: Member
@@ -70,7 +70,7 @@ async def archive(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]
     made = Archive(tenant, busy, await tenant.member(Role.ADMIN))
     owner = await asyncpg.connect(libpq_url(urls[0]))
     await owner.execute(_FILL, tenant.organisation_id, busy.user_id, others.user_id, COUNT)
-    # The statistics of this very test: others' rows came and went.
+    # Statistics for this test: the rows of other tests have changed.
     await owner.execute("ANALYZE porfs")
     yield made
     await owner.execute("DELETE FROM porfs WHERE organisation_id = $1", tenant.organisation_id)
@@ -107,11 +107,11 @@ async def test_a_search_can_be_narrowed(archive: Archive) -> None:
 @pytest.mark.parametrize(
     ("params", "statements", "looks"),
     [
-        # Met at once by whoever looks at the rows in their order.
+        # A scan in the order of the list finds the rows at once.
         ({"q": "lamp"}, BASE + 1, True),
-        # As common, but far behind: the index has to say.
+        # As common, but at the end of the list: the index is needed.
         ({"q": "typewriter"}, BASE + 3, True),
-        # The rows were all looked at, so nothing is left to be asked.
+        # All rows were scanned, so the index is not needed.
         ({"q": "typewriter", "created_at_gte": "2020-01-03T18:00:00Z"}, BASE + 2, True),
         ({"q": "toner"}, BASE + 1, False),
         # No index has the rows in this order.

@@ -1,7 +1,8 @@
-"""From approved requests to draft orders: what is taken, what is left, what is refused, what comes back."""
+"""Conversion of approved requests to draft orders: allocations, remaining quantities, refusals, releases."""
 
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -14,13 +15,13 @@ CHAIR = {"description": "Chair", "quantity": "4", "unit_price": "80", "tax_rate"
 
 
 def take(porf: httpx.Response, quantity: str | None = None, *, line: int = 0) -> list[dict[str, Any]]:
-    """So much of one of the request's lines; without a quantity, all that is left."""
+    """A quantity of one of the request's lines; without a quantity, all that remains."""
     wanted = {"line_id": porf.json()["lines"][line]["id"]}
     return [wanted if quantity is None else {**wanted, "quantity": quantity}]
 
 
 def quantities(porf: httpx.Response) -> list[tuple[str, str, str]]:
-    """What is ordered, closed and left of each line."""
+    """The ordered, closed and remaining quantities of each line."""
     names = ("ordered_quantity", "closed_quantity", "remaining_quantity")
     return [(line[names[0]], line[names[1]], line[names[2]]) for line in porf.json()["lines"]]
 
@@ -31,7 +32,7 @@ def status(porf: httpx.Response) -> str:
 
 
 async def part(organisation: TestOrganisation, porf: httpx.Response, quantity: str) -> httpx.Response:
-    """An order of a part of the first line of the request as it is now."""
+    """An order of a part of the first line of the request."""
     now = await again(organisation.buyer, porf)
     return await created(organisation.convert(now, lines=take(now, quantity)))
 
@@ -46,7 +47,7 @@ async def over_ordering(app: FastAPI, client: httpx.AsyncClient, percent: str) -
 
 
 async def several(organisation: TestOrganisation, *porfs: httpx.Response, **body: Any) -> httpx.Response:
-    """The answer to the buyer who orders several requests together."""
+    """The response to the conversion of several requests by the buyer."""
     ids = [porf.json()["id"] for porf in porfs]
     return await organisation.buyer.post("/purchase-orders", json={"porf_ids": ids, **body})
 
@@ -102,7 +103,7 @@ async def test_the_rest_can_be_ordered_until_nothing_is_left(organisation: TestO
     await refused(organisation.convert(now), 409, "nothing_left")
 
 
-async def test_a_line_keeps_what_it_says_and_is_priced_anew_for_its_quantity(organisation: TestOrganisation) -> None:
+async def test_a_line_keeps_its_content_and_is_priced_for_its_quantity(organisation: TestOrganisation) -> None:
     line = {
         **LINE,
         "unit_price": "24.9",
@@ -183,7 +184,7 @@ async def test_more_than_is_left_names_what_is_left_and_where(organisation: Test
     assert quantities(await again(organisation.buyer, porf)) == [("0", "0", "4"), ("0", "0", "10")]
 
 
-async def test_every_line_that_asks_for_too_much_is_named(organisation: TestOrganisation) -> None:
+async def test_every_line_over_its_remaining_quantity_is_named(organisation: TestOrganisation) -> None:
     porf = await organisation.approved(lines=[LINE, CHAIR])
     await part(organisation, porf, "7.5")
     now = await again(organisation.buyer, porf)
@@ -299,6 +300,23 @@ async def test_only_what_is_approved_is_ordered(organisation: TestOrganisation, 
         porf = await act(organisation.buyer, await act(organisation.approver, porf, "approve"), "close")
     problem = await refused(organisation.convert(porf), 409, "invalid_transition")
     assert problem["detail"] == f"convert is not possible while the status is {state}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE porfs SET title = 'Other lamps' WHERE organisation_id = $1 AND id = $2",
+        "UPDATE porf_lines SET description = 'Other lamp' WHERE organisation_id = $1 AND porf_id = $2",
+    ],
+    ids=["header", "line"],
+)
+async def test_content_that_is_not_what_was_approved_is_not_ordered(
+    organisation: TestOrganisation, owner: asyncpg.Connection, change: str
+) -> None:
+    """No operation changes the content after the approval: only the database's owner can."""
+    porf = await organisation.approved()
+    await owner.execute(change, organisation.organisation_id, porf.json()["id"])
+    await refused(organisation.convert(porf), 409, "approval_mismatch")
 
 
 async def test_only_buyers_and_admins_convert(organisation: TestOrganisation) -> None:

@@ -1,4 +1,4 @@
-"""The server is killed again and again while orders are made and issued: nothing is lost, doubled or left out.
+"""The server is killed repeatedly while orders are created and issued: nothing is lost or duplicated.
 
 PO_TEST_CRASH_ORDERS (default 75, two requests each) and PO_TEST_CRASH_KILLS (default 5) make it longer.
 """
@@ -42,7 +42,7 @@ SECRET_KEY = "crash-test-0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 async def database(request: pytest.FixtureRequest, urls: tuple[str, str]) -> AsyncIterator[tuple[str, str]]:
-    """The owner's and the application's URL of a migrated database of this test's own."""
+    """The owner's and the application's URL of a migrated database for this test."""
     owner, app = (make_url(url) for url in urls)
     name = f"{owner.database}_crash"
     administrator = urls[0]
@@ -60,7 +60,7 @@ async def database(request: pytest.FixtureRequest, urls: tuple[str, str]) -> Asy
 
 @pytest.fixture
 async def actors(database: tuple[str, str], settings: Settings) -> AsyncIterator[TestOrganisation]:
-    """An organisation in that database; its buyer is the one who goes through the server that is killed."""
+    """An organisation in that database; its buyer uses the server that is killed."""
     app = create_app(settings, Connections(*database, SECRET_KEY))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -69,7 +69,7 @@ async def actors(database: tuple[str, str], settings: Settings) -> AsyncIterator
 
 
 class Server:
-    """`po-api serve` in a process of its own."""
+    """`po-api serve` in a separate process."""
 
     def __init__(self, app_url: str, directory: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as found:
@@ -96,7 +96,7 @@ class Server:
         )
 
     def kill(self) -> None:
-        """SIGKILL: it finishes nothing."""
+        """SIGKILL: the process completes no request."""
         assert self._process is not None
         assert self._process.poll() is None, self._log.read_text()
         self._process.kill()
@@ -113,7 +113,7 @@ class Server:
 
 @dataclass
 class Journal:
-    """What the client was told: by order, the answers to its conversion and its issue."""
+    """The responses to the conversion and the issue of each order."""
 
     converted: dict[int, httpx.Response] = field(default_factory=dict)
     issued: dict[int, httpx.Response] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class Journal:
 
 
 async def persist(member: Member, path: str, key: str, **options: Any) -> httpx.Response:
-    """Repeat one request under one key until it is answered: the server may be away, or still busy with it."""
+    """Repeat a request with one key until it is answered: the server may be down, or still processing it."""
     deadline = Deadline("a server that answers")
     while True:
         deadline.check()
@@ -151,7 +151,7 @@ async def persist(member: Member, path: str, key: str, **options: Any) -> httpx.
 
 
 async def work(buyer: Member, jobs: Iterator[int], porfs: list[Any], journal: Journal) -> None:
-    """Order one piece of a request, and issue the order, until the jobs are done."""
+    """Order one piece of a request and issue the order, for each of the jobs."""
     for index in jobs:
         porf = porfs[index % len(porfs)]
         lines = [{"line_id": porf["lines"][0]["id"], "quantity": "1"}]
@@ -166,7 +166,7 @@ async def work(buyer: Member, jobs: Iterator[int], porfs: list[Any], journal: Jo
 
 
 async def crash(server: Server, journal: Journal, randomness: random.Random) -> None:
-    """Kill the server each time that some more requests were answered, at any moment of those under way."""
+    """Kill the server each time after some more responses, at any point of the requests in progress."""
     for number in sorted(randomness.sample(range(1, 2 * ORDERS - WORKERS), KILLS)):
         await journal.reaches(number)
         await asyncio.sleep(randomness.uniform(0, 0.2))
@@ -186,7 +186,7 @@ async def test_a_server_killed_at_random_loses_and_doubles_nothing(
     limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", limits=limits, timeout=90) as client:
         buyer = replace(actors.buyer, client=client)
-        # A server that does not come back would be waited for in vain.
+        # Fails at once if the server does not start again.
         with server.running():
             async with asyncio.timeout(10 * ORDERS), asyncio.TaskGroup() as group:
                 group.create_task(crash(server, journal, random.Random(SEED)))

@@ -1,4 +1,4 @@
-"""The purchase order's PDF: what a reader finds in it, and that the same order always gives the same bytes."""
+"""The purchase order's PDF: its text, and identical bytes for the same order."""
 
 import hashlib
 import io
@@ -42,7 +42,7 @@ def is_archival(reader: PdfReader) -> bool:
 
 
 def fonts(reader: PdfReader) -> dict[str, bytes]:
-    """The embedded fonts, each cut down to the shapes that are used."""
+    """The embedded fonts, each a subset of the used glyphs."""
     found = {}
     for page in reader.pages:
         for font in page["/Resources"]["/Font"].values():  # type: ignore[index]
@@ -56,7 +56,7 @@ def digest(document: PurchaseOrderDocument) -> str:
     return hashlib.sha256(render(document)).hexdigest()
 
 
-def test_an_order_says_who_what_when_and_on_which_terms() -> None:
+def test_the_document_has_parties_lines_dates_and_terms() -> None:
     text = words(order(line(sku="HP-250", needed_by=date(2026, 4, 2))))
     for expected in (
         "Purchase order PO-2026-000123",
@@ -246,7 +246,7 @@ def test_emoji_and_every_packaged_script_come_from_their_font(font: str, text: s
     ],
 )
 def test_a_long_word_keeps_its_letters_joined(font: str, words: str) -> None:
-    """It needs the same shapes as the words that it is made of."""
+    """The text has the same glyphs as its words."""
     parts, whole = (fonts(read(order(line(description=it)))) for it in (words, words.replace(" ", "")))
     assert parts[font] == whole[font]
 

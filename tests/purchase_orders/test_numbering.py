@@ -1,4 +1,4 @@
-"""Numbers: of the organisation's own year, under its own prefix, in a series of its own."""
+"""Numbers: the year in the organisation's time zone, its prefix, and its own series."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""The pure rules: an order's states, and what is left of a request's lines whatever orders take and give back."""
+"""The rules without a database: an order's state machine, and remaining quantities after allocations and releases."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -55,7 +55,7 @@ def decimals(smallest: str, largest: str) -> st.SearchStrategy[Decimal]:
 
 @dataclass
 class Line:
-    """What the rules look at."""
+    """The attributes that the rules use."""
 
     quantity: Decimal
     over_order_percent: Decimal = Decimal(0)
@@ -72,7 +72,7 @@ def test_the_tolerance_is_used_to_the_last_fourth_decimal_and_not_beyond(quantit
 
 
 class Ordering(RuleBasedStateMachine):
-    """Orders are taken and given back at random; a model that knows only the orders tells what must be so."""
+    """Random allocations and releases, compared with a model that consists of the orders only."""
 
     orders = Bundle("orders")
 

@@ -1,4 +1,4 @@
-"""An order as PostgreSQL shows it is what its entities, the rules in Python and the schema make of it."""
+"""The representation of an order by PostgreSQL equals that from its entities, the rules in Python and the schema."""
 
 from decimal import Decimal
 from typing import Any
@@ -29,7 +29,7 @@ LINES = [
 
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "TND"])
 @pytest.mark.parametrize("rounding", list(TaxRounding))
-async def test_an_order_is_shown_as_its_schema_says(app: Any, client: Any, currency: str, rounding: str) -> None:
+async def test_the_json_of_an_order_is_that_of_its_schema(app: Any, client: Any, currency: str, rounding: str) -> None:
     organisation = await new_organisation(app, client, tax_rounding=rounding)
     approved = await organisation.approved(currency=currency, lines=LINES)
     order = await created(organisation.convert(approved, terms="30 days", delivery_address="Quai 1\n75013 Paris"))

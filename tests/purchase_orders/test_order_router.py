@@ -32,7 +32,7 @@ def path_of(order: httpx.Response, rest: str = "") -> str:
 
 
 def allowed(order: httpx.Response) -> dict[str, str | None]:
-    """For each action, why not; None where it is allowed."""
+    """For each action the reason why it is not allowed, or None."""
     return {name: found["reason"] for name, found in order.json()["allowed_actions"].items()}
 
 
@@ -82,7 +82,7 @@ async def test_an_order_is_visible_to_its_requester_and_to_those_who_see_all(org
         assert await listed(member) == [order.json()["id"]]
 
 
-async def test_an_order_of_others_does_not_exist_for_a_requester(organisation: TestOrganisation) -> None:
+async def test_orders_of_other_requesters_are_not_visible_to_a_requester(organisation: TestOrganisation) -> None:
     order = await organisation.issued()
     other = await organisation.member(Role.REQUESTER)
     assert await listed(other) == []
@@ -134,7 +134,7 @@ async def test_only_buyers_and_admins_act(organisation: TestOrganisation, action
 
 
 async def test_a_requester_of_a_part_may_not_cancel_the_whole(organisation: TestOrganisation) -> None:
-    """Some of the order's requests are not theirs to see: that is no reason to deny that there is an order."""
+    """Some of the order's requests are not visible to the member, but the order is."""
     other = await organisation.member(Role.REQUESTER)
     body = {"title": "Chairs", "supplier_id": organisation.supplier_id, "lines": [CHAIR]}
     chairs = await act(other, await created(other.post("/porfs", json=body)), "submit")
@@ -408,7 +408,7 @@ async def test_the_document_is_the_same_whatever_happens_afterwards(organisation
     await ok(unchanged, 304)
 
 
-async def test_the_document_says_what_is_ordered_of_whom_and_for_which_requests(organisation: TestOrganisation) -> None:
+async def test_the_document_has_lines_supplier_and_requests(organisation: TestOrganisation) -> None:
     lamps, chairs = await organisation.approved(lines=[LINE]), await organisation.approved(lines=[CHAIR])
     ids = [porf.json()["id"] for porf in (lamps, chairs)]
     body = {"porf_ids": ids, "terms": "30 days net", "delivery_address": "Gate 3"}

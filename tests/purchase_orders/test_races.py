@@ -1,4 +1,4 @@
-"""Many at once: exactly one coherent outcome, contiguous numbers, no deadlock, and every invariant afterwards."""
+"""Concurrent requests: consistent results, contiguous numbers, no deadlock, and every invariant afterwards."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ ROUNDS = 3
 
 
 async def race(*pending: Coroutine[Any, Any, httpx.Response]) -> list[int]:
-    """Everything at once; the statuses in the order of the arguments."""
+    """Run everything concurrently; returns the statuses in the order of the arguments."""
     return [answer.status_code for answer in await asyncio.gather(*pending)]
 
 
@@ -31,7 +31,7 @@ def take(porf: httpx.Response, quantity: str) -> list[dict[str, Any]]:
 
 
 async def on_porf(organisation: TestOrganisation, porf: httpx.Response, action: str) -> httpx.Response:
-    """The answer to the buyer's action on the request that `porf` shows."""
+    """The response to the buyer's action on the request of the response `porf`."""
     return await organisation.buyer.post(f"/porfs/{porf.json()['id']}/{action}", etag=porf.headers["ETag"])
 
 
@@ -50,7 +50,7 @@ async def test_fifty_issues_at_once_of_which_ten_fail_late_leave_no_gap(
     dry, spoilt, good = orders[:5], orders[5:10], orders[10:]
     owner = await asyncpg.connect(libpq_url(urls[0]))
     organisation_id = organisation.organisation_id
-    # Their document is there already: storing it fails, and by then they have taken their numbers.
+    # Their documents exist already: storing them fails after the numbers were taken.
     await owner.executemany(
         "INSERT INTO purchase_order_files (organisation_id, purchase_order_id, revision, content, digest, created_at)"
         " VALUES ($1, $2, 1, '', repeat('0', 64), now())",
@@ -186,7 +186,7 @@ async def test_a_draft_order_has_one_fate(
     for _ in range(ROUNDS):
         order = await organisation.ordered()
         found = sorted(await race(perform(organisation.buyer, order, one), perform(organisation.admin, order, other)))
-        # Who comes second finds a state in which it is not possible (409), or one that was not seen (412).
+        # The second request finds another status (409) or another version (412).
         assert found in ([200, 409], [200, 412])
     await check(urls[0], organisation.organisation_id)
 
@@ -269,7 +269,7 @@ async def test_a_conversion_races_with_the_deactivation_of_the_supplier(
 
 
 class Crowd:
-    """Members who do what they like with a few requests and their orders."""
+    """Members who perform random actions on a few requests and their orders."""
 
     def __init__(self, organisation: TestOrganisation, porf_ids: list[int], seed: int) -> None:
         self.organisation = organisation

@@ -1,4 +1,4 @@
-"""Orders are typeset whatever becomes of the worker processes, which have limits and no secrets."""
+"""Orders are typeset despite failures of the worker processes, which have limits and no secrets."""
 
 import asyncio
 import os
@@ -59,7 +59,7 @@ async def main():
 uvloop.run(main())
 """
 
-# A server that is given what is no order.
+# A server that typesets an invalid sheet.
 BROKEN = """
 import asyncio, sys
 sys.path = %r
@@ -100,7 +100,7 @@ async def new_worker() -> psutil.Process:
 
 
 async def at_work(worker: psutil.Process) -> None:
-    """Once it has used some processor time for the order that it was just given."""
+    """Wait until the process has used some CPU time for the order."""
     before = sum(worker.cpu_times()[:2])
     await asyncio.to_thread(
         wait_until, lambda: sum(worker.cpu_times()[:2]) >= before + 0.1, "processor time of the worker process"
@@ -241,7 +241,7 @@ def test_an_error_is_logged_by_its_place_without_the_orders_text() -> None:
 
 
 async def test_a_process_has_no_secrets_and_a_session_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither is a parameter of anyio's: this fails if it starts its processes in another way."""
+    """anyio has parameters for neither: this fails if it starts its processes in another way."""
     await no_workers()
     monkeypatch.setenv("SECRET_KEY", "a secret")
     monkeypatch.setenv("PYTHONWARNINGS", "default")

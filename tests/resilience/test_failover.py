@@ -1,4 +1,4 @@
-"""Several hosts in DATABASE_URL: whichever takes writes is used, and without a restart the one that takes its place."""
+"""Several hosts in DATABASE_URL: the one that accepts writes is used, also after a failover, without a restart."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ NAME = "po_api"
 
 @pytest.fixture(scope="module")
 async def standby(primary: Cluster, standby: Standby) -> Standby:
-    """It has whatever the primary has confirmed."""
+    """A synchronous standby: it has everything that the primary has confirmed."""
     async with connected(primary.url("postgres", "postgres")) as administrator:
         await administrator.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         await administrator.execute("SELECT pg_reload_conf()")
@@ -55,7 +55,7 @@ async def test_a_server_that_takes_no_writes_is_not_used(standby: Standby, organ
         assert (await client.get("/health/ready")).status_code == 503
 
 
-async def test_a_server_that_is_asked_for_by_name_refuses_writes_as_something_that_passes(
+async def test_writes_on_a_standby_chosen_by_the_url_are_a_transient_error(
     standby: Standby, organisation: TestOrganisation
 ) -> None:
     app = new_app(f"{standby.url(NAME, 'po_app')}&target_session_attrs=any")
@@ -90,7 +90,7 @@ async def test_a_promoted_standby_takes_over(
     organisation: TestOrganisation,
     record_testsuite_property: Callable[[str, object], None],
 ) -> None:
-    """The last of the tests here: the primary does not come back."""
+    """The last test of this module: the primary stays down."""
     app = new_app(all_of(standby.url(NAME, "po_app"), primary.url(NAME, "po_app")), **IMPATIENT)
     async with at_work(app, organisation.requester) as (client, log):
         administrator = await asyncpg.connect(libpq_url(standby.url("postgres", "postgres")))

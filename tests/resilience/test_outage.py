@@ -1,4 +1,4 @@
-"""The database goes away under load and comes back: refusals that say so, nothing lost, nothing doubled, no restart.
+"""An outage of the database under load: requests get 503, no change is lost or duplicated, no restart is needed.
 
 PO_TEST_OUTAGE_SECONDS (default 0: until some requests were refused) makes it longer.
 """
@@ -26,7 +26,7 @@ NAME = "po_api"
 
 @pytest.fixture(scope="module")
 def server(cluster: Cluster) -> Iterator[Cluster]:
-    """A server that forgets nothing it has confirmed."""
+    """A server that loses no confirmed transaction."""
     with cluster.another(synchronous_commit="on") as running:
         yield running
 
@@ -70,7 +70,7 @@ async def test_an_outage_refuses_and_loses_nothing(
 
 
 async def be_away(client: httpx.AsyncClient, log: Log) -> None:
-    """Let requests be refused for a while: the process lives, and says that it cannot serve."""
+    """Wait while requests are refused: the process is live, but not ready."""
     await log.has_more(2 * CALLERS, 503)
     await asyncio.sleep(SECONDS)
     assert (await client.get("/health/live")).status_code == 200

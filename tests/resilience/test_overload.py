@@ -1,4 +1,4 @@
-"""Two hundred callers at once, far more than there are connections: they wait, or are told to come again."""
+"""Two hundred concurrent clients, far more than connections: they wait, or get 503 with Retry-After."""
 
 import httpx
 import pytest

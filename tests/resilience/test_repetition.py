@@ -1,6 +1,6 @@
-"""What PostgreSQL undoes for the sake of others is done again: the client is answered as if nothing had been, once.
+"""Serialization failures and deadlocks are retried: the client gets the response of one successful execution.
 
-Who gets in the way is a connection of the tests' own: it takes the same rows in the opposite order, or changes them.
+The conflicts are caused by a connection of the tests: it locks the same rows in the opposite order, or changes them.
 """
 
 import asyncio
@@ -30,10 +30,11 @@ async def undone_approval(
     owner: asyncpg.Connection,
     url: str,
 ) -> tuple[httpx.Response, asyncio.Task[httpx.Response]]:
-    """A pending request, and its approval, which PostgreSQL has undone once.
+    """A pending request, and its approval, which was the victim of a deadlock once.
 
-    The approval has locked the request and wants the approver, whom the owner has locked; so that wants the request.
-    PostgreSQL undoes who has waited for a second first: the owner, if this machine was busy so long. Then once more.
+    The approval has locked the request and waits for the approver, which the owner's connection has locked; that then
+    waits for the request. PostgreSQL cancels the transaction that first has waited for a second: on a busy machine
+    this may be the owner's. Then it is repeated.
     """
     deadline = Deadline("an approval that PostgreSQL undoes")
     while True:
@@ -57,7 +58,7 @@ async def undone_approval(
 
 @asynccontextmanager
 async def undoing(owner: asyncpg.Connection, sqlstate: str, times: int) -> AsyncIterator[None]:
-    """PostgreSQL undoes approvals so many times, each when it is about to keep its decision."""
+    """Make approvals fail with a serialization failure this number of times, when the decision is inserted."""
     await owner.execute(f"""
         CREATE SEQUENCE undone;
         CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -75,14 +76,14 @@ async def undoing(owner: asyncpg.Connection, sqlstate: str, times: int) -> Async
 
 
 async def decisions(owner: asyncpg.Connection, porf_id: int) -> tuple[int, int]:
-    """How many decisions there are on a request, and how many audit events of its approval."""
+    """The numbers of decisions on a request and of audit events of its approval."""
     sql = """SELECT (SELECT count(*) FROM approval_decisions WHERE porf_id = $1),
         (SELECT count(*) FROM audit_events WHERE entity = 'porf' AND entity_id = $1 AND action LIKE '%approve%')"""
     found: tuple[int, int] = tuple(await owner.fetchrow(sql, porf_id))
     return found
 
 
-async def test_a_deadlock_is_nothing_that_the_client_hears_of(
+async def test_a_deadlock_is_retried_without_an_error(
     organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
     async def approve(pending: httpx.Response) -> httpx.Response:
@@ -139,7 +140,7 @@ async def test_after_three_times_the_client_is_told_to_come_again(
 
 @pytest.fixture
 async def strict(urls: tuple[str, str], organisation: TestOrganisation) -> AsyncIterator[Member]:
-    """The requester, through an application whose transactions do not take what others have changed meanwhile."""
+    """The requester, through an application with serializable transactions."""
     app = new_app(f"{urls[1]}&default_transaction_isolation=repeatable%20read")
     async with client_of(app) as client:
         yield replace(organisation.requester, client=client)
@@ -163,7 +164,7 @@ async def test_an_upload_is_read_from_its_beginning_again(
 
     uploading = asyncio.create_task(upload())
     await until_blocked(urls[0])
-    await transaction.commit()  # could not serialise: somebody has changed the row that it waited for
+    await transaction.commit()  # could not serialise: the row that it waited for has changed
     uploaded = await ok(uploading, 201)
     assert [line["description"] for line in uploaded.json()["lines"]] == ["Lamp"]
     numbers = [int(porf.json()["number"][-6:]) for porf in (first, uploaded)]
@@ -176,7 +177,7 @@ async def test_an_upload_is_read_from_its_beginning_again(
 async def test_a_failure_at_the_commit_is_repeated_as_well(
     organisation: TestOrganisation, urls: tuple[str, str]
 ) -> None:
-    """Write skew: each of some reads what the others write. PostgreSQL may find out when they commit."""
+    """Write skew: each transaction reads what the others write. PostgreSQL may detect it at the commit."""
     drafts = [await organisation.draft(title=str(number)) for number in range(4)]
     app: FastAPI = new_app(f"{urls[1]}&default_transaction_isolation=serializable")
     async with client_of(app) as client:

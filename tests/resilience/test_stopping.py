@@ -1,4 +1,4 @@
-"""SIGTERM: whoever has asked is answered, nothing is left running; who would never be answered is not waited for.
+"""SIGTERM: requests in progress are answered within the limit, and no process is left running.
 
 PO_TEST_STOP_LINES (default 1000) is how many lines the uploads have.
 """
@@ -36,7 +36,7 @@ PATIENT = {"DB_STATEMENT_TIMEOUT_MS": "0", "DB_LOCK_TIMEOUT_MS": "0", "DB_TRANSA
 
 @pytest.fixture
 def alone(urls: tuple[str, str], tmp_path: Path) -> Environment:
-    """One process, which counts requests by itself."""
+    """One process, with its own rate limits."""
     return environment_on(urls, tmp_path) | {"WEB_CONCURRENCY": "1", "RATE_LIMIT_STORAGE_URI": "memory://"}
 
 
@@ -69,13 +69,13 @@ def upload(member: Member, title: str) -> "asyncio.Task[httpx.Response]":
 
 
 async def hold_numbers(owner: asyncpg.Connection, organisation: TestOrganisation) -> None:
-    """Have everybody wait who wants a number, for a request as for an order."""
+    """Lock the number series, so that requests and orders that need a number have to wait."""
     organisation_id = organisation.organisation_id
     held = await owner.execute(f"SELECT FROM number_series WHERE organisation_id = {organisation_id} FOR UPDATE")
     assert held == "SELECT 2"
 
 
-async def test_requests_under_way_are_answered_whole(
+async def test_requests_in_progress_are_answered_completely(
     environment: Environment,
     organisation: TestOrganisation,
     owner: asyncpg.Connection,
@@ -113,7 +113,7 @@ async def test_requests_under_way_are_answered_whole(
 async def test_a_request_that_never_ends_is_given_up(
     alone: Environment, organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str], tmp_path: Path
 ) -> None:
-    """Its process of PostgreSQL stands still: not even a cancellation is answered."""
+    """The PostgreSQL process of the request is frozen: it does not even respond to a cancellation."""
     await organisation.issued()
     lock = owner.transaction()
     await lock.start()

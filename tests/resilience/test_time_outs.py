@@ -1,4 +1,4 @@
-"""Time-outs: what the client is told, and that the pool is none the worse for it."""
+"""Time-outs: the responses, and the state of the pool afterwards."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,11 +36,11 @@ async def limited(urls: tuple[str, str], member: Member, **settings: int) -> Asy
     [
         ("db_lock_timeout_ms", SOON, "busy"),
         ("db_statement_timeout_ms", SOON, "took_too_long"),
-        # The server says nothing here; the application gives up by itself.
+        # The server does not respond; the application's time-out applies.
         ("db_transaction_timeout_ms", 3 * SOON, "unavailable"),
     ],
 )
-async def test_whoever_waits_for_too_long_is_told_to_come_again(
+async def test_requests_that_wait_too_long_get_503_with_retry_after(
     organisation: TestOrganisation,
     owner: asyncpg.Connection,
     urls: tuple[str, str],
@@ -66,7 +66,7 @@ async def test_whoever_waits_for_too_long_is_told_to_come_again(
 
 
 async def require_sound(app: FastAPI) -> None:
-    """Nothing is lent out, and what the pool lends is of use."""
+    """No connection is checked out, and the pool's connections are usable."""
     engine = app.state.database.engine
     assert engine.pool.checkedout() == 0
     async with engine.connect() as connection:
@@ -76,7 +76,7 @@ async def require_sound(app: FastAPI) -> None:
 async def test_a_transaction_that_did_nothing_for_too_long_spoils_no_other(
     organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
-    """PostgreSQL ends its connection, which nobody is told of until the next statement."""
+    """PostgreSQL terminates the connection, which is only noticed with the next statement."""
     async with limited(urls, organisation.requester, db_idle_in_transaction_timeout_ms=SOON) as (app, requester):
 
         async def idle(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Sessions in cookies: for pages of the front ends on the API's own site, and for nobody else."""
+"""Sessions in cookies: only for pages of the front ends on the API's own site."""
 
 import httpx
 import pytest
@@ -48,7 +48,9 @@ NOT_FROM_A_PAGE = {
 
 
 @pytest.mark.parametrize("changes", NOT_FROM_A_PAGE.values(), ids=NOT_FROM_A_PAGE)
-async def test_others_change_nothing_with_the_cookies(page: httpx.AsyncClient, changes: dict[str, str | None]) -> None:
+async def test_cross_site_requests_with_cookies_change_nothing(
+    page: httpx.AsyncClient, changes: dict[str, str | None]
+) -> None:
     headers = {name: value for name, value in {**FROM_PAGE, **changes}.items() if value is not None}
     await refused(page.post("/porfs", json=PORF, headers=headers), 403, "cross_site_request")
     await refused(page.delete("/sessions/current", headers=headers), 403, "cross_site_request")
@@ -72,7 +74,7 @@ async def test_a_token_that_is_sent_on_purpose_comes_before_the_cookies(
     other = await tenant.member()
     headers = {"Authorization": f"Bearer {other.token}"}
     assert (await ok(page.get("/users/me", headers=headers))).json()["id"] == other.user_id
-    # Nobody else can make a browser send that, so it needs no more.
+    # Other sites cannot make a browser send that, so no header is required.
     await created(page.post("/porfs", json=PORF, headers=headers | {"Sec-Fetch-Site": "cross-site"}))
     await refused(page.get("/users/me", headers={"Authorization": "Bearer x"}), 401, "unauthenticated")
 
@@ -112,7 +114,7 @@ async def test_a_cookie_that_is_no_token_is_refused(signing: FastAPI) -> None:
             await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
 
 
-async def test_without_the_prefix_a_cookie_is_nobodys(signing: FastAPI, tenant: Tenant) -> None:
+async def test_cookies_without_the_host_prefix_are_ignored(signing: FastAPI, tenant: Tenant) -> None:
     """A cookie that another host of the domain could have set."""
     member: Member = await tenant.member()
     async with browser_at(signing) as browser:

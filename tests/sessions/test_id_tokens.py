@@ -1,4 +1,4 @@
-"""POST /sessions: an ID token is taken if it is the provider's, for us, and holds in every claim."""
+"""POST /sessions: an ID token is accepted if it is the provider's, for this client, and valid in every claim."""
 
 import asyncio
 import hashlib
@@ -20,8 +20,8 @@ NONCE = "n-0S6_WzA2Mj"
 
 
 @pytest.fixture(autouse=True)
-async def somebody(provider: Provider, tenant: Tenant) -> Member:
-    """A member whom the provider signs in from now on."""
+async def provider_user(provider: Provider, tenant: Tenant) -> Member:
+    """A member who is the provider's current user."""
     member = await tenant.member()
     provider.be(member.email)
     return member
@@ -41,24 +41,26 @@ async def _refused(browser: httpx.AsyncClient, token: str, **body: Any) -> None:
     assert token not in str(problem)
 
 
-async def test_an_id_token_becomes_a_session(browser: httpx.AsyncClient, provider: Provider, somebody: Member) -> None:
+async def test_an_id_token_becomes_a_session(
+    browser: httpx.AsyncClient, provider: Provider, provider_user: Member
+) -> None:
     tokens = await _accepted(browser, provider.id_token())
     me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
-    assert me["id"] == somebody.user_id
+    assert me["id"] == provider_user.user_id
     assert me["last_login"] is not None
 
 
 async def test_an_id_token_becomes_cookies_for_a_page_of_the_front_end(
-    browser: httpx.AsyncClient, provider: Provider, somebody: Member
+    browser: httpx.AsyncClient, provider: Provider, provider_user: Member
 ) -> None:
     body = {"id_token": provider.id_token(), "mode": "cookie"}
     await refused(browser.post("/sessions", json=body), 403, "cross_site_request")
     shown = (await created(browser.post("/sessions", json=body, headers=FROM_PAGE))).json()
     assert (shown["access_token"], shown["refresh_token"]) == (None, None)
-    assert (await ok(browser.get("/users/me"))).json()["id"] == somebody.user_id
+    assert (await ok(browser.get("/users/me"))).json()["id"] == provider_user.user_id
 
 
-async def test_a_nonce_has_to_be_the_one_that_was_asked_for(browser: httpx.AsyncClient, provider: Provider) -> None:
+async def test_the_nonce_has_to_be_the_requested_one(browser: httpx.AsyncClient, provider: Provider) -> None:
     await _accepted(browser, provider.id_token(nonce=NONCE), nonce=NONCE)
     await _refused(browser, provider.id_token(nonce=NONCE))
     await _refused(browser, provider.id_token(nonce=NONCE), nonce="another")
@@ -87,7 +89,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "a subject too long": {"sub": "x" * 256},
     "a subject with a control character": {"sub": "a\x00b"},
     "no address": {"email": None},
-    "an address that is none": {"email": "somebody"},
+    "an address that is none": {"email": "provider_user"},
     "an address that is no text": {"email": ["a@b.example"]},
 }
 
@@ -100,7 +102,7 @@ async def test_a_claim_that_does_not_hold_is_refused(
 
 
 @pytest.mark.parametrize("claims", [{"aud": [CLIENT_ID]}, {"azp": CLIENT_ID}, {"at_hash": "unchecked"}])
-async def test_what_providers_say_besides_is_fine(
+async def test_further_claims_are_accepted(
     browser: httpx.AsyncClient, provider: Provider, claims: dict[str, Any]
 ) -> None:
     await _accepted(browser, provider.id_token(**claims))
@@ -157,7 +159,7 @@ async def test_a_published_key_that_is_for_something_else_signs_nothing(
     await _refused(browser, provider.id_token())
 
 
-async def test_a_token_signed_by_somebody_else_is_refused(browser: httpx.AsyncClient, provider: Provider) -> None:
+async def test_a_token_signed_with_another_key_is_refused(browser: httpx.AsyncClient, provider: Provider) -> None:
     stranger = SigningKey()
     await _refused(browser, provider.id_token(key=stranger))
     await _refused(browser, provider.id_token(key=stranger, header={"kid": provider.keys[0].id}))
@@ -166,7 +168,7 @@ async def test_a_token_signed_by_somebody_else_is_refused(browser: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"kid": None}, {"kid": 7}, {"alg": "RS512"}, {"alg": None}])
-async def test_a_header_that_asks_for_more_is_refused(
+async def test_a_header_with_critical_extensions_is_refused(
     browser: httpx.AsyncClient, provider: Provider, header: dict[str, Any]
 ) -> None:
     honest = provider.id_token()
@@ -180,8 +182,8 @@ async def test_what_is_no_token_is_refused(browser: httpx.AsyncClient, provider:
     await _refused(browser, change.format(token=provider.id_token()))
 
 
-async def test_our_own_access_token_is_no_id_token(browser: httpx.AsyncClient, somebody: Member) -> None:
-    await _refused(browser, somebody.token)
+async def test_our_own_access_token_is_no_id_token(browser: httpx.AsyncClient, provider_user: Member) -> None:
+    await _refused(browser, provider_user.token)
 
 
 async def test_an_id_token_is_no_access_token(browser: httpx.AsyncClient, provider: Provider) -> None:
@@ -192,7 +194,7 @@ async def test_an_id_token_is_no_access_token(browser: httpx.AsyncClient, provid
 # Keys come and go
 
 
-async def test_what_the_provider_publishes_is_asked_for_once(browser: httpx.AsyncClient, provider: Provider) -> None:
+async def test_the_providers_metadata_are_fetched_once(browser: httpx.AsyncClient, provider: Provider) -> None:
     await asyncio.gather(*(_accepted(browser, provider.id_token()) for _ in range(5)))
     await _accepted(browser, provider.id_token())
     assert provider.requests == {"/.well-known/openid-configuration": 1, "/jwks": 1}
@@ -206,7 +208,7 @@ async def test_a_new_key_is_found_and_the_old_one_is_forgotten(browser: httpx.As
     await _refused(browser, provider.id_token(key=old))
 
 
-async def test_unknown_keys_are_asked_for_no_more_than_every_ten_seconds(
+async def test_unknown_keys_are_fetched_at_most_every_ten_seconds(
     browser: httpx.AsyncClient, provider: Provider
 ) -> None:
     await _accepted(browser, provider.id_token())
@@ -252,7 +254,7 @@ async def test_endpoints_have_to_be_reached_over_tls(
     await refused(browser.get("/sessions/oidc/start", params=BY_TOKEN), 503, "identity_provider_unavailable")
 
 
-async def test_a_provider_that_hangs_holds_nobody_up_for_long(
+async def test_a_provider_that_hangs_delays_requests_by_the_deadline_only(
     monkeypatch: pytest.MonkeyPatch, browser: httpx.AsyncClient, signing: FastAPI, provider: Provider
 ) -> None:
     monkeypatch.setattr(oidc, "DEADLINE_SECONDS", 0.2)
@@ -283,7 +285,7 @@ async def test_only_people_of_the_allowed_domains_may_sign_in(
     async with app_with(provider, urls[1], oidc_hosted_domain=allowed) as made, browser_at(made) as browser:
         await _accepted(browser, provider.id_token())
         for email in ("eve@evil.example", "eve@sub.company.example", "company.example@evil.example"):
-            # A claim that only Google makes says nothing at another provider.
+            # A claim that only Google defines has no meaning at another provider.
             token = provider.id_token(email=email, sub="eve", hd="company.example")
             await refused(_sign_in(browser, token), 403, "domain_not_allowed")
 

@@ -1,4 +1,4 @@
-"""Joining: an invitation is taken up at the first sign-in, and an account is one person's for good."""
+"""Joining: an invitation is accepted by the first sign-in, and an account permanently belongs to one identity."""
 
 import asyncio
 from typing import Any
@@ -64,7 +64,7 @@ async def test_the_account_is_known_by_its_subject_from_then_on(
 async def test_another_account_with_the_same_address_is_refused(
     browser: httpx.AsyncClient, provider: Provider, admin: Member
 ) -> None:
-    """Addresses are given to others one day; what the first one had stays theirs."""
+    """An address may be reassigned to another person, who must not get the account."""
     email = _address(admin)
     await created(admin.post("/users", json={"email": email, **INVITATION}))
     provider.be(email, sub=f"sub-{email}")
@@ -100,7 +100,7 @@ async def test_who_is_unknown_may_found_an_organisation_and_is_its_admin(
 
 
 @pytest.mark.parametrize("name", [None, "", 7, "a\x07b", "x" * 1000])
-async def test_a_name_of_any_kind_hinders_nobody(
+async def test_names_of_any_kind_do_not_prevent_a_sign_in(
     browser: httpx.AsyncClient, provider: Provider, admin: Member, name: Any
 ) -> None:
     provider.be(_address(admin, "strange"), name=name)
@@ -122,7 +122,7 @@ async def test_who_signs_in_before_being_invited_joins_with_the_invitation(
     await refused(admin.post("/users", json={"email": email, **INVITATION}), 409, "email_taken")
 
 
-async def test_an_invitation_does_not_take_members_of_others_along(
+async def test_an_invitation_does_not_take_members_of_other_organisations(
     admin: Member, app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     other = await (await new_tenant(app, client)).member()

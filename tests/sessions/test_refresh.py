@@ -24,8 +24,8 @@ KEY = "k" * 32
 
 
 @pytest.fixture(autouse=True)
-async def somebody(provider: Provider, tenant: Tenant) -> Member:
-    """A member whom the provider signs in from now on."""
+async def provider_user(provider: Provider, tenant: Tenant) -> Member:
+    """A member who is the provider's current user."""
     member = await tenant.member()
     provider.be(member.email)
     return member
@@ -41,7 +41,7 @@ async def _refreshed(browser: httpx.AsyncClient, token: str) -> dict[str, Any]:
 
 
 async def _change(app: FastAPI, session_id: int, **values: Any) -> None:
-    """Change a session's row as time would."""
+    """Change the row of a session, to simulate the passage of time."""
     async with app.state.database.sessions.begin() as session:
         await session.execute(update(UserSession).where(UserSession.id == session_id).values(**values))
 
@@ -91,7 +91,7 @@ async def _events(tenant: Tenant, user_id: int) -> list[str]:
 
 
 async def test_an_old_token_after_the_grace_ends_the_session_and_is_on_record(
-    browser: httpx.AsyncClient, signing: FastAPI, tenant: Tenant, somebody: Member
+    browser: httpx.AsyncClient, signing: FastAPI, tenant: Tenant, provider_user: Member
 ) -> None:
     stolen = await sign_in(browser)
     used = await _refreshed(browser, stolen["refresh_token"])
@@ -100,13 +100,11 @@ async def test_an_old_token_after_the_grace_ends_the_session_and_is_on_record(
     await refused(browser.get("/users/me", headers=bearing(used)), 401, "unauthenticated")
     for token in (stolen["refresh_token"], used["refresh_token"]):
         await refused(_refresh(browser, token), 401, "invalid_refresh_token")
-    assert (await _events(tenant, somebody.user_id)).count("session.refresh_token_reused") == 1
+    assert (await _events(tenant, provider_user.user_id)).count("session.refresh_token_reused") == 1
 
 
-async def test_whoever_refreshes_second_after_a_theft_ends_the_session(
-    browser: httpx.AsyncClient, signing: FastAPI
-) -> None:
-    """The thief was first: then it is the owner's own token that tells."""
+async def test_the_second_refresh_after_a_theft_ends_the_session(browser: httpx.AsyncClient, signing: FastAPI) -> None:
+    """The stolen token was used first: then the owner's use of it is the reuse."""
     tokens = await sign_in(browser)
     thief = await _refreshed(browser, tokens["refresh_token"])
     await _let_the_grace_pass(signing)
@@ -114,7 +112,7 @@ async def test_whoever_refreshes_second_after_a_theft_ends_the_session(
     await refused(_refresh(browser, thief["refresh_token"]), 401, "invalid_refresh_token")
 
 
-async def test_a_reuse_ends_the_session_of_somebody_without_an_organisation_too(
+async def test_a_reuse_ends_the_session_of_a_user_without_an_organisation(
     browser: httpx.AsyncClient, signing: FastAPI, provider: Provider, stranger: Member
 ) -> None:
     provider.be(stranger.email)
@@ -126,14 +124,14 @@ async def test_a_reuse_ends_the_session_of_somebody_without_an_organisation_too(
 
 
 async def test_twenty_reuses_at_once_are_one_event(
-    browser: httpx.AsyncClient, signing: FastAPI, tenant: Tenant, somebody: Member
+    browser: httpx.AsyncClient, signing: FastAPI, tenant: Tenant, provider_user: Member
 ) -> None:
     tokens = await sign_in(browser)
     await _refreshed(browser, tokens["refresh_token"])
     await _let_the_grace_pass(signing)
     answers = await asyncio.gather(*(_refresh(browser, tokens["refresh_token"]) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {401}
-    assert (await _events(tenant, somebody.user_id)).count("session.refresh_token_reused") == 1
+    assert (await _events(tenant, provider_user.user_id)).count("session.refresh_token_reused") == 1
 
 
 @pytest.mark.parametrize("token", ["x", "x" * 43, "x" * 8192, "é", "\x00"])
@@ -165,11 +163,11 @@ async def test_a_session_that_was_ended_cannot_be_refreshed(browser: httpx.Async
 
 
 async def test_a_deactivated_user_refreshes_nothing(
-    browser: httpx.AsyncClient, tenant: Tenant, somebody: Member
+    browser: httpx.AsyncClient, tenant: Tenant, provider_user: Member
 ) -> None:
     tokens = await sign_in(browser)
     admin = await tenant.member(Role.ADMIN)
-    path = f"/users/{somebody.user_id}"
+    path = f"/users/{provider_user.user_id}"
     await ok(admin.post(f"{path}/deactivate", etag="*"))
     await refused(_refresh(browser, tokens["refresh_token"]), 401, "invalid_refresh_token")
     await ok(admin.post(f"{path}/activate", etag="*"))
@@ -220,11 +218,11 @@ async def test_nothing_that_is_stored_is_a_token(browser: httpx.AsyncClient, sig
     assert row.token != rotated.token
 
 
-async def test_a_refresh_of_a_session_that_nobody_can_refresh_is_refused(
-    browser: httpx.AsyncClient, somebody: Member
+async def test_sessions_of_the_command_line_cannot_be_refreshed(
+    browser: httpx.AsyncClient, provider_user: Member
 ) -> None:
     """Tokens of the command line end with their session."""
-    await refused(_refresh(browser, somebody.token), 401, "invalid_refresh_token")
+    await refused(_refresh(browser, provider_user.token), 401, "invalid_refresh_token")
 
 
 async def test_purging_takes_the_used_tokens_along(browser: httpx.AsyncClient, signing: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""Sessions: listed, revoked, expired; what changes about a user takes effect on the next request."""
+"""Sessions: listed, revoked, expired; changes of a user take effect on the next request."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -32,7 +32,7 @@ async def session(tenant: Tenant) -> AsyncIterator[AsyncSession]:
 
 
 async def _open(tenant: Tenant, member: Member, lifetime: timedelta = HOUR) -> Member:
-    """Another sign-in of the member's."""
+    """Another session of the member."""
     async with tenant.database.sessions.begin() as session:
         user = await UserService(session).get(member.user_id)
         token = await SessionService(session, key=tenant.app.state.secret_key).open(user, lifetime=lifetime)
@@ -45,7 +45,7 @@ async def _current(member: Member) -> dict[str, Any]:
 
 
 async def _set(tenant: Tenant, session_id: int, **values: Any) -> None:
-    """Change a session's row as time would."""
+    """Change the row of a session, to simulate the passage of time."""
     async with tenant.database.sessions.begin() as session:
         await session.execute(update(UserSession).where(UserSession.id == session_id).values(**values))
 

@@ -1,4 +1,4 @@
-"""The redirect flow: to the provider and back, with tokens or with cookies; whatever is wrong on the way is refused."""
+"""The redirect flow with tokens or cookies: manipulated and incomplete sign-ins are refused."""
 
 import asyncio
 from typing import Any
@@ -37,25 +37,25 @@ from support.sign_in import (
 
 
 @pytest.fixture(autouse=True)
-async def somebody(provider: Provider, tenant: Tenant) -> str:
-    """A member whom the provider signs in from now on; their address."""
+async def provider_user(provider: Provider, tenant: Tenant) -> str:
+    """A member who is the provider's current user; returns their address."""
     member = await tenant.member()
     provider.be(member.email)
     return member.email
 
 
-async def test_a_browser_signs_in_and_gets_tokens(browser: httpx.AsyncClient, somebody: str) -> None:
+async def test_a_browser_signs_in_and_gets_tokens(browser: httpx.AsyncClient, provider_user: str) -> None:
     tokens = await sign_in(browser)
     assert tokens["token_type"] == "Bearer"
     assert tokens["expires_in"] == 900
     assert tokens["session"]["is_current"]
     me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
-    assert me["email"] == somebody
+    assert me["email"] == provider_user
     current = (await ok(browser.get("/sessions/current", headers=bearing(tokens)))).json()
     assert current["id"] == tokens["session"]["id"]
 
 
-async def test_the_provider_is_asked_as_the_standard_says(
+async def test_the_authorization_request_conforms_to_the_standard(
     browser: httpx.AsyncClient, signing: FastAPI, provider: Provider
 ) -> None:
     url = urlsplit(await depart(browser, **BY_TOKEN))
@@ -74,7 +74,7 @@ async def test_the_provider_is_asked_as_the_standard_says(
 
 
 async def test_a_browser_signs_in_and_gets_cookies_that_no_script_can_read(
-    browser: httpx.AsyncClient, somebody: str
+    browser: httpx.AsyncClient, provider_user: str
 ) -> None:
     arrived = await there_and_back(browser, **BY_COOKIE)
     assert arrived.headers["location"] == f"{FRONT_END}/app"
@@ -84,7 +84,7 @@ async def test_a_browser_signs_in_and_gets_cookies_that_no_script_can_read(
         attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
         assert {"httponly", "secure", "samesite=lax", "path=/"} < attributes
         assert not any(part.startswith("domain") for part in attributes)
-    assert (await ok(browser.get("/users/me", headers=FROM_PAGE))).json()["email"] == somebody
+    assert (await ok(browser.get("/users/me", headers=FROM_PAGE))).json()["email"] == provider_user
 
 
 @pytest.mark.parametrize("address", [f"{FRONT_END}/app?tab=2", f"{FRONT_END}/elsewhere", f"{OTHER_FRONT_END}/"])
@@ -153,7 +153,7 @@ async def test_a_browsers_own_idea_of_its_secret_is_not_taken_over(
 
 
 async def test_another_browser_cannot_finish_a_sign_in(browser: httpx.AsyncClient, signing: FastAPI) -> None:
-    """Else somebody could sign others in as himself, with a link."""
+    """Otherwise an attacker could sign victims in to the attacker's account by a link."""
     answer = await authorized(await depart(browser))
     async with browser_at(signing) as other:
         await refused(come_back(other, answer), 400, "invalid_sign_in")
@@ -163,7 +163,7 @@ async def test_another_browser_cannot_finish_a_sign_in(browser: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("changes", [{"state": "x" * 43}, {"state": None}, {"state": ""}])
-async def test_a_state_of_nobodys_is_refused(browser: httpx.AsyncClient, changes: dict[str, str | None]) -> None:
+async def test_an_unknown_state_is_refused(browser: httpx.AsyncClient, changes: dict[str, str | None]) -> None:
     answer: dict[str, Any] = await authorized(await depart(browser)) | changes
     await refused(come_back(browser, {k: v for k, v in answer.items() if v is not None}), 400, "invalid_sign_in")
 
@@ -178,7 +178,7 @@ async def test_a_sign_in_ends_after_ten_minutes(browser: httpx.AsyncClient, sign
 
 
 async def _failed(browser: httpx.AsyncClient, answer: dict[str, str]) -> str:
-    """The problem's code that the front end is told, once the sign-in is known to be this browser's."""
+    """The code of the problem that the front end gets, for a sign-in of this browser."""
     response = await come_back(browser, answer)
     assert response.headers["location"].startswith(f"{FRONT_END}/app#")
     said = told(response)
@@ -188,7 +188,7 @@ async def _failed(browser: httpx.AsyncClient, answer: dict[str, str]) -> str:
 
 
 async def test_an_answer_of_another_provider_is_refused(browser: httpx.AsyncClient, provider: Provider) -> None:
-    """RFC 9207: whoever swaps providers gets no code to use at the other one."""
+    """RFC 9207: in a mix-up attack, the code is not sent to the other provider."""
     for wrong in ("https://evil.test", ""):
         answer = await authorized(await depart(browser)) | {"iss": wrong}
         assert await _failed(browser, answer) == "sign_in_refused"
@@ -198,9 +198,7 @@ async def test_an_answer_of_another_provider_is_refused(browser: httpx.AsyncClie
     assert "/token" not in provider.requests
 
 
-async def test_a_provider_that_does_not_say_who_answers_need_not(
-    browser: httpx.AsyncClient, provider: Provider
-) -> None:
+async def test_a_provider_without_issuer_parameter_is_accepted(browser: httpx.AsyncClient, provider: Provider) -> None:
     provider.metadata = {"authorization_response_iss_parameter_supported": False}
     answer = await authorized(await depart(browser))
     del answer["iss"]
@@ -260,7 +258,7 @@ async def test_an_id_token_that_is_not_for_this_sign_in_is_refused(
     assert await _failed(browser, await authorized(await depart(browser))) == "invalid_id_token"
 
 
-async def test_an_address_that_is_not_verified_signs_nobody_in(browser: httpx.AsyncClient, provider: Provider) -> None:
+async def test_an_unverified_address_is_refused(browser: httpx.AsyncClient, provider: Provider) -> None:
     provider.claims = {"email_verified": False}
     assert await _failed(browser, await authorized(await depart(browser))) == "email_not_verified"
 
@@ -284,7 +282,7 @@ async def test_a_token_endpoint_that_answers_nonsense_is_a_clear_problem(
 
 
 @pytest.mark.parametrize("methods", [["client_secret_post"], ["client_secret_basic"], None])
-async def test_the_client_says_who_it_is_as_the_provider_likes_it(
+async def test_the_client_authenticates_by_a_supported_method(
     browser: httpx.AsyncClient, provider: Provider, methods: list[str] | None
 ) -> None:
     provider.metadata = {"token_endpoint_auth_methods_supported": methods}

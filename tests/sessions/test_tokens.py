@@ -1,4 +1,4 @@
-"""Access tokens: what is signed is what is read, and nothing else is."""
+"""Access tokens: signed tokens are accepted, manipulated ones are not."""
 
 import base64
 import hashlib
@@ -31,14 +31,14 @@ def _segment(value: Any) -> str:
 
 
 def _forge(header: Any, claims: Any, key: str = KEY) -> str:
-    """A token with any header and claims, signed with `key`; not by jose, which would refuse some of them."""
+    """A token with any header and claims, signed with `key`; not made by jose, which would refuse some of them."""
     signed = f"{_segment(header)}.{_segment(claims)}"
     algorithm = DIGESTS.get(str(header.get("alg")) if isinstance(header, dict) else "", hashlib.sha256)
     return f"{signed}.{_segment(hmac.digest(key.encode(), signed.encode(), algorithm))}"
 
 
 def _claims(**changes: Any) -> dict[str, Any]:
-    """Claims that hold, with changes; None leaves a claim out."""
+    """Valid claims with changes; None removes a claim."""
     now = int(utc_now().timestamp())
     claims = {"iss": "po-api", "aud": "po-api", "sub": "7", "sid": "9", "jti": "1", "iat": now, "exp": now + 60}
     return {name: value for name, value in {**claims, **changes}.items() if value is not None}
@@ -55,7 +55,7 @@ def test_what_was_signed_is_read() -> None:
 
 
 def test_a_forged_token_with_the_right_key_and_claims_would_pass() -> None:
-    """The attacks below differ from this one in one thing each."""
+    """The tokens of the attacks below differ from this one in one respect each."""
     assert verify(_forge(HEADER, _claims()), key=KEY) == AccessToken(7, 9)
 
 
@@ -247,7 +247,7 @@ async def test_a_header_without_a_valid_token_is_a_401_problem(tenant: Tenant, h
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "Bearer  "])
-async def test_the_scheme_is_read_as_http_says(tenant: Tenant, scheme: str) -> None:
+async def test_the_authorization_scheme_is_parsed_as_in_http(tenant: Tenant, scheme: str) -> None:
     member = await tenant.member()
     assert (await ok(_asked(tenant, f"{scheme}{member.token}"))).json()["id"] == member.user_id
 
@@ -266,7 +266,7 @@ def _payload(member: Member) -> dict[str, Any]:
     return claims
 
 
-async def test_a_token_says_no_more_than_it_has_to(tenant: Tenant) -> None:
+async def test_a_token_contains_only_the_required_claims(tenant: Tenant) -> None:
     member = await tenant.member()
     assert _payload(member).keys() == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
     header = json.loads(base64.urlsafe_b64decode(member.token.split(".")[0] + "=="))

@@ -1,4 +1,4 @@
-"""Suppliers: unique names in any spelling, searched by words, deactivated and taken back."""
+"""Suppliers: unique names in any spelling, searched by words, deactivated and reactivated."""
 
 import asyncio
 from typing import Any
@@ -51,7 +51,7 @@ async def test_a_supplier_is_created_and_read_back(buyer: Member) -> None:
 
 
 @pytest.mark.parametrize("role", [Role.REQUESTER, Role.APPROVER, Role.AUDITOR])
-async def test_everyone_reads_and_only_buyers_and_admins_write(tenant: Tenant, buyer: Member, role: Role) -> None:
+async def test_all_roles_read_and_only_buyers_and_admins_write(tenant: Tenant, buyer: Member, role: Role) -> None:
     supplier = await _create(buyer, "Acme")
     member = await tenant.member(role)
     await ok(member.get(f"/suppliers/{supplier.json()['id']}"))

@@ -1,1 +1,1 @@
-"""What several test modules share: organisations, applications, servers, processes."""
+"""Helpers of several test modules: organisations, applications, servers, processes."""

@@ -1,4 +1,4 @@
-"""Second applications beside the tests' own one: with other limits, or on a database that is not there."""
+"""Further applications beside the common one: with other limits, or on a database that is down."""
 
 import socket
 import threading
@@ -23,7 +23,7 @@ SECRET_KEY = "tests-only-0123456789abcdef0123456789abcdef"
 
 @asynccontextmanager
 async def application_on(urls: tuple[str, str], settings: Settings) -> AsyncIterator[FastAPI]:
-    """The application with the owner's and its own URL of a database that is migrated."""
+    """The application on a migrated database, with the owner's and the application's URL."""
     logging.configure(settings.log_level)
     application = create_app(settings, Connections(*urls, SECRET_KEY))
     yield application
@@ -37,7 +37,7 @@ def new_app(url: str, **settings: Any) -> FastAPI:
 
 @asynccontextmanager
 async def client_of(app: FastAPI, address: str = "192.0.2.1") -> AsyncIterator[httpx.AsyncClient]:
-    """A client at `address`, to whom errors are answers; the application's connections are closed in the end."""
+    """A client at `address` that gets errors as responses; the application's connections are closed at the end."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         try:
@@ -48,7 +48,7 @@ async def client_of(app: FastAPI, address: str = "192.0.2.1") -> AsyncIterator[h
 
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """The address of an application that is served by a thread with a loop of its own."""
+    """The address of an application that is served by a thread with its own event loop."""
     config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -62,7 +62,7 @@ def serving(app: Any) -> Iterator[str]:
 
 
 async def canary_answers(member: Member) -> list[httpx.Response]:
-    """Answers to requests that carry the canary wherever a request can carry something."""
+    """Responses to requests that have the canary in every place where a request can have a value."""
     names = [
         (
             "/porfs",

@@ -37,7 +37,7 @@ _SETTINGS = {
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Any]:
-    """The driver's own connection."""
+    """A connection of the driver."""
     connection = await asyncpg.connect(libpq_url(url))
     try:
         yield connection
@@ -46,7 +46,7 @@ async def connected(url: str) -> AsyncIterator[Any]:
 
 
 class ClusterError(Exception):
-    """There is no PostgreSQL to run the tests on; the message says what was looked for."""
+    """There is no suitable PostgreSQL to run the tests on."""
 
 
 class Cluster:
@@ -69,7 +69,7 @@ class Cluster:
 
     @classmethod
     def system(cls) -> Self:
-        """The newest PostgreSQL installed on this machine; ClusterError when there is none that is new enough."""
+        """The newest PostgreSQL installed on this machine. Raises ClusterError if none is new enough."""
         return cls(system_binaries())
 
     def another(self, **settings: str) -> Self:
@@ -83,23 +83,23 @@ class Cluster:
             self._running = stack.pop_all()
 
     def _enter(self, stack: ExitStack) -> None:
-        """Be one of those who use the server; the first starts it."""
+        """Use the server; the first user starts it."""
         urls = stack.enter_context(embedded_server(self.directory, settings=self.settings, binaries=self.binaries))
         self._place = make_url(urls.owner)
 
     def kill(self) -> None:
-        """End it as the loss of its process does: nothing is finished, nobody is told."""
+        """Kill all processes of the server (SIGKILL)."""
         processes = self.processes()
         processes[0].kill()
         psutil.wait_procs(processes)
 
     def revive(self) -> None:
-        """Start it again after `kill`, on the same data and at the same place."""
+        """Start it again after `kill`, on the same data and socket."""
         self._enter(self._running)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It is there, and does nothing at all: new connections are neither refused nor answered."""
+        """Freeze the server: new connections are neither refused nor answered."""
         processes = self.processes()
         for process in processes:
             process.suspend()
@@ -116,7 +116,7 @@ class Cluster:
         return [first, *first.children(recursive=True)]
 
     def stop(self) -> None:
-        """Stop the server and delete its data; nothing happens when it does not run."""
+        """Stop the server, if it runs, and delete its data."""
         self._running.close()
         self._place = None
 
@@ -149,7 +149,7 @@ class Standby:
         settings = self._primary.settings | {
             "unix_socket_directories": str(self.directory),
             "listen_addresses": "",
-            # Who is in the way of what it replays is told so at once.
+            # Queries that conflict with the replay are cancelled at once.
             "max_standby_streaming_delay": "0",
         }
         options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
@@ -159,7 +159,7 @@ class Standby:
         self._run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
 
     def promote(self) -> None:
-        """Make it the primary."""
+        """Promote it to the primary."""
         self._run("pg_ctl", "promote", "-w", "-s")
 
     def url(self, database: str, role: str) -> str:
@@ -213,7 +213,7 @@ class Standby:
 
 
 def system_binaries() -> Path:
-    """The directory of the newest installed PostgreSQL's server programs; ClusterError when there is none."""
+    """The directory of the newest installed PostgreSQL's server programs. Raises ClusterError if there is none."""
     places = {*Path("/usr/lib/postgresql").glob("*/bin"), *_bindir()}
     found = {_major(place): place for place in places if (place / "initdb").exists() and (place / "postgres").exists()}
     if not found or max(found) < OLDEST:
@@ -224,7 +224,7 @@ def system_binaries() -> Path:
 
 
 def _bindir() -> list[Path]:
-    """Where `pg_config`, if there is one, says that the programs are."""
+    """The directory of programs that `pg_config` prints, if it is installed."""
     program = shutil.which("pg_config")
     if program is None:
         return []

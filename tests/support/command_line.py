@@ -1,4 +1,4 @@
-"""`po-api` in an environment of the test's own."""
+"""`po-api` in an environment for one test."""
 
 import io
 import os
@@ -23,7 +23,7 @@ TIMEOUT = 120
 
 @dataclass(frozen=True)
 class CommandLine:
-    """The command with these variables; nothing else is configured."""
+    """The command with these variables and no other configuration."""
 
     environment: dict[str, str]
     place: Path
@@ -38,7 +38,7 @@ class CommandLine:
     @classmethod
     @contextmanager
     def with_demo(cls, place: Path, **variables: str) -> Iterator[Self]:
-        """With an embedded server that runs meanwhile, as it does while the API serves, and the demo organisation."""
+        """With a running embedded server, as while the API serves, and the demo organisation."""
         made = cls.at(place, **variables)
         with embedded(Settings(_env_file=None, po_data_dir=made.data_dir)):
             made.ok("migrate")
@@ -58,7 +58,7 @@ class CommandLine:
         return Path(self.environment.get("BACKUP_DIR", self.data_dir / "backups"))
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """As a process of its own."""
+        """Run the command in a separate process."""
         return subprocess.Popen(
             [COMMAND, *arguments],
             env=self.environment,
@@ -70,7 +70,7 @@ class CommandLine:
         )
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        """The exit code, stdout and stderr. In this process, which has loaded the application already."""
+        """Run the command in this process; returns the exit code, stdout and stderr."""
         output, errors, code = io.StringIO(), io.StringIO(), 0
         logging = structlog.get_config()
         with (
@@ -88,13 +88,13 @@ class CommandLine:
         return code, output.getvalue(), errors.getvalue()
 
     def ok(self, *arguments: str) -> str:
-        """Its stdout; it must succeed."""
+        """The stdout of a command that must succeed."""
         code, output, errors = self.run(*arguments)
         assert code == 0, (arguments, output, errors)
         return output
 
     def fails(self, *arguments: str) -> str:
-        """The one line that it fails with; progress may come before."""
+        """The last line of a command that must fail."""
         code, output, errors = self.run(*arguments)
         assert code == 1, (arguments, output, errors)
         assert "Traceback" not in errors
@@ -103,7 +103,7 @@ class CommandLine:
         return line
 
     def backup(self, *options: str) -> str:
-        """Make a backup; its name."""
+        """Create a backup; returns its name."""
         return self.ok("backup", "create", *options).splitlines()[-1]
 
     def listed(self) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Callers of several organisations at once, of whom many leave in the middle of a request."""
+"""Concurrent clients of several organisations, many of which disconnect during a request."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ SEED = 20_261_125
 
 
 class Caller:
-    """Somebody who reads and writes, each time on a connection of its own, and leaves in the middle of every fourth."""
+    """A client that reads and writes, each time on a new connection, and disconnects during every fourth request."""
 
     def __init__(self, number: int, port: int, member: Member, draft: int) -> None:
         self._randomness = random.Random(SEED + number)
@@ -79,7 +79,7 @@ class Caller:
             writer.transport.abort()
 
     def _require_own(self, body: dict[str, Any]) -> None:
-        """What is shown is the organisation's own: its requests bear the address of its only requester."""
+        """All requests in the response are the organisation's: they have the address of its only requester."""
         for item in body.get("items", [body]):
             shown = item.get("title") or item["email"]
             assert shown == self._member.email
@@ -88,7 +88,7 @@ class Caller:
 async def leave_nothing_behind(
     app: FastAPI, casts: list[TestOrganisation], owner_url: str, *, callers: int
 ) -> Counter[int | str]:
-    """Have so many callers work on a server of the application's, and look at what they leave; returns the answers."""
+    """Run this number of clients against a server of the application, and check its state; returns the responses."""
     drafts = [await organisation.draft(title=organisation.requester.email) for organisation in casts]
     with serving(app) as address:
         port = int(address.rpartition(":")[2])
@@ -98,7 +98,7 @@ async def leave_nothing_behind(
         ]
         await asyncio.gather(*(caller.work() for caller in working))
         answers = sum((caller.answers for caller in working), Counter())
-        # Whoever comes again after a while is served, and whoever has left has left nothing open.
+        # Retries succeed, and disconnected clients have left no open connection.
         async with httpx.AsyncClient(base_url=address, timeout=60) as client:
             for organisation in casts:
                 headers = {"Authorization": f"Bearer {organisation.requester.token}"}
@@ -114,7 +114,7 @@ async def leave_nothing_behind(
 
 
 async def _require_no_open_transaction(url: str) -> None:
-    """Wait for the requests of those who have left, which are done all the same."""
+    """Wait for the requests of disconnected clients, which are processed nevertheless."""
     connection = await asyncpg.connect(libpq_url(url))
     in_transaction = (
         "SELECT count(*) FROM pg_stat_activity WHERE xact_start IS NOT NULL AND application_name = 'po-api'"

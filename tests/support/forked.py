@@ -1,6 +1,6 @@
 """Commands in processes that are forked from one which has loaded the application, as loading takes most of their time.
 
-The tests that look at more than what a command does and says start it by its file.
+Tests that check more than the effect and the output of a command start it by its file.
 """
 
 import io
@@ -34,9 +34,9 @@ def alembic() -> None:
 
 
 class Forked:
-    """A process that calls `main` with nothing but these variables. Its stdin is empty, what it writes is piped.
+    """A process that calls `main` with only these variables. Its stdin is empty, its output is piped.
 
-    `communicate` or `wait` has to be called in the end.
+    `communicate` or `wait` has to be called at the end.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Forked:
         return _wait(self._process, DEADLINE_SECONDS)
 
     def communicate(self) -> tuple[str, str]:
-        """What it wrote that has not been read, once it has ended. It must not write more than pipes hold."""
+        """The output that has not been read, after the end. It must fit into the pipes."""
         self.wait()
         with self.stdout, self.stderr:
             return self.stdout.read(), self.stderr.read()
 
 
 class ForkedServer:
-    """Such a process that writes to a file, to whose end both streams go; used as subprocess.Popen is."""
+    """Such a process that appends both output streams to a file; used like subprocess.Popen."""
 
     def __init__(
         self, main: Callable[[], object], *arguments: str, environment: Mapping[str, str], directory: Path, log: Path

@@ -1,4 +1,4 @@
-"""An OpenID Connect provider for the tests: real HTTP, real RS256 keys, and lies on demand."""
+"""An OpenID Connect provider for the tests: real HTTP, real RS256 keys, and invalid responses on demand."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ class SigningKey:
 
     @cached_property
     def signer(self) -> Any:
-        """The key as jose signs with it; kept, since OpenSSL takes long to check a key that it reads."""
+        """The key in jose's form; cached, since OpenSSL takes long to check a key."""
         encoding, no_password = serialization.Encoding.PEM, serialization.NoEncryption()
         pem = self.private.private_bytes(encoding, serialization.PrivateFormat.PKCS8, no_password).decode()
         return jwk.construct(pem, "RS256")
@@ -54,7 +54,7 @@ class SigningKey:
 
 
 class Provider:
-    """The provider's state; `answers` replaces what it says at a path, `claims` what its ID tokens say."""
+    """The provider's state; `answers` replaces the response at a path, `claims` are added to its ID tokens."""
 
     def __init__(self) -> None:
         self.issuer = ""
@@ -69,22 +69,22 @@ class Provider:
         self.user = {"sub": "subject", "email": "somebody@company.example", "name": "Some Body"}
 
     def reset(self) -> None:
-        """Be honest again; keys and issuer stay."""
+        """Reset invalid responses; keys and issuer are kept."""
         self.metadata, self.claims, self.answers = {}, {}, {}
         self.hanging.clear()
         self.requests.clear()
         self.forms.clear()
 
     def be(self, email: str, *, sub: str | None = None, name: str = "Some Body") -> None:
-        """Who signs in from now on."""
+        """Set the user of the next sign-ins."""
         self.user = {"sub": sub or f"subject-of-{email}", "email": email, "name": name}
 
     def rotate(self) -> None:
-        """A new key in place of the old ones."""
+        """Replace the keys by a new one."""
         self.keys = [SigningKey()]
 
     def id_token(self, *, key: SigningKey | None = None, header: dict[str, Any] | None = None, **changes: Any) -> str:
-        """An ID token of the present user; a claim that is None is left out."""
+        """An ID token of the current user; claims that are None are omitted."""
         key = key or self.keys[0]
         now = int(utc_now().timestamp())
         claims = {
@@ -183,7 +183,7 @@ def running_provider() -> Iterator[Provider]:
 
 
 async def authorized(location: str) -> dict[str, str]:
-    """Be the browser at the provider: what it brings back in the address."""
+    """Act as the browser at the provider; returns the parameters of the redirect back."""
     async with httpx.AsyncClient() as browser:
         answer = await browser.get(location)
     assert answer.status_code == 303, answer.text

@@ -1,4 +1,4 @@
-"""What other tests end with: the database breaks none of the rules."""
+"""The check that other tests end with: the database violates no invariant."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Later versions of the application, as far as their revisions go: this version's, and more of them."""
+"""Later versions of the application: this version with further revisions."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def project_with(place: Path, later: Mapping[str, str]) -> Path:
 
 @contextmanager
 def being(project: Path) -> Iterator[None]:
-    """This process is that version meanwhile."""
+    """Use the revisions of that version in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(revisions, "PROJECT", project)
         revisions.head_revision.cache_clear()

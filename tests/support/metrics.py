@@ -1,4 +1,4 @@
-"""What a scrape shows, read as Prometheus reads it."""
+"""The samples of a scrape, parsed as by Prometheus."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ _SUFFIXES = {"histogram": ("_bucket", "_count", "_sum")}
 
 
 def with_metrics(environment: Environment, **variables: str) -> Environment:
-    """The environment of a process that shows its metrics."""
+    """The environment of a process that exposes its metrics."""
     return environment | {"METRICS_PORT": str(free_port())} | variables
 
 
@@ -47,7 +47,7 @@ class Scrape:
 
 
 def read(text: str) -> Scrape:
-    """What an answer says; each sample has to be there once."""
+    """The samples of a response; each must occur once."""
     names: set[str] = set()
     samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for family in text_string_to_metric_families(text):
@@ -71,7 +71,7 @@ def scraped(environment: Environment) -> Scrape:
 
 @asynccontextmanager
 async def metrics_of(url: str, **settings: Any) -> AsyncIterator[Callable[[], Awaitable[Scrape]]]:
-    """Scrapes of this process, with the figures of a database of its own."""
+    """Scrapes of this process, with the metrics of a separate database."""
     app = metrics_app(Settings(_env_file=None, **settings), Connections(url, url, SECRET_KEY), REGISTRY)
     transport = httpx.ASGITransport(app)
     async with (

@@ -1,4 +1,4 @@
-"""Databases of their own for tests of the revisions: filled with rows, compared by schema and content."""
+"""Databases for tests of the revisions: filled with rows, compared by schema and content."""
 
 import asyncio
 import itertools
@@ -28,13 +28,13 @@ HEAD = revisions.head_revision()
 
 NOT_APPLICABLE = [
     "prefer-robust-stmts",  # for new tables: IF NOT EXISTS would hide one that is not the expected one
-    "ban-drop-constraint",  # a step taken again drops what it adds, in the same statement
+    "ban-drop-constraint",  # a repeated step drops the constraint that it adds, in the same statement
     "prefer-bigint-over-int",  # positions, rounds and versions stay small; ids are bigint
     "prefer-text-field",  # Alembic's own table
     "require-lock-timeout",  # both are set on the connection that migrates
     "require-statement-timeout",
 ]
-# The author becomes the requester: the version that runs meanwhile ends with this revision however it is done.
+# The author becomes the requester: no other version works during this revision, however it is done.
 RENAMING = ["renaming-column", "renaming-object"]
 
 _serial = itertools.count(1)
@@ -42,7 +42,7 @@ _serial = itertools.count(1)
 
 @dataclass(frozen=True)
 class Fresh:
-    """A new database of the cluster's, and the URLs of the two roles."""
+    """A new database of the cluster, and the URLs of the two roles."""
 
     name: str
     owner: str
@@ -58,7 +58,7 @@ class Fresh:
         return rows
 
     async def schema(self) -> list[str]:
-        """The schema as `pg_dump` prints it; sorted, since a column that comes back stands last."""
+        """The schema as printed by `pg_dump`, sorted, since a restored column is the last one."""
         status, output, errors = await self.run(self.binaries / "pg_dump", "--schema-only", libpq_url(self.owner))
         assert status == 0, errors
         lines = [line.rstrip(",") for line in output.splitlines()]
@@ -68,7 +68,7 @@ class Fresh:
     async def run(self, *command: str | Path, **environment: str) -> tuple[int, str, str]:
         """The exit status of a program in the project's directory, and what it wrote to stdout and stderr.
 
-        It gets DATABASE_URL like every command: without one, ours would work on the project's own data.
+        It gets DATABASE_URL like every command: without it, commands would use the data directory of the project.
         """
         pipe, variables = asyncio.subprocess.PIPE, {"DATABASE_URL": self.owner} | environment
         process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, env=variables, stdout=pipe, stderr=pipe)
@@ -77,12 +77,12 @@ class Fresh:
         return process.returncode, output.decode(), errors.decode()
 
     async def start(self, main: Callable[[], object], *arguments: str, **environment: str) -> Forked:
-        """A command of ours in the project's directory, with nothing but DATABASE_URL set."""
+        """A command of the project, in its directory, with only DATABASE_URL set."""
         variables = {"DATABASE_URL": self.owner} | environment
         return await asyncio.to_thread(Forked, main, *arguments, environment=variables, directory=PROJECT)
 
     async def call(self, main: Callable[[], object], *arguments: str, **environment: str) -> tuple[int, str, str]:
-        """Such a command's exit status, and what it wrote to stdout and stderr."""
+        """The exit status, stdout and stderr of such a command."""
         process = await self.start(main, *arguments, **environment)
         output, errors = await asyncio.to_thread(process.communicate)
         return process.wait(), output, errors
@@ -90,7 +90,7 @@ class Fresh:
 
 @asynccontextmanager
 async def fresh_database(cluster: Cluster, template: str = "template1") -> AsyncIterator[Fresh]:
-    """A new database, empty or a copy of one that nobody is connected to."""
+    """A new database, empty or a copy of one without connections."""
     name = f"fresh{next(_serial)}"
     superuser = await asyncpg.connect(libpq_url(cluster.url("postgres", "postgres")))
     await superuser.execute(f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {template}")
@@ -215,7 +215,7 @@ def _insert(table: str, columns: dict[str, str], organisation: int) -> str:
 
 
 async def insert_everywhere(database: Fresh, organisations: int = 2) -> None:
-    """A row in every table of the present revision for each of some new organisations, every column filled."""
+    """A row with all columns filled in every table of the current revision, for each of some new organisations."""
     columns = await columns_of(database)
     assert columns.keys() <= set(ORDER)
     for _ in range(organisations):
@@ -268,14 +268,14 @@ async def run_sql(database: Fresh, path: Path) -> None:
 
 
 def squawk(path: Path, excluded: list[str]) -> tuple[int, str]:
-    """squawk's exit status, and what it has against the SQL of a file."""
+    """squawk's exit status and messages for the SQL of a file."""
     command = [BINARIES / "squawk", "--pg-version=15.0", "--reporter=gcc", f"--exclude={','.join(excluded)}", path]
     result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     return result.returncode, result.stdout
 
 
 def po_api_of() -> None:
-    """`po-api` whose revisions are below the directory that the first argument names."""
+    """`po-api` with the revisions in the directory of the first argument."""
     revisions.PROJECT = Path(sys.argv.pop(1))
     revisions.head_revision.cache_clear()
     po_api()

@@ -1,4 +1,4 @@
-"""The operations of the OpenAPI document, sorted by what a request can name and by what signing in takes."""
+"""The operations of the OpenAPI document, by parameters and by required credentials."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -74,7 +74,7 @@ BY_QUERY = {
     "listApiKeys",
 }
 
-# Nothing in these requests can name what is another's.
+# Requests that cannot refer to entities of other organisations.
 NAMES_NOTHING = {
     "startSignIn",
     "completeSignIn",
@@ -100,7 +100,7 @@ NAMES_NOTHING = {
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str, Json]]:
-    """Method, path and operation of everything in the OpenAPI document; references to parameters are resolved."""
+    """Method, path and operation of each operation in the OpenAPI document, with references to parameters resolved."""
     document = app.openapi()
     shared = document["components"].get("parameters", {})
     for path, methods in document["paths"].items():

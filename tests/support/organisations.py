@@ -1,4 +1,4 @@
-"""Organisations for the tests, and requests to the API in their members' names."""
+"""Organisations for the tests, and requests to the API as their members."""
 
 import itertools
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Tenant:
-    """An organisation of the test's own, without members: tests on committed data do not see each other's rows."""
+    """An organisation for one test, without members: tests on committed data do not see each other's rows."""
 
     app: FastAPI
     client: httpx.AsyncClient
@@ -132,7 +132,7 @@ class TestOrganisation(Tenant):
     supplier_id: int
 
     async def draft(self, **fields: Any) -> httpx.Response:
-        """A draft of the requester's with one line (ten lamps), created."""
+        """A draft of the requester with one line (ten lamps); the response to its creation."""
         body = {"title": "Lamps", "supplier_id": self.supplier_id, "lines": [LINE]} | fields
         return await created(self.requester.post("/porfs", json=body))
 
@@ -155,7 +155,7 @@ class TestOrganisation(Tenant):
         )
 
     async def in_status(self, status: str) -> httpx.Response:
-        """A request of the requester's that came to this status, as shown to the member whose action did it."""
+        """A request of the requester with this status; the response to its last action."""
         match status:
             case "draft":
                 return await self.draft()
@@ -183,7 +183,7 @@ class TestOrganisation(Tenant):
         return await ok(self.buyer.post(path, etag=order.headers["ETag"]))
 
     async def convert(self, porf: httpx.Response, **body: Any) -> httpx.Response:
-        """The answer to the buyer who converts the request that `porf` shows."""
+        """The response to the buyer's conversion of the request of the response `porf`."""
         path = f"/porfs/{porf.json()['id']}/purchase-orders"
         return await self.buyer.post(path, etag=porf.headers["ETag"], json=body)
 
@@ -208,7 +208,7 @@ async def new_organisation(app: FastAPI, client: httpx.AsyncClient, **settings: 
 
 
 async def ok(pending: Any, status: int = 200) -> httpx.Response:
-    """The response, which has to have this status."""
+    """The response, whose status is checked."""
     response: httpx.Response = await pending
     assert response.status_code == status, response.text
     return response
@@ -219,25 +219,25 @@ async def created(pending: Any) -> httpx.Response:
 
 
 async def act(member: Member, porf: httpx.Response, action: str, **body: Any) -> httpx.Response:
-    """Run an action on the request that `porf` shows."""
+    """Perform an action on the request of the response `porf`."""
     path = f"/porfs/{porf.json()['id']}/{action}"
     return await ok(member.post(path, etag=porf.headers["ETag"], json=body))
 
 
 async def perform(member: Member, order: httpx.Response, action: str, **options: Any) -> httpx.Response:
-    """The answer to an action on the purchase order that `order` shows."""
+    """The response to an action on the purchase order of the response `order`."""
     path = f"/purchase-orders/{order.json()['id']}/{action}"
     return await member.post(path, etag=order.headers["ETag"], **options)
 
 
 async def again(member: Member, shown: httpx.Response) -> httpx.Response:
-    """The request or purchase order that `shown` shows, as it is now."""
+    """The current representation of the request or order of the response `shown`."""
     kind = "porfs" if "approval_round" in shown.json() else "purchase-orders"
     return await ok(member.get(f"/{kind}/{shown.json()['id']}"))
 
 
 async def refused(pending: Any, status: int, code: str) -> dict[str, Any]:
-    """The problem, which has to have this status and code."""
+    """The problem, whose status and code are checked."""
     response: httpx.Response = await pending
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"

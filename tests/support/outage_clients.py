@@ -1,4 +1,4 @@
-"""Callers who go on while the database does not, and remember what they were told."""
+"""Clients that continue during an outage of the database, and record the responses."""
 
 import asyncio
 from collections import Counter
@@ -28,7 +28,7 @@ IMPATIENT: dict[str, Any] = {
 
 @dataclass
 class Log:
-    """What the callers were told."""
+    """The responses of the clients."""
 
     answers: Counter[int] = field(default_factory=Counter)
     accepted: dict[str, int] = field(default_factory=dict)
@@ -48,14 +48,14 @@ class Log:
             self.changed.notify_all()
 
     async def has_more(self, number: int, *statuses: int) -> None:
-        """Return when so many more answers have had one of these statuses."""
+        """Wait for this number of further responses with one of these statuses."""
         before = sum(self.answers[status] for status in statuses)
         async with self.changed:
             await self.changed.wait_for(lambda: sum(self.answers[status] for status in statuses) >= before + number)
 
 
 class Caller:
-    """Somebody who raises one request after another, each until it is answered, and looks at lists."""
+    """A client that creates one request after another, each retried until it succeeds, and reads lists."""
 
     def __init__(self, name: int, member: Member, log: Log) -> None:
         self._name, self._member, self._log = name, member, log
@@ -84,7 +84,7 @@ class Caller:
 
 @asynccontextmanager
 async def at_work(app: FastAPI, requester: Member) -> AsyncIterator[tuple[httpx.AsyncClient, Log]]:
-    """A server of the application's, with callers that are at work until the end; in the end nothing is lent out."""
+    """A server of the application with active clients; at the end, no connection may be checked out."""
     log, stop = Log(), asyncio.Event()
     with serving(app) as address:
         async with httpx.AsyncClient(base_url=address, timeout=60) as client, asyncio.TaskGroup() as group:
@@ -102,7 +102,7 @@ async def at_work(app: FastAPI, requester: Member) -> AsyncIterator[tuple[httpx.
 
 
 async def require_all(log: Log, member: Member) -> None:
-    """What was accepted is there, once, and nothing else: the callers have come again until they were answered."""
+    """All accepted requests exist exactly once, and no others: clients retried until they got a response."""
     stored = Counter({title: len(ids) for title, ids in (await everything(member)).items()})
     assert stored == Counter(dict.fromkeys(log.accepted, 1))
 

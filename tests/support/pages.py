@@ -12,7 +12,7 @@ _MOST_PAGES = 1000
 
 
 async def pages(member: Member, path: str, **params: Any) -> AsyncIterator[httpx.Response]:
-    """The answers that hold a whole list, in its order."""
+    """The responses that contain a whole list, in its order."""
     following = dict(params)
     for _ in range(_MOST_PAGES):
         answer = await ok(member.get(path, params=following))
@@ -26,5 +26,5 @@ async def pages(member: Member, path: str, **params: Any) -> AsyncIterator[httpx
 
 
 async def all_items(member: Member, path: str, **params: Any) -> list[dict[str, Any]]:
-    """What is on all pages."""
+    """The items of all pages."""
     return [item async for page in pages(member, path, **params) for item in page.json()["items"]]

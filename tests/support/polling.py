@@ -1,4 +1,4 @@
-"""Loops that wait until something holds, each with a deadline and a word on what was expected."""
+"""Polling until a condition holds, with a deadline and a message about what was expected."""
 
 import asyncio
 import time
@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 
 class Deadline:
-    """The end of a loop's time, to be checked in each of its turns; `expected` completes "not within … s:"."""
+    """The deadline of a loop, checked in each iteration; `expected` completes "not within … s:"."""
 
     def __init__(self, expected: str, seconds: float = DEADLINE_SECONDS) -> None:
         self._expected, self._seconds = expected, seconds
         self._end = time.monotonic() + seconds
 
     def check(self) -> None:
-        """AssertionError once the time is over."""
+        """Raise AssertionError after the deadline."""
         assert time.monotonic() < self._end, f"not within {self._seconds} s: {self._expected}"
 
 
@@ -52,7 +52,7 @@ async def until(condition: Callable[[], Awaitable[T]], expected: str) -> T:
 async def until_blocked(url: str, number: int = 1) -> list[int]:
     """The process ids of the connections of PostgreSQL in which at least `number` requests wait for a lock.
 
-    They are looked up on a connection of its own: a transaction sees pg_stat_activity as it first read it.
+    Uses a separate connection: within a transaction, pg_stat_activity does not change.
     """
     async with connected(url) as observer:
 
@@ -64,7 +64,7 @@ async def until_blocked(url: str, number: int = 1) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process exists; one that has ended and was not yet waited for does not count."""
+    """Whether the process exists and is not a zombie."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -72,5 +72,5 @@ def is_running(pid: int) -> bool:
 
 
 def running_children(module: str) -> list[psutil.Process]:
-    """The processes of ours that run this module."""
+    """The processes of this user that run this module."""
     return [child for child in psutil.Process().children() if is_running(child.pid) and module in child.cmdline()]

@@ -1,4 +1,4 @@
-"""Strategies for the state of a request and for its actor, as the rules of the domain see them."""
+"""Strategies for the facts of a request and for its actor."""
 
 from hypothesis import strategies as st
 

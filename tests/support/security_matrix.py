@@ -1,4 +1,4 @@
-"""Who may use what, as a table, and an organisation in which every operation of it is possible."""
+"""The security matrix, and an organisation in which every operation of it is possible."""
 
 import itertools
 from dataclasses import dataclass, field, replace
@@ -116,7 +116,7 @@ _OUTCOMES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the matrix; `scope` None takes no keys."""
+    """One row of the matrix; with the `scope` None API keys are not accepted."""
 
     on: str
     scope: str | None
@@ -134,20 +134,20 @@ def _parsed(text: str) -> dict[str, Row]:
 
 MATRIX = _parsed(_MATRIX)
 
-# Whoever has used these is somebody else afterwards, or nobody.
+# These operations change the rights of the caller, or end their session.
 USED_UP_CALLERS = {"revokeAllSessions", "revokeCurrentSession", "createOrganisation"}
-# What these were used on is gone.
+# These operations delete or use up their entity.
 USED_UP_THINGS = {"revokeSession", "revokeApiKey", "deletePorf", "deletePorfLine"}
-# What only some can have of their own: others raise no requests.
+# Entities that only some roles can own: others may not raise requests.
 REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
 RAISERS = {"requester", "buyer", "admin"}
-# What is the organisation's and nobody's own.
+# Entities of the organisation, without an owner.
 SHARED = {"-", "company", "supplier"}
 
 
 @dataclass(frozen=True)
 class Route:
-    """How an operation is asked for."""
+    """The request for an operation."""
 
     method: str
     path: str
@@ -165,16 +165,16 @@ def routes_of(app: FastAPI) -> dict[str, Route]:
 
 @dataclass
 class World:
-    """An organisation in which every operation is possible; things are made when they are first asked for.
+    """An organisation in which every operation is possible; entities are created on first use.
 
-    `everyone` has all roles and is an operator, too: what they are refused is refused for another reason. `other` is
-    the member whom the other members' things belong to.
+    `all_roles` has all roles and is an operator: refusals have other reasons than roles. `other` is the owner of the
+    entities of other members.
     """
 
     organisation: TestOrganisation
     routes: dict[str, Route]
     callers: dict[str, Member]
-    everyone: Member
+    all_roles: Member
     other: Member
     _things: dict[tuple[str, int], Ids] = field(default_factory=dict)
     _keys: dict[frozenset[Scope], Member] = field(default_factory=dict)
@@ -184,23 +184,23 @@ class World:
         return self.organisation.app
 
     async def newcomer(self, column: str) -> Member:
-        """Another one like the caller of this column."""
+        """Another member with the rights of this column."""
         if column in {"stranger", "operator"}:
             return await new_member(self.app, self.organisation.client, None, [], is_operator=column == "operator")
         return await self.organisation.member(Role(column))
 
     async def again(self, member: Member) -> Member:
-        """The member, in another session."""
+        """The member with another session."""
         async with self.app.state.database.sessions.begin() as session:
             user = await UserService(session).get(member.user_id)
             token = await SessionService(session, key=SECRET_KEY).open(user, lifetime=timedelta(hours=1))
         return replace(member, token=token)
 
     async def key(self, *scopes: Scope) -> Member:
-        """Everyone, by a key with these scopes."""
+        """The member with all roles, by a key with these scopes."""
         wanted = frozenset(scopes)
         if wanted not in self._keys:
-            self._keys[wanted] = await self.new_key(self.everyone, *scopes)
+            self._keys[wanted] = await self.new_key(self.all_roles, *scopes)
         return self._keys[wanted]
 
     async def new_key(self, owner: Member, *scopes: Scope) -> Member:
@@ -208,7 +208,7 @@ class World:
         return replace(owner, token=(await created(owner.post("/api-keys", json=body))).json()["key"])
 
     async def thing(self, on: str, owner: Member, *, fresh: bool = False) -> Ids:
-        """What names the owner's thing of this kind in a path."""
+        """The path parameters of an entity of this kind that the owner has."""
         if fresh:
             return await self._made(on, owner)
         if (on, owner.user_id) not in self._things:
@@ -216,14 +216,14 @@ class World:
         return self._things[on, owner.user_id]
 
     async def alter(self, entity: type[Any], column: InstrumentedAttribute[int], row_id: int, **values: Any) -> None:
-        """Change a row below the API: of what that would do together, one thing alone."""
+        """Change a row directly, to test one effect that the API only has together with others."""
         async with self.app.state.database.sessions.begin() as session:
             await session.execute(update(entity).where(column == row_id).values(**values))
 
     async def possible(self, name: str) -> Ids:
-        """What everyone can do this with: what is their own, since it is theirs, but for decisions on requests."""
+        """An entity on which the member with all roles may perform this: their own, except for decisions."""
         row = MATRIX[name]
-        owner = self.other if row.on in SHARED or row.scope == Scope.PORFS_APPROVE else self.everyone
+        owner = self.other if row.on in SHARED or row.scope == Scope.PORFS_APPROVE else self.all_roles
         return await self.thing(row.on, owner, fresh=name in USED_UP_THINGS)
 
     async def _made(self, on: str, owner: Member) -> Ids:
@@ -266,7 +266,7 @@ class World:
         return bodies.get(name, BY_PATH.get(name))
 
     def request(self, name: str, ids: Ids) -> tuple[str, str, Json]:
-        """Method, path and what else a request needs to be accepted; where that can be, it is a dry run."""
+        """Method, path and options of a request that is accepted; a dry run if possible."""
         route = self.routes[name]
         options: Json = {"etag": "*"}
         if route.takes_dry_run:
@@ -291,13 +291,13 @@ async def new_world(app: FastAPI, client: httpx.AsyncClient) -> World:
         "stranger": await new_member(app, client, None, []),
         "operator": await new_member(app, client, None, [], is_operator=True),
     }
-    everyone = await new_member(app, client, organisation_id, list(Role), is_operator=True)
+    all_roles = await new_member(app, client, organisation_id, list(Role), is_operator=True)
     other = await organisation.member(Role.REQUESTER)
-    return World(organisation, routes_of(app), members | strangers, everyone, other)
+    return World(organisation, routes_of(app), members | strangers, all_roles, other)
 
 
 def outcome(response: httpx.Response) -> str:
-    """What came of a request, in the words of the matrix; status and code where it has none for it."""
+    """The result of a request as the matrix names it; otherwise its status and code."""
     if response.is_success:
         return "yes"
     code = response.json()["code"]

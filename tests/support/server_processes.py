@@ -1,4 +1,4 @@
-"""`po-api serve` in processes of its own, with its workers."""
+"""`po-api serve` in separate processes, with its workers."""
 
 import os
 import shutil
@@ -33,13 +33,13 @@ def free_port() -> int:
 
 
 def environment_of(place: Path, **variables: str) -> Environment:
-    """One process with the embedded server, in `place`, unless the variables say otherwise."""
+    """One process with the embedded server in `place`, unless the variables configure another database."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
     return kept | {"PO_DATA_DIR": str(place / "data"), "PORT": str(free_port())} | variables
 
 
 def environment_in(place: Path) -> Environment:
-    """Workers with the embedded server. Only requests that are counted ask the store for anything."""
+    """Workers with the embedded server. Only requests with a rate limit use the store."""
     return environment_of(place, WEB_CONCURRENCY=str(WORKERS), RATE_LIMIT_STORAGE_URI=UNUSED_STORE)
 
 
@@ -64,11 +64,11 @@ class Server:
         return [child for child in psutil.Process(self.process.pid).children() if _is_worker(child)]
 
     def is_ready(self) -> bool:
-        """Asked on a connection of its own, which any of the workers may take."""
+        """A request on a new connection, which any of the workers may accept."""
         return httpx.get(f"{self.address}/health/ready", timeout=TIMEOUT).status_code == 200
 
     def ends_with(self, how: signal.Signals) -> bool:
-        """Whether it and all that it started are gone after the signal."""
+        """Whether the process and all that it started have ended after the signal."""
         started = [
             self.process.pid,
             *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True)),

@@ -1,4 +1,4 @@
-"""An application that knows the tests' identity provider, and browsers that sign in to it."""
+"""An application with the tests' identity provider, and browsers that sign in."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,13 +18,13 @@ OTHER_FRONT_END = "https://other.test"
 VERIFIER = new_secret()
 BY_TOKEN = {"code_challenge": code_challenge(VERIFIER)}
 BY_COOKIE = {"mode": "cookie"}
-# What a page of the front end's sends along with its cookies.
+# The headers that a page of the front end sends with its cookies.
 FROM_PAGE = {"Origin": FRONT_END, "Sec-Fetch-Site": "same-site", "X-CSRF": "1"}
 
 
 @asynccontextmanager
 async def app_with(provider: Provider, url: str, **settings: Any) -> AsyncIterator[FastAPI]:
-    """An application on the tests' database, with its connections closed in the end."""
+    """An application on the tests' database; its connections are closed at the end."""
     values = {
         "oidc_issuer": provider.issuer,
         "google_client_id": CLIENT_ID,
@@ -42,20 +42,20 @@ async def app_with(provider: Provider, url: str, **settings: Any) -> AsyncIterat
 
 @asynccontextmanager
 async def browser_at(app: FastAPI, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser with cookies of its own, over TLS: so it keeps and sends those that are `Secure`."""
+    """A browser with its own cookies, over TLS, so that it stores and sends `Secure` ones."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="https://api.test/api/v1", headers=headers) as browser:
         yield browser
 
 
 async def depart(browser: httpx.AsyncClient, **query: str) -> str:
-    """Begin to sign in; the address at the provider that the browser is sent to."""
+    """Start a sign-in; returns the URL at the provider that the browser is redirected to."""
     response = await ok(browser.get("/sessions/oidc/start", params=query or BY_TOKEN), 303)
     return response.headers["location"]
 
 
 async def come_back(browser: httpx.AsyncClient, answer: dict[str, str]) -> httpx.Response:
-    """The application's answer to what the browser brings back from the provider."""
+    """The application's response to the provider's redirect."""
     return await browser.get("/sessions/oidc/callback", params=answer)
 
 
@@ -64,7 +64,7 @@ async def there_and_back(browser: httpx.AsyncClient, **query: str) -> httpx.Resp
 
 
 def told(response: httpx.Response) -> dict[str, str]:
-    """What the front end finds in the fragment of the address that it was returned to."""
+    """The parameters in the fragment of the return address."""
     assert response.status_code == 303, response.text
     return dict(parse_qsl(urlsplit(response.headers["location"]).fragment))
 
@@ -74,7 +74,7 @@ async def exchange(browser: httpx.AsyncClient, code: str, verifier: str = VERIFI
 
 
 async def sign_in(browser: httpx.AsyncClient) -> dict[str, Any]:
-    """Sign in as who the provider says; the tokens."""
+    """Sign in as the provider's current user; returns the tokens."""
     code = told(await there_and_back(browser))["sign_in_code"]
     tokens: dict[str, Any] = (await created(exchange(browser, code))).json()
     return tokens

@@ -1,4 +1,4 @@
-"""What is sent to PostgreSQL, by SQLAlchemy or by a reader."""
+"""The statements that are sent to PostgreSQL, by SQLAlchemy or by an executor."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +28,7 @@ class Sent:
 
 @asynccontextmanager
 async def sent_to(database: Database) -> AsyncIterator[list[Sent]]:
-    """What is sent in the meantime, on connections that are taken from the pool in the meantime."""
+    """The statements sent while the context is open, on connections checked out while it is open."""
     async with sent_through(database.engine) as sent:
         yield sent
 
@@ -67,7 +67,7 @@ async def sent_through(asynchronous: AsyncEngine) -> AsyncIterator[list[Sent]]:
 
 
 async def plan_of(database: Database, sent: Sent) -> str:
-    """How PostgreSQL would answer, if it had to use indexes wherever one could serve: tests' tables are small."""
+    """The plan of a statement with sequential scans disabled, since the tests' tables are small."""
     async with database.engine.connect() as connection:
         await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         lines = await connection.exec_driver_sql(f"EXPLAIN {sent.sql}", sent.arguments)

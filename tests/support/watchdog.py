@@ -1,9 +1,9 @@
-"""When a run of the tests is killed, what it has started ends.
+"""The processes that a test run has started are ended if the run is killed.
 
-Servers of PostgreSQL are no children of ours (`pg_ctl` puts them into a session of their own), and SIGKILL leaves no
-time to stop them. So a process in a session of its own reads from a pipe that the kernel closes when we end, however we
-end. It then ends every process whose working directory lies in the directories that it was told of: that of a server
-of PostgreSQL is its data directory, that of `po-api` and other programs is the test's.
+PostgreSQL servers are no child processes (`pg_ctl` starts them in a session of their own), and SIGKILL leaves no time
+to stop them. Hence a process in a session of its own reads from a pipe that the kernel closes at the end of this
+process, whatever its cause. It then ends every process whose working directory is in one of the registered directories:
+for PostgreSQL servers this is the data directory, for `po-api` and other programs that of the test.
 """
 
 import os
@@ -38,7 +38,7 @@ def _tell(line: str) -> None:
 
 @contextmanager
 def temporary_directory(prefix: str) -> Iterator[Path]:
-    """A directory with a path short enough for sockets; deleted in the end, and if this process is killed, too."""
+    """A directory with a path short enough for sockets; deleted at the end, also if this process is killed."""
     directory = Path(tempfile.mkdtemp(prefix=prefix))
     _tell(f"delete {directory}")
     try:
@@ -49,7 +49,7 @@ def temporary_directory(prefix: str) -> Iterator[Path]:
 
 @contextmanager
 def watched(directory: Path) -> Iterator[None]:
-    """If this process is killed meanwhile, what runs in the directory ends; the directory stays to be looked at."""
+    """If this process is killed, the processes in the directory are ended; the directory is kept for inspection."""
     _tell(f"keep {directory.resolve()}")
     yield
     _tell(_DONE)
@@ -66,7 +66,7 @@ def _running_in(directories: list[Path]) -> list[psutil.Process]:
 
 
 def _end(directories: list[Path]) -> None:
-    """SIGQUIT first, with which PostgreSQL gives back its shared memory."""
+    """SIGQUIT first, with which PostgreSQL releases its shared memory."""
     for how in (signal.SIGQUIT, signal.SIGKILL, signal.SIGKILL):
         processes = _running_in(directories)
         for process in processes:

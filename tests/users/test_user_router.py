@@ -78,7 +78,7 @@ async def test_an_admin_invites_and_the_member_is_there(tenant: Tenant, admin: M
     assert shown.headers["ETag"] == response.headers["ETag"]
 
 
-async def test_an_invited_member_is_a_requester_without_a_limit_unless_told_otherwise(admin: Member) -> None:
+async def test_an_invited_member_is_a_requester_without_a_limit_by_default(admin: Member) -> None:
     user = (await created(admin.post("/users", json={"email": _address(admin), "name": "New"}))).json()
     assert (user["roles"], user["approval_limit"]) == (["requester"], None)
 
@@ -94,7 +94,7 @@ async def test_only_admins_invite_and_change(tenant: Tenant, admin: Member, role
     await refused(_switch(member, admin.user_id, "activate"), 403, "missing_role")
 
 
-async def test_everyone_may_change_their_own_name(tenant: Tenant) -> None:
+async def test_every_member_may_change_their_own_name(tenant: Tenant) -> None:
     member = await tenant.member()
     response = await ok(_patch(member, member.user_id, name="  Zoe\u0308 New "))
     assert response.json()["name"] == "Zo\u00eb New"
@@ -159,7 +159,7 @@ async def test_an_invitation_with_a_wrong_value_is_refused(
     "field",
     ["id", "organisation_id", "is_active", "is_operator", "version", "google_id", "last_login", "created_at"],
 )
-async def test_columns_that_are_not_ones_own_to_write_are_unknown_fields(admin: Member, field: str) -> None:
+async def test_columns_that_cannot_be_written_are_unknown_fields(admin: Member, field: str) -> None:
     body = {"email": _address(admin), "name": "N", field: 1}
     problem = await refused(admin.post("/users", json=body), 422, "validation_failed")
     assert [error["code"] for error in problem["errors"]] == ["unknown_field"]
@@ -185,7 +185,7 @@ async def test_a_patch_that_changes_nothing_makes_no_version(tenant: Tenant, adm
     assert (await ok(_patch(admin, member.user_id))).json()["version"] == 1
 
 
-async def test_a_change_names_the_version_it_was_decided_on(tenant: Tenant, admin: Member) -> None:
+async def test_a_change_requires_the_current_version(tenant: Tenant, admin: Member) -> None:
     path = f"/users/{(await tenant.member()).user_id}"
     etag = (await ok(admin.get(path))).headers["ETag"]
     await refused(admin.patch(path, json={"name": "New"}), 428, "if_match_required")
@@ -236,7 +236,7 @@ async def test_many_admins_who_deactivate_each_other_leave_one(tenant: Tenant, a
     assert left.json()["items"]
 
 
-async def test_a_deactivated_member_can_be_taken_back(tenant: Tenant, admin: Member) -> None:
+async def test_a_deactivated_member_can_be_reactivated(tenant: Tenant, admin: Member) -> None:
     member = await tenant.member()
     gone = (await ok(_switch(admin, member.user_id, "deactivate"))).json()
     assert (gone["is_active"], gone["version"]) == (False, 2)
@@ -259,7 +259,7 @@ async def test_a_dry_run_of_a_deactivation_shows_and_changes_nothing(tenant: Ten
     assert (await ok(member.get("/users/me"))).json()["version"] == 1
 
 
-async def test_the_last_approvers_leaving_names_the_requests_left_waiting(organisation: TestOrganisation) -> None:
+async def test_deactivating_the_last_approver_warns_of_pending_requests(organisation: TestOrganisation) -> None:
     """Case 23."""
     pending, other = await organisation.pending(), await organisation.pending(title="Other")
     await organisation.draft(title="Not submitted")
@@ -281,14 +281,14 @@ async def test_a_lower_limit_or_another_role_warns_too(app: FastAPI, client: htt
         assert [item["id"] for item in warning["porfs"]] == [pending.json()["id"]]
 
 
-async def test_no_warning_while_someone_can_still_approve(organisation: TestOrganisation) -> None:
+async def test_no_warning_while_a_member_may_approve(organisation: TestOrganisation) -> None:
     await organisation.pending()
     await organisation.member(Role.APPROVER, approval_limit="1000000")
     response = await ok(_switch(organisation.admin, organisation.approver.user_id, "deactivate"))
     assert response.json()["warnings"] == []
 
 
-async def test_a_requesters_leaving_leaves_their_request_going_on(organisation: TestOrganisation) -> None:
+async def test_requests_of_a_deactivated_requester_can_be_completed(organisation: TestOrganisation) -> None:
     """Case 22."""
     pending = await organisation.pending()
     await ok(_switch(organisation.admin, organisation.requester.user_id, "deactivate"))

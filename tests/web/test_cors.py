@@ -1,4 +1,4 @@
-"""CORS: the configured origins, exactly, and nobody else."""
+"""CORS: exactly the configured origins."""
 
 import httpx
 
@@ -62,7 +62,7 @@ async def test_a_foreign_header_or_method_is_not_allowed(client: httpx.AsyncClie
         assert response.status_code == 400
 
 
-async def test_cookies_may_be_sent_by_the_front_ends_and_by_nobody_else(client: httpx.AsyncClient) -> None:
+async def test_credentials_are_allowed_for_the_front_ends_only(client: httpx.AsyncClient) -> None:
     response = await client.get(f"{PREFIX}/porfs", headers={"Origin": ORIGIN})
     assert response.headers["Access-Control-Allow-Credentials"] == "true"
     response = await client.get(f"{PREFIX}/porfs", headers={"Origin": "https://evil.example"})

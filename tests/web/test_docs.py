@@ -1,4 +1,4 @@
-"""The docs pages: all they need comes from the application itself."""
+"""The docs pages: all assets are served by the application."""
 
 import re
 
@@ -16,7 +16,7 @@ def _targets(html: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_a_page_asks_only_its_own_host(client: httpx.AsyncClient, page: str) -> None:
+async def test_a_page_references_only_its_own_host(client: httpx.AsyncClient, page: str) -> None:
     response = await client.get(page)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")

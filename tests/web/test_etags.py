@@ -1,4 +1,4 @@
-"""ETags: one read again costs nothing while it stays the same, and nobody overwrites what they have not seen."""
+"""ETags: 304 for unchanged representations, and no lost updates."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The shortcuts through FastAPI and Starlette do what these would do, and skip what they are there to skip."""
+"""The shortcuts through FastAPI and Starlette have the same results, and skip the intended work."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -25,7 +25,7 @@ async def _list(
 
 
 class _Narrowed(NarrowingRoute):
-    """Has the handler of requests with the parameters that its class says, whatever a request has."""
+    """Always uses the handler for the parameters of its class."""
 
     names: frozenset[str] = frozenset()
 
@@ -67,7 +67,7 @@ async def test_with_all_parameters_the_answer_is_fastapis() -> None:
 
 
 async def test_parameters_that_were_left_out_are_not_looked_at() -> None:
-    """They have their defaults even if the request has them: nothing has read them."""
+    """They have their defaults even if they are in the request, since they are not read."""
     query = {"status": "draft", "needed": "not a number", "q": "x", "limit": "not a number"}
     answer = await _get(_app(_narrowed_to("status", "q")), "/api/list", params=query)
     assert answer.json() == {"filters": ["draft", 7], "q": "x", "limit": 50}
@@ -88,7 +88,7 @@ def test_the_route_itself_keeps_all_its_parameters() -> None:
 
 
 class _Counting(BaseRoute):
-    """Counts how often it is looked at, and never matches."""
+    """Counts the calls of `matches`, and never matches."""
 
     def __init__(self) -> None:
         self.looked_at = 0

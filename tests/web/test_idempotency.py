@@ -1,4 +1,4 @@
-"""Idempotency keys: who repeats a request gets the first answer again, and nothing is done twice."""
+"""Idempotency keys: a repeated request gets the stored response, and changes nothing."""
 
 import asyncio
 from typing import Any
@@ -63,7 +63,9 @@ async def test_keys_are_one_users_and_one_routes(organisation: TestOrganisation)
     assert copy.json()["id"] != first.json()["id"]
 
 
-async def test_of_requests_at_once_one_works_and_the_others_wait_or_replay(organisation: TestOrganisation) -> None:
+async def test_of_concurrent_requests_one_is_executed_and_the_others_conflict_or_replay(
+    organisation: TestOrganisation,
+) -> None:
     answers = await asyncio.gather(*(organisation.requester.post("/porfs", json=BODY, **_key("d")) for _ in range(8)))
     done = [answer for answer in answers if answer.status_code == 201]
     assert len([answer for answer in done if "Idempotent-Replayed" not in answer.headers]) == 1
@@ -74,7 +76,7 @@ async def test_of_requests_at_once_one_works_and_the_others_wait_or_replay(organ
 
 
 async def test_a_request_whose_key_is_in_flight_is_refused(organisation: TestOrganisation) -> None:
-    """The first one waits for a row that is locked here, so the second surely finds it working."""
+    """The first one waits for a row that is locked here, so that it is in progress during the second."""
     draft = await organisation.draft()
     path, options = f"/porfs/{draft.json()['id']}/submit", _key("e") | {"etag": draft.headers["ETag"]}
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('tuple', 'transactionid')")
@@ -88,7 +90,7 @@ async def test_a_request_whose_key_is_in_flight_is_refused(organisation: TestOrg
     assert (await ok(organisation.requester.post(path, **options))).headers["Idempotent-Replayed"] == "true"
 
 
-async def test_a_refused_request_is_judged_anew(organisation: TestOrganisation) -> None:
+async def test_a_refused_request_is_evaluated_again(organisation: TestOrganisation) -> None:
     draft = await organisation.draft(lines=[])
     path, options = f"/porfs/{draft.json()['id']}", _key("f")
     await refused(organisation.requester.post(f"{path}/submit", etag=draft.headers["ETag"], **options), 422, "no_lines")
@@ -134,7 +136,7 @@ async def test_an_upload_is_recognised_by_its_content(organisation: TestOrganisa
     await refused(upload(2, "three"), 422, "idempotency_key_reused")
 
 
-async def test_who_lost_the_right_gets_no_replay(organisation: TestOrganisation) -> None:
+async def test_without_the_permission_there_is_no_replay(organisation: TestOrganisation) -> None:
     await created(organisation.requester.post("/porfs", json=BODY, **_key("i")))
     member = await ok(organisation.admin.get(f"/users/{organisation.requester.user_id}"))
     await ok(

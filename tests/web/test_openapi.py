@@ -50,7 +50,7 @@ def _answers(document: Json, operation: Json) -> dict[str, Json]:
 
 
 def _parts(part: Any) -> Iterator[Json]:
-    """Every object inside of `part`."""
+    """Every object inside `part`."""
     if isinstance(part, dict):
         yield part
     for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
@@ -58,7 +58,7 @@ def _parts(part: Any) -> Iterator[Json]:
 
 
 def _without_texts(part: Any) -> Any:
-    """`part` without what only people read: a change of the rest is one of the API."""
+    """`part` without texts: a change of the rest is a change of the API."""
     if isinstance(part, list):
         return [_without_texts(inner) for inner in part]
     if not isinstance(part, dict):
@@ -69,7 +69,7 @@ def _without_texts(part: Any) -> Any:
 
 
 def test_the_committed_document_is_the_present_one(project: Path) -> None:
-    """By the command that writes it: `make openapi` after a change; what a client relies on may only be added to."""
+    """Run `make openapi` after a change; changes must be compatible with clients."""
     command = Path(sys.executable).with_name("po-api")
     printed = subprocess.run([command, "openapi"], cwd=project, capture_output=True, text=True, check=True).stdout
     committed = (project / "openapi.json").read_text()
@@ -89,7 +89,7 @@ def test_operation_ids_are_unique_and_camel_case(document: Json) -> None:
     assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", operation_id) for operation_id in ids)
 
 
-def test_every_operation_says_what_it_does(document: Json) -> None:
+def test_every_operation_has_a_summary_and_a_description(document: Json) -> None:
     tags = {tag["name"] for tag in document["tags"]}
     for method, path, operation in _operations(document):
         assert operation["summary"], (method, path)

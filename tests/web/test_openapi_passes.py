@@ -1,4 +1,4 @@
-"""Each pass over FastAPI's document is still needed: before it, the document has the defect that it mends."""
+"""Each pass over FastAPI's document is still needed: before it, the document has the defect that it fixes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ Find = Callable[[Json], Iterator[str]]
 
 
 def _parts(part: Any, path: str = "") -> Iterator[tuple[str, Json]]:
-    """Every object inside of `part`, and where it is."""
+    """Every object inside `part`, with its path."""
     if isinstance(part, dict):
         yield path, part
     inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
@@ -131,7 +131,7 @@ def operations_without_conventions(spec: Json) -> Iterator[str]:
 
 
 def public_operations_that_seem_not_to_be(spec: Json) -> Iterator[str]:
-    """Whatever says nothing has the default security."""
+    """Operations without `security` have the default."""
     for path, _, operation in operations(spec):
         if path.startswith("/health") and is_public(operation):
             yield path

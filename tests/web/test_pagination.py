@@ -1,4 +1,4 @@
-"""Keyset pages: every row exactly once and in order, whatever happens meanwhile."""
+"""Keyset pages: every row exactly once and in order, also with concurrent changes."""
 
 import base64
 import json

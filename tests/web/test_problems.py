@@ -1,4 +1,4 @@
-"""Every refusal is a problem of RFC 9457 that says what was wrong, and nothing of what was sent."""
+"""Every error is a problem of RFC 9457 that explains the error, without values of the request."""
 
 from collections.abc import AsyncIterator
 
@@ -151,7 +151,7 @@ async def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_chunks(
         ("LIMIT=1", 400),
     ],
 )
-async def test_a_query_that_cannot_be_meant_is_refused(requester: Member, query: str, status: int) -> None:
+async def test_an_invalid_query_is_refused(requester: Member, query: str, status: int) -> None:
     response = await requester.get(f"/porfs?{query}")
     assert _is_problem(response, status), response.text
     assert response.json()["errors"][0]["location"] == "query"
@@ -216,7 +216,7 @@ async def test_every_answer_has_the_safe_headers(requester: Member, client: http
         assert "server" not in answer.headers
 
 
-async def test_401_says_how_to_sign_in(client: httpx.AsyncClient) -> None:
+async def test_401_names_the_authentication_scheme(client: httpx.AsyncClient) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic YTpi"}, {"Authorization": ""}):
         response = await client.get(f"{PREFIX}/porfs", headers=headers)
         assert _is_problem(response, 401)
@@ -230,7 +230,7 @@ async def test_what_was_sent_is_in_no_problem(requester: Member) -> None:
     assert [answer.text for answer in answers if CANARY in answer.text or CANARY in str(answer.headers)] == []
 
 
-async def test_what_nothing_catches_is_a_problem_with_its_request_id(urls: tuple[str, str]) -> None:
+async def test_an_unhandled_error_is_a_problem_with_its_request_id(urls: tuple[str, str]) -> None:
     app = new_app(urls[1])
 
     async def fail() -> None:
@@ -246,7 +246,7 @@ async def test_what_nothing_catches_is_a_problem_with_its_request_id(urls: tuple
     assert CANARY not in response.text
 
 
-async def test_with_the_database_away_the_answer_is_a_problem_that_passes(requester: Member) -> None:
+async def test_an_unavailable_database_is_a_transient_problem(requester: Member) -> None:
     app = new_app("postgresql://po_app@127.0.0.1:1/po_api", db_pool_timeout=1)
     async with client_of(app) as client:
         response = await client.get(f"{PREFIX}/porfs", headers={"Authorization": f"Bearer {requester.token}"})
@@ -254,7 +254,7 @@ async def test_with_the_database_away_the_answer_is_a_problem_that_passes(reques
     assert int(response.headers["Retry-After"]) > 0
 
 
-async def test_an_exhausted_pool_is_a_problem_that_passes(requester: Member, urls: tuple[str, str]) -> None:
+async def test_an_exhausted_pool_is_a_transient_problem(requester: Member, urls: tuple[str, str]) -> None:
     app = new_app(urls[1], db_pool_size=1, db_max_overflow=0, db_pool_timeout=0.2)
     async with client_of(app) as client:
         member = Member(client, requester.user_id, requester.email, requester.token)

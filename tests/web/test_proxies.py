@@ -1,4 +1,4 @@
-"""Where a request comes from: what a trusted proxy says is believed, and nobody else. Limits count by it."""
+"""The client's address: only headers of trusted proxies are used. Rate limits count by it."""
 
 import re
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ async def behind(url: str, address: str, **settings: Any) -> AsyncIterator[httpx
 
 
 async def _address_of(client: httpx.AsyncClient, member: Member, **headers: str) -> str:
-    """What the member's session, until now unused, says of where it is used from."""
+    """The address that is stored in the member's session, which was not used before."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     shown = await ok(at(client, member).get("/sessions/current", headers=sent))
     address: str = shown.json()["ip_address"]
@@ -49,15 +49,15 @@ async def _address_of(client: httpx.AsyncClient, member: Member, **headers: str)
         (f"{VISITOR}:4711", VISITOR),
         ("2001:db8::1", "2001:db8::1"),
         ("[2001:db8::1]:4711", "2001:db8::1"),
-        # Whoever is behind the proxy can write what they like before what it adds itself.
+        # A client behind the proxy can send any addresses before the one that the proxy adds.
         (f"203.0.113.9, {VISITOR}", VISITOR),
         (f"{OTHER_PROXY}, {VISITOR}", VISITOR),
         (f"nonsense, <script>, {VISITOR}", VISITOR),
-        # Two proxies in a row: the second one says of the first what that said of the visitor.
+        # Two proxies in a row: the second one adds the address of the first.
         (f"203.0.113.9, {VISITOR}, 10.9.9.9", VISITOR),
     ],
 )
-async def test_a_trusted_proxy_says_where_a_request_comes_from(
+async def test_the_address_is_that_stated_by_a_trusted_proxy(
     tenant: Tenant, urls: tuple[str, str], peer: str, forwarded: str, expected: str
 ) -> None:
     async with behind(urls[1], peer) as client:
@@ -77,14 +77,14 @@ async def test_a_trusted_proxy_may_send_several_headers(tenant: Tenant, urls: tu
 
 
 @pytest.mark.parametrize("peer", [NO_PROXY, "11.0.0.1", "2001:db8:fffe::7"])
-async def test_nobody_else_is_believed(tenant: Tenant, urls: tuple[str, str], peer: str) -> None:
+async def test_headers_of_other_hosts_are_ignored(tenant: Tenant, urls: tuple[str, str], peer: str) -> None:
     async with behind(urls[1], peer) as client:
         for forwarded in (VISITOR, PROXY, f"{VISITOR}, {PROXY}"):
             headers = {"X_Forwarded_For": forwarded, "Forwarded": f"for={forwarded}", "X_Real_IP": forwarded}
             assert await _address_of(client, await tenant.member(), **headers) == peer
 
 
-async def test_without_the_setting_nobody_is_believed(tenant: Tenant, urls: tuple[str, str]) -> None:
+async def test_without_the_setting_all_headers_are_ignored(tenant: Tenant, urls: tuple[str, str]) -> None:
     for peer in (PROXY, "127.0.0.1", "::1"):
         async with behind(urls[1], peer, trusted_proxies=()) as client:
             member = await tenant.member()
@@ -93,9 +93,7 @@ async def test_without_the_setting_nobody_is_believed(tenant: Tenant, urls: tupl
             assert "Strict-Transport-Security" not in response.headers
 
 
-async def test_a_trusted_proxy_that_says_nothing_is_where_a_request_comes_from(
-    tenant: Tenant, urls: tuple[str, str]
-) -> None:
+async def test_without_headers_the_address_is_that_of_the_proxy(tenant: Tenant, urls: tuple[str, str]) -> None:
     async with behind(urls[1], PROXY) as client:
         assert await _address_of(client, await tenant.member()) == PROXY
         assert await _address_of(client, await tenant.member(), X_Forwarded_For="") == PROXY
@@ -114,7 +112,7 @@ async def test_a_trusted_proxy_that_says_nothing_is_where_a_request_comes_from(
         (NO_PROXY, "https", False),
     ],
 )
-async def test_a_trusted_proxy_says_whether_a_request_came_over_tls(
+async def test_the_scheme_is_that_stated_by_a_trusted_proxy(
     urls: tuple[str, str], peer: str, said: str, is_secure: bool
 ) -> None:
     async with behind(urls[1], peer) as client:
@@ -125,7 +123,7 @@ async def test_a_trusted_proxy_says_whether_a_request_came_over_tls(
 async def test_the_apis_own_origin_is_what_the_browser_sees(
     organisation: TestOrganisation, urls: tuple[str, str]
 ) -> None:
-    """Else its own pages could not write with cookies behind a proxy that ends TLS."""
+    """Otherwise pages of the API's own site could not write with cookies behind a proxy that terminates TLS."""
     cookie = {"Cookie": f"{ACCESS_COOKIE}={organisation.requester.token}", "X-CSRF": "1", "X-Forwarded-Proto": "https"}
     seen = {}
     for peer in (PROXY, NO_PROXY):
@@ -161,7 +159,7 @@ async def test_each_visitor_behind_a_proxy_has_a_limit_of_their_own(urls: tuple[
             assert [answer.status_code for answer in answers] == [401, 401, 429]
 
 
-async def test_nobody_escapes_a_limit_by_what_they_say_of_themselves(urls: tuple[str, str]) -> None:
+async def test_headers_of_clients_do_not_circumvent_a_limit(urls: tuple[str, str]) -> None:
     for peer, added in ((PROXY, f", {VISITOR}"), (NO_PROXY, "")):
         async with behind(urls[1], peer, rate_limit_per_address="2/day") as client:
             statuses = []
@@ -201,7 +199,7 @@ async def test_the_addresses_of_one_network_share_a_limit(
 async def _signing_in(
     provider: Provider, url: str, *addresses: str, **settings: Any
 ) -> AsyncIterator[list[httpx.AsyncClient]]:
-    """Clients at these addresses, at an application that lets an address try to sign in three times a day."""
+    """Clients at these addresses, of an application with a limit of three sign-ins per address and day."""
     async with (
         app_with(provider, url, **{"rate_limit_sign_in": "3/day"} | settings) as app,
         AsyncExitStack() as stack,
@@ -316,7 +314,7 @@ async def test_a_refused_refresh_rotates_nothing(urls: tuple[str, str], provider
 async def test_good_refreshes_do_not_count_against_the_address(
     urls: tuple[str, str], provider: Provider, tenant: Tenant
 ) -> None:
-    """Many people may sit behind one address."""
+    """Many users may share an address."""
     provider.be((await tenant.member()).email)
     async with _signing_in(provider, urls[1], VISITOR) as (client,):
         tokens = (await created(_send_id_token(client, provider.id_token()))).json()
@@ -328,7 +326,7 @@ async def test_good_refreshes_do_not_count_against_the_address(
 async def test_what_follows_a_start_counts_for_the_address(
     urls: tuple[str, str], provider: Provider, path: str
 ) -> None:
-    """Not as one more attempt: a sign-in takes all of them."""
+    """Not as further attempts, since every sign-in needs these requests."""
     async with _signing_in(provider, urls[1], VISITOR, rate_limit_per_address="2/day") as (client,):
         answers = []
         for _ in range(3):

@@ -1,7 +1,6 @@
-"""Rate limits: so many requests per user, fewer per address without a token.
+"""Rate limits: per user, and lower ones per address without a token.
 
-They are for a day, here and in the other tests that use one up: windows end by the clock, and a minute's would
-do so while some test runs.
+The limits are per day, here and in other tests that exhaust one: a window of a minute could end during a test.
 """
 
 import re
@@ -72,7 +71,7 @@ async def test_health_and_docs_are_not_counted(urls: tuple[str, str]) -> None:
 async def test_without_the_store_nothing_is_let_through_uncounted(
     organisation: TestOrganisation, urls: tuple[str, str]
 ) -> None:
-    """Or whoever could make the store go away would have no limits."""
+    """Otherwise an attacker could disable the limits through the store."""
     async with client_of(new_app(urls[1], rate_limit_storage_uri="redis://127.0.0.1:1")) as client:
         for request in (_at(client, organisation.requester).get("/porfs"), client.get(PATH)):
             response = await request

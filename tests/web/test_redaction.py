@@ -1,4 +1,4 @@
-"""What is secret is in no log, metric or refusal, and in the database as a digest: tokens, codes, keys, what was sent.
+"""Secrets are in no log, metric or problem, and only as digests in the database: tokens, codes, keys, input.
 
 A process of its own is sent secrets, real ones and made-up ones, wherever a request can carry something. It logs as
 much as it can, every SQL statement included.
@@ -72,11 +72,11 @@ with exposed(metrics_app(settings, found, REGISTRY), scrapes):
 
 @dataclass
 class Evidence:
-    """What was sent and what was left of it."""
+    """The secrets that were sent, and the outputs of the process."""
 
-    # Real ones by what they are: who has one can do something with it.
+    # Real secrets by kind: each could be used by an attacker.
     secrets: dict[str, str] = field(default_factory=dict)
-    # Of a sign-in under way: the provider will be asked to prove the one and has to be shown the other.
+    # Of a sign-in in progress: the nonce must be in the ID token, the verifier is sent to the provider.
     under_way: dict[str, str] = field(default_factory=dict)
     reads: list[httpx.Response] = field(default_factory=list)
     refusals: list[httpx.Response] = field(default_factory=list)
@@ -108,7 +108,7 @@ def _environment(urls: tuple[str, str], provider: Provider) -> dict[str, str]:
 
 @contextmanager
 def _process(environment: dict[str, str], place: Path) -> Iterator[tuple[str, str]]:
-    """The addresses of a process that serves, and shows its metrics; all that it says goes to the file `log`."""
+    """The addresses of a process and of its metrics; its output is written to the file `log`."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_server(("127.0.0.1", 0)) as scrapes,
@@ -129,7 +129,7 @@ def _process(environment: dict[str, str], place: Path) -> Iterator[tuple[str, st
 
 @asynccontextmanager
 async def _browser(address: str, evidence: Evidence) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser that takes this address for safe, as browsers do, and sends cookies that are `Secure`."""
+    """A browser that sends `Secure` cookies to this local address, as browsers do."""
     cookies: dict[str, str] = {}
 
     async def send(request: httpx.Request) -> None:
@@ -154,7 +154,7 @@ def _asked(location: str) -> dict[str, str]:
 
 
 async def _sign_in_with_tokens(browser: httpx.AsyncClient, provider: Provider, evidence: Evidence) -> dict[str, str]:
-    """Through the provider, refreshed twice, and once with a token that was used before; the session's header."""
+    """Sign in through the provider, refresh twice and reuse a token; returns the Authorization header."""
     location = await depart(browser)
     asked = _asked(location)
     code = told(await come_back(browser, await authorized(location)))["sign_in_code"]
@@ -204,7 +204,7 @@ async def _use_keys(browser: httpx.AsyncClient, session: dict[str, str], evidenc
 
 
 async def _leave_under_way(browser: httpx.AsyncClient, evidence: Evidence) -> None:
-    """A sign-in that goes no further than to the provider, and one whose code is not exchanged."""
+    """Start a sign-in without completing it, and one whose code is not exchanged."""
     asked = _asked(await depart(browser))
     evidence.under_way = {"nonce": asked["nonce"]}
     evidence.secrets["state of a sign-in under way"] = asked["state"]
@@ -283,7 +283,7 @@ def _refused_requests(browser: httpx.AsyncClient, session: dict[str, str]) -> It
 
 
 async def _provider_lies(browser: httpx.AsyncClient, provider: Provider) -> list[httpx.Response]:
-    """The provider, and whoever stands between, send secrets where the application would quote them."""
+    """The provider, or a proxy, sends secrets in places that the application could quote."""
     answers = []
     for changes in ({"code": CANARY}, {"iss": f"https://{CANARY}.example"}, {"error": CANARY}):
         answer = await authorized(await depart(browser)) | changes
@@ -314,7 +314,7 @@ async def evidence(
     running: Provider,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Evidence:
-    """Everything is sent once; the tests look at what it has left."""
+    """All requests are sent once; the tests check the outputs."""
     running.reset()
     member = await (await new_tenant(app, client)).member()
     running.be(member.email)
@@ -359,9 +359,9 @@ async def test_no_secret_is_in_the_metrics(evidence: Evidence) -> None:
     assert {label for label, secret in _needles(evidence).items() if secret in evidence.metrics} == set()
 
 
-async def test_the_log_says_all_that_it_may(evidence: Evidence) -> None:
-    """Else there would be nothing to look for secrets in."""
-    assert evidence.log.count('"event": "request"') == evidence.requests > 200
+async def test_the_log_contains_all_that_it_may(evidence: Evidence) -> None:
+    """Otherwise the search for secrets would be meaningless."""
+    assert evidence.log.count('"event": "request_finished"') == evidence.requests > 200
     for event in ("signed_in", "sign_in_failed", "identity_provider_refused", "unhandled_error"):
         assert f'"event": "{event}"' in evidence.log
     for table in ("sessions", "rotated_tokens", "sign_in_attempts", "sign_in_codes", "api_keys", "idempotency_records"):
@@ -395,7 +395,7 @@ MORE = ["users", "audit_events"]
 
 @pytest.fixture(scope="module")
 async def stored(evidence: Evidence, urls: tuple[str, str]) -> dict[str, str]:
-    """All that stands in each column of the tables that have to do with signing in, by `table.column`."""
+    """The values of all columns of the tables for sign-ins and sessions, by `table.column`."""
     connection = await asyncpg.connect(libpq_url(urls[0]))
     found: dict[str, list[str]] = {}
     for table in KEPT + MORE:
@@ -417,7 +417,7 @@ async def test_no_secret_is_stored_in_the_clear(evidence: Evidence, stored: dict
 
 
 async def test_digests_of_them_are_stored(evidence: Evidence, stored: dict[str, str]) -> None:
-    """That the right rows were looked at."""
+    """Checks that the right rows were searched."""
     expected = {
         "last refresh token": "sessions.token",
         "refresh token 0": "rotated_tokens.token",
@@ -435,6 +435,6 @@ async def test_digests_of_them_are_stored(evidence: Evidence, stored: dict[str, 
 async def test_only_what_the_provider_will_be_shown_is_kept_as_it_is(
     evidence: Evidence, stored: dict[str, str]
 ) -> None:
-    """Until the browser is back: the nonce to compare, the verifier to send."""
+    """Until the callback: the nonce to compare, the verifier to send."""
     nonce = evidence.under_way["nonce"]
     assert {column for column, text in stored.items() if nonce in text} == {"sign_in_attempts.nonce"}

@@ -1,4 +1,4 @@
-"""Every kind of answer has the headers that keep browsers out of trouble, over TLS and without."""
+"""Every kind of response has the security headers, over TLS and without."""
 
 import re
 from collections.abc import AsyncIterator
@@ -22,13 +22,13 @@ A_YEAR = 365 * 24 * 3600
 
 
 def _client(app: FastAPI, scheme: str) -> httpx.AsyncClient:
-    """A page of the front end's, as far as the application can tell."""
+    """A client that sends the headers of a page of the front end."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url=f"{scheme}://api.test", headers={"Origin": FRONT_END})
 
 
 async def _done(organisation: TestOrganisation) -> Answers:
-    """What was done, shown or refused under /api."""
+    """Responses under /api: successes and problems."""
     requester, draft, issued = organisation.requester, await organisation.draft(), await organisation.issued()
     path, etag = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
     body, key = {"title": "x", "lines": [LINE]}, {"Idempotency-Key": "once"}
@@ -62,7 +62,7 @@ async def _done(organisation: TestOrganisation) -> Answers:
 
 
 async def _in_trouble(app: FastAPI, scheme: str) -> Answers:
-    """The application's answers where nobody may ask any more, where it fails, and where its database is away."""
+    """Responses of exhausted rate limits, unhandled errors, and an unavailable database."""
 
     async def fail() -> None:
         raise RuntimeError
@@ -99,13 +99,13 @@ async def api_answers(signing_app: FastAPI, scheme: str) -> Answers:
 
 @pytest.fixture(scope="module")
 async def outside(signing_app: FastAPI, scheme: str) -> Answers:
-    """Answers to what is not under /api, by their paths."""
+    """Responses outside of /api, by their paths."""
     async with _client(signing_app, scheme) as client:
         return {path: await client.get(path) for path in (*OUTSIDE, *ASSETS)}
 
 
 def _lacking(answers: Answers, header: str, pattern: str) -> set[str]:
-    """Which answers do not say this."""
+    """The responses that lack this header."""
     return {label for label, answer in answers.items() if not re.fullmatch(pattern, answer.headers.get(header, ""))}
 
 
@@ -123,13 +123,13 @@ async def test_every_answer_has_the_safe_headers(api_answers: Answers, outside: 
     assert _lacking(answers, "X-Request-ID", r"[A-Za-z0-9-]+") == set()
 
 
-async def test_no_answer_says_what_it_was_made_with(api_answers: Answers, outside: Answers) -> None:
+async def test_no_response_names_the_server_software(api_answers: Answers, outside: Answers) -> None:
     answers = api_answers | outside
     for header in ("Server", "X-Powered-By", "Via"):
         assert _lacking(answers, header, "") == set()
 
 
-async def test_nothing_of_the_api_is_kept_by_anybody(api_answers: Answers) -> None:
+async def test_responses_of_the_api_are_not_cached(api_answers: Answers) -> None:
     assert _lacking(api_answers, "Cache-Control", "no-store") == set()
 
 
@@ -154,10 +154,10 @@ async def test_of_the_docs_only_scripts_and_styles_are_kept(outside: Answers) ->
     assert _lacking({path: outside[path] for path in OUTSIDE}, "Cache-Control", "no-store") == set()
 
 
-async def test_browsers_are_told_to_insist_on_tls_over_tls_only(
+async def test_strict_transport_security_is_sent_over_tls_only(
     api_answers: Answers, outside: Answers, scheme: str
 ) -> None:
-    """Over plain HTTP anybody could say so in our name: browsers pay no attention to it there (RFC 6797, 8.1)."""
+    """Over plain HTTP an attacker could send it, so browsers ignore it there (RFC 6797, 8.1)."""
     for label, answer in (api_answers | outside).items():
         said = answer.headers.get("Strict-Transport-Security")
         if scheme == "http":
@@ -173,11 +173,11 @@ async def test_the_front_end_can_read_every_answer(api_answers: Answers, outside
     assert _lacking(answers, "Access-Control-Allow-Origin", re.escape(FRONT_END)) == set()
     assert _lacking(answers, "Access-Control-Allow-Credentials", "true") == set()
     assert _lacking(answers, "Access-Control-Expose-Headers", r".*\bETag\b.*\bRetry-After\b.*") == set()
-    # Else a cache between could show one origin's permission to another.
+    # Otherwise a cache could return the permission of one origin to another.
     assert _lacking(answers, "Vary", r".*\bOrigin\b.*") == set()
 
 
-async def test_nobody_else_can_read_any_answer(signing_app: FastAPI, scheme: str) -> None:
+async def test_other_origins_cannot_read_any_response(signing_app: FastAPI, scheme: str) -> None:
     async with _client(signing_app, scheme) as client:
         for origin in ("https://evil.test", f"{FRONT_END}.evil.test", f"{FRONT_END}:444", "null", "*"):
             for path in (f"{PREFIX}/porfs", f"{PREFIX}/nothing", "/health/live", "/openapi.json", "/docs"):

@@ -1,4 +1,4 @@
-// ID tokens as nobody should accept them: made of a good one, signed with any key in any way.
+// ID tokens that must be refused: made from a valid one, signed with any key and algorithm.
 
 import { createHmac, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 
@@ -30,7 +30,7 @@ export function signed(claims: Claims, key: SigningKey, alg: Algorithm = "RS256"
 
 function signature(text: string, { privateKey, publicKey }: SigningKey, alg: Algorithm): Buffer {
   if (alg === "RS256") return sign("RSA-SHA256", Buffer.from(text), privateKey);
-  // The classic confusion: the key that everybody knows, taken for a secret.
+  // Algorithm confusion: the public key used as an HMAC secret.
   if (alg === "HS256")
     return createHmac("sha256", publicKey.export({ type: "spki", format: "pem" }))
       .update(text)

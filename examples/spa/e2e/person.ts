@@ -1,4 +1,4 @@
-// A person at a browser of their own, who does what people do in the app.
+// A user with a separate browser, who works with the app.
 
 import type { BrowserContext, Locator, Page } from "playwright-core";
 

@@ -1,4 +1,4 @@
-// An identity provider for this machine: whoever is named on its login page is signed in. It can be made to lie.
+// A local identity provider: any user can be entered on its login page. It can return invalid tokens.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import Provider, { type Configuration, type KoaContextWithOIDC } from "oidc-provider";

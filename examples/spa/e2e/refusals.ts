@@ -1,4 +1,4 @@
-// Sign-ins that are not what they should be are refused, with the code that says why.
+// Invalid sign-ins are refused with the code of the reason.
 
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";

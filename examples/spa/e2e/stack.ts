@@ -1,4 +1,4 @@
-// All that takes part, on this machine's loopback: the API with a database of its own, the app and the provider.
+// The servers of the test on the loopback interface: the API with a temporary database, the app and the provider.
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -126,6 +126,6 @@ async function ended(started: ChildProcess): Promise<void> {
   started.kill("SIGTERM");
   await exit;
   clearTimeout(last);
-  // What it started may hold the other end for a little longer.
+  // Its child processes may keep the other end open a little longer.
   started.stderr?.destroy();
 }

@@ -1,4 +1,4 @@
-// What people start is tried here, and what went wrong with it is said here.
+// Runs the user's actions and shows their errors.
 
 import { SignedOut } from "./auth";
 import { API } from "./config";

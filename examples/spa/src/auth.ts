@@ -50,7 +50,7 @@ export async function signIn(): Promise<void> {
     sessionStorage.setItem(VERIFIER, verifier);
     query.code_challenge = base64url(await sha256(verifier));
   } else {
-    // Cookies do not say until when they are good; the answer to a refresh, which is due at once, does.
+    // The expiry of cookies is not readable; it is in the response to a refresh, which is due at once.
     store({ accessToken: null, refreshToken: null, refreshAt: 0 });
   }
   location.assign(`${API}/api/v1/sessions/oidc/start?${new URLSearchParams({ ...query })}`);

@@ -1,4 +1,4 @@
-// The views by their addresses, and what happens when the app is opened.
+// The views by their addresses, and the start of the app.
 
 import { me, type Schemas, signOut } from "./api";
 import { attempt } from "./attempt";

@@ -1,4 +1,4 @@
-// What the API answers: a body, or a problem (RFC 9457).
+// Responses of the API: a body, or a problem (RFC 9457).
 
 import type { components } from "../build/api";
 

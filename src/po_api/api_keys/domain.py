@@ -1,6 +1,6 @@
-"""What a key looks like: `po_<id>_<secret><checksum>`, letters and digits that a double click selects as a whole.
+"""The format of a key: `po_<id>_<secret><checksum>`, which a double click selects as a whole.
 
-The prefix is for secret scanners, the checksum tells a mistyped key from a revoked one without asking the database.
+The prefix is for secret scanners; by the checksum, a mistyped key is refused without a query.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ DEFAULT_OVERLAP = timedelta(days=1)
 
 
 def is_api_key(token: str) -> bool:
-    """Whether a bearer token is meant to be a key; access tokens begin otherwise."""
+    """Whether a bearer token has the prefix of keys, which access tokens do not have."""
     return token.startswith(_PREFIX)
 
 
 def prefix_of(key_id: int) -> str:
-    """How a key begins, by which its owner recognises it."""
+    """The beginning of a key, by which its owner recognises it."""
     return f"{_PREFIX}{key_id}_"
 
 
@@ -44,7 +44,7 @@ def new_key(key_id: int) -> str:
 
 
 def id_of(key: str) -> int | None:
-    """The id that a key names; None if it is none, or mistyped."""
+    """The id in a key; None if it has another format or a wrong checksum."""
     match = _SHAPE.fullmatch(key)
     if match is None or _checksum(key[:-_CHECKSUM_LENGTH]) != match[3] or int(match[1]) >= 2**63:
         return None
@@ -52,12 +52,12 @@ def id_of(key: str) -> int | None:
 
 
 def digest(key: str) -> str:
-    """What is stored of a key: SHA-256 (hex). It holds 256 random bits, so a slow hash would add nothing."""
+    """The digest that is stored instead of a key: SHA-256 (hex). With 256 random bits, a slow hash adds nothing."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def administered(principal: Principal) -> int | None:
-    """The organisation all of whose keys a user administers; None if they administer only their own."""
+    """The organisation whose keys the user administers; None if they administer only their own."""
     return principal.organisation_id if may(principal.roles, Permission.API_KEYS_ALL) else None
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a key."""
+"""Errors of API keys."""
 
 from po_api.core.errors import NotFound
 

@@ -1,4 +1,4 @@
-"""The keys of integrators: global rows like the sessions, since the key says who asks."""
+"""API keys: global rows like sessions, since the user is not known before the key is found."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from po_api.users.models import User
 
 
 class ApiKey(GlobalRow, Timestamped, Base):
-    """A key that acts as its user. `token` is the SHA-256 digest (hex) of the key that was shown once."""
+    """A key that acts as its user. `token` is the SHA-256 digest (hex) of the key."""
 
     __tablename__ = "api_keys"
     __table_args__ = (

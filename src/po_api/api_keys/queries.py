@@ -1,4 +1,4 @@
-"""Reading API keys; a live one is neither revoked nor expired."""
+"""Reading API keys. A key is live until it is revoked or expires."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -107,15 +107,15 @@ _ONE_OWN, _ONE_OF_MEMBERS = _one(_own()), _one(_of_members())
 
 
 class ApiKeyQueries:
-    """The live keys: the check of keys, and those that a user administers: their own, or all members' for admins."""
+    """Reads live keys: checks keys, and lists those that a user administers: their own, or for admins all members'."""
 
     def __init__(self, executor: QueryExecutor) -> None:
         self._executor = executor
 
     async def authenticate(self, key: str) -> Principal:
-        """The user that a key belongs to, in one indexed query, which enters the tenant as well.
+        """The user that a key belongs to, in one indexed query, which also enters the tenant.
 
-        Unauthenticated unless the key is live and the user active.
+        Raises Unauthenticated unless the key is live and the user active.
         """
         key_id = id_of(key)
         if key_id is None:
@@ -136,7 +136,7 @@ class ApiKeyQueries:
         return await _LIST.page(self._executor, chosen, request, _parameters(principal))
 
     async def get(self, principal: Principal, key_id: int) -> ApiKeyRow:
-        """One of those keys; ApiKeyNotFound."""
+        """One of those keys. Raises ApiKeyNotFound."""
         query = _ONE_OWN if administered(principal) is None else _ONE_OF_MEMBERS
         found = await self._executor.row(query, key_id=key_id, **_parameters(principal))
         if found is None:

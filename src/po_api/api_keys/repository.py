@@ -1,4 +1,4 @@
-"""The keys' rows that are changed."""
+"""Locks and changes rows of API keys."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from po_api.api_keys.queries import live_keys
 
 
 class ApiKeyRepository:
-    """Named questions about keys; a live one is neither revoked nor expired."""
+    """The rows of API keys. A key is live until it is revoked or expires."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session

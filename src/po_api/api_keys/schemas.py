@@ -1,4 +1,4 @@
-"""How keys are made and read."""
+"""Bodies of requests and responses about API keys."""
 
 from datetime import datetime
 from typing import Annotated, Self

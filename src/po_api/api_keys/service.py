@@ -1,4 +1,4 @@
-"""Keys: made and looked after by people, used by scripts in their name."""
+"""API keys: created, rotated and revoked by users in a session."""
 
 import secrets
 from collections.abc import Collection, Iterable
@@ -19,7 +19,7 @@ from po_api.users.events import CredentialsRevoked
 
 
 class ApiKeyService:
-    """What can be done with keys; it flushes, the caller commits."""
+    """Creates, rotates and revokes keys; it flushes, the caller commits."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -28,7 +28,7 @@ class ApiKeyService:
     async def create(
         self, principal: Principal, *, name: str, scopes: Collection[Scope], lifetime: timedelta
     ) -> tuple[ApiKey, str]:
-        """A new key of the caller's; returns its row and the key, which is shown this once."""
+        """Create a key of the caller; returns its row and the key, which is not stored."""
         row, key = await self._add(principal.user_id, name, sorted(scopes), lifetime)
         self._record(principal, "api_key.create", row)
         await self._session.flush()
@@ -37,9 +37,9 @@ class ApiKeyService:
     async def rotate(
         self, principal: Principal, key_id: int, *, overlap: timedelta, lifetime: timedelta
     ) -> tuple[ApiKey, str]:
-        """A successor of one of the caller's own keys, which itself goes on for `overlap`; ApiKeyNotFound.
+        """Create the successor of one of the caller's own keys, which stays valid for `overlap`. Raises ApiKeyNotFound.
 
-        An admin may end another's key, but not hold one that speaks for them.
+        Admins may revoke, but not rotate, the keys of other members: they would get a key that acts as the member.
         """
         old = await self._found(principal, key_id, None)
         now = utc_now()
@@ -50,7 +50,7 @@ class ApiKeyService:
         return row, key
 
     async def revoke(self, principal: Principal, key_id: int) -> None:
-        """End a key of the caller's, or for an admin any member's, from the next request on; ApiKeyNotFound."""
+        """Revoke a key of the caller or, for an admin, of any member, with immediate effect. Raises ApiKeyNotFound."""
         row = await self._found(principal, key_id, administered(principal))
         row.revoked_at = utc_now()
         self._record(principal, "api_key.revoke", row)
@@ -64,7 +64,7 @@ class ApiKeyService:
 
     async def _add(self, user_id: int, name: str, scopes: list[str], lifetime: timedelta) -> tuple[ApiKey, str]:
         now = utc_now()
-        # The key names its row and the row keeps the key's digest: the row comes first.
+        # The key contains the id of its row, and the row the digest of the key: the row is inserted first.
         row = ApiKey(
             user_id=user_id,
             name=name,
@@ -80,7 +80,7 @@ class ApiKeyService:
         return row, key
 
     def _record(self, principal: Principal, action: str, row: ApiKey, **details: object) -> None:
-        # The audit trail is an organisation's.
+        # Audit events belong to an organisation.
         if principal.organisation_id is not None:
             after = {"name": row.name, "scopes": row.scopes, "expires_at": row.expires_at, **details}
             audit.record(self._session, principal.actor(), audit.Change(action, "api_key", row.id, None, after))

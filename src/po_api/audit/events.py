@@ -55,16 +55,16 @@ _OF_CHANGE = ("actor_kind", "actor_id", "action", "entity", "entity_id", "before
 
 @dataclass(frozen=True)
 class Change:
-    """What became of an entity; `before` and `after` hold what differs.
+    """The change of an entity; `before` and `after` hold the attributes that differ.
 
-    `entity_id` None is the entity that the same statement adds.
+    `entity_id` is None for the entity that the same statement inserts.
     """
 
     action: str
     entity: str
     entity_id: int | None
-    before: Mapping[str, Any] | None = None
-    after: Mapping[str, Any] | None = None
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
 
 
 def record(session: AsyncSession, actor: Actor, change: Change) -> None:
@@ -72,7 +72,7 @@ def record(session: AsyncSession, actor: Actor, change: Change) -> None:
     session.add(AuditEvent(organisation_id=actor.organisation_id, created_at=utc_now(), **_columns(actor, change)))
 
 
-def _columns(actor: Actor, change: Change) -> dict[str, Any]:
+def _columns(actor: Actor, change: Change) -> dict[str, object]:
     """The columns of one event, but for its organisation and its time."""
     return {
         "actor_kind": actor.kind,
@@ -97,18 +97,18 @@ def parameters(
 ) -> dict[str, object]:
     """The parameters of a statement that `insert_events` is part of.
 
-    `rows` are those of each `bulk_write.json_rows` in it, `changes` what the events tell.
+    `rows` are those of each `bulk_write.json_rows` in it; an event is added for each of the `changes`.
     """
     recorded = [_columns(actor, change) for change in changes]
     texts = {name: as_json(table) for name, table in {**rows, "events": recorded}.items()}
     return {"organisation_id": actor.organisation_id, "now": now, **texts}
 
 
-def _as_json(values: Any) -> dict[str, Any] | None:
+def _as_json(values: Mapping[str, object] | None) -> dict[str, object] | None:
     return None if values is None else {name: _json_value(value) for name, value in values.items()}
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: object) -> object:
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, date | datetime):

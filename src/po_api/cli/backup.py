@@ -1,4 +1,4 @@
-"""`po-api backup`: the commands. What they do is in operations/backups."""
+"""`po-api backup`; the work is done by operations/backups."""
 
 import asyncio
 from datetime import datetime
@@ -33,7 +33,7 @@ def _settings() -> Settings:
 
 
 def _create_app() -> MakeApp:
-    from po_api.app import create_app  # noqa: PLC0415 - most of these commands have no use for the API
+    from po_api.app import create_app  # noqa: PLC0415 - slow to import, and most of these commands do not need it
 
     return create_app
 

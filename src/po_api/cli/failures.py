@@ -1,4 +1,4 @@
-"""What the person at the terminal can mend, as one line."""
+"""Errors that the user can correct, as one line."""
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError

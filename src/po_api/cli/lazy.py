@@ -9,16 +9,16 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class Lazy(NamedTuple):
-    """Where a command is: the module whose Typer instance `app` has it, and its line in the list of commands."""
+    """A command: the module whose Typer instance `app` contains it, and its line in the list of commands."""
 
     module: str
     summary: str
 
 
 class LazyGroup(TyperGroup):
-    """A group that imports the module of a command when that is called, and none to list them.
+    """A group that imports the module of a command when that is called, and no module to list the commands.
 
-    Typer and Click have no such group: both ask each command itself for its help.
+    Typer and Click have no such group: both read the help of each command from the command.
     """
 
     modules: ClassVar[Mapping[str, Lazy]] = {}
@@ -29,7 +29,7 @@ class LazyGroup(TyperGroup):
             self.add_command(TyperCommand(name, help=lazy.summary))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that `args` begin with, imported."""
+        """The command that is the first of `args`, imported."""
         if (lazy := self.modules.get(args[0])) is not None:
             self.commands[args[0]] = load(args[0], lazy)
         return super().resolve_command(ctx, args)
@@ -38,7 +38,7 @@ class LazyGroup(TyperGroup):
 def load(name: str, lazy: Lazy) -> Any:
     """The command or the group of commands of a module."""
     group = typer.main.get_group(import_module(lazy.module).app)
-    # A module of one command names it as the list does; a group has commands of other names.
+    # In a module of one command, the command has the name of the list; in a group, none has.
     command = group.commands.get(name, group)
     command.name = name
     return command

@@ -11,7 +11,7 @@ from po_api.cli.lazy import Lazy, LazyGroup
 
 
 class Commands(LazyGroup):
-    """All of them, in the order of the help."""
+    """All commands, in the order of the help."""
 
     modules: ClassVar = {
         "serve": Lazy("po_api.cli.serve", "Serve the API until interrupted (Ctrl-C, SIGTERM)."),
@@ -39,7 +39,7 @@ app = typer.Typer(
 
 @app.callback()
 def _commands() -> None:
-    """Typer makes a group of an instance that has a callback."""
+    """With a callback, Typer treats the instance as a group."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from po_api.cli.failures import explanation  # noqa: PLC0415 - imports what no help and no success needs
+        from po_api.cli.failures import explanation  # noqa: PLC0415 - slow to import, and only needed for errors
 
         line = explanation(error)
         if line is None:

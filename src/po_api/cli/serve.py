@@ -60,7 +60,7 @@ async def _migrate_quietly(settings: Settings, found: Connections) -> None:
 
 
 async def _examine(settings: Settings, found: Connections) -> None:
-    """Raise StaleSchema unless the database is at this version's revision; warn of insufficient server settings."""
+    """Raise StaleSchema unless the schema suits this version; warn of insufficient server settings."""
     database = open_database(found.app_url, settings)
     try:
         async with database.engine.connect() as connection:
@@ -88,4 +88,4 @@ def _welcome(listener: socket.socket, token: str | None) -> None:
     typer.echo(f"API docs:      http://{address}:{port}/docs")
     if token is not None:
         typer.echo(f"access token:  {token}")
-        typer.echo("               (admin@demo.example; other users: .venv/bin/po-api sessions create --email E)")
+        typer.echo(f"               (admin@demo.example; other users: {sys.argv[0]} sessions create --email E)")

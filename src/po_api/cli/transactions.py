@@ -1,4 +1,4 @@
-"""What the commands have in common that work on the configured database."""
+"""Shared by the commands that work on the configured database: transactions and validated options."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from po_api.operations.databases import Connections, connections, transaction
 from po_api.sessions import models as sessions
 from po_api.settings import SettingsError, load_settings
 
-# Organisations and users have relationships to these, whatever a command works on; `tables` would load all the others.
+# Organisations and users have relationships to these, so they must be imported; `tables` would import all others, too.
 RELATED = (api_keys.ApiKey, sessions.UserSession)
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ Email = Annotated[str, typer.Option("--email", help="The user's e-mail address."
 
 
 def run(work: Callable[[AsyncSession, Connections], Awaitable[T]]) -> T:
-    """Do `work` in one transaction on the configured database, which must be there; SettingsError."""
+    """Do `work` in one transaction on the configured database. Raises SettingsError if it does not exist."""
     settings = load_settings()
     logging.configure("WARNING")
 
@@ -35,7 +35,7 @@ def run(work: Callable[[AsyncSession, Connections], Awaitable[T]]) -> T:
 
 
 def validated(schema: type[Any], **values: Any) -> Any:
-    """The values validated as the API validates them; SettingsError names the invalid option."""
+    """The values validated as in the API. Raises SettingsError with the name of the first invalid option."""
     try:
         return schema.model_validate(values)
     except ValueError as error:

@@ -10,7 +10,7 @@ from po_api.core.permissions import GRANTS, Permission, Role, Scope, may
 
 
 class ActorKind(StrEnum):
-    """What acts. Members and API keys act with a member's rights, and the audit trail names the member."""
+    """The kinds of actors. Members and API keys act with a member's rights, and the audit trail names the member."""
 
     MEMBER = "member"
     API_KEY = "api_key"
@@ -22,7 +22,7 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts inside one organisation, and with which rights; everything of a tenant is read and written by an actor.
+    """Who acts inside one organisation, and with which rights; every access to a tenant's data has an actor.
 
     `user_id` is set exactly for members and API keys, `scopes` for API keys.
     """
@@ -46,7 +46,7 @@ class Actor:
 
     @property
     def member_id(self) -> int:
-        """The user id of the member; NotAMember for all others, who cannot raise or decide anything."""
+        """The user id of the member. Raises NotAMember for other kinds of actors."""
         if self.user_id is None:
             raise NotAMember
         return self.user_id
@@ -61,7 +61,7 @@ class Actor:
             raise MissingRole(f"requires one of the roles {', '.join(sorted(GRANTS[permission].roles))}")
 
     def in_scope(self, permission: Permission) -> bool:
-        """Whether the actor's credentials may be used for this: a session for anything, a key within its scopes."""
+        """Whether the credentials cover the permission: a session covers all, an API key those of its scopes."""
         return self.scopes is None or GRANTS[permission].scope in self.scopes
 
 
@@ -81,7 +81,7 @@ class Principal:
     scopes: frozenset[Scope] | None = None
 
     def require_scope(self, permission: Permission) -> None:
-        """Raise MissingScope or KeyNotAccepted if an API key was sent that may not be used for this."""
+        """Raise MissingScope or KeyNotAccepted if the credentials are an API key that does not cover the permission."""
         if self.scopes is None:
             return
         scope = GRANTS[permission].scope
@@ -91,7 +91,7 @@ class Principal:
             raise MissingScope(f"requires an API key with the scope {scope}")
 
     def actor(self) -> Actor:
-        """The member inside their organisation; NoOrganisation for users without one."""
+        """The user as an actor of their organisation. Raises NoOrganisation if they have none."""
         if self.organisation_id is None:
             raise NoOrganisation
         kind = ActorKind.MEMBER if self.scopes is None else ActorKind.API_KEY

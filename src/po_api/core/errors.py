@@ -27,7 +27,7 @@ class AppError(Exception):
     constraint: ClassVar[str | None] = None
     # A docs page with more than the docstring.
     page: ClassVar[str | None] = None
-    # Whether what was written before the error is kept: it is itself what the request came to.
+    # Whether the transaction is committed although this error is raised: the error is the request's result.
     is_outcome: ClassVar[bool] = False
 
     def __init__(self, detail: str = "", *, errors: tuple[FieldError, ...] = (), headers: dict[str, str] | None = None):
@@ -40,17 +40,20 @@ class AppError(Exception):
     def known(cls) -> list[type["AppError"]]:
         """Every error with a code, sorted by it: the catalogue of the docs."""
         found: dict[str, type[AppError]] = {}
-        waiting: list[type[Any]] = [AppError]
-        while waiting:
-            error = waiting.pop()
-            waiting.extend(error.__subclasses__())
+        remaining: list[type[Any]] = [AppError]
+        while remaining:
+            error = remaining.pop()
+            remaining.extend(error.__subclasses__())
             if "code" in vars(error):
                 found[error.code] = error
         return [found[code] for code in sorted(found)]
 
 
 def violated(error: object) -> AppError | None:
-    """What an error of the driver, or of SQLAlchemy's layer above it, says of a known constraint, by its name."""
+    """The error for a violated constraint, found by the constraint's name; None if there is none.
+
+    `error` is the driver's exception, or SQLAlchemy's wrapper around it.
+    """
     name = getattr(getattr(error, "driver_exception", error), "constraint_name", None)
     if name is None:
         return None

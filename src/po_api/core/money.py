@@ -1,7 +1,7 @@
 """Money: ISO 4217 minor units, half-up. The only module that rounds.
 
 The rules are those of domain.md: a line's net is rounded to the currency's minor unit, tax is rounded per rate
-(document mode) or per line (line mode), and the total is the sum of what was rounded.
+(document mode) or per line (line mode), and the total is the sum of the rounded amounts.
 """
 
 from collections import defaultdict
@@ -34,7 +34,7 @@ class TaxRounding(StrEnum):
 
 @dataclass(frozen=True)
 class PricedLine:
-    """What decides a line's money; percentages are 0–100."""
+    """The inputs of a line's amounts; percentages are 0–100."""
 
     quantity: Decimal
     unit_price: Decimal
@@ -44,7 +44,7 @@ class PricedLine:
 
 @dataclass(frozen=True)
 class TaxAmount:
-    """The tax at one rate: `net` is what is taxed, `tax` what is due."""
+    """The tax at one rate: `net` is the taxed amount, `tax` the tax on it."""
 
     rate: Decimal
     net: Decimal
@@ -72,7 +72,7 @@ def round_to_minor(amount: Decimal, currency: str) -> Decimal:
 
 
 def cut_quantity(quantity: Decimal) -> Decimal:
-    """`quantity` without what is behind its fourth decimal: a tolerance is never exceeded by rounding it up."""
+    """`quantity` cut to four decimals: rounding up could exceed a tolerance."""
     return quantity.quantize(Decimal("0.0001"), rounding=ROUND_DOWN, context=_EXACT)
 
 
@@ -102,7 +102,7 @@ def taxed(lines: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_roundi
 def taxes_by_rate(
     lines: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_rounding: TaxRounding
 ) -> tuple[TaxAmount, ...]:
-    """The taxes in those totals, the lowest rate first."""
+    """The taxes of a document whose lines have these (tax rate, net), the lowest rate first."""
     nets: defaultdict[Decimal, list[Decimal]] = defaultdict(list)
     with localcontext(_EXACT):
         for rate, net in lines:

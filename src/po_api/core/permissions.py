@@ -1,8 +1,8 @@
 """Who may do what: roles of members, scopes of API keys, and one table of permissions.
 
-A permission names what is done; its grant says which roles may do it, and which scope an API key needs for it. Every
-route has one (web/routing.py), and services and guards ask for one. What depends on data besides, such as whose request
-it is, is in the domain of the feature.
+The grant of a permission lists the roles that have it and the scope that an API key needs. Every route has a permission
+(web/routing.py); services and guards check permissions, too. Conditions on data, such as the owner of a request, are in
+the domain of the feature.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Scope(StrEnum):
 
 
 class Permission(StrEnum):
-    """What can be done. `_ALL` extends what a member may do with their own to everything in the organisation."""
+    """What an operation requires. `_ALL` extends a permission from the member's own data to the organisation's."""
 
     PUBLIC = "public"
     SESSIONS = "sessions"
@@ -80,7 +80,7 @@ class Grant:
     scope: Scope | None = None
 
 
-_EVERYONE = frozenset(Role)
+_ANY_ROLE = frozenset(Role)
 _ADMIN = frozenset({Role.ADMIN})
 _APPROVER = frozenset({Role.APPROVER})
 _BUYERS = frozenset({Role.BUYER, Role.ADMIN})
@@ -90,19 +90,19 @@ _OVERSIGHT = frozenset({Role.BUYER, Role.ADMIN, Role.AUDITOR})
 
 GRANTS: Mapping[Permission, Grant] = {
     # Without signing in.
-    Permission.PUBLIC: Grant(_EVERYONE),
-    Permission.SESSIONS: Grant(_EVERYONE),
-    Permission.API_KEYS: Grant(_EVERYONE),
+    Permission.PUBLIC: Grant(_ANY_ROLE),
+    Permission.SESSIONS: Grant(_ANY_ROLE),
+    Permission.API_KEYS: Grant(_ANY_ROLE),
     Permission.API_KEYS_ALL: Grant(_ADMIN),
-    Permission.USERS_READ: Grant(_EVERYONE, Scope.USERS_READ),
-    Permission.USERS_WRITE: Grant(_EVERYONE, Scope.USERS_WRITE),
+    Permission.USERS_READ: Grant(_ANY_ROLE, Scope.USERS_READ),
+    Permission.USERS_WRITE: Grant(_ANY_ROLE, Scope.USERS_WRITE),
     Permission.USERS_MANAGE: Grant(_ADMIN, Scope.USERS_WRITE),
-    Permission.ORGANISATIONS_READ: Grant(_EVERYONE, Scope.ORGANISATIONS_READ),
-    Permission.ORGANISATIONS_FOUND: Grant(_EVERYONE, Scope.ORGANISATIONS_WRITE),
+    Permission.ORGANISATIONS_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),
+    Permission.ORGANISATIONS_FOUND: Grant(_ANY_ROLE, Scope.ORGANISATIONS_WRITE),
     Permission.ORGANISATIONS_WRITE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
-    Permission.SUPPLIERS_READ: Grant(_EVERYONE, Scope.SUPPLIERS_READ),
+    Permission.SUPPLIERS_READ: Grant(_ANY_ROLE, Scope.SUPPLIERS_READ),
     Permission.SUPPLIERS_WRITE: Grant(_BUYERS, Scope.SUPPLIERS_WRITE),
-    Permission.PORFS_READ: Grant(_EVERYONE, Scope.PORFS_READ),
+    Permission.PORFS_READ: Grant(_ANY_ROLE, Scope.PORFS_READ),
     Permission.PORFS_READ_SUBMITTED: Grant(_APPROVER, Scope.PORFS_READ),
     Permission.PORFS_READ_ALL: Grant(_OVERSIGHT, Scope.PORFS_READ),
     Permission.PORFS_WRITE: Grant(_RAISERS, Scope.PORFS_WRITE),
@@ -110,7 +110,7 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.PORFS_COMMENT: Grant(_RAISERS | _APPROVER, Scope.PORFS_WRITE),
     Permission.PORFS_DECIDE: Grant(_APPROVER, Scope.PORFS_APPROVE),
     Permission.PORFS_MANAGE: Grant(_BUYERS, Scope.PORFS_WRITE),
-    Permission.PURCHASE_ORDERS_READ: Grant(_EVERYONE, Scope.PURCHASE_ORDERS_READ),
+    Permission.PURCHASE_ORDERS_READ: Grant(_ANY_ROLE, Scope.PURCHASE_ORDERS_READ),
     Permission.PURCHASE_ORDERS_READ_ALL: Grant(_OVERSIGHT | _APPROVER, Scope.PURCHASE_ORDERS_READ),
     Permission.PURCHASE_ORDERS_WRITE: Grant(_BUYERS, Scope.PURCHASE_ORDERS_WRITE),
 }

@@ -21,6 +21,6 @@ def field_names(kind: type[Record]) -> tuple[str, ...]:
 
 
 def extract(kind: type[T], source: object, **others: object) -> T:
-    """A `kind` with `others`, and with the attributes of `source` for all of its fields that are not among them."""
+    """A `kind` whose fields are taken from `others` or, for those not given, from the attributes of `source`."""
     copied = {name: getattr(source, name) for name in field_names(kind) if name not in others}
     return kind(**copied, **others)

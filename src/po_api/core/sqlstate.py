@@ -1,4 +1,4 @@
-"""PostgreSQL's error codes (SQLSTATE), and what the driver's exceptions say of them."""
+"""PostgreSQL's error codes (SQLSTATE), and how to read them from the driver's exceptions."""
 
 import asyncpg
 
@@ -6,7 +6,7 @@ import asyncpg
 # read the server's last message and before it saw the end of the stream.
 CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-# The whole transaction was rolled back in favour of another one and may succeed when it is retried.
+# The transaction was rolled back because of a concurrent one, and may succeed when it is retried.
 SERIALISATION_FAILURE, DEADLOCK = "40001", "40P01"
 
 

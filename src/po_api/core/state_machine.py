@@ -1,6 +1,6 @@
-"""State machines as data: who may do what, from which status, to which, and what else has to hold.
+"""State machines as data: who may perform which action, from which statuses, to which, and under which conditions.
 
-The same table answers the API's guards, `allowed_actions`, the dry run and the published machine.
+One table serves the guards, `allowed_actions`, dry runs and the published state machine.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from po_api.core.permissions import Permission
 
 
 class Facts(Protocol):
-    """What guards look at; every entity's facts have its status."""
+    """The data that guards look at; it always contains the status of the entity."""
 
     @property
     def status(self) -> StrEnum: ...
@@ -25,15 +25,15 @@ S = TypeVar("S", bound=StrEnum)
 A = TypeVar("A", bound=StrEnum)
 F = TypeVar("F", bound=Facts)
 
-# A guard answers with the error that the caller would get, or None. Its docstring is published.
+# A guard returns the error that the caller would get, or None. Its docstring is published.
 Guard = Callable[[F, Actor], type[AppError] | None]
 
 
 @dataclass(frozen=True)
 class Rule(Generic[S, F]):
-    """One row of the table. `target` None means that the status follows from the data, or stays.
+    """One row of the table. With the `target` None the status is derived from the data, or does not change.
 
-    `permission` decides which scope an API key needs; which members may do it, and with what, is for `who` to say.
+    `permission` determines the scope that an API key needs; `who` is the guard that checks the member.
     """
 
     sources: frozenset[S]
@@ -44,13 +44,13 @@ class Rule(Generic[S, F]):
 
 
 class StateMachine(Generic[S, A, F]):
-    """The table, and the questions that it answers."""
+    """The transition table and its evaluation."""
 
     def __init__(self, rules: Mapping[A, Rule[S, F]]) -> None:
         self.rules = rules
 
     def refusal(self, action: A, facts: F, actor: Actor) -> type[AppError] | None:
-        """Why `actor` may not do this now; None if they may. Checks the actor, then the status, then the guards."""
+        """The error that prevents the action, or None. Checks the actor, then the status, then the guards."""
         rule = self.rules[action]
         if not actor.in_scope(rule.permission):
             return MissingScope
@@ -66,26 +66,25 @@ class StateMachine(Generic[S, A, F]):
         return None
 
     def require(self, action: A, facts: F, actor: Actor) -> None:
-        """Raise the refusal, if there is one."""
+        """Raise the error that prevents the action, if there is one."""
         refused = self.refusal(action, facts, actor)
         if refused is InvalidTransition:
             raise InvalidTransition(f"{action} is not possible while the status is {facts.status}")
         if refused is not None:
             raise refused
 
-    def target(self, action: A) -> S:
-        """The status that `action` leads to; only for actions that name one."""
+    def target(self, action: A, status: S) -> S:
+        """The status after `action`: the one that its rule names, otherwise `status`, which stays."""
         target = self.rules[action].target
-        assert target is not None
-        return target
+        return status if target is None else target
 
     def allowed_actions(self, facts: F, actor: Actor) -> dict[A, type[AppError] | None]:
-        """For every action, why not; None where it is allowed."""
+        """For each action the error that prevents it; None if it is allowed."""
         return {action: self.refusal(action, facts, actor) for action in self.rules}
 
 
 def explained(refusals: Mapping[Any, type[AppError] | None]) -> str:
-    """Whether each action is allowed, and why not, as JSON: a problem's code."""
+    """`allowed_actions` as JSON: whether each action is allowed and, if not, the code of the problem."""
     shown = {
         str(action): {"allowed": refused is None, "reason": None if refused is None else refused.code}
         for action, refused in refusals.items()

@@ -1,4 +1,4 @@
-"""Text as people mean it: one spelling per name, no invisible characters."""
+"""Normalisation of text: one spelling per name, no invisible characters."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Optimistic concurrency: a change names the version it was decided on."""
+"""Optimistic concurrency: a change names the version that it is based on."""
 
 from po_api.core.errors import PreconditionFailed
 
@@ -7,6 +7,6 @@ ExpectedVersions = frozenset[int] | None
 
 
 def require_version(current: int, expected: ExpectedVersions) -> None:
-    """Raise PreconditionFailed unless `current` is a version that the caller has seen."""
+    """Raise PreconditionFailed unless `current` is one of the expected versions."""
     if expected is not None and current not in expected:
         raise PreconditionFailed(f"the current version is {current}")

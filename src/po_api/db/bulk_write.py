@@ -1,9 +1,9 @@
 """Writing many rows in one statement: the rows of each table arrive as one JSON text.
 
-A driver sends a series of rows one by one, and an ORM makes an entity of each first. PostgreSQL reads them from JSON
-with the types of the columns that they are for: a change is one round trip, however many lines it has. The parts of a
-statement do not see what the others write, but a part may use what another returns; foreign keys are checked at the
-end. docs/development/writing.md says when to use it.
+The driver sends rows one by one, and the ORM creates an entity for each. PostgreSQL reads rows from JSON with the types
+of the target's columns: a change is one round trip, however many lines it has. The parts of a statement do not see each
+other's writes, but a part may use what another returns; foreign keys are checked at the end.
+docs/development/writing.md describes when to use it.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
 """Closes connections that have been checked out of the pool for too long.
 
-PostgreSQL's own time-outs do not help while the server is frozen or unreachable. A time-out of the driver's for every
-statement would cost several times as much, and a rollback would wait for another one.
+PostgreSQL's own time-outs have no effect while the server is frozen or unreachable. The driver's time-out for each
+statement would cost several times as much, and the rollback would wait for another time-out.
 """
 
 import asyncio

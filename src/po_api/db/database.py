@@ -39,7 +39,7 @@ class Database:
 def open_database(url: str, settings: Settings, *, replica_url: str | None = None) -> Database:
     """Connection pools for `url` and for a replica of it, both normalised by settings.postgresql_url; connects later.
 
-    Unless the URL says otherwise, `url` has to lead to a server that accepts writes: a standby counts as unreachable.
+    Unless the URL has another target_session_attrs, its server has to accept writes: a standby counts as unreachable.
     """
     primary = primary_at(url, seconds=settings.db_pool_timeout)
 
@@ -64,15 +64,15 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
 
 
 def primary_at(url: str, *, seconds: float) -> Hosts:
-    """The hosts of the URL, of which the one that accepts writes is connected to. `seconds` is the time-out."""
+    """The hosts of the URL; connections are to the one that accepts writes. `seconds` is the time-out."""
     return Hosts(libpq_url(url), seconds=seconds, target="read-write")
 
 
 async def connect_to(hosts: Hosts, settings: Settings) -> Any:
-    """A new connection of asyncpg's, with the settings of the application's connections."""
+    """A new asyncpg connection with the settings of the application's connections."""
     return await hosts.connect(
         server_settings=_server_settings(settings),
-        # Behind PgBouncer the next transaction may have another server connection, without this one's statements.
+        # Behind PgBouncer the next transaction may use another server connection, without these prepared statements.
         **({"statement_cache_size": 0} if settings.db_pgbouncer else {}),
     )
 
@@ -86,7 +86,7 @@ def _server_settings(settings: Settings) -> dict[str, str]:
         "statement_timeout": str(settings.db_statement_timeout_ms),
         "lock_timeout": str(settings.db_lock_timeout_ms),
         "idle_in_transaction_session_timeout": str(settings.db_idle_in_transaction_timeout_ms),
-        # Compiling takes longer than the queries.
+        # Compilation takes longer than the queries.
         "jit": "off",
     }
 
@@ -99,7 +99,7 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_cla
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout,
-        # The connection that was used last is the likeliest to have the statements prepared.
+        # The connection that was used last is the most likely one to have the statements prepared.
         pool_use_lifo=True,
         echo=settings.sqlalchemy_echo,
         hide_parameters=True,
@@ -113,8 +113,8 @@ def _engine(connect: Callable[..., Awaitable[Any]], settings: Settings, pool_cla
 
 
 def _require_open(connection: Any, *_: Any) -> None:
-    """Replace a connection whose socket was closed. The driver knows that; `pool_pre_ping` would cost three round trips
-    before every request."""
+    """Replace a connection whose socket was closed, which the driver has noticed; `pool_pre_ping` would cost three
+    round trips before every request."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError("the server has closed this connection")
 

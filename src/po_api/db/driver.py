@@ -1,4 +1,4 @@
-"""What SQLAlchemy and asyncpg offer without documenting it. tests/db/test_driver.py fails when a version changes it."""
+"""Undocumented parts of SQLAlchemy and asyncpg. tests/db/test_driver.py fails when a version changes them."""
 
 import socket
 from collections.abc import Awaitable, Callable
@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 
 def engine_by(connect: Callable[..., Awaitable[Any]], *, is_pooled_again: bool, **options: Any) -> AsyncEngine:
-    """An engine whose connections are those of asyncpg that `connect` makes; `options` are create_async_engine's.
+    """An engine whose asyncpg connections are opened by `connect`; `options` are create_async_engine's.
 
-    Behind another pool (`is_pooled_again`) SQLAlchemy keeps no prepared statements, which the documented
-    `async_creator` cannot be told.
+    Behind another pool (`is_pooled_again`) SQLAlchemy must not cache prepared statements, for which the documented
+    `async_creator` has no option.
     """
     arguments: dict[str, Any] = {"async_creator_fn": connect}
     if is_pooled_again:

@@ -1,7 +1,7 @@
-"""What narrows a list, as conditions on columns whose values are parameters.
+"""Filters of lists: conditions on columns, whose values are parameters.
 
-A parameter's name says the condition: `status` is the column's only value, `status_any` are several; `created_at_gte`
-is a bound that is included, `created_at_lt` one that is not.
+The name of a parameter determines the condition: `status` is the column's value, `status_any` a list of values;
+`created_at_gte` is an inclusive lower bound, `created_at_lt` an exclusive upper bound.
 """
 
 from collections.abc import Collection
@@ -12,9 +12,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 
 def one_of(name: str, values: Collection[Any]) -> dict[str, Any]:
-    """The parameter for a column that is one of some values.
+    """The parameter for a column that has one of the values.
 
-    A single one is compared with as such: then an index has the rows in the list's order, too.
+    A single value is compared with `=`: an index then also returns the rows in the list's order.
     """
     only, *others = values
     return {f"{name}_any": list(values)} if others else {name: only}

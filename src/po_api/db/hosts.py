@@ -29,7 +29,7 @@ class Hosts:
         self._seconds = seconds / len(self._hosts)
         self._target = str(parsed.query.get("target_session_attrs", target))
         if self._target == "prefer-standby" and len(self._hosts) > 1:
-            # Each is tried by itself, so that the first would be taken. A primary is no substitute for a standby.
+            # Hosts are tried one by one: with `prefer-standby` each would be accepted, a primary as well.
             self._target = "standby"
 
     async def connect(self, **options: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Representations made by PostgreSQL: a row as the JSON text that its schema would give.
+"""Representations rendered by PostgreSQL: a row as the JSON text that its schema would produce.
 
-The types of the columns decide how they are shown, as web/schemas.py has it: amounts keep their scale, quantities,
-prices and percentages lose trailing zeros, moments are in UTC. Tests compare every representation with its schema.
+The type of a column determines its JSON form, as in web/schemas.py: amounts keep their scale, quantities, prices and
+percentages lose trailing zeros, times are in UTC. Tests compare every representation with its schema.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ _MOMENT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 
 
 def shown(expression: SQLColumnExpression[Any]) -> Any:
-    """The column as JSON shows it."""
+    """The column in its JSON form."""
     column: Any = expression
     if isinstance(column.type, Numeric):
-        # Amounts have the scale of their currency; the others that of their column.
+        # Amounts have the scale of their currency; all other numbers that of their column.
         return cast(column if column.type.scale is None else func.trim_scale(column), Text)
     if isinstance(column.type, TIMESTAMP):
         moment = func.to_char(func.timezone("UTC", column), _MOMENT)
@@ -29,14 +29,14 @@ def shown(expression: SQLColumnExpression[Any]) -> Any:
 
 
 def columns_of(source: FromClause, names: Sequence[str]) -> dict[str, SQLColumnExpression[Any]]:
-    """The columns of `source` that are shown under their own names."""
+    """The columns of `source` as fields with the same names."""
     return {name: source.c[name] for name in names}
 
 
 def json_object(name: str, fields: Mapping[str, SQLColumnExpression[Any]]) -> tuple[FromClause, ColumnElement[str]]:
-    """A JSON object with these fields: what to join (LATERAL, on true), and the object's text.
+    """A JSON object with these fields: the LATERAL subquery to join on true, and the object's text.
 
-    row_to_json rather than json_build_object, which puts blanks between everything.
+    row_to_json rather than json_build_object, which inserts spaces.
     """
     columns = select(*(shown(column).label(field) for field, column in fields.items()))
     item = columns.correlate(*columns.get_final_froms()).lateral(name)
@@ -51,7 +51,7 @@ def json_array(objects: ColumnElement[str], order: SQLColumnExpression[Any]) -> 
 
 @dataclass(frozen=True)
 class JsonDocument:
-    """A representation as JSON; `version` is what its ETag carries."""
+    """A representation as JSON; `version` is the one in its ETag."""
 
     json: str
     version: int
@@ -65,7 +65,7 @@ def plain(number: Decimal) -> str:
 
 
 def with_fields(json: str, fields: str) -> str:
-    """The object `json` with more fields behind its own: `"name":value`, separated by commas."""
+    """The object `json` with `fields` appended: `"name":value`, separated by commas."""
     return f"{json[:-1]},{fields}}}"
 
 

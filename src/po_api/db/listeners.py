@@ -1,7 +1,7 @@
 """Domain events: a feature publishes, features above it listen, all in the transaction of the change.
 
-So a feature does not have to know those above it. Libraries for signals (blinker) neither await their receivers in
-order nor type what they return.
+So a feature does not depend on those above it. Libraries for signals (blinker) neither await their receivers in order
+nor type their results.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ Listener = Callable[[AsyncSession, E], Awaitable[Iterable[ChangeWarning]]]
 
 
 class Listeners:
-    """Which listeners an event has; they are called in the order in which they were added."""
+    """The listeners of each event, called in the order in which they were added."""
 
     def __init__(self) -> None:
         self._by_event: defaultdict[type[DomainEvent], list[Listener[DomainEvent]]] = defaultdict(list)
@@ -39,5 +39,5 @@ class Listeners:
         self._by_event[event].append(listener)  # type: ignore[arg-type]
 
     async def notify(self, session: AsyncSession, event: DomainEvent) -> list[ChangeWarning]:
-        """Call the listeners of an event, one after the other; their warnings."""
+        """Call the listeners of the event, one after the other; returns their warnings."""
         return [warning for listener in self._by_event[type(event)] for warning in await listener(session, event)]

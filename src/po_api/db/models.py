@@ -40,14 +40,14 @@ Amount = _Amount()
 
 
 class Base(DeclarativeBase):
-    """Every table's base."""
+    """The base of all entities."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar = {int: BigInteger, str: Text, datetime: Timestamp, Decimal: Quantity}
 
 
 class Timestamped:
-    """When the row came to be and when it last changed."""
+    """When the row was created and when it was last changed."""
 
     created_at: Mapped[datetime] = mapped_column(default=utc_now, server_default=func.now(), sort_order=90)
     updated_at: Mapped[datetime] = mapped_column(
@@ -56,13 +56,13 @@ class Timestamped:
 
 
 class Versioned:
-    """The version that a representation's ETag carries; each accepted change adds one."""
+    """The version in the ETag of a representation; each accepted change adds one."""
 
     version: Mapped[int] = mapped_column(Integer, default=1, server_default="1", sort_order=89)
 
 
 class GlobalRow:
-    """A row that stands outside the tenants' walls: organisations, users, sessions."""
+    """A row that belongs to no tenant: organisations, users, sessions."""
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True, sort_order=-10)
 
@@ -79,5 +79,5 @@ class TenantRow:
             sort_order=-20,
         )
 
-    # `autoincrement` says so of a composite key; without it the ORM inserts row by row.
+    # `autoincrement` is explicit as the key is composite; without it the ORM inserts row by row.
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True, autoincrement=True, sort_order=-10)

@@ -1,4 +1,4 @@
-"""Keyset pages: a cursor says after which row to go on, so a deep page costs what the first costs."""
+"""Keyset pages: a cursor holds the sort values of the last row, so that a deep page costs as much as the first."""
 
 import base64
 import hashlib
@@ -47,7 +47,7 @@ class InvalidSort(BadRequest):
 
 @dataclass(frozen=True)
 class PageRequest:
-    """What the caller asked for: `sort` as in `-created_at,number`, `scope` what the cursor is bound to."""
+    """The paging parameters: `sort` as in `-created_at,number`; a cursor is only valid with the same `scope`."""
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
@@ -102,11 +102,11 @@ class Listing(Generic[R]):
         request: PageRequest,
         parameters: Mapping[str, object],
     ) -> PageOf[R]:
-        """The page that `request` asks for, in one query whatever its size; a search takes up to three more.
+        """The requested page, in one query whatever its size; a search takes up to three more.
 
         `chosen` selects the rows of the table that are on the list, with a `bindparam` for each of the `parameters`
-        but `q`, which is for the list's search. It is called once for each statement: whatever changes the statement
-        is part of its hash.
+        but `q`, which is for the list's search. It is called once for each statement: everything that changes the
+        statement has to be part of its hash.
         """
         keys = self._keys(request.sort or self._default)
         binding = _binding(request, keys)
@@ -172,7 +172,7 @@ class _Id(NamedTuple):
 
 @dataclass(frozen=True)
 class _PageShape(Generic[R]):
-    """All that decides a page's statement; `continues` means that the page begins after a row."""
+    """Everything that determines a page's statement; `continues`: the page begins after the row of a cursor."""
 
     listing: Listing[R]
     chosen: Callable[[], Select[Any]]
@@ -189,10 +189,10 @@ class _PageShape(Generic[R]):
         return _number((self.limit + 1) * SCANNED_PER_ROW)
 
     def rows(self) -> Select[Any]:
-        """The rows that the page may hold, in their order."""
+        """The rows of the list from the beginning of the page on, in the list's order."""
         statement = self.chosen()
         if self.continues:
-            statement = statement.where(_behind(self.listing.table, self.keys))
+            statement = statement.where(_follows(self.listing.table, self.keys))
         return statement.order_by(*_order(self.listing.table, self.keys))
 
     def query(self, statement: Select[Any]) -> _PageQuery[R]:
@@ -218,13 +218,13 @@ def _scan_query(shape: _PageShape[R], searched: Search) -> _PageQuery[R]:
 
 @lru_cache(maxsize=256)
 def _rest_query(shape: _PageShape[Any]) -> Query[_Id]:
-    """The first row behind those that are scanned."""
+    """The first row after those that are scanned."""
     rows = shape.rows().offset(shape.scanned).limit(_number(1)).subquery("rest")
     return Query(f"{shape.listing.name}.rest", select(rows.c.id), _Id)
 
 
 def _number(value: int) -> ColumnElement[int]:
-    """Part of the text: PostgreSQL plans badly for a limit that it does not know."""
+    """`value` as a part of the statement's text: PostgreSQL plans badly for a limit that is a parameter."""
     return literal_column(str(value))
 
 
@@ -236,8 +236,8 @@ def _after(key: _Key) -> str:
     return f"after_{key.name}"
 
 
-def _behind(table: FromClause, keys: Sequence[_Key]) -> ColumnElement[bool]:
-    """The rows behind the cursor's: a row comparison where one index direction serves, else spelled out."""
+def _follows(table: FromClause, keys: Sequence[_Key]) -> ColumnElement[bool]:
+    """The rows after the cursor's: a row comparison, which an index supports, if all keys have one direction."""
     columns = [table.c[key.name] for key in keys]
     values = [bindparam(_after(key), type_=column.type) for key, column in zip(keys, columns, strict=True)]
     if len({key.descending for key in keys}) == 1:
@@ -246,8 +246,8 @@ def _behind(table: FromClause, keys: Sequence[_Key]) -> ColumnElement[bool]:
     branches = []
     for position, key in enumerate(keys):
         equal = [columns[before] == values[before] for before in range(position)]
-        behind = columns[position] < values[position] if key.descending else columns[position] > values[position]
-        branches.append(and_(*equal, behind))
+        follows = columns[position] < values[position] if key.descending else columns[position] > values[position]
+        branches.append(and_(*equal, follows))
     return or_(*branches)
 
 
@@ -290,8 +290,8 @@ def _parse(kind: type, text: object) -> Any:
     if kind is Decimal:
         amount = Decimal(text)
         if not amount.is_finite() or abs(amount.adjusted()) > 100:
-            raise ValueError("no amount")
+            raise ValueError("not an amount")
         return amount
     if "\x00" in text:
-        raise ValueError("no text of PostgreSQL's")
+        raise ValueError("PostgreSQL's texts have no NUL")
     return str(text)

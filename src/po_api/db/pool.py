@@ -42,7 +42,7 @@ class PrimaryPool(AsyncAdaptedQueuePool):
             self.export()
 
     def export(self, *, returning: int = 0) -> None:
-        """Set the gauges; so many connections are about to be returned, and are closed if enough are idle."""
+        """Set the gauges. `returning` connections are about to be returned; they are closed if enough are idle."""
         self._checked_out.set(self.checkedout() - returning)
         if self._capacity > self.size():
             closing = returning if self.checkedin() == self.size() else 0
@@ -56,9 +56,9 @@ class ReplicaPool(PrimaryPool):
 
 
 def export_checkins(engine: Engine) -> None:
-    """Have the engine's pool set its gauges when a connection is returned, too."""
+    """Set the gauges of the engine's pool also when a connection is returned."""
 
-    # Not a listener of the pool's own: engines hand listeners on to the pool that replaces one that was disposed of.
+    # A listener of the engine: it also applies to the pool that replaces a disposed one.
     def on_checkin(*_: Any) -> None:
         pool = engine.pool
         assert isinstance(pool, PrimaryPool)

@@ -1,7 +1,7 @@
 """Typed queries: written with SQLAlchemy, compiled once, executed on the driver's own connection.
 
-A query takes one round trip: no entities, no transaction around it, no second look at the statement. docs/scaling.md
-has the figures, docs/development/reading.md says when to use one.
+A query takes one round trip, without entities, without a transaction around it, and without compiling the statement
+again. docs/scaling.md has the figures, docs/development/reading.md describes when to use one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ USER_ID = bindparam("user_id", type_=BigInteger)
 
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
 
-# A commit is in the log when it is confirmed; with synchronous_commit off it need not have been written yet.
+# A confirmed commit has been written to the log; with synchronous_commit off it has only been inserted.
 _LOG_POSITION = (
     case(
         (func.current_setting("synchronous_commit") == "off", func.pg_current_wal_insert_lsn()),
@@ -67,7 +67,7 @@ class Query(Generic[R]):
 
     @cached_property
     def sql_with_log_position(self) -> str:
-        """The same with one more column: how far the server's log had been written by then."""
+        """The same with one more column: the position of the server's write-ahead log at that time."""
         return str(self._compile(self.statement.add_columns(_LOG_POSITION)))
 
     def arguments(self, parameters: Mapping[str, object]) -> list[object]:
@@ -75,7 +75,7 @@ class Query(Generic[R]):
         return [parameters[name] for name in self._names]
 
     def make_row(self, record: Any) -> R:
-        """The row that the driver's record holds."""
+        """The row of a record of the driver."""
         return self._make(*record)
 
     @cached_property
@@ -117,9 +117,9 @@ class PlanCacheMode(StrEnum):
     """When PostgreSQL plans a query that it has executed before (its parameter `plan_cache_mode`)."""
 
     AUTO = "auto"
-    # One plan fits all values of the parameters; planning each time would cost more than it brings.
+    # One plan fits all values of the parameters; planning each time would cost more than it saves.
     GENERIC = "force_generic_plan"
-    # The best plan depends on the values; after five executions PostgreSQL might stop looking at them.
+    # The best plan depends on the values; after five executions PostgreSQL might switch to a generic one.
     CUSTOM = "force_custom_plan"
 
 
@@ -191,7 +191,7 @@ class ConnectionExecutor:
     async def run_script(self, *statements: str, tenant: str | None = None) -> str:
         """The command tag of the last of some statements without parameters, in a read-only transaction.
 
-        One round trip begins it, enters a tenant with `enter_tenant_sql`, and brings the answer.
+        One round trip begins it, enters a tenant with `enter_tenant_sql`, and executes the statements.
         """
         connection = await self._connection()
         begin = [] if self._in_transaction else ["BEGIN READ ONLY"]

@@ -1,4 +1,4 @@
-"""What the migrations say of the schema, besides its revision."""
+"""The compatibility of the schema with earlier versions, as the migrations record it."""
 
 from datetime import datetime
 

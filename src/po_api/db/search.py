@@ -1,8 +1,8 @@
-"""Full-text search: every word of `q` is a prefix of a word of the document; no word at all finds nothing.
+"""Full-text search: every word of `q` is a prefix of a word of the document; a `q` without words matches nothing.
 
-There are two ways with the same result. Rows with a rare word are taken from the index and sorted. For a common word,
-which the index has hundreds of thousands of times, the rows of the list are scanned in their order until the page is
-full.
+There are two methods with the same result. Rows with a rare word are taken from the index and sorted. For a common
+word, of which the index has hundreds of thousands of entries, the rows of the list are scanned in their order until the
+page is full.
 """
 
 from collections.abc import Callable
@@ -33,8 +33,8 @@ class _Share(NamedTuple):
 class Search:
     """The search of a table: `words` is the text of a row that the index `ix_<table>_search` is built on.
 
-    The parameter is `q`. Under row-level security the index cannot be used, so security-definer functions with the
-    organisation in them use it.
+    The parameter is `q`. Row-level security prevents the use of the index, except in security-definer functions, which
+    filter by organisation themselves.
     """
 
     table: FromClause

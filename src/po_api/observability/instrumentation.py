@@ -1,7 +1,7 @@
 """Durations of statements by name, slow statements and database errors, as metrics, log lines and spans.
 
-The name is that of the query, such as `porfs.list`, or made of the table and the kind of a statement of SQLAlchemy's:
-`users.insert`. Parameters appear nowhere: not in the log, not in a label, not in a span.
+The name is that of the query, such as `porfs.list`; for statements of the ORM it is the table and the kind, such as
+`users.insert`. Parameters are in no log line, label or span.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -34,23 +34,23 @@ def configure(*, slow_query_ms: int) -> None:
     _slow_seconds = slow_query_ms / 1000
 
 
-async def timed(operation: str, answer: Awaitable[T]) -> T:
+async def timed(operation: str, statement: Awaitable[T]) -> T:
     """Await the result of the statement with that name, and measure it."""
     span = None if tracing.tracer is None else tracing.begin_statement(operation)
     started = perf_counter()
     try:
-        answered = await answer
+        result = await statement
     except BaseException as error:
         _finish(operation, started, span, error)
         raise
     _finish(operation, started, span, None)
-    return answered
+    return result
 
 
-async def count_errors(answer: Awaitable[T]) -> T:
-    """Await a result of which only errors are counted: that of a BEGIN, COMMIT or ROLLBACK."""
+async def count_errors(statement: Awaitable[T]) -> T:
+    """Await a statement of which only errors are counted: a BEGIN, COMMIT or ROLLBACK."""
     try:
-        return await answer
+        return await statement
     except BaseException as error:
         count_error(error)
         raise
@@ -116,9 +116,9 @@ def _failed(context: ExceptionContext) -> None:
 
 def _operation(sql: str, context: Any) -> str:
     """The name of a statement: that of its query, else its table and kind."""
-    asked: str | None = context.execution_options.get("operation")
-    if asked is not None:
-        return asked
+    query_name: str | None = context.execution_options.get("operation")
+    if query_name is not None:
+        return query_name
     compiled = context.compiled
     if compiled is None:
         return _kind_of(sql)

@@ -1,19 +1,19 @@
 """The metrics that a process counts itself: requests, statements, connections. `operations.metrics` exposes them.
 
 With several workers each writes to files of its own (prometheus-client's multiprocess mode, which serving.py turns on),
-and a scrape adds them up. Labels have few values, all of them ours: no organisation, no text from a request.
+and a scrape adds them up. Labels have few values, all from the code: no organisation, no text from a request.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 REGISTRY = CollectorRegistry(auto_describe=True)
-# The time at which each series began is not used, and would be a third of a scrape.
+# The creation times of the series are not used, and would be a third of a scrape.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # The SQLSTATE class of connection errors; also counts connections that failed before there was an SQLSTATE.
 NO_CONNECTION = "08"
 
-# Seconds. A list takes milliseconds; after ten seconds clients and time-outs give up.
+# Seconds. A list takes milliseconds; clients and time-outs end a request after ten seconds.
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 

@@ -1,7 +1,7 @@
 """OpenTelemetry traces, if an endpoint is configured: a span for each request, and one for each of its statements.
 
 FastAPI's own spans are not used: they contain URLs with their query, and error messages with the values they quote.
-The SDK and the exporter (`pip install po-api[tracing]`) are only imported if there is an endpoint.
+The SDK and the exporter (the extra `tracing`) are only imported if there is an endpoint.
 """
 
 import logging
@@ -54,7 +54,9 @@ def start(endpoint: str | None, version: str) -> Tracing | None:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError:
-        _log.warning("tracing_disabled", reason="OTEL_EXPORTER_OTLP_ENDPOINT requires: pip install po-api[tracing]")
+        _log.warning(
+            "tracing_disabled", reason="OTEL_EXPORTER_OTLP_ENDPOINT requires the packages of the extra tracing"
+        )
         return None
     _forward_log(logging.getLogger("opentelemetry"))
     resource = Resource.create({"service.name": SERVICE, "service.version": version})
@@ -67,7 +69,7 @@ def start(endpoint: str | None, version: str) -> Tracing | None:
 
 
 class _ForwardHandler(logging.Handler):
-    """Forwards the SDK's warnings to the application's log, without their arguments, which may have data."""
+    """Forwards the SDK's warnings to the application's log, without their arguments, which may contain data."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _log.warning("span_export_failed", reason=str(record.msg))

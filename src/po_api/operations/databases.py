@@ -1,4 +1,4 @@
-"""Which databases the configuration means: a server's, or the embedded one's."""
+"""The configured database: a server's, or that of the embedded server."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,7 +16,7 @@ from po_api.settings import Settings, SettingsError
 
 @dataclass(frozen=True)
 class Connections:
-    """Where to connect: as the tables' owner and as the application, and the key that signs access tokens."""
+    """The URLs of the tables' owner and of the application, and the key that signs access tokens."""
 
     owner_url: str
     app_url: str
@@ -36,7 +36,7 @@ async def transaction(app_url: str, settings: Settings) -> AsyncIterator[AsyncSe
 
 @contextmanager
 def embedded(settings: Settings) -> Iterator[EmbeddedUrls]:
-    """The embedded server, which archives its WAL once there are backups; EmbeddedServerError."""
+    """The embedded server, which archives its WAL once there are backups. Raises EmbeddedServerError."""
     with embedded_server(settings.po_data_dir, settings=SERVER_SETTINGS) as urls:
         yield urls
 
@@ -49,10 +49,10 @@ def require_database(settings: Settings) -> None:
 
 @contextmanager
 def owner_urls(settings: Settings, *, must_exist: bool = False) -> Iterator[tuple[str, str]]:
-    """The owner's URL and the application's; the embedded server runs as long as the context is open.
+    """The URLs of the tables' owner and of the application; the embedded server runs while the context is open.
 
-    Its database is made if need be, unless it `must_exist`. Raises SettingsError if it does not, EmbeddedServerError if
-    the server cannot start.
+    Its database is created if necessary, unless it `must_exist`. Raises SettingsError if it does not, and
+    EmbeddedServerError if the server cannot start.
     """
     if settings.database_url is None:
         if must_exist:
@@ -66,7 +66,7 @@ def owner_urls(settings: Settings, *, must_exist: bool = False) -> Iterator[tupl
 
 @contextmanager
 def connections(settings: Settings, *, must_exist: bool = False) -> Iterator[Connections]:
-    """What `settings` name, ready to serve; `must_exist` as above.
+    """The URLs and the secret key for `settings`; `must_exist` as in `owner_urls`.
 
     Raises SettingsError if a server is configured without a secret key.
     """

@@ -1,15 +1,15 @@
-"""The steps that revisions are made of: safe on tables in use, and safe to take again.
+"""The steps of revisions: safe on tables in use, and safe to repeat.
 
-Landed revisions use this module, so what its functions do is frozen: add new ones, never change what one means.
+Released revisions use this module, so the effect of its functions is frozen: add new functions, never change one.
 
-Whoever migrates has set a `lock_timeout` and a `statement_timeout`: no statement may hold up others for long. What
-takes long by its nature and holds up nobody is let off the second (`_at_leisure`).
+Migrations run with a `lock_timeout` and a `statement_timeout`, so that no statement blocks others for long. Statements
+that take long but block no others run without the latter (`_without_statement_timeout`).
 
-An upgrade is `with ddl.steps():` and one last transaction. In `steps` every statement commits by itself, so no lock
-outlives its statement; after a process was killed there, all steps are taken again, which is why each can be repeated.
-What cannot be repeated comes after the block, in the transaction that also stamps the revision: all of it happens, or
-nothing. A downgrade is that one transaction alone, since half of it would be taken for the whole revision; it only
-takes things away or renames them, which locks a table for a moment.
+An upgrade is `with ddl.steps():` and one last transaction. In `steps` every statement commits by itself, so that no
+lock outlives its statement; if the process is killed, all steps are executed again, so each must be repeatable. Other
+statements come after the block, in the transaction that also stamps the revision. A downgrade is that one transaction
+alone, since a part of it would be taken for the whole revision; it only drops or renames, which locks a table for a
+moment.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +23,13 @@ from sqlalchemy.schema import CreateColumn
 
 
 def steps() -> AbstractContextManager[None]:
-    """A block whose statements commit one by one; first in a revision, so that there is nothing to commit before it."""
+    """A block whose statements commit one by one. It must be the first in a revision."""
     return op.get_context().autocommit_block()
 
 
 @contextmanager
-def _at_leisure() -> Iterator[None]:
-    """Statements in here may take as long as they take. After one that failed, the connection is reset anyway."""
+def _without_statement_timeout() -> Iterator[None]:
+    """Lift the statement time-out. After a failed statement the connection is reset by the caller."""
     op.execute("SET statement_timeout = 0")
     yield
     op.execute("RESET statement_timeout")
@@ -38,7 +38,7 @@ def _at_leisure() -> Iterator[None]:
 def add_columns(table: str, *columns: sa.Column[Any]) -> None:
     """Add columns that are nullable or have a constant default: neither rewrites the table.
 
-    Locks the table against everything for a moment, once: hence one statement.
+    One statement, so that the table is locked exclusively only once, for a moment.
     """
     dialect = op.get_context().dialect
     described = [CreateColumn(column).compile(dialect=dialect) for column in sa.Table(table, sa.MetaData(), *columns).c]
@@ -46,52 +46,52 @@ def add_columns(table: str, *columns: sa.Column[Any]) -> None:
 
 
 def add_checks(table: str, checks: Mapping[str, str]) -> None:
-    """Add checks, conditions by name, to a table that holds rows."""
+    """Add checks, conditions by name, to a table with rows."""
     _add_constraints(table, {name: f"CHECK ({condition})" for name, condition in checks.items()})
 
 
 def add_check(table: str, name: str, condition: str) -> None:
-    """Add one check to a table that holds rows, with one subcommand in each statement, as Citus requires.
+    """Add one check to a table with rows, with one subcommand in each statement, as Citus requires.
 
-    New rows are bound at once; the old ones are read afterwards, under a lock that lets readers and writers go on.
+    It applies to new rows at once; old rows are validated afterwards, under a lock that permits reads and writes.
     """
     op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
     op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID")
-    with _at_leisure():
+    with _without_statement_timeout():
         op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 
 
 def add_tenant_reference(table: str, column: str, referred: str) -> None:
-    """Add the foreign key that `tenant_reference` declares, to a table that holds rows.
+    """Add the foreign key that `tenant_reference` declares, to a table with rows.
 
-    For the moment in which it is added, `table` is locked against everything and `referred` against writers; for the
-    validation, neither is.
+    While it is added, for a moment, `table` is locked exclusively and `referred` against writes; the validation permits
+    both.
     """
     definition = f"FOREIGN KEY (organisation_id, {column}) REFERENCES {referred} (organisation_id, id)"
     _add_constraints(table, {f"fk_{table}_organisation_id_{column}": definition})
 
 
 def _add_constraints(table: str, constraints: Mapping[str, str]) -> None:
-    """Added NOT VALID, they bind new rows and cost a moment's exclusive lock; the old rows are read in a second
-    transaction, once for all of them, under a lock that lets readers and writers go on.
+    """Added NOT VALID, they apply to new rows, and lock the table exclusively for a moment; old rows are validated in a
+    second transaction, once for all constraints, under a lock that permits reads and writes.
     """
     adding = ", ".join(
         f"DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {definition} NOT VALID"
         for name, definition in constraints.items()
     )
     op.execute(f"ALTER TABLE {table} {adding}")
-    with _at_leisure():
+    with _without_statement_timeout():
         op.execute(f"ALTER TABLE {table} {', '.join(f'VALIDATE CONSTRAINT {name}' for name in constraints)}")
 
 
 def create_index(name: str, on: str, *, unique: bool = False) -> None:
-    """Build an index on a table that holds rows; `on` is what CREATE INDEX has after ON.
+    """Build an index on a table with rows; `on` is the part of CREATE INDEX after ON.
 
-    CONCURRENTLY locks out only other changes of the schema. It waits for older transactions to end, which holds up
-    nobody else: so there is no lock time-out here, which would throw away a long build. An interrupted build leaves
-    an invalid index, to which IF NOT EXISTS would say that all is well: hence dropped first.
+    CONCURRENTLY blocks only other changes of the schema. It waits for older transactions to end, which blocks no other
+    session: so there is no lock time-out, which could discard a long build. An interrupted build leaves an invalid
+    index, which IF NOT EXISTS would accept: hence it is dropped first.
     """
-    with _at_leisure():
+    with _without_statement_timeout():
         op.execute("SET lock_timeout = 0")
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
         op.execute(f"CREATE {'UNIQUE ' if unique else ''}INDEX CONCURRENTLY {name} ON {on}")
@@ -99,10 +99,10 @@ def create_index(name: str, on: str, *, unique: bool = False) -> None:
 
 
 def add_unique(name: str, table: str, columns: str) -> None:
-    """Add a unique constraint to a table that holds rows, by way of an index of the same name.
+    """Add a unique constraint to a table with rows, using an index of the same name.
 
-    The index is built as in `create_index`; to make a constraint of it takes a moment's exclusive lock. The index of
-    a finished constraint can only be dropped with it, so that goes first when the step is repeated.
+    The index is built as in `create_index`; turning it into a constraint locks the table exclusively for a moment. If
+    the step is repeated, the constraint is dropped first, since its index cannot be dropped alone.
     """
     op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
     create_index(name, f"{table} ({columns})", unique=True)
@@ -110,15 +110,15 @@ def add_unique(name: str, table: str, columns: str) -> None:
 
 
 def backfill(table: str, assignments: str, *, where: str, pages: int = 128) -> None:
-    """Fill in rows that were there before a column: `assignments` is what UPDATE has after SET.
+    """Fill a new column of existing rows: `assignments` is the part of UPDATE after SET.
 
-    `where` is true of the rows still to be done and false of those that are, so that the step can be repeated. Batches
-    of some pages each (of 8 kB) commit one by one and are told as INFO. They follow where rows lie on disk, which takes
-    no index; a row that is in use or moves away meanwhile is left to a second round, which waits for rows. New rows
-    are the business of the version that runs: the column has a default, or that version fills it in.
+    `where` must be true for the remaining rows and false for updated ones, so that the step can be repeated. Batches of
+    `pages` pages (of 8 kB) commit one by one and report their progress as INFO. They are in physical order, which needs
+    no index; rows that are locked or moved meanwhile are updated in a second round, which waits for locks. New rows are
+    filled by the default of the column or by the running version.
     """
-    with _at_leisure():
-        # Rows that others have locked are skipped first: who waits for no one takes part in no deadlock.
+    with _without_statement_timeout():
+        # Locked rows are skipped first: a statement that does not wait cannot be part of a deadlock.
         for title, skip in (("backfill", " SKIP LOCKED"), ("second round", "")):
             op.execute(
                 f"""
@@ -146,17 +146,17 @@ def backfill(table: str, assignments: str, *, where: str, pages: int = 128) -> N
 def backfill_by_key(
     table: str, assignments: str, *, where: str, key: Sequence[str] = ("organisation_id", "id"), rows: int = 1000
 ) -> None:
-    """Fill in rows that were there before a column, as `backfill` does, but by the primary key.
+    """Fill a new column of existing rows as `backfill` does, but in the order of the primary key.
 
-    The last column of `key` is a bigint from 1 on; what is before it, one column or none, says which organisation's
-    rows are done together. So no statement is about several organisations, or about where rows lie on disk: of a table
-    that is distributed over several servers, each is about one of them. A batch has `rows` rows at the most.
+    The last column of `key` is a bigint from 1 on; the one before it, if there is one, groups the rows, such as by
+    organisation. No statement concerns several groups or depends on the physical order: on a distributed table, each
+    runs on one server. A batch has at most `rows` rows.
     """
     *group, column = key
     groups = f"SELECT DISTINCT {group[0]} FROM {table} WHERE {where} ORDER BY 1" if group else "SELECT 0"
     of_group = f"{group[0]} = this_group" if group else "true"
-    with _at_leisure():
-        # The same two rounds as in `backfill`, for the same reasons.
+    with _without_statement_timeout():
+        # Two rounds, as in `backfill`.
         for title, skip in (("backfill", " SKIP LOCKED"), ("second round", "")):
             op.execute(
                 f"""
@@ -195,10 +195,10 @@ def backfill_by_key(
 
 
 def require(table: str, *columns: str) -> None:
-    """Make columns NOT NULL that hold no NULL any more.
+    """Make columns without NULLs NOT NULL.
 
-    SET NOT NULL would read all rows with the table locked against everything; a valid check that says the same spares
-    it that, and goes when it has served.
+    SET NOT NULL would read all rows with the table locked exclusively, unless there is an equivalent valid check, which
+    is dropped afterwards.
     """
     checks = {f"ck_{table}_{column}_required": f"{column} IS NOT NULL" for column in columns}
     add_checks(table, checks)
@@ -207,16 +207,16 @@ def require(table: str, *columns: str) -> None:
 
 
 def as_one(*statements: str) -> None:
-    """Run statements that make sense only together in one transaction, among `steps`."""
+    """Execute several statements in one transaction within `steps`."""
     op.execute(f"DO $do$ BEGIN {'; '.join(statements)}; END $do$")
 
 
-# What new tables are made of. They are created in the last transaction, with their indexes and constraints: a foreign
-# key of an empty table locks the table it refers to against writers until the transaction ends, which is soon.
+# Parts of new tables. These are created in the last transaction, with their indexes and constraints: a foreign key of
+# an empty table locks the referenced table against writes only until the end of that short transaction.
 
 
 def timestamps() -> list[sa.Column[Any]]:
-    """When a row was made and last changed."""
+    """The columns for the times of a row's creation and last change."""
     return [
         sa.Column(name, TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False)
         for name in ("created_at", "updated_at")
@@ -224,7 +224,7 @@ def timestamps() -> list[sa.Column[Any]]:
 
 
 def tenant_columns() -> list[sa.Column[Any]]:
-    """The primary key's columns of a table whose rows belong to an organisation."""
+    """The columns of the primary key of a tenant table."""
     return [
         sa.Column("organisation_id", sa.BigInteger, nullable=False),
         sa.Column("id", sa.BigInteger, sa.Identity(always=True)),
@@ -232,7 +232,7 @@ def tenant_columns() -> list[sa.Column[Any]]:
 
 
 def tenant_constraints(table: str) -> list[sa.Constraint]:
-    """The primary key of such a table, and the reference to the organisation."""
+    """The primary key of a tenant table, and its reference to the organisation."""
     return [
         sa.PrimaryKeyConstraint("organisation_id", "id", name=f"pk_{table}"),
         sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name=f"fk_{table}_organisation_id"),
@@ -240,7 +240,7 @@ def tenant_constraints(table: str) -> list[sa.Constraint]:
 
 
 def tenant_reference(table: str, column: str, referred: str, *, ondelete: str | None = None) -> sa.Constraint:
-    """A reference to a row of the same organisation's."""
+    """A reference to a row of the same organisation."""
     return sa.ForeignKeyConstraint(
         ["organisation_id", column],
         [f"{referred}.organisation_id", f"{referred}.id"],

@@ -24,12 +24,12 @@ ADDRESS = "Hafenstraße 12\n20457 Hamburg\nGermany"
 
 
 async def is_empty(session: AsyncSession) -> bool:
-    """Whether the database has no users."""
+    """Whether the database has no organisations."""
     return await session.scalar(select(func.count()).select_from(Organisation)) == 0
 
 
 async def seed(session: AsyncSession) -> None:
-    """The demo organisation with a user for each role and a supplier. Raises EmailTaken if it is there already."""
+    """Create the demo organisation with a user for each role and a supplier. Raises EmailTaken if it exists."""
     organisation = await OrganisationService(session).create(
         name=ORGANISATION, timezone="Europe/London", currency="GBP", address="1 Demo Street\nLondon\nUnited Kingdom"
     )

@@ -12,7 +12,7 @@ DEVELOPER_SESSION_SECONDS = 8 * 3600
 
 
 async def open_session(session: AsyncSession, *, email: str, key: str, lifetime: timedelta) -> str:
-    """An access token for a user; UserNotFound."""
+    """An access token for a user. Raises UserNotFound."""
     user = await UserService(session).by_email(email)
     if user.organisation_id is not None:
         await enter_tenant(session, user.organisation_id)

@@ -22,13 +22,13 @@ from po_api.web.openapi import problems
 from po_api.web.routing import ApiRoute, requires
 from po_api.web.schemas import Schema
 
-# Whoever asks whether it can serve has a time-out of their own, ten seconds perhaps.
-PATIENCE_SECONDS = 5
+# Less than the time-outs of probes, often ten seconds.
+TIMEOUT_SECONDS = 5
 
 router = APIRouter(route_class=ApiRoute, prefix="/health", tags=["health"])
 
-# Row-level security binds whoever is neither the tables' owner nor above it.
-_BOUND = text(
+# Row-level security applies to roles that are not members of the tables' owner and do not bypass it.
+_IS_RESTRICTED = text(
     "SELECT relrowsecurity AND NOT pg_has_role(current_user, relowner, 'USAGE')"
     " AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)"
     " FROM pg_class WHERE oid = to_regclass('porfs')"
@@ -94,9 +94,9 @@ async def get_liveness() -> Liveness:
     openapi_extra=requires(Permission.PUBLIC),
 )
 async def get_readiness(request: Request, response: Response) -> Readiness:
-    # A frozen server says nothing; what waits for it ends by itself, with the connection's time.
+    # A frozen server does not respond; the task that waits for it ends with the connection's time-out.
     examination = asyncio.create_task(_readiness(request.app.state.database))
-    done, _ = await asyncio.wait({examination}, timeout=PATIENCE_SECONDS)
+    done, _ = await asyncio.wait({examination}, timeout=TIMEOUT_SECONDS)
     readiness = await examination if done else _unreachable()
     if readiness.status == "not_ready":
         response.status_code = 503
@@ -126,7 +126,7 @@ def _unreachable() -> Readiness:
 
 async def _examine(connection: AsyncConnection) -> Readiness:
     schema = await read_schema(connection)
-    bound = await connection.scalar(_BOUND)
+    is_restricted = await connection.scalar(_IS_RESTRICTED)
     reasons = []
     if schema.problem:
         reasons.append(Reason(code="schema_revision", detail=schema.problem))
@@ -140,7 +140,7 @@ async def _examine(connection: AsyncConnection) -> Readiness:
         wal_archive="failing" if await connection.scalar(_ARCHIVE_FAILS) else "not_failing",
         revision=schema.revision,
         expected_revision=head_revision(),
-        row_level_security="active" if bound else "inactive",
+        row_level_security="active" if is_restricted else "inactive",
     )
 
 

@@ -1,4 +1,4 @@
-"""What must be true of a database at any moment (domain.md, invariants), judged from its rows alone."""
+"""The invariants of the domain (domain.md), checked on the rows of a database."""
 
 import re
 from collections import defaultdict
@@ -13,16 +13,16 @@ from po_api.core.records import extract
 from po_api.porfs.content import PorfContent, PositionedLine, content_hash
 from po_api.tables import metadata
 
-# Each finds rows that must not be there; $1 is the organisation they are looked for in, NULL for all.
+# Each query selects the rows that violate an invariant; $1 is the organisation, NULL for all.
 _VIOLATIONS = {
-    "a line's ordered quantity is what orders hold of it": """
+    "a line's ordered quantity is the sum of its allocations": """
         SELECT l.id, l.ordered_quantity, coalesce(sum(a.quantity - a.released_quantity), 0) AS held
         FROM porf_lines l LEFT JOIN allocations a ON a.porf_line_id = l.id
         WHERE $1::bigint IS NULL OR l.organisation_id = $1
         GROUP BY l.organisation_id, l.id
         HAVING l.ordered_quantity <> coalesce(sum(a.quantity - a.released_quantity), 0)
     """,
-    "ordered and closed stay within what was requested and the tolerance": """
+    "ordered and closed quantities do not exceed the requested one and the tolerance": """
         SELECT l.id FROM porf_lines l
         WHERE ($1::bigint IS NULL OR l.organisation_id = $1)
           AND (l.ordered_quantity + l.closed_quantity > l.quantity * (1 + l.over_order_percent / 100)
@@ -43,7 +43,7 @@ _VIOLATIONS = {
             ELSE ordered = 0 AND closed = 0
           END
     """,
-    "a cancelled order holds nothing, any other all of its lines": """
+    "a cancelled order has no allocations, any other those of all its lines": """
         SELECT o.id, o.status FROM purchase_orders o
         JOIN purchase_order_lines l ON l.purchase_order_id = o.id
         LEFT JOIN allocations a ON a.purchase_order_line_id = l.id
@@ -51,12 +51,12 @@ _VIOLATIONS = {
           AND (a.quantity IS DISTINCT FROM l.quantity
                OR a.released_quantity <> CASE o.status WHEN 'cancelled' THEN a.quantity ELSE 0 END)
     """,
-    "an order's number is of the year in which its organisation issued it": """
+    "an order's number has the year of its issue in the organisation's time zone": """
         SELECT o.id, o.number FROM purchase_orders o JOIN organisations g ON g.id = o.organisation_id
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
           AND split_part(o.number, '-', 2) <> to_char(o.issued_at AT TIME ZONE g.timezone, 'YYYY')
     """,
-    "an issued order has its document, unharmed, and no other order has one": """
+    "an issued order has an unchanged document, and no other order has one": """
         SELECT o.id, o.number FROM purchase_orders o
         LEFT JOIN purchase_order_files f ON f.purchase_order_id = o.id AND f.revision = o.revision
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
@@ -74,16 +74,16 @@ _VIOLATIONS = {
         GROUP BY e.entity, e.organisation_id, e.id, e.version
         HAVING count(a.id) <> e.version
     """,
-    "the events tell the statuses without a break": """
-        WITH told AS (
+    "the statuses in the events have no gap": """
+        WITH changes AS (
             SELECT entity, entity_id, id, before ->> 'status' AS was, after ->> 'status' AS became,
                    coalesce(lag(after ->> 'status') OVER (PARTITION BY entity, entity_id ORDER BY id), 'draft') AS known
             FROM audit_events
             WHERE ($1::bigint IS NULL OR organisation_id = $1) AND after ? 'status'
         )
-        SELECT entity, entity_id, id, known, was FROM told WHERE was IS DISTINCT FROM known
+        SELECT entity, entity_id, id, known, was FROM changes WHERE was IS DISTINCT FROM known
     """,
-    "the last event tells the present status": """
+    "the last event has the current status": """
         SELECT e.entity, e.id, e.status, last.status FROM (
             SELECT 'porf' AS entity, organisation_id, id, status FROM porfs
             UNION ALL SELECT 'purchase_order', organisation_id, id, status FROM purchase_orders
@@ -100,9 +100,9 @@ _NUMBER = re.compile(r"[A-Z0-9]{1,10}-(\d{4})-(\d{6,})")
 
 
 async def violations(connection: Any, organisation_id: int | None = None) -> Sequence[str]:
-    """What is not as it must be in one organisation, or in the whole database: a line for each rule that is broken.
+    """The violated invariants of one organisation, or of the whole database: a line for each.
 
-    Asked on an asyncpg connection of the tables' owner's, in a transaction so that all questions see the same.
+    `connection` is an asyncpg connection of the tables' owner; all queries use one snapshot.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         return [line async for line in broken_rules(connection, organisation_id)]
@@ -112,18 +112,18 @@ async def broken_rules(connection: Any, organisation_id: int | None = None) -> A
     """The same, inside the caller's transaction."""
     for rule, query in (_VIOLATIONS | _references()).items():
         if found := await connection.fetch(query, organisation_id):
-            yield f"not so: {rule}: {[dict(row) for row in found[:5]]}"
+            yield f"violated: {rule}: {[dict(row) for row in found[:5]]}"
     # One organisation at a time: its documents are held in memory.
     every = await connection.fetch("SELECT id FROM organisations WHERE $1::bigint IS NULL OR id = $1", organisation_id)
     for row in every:
-        for check in (_wrong_totals, _unapproved, _gaps):
+        for check in (_wrong_totals, _not_approved, _gaps):
             async for line in check(connection, row["id"]):
                 yield line
 
 
 def _references() -> dict[str, str]:
-    """What every foreign key says, asked anew: its index may be damaged, and what it refers to another organisation's
-    (ids are unique over all of them, so a join on the id tells)."""
+    """Queries that check every foreign key again: its index may be damaged, or the referenced row may belong to another
+    organisation (ids are unique across organisations, so a join on the id finds it)."""
     queries = {}
     for table in metadata.sorted_tables:
         for key in table.constraints:
@@ -132,7 +132,7 @@ def _references() -> dict[str, str]:
                 mine = "($1::bigint IS NULL OR c.organisation_id = $1)" if owner else "$1::bigint IS NULL"
                 same = " OR r.organisation_id IS DISTINCT FROM c.organisation_id" if owner else ""
                 (referred,) = [item.column.name for item in key.elements][-1:]
-                queries[f"{table.name}.{column} refers to a row of its own organisation's"] = (
+                queries[f"{table.name}.{column} refers to a row of the same organisation"] = (
                     f"SELECT c.* FROM {table.name} c LEFT JOIN {key.referred_table.name} r ON r.{referred} = c.{column}"  # noqa: S608
                     f" WHERE {mine} AND c.{column} IS NOT NULL AND (r.{referred} IS NULL{same})"
                 )
@@ -142,7 +142,7 @@ def _references() -> dict[str, str]:
 async def _documents(
     connection: Any, header: str, line: str, parent: str, organisation_id: int
 ) -> list[tuple[SimpleNamespace, list[SimpleNamespace]]]:
-    """Every header of a kind, with its lines in the order of their positions."""
+    """All headers of a table, with their lines in the order of their positions."""
     lines: defaultdict[int, list[SimpleNamespace]] = defaultdict(list)
     query = f"SELECT * FROM {line} WHERE organisation_id = $1 ORDER BY position"  # noqa: S608
     for row in await connection.fetch(query, organisation_id):
@@ -161,26 +161,26 @@ async def _wrong_totals(connection: Any, organisation_id: int) -> AsyncIterator[
         computed = totals(priced, currency=header.currency, tax_rounding=TaxRounding(header.tax_rounding))
         stored = (header.net, header.tax, header.total, sum(row.net for row in lines))
         if stored != (computed.net, computed.tax, computed.total, computed.net):
-            yield f"not so: totals are their lines': {header}"
+            yield f"violated: totals are those of the lines: {header}"
 
 
-async def _unapproved(connection: Any, organisation_id: int) -> AsyncIterator[str]:
-    """What is approved was approved in its current round, with exactly the content that it has."""
+async def _not_approved(connection: Any, organisation_id: int) -> AsyncIterator[str]:
+    """Requests with an approved status, but without an approval of their current content in the current round."""
     query = "SELECT * FROM approval_decisions WHERE decision = 'approved' AND organisation_id = $1"
     decisions = {
         (row["porf_id"], row["round"]): row["content_hash"] for row in await connection.fetch(query, organisation_id)
     }
     for porf, lines in await _documents(connection, "porfs", "porf_lines", "porf_id", organisation_id):
         is_approved = porf.status in ("approved", "partially_ordered", "ordered", "closed")
-        present = content_hash(extract(PorfContent, porf), [extract(PositionedLine, line) for line in lines])
-        if is_approved and decisions.get((porf.id, porf.approval_round)) != present:
-            yield f"not so: what is approved is what is there: {porf}"
+        current = content_hash(extract(PorfContent, porf), [extract(PositionedLine, line) for line in lines])
+        if is_approved and decisions.get((porf.id, porf.approval_round)) != current:
+            yield f"violated: the content of a request is the approved content: {porf}"
 
 
 async def _gaps(connection: Any, organisation_id: int) -> AsyncIterator[str]:
-    """Each series is 1, 2, 3 … without gap or repetition, and its counter is one further.
+    """Number series that are not 1, 2, 3 … without gap or repetition, or whose counter is not the next number.
 
-    A deleted draft's number is not given again: the requests' numbers are read from the events of their creation.
+    Numbers of deleted drafts are not reused: the requests' numbers are read from the events of their creation.
     """
     numbers = """
         SELECT 'purchase_order' AS document_type, number FROM purchase_orders
@@ -192,7 +192,7 @@ async def _gaps(connection: Any, organisation_id: int) -> AsyncIterator[str]:
     for row in await connection.fetch(numbers, organisation_id):
         match = _NUMBER.fullmatch(row["number"])
         if match is None:
-            yield f"not so: numbers look like PO-2026-000001: {row['number']}"
+            yield f"violated: numbers have the form PO-2026-000001: {row['number']}"
         else:
             given[row["document_type"], match[1]].append(int(match[2]))
     series = await connection.fetch("SELECT * FROM number_series WHERE organisation_id = $1", organisation_id)
@@ -200,6 +200,6 @@ async def _gaps(connection: Any, organisation_id: int) -> AsyncIterator[str]:
     for key in counters.keys() | given.keys():
         values = sorted(given[key])
         if values != list(range(1, len(values) + 1)):
-            yield f"not so: the numbers of {key} have no gap: {values}"
+            yield f"violated: the numbers of {key} have no gap: {values}"
         if counters.get(key) != len(values) + 1:
-            yield f"not so: the counter of {key} is one further than its {len(values)} numbers: {counters.get(key)}"
+            yield f"violated: the counter of {key} is the number after its {len(values)} numbers: {counters.get(key)}"

@@ -1,4 +1,4 @@
-"""What going back loses: each revision names what it may lose, and the database is asked whether that is there."""
+"""Data that downgrades lose: each revision declares what it may lose, and the database is checked for such rows."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +9,7 @@ from po_api.operations.revisions import Revision
 
 
 def lossy(connection: Connection, revisions: Iterable[Revision]) -> Sequence[Revision]:
-    """Those of the revisions, all of which the database has, whose downgrade would lose rows or values."""
+    """The revisions whose downgrade would lose rows or values; the database has all of `revisions`."""
     return [revision for revision in revisions if revision.loses is not None and _is_there(connection, revision)]
 
 
@@ -21,5 +21,5 @@ def _is_there(connection: Connection, revision: Revision) -> bool:
         with connection.begin_nested():
             return any(connection.scalar(text(query)) for query in queries)
     except ProgrammingError:
-        # A later revision has renamed what this one looks for: so it may be there.
+        # A later revision has renamed the tables or columns: there may be data to lose.
         return True

@@ -1,4 +1,4 @@
-"""A database's revision: which one it is at, and how it gets to another."""
+"""Migrating a database: upgrades and downgrades under a lock, grants, and the status."""
 
 import asyncio
 import time
@@ -24,32 +24,32 @@ from po_api.operations.revisions import Revision, Step, alembic_config, is_known
 from po_api.operations.schema import Schema, find_defects, read_schema
 from po_api.tables import metadata
 
-# Any constant will do, as long as all processes that migrate this application's databases use the same.
+# An arbitrary constant, which all processes that migrate databases of this application have to share.
 MIGRATION_LOCK = 7_302_251_100
 LOCK_POLL_SECONDS = 0.2
 CONNECT_SECONDS = 60
 WAIT_SECONDS = 3600
 
-# Whoever wants a table that a migration waits for waits behind it: so it gives up soon, and comes again.
+# Other statements on a table queue behind a migration that waits for a lock: hence a short time-out, and retries.
 LOCK_TIMEOUT = "2s"
 PAUSES = (0.5, 1, 2, 4, 8, 15, 30, 30, 30)
 _LOCK_NOT_AVAILABLE = "55P03"
 
-# A statement may hold its lock for so long. What takes longer by its nature locks nobody out: `ddl` lifts the limit.
+# The longest time that a statement may hold its locks. `ddl` lifts it for long statements that block no others.
 STATEMENT_TIMEOUT = "30s"
 
-# The application's role may add to these and read them, no more (domain.md, invariant 5).
+# Tables that the application's role may only insert into and read (domain.md, invariant 5).
 APPEND_ONLY = frozenset({"approval_decisions", "audit_events", "purchase_order_files"})
-# And this it may only read: the migrations write it.
+# Tables that it may only read: migrations write them.
 READ_ONLY = frozenset({SchemaInfo.__tablename__})
 
 
 class MigrationError(Exception):
-    """One clear line for the person who migrates."""
+    """An error with a one-line message for the operator."""
 
 
 def configure_options() -> dict[str, Any]:
-    """How Alembic's context is configured, online and offline: each revision in a transaction of its own."""
+    """The options of Alembic's context, online and offline: each revision in a transaction of its own."""
     return {
         "target_metadata": metadata,
         "transaction_per_migration": True,
@@ -58,7 +58,7 @@ def configure_options() -> dict[str, Any]:
 
 
 def _is_ours(_item: object, name: str | None, kind: str, reflected: bool, _compared: object) -> bool:
-    """The search indexes belong to the search functions of revision 007; no model knows them."""
+    """The search indexes belong to the search functions of revision 007, and are in no model."""
     return not (kind == "index" and reflected and name is not None and name.endswith("_search"))
 
 
@@ -66,22 +66,22 @@ def _is_ours(_item: object, name: str | None, kind: str, reflected: bool, _compa
 async def owner_connection(
     owner_url: str, progress: Progress, *, wait_seconds: float = WAIT_SECONDS
 ) -> AsyncIterator[AsyncConnection]:
-    """A connection as the tables' owner, alone in migrating.
+    """A connection as the tables' owner, with the exclusive right to migrate.
 
-    Several replicas may start at once. Each polls for the lock on a connection of its own: a session that waits in
-    `pg_advisory_lock` holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait in turn. MigrationError if
-    another process has the lock for so long.
+    Several processes may start at once. Each polls for the lock on a connection of its own: a session that waits in
+    `pg_advisory_lock` holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait in turn. Raises MigrationError
+    if another process holds the lock for `wait_seconds`.
     """
 
-    def hear(_: Any, said: Any) -> None:
-        # Backfills say INFO how far they are; what the server itself has to say is a NOTICE.
-        if said.severity == "INFO":
-            progress.batch(said.message)
+    def report(_: Any, message: Any) -> None:
+        # Backfills raise INFO with their progress; the server's own messages are NOTICEs.
+        if message.severity == "INFO":
+            progress.batch(message.message)
 
     async def connect(**_: Any) -> Any:
         timeouts = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT}
         connection = await connect_as_owner(owner_url, timeouts)
-        connection.add_log_listener(hear)
+        connection.add_log_listener(report)
         return connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=pool.NullPool)
@@ -96,10 +96,10 @@ async def owner_connection(
 
 
 async def connect_as_owner(owner_url: str, settings: dict[str, str] | None = None) -> Any:
-    """The driver's own connection to the server that takes writes.
+    """A connection of the driver to the server that accepts writes.
 
-    Its end is noticed there within a minute, so that the lock is free when a machine that migrated is gone. It is not
-    ended for being idle, so that the lock is kept till then.
+    The server detects its loss within a minute, so that the lock is released after the loss of a machine. It has no
+    idle time-out, so that the lock is kept until then.
     """
     always = {
         "application_name": "po-api migrate",
@@ -114,20 +114,23 @@ async def connect_as_owner(owner_url: str, settings: dict[str, str] | None = Non
 
 async def _take_lock(lock: Any, progress: Progress, wait_seconds: float) -> None:
     started = time.monotonic()
-    told = False
+    is_reported = False
     while not await lock.fetchval("SELECT pg_try_advisory_lock($1)", MIGRATION_LOCK):
         if time.monotonic() - started >= wait_seconds:
             raise MigrationError(f"another process is migrating this database; gave up after {wait_seconds:g} s")
-        if not told:
-            progress.waits("another process is migrating this database: waiting for it to finish")
-            told = True
+        if not is_reported:
+            progress.wait("another process is migrating this database: waiting for it to finish")
+            is_reported = True
         await asyncio.sleep(LOCK_POLL_SECONDS)
 
 
-async def run_patiently(connection: AsyncConnection, migrate: Callable[[Connection], None], progress: Progress) -> None:
-    """Migrate and commit; after a lock time-out, all again: revisions done are done, the others can be restarted.
+async def run_with_retries(
+    connection: AsyncConnection, migrate: Callable[[Connection], None], progress: Progress
+) -> None:
+    """Migrate and commit; retried after lock time-outs and deadlocks: the steps of an unfinished revision can be
+    repeated.
 
-    MigrationError, with the database's reason, when that was in vain or would be.
+    Raises MigrationError with the database's reason after the last retry, and for other errors.
     """
     for pause in (*PAUSES, None):
         try:
@@ -140,20 +143,20 @@ async def run_patiently(connection: AsyncConnection, migrate: Callable[[Connecti
             if getattr(cause, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, DEADLOCK}:
                 raise MigrationError(_first_line(cause)) from error
             await connection.rollback()
-            # The statement that failed may have left time-outs of its own behind.
+            # The failed step may not have reset its time-outs.
             await connection.execute(text("RESET ALL"))
             holders = await _holders(connection)
             await connection.commit()
             if pause is None:
                 raise MigrationError(f"{_first_line(cause)}, {len(PAUSES) + 1} times; in use: {holders}") from error
-            progress.waits(f"waiting for a lock, trying again in {pause:g} s; in use: {holders}")
+            progress.wait(f"waiting for a lock, trying again in {pause:g} s; in use: {holders}")
             await asyncio.sleep(pause)
         else:
             return
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What the server said: Alembic's and SQLAlchemy's clearing up may have failed after it, and be all one sees."""
+    """The server's error: `error` may be that of a failed clean-up of Alembic or SQLAlchemy after it."""
     while not isinstance(error, asyncpg.PostgresError) and error.__context__ is not None:
         error = error.__context__
     return error
@@ -164,7 +167,7 @@ def _first_line(error: BaseException) -> str:
 
 
 async def _holders(connection: AsyncConnection) -> str:
-    """Which sessions hold locks on tables now, for whoever has to find out what the migration waits for."""
+    """The sessions that hold locks on tables now, so that the operator can find the one that blocks the migration."""
     query = text(
         """
         SELECT format('%s by process %s (%s)', string_agg(DISTINCT c.relname, ', '), pid,
@@ -180,7 +183,7 @@ async def _holders(connection: AsyncConnection) -> str:
 
 
 def grant_to_application(connection: Connection, role: str) -> None:
-    """Give the application's role what it needs of the schema as it is now, and take what it must not have."""
+    """Grant the application's role the rights that it needs in the current schema, and revoke all others."""
     quoted = connection.dialect.identifier_preparer.quote(role)
     existing = set(connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")))
     tables: list[Table] = [table for table in metadata.sorted_tables if table.name in existing]
@@ -203,7 +206,7 @@ def _rights(table: str) -> str:
 
 
 def application_role(owner_url: str, app_url: str) -> str | None:
-    """The application's role, if it is another than the owner."""
+    """The application's role; None if it is the owner."""
     app = make_url(app_url).username
     return app if app != make_url(owner_url).username else None
 
@@ -220,9 +223,9 @@ async def upgrade(
 ) -> tuple[str | None, str | None]:
     """Migrate to a later or earlier revision; returns the revisions before and after.
 
-    `prepare` is called before the first step of a database that is not empty, while nobody else can migrate it. To a
-    database of a later version that is compatible with this one, nothing is done on the way to head.
-    UnknownRevision; MigrationError when a step fails or would lose data, or the schema is not sound in the end.
+    `prepare` is called before the first step on a database that is not empty, under the lock. With `head`, a database
+    of a later version that is compatible with this one is not changed. Raises UnknownRevision, and MigrationError if a
+    step fails or would lose data, or if the schema has defects at the end.
     """
     progress = progress or Progress()
     async with owner_connection(owner_url, progress, wait_seconds=wait_seconds) as connection:
@@ -230,7 +233,7 @@ async def upgrade(
         before = schema.revision
         await connection.rollback()
         if to == "head" and schema.is_later:
-            progress.warns(f"the database is at revision {before} of a later version, compatible with this one")
+            progress.warn(f"the database is at revision {before} of a later version, compatible with this one")
             return before, before
         steps = route(before, to)
         if not may_lose_data:
@@ -244,7 +247,7 @@ async def upgrade(
 
 
 async def forbid_loss(connection: AsyncConnection, steps: Sequence[Step]) -> None:
-    """Raise MigrationError, saying what would be lost, if one of the steps would lose rows or values."""
+    """Raise MigrationError with what would be lost if one of the steps would lose rows or values."""
     undone = [step.revision for step in steps if not step.is_upgrade]
     lost = await connection.run_sync(lossy, undone)
     await connection.rollback()
@@ -256,7 +259,7 @@ async def forbid_loss(connection: AsyncConnection, steps: Sequence[Step]) -> Non
 async def _take(connection: AsyncConnection, step: Step, progress: Progress) -> None:
     started = time.monotonic()
     try:
-        await run_patiently(connection, partial(_run, step=step), progress)
+        await run_with_retries(connection, partial(_run, step=step), progress)
     except MigrationError as error:
         raise MigrationError(f"revision {step.revision.name} is not finished, and can be run again: {error}") from error
     progress.finished(step, time.monotonic() - started)
@@ -269,10 +272,10 @@ def _run(connection: Connection, step: Step) -> None:
 
 
 async def finish(connection: AsyncConnection, role: str | None, progress: Progress, *, changed: bool) -> None:
-    """Give the application's role its rights, and see that the schema is sound.
+    """Grant the application's rights, and check the schema for defects.
 
-    MigrationError if it is not, after it was changed. If it was not, an index may be under construction or broken by
-    somebody else: no reason for a container not to start.
+    Raises MigrationError if there are any and the schema was `changed`. If it was not, they are only reported: another
+    session may be building an index, which must not prevent the start of a container.
     """
     if role is not None:
         await connection.run_sync(grant_to_application, role)
@@ -281,12 +284,12 @@ async def finish(connection: AsyncConnection, role: str | None, progress: Progre
     if defects and changed:
         raise MigrationError(f"migrated, but the schema is not sound: {'; '.join(defects)}")
     for defect in defects:
-        progress.warns(defect)
+        progress.warn(defect)
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a database is; `schema.problem` says what is wrong with its revision."""
+    """The state of a database's schema; `schema.problem` is the problem with its revision, if there is one."""
 
     schema: Schema
     pending: Sequence[Revision]
@@ -295,7 +298,7 @@ class Status:
 
 
 async def find_status(owner_url: str) -> Status:
-    """Where the database at `owner_url` is. It asks only: it waits for nobody who migrates."""
+    """The status of the database at `owner_url`. Only reads, and does not wait for a process that migrates."""
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda **_: connect_as_owner(owner_url))
     try:
         async with engine.connect() as connection:

@@ -16,45 +16,45 @@ _log = get_logger(__name__)
 
 
 class Progress:
-    """Tells the log what holds the work up, and nothing else: `alembic`, the tests, a start with `--demo`."""
+    """Logs waits and warnings only: for `alembic`, tests, and a start with `--demo`."""
 
-    def waits(self, reason: str) -> None:
-        """It goes on by itself, later."""
-        _log.warning("migration_waits", reason=reason)
+    def wait(self, reason: str) -> None:
+        """The work is delayed, and continues automatically."""
+        _log.warning("migration_waiting", reason=reason)
 
     def batch(self, done: str) -> None:
-        """So much is done of so much."""
+        """Report the progress within a stage, such as `3 of 12 batches`."""
 
     @contextmanager
     def stage(self, title: str) -> Iterator[None]:
-        """A part of the work: it has a title, and takes its time."""
+        """A part of the work, whose title and duration are reported at its end."""
         started = time.monotonic()
         yield
         self.done(title, time.monotonic() - started)
 
     def done(self, title: str, seconds: float) -> None:
-        """A part of the work is done, after so long."""
+        """Report a part of the work as done."""
 
     def finished(self, step: Step, seconds: float) -> None:
-        """A revision is done and committed, after so long; its waits are included."""
+        """Report a revision as committed; `seconds` include waits."""
 
-    def warns(self, problem: str) -> None:
-        """Something is not as it should be, and stays so."""
-        _log.warning("migration_warns", problem=problem)
+    def warn(self, problem: str) -> None:
+        """Report a problem that does not end the work."""
+        _log.warning("migration_warning", problem=problem)
 
 
 class PrintedProgress(Progress):
-    """Tells a person or a container's log: what is done on stdout, all else on stderr.
+    """Prints completed work to stdout, everything else to stderr.
 
-    Batches overwrite each other on a terminal; elsewhere a line comes every few seconds.
+    On a terminal batches overwrite each other; elsewhere a line is printed every few seconds.
     """
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._last = float("-inf")
 
-    def waits(self, reason: str) -> None:
-        self._say(reason)
+    def wait(self, reason: str) -> None:
+        self._print(reason)
 
     def batch(self, done: str) -> None:
         if self._terminal:
@@ -72,10 +72,10 @@ class PrintedProgress(Progress):
         self._clear()
         typer.echo(f"{seconds:7.2f} s  {title}")
 
-    def warns(self, problem: str) -> None:
-        self._say(f"warning: {problem}")
+    def warn(self, problem: str) -> None:
+        self._print(f"warning: {problem}")
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._clear()
         typer.echo(text, err=True)
 

@@ -1,4 +1,4 @@
-"""The chain of revisions, as its files have it; no database is asked."""
+"""The chain of revisions, read from its files without a database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from alembic.script import Script, ScriptDirectory
 
 
 def _project() -> Path:
-    """Where the folder `alembic` is: inside the package of an installed wheel, at the top of a checkout."""
+    """The parent of the folder `alembic`: inside the package of an installed wheel, the top of a checkout."""
     package = Path(__file__).parents[1]
     packaged = package / "_alembic"
     return packaged if packaged.is_dir() else package.parents[1]
@@ -21,14 +21,14 @@ PROJECT = _project()
 
 @dataclass(frozen=True)
 class Loss:
-    """What a downgrade loses, and what FROM has after it where there are rows or values to lose."""
+    """What a downgrade loses, and FROM items that select the rows with values to lose."""
 
     what: str
     rows: Sequence[str]
 
 
-# Later revisions say it themselves, as `loses` and `lost_rows`; these have landed without. The names are those of the
-# last revision, at which the database is asked.
+# Later revisions declare `loses` and `lost_rows` themselves; these were released without. Names of tables and columns
+# are those of the last revision, at which the queries are executed.
 _LANDED: Mapping[str, Loss | None] = {
     "001": Loss("organisations, users, requests", ("organisations", "users", "porfs")),
     "002": Loss("suppliers", ("suppliers",)),
@@ -81,7 +81,7 @@ _LANDED: Mapping[str, Loss | None] = {
     "011": None,
 }
 NOT_SAID = "unspecified data"
-# The revision that brings the table in which the schema says which versions it is compatible with.
+# The revision that creates `schema_info`, the table with the compatibility of the schema.
 SCHEMA_INFO_SINCE = "013"
 
 
@@ -91,10 +91,10 @@ class UnknownRevision(Exception):
 
 @dataclass(frozen=True)
 class Revision:
-    """One link of the chain.
+    """A revision of the chain; `below` is the one before it.
 
-    `loses` is what its downgrade may lose, None if nothing; `lost_rows` is where the database is asked whether that is
-    there, None if it always is. `compatible_since` is the oldest revision whose application works with this schema.
+    `loses` is what its downgrade may lose, None if nothing; `lost_rows` are the FROM items that select it, None if
+    there always is something. `compatible_since` is the oldest revision whose application works with this schema.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Step:
-    """One revision's upgrade or downgrade; `target` is where the database is after it, None if empty."""
+    """One revision's upgrade or downgrade; `target` is the revision of the database after it, None if empty."""
 
     revision: Revision
     is_upgrade: bool
@@ -118,7 +118,7 @@ class Step:
 
 
 def alembic_config() -> Config:
-    """Alembic's configuration, of which a wheel has no file."""
+    """Alembic's configuration, made in code since a wheel has no alembic.ini."""
     config = Config()
     config.set_main_option("script_location", str(PROJECT / "alembic").replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -132,7 +132,7 @@ def scripts() -> ScriptDirectory:
 
 @cache
 def head_revision() -> str:
-    """The revision that this version of the application was written for; the files may be another's by and by."""
+    """The revision that this version of the application was written for. Cached: a deployment may replace the files."""
     head = scripts().get_current_head()
     assert head is not None
     return head
@@ -154,31 +154,31 @@ def _revision(script: Script, before: Revision | None) -> Revision:
         loses, rows = script.module.loses, getattr(script.module, "lost_rows", None)
     else:
         loses, rows = (landed.what, landed.rows) if landed else (None, None)
-    # What adds to the schema is compatible with what the schema before it was compatible with.
+    # An expanding revision is compatible with the same versions as the one before it.
     is_expanding = before is not None and getattr(script.module, "expands", False)
     since = before.compatible_since if before is not None and is_expanding else script.revision
     return Revision(script.revision, below, script.doc, loses, rows, getattr(script.module, "compatible_since", since))
 
 
 def up_to(revision: str | None, directory: ScriptDirectory | None = None) -> list[Revision]:
-    """The revisions that a database at `revision` has, the oldest first; UnknownRevision."""
+    """The revisions that a database at `revision` has, the oldest first. Raises UnknownRevision."""
     revisions = chain(directory)
     return revisions[: _position([known.name for known in revisions], revision)]
 
 
 def next_name(directory: ScriptDirectory) -> str:
-    """The number of the revision that comes next, with three digits."""
+    """The name of the next revision: its number with three digits."""
     head = directory.get_current_head()
     return f"{int(head or 0) + 1:03}"
 
 
 def is_revision(name: str) -> bool:
-    """Whether `name` is something to migrate to."""
+    """Whether `name` is a revision of this version, `head` or `base`."""
     return name in {"head", "base"} or name in {revision.name for revision in chain()}
 
 
 def is_known(revision: str | None) -> bool:
-    """Whether a database may be at `revision` as far as this version knows; None is an empty one."""
+    """Whether `revision` is one of this version; None is an empty database."""
     return revision is None or revision in {known.name for known in chain()}
 
 
@@ -188,7 +188,7 @@ def loses(revision: str) -> str | None:
 
 
 def compatible_since(revision: str | None, directory: ScriptDirectory | None = None) -> str | None:
-    """The oldest revision whose application works with a schema at `revision`; None before schemas say so."""
+    """The oldest revision whose application works with a schema at `revision`; None before SCHEMA_INFO_SINCE."""
     present = up_to(revision, directory)
     if SCHEMA_INFO_SINCE not in {known.name for known in present}:
         return None
@@ -198,7 +198,7 @@ def compatible_since(revision: str | None, directory: ScriptDirectory | None = N
 def route(current: str | None, to: str = "head") -> Sequence[Step]:
     """The steps from one revision (None: empty) to another, one of which may be `head` or `base`.
 
-    Raises UnknownRevision for one that is none of this version's.
+    Raises UnknownRevision for a revision that this version does not have.
     """
     revisions = chain()
     names = [revision.name for revision in revisions]
@@ -210,7 +210,7 @@ def route(current: str | None, to: str = "head") -> Sequence[Step]:
 
 
 def _position(names: Sequence[str], name: str | None) -> int:
-    """How many revisions a database at `name` has."""
+    """The number of revisions that a database at `name` has."""
     if name is None:
         return 0
     if name not in names:

@@ -1,4 +1,4 @@
-"""The schema of a database as it is: its revision, which versions of the application work with it, its defects."""
+"""The current schema of a database: its revision, the versions of the application that work with it, its defects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,34 +11,34 @@ from po_api.db.schema_info import SchemaInfo
 from po_api.observability.logging import get_logger
 from po_api.operations.revisions import head_revision, is_known
 
-_SAYS_NOTHING = text(f"SELECT to_regclass('{SchemaInfo.__tablename__}') IS NULL")
+_HAS_NO_INFO = text(f"SELECT to_regclass('{SchemaInfo.__tablename__}') IS NULL")
 
 _log = get_logger(__name__)
 
 
 class StaleSchema(Exception):
-    """The database's schema is none that this version of the application works with."""
+    """This version of the application does not work with the schema of the database."""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A schema's revision, None if it is empty, and the oldest revision whose application works with it, if said."""
+    """A schema's revision, None if it is empty, and the oldest revision whose application works with it, if known."""
 
     revision: str | None
     compatible_since: str | None = None
 
     @property
     def is_later(self) -> bool:
-        """Whether it is a later version's, and this version works with it nevertheless.
+        """Whether it is a later version's, and compatible with this version.
 
-        This version knows its own revision and all before: so it knows the oldest one if that is not later.
+        This version has its own revision and all before: if it has the oldest compatible one, it is compatible.
         """
-        said = self.compatible_since
-        return not is_known(self.revision) and said is not None and is_known(said)
+        oldest = self.compatible_since
+        return not is_known(self.revision) and oldest is not None and is_known(oldest)
 
     @property
     def problem(self) -> str | None:
-        """Why this version of the application does not work with it; None if it does."""
+        """The reason why this version of the application does not work with it; None if it does."""
         if self.revision == head_revision() or self.is_later:
             return None
         remedy = (
@@ -56,14 +56,14 @@ async def read_schema(connection: AsyncConnection) -> Schema:
     """The schema of a database."""
     revision = await current_revision(connection)
     if is_known(revision):
-        return Schema(revision)  # what it is compatible with is of interest to earlier versions only
-    if await connection.scalar(_SAYS_NOTHING):
+        return Schema(revision)  # the compatibility only matters to earlier versions
+    if await connection.scalar(_HAS_NO_INFO):
         return Schema(revision)
     return Schema(revision, await connection.scalar(select(SchemaInfo.compatible_since)))
 
 
 def write_compatibility(context: MigrationContext, compatible_since: str) -> None:
-    """Note down the oldest revision whose application works with the schema, in a migration's own transaction."""
+    """Store the oldest revision whose application works with the schema, in the transaction of the migration."""
     context.execute(delete(SchemaInfo))
     context.execute(
         insert(SchemaInfo).values(is_only_row=True, compatible_since=compatible_since, updated_at=text("now()"))
@@ -77,7 +77,7 @@ async def require_head(connection: AsyncConnection) -> None:
         raise StaleSchema(schema.problem)
     if schema.is_later:
         _log.warning(
-            "schema_is_later",
+            "schema_later_than_application",
             revision=schema.revision,
             expected=head_revision(),
             compatible_since=schema.compatible_since,
@@ -85,7 +85,7 @@ async def require_head(connection: AsyncConnection) -> None:
 
 
 async def find_defects(connection: AsyncConnection) -> Sequence[str]:
-    """Invalid indexes, which nobody uses, and constraints that older rows may break; each with its remedy."""
+    """Invalid indexes, which PostgreSQL does not use, and constraints that were not validated; each with its remedy."""
     query = text(
         """
         SELECT format('index %s is invalid (REINDEX INDEX CONCURRENTLY %1$s)', indexrelid::regclass)

@@ -1,4 +1,4 @@
-"""The rules of an organisation: its calendar and its numbers."""
+"""The rules of an organisation: the numbers of its documents, and the year in its time zone."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 
 class DocumentType(StrEnum):
-    """What is numbered."""
+    """A kind of document with numbers of its own."""
 
     PORF = "porf"
     PURCHASE_ORDER = "purchase_order"
 
 
 class NumberingRules(Protocol):
-    """The settings of an organisation that decide its documents' numbers."""
+    """The settings of an organisation that determine the numbers of its documents."""
 
     @property
     def id(self) -> int: ...
@@ -35,7 +35,7 @@ def period_of(moment: datetime, timezone: str) -> str:
 
 
 def prefix_of(document_type: DocumentType, rules: NumberingRules) -> str:
-    """How the numbers of a kind of document begin."""
+    """The prefix of the numbers of a kind of document."""
     return rules.porf_prefix if document_type is DocumentType.PORF else rules.po_prefix
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with an organisation."""
+"""Errors of organisations."""
 
 from po_api.core.errors import Conflict, Forbidden, NotFound
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Organisation(GlobalRow, Versioned, Timestamped, Base):
-    """A tenant: `currency` is its base currency (ISO 4217), `timezone` (IANA) decides a number's year."""
+    """A tenant: `currency` is its base currency (ISO 4217), `timezone` (IANA) determines the year in numbers."""
 
     __tablename__ = "organisations"
     __table_args__ = (

@@ -45,7 +45,7 @@ _ONE = Query(
 
 
 class OrganisationQueries:
-    """The organisations that a user may see; OrganisationNotFound for all others."""
+    """Reads organisations. Raises OrganisationNotFound for those that the caller may not see."""
 
     def __init__(self, executor: QueryExecutor) -> None:
         self._executor = executor

@@ -1,4 +1,4 @@
-"""The organisations' rows."""
+"""Locks and changes rows of organisations and of their number series."""
 
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ _LIKELY_VALUE = Query(
 
 
 class OrganisationRepository:
-    """Named questions about organisations; who may ask them is the service's business."""
+    """The rows of organisations; permissions are checked by the service."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -58,7 +58,7 @@ class OrganisationRepository:
         return taken.value
 
     async def likely_value(self, organisation_id: int, document_type: str, period: str) -> int:
-        """What `next_value` would give now."""
+        """The value that `next_value` would return now."""
         series = {"organisation_id": organisation_id, "document_type": document_type, "period": period}
         found = await self._executor.row(_LIKELY_VALUE, **series)
         return 1 if found is None else found.value

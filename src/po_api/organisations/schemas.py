@@ -1,4 +1,4 @@
-"""How organisations are written and read."""
+"""Bodies of requests and responses about organisations."""
 
 from datetime import datetime
 from typing import Annotated, Self

@@ -17,14 +17,14 @@ from po_api.organisations.repository import OrganisationRepository
 
 
 class OrganisationService:
-    """What can be done with organisations; it flushes, the caller commits."""
+    """Creates and changes organisations, and numbers their documents; it flushes, the caller commits."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
         self._repository = OrganisationRepository(session)
 
     async def create(self, **values: object) -> Organisation:
-        """A new organisation without members; the command line and the users' feature add them."""
+        """Create an organisation without members."""
         organisation = Organisation(**values)
         self._session.add(organisation)
         await self._session.flush()
@@ -38,7 +38,10 @@ class OrganisationService:
         return organisation
 
     async def update(self, actor: Actor, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Organisation:
-        """Change the settings of the caller's organisation; what exists keeps the rules it was made under."""
+        """Change the settings of the actor's organisation; existing documents keep the settings they were created with.
+
+        Raises MissingRole or PreconditionFailed.
+        """
         actor.require(Permission.ORGANISATIONS_WRITE)
         organisation = await self._repository.locked(actor.organisation_id)
         assert organisation is not None
@@ -54,7 +57,7 @@ class OrganisationService:
     async def next_number(self, rules: NumberingRules, document_type: DocumentType, moment: datetime) -> str:
         """The next number of the year of `moment`, without gaps: the counter is part of the transaction.
 
-        The counter's row stays locked until that ends, so this comes last (domain.md, lock order).
+        The row of the counter stays locked until the transaction ends: this is its last lock (domain.md, lock order).
         """
         period = period_of(moment, rules.timezone)
         value = await self._repository.next_value(rules.id, document_type, period)

@@ -1,4 +1,4 @@
-"""The actions on a request: submit, decide, cancel, close … One method runs every action of the table."""
+"""The actions on a request: submit, decide, cancel, close … One method performs every action of the table."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -23,6 +23,7 @@ from po_api.porfs.domain import (
     Decision,
     LineQuantities,
     PorfAction,
+    PorfStatus,
     remaining,
 )
 from po_api.porfs.queries import LockedPorf
@@ -32,7 +33,7 @@ from po_api.users.service import UserService
 
 
 class PorfActions:
-    """The transitions; each writes the row, its history and one audit event in the caller's transaction."""
+    """Performs transitions; each writes the row and one audit event in the caller's transaction."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -43,10 +44,10 @@ class PorfActions:
     async def perform(
         self, action: PorfAction, porf_id: int, *, expected: ExpectedVersions, comment: str | None = None
     ) -> JsonDocument:
-        """Run `action`, or raise the refusal that `allowed_actions` shows for it.
+        """Perform `action`, or raise the error that `allowed_actions` shows for it.
 
-        The guards are checked before the version: after a lost race the refusal says why (409), not that the ETag is
-        old (412).
+        The guards are checked before the version: after a lost race the response has the reason (409), not an outdated
+        ETag (412).
         """
         decision = DECISIONS.get(action)
         porf = await self._locked(porf_id)
@@ -70,7 +71,7 @@ class PorfActions:
         return await self._porfs.whole(porf_id)
 
     async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> JsonDocument:
-        """Make another member who may raise requests the requester, such as when theirs has left (admins)."""
+        """Make another member who may raise requests the requester (admins), for instance after one has left."""
         porf = await self._locked(porf_id)
         MACHINE.require(PorfAction.REASSIGN, await self._porfs.facts(porf_id), self._actor)
         require_version(porf.version, expected)
@@ -95,7 +96,7 @@ class PorfActions:
         return found[0]
 
     async def _approver(self) -> Actor:
-        """The actor with the rights as committed now: they may have changed since the request began."""
+        """The actor with the committed rights, locked: they may have changed since the request began."""
         rights = await UserService(self._session).member_rights(self._actor, self._actor.member_id)
         if rights is None or not rights.is_active:
             raise errors.ApproverInactive
@@ -115,7 +116,7 @@ class PorfActions:
         return {"porf_id": porf.id, "author_id": self._actor.user_id, "text": text}
 
     async def _closed_lines(self, porf_id: int) -> list[LineQuantities]:
-        """The lines of which something remains, with that closed."""
+        """The lines with a remaining quantity, with that closed."""
         lines = await self._repository.lock_lines([porf_id])
         return [LineQuantities.of(line, closed=left) for line in lines if (left := remaining(line))]
 
@@ -126,7 +127,7 @@ def _roles(names: Iterable[str]) -> frozenset[Role]:
 
 def _state_after(action: PorfAction, porf: LockedPorf, now: datetime) -> dict[str, object]:
     """The state of the request after the action."""
-    changed: dict[str, object] = {"status": MACHINE.target(action)}
+    changed: dict[str, object] = {"status": MACHINE.target(action, PorfStatus(porf.status))}
     if action is PorfAction.SUBMIT:
         changed["submitted_at"] = now
     if action in (PorfAction.APPROVE, PorfAction.REJECT):

@@ -34,7 +34,7 @@ L = TypeVar("L", PorfLineRow, LineQuantities)
 
 @dataclass(frozen=True)
 class RequestedLine:
-    """A quantity of a line, None for all that remains; `pointer` is its place in the caller's body."""
+    """A quantity of a line, None for all that remains; `pointer` is the JSON pointer into the request's body."""
 
     line_id: int
     quantity: Decimal | None
@@ -59,7 +59,7 @@ class Allocated:
 
 @dataclass(frozen=True)
 class HeldLine:
-    """A quantity of a line that an order holds."""
+    """A quantity of a line that is allocated to an order."""
 
     porf_id: int
     line_id: int
@@ -91,12 +91,13 @@ class AllocationService:
     ) -> Allocated:
         """Allocate the requested quantities of approved requests, or all that remains of them.
 
-        `require_compatible` raises unless one order can take the locked requests; it comes before all other checks.
-        `expected` is the version of the request, if there is one. It is compared last: after a lost race the refusal
-        says what remains (409), not that the ETag is old (412).
+        `require_compatible` raises unless one order can contain all of the locked requests; it is called before all
+        other checks. `expected` is compared last, and only for a single request: after a lost race the response has the
+        remaining quantity (409), not an outdated ETag (412).
 
-        Raises PorfNotFound if any of the requests is not visible to the actor, the refusal of the guards,
-        ApprovalMismatch, UnknownLine, DuplicateLine, NothingLeft, TooManyLines or QuantityExceedsRemaining.
+        Raises PorfNotFound if any of the requests is not visible to the actor, the errors of the guards,
+        ApprovalMismatch, UnknownLine, DuplicateLine, NothingLeft, TooManyLines, QuantityExceedsRemaining or
+        PreconditionFailed.
         """
         locked = await self._lock(porf_ids)
         require_compatible(locked.porfs)
@@ -110,10 +111,10 @@ class AllocationService:
         return Allocated(locked.porfs, allocated)
 
     async def release(self, held: Collection[HeldLine], *, lock_holder: Callable[[], Awaitable[H]]) -> H:
-        """Release what a cancelled order held; what a closed request gets back stays closed.
+        """Release the quantities of a cancelled order; those of a closed request become closed quantities.
 
-        `lock_holder` locks the order and raises if it cannot be cancelled. It is called once the requests are locked
-        (domain.md, lock order), before anything is written; its result is returned.
+        `lock_holder` locks the order and raises if it cannot be cancelled. It is called after the requests have been
+        locked (domain.md, lock order), before anything is written; its result is returned.
         """
         locked = await self._lock({line.porf_id for line in held})
         holder = await lock_holder()
@@ -148,7 +149,7 @@ class AllocationService:
     async def _write(
         self, action: str, porfs: Sequence[LockedPorf], lines: Sequence[LineQuantities], changed: Collection[int]
     ) -> None:
-        """The statuses follow from the quantities of all lines; each request gets its audit event."""
+        """Write the lines that changed, the statuses that follow from all lines, and an audit event per request."""
         states, changes = [], []
         by_porf = _by_porf(lines)
         for porf in porfs:
@@ -161,7 +162,7 @@ class AllocationService:
 
 
 def _chosen(lines: Sequence[PorfLineRow], requested: Sequence[RequestedLine]) -> list[AllocatedLine]:
-    """The requested quantities, or all that remains; there is at least one, and not more than an order can have."""
+    """The requested quantities, or all that remains. Raises NothingLeft or TooManyLines."""
     chosen = _named(lines, requested) if requested else _remainders(lines)
     if not chosen:
         raise errors.NothingLeft

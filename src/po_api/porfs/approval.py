@@ -1,4 +1,4 @@
-"""Who may approve a request: each condition once, as a predicate for one approver and as SQL for many.
+"""Who may approve a request: each condition as a predicate for one approver and, beside it, as SQL for many.
 
 The guards of one actor use the predicates. The list `waiting_for_me` and the search for an eligible member of the
 organisation use the SQL. A test compares both with generated requests and members.

@@ -77,11 +77,10 @@ class PorfInput(PorfHeader):
 
 HEADER_FIELDS = field_names(PorfHeader)
 LINE_FIELDS = field_names(LineContent)
-# Shown in lists, too; the other fields of the header are only shown with the request as a whole.
+# Fields of the summary; the other fields of the header are only in the full representation.
 LISTED_FIELDS = ("title", "supplier_id", "cost_centre", "needed_by")
 
-# The fields that every hash covers, in their order in it. Never change them: the hashes of existing approvals depend on
-# it.
+# The fields that every hash covers, in this order. Never change them: the hashes of existing approvals depend on them.
 _HASHED = ("title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding", "supplier_id")
 _HASHED_OF_LINE = (
     "position",
@@ -95,7 +94,7 @@ _HASHED_OF_LINE = (
     "needed_by",
 )
 
-# Fields that were added since.
+# Fields that were added later.
 _ADDED = tuple(name for name in field_names(PorfContent) if name not in _HASHED)
 _ADDED_TO_LINE = tuple(name for name in field_names(PositionedLine) if name not in _HASHED_OF_LINE)
 
@@ -103,7 +102,7 @@ _Canonical = str | int | None | Mapping[str, "_Canonical"]
 
 
 def content_hash(porf: PorfContent, lines: Iterable[PositionedLine]) -> str:
-    """SHA-256 (hex) of what an approver decides on: the header and every line, in a canonical form."""
+    """SHA-256 (hex) of the approved content: the header and every line, in a canonical form."""
     content = {
         "porf": hashed_values(porf, _HASHED, _ADDED),
         "lines": [hashed_values(line, _HASHED_OF_LINE, _ADDED_TO_LINE) for line in lines],
@@ -113,9 +112,9 @@ def content_hash(porf: PorfContent, lines: Iterable[PositionedLine]) -> str:
 
 
 def hashed_values(source: object, first: Iterable[str], added: Iterable[str]) -> list[_Canonical]:
-    """The values of the `first` fields in their order, then by name those of the `added` fields that are set.
+    """The values of the `first` fields in this order, then by name those of the `added` fields that are set.
 
-    So adding a field does not change the hash of content that does not use it.
+    Adding a field thus does not change the hash of content that does not use it.
     """
     values = [_canonical(getattr(source, name)) for name in first]
     given = {name: _canonical(value) for name in added if (value := getattr(source, name)) is not None}

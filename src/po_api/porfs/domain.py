@@ -1,4 +1,4 @@
-"""The rules of a purchase order request: its states, who may do what, its amounts and quantities."""
+"""The rules of a purchase order request: its state machine, amounts and quantities."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class PorfStatus(StrEnum):
 
 
 class PorfAction(StrEnum):
-    """What can be done with a request."""
+    """An action on a request."""
 
     EDIT = "edit"
     DELETE = "delete"
@@ -47,7 +47,7 @@ class PorfAction(StrEnum):
 
 
 class Decision(StrEnum):
-    """What an approver decided."""
+    """The decision of an approver."""
 
     APPROVED = "approved"
     REJECTED = "rejected"
@@ -56,8 +56,8 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class PorfFacts:
-    """What the guards look at. `ordered` is whether any quantity is held by purchase orders, `orderable` whether
-    any may still be ordered, `has_approver` whether an active member could approve it (known for drafts only)."""
+    """The data that guards look at. `ordered`: a quantity is allocated to purchase orders; `orderable`: a quantity may
+    still be ordered; `has_approver`: an active member may approve the request (evaluated for drafts only)."""
 
     status: PorfStatus
     requester_id: int
@@ -174,7 +174,7 @@ _OPEN = frozenset(PorfStatus) - {PorfStatus.CANCELLED, PorfStatus.CLOSED}
 _WRITE, _DECIDE = Permission.PORFS_WRITE, Permission.PORFS_DECIDE
 _MANAGE, _ORDER = Permission.PORFS_MANAGE, Permission.PURCHASE_ORDERS_WRITE
 
-# The table of domain.md. `ordered` can be closed too, as its diagram has it; nothing is left over then.
+# The table of domain.md. A request with the status `ordered` can be closed as well, although nothing remains.
 MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
     {
         PorfAction.EDIT: _rule(_WRITE, [_D], None, _requester_or_admin),
@@ -196,7 +196,7 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
 
 
 class Priced(Protocol):
-    """What decides a line's money; percentages are 0–100."""
+    """The attributes of a line that determine its amounts; percentages are 0–100."""
 
     @property
     def quantity(self) -> Decimal: ...
@@ -209,12 +209,12 @@ class Priced(Protocol):
 
 
 def priced(line: Priced) -> PricedLine:
-    """The part of a line that decides its money."""
+    """The part of a line that determines its amounts."""
     return PricedLine(line.quantity, line.unit_price, line.discount_percent, line.tax_rate)
 
 
 def net_of(line: Priced, currency: str) -> Decimal:
-    """A line's net; AmountTooLarge beyond what a document can carry."""
+    """A line's net. Raises AmountTooLarge above MAX_AMOUNT."""
     net = line_net(priced(line), currency)
     if net > MAX_AMOUNT:
         raise errors.AmountTooLarge
@@ -222,13 +222,13 @@ def net_of(line: Priced, currency: str) -> Decimal:
 
 
 def totals_of(lines: Iterable[Priced], *, currency: str, tax_rounding: str) -> Totals:
-    """A document's totals; AmountTooLarge beyond what it can carry."""
+    """A document's totals. Raises AmountTooLarge above MAX_AMOUNT."""
     priced_lines = (priced(line) for line in lines)
     return _bounded(totals(priced_lines, currency=currency, tax_rounding=TaxRounding(tax_rounding)))
 
 
 def totals_of_nets(nets: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_rounding: str) -> Totals:
-    """The same of lines with these (tax rate, net), the net as `net_of` has it."""
+    """The totals of a document whose lines have these (tax rate, net), as `totals_of`."""
     return _bounded(taxed(nets, currency=currency, tax_rounding=TaxRounding(tax_rounding)))
 
 
@@ -246,7 +246,7 @@ def require_equal(computed: Decimal, sent: Decimal | None, pointer: str) -> None
 
 
 class Quantities(Protocol):
-    """How much of a line is requested, held by purchase orders, and closed."""
+    """The quantities of a line that are requested, allocated to purchase orders, and closed."""
 
     @property
     def quantity(self) -> Decimal: ...
@@ -257,14 +257,14 @@ class Quantities(Protocol):
 
 
 class OrderableQuantities(Quantities, Protocol):
-    """The same, and by how many percent more than the requested quantity may be ordered."""
+    """The same with the tolerance: the percentage by which orders may exceed the requested quantity."""
 
     @property
     def over_order_percent(self) -> Decimal: ...
 
 
 class StoredQuantities(Quantities, Protocol):
-    """Those of a line that has ids."""
+    """The quantities of a stored line."""
 
     @property
     def id(self) -> int: ...
@@ -273,7 +273,7 @@ class StoredQuantities(Quantities, Protocol):
 
 
 class LineQuantities(NamedTuple):
-    """What a change makes of a line's `StoredQuantities`."""
+    """The `StoredQuantities` of a line after a change."""
 
     id: int
     porf_id: int
@@ -285,25 +285,25 @@ class LineQuantities(NamedTuple):
     def of(
         cls, line: StoredQuantities, *, ordered: Decimal = Decimal(0), closed: Decimal = Decimal(0)
     ) -> "LineQuantities":
-        """Those of `line` once so much more of it is ordered and closed."""
+        """The quantities of `line` with these added to its ordered and closed quantities."""
         return cls(line.id, line.porf_id, line.quantity, line.ordered_quantity + ordered, line.closed_quantity + closed)
 
 
 def remaining(line: Quantities) -> Decimal:
-    """What of the requested quantity is neither ordered nor closed; never negative."""
+    """The quantity that is neither ordered nor closed; never negative."""
     left = line.quantity - line.ordered_quantity - line.closed_quantity
     return max(left, Decimal(0))
 
 
 def orderable(line: OrderableQuantities) -> Decimal:
-    """What may still be ordered: what remains, and the organisation's tolerance above the requested quantity."""
+    """The quantity that may still be ordered: the remaining one plus the tolerance; never negative."""
     with_tolerance = line.quantity * (1 + line.over_order_percent / 100)
     left = with_tolerance - line.ordered_quantity - line.closed_quantity
     return max(cut_quantity(left), Decimal(0))
 
 
 def ordering_status(lines: Collection[Quantities]) -> PorfStatus:
-    """The status that follows from what is ordered: never set by hand."""
+    """The status that follows from the ordered quantities."""
     if not any(line.ordered_quantity for line in lines):
         return PorfStatus.APPROVED
     if any(remaining(line) for line in lines):

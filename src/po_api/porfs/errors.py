@@ -1,4 +1,4 @@
-"""What can go wrong with a purchase order request; `code` is what the API and `allowed_actions` say."""
+"""Errors of purchase order requests; their codes are also the reasons in `allowed_actions`."""
 
 from po_api.core.errors import Conflict, Forbidden, NotFound, Unprocessable
 

@@ -1,8 +1,7 @@
-"""Writing PORF lines as CSV or XLSX, so that the file can be imported again as it is.
+"""Writing PORF lines as CSV or XLSX, in the form that the import reads.
 
-Spreadsheets run text that looks like a formula. In CSV such text gets an apostrophe, which the import takes off again.
-In XLSX a cell has a type, so the text stays as it is in a string cell of text format: with that format it does not
-turn into a formula when the cell is edited either.
+Spreadsheets evaluate text that looks like a formula. In CSV such text gets an apostrophe, which the import removes. In
+XLSX the text is unchanged in a string cell of text format, where it does not become a formula when it is edited.
 """
 
 import csv
@@ -20,16 +19,16 @@ from xlsxwriter.worksheet import Worksheet
 
 from po_api.porfs.content import PositionedLine
 
-# What spreadsheets take for the start of a formula (OWASP's list, with the full-width forms that Asian locales accept),
-# white space before it included. Text that begins with apostrophes and then so is in the set, so that the mark can be
-# removed unambiguously; the error values are, because nothing else distinguishes the text `#N/A` from the error in CSV.
+# The beginnings of formulas (OWASP's list, with the full-width forms that Asian locales accept), after any white space
+# and apostrophes: with the latter, the mark can be removed unambiguously. The error values are included, since nothing
+# else distinguishes the text `#N/A` from the error in CSV.
 _FORMULA_LIKE = r"[\s']*(?:[=+\-@\t\r\n＝＋－＠]|#(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)\s*$)"
 _NEEDS_MARK = re.compile(_FORMULA_LIKE)
 _HAS_MARK = re.compile("'" + _FORMULA_LIKE)
 
-# The digits that a spreadsheet keeps of a number: it calculates with binary doubles and shows no more.
+# The significant digits that a spreadsheet shows of a number, which is a binary double.
 EXACT_DIGITS = 15
-# Spreadsheets disagree about dates before March 1900, a leap year for some of them.
+# Spreadsheets disagree about dates before March 1900, which some of them take for a leap year.
 _FIRST_DATE = dt.date(1901, 1, 1)
 # A constant, so that the same lines always make the same file.
 _CREATED = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
@@ -44,7 +43,7 @@ class FileType(StrEnum):
 
 @dataclass(frozen=True)
 class ExportedLine(PositionedLine):
-    """A line as it is written; `net` is in the request's currency."""
+    """A line of an export; `net` is in the request's currency."""
 
     net: Decimal
 
@@ -93,25 +92,25 @@ def write_table(
 
 
 def neutralise(text: str) -> str:
-    """`text` for a CSV cell, with an apostrophe before what a spreadsheet would run."""
+    """`text` for a CSV cell, with an apostrophe if a spreadsheet could evaluate it."""
     return f"'{text}" if _NEEDS_MARK.match(text) else text
 
 
 def restore(cell: str) -> str:
-    """The text that `neutralise` made `cell` of."""
+    """The text of a CSV cell: the inverse of `neutralise`."""
     return cell[1:] if _HAS_MARK.match(cell) else cell
 
 
 def significant_digits(value: Decimal) -> int:
-    """How many digits a finite `value` has between its first and last that are not zero."""
+    """The number of digits of a finite `value` from the first to the last that is not zero."""
     return len("".join(map(str, value.as_tuple().digits)).strip("0"))
 
 
 def _csv(names: Sequence[str], rows: Iterable[Sequence[_Value]]) -> bytes:
-    """Comma and CRLF as in RFC 4180, and a byte order mark: without it Excel takes UTF-8 for the local legacy charset.
+    """Comma and CRLF as in RFC 4180, and a byte order mark: without it Excel assumes the local legacy charset.
 
-    Where the decimal mark is a comma, Excel shows such a file in one column. Nothing that would help it there (a first
-    line `sep=,`, semicolons) is understood by other readers; XLSX is the file for people.
+    In locales with a decimal comma, Excel shows such a file in one column. Other readers do not support the workarounds
+    (a first line `sep=,`, semicolons); XLSX is the format for spreadsheets.
     """
     buffer = StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\r\n")
@@ -152,7 +151,7 @@ def _xlsx(
 
 
 class _Formats:
-    """A workbook's formats, each made once."""
+    """A workbook's formats, each created once."""
 
     def __init__(self, workbook: Workbook):
         self._workbook = workbook
@@ -168,7 +167,7 @@ class _Formats:
 def _write_cell(sheet: Worksheet, row: int, column: int, value: _Value, formats: _Formats) -> None:
     """Always by the method for the type: xlsxwriter's `write` would guess from the text."""
     if isinstance(value, Decimal) and significant_digits(value) > EXACT_DIGITS:
-        # As a number it would change. A text that is right is better, and the import reads it.
+        # As a number it would be rounded. The import also reads numbers in text cells.
         sheet.write_string(row, column, format(value, "f"), formats.of(_Kind.TEXT.value))
     elif isinstance(value, Decimal):
         sheet.write_number(row, column, float(value), formats.of(_number_format(value)))
@@ -183,6 +182,6 @@ def _write_cell(sheet: Worksheet, row: int, column: int, value: _Value, formats:
 
 
 def _number_format(value: Decimal) -> str:
-    """Shows the decimals that `value` is written with: 12.50 and 3, not 12.5 and 3.00."""
+    """The format with the decimals of `value`: 12.50 and 3, not 12.5 and 3.00."""
     decimals = len(format(value, "f").partition(".")[2])
     return f"0.{'0' * decimals}" if decimals else "0"

@@ -1,4 +1,4 @@
-"""/porfs/import and the files that go with it: lines in and out as CSV and XLSX."""
+"""/porfs/import, the import template and the export: lines as CSV and XLSX."""
 
 import asyncio
 from typing import Annotated, Any

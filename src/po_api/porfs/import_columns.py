@@ -1,6 +1,7 @@
-"""The columns of an import, and what each of them takes from a cell.
+"""The columns of an import, and how each reads a cell.
 
-A reader takes a cell that is not blank, text or a value of a spreadsheet, and returns the line's value; or BadCell.
+A reader takes a cell that is not blank, text or a value of a spreadsheet, and returns the value of the line. It raises
+BadCell if it cannot.
 """
 
 import datetime as dt
@@ -25,7 +26,7 @@ _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class BadCell(Exception):
-    """A cell cannot be taken; `code` is stable and `detail` completes "Row 7, column quantity: "."""
+    """A cell cannot be read; `code` is stable and `detail` completes "Row 7, column quantity: "."""
 
     def __init__(self, code: str, detail: str):
         super().__init__(detail)
@@ -37,13 +38,13 @@ def _text(cell: Cell, limit: int, *, multiline: bool) -> str:
     if isinstance(cell, float | int) and not isinstance(cell, bool):
         if abs(cell) >= 10**EXACT_DIGITS:
             raise BadCell("too_many_digits", f"has more than {EXACT_DIGITS} digits; give the cell the format Text")
-        text = format(_exact(cell), "f").removesuffix(".0")  # an article number that was typed without quotes
+        text = format(_exact(cell), "f").removesuffix(".0")  # such as an article number in a cell of no text format
     elif isinstance(cell, str):
         text = normalise(cell)
     else:
-        # Spreadsheets make dates of article numbers such as 3-4; what was typed is lost then.
+        # Spreadsheets turn article numbers such as 3-4 into dates; the entered text is lost.
         raise BadCell("invalid_text", "is not text; give the cell the format Text and enter it again")
-    # Both, because strip() takes some control characters for white space.
+    # Both, because strip() also removes some control characters.
     if has_forbidden_characters(str(cell)) or has_forbidden_characters(text, multiline=multiline):
         raise BadCell(
             "control_character", "must not have control characters" + ("" if multiline else " or line breaks")
@@ -96,7 +97,7 @@ def _at_most(value: Decimal, limit: Decimal) -> Decimal:
 
 
 def _number(cell: Cell) -> Decimal:
-    """The cell's number with at most four decimals. No exponents: a spreadsheet that writes one has cut digits off."""
+    """The cell's number with at most four decimals. No exponents: spreadsheets drop digits when they write one."""
     if isinstance(cell, str):
         text = cell.strip()
         if not _NUMBER.fullmatch(text):
@@ -119,9 +120,9 @@ def _number(cell: Cell) -> Decimal:
 def _exact(cell: float) -> Decimal:
     """The number that a spreadsheet shows for a double.
 
-    Decimal(0.1) would be 0.1000000000000000055…, which the sheet does not show. repr() gives the shortest decimal of
-    the same double, so numbers entered with up to 15 digits are read as they were entered. The result of a formula
-    (0.30000000000000004) is not rounded here; that has to be done in the file.
+    Decimal(0.1) would be 0.1000000000000000055…. repr() returns the shortest decimal of the same double, so numbers
+    entered with up to 15 digits are read as entered. The result of a formula (0.30000000000000004) is not rounded here;
+    that has to be done in the file.
     """
     if not math.isfinite(cell):
         raise BadCell("invalid_number", "must be a number")
@@ -129,7 +130,7 @@ def _exact(cell: float) -> Decimal:
 
 
 def _date(cell: Cell) -> dt.date:
-    # calamine gives a datetime only when there is a time of day, which would have to be cut off.
+    # calamine returns a datetime only for a cell with a time of day, which would have to be cut off.
     if isinstance(cell, dt.date) and not isinstance(cell, dt.datetime):
         return cell
     if isinstance(cell, str) and _ISO_DATE.fullmatch(cell.strip()):

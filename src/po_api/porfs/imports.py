@@ -1,7 +1,7 @@
-"""Reading PORF lines from a CSV or XLSX file: all of them, or every reason why not.
+"""Reading PORF lines from a CSV or XLSX file: all lines, or all errors.
 
-The first row names the columns, in any order; rows are numbered as a spreadsheet shows them. Nothing is rounded,
-guessed or cut: what cannot be taken exactly is an error that names row and column and never repeats the cell.
+The first row names the columns, in any order; rows are numbered as in a spreadsheet. Nothing is rounded, guessed or
+cut: a value that cannot be read exactly is an error with its row and column, without the content of the cell.
 """
 
 import codecs
@@ -31,14 +31,14 @@ from po_api.porfs.xlsx_reader import (
     first_sheet,
 )
 
-# The interface of importing; columns and file types are defined where reading and writing share them.
+# The interface of importing; columns and file types are shared with exports.
 __all__ = ["COLUMNS", "MAX_FILE_BYTES", "MAX_ROWS", "FileType", "ImportFailed", "parse", "template"]
 
 MAX_ROWS = 10_000
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_LISTED_ERRORS = 1_000
 
-_MAX_CSV_LINE = 131_072  # as many characters as the csv module allows a field
+_MAX_CSV_LINE = 131_072  # the csv module's limit for a field, in characters
 _MAX_NAME_SHOWN = 40
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -57,7 +57,7 @@ class ImportFailed(Unprocessable):
 
 _BY_NAME = {column.name: column for column in COLUMNS}
 _DEFAULTS = {column.name: column.default for column in COLUMNS if not column.required}
-_IGNORED = frozenset({"position", "net"})  # an export has them: the server numbers lines and computes amounts itself
+_IGNORED = frozenset({"position", "net"})  # columns of an export that the server computes
 
 
 class _Errors:
@@ -85,9 +85,9 @@ class _Errors:
 
 
 def parse(content: bytes) -> list[LineInput]:
-    """The lines of a CSV or XLSX file, told apart by its content; an empty list if it has no lines.
+    """The lines of a CSV or XLSX file, which is recognised by its content; an empty list if it has no lines.
 
-    Raises ImportFailed with every error of the cells, PayloadTooLarge, or InvalidFile, TooManyRows or TooManyColumns.
+    Raises ImportFailed with all errors of cells, PayloadTooLarge, InvalidFile, TooManyRows or TooManyColumns.
     """
     if len(content) > MAX_FILE_BYTES:
         raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES // 1024 // 1024} MB")
@@ -132,7 +132,7 @@ def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[LineInput]:
             if number == 1:
                 layout = _header(cells, errors)
                 if not layout.columns:
-                    break  # another kind of file; its rows would be nothing but errors
+                    break  # another kind of file; every row would be an error
                 continue
             filled = {index: cell for index, cell in enumerate(cells) if not _is_blank(cell)}
             used += bool(filled)
@@ -141,7 +141,7 @@ def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[LineInput]:
             if filled:
                 lines.extend(_line(number, filled, layout, errors))
     except csv.Error:
-        # From here on it is unknown where a row ends.
+        # The ends of further rows are unknown.
         errors.add(number + 1, "", "invalid_row", "cannot be parsed: a quotation mark is missing or not doubled")
     else:
         if number == 0:
@@ -151,7 +151,7 @@ def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[LineInput]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which column is where, by index from 0; what stands in the ignored ones does not matter."""
+    """The columns by their index from 0; the values of the ignored ones are not read."""
 
     columns: dict[int, Column]
     ignored: frozenset[int]
@@ -209,19 +209,19 @@ def _column_name(cell: Cell) -> str:
 
 
 def _shown(name: str) -> str:
-    """A column's name, which is the file's own, short and printable."""
+    """A column name of the file, cut and without characters that are not printable."""
     return "".join(character for character in name[:_MAX_NAME_SHOWN] if character.isprintable())
 
 
 def _is_blank(cell: Cell) -> bool:
-    # strip() takes some control characters for white space; they are not.
+    # strip() also removes some control characters.
     return isinstance(cell, str) and not cell.strip() and not has_forbidden_characters(cell)
 
 
 def _csv_rows(content: bytes) -> Iterator[list[Cell]]:
-    """The records of CSV text; csv.Error where one cannot be read.
+    """The records of CSV text. Raises csv.Error for one that cannot be parsed, and InvalidFile for other encodings.
 
-    Strictly, since an open quotation mark would otherwise swallow all that follows it.
+    The parser is strict: otherwise a quotation mark that is not closed would make one cell of the rest of the file.
     """
     try:
         text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
@@ -232,7 +232,7 @@ def _csv_rows(content: bytes) -> Iterator[list[Cell]]:
 
 
 def _delimiter(text: str) -> str:
-    """The delimiter with which most names of the header are known; the comma when none is."""
+    """The delimiter with which most names of the header are known; the comma if none are."""
 
     def known(delimiter: str) -> int:
         try:
@@ -245,7 +245,7 @@ def _delimiter(text: str) -> str:
 
 
 def _physical_lines(text: str) -> Iterator[str]:
-    """Lines with their ends as they are, which quoted cells keep; csv.Error for one of millions of empty cells."""
+    """The lines with their line ends, which quoted cells keep. Raises csv.Error for a line over the limit."""
     for line in StringIO(text, newline=""):
         if len(line) > _MAX_CSV_LINE:
             raise csv.Error("line too long")

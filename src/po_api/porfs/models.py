@@ -12,7 +12,7 @@ from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timesta
 class Porf(TenantRow, Versioned, Timestamped, Base):
     """A purchase order request form. `net + tax = total`, in the minor units of `currency`.
 
-    `tax_rounding` is the organisation's rule at the time, kept so that the totals can always be recomputed.
+    `tax_rounding` is the organisation's setting at creation, stored so that the totals can be recomputed.
     """
 
     __tablename__ = "porfs"
@@ -78,8 +78,8 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
 
 
 class PorfLine(TenantRow, Timestamped, Base):
-    """A requested line. `ordered_quantity` is what purchase orders hold of it, Σ(allocated − released); with
-    `closed_quantity` it never exceeds `quantity` plus the tolerance that the organisation granted."""
+    """A requested line. `ordered_quantity` is Σ(allocated − released); with `closed_quantity` it never exceeds
+    `quantity` plus the tolerance `over_order_percent`, which is the organisation's at the last submission."""
 
     __tablename__ = "porf_lines"
     __table_args__ = (
@@ -119,7 +119,7 @@ class PorfLine(TenantRow, Timestamped, Base):
 
 
 class ApprovalDecision(TenantRow, Base):
-    """A decision of an approver, on which content, in which round. Rows are only ever added."""
+    """A decision of an approver, with the hash of the content and the approval round. Rows are only ever added."""
 
     __tablename__ = "approval_decisions"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""How requests are shown: which of their columns make a representation, and what the guards look at."""
+"""Projections of requests: representations, and the facts for the guards."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -42,7 +42,7 @@ def _orderable() -> ColumnElement[Decimal]:
 
 
 def _any(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """No EXISTS: PostgreSQL may answer that by hashing all lines of the organisation, for a page of fifty requests."""
+    """Not EXISTS: PostgreSQL may execute it by hashing all lines of the organisation, for a page of fifty requests."""
     return func.coalesce(func.bool_or(condition), false())
 
 
@@ -51,23 +51,23 @@ def of_porf(porf: FromClause) -> ColumnElement[bool]:
 
 
 def _request(porf: FromClause) -> RequestColumns:
-    """The columns that decide who may approve, in a statement that names the request's Organisation."""
+    """The columns that determine who may approve, in a statement that joins the request's Organisation."""
     organisation = (Organisation.currency, Organisation.allow_self_approval)
     return RequestColumns(porf.c.requester_id, porf.c.currency, porf.c.total, *organisation)
 
 
 def _member(*, is_approver: bool) -> ApproverColumns:
-    """The member for whom the statement is executed."""
+    """The member that executes the statement."""
     return ApproverColumns(USER_ID, _APPROVAL_LIMIT, true() if is_approver else false(), true())
 
 
 def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
-    """Whether the member may approve the request, in a statement that names the request's Organisation."""
+    """Whether the member may approve the request, in a statement that joins the request's Organisation."""
     return and_(*may_approve(_request(porf), _member(is_approver=is_approver)))
 
 
 def eligible_approver(porf: FromClause) -> AnySelect:
-    """The members who may approve the request of the outer query, which names its Organisation."""
+    """The members who may approve the request of the outer query, which joins its Organisation."""
     user = User.__table__.alias("approver")
     has_role = user.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
     approver = ApproverColumns(user.c.id, user.c.approval_limit, has_role, user.c.is_active)
@@ -80,12 +80,12 @@ def eligible_approver(porf: FromClause) -> AnySelect:
 
 
 def _has_approver(porf: FromClause) -> ColumnElement[bool]:
-    """Only a draft can be submitted: for the others this is not looked up."""
+    """Whether a member may approve the request: evaluated for drafts only, since only they can be submitted."""
     return case((porf.c.status == PorfStatus.DRAFT, eligible_approver(porf).exists()), else_=false())
 
 
 def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
-    """The requests of `porf` with their organisation and what is known of their lines; and what the guards look at."""
+    """The requests of `porf` joined with their organisation and aggregates of their lines; and the facts by name."""
     lines = (
         select(
             func.count().label("line_count"),
@@ -107,13 +107,13 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
 
 
 def with_facts(porf: FromClause) -> AnySelect:
-    """The requests of `porf` with what the guards look at: the columns of `PorfFacts`."""
+    """The facts of the requests of `porf`: the columns of `PorfFacts`."""
     source, facts = _with_lines(porf)
     return select(*[facts[name].label(name) for name in field_names(PorfFacts)]).select_from(source)
 
 
-def _as_guards_see_it(porf: FromClause, facts: Columns) -> Columns:
-    """What the guards make of the facts for this member: few requests differ in it (`read_service.allowed_actions`)."""
+def _reduced(porf: FromClause, facts: Columns) -> Columns:
+    """The facts reduced to the values that the guards derive for this member, which many requests have in common."""
     same = ("status", "allow_self_approval", "ordered", "orderable", "submitted", "has_approver")
     return {
         **{name: facts[name] for name in same},
@@ -130,15 +130,15 @@ def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
 
 
 def summary(porf: FromClause) -> AnySelect:
-    """`facts` as the guards see them, and `item`: the summary without the allowed actions."""
+    """`facts` for `read_service.allowed_actions`, and `item`: the summary without the allowed actions."""
     source, known = _with_lines(porf)
-    facts, facts_text = json_object("facts", _as_guards_see_it(porf, known))
+    facts, facts_text = json_object("facts", _reduced(porf, known))
     fields = {
         **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
         "requester_name": user_name(porf.c.requester_id),
         "supplier_id": porf.c.supplier_id,
         "supplier_name": _supplier_name(porf),
-        # Those that are named above keep their places.
+        # Fields that are listed above keep their places.
         **columns_of(porf, LISTED_FIELDS),
         **columns_of(porf, ("currency", "net", "tax", "total")),
         "line_count": known["line_count"],
@@ -150,7 +150,7 @@ def summary(porf: FromClause) -> AnySelect:
 
 
 def details_object(porf: FromClause) -> tuple[FromClause, ColumnElement[str]]:
-    """What a request shows of its header besides its summary."""
+    """The fields of the header that are not in the summary."""
     unlisted = [name for name in HEADER_FIELDS if name not in LISTED_FIELDS]
     return json_object("details", columns_of(porf, (*unlisted, "tax_rounding")))
 

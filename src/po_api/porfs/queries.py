@@ -1,4 +1,4 @@
-"""What is read of requests, as one member of one organisation may see them."""
+"""Reading requests, restricted to those that are visible to the member."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,9 +58,9 @@ class PorfSummaryRow(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """What a request or an order shows besides its summary: `details` and `lines` as JSON.
+    """The part of a request's or an order's representation that is not in its summary: `details` and `lines` as JSON.
 
-    Its taxes are computed from `rates` and `nets`, those of the lines in any order; None without lines.
+    The taxes are computed from `rates` and `nets`, those of the lines in the same order; None without lines.
     """
 
     lines: str
@@ -124,7 +124,7 @@ class PorfLineItem(NamedTuple):
 
 @dataclass(frozen=True)
 class PorfFilters:
-    """The filters of a list of requests; several values of one mean any of them, `_lt` excludes its bound."""
+    """The filters of a list of requests; several values of a filter mean any of them, `_lt` is an exclusive bound."""
 
     status: Collection[PorfStatus] = ()
     requester_id: Collection[int] = ()
@@ -153,25 +153,25 @@ class Visibility(StrEnum):
 
     @classmethod
     def of(cls, actor: Actor) -> "Visibility":
-        """Requesters see their own requests, approvers those that were put before them, the others all."""
+        """Requesters see their own requests, approvers also all that were ever submitted, other roles all requests."""
         if actor.may(Permission.PORFS_READ_ALL):
             return cls.ALL
         return cls.SUBMITTED if actor.may(Permission.PORFS_READ_SUBMITTED) else cls.OWN
 
 
 def visible(visibility: Visibility) -> ColumnElement[bool]:
-    """What a member sees. The parameters are `organisation_id` and `user_id`: each statement starts from here."""
+    """The requests that a member may see: the base of each statement. Parameters: `organisation_id`, `user_id`."""
     mine = Porf.organisation_id == ORGANISATION_ID
     if visibility is Visibility.ALL:
         return mine
     own = Porf.requester_id == USER_ID
-    # Once submitted, always visible to approvers: after a lost race the answer is a conflict, not 404.
+    # Once submitted, always visible to approvers: after a lost race the response is a conflict, not 404.
     return and_(mine, own if visibility is Visibility.OWN else or_(own, Porf.submitted_at.is_not(None)))
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The requests on a list: which conditions it has, without the search. Their values are parameters."""
+    """The conditions of a list of requests, without the search; their values are parameters."""
 
     visibility: Visibility
     narrowed_by: frozenset[str]
@@ -282,7 +282,7 @@ _CONTENT = Query(
 
 
 class PorfQueries:
-    """Named questions about one organisation's requests; each starts from what the member may see."""
+    """Reads the requests of the actor's organisation that are visible to the member."""
 
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._executor = executor
@@ -306,7 +306,7 @@ class PorfQueries:
         return await self._row(_whole(self._visibility), porf_id=porf_id)
 
     async def facts(self, porf_id: int) -> PorfFacts | None:
-        """What the guards look at; None if the request is not visible to the member."""
+        """The facts for the guards; None if the request is not visible to the member."""
         return await self._row(_facts(self._visibility), porf_id=porf_id)
 
     async def header(self, porf_id: int) -> PorfRow | None:

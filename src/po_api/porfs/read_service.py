@@ -1,4 +1,4 @@
-"""What members read of requests, as the JSON that schemas.py describes."""
+"""Representations of requests: the JSON that schemas.py describes."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -27,7 +27,7 @@ from po_api.porfs.queries import (
 
 
 class PorfReadService:
-    """The requests that a member may see, and their parts; PorfNotFound for all others."""
+    """Reads the requests that are visible to the member, and their parts. Raises PorfNotFound for all others."""
 
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._actor = actor
@@ -50,7 +50,7 @@ class PorfReadService:
         return _items(await self._queries.lines_page(porf_id, request))
 
     async def line(self, porf_id: int, line_id: int) -> JsonDocument:
-        """A line, with its request's version; LineNotFound."""
+        """A line, with the version of its request. Raises LineNotFound."""
         row = await self._queries.line(porf_id, line_id)
         if row is None:
             raise errors.PorfNotFound
@@ -68,7 +68,7 @@ class PorfReadService:
         return _items(await self._queries.history(porf_id, request))
 
     async def facts(self, porf_id: int) -> PorfFacts:
-        """What the guards look at."""
+        """The facts for the guards."""
         facts = await self._queries.facts(porf_id)
         if facts is None:
             raise errors.PorfNotFound
@@ -98,24 +98,24 @@ class PorfReadService:
 
 @lru_cache(maxsize=16384)
 def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope] | None, *, has_limit: bool) -> str:
-    """For every action, whether such a member may do it now with such a request, as JSON.
+    """`allowed_actions` as JSON for all requests and members with the same facts, roles, scopes and limit.
 
-    `facts` is what the guards make of facts and member, which is the same for many requests; a page of fifty takes
-    seven hundred answers. A test compares them with those of the table for facts of all kinds.
+    `facts` are those of `projections.summary`, with few different values, so that the cache is effective: a page of
+    fifty takes seven hundred evaluations of rules. A test compares the results with those of the table.
     """
-    seen = loads(facts)
+    known = loads(facts)
     request = PorfFacts(
-        status=PorfStatus(seen["status"]),
-        requester_id=1 if seen["is_own"] else 2,
+        status=PorfStatus(known["status"]),
+        requester_id=1 if known["is_own"] else 2,
         currency="EUR",
-        total=Decimal(0 if seen["within_limit"] else 1),
-        base_currency="EUR" if seen["in_base_currency"] else "USD",
-        allow_self_approval=seen["allow_self_approval"],
-        line_count=int(seen["has_lines"]),
-        ordered=seen["ordered"],
-        orderable=seen["orderable"],
-        submitted=seen["submitted"],
-        has_approver=seen["has_approver"],
+        total=Decimal(0 if known["within_limit"] else 1),
+        base_currency="EUR" if known["in_base_currency"] else "USD",
+        allow_self_approval=known["allow_self_approval"],
+        line_count=int(known["has_lines"]),
+        ordered=known["ordered"],
+        orderable=known["orderable"],
+        submitted=known["submitted"],
+        has_approver=known["has_approver"],
     )
     member = Actor(0, 1, roles, Decimal(0) if has_limit else None, scopes)
     return explained(MACHINE.allowed_actions(request, member))

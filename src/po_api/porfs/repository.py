@@ -1,4 +1,4 @@
-"""The requests' rows that are changed, as one member of one organisation may see them."""
+"""Locks and changes rows of requests, restricted to those that are visible to the member."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ _COMPUTED = ("number", "currency", "tax_rounding", "net", "tax", "total", "reque
 _ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*HEADER_FIELDS, *_COMPUTED)])
 _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", "over_order_percent")])
 
-# What changes of requests: their own columns, those of their lines, and what is recorded about them.
+# The columns that `PorfRepository.change` writes: of requests, lines, decisions and comments.
 _STATE = ("status", "requester_id", "approval_round", "submitted_at", "decided_at")
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
 _ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
@@ -55,7 +55,7 @@ _PORF_IDS = bindparam("porf_ids", type_=ARRAY(BigInteger))
 
 
 class CreatedPorf(NamedTuple):
-    """A request that was added."""
+    """The key of a new request."""
 
     id: int
 
@@ -75,13 +75,13 @@ class CreationRules(NamedTuple):
 
 @dataclass(frozen=True)
 class ApprovedFacts(PorfFacts):
-    """What the guards look at, and the hash that the approval of the current round is about; None without one."""
+    """The facts for the guards, and the hash that was approved in the current round; None without approval."""
 
     approved_hash: str | None
 
 
 def _creation() -> Query[CreatedPorf]:
-    """Add a request with its lines and its event."""
+    """Insert a request with its lines and its event."""
     porf = insert_from(_PORFS, _ROWS_OF_PORF).returning(Porf.id).cte("porf")
     lines = insert_from(_LINES, _ROWS_OF_LINES, porf_id=porf.c.id).cte("added_lines")
     event = audit.insert_events(entity_id=porf.c.id).cte("event")
@@ -101,7 +101,7 @@ def _change(name: str, *more: Insert | Update) -> Query[NoRow]:
 
 
 def _grant_tolerance() -> Update:
-    """Copy the tolerance that the organisation grants now to each line."""
+    """Copy the current tolerance of the organisation to each line."""
     granted = Organisation.over_order_percent
     return (
         update(PorfLine)
@@ -165,12 +165,12 @@ def _approvals(visibility: Visibility) -> Query[ApprovedFacts]:
 
 
 def state_of(porf: LockedPorf, **changed: object) -> dict[str, object]:
-    """The columns that `PorfRepository.change` writes of a request, some of them changed."""
+    """The row of a request for `PorfRepository.change`, with the columns that changed."""
     return {"id": porf.id, **{name: getattr(porf, name) for name in _STATE}, **changed}
 
 
 class PorfRepository:
-    """Named questions about one organisation's requests; each starts from what the member may see."""
+    """The rows of requests of the actor's organisation that are visible to the member."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -180,13 +180,13 @@ class PorfRepository:
         self._who = {"organisation_id": actor.organisation_id, "user_id": actor.user_id}
 
     async def creation_rules(self, supplier_id: int | None) -> CreationRules:
-        """The organisation's rules for a new request that names this supplier."""
+        """The organisation's rules for a new request with this supplier."""
         rules = await self._executor.row(_CREATION_RULES, **self._who, supplier_id=supplier_id)
         assert rules is not None
         return rules
 
     async def create(self, porf: Mapping[str, object], lines: Rows, change: audit.Change, *, now: datetime) -> int:
-        """Add a request with its lines and the event that records it; returns its id."""
+        """Insert a request with its lines and its audit event; returns its id."""
         rows = {"porfs": [porf], "lines": lines}
         created = await self._executor.row(_CREATE, **audit.parameters(self._actor, [change], now=now, rows=rows))
         assert created is not None
@@ -203,9 +203,9 @@ class PorfRepository:
         comments: Rows = (),
         submits: bool = False,
     ) -> None:
-        """Write the `state_of` locked requests, which adds one to their versions, and the quantities of lines.
+        """Write the `state_of` locked requests, incrementing their versions, and the quantities of lines.
 
-        The lines of requests that are submitted get the tolerance that the organisation grants.
+        With `submits`, all lines get the current tolerance of the organisation.
         """
         quantities = (line._asdict() for line in lines)
         rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "decisions": decisions, "comments": comments}
@@ -226,7 +226,7 @@ class PorfRepository:
         return await self._executor.rows(_approvals(self._visibility), **self._who, porf_ids=list(porf_ids))
 
     async def editable(self, porf_id: int) -> Porf | None:
-        """The request itself, locked."""
+        """The entity of the request, locked; None if it is not visible to the member."""
         statement = (
             select(Porf)
             .where(visible(self._visibility), Porf.id == porf_id)
@@ -241,12 +241,12 @@ class PorfRepository:
         return (await self._session.scalars(statement)).one_or_none()
 
     async def set_nets(self, nets: Sequence[Mapping[str, object]]) -> None:
-        """Write the nets that a change of currency gave; each row names the line by its whole key."""
+        """Write nets after a change of the currency; each row contains the whole key of its line."""
         if nets:
             await self._session.execute(update(PorfLine), list(nets))
 
     async def positions(self, porf_id: int) -> tuple[int, int]:
-        """How many lines there are, and the position of the last: there are gaps where lines were deleted."""
+        """The number of lines and the position of the last one, which differ after lines were deleted."""
         statement = select(func.count(), func.coalesce(func.max(PorfLine.position), 0)).where(self._of(porf_id))
         count, last = (await self._session.execute(statement)).one()
         return count, last

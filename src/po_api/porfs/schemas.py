@@ -1,4 +1,4 @@
-"""How purchase order requests are written and read."""
+"""Bodies of requests and responses about purchase order requests."""
 
 from datetime import date, datetime
 from typing import Annotated, Any

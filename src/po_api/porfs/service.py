@@ -1,4 +1,4 @@
-"""The content of requests: create, edit, copy, delete, comment. Submitting, deciding and so on are in `actions`."""
+"""The content of requests: create, edit, copy, delete, comment. Changes of the status are in `actions`."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -37,7 +37,7 @@ from po_api.users.events import MemberChanged
 
 
 class PorfService:
-    """What can be done with a request's content; it flushes, the caller commits."""
+    """Creates and changes requests; it flushes, the caller commits."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -46,7 +46,7 @@ class PorfService:
         self._porfs = PorfReadService(TransactionExecutor(session), actor)
 
     async def create(self, requested: PorfInput, *, copied_from: int | None = None) -> JsonDocument:
-        """A new draft of the caller's, numbered, with its lines."""
+        """Create a draft of the caller with its number and lines."""
         self._actor.require(Permission.PORFS_WRITE)
         if len(requested.lines) > MAX_LINES:
             raise errors.TooManyLines
@@ -95,7 +95,7 @@ class PorfService:
         await self._session.flush()
 
     async def copy(self, porf_id: int) -> JsonDocument:
-        """A new draft of the caller's with the same content; an inactive supplier is left out."""
+        """Create a draft of the caller with the same content, except an inactive supplier."""
         header, lines = await self._porfs.content(porf_id)
         MACHINE.require(PorfAction.COPY, await self._porfs.facts(porf_id), self._actor)
         supplier_id = await self._active(header.supplier_id)
@@ -162,7 +162,7 @@ class PorfService:
         return await self._locked(porf_id, PorfAction.EDIT, expected)
 
     async def _locked(self, porf_id: int, action: PorfAction, expected: ExpectedVersions) -> Porf:
-        """The request, locked; raises unless the actor may do this now, on the version that they have read."""
+        """The request, locked. Raises unless the actor may perform the action now, on one of the expected versions."""
         porf = await self._repository.editable(porf_id)
         if porf is None:
             raise errors.PorfNotFound
@@ -217,7 +217,7 @@ class PorfService:
 
 
 def _amounts(requested: PorfInput, *, currency: str, tax_rounding: str) -> tuple[list[Decimal], Totals]:
-    """The lines' nets and the totals; AmountTooLarge, TotalMismatch."""
+    """The lines' nets and the totals. Raises AmountTooLarge or TotalMismatch."""
     nets = [net_of(line, currency) for line in requested.lines]
     taxed = ((line.tax_rate, net) for line, net in zip(requested.lines, nets, strict=True))
     totals = totals_of_nets(taxed, currency=currency, tax_rounding=tax_rounding)
@@ -228,7 +228,7 @@ def _amounts(requested: PorfInput, *, currency: str, tax_rounding: str) -> tuple
 
 
 def _columns(position: int, line: LineInput, net: Decimal, tolerance: Decimal) -> dict[str, object]:
-    """The columns of a line, without those that name its request."""
+    """The columns of a line, without the key of its request."""
     return {**vars(line), "net": net, "position": position, "over_order_percent": tolerance}
 
 
@@ -238,7 +238,7 @@ def _unknown_supplier() -> errors.UnknownSupplier:
 
 
 async def warn_of_missing_approvers(session: AsyncSession, event: MemberChanged) -> list[ChangeWarning]:
-    """A warning that names the pending requests that nobody can approve now, if there are any."""
+    """A warning with the pending requests that no active member may approve now, if there are any."""
     porfs = await PorfRepository(session, event.actor).without_approver()
     if not porfs:
         return []

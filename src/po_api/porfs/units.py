@@ -1,10 +1,10 @@
-"""Units of measure: the codes of UN/ECE Recommendation 20 and, behind an X, the packages of Recommendation 21.
+"""Units of measure: the codes of UN/ECE Recommendation 20 and, after an X, the packages of Recommendation 21.
 
-The codes are those in force in trade today, deprecated ones included because suppliers still send them; codes that were
-withdrawn are not. Recommendation 20 has no box or pallet: it says to write X and the package's code (`XBX`, `XPX`).
+The codes include deprecated ones, which suppliers still use, but not those that were withdrawn. Recommendation 20 has
+no box or pallet: these are written as X and the code of the package (`XBX`, `XPX`).
 """
 
-DEFAULT_UNIT = "C62"  # one: a piece of whatever the line describes
+DEFAULT_UNIT = "C62"  # one piece
 
 _RECOMMENDATION_20 = frozenset(
     """10 11 13 14 15 1I 20 21 22 23 24 25 27 28 2A 2B 2C 2G 2H 2I 2J 2K 2L 2M 2N 2P 2Q 2R 2U 2X 2Y 2Z 33 34 35 37

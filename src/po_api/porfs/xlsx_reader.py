@@ -1,10 +1,10 @@
 """The cells of an XLSX file's first sheet, from untrusted bytes.
 
-calamine reads the cells; this module decides what calamine reads. A small file can ask it for the whole grid (a
-value in A1 and one in XFD1048576 span 17 thousand million cells), for as many strings as an attribute claims or for one
-long string in every cell, and when that memory is refused the process ends: nothing is raised. So every part that
-calamine is going to read is read by expat first, which accepts well-formed XML only, and measured. calamine then gets a
-new archive of just those parts: no other sheet, no macros, nothing that two readers of archives could see differently.
+calamine reads the cells; this module limits its input. A small file can make calamine allocate the whole grid (a value
+in A1 and one in XFD1048576 span 17 thousand million cells), as many strings as an attribute states, or one long string
+for every cell, and a failed allocation ends the process without an exception. Hence every part that calamine will read
+is first parsed by expat, which accepts only well-formed XML, and measured. calamine then gets a new archive of only
+these parts: no other sheet, no macros, nothing that two readers of archives could interpret differently.
 """
 
 import codecs
@@ -27,11 +27,11 @@ MAX_UNPACKED_BYTES = 100 * 1024 * 1024
 MAX_PART_BYTES = 50 * 1024 * 1024
 MAX_RATIO = 200
 _RATIO_MATTERS_ABOVE = 1024 * 1024
-# Elements and pieces of text. Ten thousand lines have about 400,000; the rest is room for white space, long texts of
-# many lines, and sheets that are not read but whose strings are in the same table.
+# Elements and pieces of text. Ten thousand lines have about 400,000; the rest is for white space, long texts of many
+# lines, and sheets that are not read but whose strings are in the same table.
 MAX_EVENTS = 1_200_000
 MAX_STRINGS = 1_000_000
-# Of all cells together, before their own limits are looked at; ten thousand of the longest lines have 21 million.
+# Of all cells together, before their own limits are checked; ten thousand of the longest lines have 21 million.
 MAX_CHARACTERS = 32 * 1024 * 1024
 
 _ENCRYPTED = 0x1
@@ -43,7 +43,7 @@ _TOO_LARGE = "The workbook is too large when unpacked; keep only the sheet with 
 
 
 class InvalidFile(Unprocessable):
-    """The file is no valid CSV or XLSX file, or exceeds the limits on its unpacked size."""
+    """The file is not a valid CSV or XLSX file, or exceeds the limits on its unpacked size."""
 
     code = "invalid_file"
     title = "Unreadable file"
@@ -64,7 +64,7 @@ class TooManyColumns(Unprocessable):
 
 
 class CellFailure(Enum):
-    """Stands for the value of a cell that holds an error of the spreadsheet, such as #REF!."""
+    """The value of a cell with an error of the spreadsheet, such as #REF!."""
 
     FAILED = "failed"
 
@@ -73,7 +73,10 @@ Cell = str | int | float | bool | dt.date | dt.time | dt.timedelta | CellFailure
 
 
 def first_sheet(content: bytes) -> list[list[Cell]]:
-    """The rows from A1 on of the first visible sheet, an empty cell as an empty string; an AppError for other files."""
+    """The rows of the first visible sheet from A1 on; empty cells are empty strings.
+
+    Raises InvalidFile, TooManyRows or TooManyColumns.
+    """
     vetted = BytesIO()
     try:
         with ZipFile(BytesIO(content)) as archive, ZipFile(vetted, "w", ZIP_STORED) as parts:
@@ -84,14 +87,14 @@ def first_sheet(content: bytes) -> list[list[Cell]]:
     except AppError:
         raise
     except Exception as error:
-        # zipfile and expat raise anything from struct.error to NotImplementedError for random bytes. The file is the
-        # only input here, so every error is about the file.
+        # zipfile and expat raise various errors for random bytes, from struct.error to NotImplementedError. The file is
+        # the only input here, so every error is caused by it.
         raise InvalidFile(_DAMAGED) from error
     return rows
 
 
 def column_letters(number: int) -> str:
-    """What a spreadsheet calls its column `number` (from 1): A, Z, AA."""
+    """The letters of column `number` (from 1) in a spreadsheet: A, Z, AA."""
     letters = ""
     while number:
         number, rest = divmod(number - 1, 26)
@@ -100,7 +103,7 @@ def column_letters(number: int) -> str:
 
 
 class _Reader:
-    """Receives expat's events for a part, with elements by their local names; subclasses collect what they need."""
+    """Receives expat's events for a part, with the local names of elements."""
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         pass
@@ -116,7 +119,7 @@ _R = TypeVar("_R", bound=_Reader)
 
 
 class _Copier:
-    """Copies parts of an archive whose directory is sane, letting a reader see their elements on the way."""
+    """Copies parts of an archive whose directory is within the limits, and passes their elements to a reader."""
 
     def __init__(self, source: ZipFile, target: ZipFile):
         entries = source.infolist()
@@ -130,17 +133,17 @@ class _Copier:
         self._events = 0
 
     def has(self, name: str) -> bool:
-        """Whether there is such a part that was not copied yet."""
+        """Whether the archive has such a part that was not copied yet."""
         return _folded(name) in self._entries
 
     def copy(self, name: str, reader: _R) -> _R:
-        """Copy the part and return the reader that saw it; InvalidFile when it is missing or malformed."""
+        """Copy the part and return the reader. Raises InvalidFile if it is missing, malformed or too large."""
         entry = self._entries.pop(_folded(name), None)
         if entry is None:
             raise InvalidFile(_DAMAGED)
         if entry.file_size > MAX_PART_BYTES:
             raise InvalidFile(_TOO_LARGE)
-        data = self._source.read(entry)  # never more than the directory says, else it raises
+        data = self._source.read(entry)  # raises if there is more than the directory states
 
         def start(name: str, attributes: dict[str, str]) -> None:
             self._count()
@@ -150,8 +153,8 @@ class _Copier:
             self._count()
             reader.text(data)
 
-        # calamine finds elements in the bytes, as UTF-8, so expat has to as well: whatever encoding the file declares,
-        # and even where a byte order mark or a zero in every pair would make expat think of UTF-16.
+        # calamine always decodes as UTF-8, so expat must, too, whatever encoding the file declares. Byte order marks
+        # and zero bytes are refused, as they make expat switch to UTF-16.
         if b"\0" in data or data.startswith(_UTF_16):
             raise InvalidFile(_DAMAGED)
         parser = expat.ParserCreate("utf-8")
@@ -172,7 +175,7 @@ class _Copier:
 def _check_entry(entry: ZipInfo) -> None:
     if entry.flag_bits & _ENCRYPTED:
         raise InvalidFile("The file is encrypted; save it without a password")
-    # Other methods unpack without a limit to what one step yields, and no spreadsheet program writes them.
+    # Other methods have no limit to the output of one step, and no spreadsheet program uses them.
     if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
         raise InvalidFile(_DAMAGED)
     if entry.file_size > _RATIO_MATTERS_ABOVE and entry.file_size > MAX_RATIO * entry.compress_size:
@@ -180,7 +183,7 @@ def _check_entry(entry: ZipInfo) -> None:
 
 
 def _folded(name: str) -> str:
-    """Part names as calamine compares them: neither case nor the kind of slash matters."""
+    """Part names as calamine compares them: regardless of case and of the kind of slash."""
     return name.replace("\\", "/").lower()
 
 
@@ -193,9 +196,9 @@ def _refuse_doctype(*_: object) -> None:
 
 
 def _vet(parts: _Copier) -> tuple[int, set[tuple[int, int]]]:
-    """Copy what reading the first visible sheet takes: its index, and the (row, column) from 0 of its failed cells.
+    """Copy the parts that the first visible sheet needs; returns its index and the (row, column) of its failed cells.
 
-    Paths are put together as calamine does it; where it should do otherwise, it does not find the part and says so.
+    Indices begin at 0. Paths are composed as calamine does it; if it used others, it would not find the part and raise.
     """
     package = parts.copy("_rels/.rels", _Relationships())
     folder = "".join(package.office_document().removeprefix("/").rpartition("/")[:2])
@@ -219,10 +222,10 @@ def _vet(parts: _Copier) -> tuple[int, set[tuple[int, int]]]:
 def _read(vetted: BytesIO, index: int) -> list[list[Cell]]:
     try:
         vetted.seek(0)
-        # Empty rows and columns before the first value stay, so that positions are those that the spreadsheet shows.
+        # Empty rows and columns before the first value are kept, so that positions are those in the spreadsheet.
         rows = load_workbook(vetted).get_sheet_by_index(index).to_python(skip_empty_area=False)
     except BaseException as error:
-        # A panic in Rust arrives as a BaseException that cannot be imported; it is about the file, too.
+        # A panic in Rust is raised as a BaseException that cannot be imported; it is also caused by the file.
         if type(error).__name__ == "PanicException":
             raise InvalidFile(_DAMAGED) from error
         raise
@@ -241,7 +244,7 @@ class _Relationships(_Reader):
             self.by_id[attributes.get("Id", "")] = (kind, attributes.get("Target", ""))
 
     def office_document(self) -> str:
-        """Where the workbook is."""
+        """The path of the workbook; empty if there is none."""
         return next((target for kind, target in self.by_id.values() if kind == "officeDocument"), "")
 
 
@@ -261,7 +264,7 @@ class _Book(_Reader):
 
 
 class _Strings(_Reader):
-    """The lengths of the shared strings. Refuses what would let calamine count them differently."""
+    """The lengths of the shared strings. Refuses structures that calamine would count differently."""
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
@@ -272,7 +275,7 @@ class _Strings(_Reader):
         if (name == "sst") is not self._is_first or (name == "si" and self._is_inside):
             raise InvalidFile(_DAMAGED)
         self._is_first = False
-        # calamine makes room for as many strings as this says, before it has seen one.
+        # calamine allocates this number of strings before it reads one.
         claim = attributes.get("uniqueCount", "0")
         if not _COUNT.fullmatch(claim) or int(claim) > MAX_STRINGS:
             raise InvalidFile(_TOO_LARGE)
@@ -290,7 +293,7 @@ class _Strings(_Reader):
 
 
 class _Sheet(_Reader):
-    """How far a sheet's values reach, counted as calamine counts: rows and cells may leave their position out."""
+    """The extent of a sheet's values, counted as calamine does: the positions of rows and cells are optional."""
 
     def __init__(self, string_lengths: list[int]) -> None:
         self.failures: set[tuple[int, int]] = set()
@@ -311,7 +314,7 @@ class _Sheet(_Reader):
         elif name == "c":
             self._cell = self._position(attributes.get("r"))
             self._type = attributes.get("t", "")
-        elif self._cell is not None and name in ("v", "is"):  # a cell with neither is not there for calamine either
+        elif self._cell is not None and name in ("v", "is"):  # calamine ignores cells with neither, too
             self._rows = max(self._rows, self._cell[0] + 1)
             self._columns = max(self._columns, self._cell[1] + 1)
             if self._type == "e":
@@ -333,16 +336,16 @@ class _Sheet(_Reader):
                 raise InvalidFile(_TOO_LARGE)
 
     def check_extent(self) -> None:
-        """Refuse a sheet whose grid would be large, for which one value far away is enough."""
+        """Raise TooManyColumns or TooManyRows for a large grid: one value in a distant cell is enough."""
         if self._columns > MAX_COLUMNS:
             raise TooManyColumns(f"There are values to the right of column {column_letters(MAX_COLUMNS)}")
         if self._rows > MAX_SHEET_ROWS:
             raise TooManyRows(f"There are values below row {MAX_SHEET_ROWS}: the last is in row {self._rows}")
 
     def _string_length(self) -> int:
-        """How long the cell's shared string is, or the longest there is when calamine might read the index otherwise.
+        """The length of the cell's shared string, or that of the longest if calamine might read another index.
 
-        calamine looks at the text up to a comment or an entity only; expat gives that in pieces.
+        calamine reads the text only up to a comment or an entity, where expat starts another piece of text.
         """
         if len(self._texts) == 1 and _COUNT.fullmatch(self._texts[0]):
             index = int(self._texts[0])

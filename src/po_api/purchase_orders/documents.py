@@ -1,4 +1,4 @@
-"""The contents of a purchase order's PDF as text; `typesetting` lays them out.
+"""The texts of a purchase order's PDF; `typesetting` lays them out.
 
 Numbers and dates are formatted here, without rounding.
 """
@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from po_api.core.money import Totals, minor_units
 from po_api.purchase_orders.typesetter import typeset
@@ -94,7 +93,7 @@ class DocumentLine:
 
 @dataclass(frozen=True)
 class PurchaseOrderDocument:
-    """The data of a purchase order's PDF; `requests` are the numbers of the PORFs that it was made from."""
+    """The data of a purchase order's PDF; `requests` are the numbers of the PORFs that it was created from."""
 
     number: str
     revision: int
@@ -113,7 +112,7 @@ class PurchaseOrderDocument:
 async def rendered(document: PurchaseOrderDocument) -> bytes:
     """The order as a PDF/A; the same data always gives the same bytes.
 
-    Raises TypesettingError; KeyError for a currency that ISO 4217 does not have.
+    Raises TypesettingError, and KeyError for an unknown currency.
     """
     return await typeset(sheet(document), lines=len(document.lines))
 
@@ -123,7 +122,7 @@ def sheet(document: PurchaseOrderDocument) -> bytes:
     return json.dumps(_data(document), ensure_ascii=False).encode()
 
 
-def _data(document: PurchaseOrderDocument) -> dict[str, Any]:
+def _data(document: PurchaseOrderDocument) -> dict[str, object]:
     """The printed texts; None for parts that are left out."""
     digits = minor_units(document.currency)
     totals = document.totals
@@ -153,7 +152,7 @@ def _data(document: PurchaseOrderDocument) -> dict[str, Any]:
     }
 
 
-def _party(party: Party) -> dict[str, Any]:
+def _party(party: Party) -> dict[str, object]:
     tax_id = f"Tax ID {party.tax_id}" if party.tax_id else None
     details = (_text(party.address), tax_id, party.email)
     return {"name": party.name, "details": [detail for detail in details if detail]}
@@ -172,8 +171,8 @@ def _facts(document: PurchaseOrderDocument) -> list[tuple[str, str]]:
     return facts
 
 
-def _line(line: DocumentLine, digits: int) -> dict[str, Any]:
-    """A line's cells; a unit price may have more decimals than the currency, a quantity shows those it has."""
+def _line(line: DocumentLine, digits: int) -> dict[str, str | None]:
+    """A line's cells; a unit price may have more decimals than the currency, a quantity has as many as it needs."""
     details = (
         f"SKU {line.sku}" if line.sku else None,
         f"Needed by {_date(line.needed_by)}" if line.needed_by else None,
@@ -213,7 +212,7 @@ def _unit(code: str, quantity: Decimal) -> str:
 
 
 def _text(value: str | None) -> str | None:
-    """`value` with one kind of line break and no tabs, which fonts have no glyph for; None if nothing is left."""
+    """`value` with one kind of line break and no tabs, which fonts have no glyph for; None if it is empty."""
     return "\n".join((value or "").expandtabs(4).splitlines()).strip() or None
 
 

@@ -1,4 +1,4 @@
-"""The rules of a purchase order: its states, and who may do what."""
+"""The rules of a purchase order: its state machine."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class PurchaseOrderStatus(StrEnum):
 
 
 class PurchaseOrderAction(StrEnum):
-    """What can be done with an order."""
+    """An action on an order."""
 
     EDIT = "edit"
     ISSUE = "issue"
@@ -30,7 +30,7 @@ class PurchaseOrderAction(StrEnum):
 
 @dataclass(frozen=True)
 class PurchaseOrderFacts:
-    """What the guards look at."""
+    """The data that guards look at."""
 
     status: PurchaseOrderStatus
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a purchase order."""
+"""Errors of purchase orders."""
 
 from po_api.core.errors import Conflict, NotFound, Unprocessable
 

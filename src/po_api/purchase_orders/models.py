@@ -11,7 +11,7 @@ from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timesta
 
 
 class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
-    """An order to one supplier. The supplier's particulars are copies, made with the order."""
+    """An order to one supplier, with a supplier snapshot: copies of the supplier's data at the order's creation."""
 
     __tablename__ = "purchase_orders"
     __table_args__ = (
@@ -65,7 +65,7 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
 
 
 class PurchaseOrderLine(TenantRow, Base):
-    """An ordered line, as the document shows it."""
+    """An ordered line, with its content at the order's creation."""
 
     __tablename__ = "purchase_order_lines"
     __table_args__ = (
@@ -98,7 +98,7 @@ class PurchaseOrderLine(TenantRow, Base):
 
 
 class Allocation(TenantRow, Base):
-    """The quantity of a request's line that an order's line takes; cancelling an order releases it."""
+    """The quantity of a request's line that is allocated to an order's line; cancelling the order releases it."""
 
     __tablename__ = "allocations"
     __table_args__ = (

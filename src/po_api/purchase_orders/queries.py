@@ -1,4 +1,4 @@
-"""What is read of orders, as one member of one organisation may see them: statements, and how they are shown."""
+"""Reading orders, restricted to those that are visible to the member."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class OrderDocumentRow(DocumentRow):
 
 @dataclass(frozen=True)
 class OrderLineRow(LineContent):
-    """A line with the request's line that it takes from."""
+    """A line with the request's line that it is allocated from."""
 
     position: int
     net: Decimal
@@ -58,7 +58,7 @@ class OrderLineRow(LineContent):
 
 
 class OrderFileRow(NamedTuple):
-    """The document of the present revision; `number` and `content` are None before the order is issued."""
+    """The document of the current revision; `number` and `content` are None before the order is issued."""
 
     number: str | None
     revision: int
@@ -67,7 +67,7 @@ class OrderFileRow(NamedTuple):
 
 @dataclass(frozen=True)
 class PurchaseOrderFilters:
-    """The filters of a list of orders; several values of one mean any of them, `_lt` excludes its bound."""
+    """The filters of a list of orders; several values of a filter mean any of them, `_lt` is an exclusive bound."""
 
     status: Collection[str] = ()
     supplier_id: Collection[int] = ()
@@ -87,12 +87,12 @@ class PurchaseOrderFilters:
 
 
 def sees_all(actor: Actor) -> bool:
-    """Whether the actor sees all orders; requesters only see those that hold a quantity of their requests."""
+    """Whether the actor sees all orders; requesters only see those with allocations of their requests."""
     return actor.may(Permission.PURCHASE_ORDERS_READ_ALL)
 
 
 def visible(*, sees_all: bool) -> ColumnElement[bool]:
-    """What a member sees. The parameters are `organisation_id` and `user_id`: each statement starts from here."""
+    """The orders that a member may see: the base of each statement. Parameters: `organisation_id`, `user_id`."""
     mine = PurchaseOrder.organisation_id == ORGANISATION_ID
     if sees_all:
         return mine
@@ -101,7 +101,7 @@ def visible(*, sees_all: bool) -> ColumnElement[bool]:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The orders on a list: which conditions it has, without the search. Their values are parameters."""
+    """The conditions of a list of orders, without the search; their values are parameters."""
 
     sees_all: bool
     narrowed_by: frozenset[str]
@@ -116,7 +116,7 @@ def _condition(name: str) -> ColumnElement[bool]:
 
 
 def _with_requests() -> FromClause:
-    """The lines of orders with the requests' lines that they take from."""
+    """The lines of orders joined with the requests' lines that they are allocated from."""
     organisation_id = Allocation.organisation_id
     of_line = and_(
         PurchaseOrderLine.organisation_id == organisation_id, PurchaseOrderLine.id == Allocation.purchase_order_line_id
@@ -127,7 +127,7 @@ def _with_requests() -> FromClause:
 
 
 def _holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether the order of the outer query holds a quantity of a request for which `condition` is true."""
+    """Whether the order of the outer query has an allocation of a request for which `condition` is true."""
     return select(true()).select_from(_with_requests()).where(_of(_ORDERS), condition).correlate(_ORDERS).exists()
 
 
@@ -243,7 +243,7 @@ def _document(*, sees_all: bool) -> Query[OrderFileRow]:
 
 
 class PurchaseOrderQueries:
-    """Named questions about one organisation's orders; each starts from what the member may see."""
+    """Reads the orders of the actor's organisation that are visible to the member."""
 
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._executor = executor
@@ -263,11 +263,11 @@ class PurchaseOrderQueries:
         return await self._row(_whole(sees_all=self._sees_all), order_id)
 
     async def facts(self, order_id: int) -> PurchaseOrderFacts | None:
-        """What the guards look at; None if the order is not visible to the member."""
+        """The facts for the guards; None if the order is not visible to the member."""
         return await self._row(_facts(sees_all=self._sees_all), order_id)
 
     async def document(self, order_id: int) -> OrderFileRow | None:
-        """The document of the present revision; None if the order is not visible to the member."""
+        """The document of the current revision; None if the order is not visible to the member."""
         return await self._row(_document(sees_all=self._sees_all), order_id)
 
     async def content(self, order_id: int) -> Sequence[OrderLineRow]:

@@ -1,4 +1,4 @@
-"""What members read of orders, as the JSON that schemas.py describes."""
+"""Representations of orders: the JSON that schemas.py describes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class IssuedDocument:
 
 
 class PurchaseOrderReadService:
-    """The orders that a member may see, and their parts; PurchaseOrderNotFound for all others."""
+    """Reads the orders that are visible to the member, and their parts. Raises PurchaseOrderNotFound for others."""
 
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._actor = actor
@@ -51,7 +51,7 @@ class PurchaseOrderReadService:
         return document(self._summary(row), row)
 
     async def facts(self, order_id: int) -> PurchaseOrderFacts:
-        """What the guards look at."""
+        """The facts for the guards."""
         facts = await self._queries.facts(order_id)
         if facts is None:
             raise errors.PurchaseOrderNotFound
@@ -62,7 +62,7 @@ class PurchaseOrderReadService:
         return await self._queries.content(order_id)
 
     async def document(self, order_id: int) -> IssuedDocument:
-        """The document as it was issued; NotIssued before that."""
+        """The document as it was issued. Raises NotIssued before that."""
         row = await self._queries.document(order_id)
         if row is None:
             raise errors.PurchaseOrderNotFound
@@ -77,6 +77,6 @@ class PurchaseOrderReadService:
 
 @lru_cache(maxsize=4096)
 def _allowed_actions(status: str, roles: frozenset[Role], scopes: frozenset[Scope] | None) -> str:
-    """For every action, whether it is allowed, as JSON: the guards look at nothing else."""
+    """`allowed_actions` as JSON, cached: the guards look at nothing but these parameters."""
     facts = PurchaseOrderFacts(PurchaseOrderStatus(status))
     return explained(MACHINE.allowed_actions(facts, Actor(0, 0, roles, scopes=scopes)))

@@ -1,4 +1,4 @@
-"""The purchase orders' rows that are changed, as one member of one organisation may see them."""
+"""Locks and changes rows of orders, restricted to those that are visible to the member."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -27,7 +27,7 @@ _TERMS = ("terms", "delivery_address")
 _ROWS_OF_ORDER = json_rows("orders", *_ORDERS.c[("created_by_id", *_SUPPLIER, *_TOTALS, *_TERMS)])
 _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net")], _ALLOCATIONS.c.porf_line_id)
 
-# What changes of an order's own columns.
+# The columns of an order that are written after its creation.
 _STATE = ("status", "number", "issued_at", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
 _ROWS_OF_FILE = json_rows("files", *_FILES.c["purchase_order_id", "revision", "digest"])
@@ -35,13 +35,13 @@ _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
 class CreatedOrder(NamedTuple):
-    """An order that was added."""
+    """The key of a new order."""
 
     id: int
 
 
 class LockedOrder(NamedTuple):
-    """An order that is locked until the transaction ends, with its supplier as it was when the order was made."""
+    """An order that is locked until the transaction ends, with its supplier snapshot."""
 
     id: int
     number: str | None
@@ -61,7 +61,7 @@ class LockedOrder(NamedTuple):
 
 
 def _creation() -> Query[CreatedOrder]:
-    """Add an order with its lines, their allocations and its event."""
+    """Insert an order with its lines, their allocations and its event."""
     order = insert_from(_ORDERS, _ROWS_OF_ORDER).returning(PurchaseOrder.id).cte("added_order")
     requested = select(_ROWS_OF_LINES).cte("requested")
     lines = (
@@ -85,7 +85,7 @@ def _change(name: str, *more: Insert | Update) -> Query[NoRow]:
 
 
 def _release() -> Update:
-    """Release all that the order holds of its requests."""
+    """Release all allocations of the order."""
     of_order = and_(
         PurchaseOrderLine.organisation_id == Allocation.organisation_id,
         PurchaseOrderLine.id == Allocation.purchase_order_line_id,
@@ -118,7 +118,7 @@ def _lock(*, sees_all: bool) -> Query[LockedOrder]:
 
 
 class PurchaseOrderRepository:
-    """Named questions about one organisation's orders; each starts from what the member may see."""
+    """The rows of orders of the actor's organisation that are visible to the member."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._executor = TransactionExecutor(session)
@@ -130,18 +130,18 @@ class PurchaseOrderRepository:
         return await self._executor.row(_lock(sees_all=sees_all(self._actor)), **who, order_id=order_id)
 
     async def create(self, order: Mapping[str, object], lines: Rows, change: audit.Change, *, now: datetime) -> int:
-        """Add an order with its lines, each with the `porf_line_id` that it takes from; returns the order's id."""
+        """Insert an order with its lines, each with the `porf_line_id` that it is allocated from; returns its id."""
         parameters = self._parameters(change, now, orders=[order], lines=lines)
         created = await self._executor.row(_CREATE, **parameters)
         assert created is not None
         return created.id
 
     async def change(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
-        """Write the `state_of` a locked order, which adds one to its version."""
+        """Write the `state_of` a locked order, incrementing its version."""
         await self._executor.execute(_CHANGE, **self._parameters(change, now, orders=[state]))
 
     async def cancel(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
-        """The same of an order that releases all that it holds."""
+        """Write the state as `change` does, and release all allocations of the order."""
         parameters = self._parameters(change, now, orders=[state])
         await self._executor.execute(_CANCEL, **parameters, order_id=state["id"])
 
@@ -154,7 +154,7 @@ class PurchaseOrderRepository:
         *,
         now: datetime,
     ) -> None:
-        """The same of an order that gets its document."""
+        """Write the state as `change` does, and store the document."""
         parameters = self._parameters(change, now, orders=[state], files=[file])
         await self._executor.execute(_ISSUE, **parameters, content=content)
 
@@ -163,5 +163,5 @@ class PurchaseOrderRepository:
 
 
 def state_of(order: LockedOrder, **changed: object) -> dict[str, object]:
-    """The columns that are written of an order that changes, some of them changed."""
+    """The row of an order for `PurchaseOrderRepository.change`, with the columns that changed."""
     return {"id": order.id, **{name: getattr(order, name) for name in _STATE}, **changed}

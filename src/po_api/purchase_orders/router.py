@@ -34,7 +34,7 @@ conversion_router = api_router(prefix="/porfs", tags=["porfs"])
 
 OrderId = Annotated[int, Path(ge=1, le=MAX_ID)]
 NO_NOTE = ActionNote()
-EVERYTHING_LEFT = ConvertPorf()
+ALL_REMAINING = ConvertPorf()
 PDF = "application/pdf"
 
 _READING = problems(403, 404)
@@ -61,7 +61,7 @@ async def convert_porf(
     porf_id: PorfId,
     expected: IfMatch,
     dry_run: DryRun,
-    body: ConvertPorf = EVERYTHING_LEFT,
+    body: ConvertPorf = ALL_REMAINING,
 ) -> Response:
     """Create a draft order for all remaining quantities of a request, or for the given lines.
 

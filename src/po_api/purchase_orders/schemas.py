@@ -1,4 +1,4 @@
-"""How purchase orders are written and read."""
+"""Bodies of requests and responses about purchase orders."""
 
 from datetime import date, datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Purchase orders: made from requests, issued under a number, cancelled, closed."""
+"""Purchase orders: created from requests, issued with a number, cancelled, closed."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,10 @@ from po_api.suppliers.service import SupplierService
 
 @dataclass(frozen=True)
 class Conversion:
-    """What to order: the requested lines, or all that remains of the requests, which may name the supplier."""
+    """The parameters of a conversion. Without `lines`, all that remains of the requests is ordered.
+
+    `supplier_id` is required unless a request names the supplier.
+    """
 
     porf_ids: Sequence[int]
     lines: Sequence[RequestedLine] = ()
@@ -50,7 +53,7 @@ class Conversion:
 
 
 class PurchaseOrderService:
-    """What can be done with orders; it flushes, the caller commits."""
+    """Creates, issues, cancels and closes orders; the caller commits."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -62,9 +65,9 @@ class PurchaseOrderService:
         self._organisations = OrganisationQueries(executor)
 
     async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> JsonDocument:
-        """A draft order from approved requests of one supplier and currency (buyers, admins).
+        """Create a draft order from approved requests of one supplier and currency (buyers, admins).
 
-        `expected` is about the request, if there is one.
+        `expected` are versions of the request; with several requests it is not used.
         """
         self._actor.require(Permission.PURCHASE_ORDERS_WRITE)
         allocated = await self._allocation.allocate(
@@ -97,11 +100,11 @@ class PurchaseOrderService:
         return await self._orders.whole(order_id)
 
     async def issue(self, order_id: int, *, expected: ExpectedVersions) -> JsonDocument:
-        """Give the order its number, freeze it and store its document.
+        """Assign the number, freeze the content and store the document.
 
-        The number comes last: until the transaction ends, the organisation's other orders wait for theirs, and a
-        rollback leaves no gap. The document shows it and may take seconds to render, so it is rendered before, with
-        the likely number, and again only if another order took that first.
+        The number is taken last: its row stays locked until the transaction ends, and other orders of the organisation
+        wait for it. The document contains the number and may take seconds to render, so it is rendered before, with the
+        likely number, and again only if another order took that number.
         """
         order = await self._locked(order_id, PurchaseOrderAction.ISSUE, expected)
         organisation = await self._organisations.own(self._actor)
@@ -113,7 +116,8 @@ class PurchaseOrderService:
         number = await numbers.next_number(organisation, DocumentType.PURCHASE_ORDER, now)
         if number != likely:
             content = await rendered(_document(order, organisation, lines, number, now))
-        issued = {"status": MACHINE.target(PurchaseOrderAction.ISSUE), "number": number}
+        status = MACHINE.target(PurchaseOrderAction.ISSUE, PurchaseOrderStatus(order.status))
+        issued = {"status": status, "number": number}
         change = _change("purchase_order.issue", order, {"status": order.status}, issued)
         digest = hashlib.sha256(content).hexdigest()
         file = {"purchase_order_id": order_id, "revision": order.revision, "digest": digest}
@@ -121,10 +125,10 @@ class PurchaseOrderService:
         return await self._orders.whole(order_id)
 
     async def cancel(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> JsonDocument:
-        """Cancel the order: its requests get back what it held. It keeps its number."""
-        # Checked again under the lock. Without the right to cancel, the order's requests need not be visible.
+        """Cancel the order and release its allocations. It keeps its number."""
+        # Checked again under the lock. For members who may not cancel, the order's requests may not be visible.
         MACHINE.require(PurchaseOrderAction.CANCEL, await self._orders.facts(order_id), self._actor)
-        # Each line takes all of its quantity from one line of a request.
+        # Each line is allocated from one line of a request.
         held = [
             HeldLine(line.porf_id, line.porf_line_id, line.quantity - line.released_quantity)
             for line in await self._orders.content(order_id)
@@ -136,7 +140,7 @@ class PurchaseOrderService:
         return await self._orders.whole(order_id)
 
     async def close(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> JsonDocument:
-        """Close an issued order: nothing more is expected of it."""
+        """Close an issued order: no more deliveries are expected."""
         order = await self._locked(order_id, PurchaseOrderAction.CLOSE, expected)
         state, change = _finished(order, PurchaseOrderAction.CLOSE, comment)
         await self._repository.change(state, change, now=utc_now())
@@ -174,7 +178,7 @@ def _require_one_currency(porfs: Sequence[LockedPorf]) -> None:
 
 
 def _ordered(allocated: Allocated) -> tuple[list[dict[str, object]], Totals]:
-    """The lines of an order that takes what was allocated, and its totals."""
+    """The lines of an order with the allocated quantities, and its totals."""
     porf = allocated.porfs[0]
     lines: list[dict[str, object]] = []
     nets = []
@@ -189,7 +193,7 @@ def _ordered(allocated: Allocated) -> tuple[list[dict[str, object]], Totals]:
 
 
 def _supplied_by(supplier: SupplierRow) -> dict[str, object]:
-    """The supplier's particulars as they are now."""
+    """The supplier snapshot: the current data of the supplier, as columns of an order."""
     copied = {f"supplier_{name}": getattr(supplier, name) for name in ("name", "email", "tax_id", "address")}
     return {"supplier_id": supplier.id, **copied}
 
@@ -198,7 +202,7 @@ def _finished(
     order: LockedOrder, action: PurchaseOrderAction, comment: str | None
 ) -> tuple[dict[str, object], audit.Change]:
     """The order's state after the action, and the event that records it."""
-    status = MACHINE.target(action)
+    status = MACHINE.target(action, PurchaseOrderStatus(order.status))
     after = {"status": status} | ({} if comment is None else {"comment": comment})
     return state_of(order, status=status), _change(f"purchase_order.{action}", order, {"status": order.status}, after)
 
@@ -210,7 +214,7 @@ def _change(action: str, order: LockedOrder, before: Mapping[str, object], after
 def _document(
     order: LockedOrder, organisation: OrganisationRow, lines: Sequence[OrderLineRow], number: str, issued_at: datetime
 ) -> PurchaseOrderDocument:
-    """What the document shows; its date is the organisation's."""
+    """The data of the document; its date is in the organisation's time zone."""
     return PurchaseOrderDocument(
         number=number,
         revision=order.revision,

@@ -1,8 +1,8 @@
 """Typesets orders in worker processes, so that neither their memory use nor a crash nor a hang affects the server.
 
-The processes are those of `anyio.to_process`, at most one for short orders and one for long ones. What anyio does not
-offer is added here: workers get no secrets, have a memory limit, end when idle or grown, and one that dies is replaced
-without the caller noticing.
+The processes are those of `anyio.to_process`, at most one for short orders and one for long ones. Added here, since
+anyio does not offer it: workers get no secrets, have a memory limit, and end when they are idle or after a number of
+orders; after the death of a worker, the call is retried in another one.
 """
 
 import os
@@ -21,19 +21,19 @@ from po_api.observability.logging import get_logger
 if sys.platform != "win32":
     import resource
 
-# Typesetting takes 0.13 MB for each line, 1.3 GB for 10,000, and several times as much if they consist of long words.
-# The process of a long order ends with it; one that typesets short ones grows by some 30 MB in a few hundred orders.
+# Typesetting takes 0.13 MB for each line, 1.3 GB for 10,000, and several times as much for lines of long words. A
+# process ends after a long order; one that typesets short orders grows by some 30 MB in a few hundred of them.
 LONG_LINES = 500
 
-# Typst keeps the layout of the last ten orders: a third of the time of the next one, and 0.13 MB for each line.
+# Typst caches the layout of the last ten orders: that saves a third of the time of the next one, for 0.13 MB per line.
 _CACHED_LINES = 100
 
 # Up to two idle workers may have ended unnoticed; the third attempt is made in a new one.
 _ATTEMPTS = 3
 _START_SECONDS = 30
 
-# uvloop leaves inheritable files open in new processes, such as the socket on which several workers listen: while it is
-# open, clients can still connect to a server that has stopped.
+# uvloop leaves inheritable files open in new processes, such as the socket on which several workers listen: as long as
+# it is open, clients can connect to a server that has stopped.
 WORKER_PROGRAM = """
 import os, sys
 if sys.platform != "win32":
@@ -47,7 +47,7 @@ _short, _long = CapacityLimiter(1), CapacityLimiter(1)
 
 
 class TypesettingError(RuntimeError):
-    """The order could not be typeset: an error, the time-out, or the end of each process that tried."""
+    """The order could not be typeset: an error, the time-out, or the death of the process in every attempt."""
 
 
 class WorkerError(RuntimeError):
@@ -66,9 +66,9 @@ class Limits:
 
 
 async def typeset(sheet: bytes, *, lines: int, limits: Limits = Limits()) -> bytes:
-    """The PDF/A of an order with so many lines; `sheet` is that of `documents.sheet`. Raises TypesettingError.
+    """The PDF/A of an order with this number of lines; `sheet` is that of `documents.sheet`. Raises TypesettingError.
 
-    Cancelling it kills the worker process that typesets the order.
+    Cancellation kills the worker process that typesets the order.
     """
     is_long = lines > LONG_LINES
     async with _long if is_long else _short:
@@ -95,7 +95,7 @@ async def _attempted(sheet: bytes, lines: int, limits: Limits) -> bytes:
 
 async def _in_worker(sheet: bytes, lines: int, limits: Limits) -> bytes:
     try:
-        # anyio leaves a process behind whose start is cancelled. Once it has started, cancelling kills it.
+        # Shielded: anyio would leave a process running whose start is cancelled. Afterwards, cancellation kills it.
         with fail_after(_START_SECONDS, shield=True):
             await to_process.run_sync(_prepare, limits, cancellable=True)
         return await to_process.run_sync(_run, sheet, lines, limits, cancellable=True)
@@ -104,15 +104,15 @@ async def _in_worker(sheet: bytes, lines: int, limits: Limits) -> bytes:
 
 
 async def _open_process(_command: Sequence[str], **options: Any) -> Process:
-    """A worker process without the server's environment, which contains secrets, and in a session of its own: Ctrl-C is
-    for the server alone, whose requests in flight still need it."""
+    """A worker process without the server's environment, which contains secrets, and in a session of its own: Ctrl-C
+    must only end the server, whose requests in progress still need the worker."""
     environment = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     environment["PYTHONSAFEPATH"] = "1"  # no modules from the working directory
     command = [sys.executable, "-u", "-c", WORKER_PROGRAM]
     return await open_process(command, env=environment, start_new_session=True, **options)
 
 
-# anyio has no parameter for it: it looks this name up. Tests inspect a worker's environment, session and open files.
+# anyio has no parameter for it. Tests inspect a worker's environment, session and open files.
 to_process.open_process = _open_process  # type: ignore[assignment, attr-defined]
 
 
@@ -123,7 +123,7 @@ _lines = 0
 
 
 def _prepare(limits: Limits) -> None:
-    """Apply the limits; a process's first call also loads what typesetting needs."""
+    """Apply the limits; the first call in a process also imports typst."""
     from po_api.purchase_orders import typesetting  # noqa: F401, PLC0415
 
     if sys.platform != "win32":
@@ -146,7 +146,7 @@ def _run(sheet: bytes, lines: int, limits: Limits) -> bytes:
         raise WorkerError(type(error).__name__, "".join(traceback.format_tb(error.__traceback__))) from None
     finally:
         if lines > LONG_LINES or _orders >= limits.orders:
-            _end_after_answer()
+            _end_after_result()
         else:
             _end_after(limits.idle_seconds)
 
@@ -162,13 +162,13 @@ def _limit_cache(lines: int) -> None:
 
 
 def _end_after(seconds: int) -> None:
-    """End the process after so many seconds without another call; 0 means never."""
+    """End the process after this number of seconds without another call; 0 means never."""
     if sys.platform != "win32":
         signal.alarm(seconds)
 
 
-def _end_after_answer() -> None:
-    """End the process once it has sent the result: the next read of a call finds the end of the file."""
+def _end_after_result() -> None:
+    """End the process once it has sent the result: it reads the end of the file instead of another call."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

@@ -18,23 +18,22 @@ import typst
 # Read once, since an upgrade of the package may replace the file.
 _TEMPLATE = (resources.files("po_api.purchase_orders") / "templates" / "purchase_order.typ").read_bytes()
 
-# Tags make a line cost 2.4 kB instead of 0.15 kB.
+# With tags a line takes 2.4 kB instead of 0.15 kB.
 _TAGGED_LINES = 500
 
 
 def typeset(sheet: bytes) -> bytes:
-    """A PDF/A, tagged for screen readers up to 500 lines, of what `documents.sheet` wrote; the same data always gives
-    the same bytes.
+    """The PDF/A of the output of `documents.sheet`, tagged for screen readers up to 500 lines.
 
-    CPU-bound, and thread-safe.
+    The same data always gives the same bytes. CPU-bound, and thread-safe.
     """
     order = json.loads(sheet)
     tagged = len(order["lines"]) <= _TAGGED_LINES
     try:
         return _compile(sheet, order["issued_on"], tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
     except typst.TypstError:
-        # PDF/A forbids characters without a glyph, such as those for private use. An order with a box in their place is
-        # better than none; any other error is raised again.
+        # PDF/A forbids characters without a glyph, such as those for private use. Without the standard they are printed
+        # as boxes; any other error is raised again.
         return _compile(sheet, order["issued_on"], tagged=tagged, standards=[])
 
 
@@ -50,16 +49,16 @@ def _compile(sheet: bytes, day: str, *, tagged: bool, standards: list[Any]) -> b
 
 
 def forget() -> None:
-    """Empty typst's cache. It has no call for that, but drops what the last ten documents, here empty, did not use."""
+    """Empty typst's cache, which drops entries that the last ten documents, here empty ones, did not use."""
     for _ in range(11):
         typst.compile(b"", font_paths=_fonts())
 
 
 @cache
 def _fonts() -> typst.Fonts:
-    """The packaged fonts, opened once per process: that takes longer than to typeset a short order."""
+    """The packaged fonts, opened once per process: opening takes longer than typesetting a short order."""
     latin, arabic = (fontpkg.family(name).files[0].path.parent for name in ("Noto Sans", "Noto Sans Arabic"))
     cjk, others = Path(str(noto_cjk_sans_otc.FONT_PATH)).parent, Path(str(resources.files("manimgx_fonts")))
-    # The last folder has smaller editions of the first two fonts: of fonts with the same name, the first is used.
+    # The last folder also has smaller editions of the first two fonts: of several with one name, the first is used.
     folders = [latin, arabic, cjk, others]
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=folders)

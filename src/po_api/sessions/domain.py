@@ -1,4 +1,4 @@
-"""What a session is made of: how long it lives, where it is used from, what its owner holds."""
+"""Values of sessions: lifetimes, and the device that uses one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ REFRESH_GRACE = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """`access` is an access token's, `absolute` a session's, `idle` how long a session may go without being used."""
+    """Lifetimes of access tokens and of sessions; `idle` is how long a session may stay unused."""
 
     access: timedelta = timedelta(minutes=15)
     absolute: timedelta = timedelta(days=30)
@@ -28,7 +28,7 @@ USUAL_LIFETIMES = Lifetimes()
 
 @dataclass(frozen=True)
 class Device:
-    """Where a request comes from, as it says itself."""
+    """The origin of a request; the user agent is the client's own statement."""
 
     address: str | None = None
     user_agent: str | None = None

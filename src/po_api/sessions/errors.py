@@ -1,4 +1,4 @@
-"""What can go wrong with a session, and on the way to one."""
+"""Errors of sessions and of signing in."""
 
 from po_api.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated, Unavailable
 

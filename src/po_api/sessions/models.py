@@ -1,4 +1,4 @@
-"""The sessions: a row per sign-in, checked on every request; and what a sign-in under way has to remember."""
+"""Sessions: a row per sign-in, checked on every request; and the state of sign-ins in progress."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from po_api.users.models import User
 
 
 class UserSession(GlobalRow, Timestamped, Base):
-    """One sign-in. `token` is the SHA-256 digest (hex) of its present refresh token; it is live until `expires_at`
+    """One sign-in. `token` is the SHA-256 digest (hex) of its current refresh token; it is live until `expires_at`
     unless `revoked_at` is set, or it was not used for too long."""
 
     __tablename__ = "sessions"
@@ -34,7 +34,7 @@ class UserSession(GlobalRow, Timestamped, Base):
 
 
 class RotatedToken(Base):
-    """A refresh token that was used: its digest, and the salt from which its successor can be made once more."""
+    """A refresh token that was used: its digest, and the salt from which its successor can be derived again."""
 
     __tablename__ = "rotated_tokens"
     __table_args__ = (
@@ -49,10 +49,10 @@ class RotatedToken(Base):
 
 
 class SignInAttempt(Base):
-    """A browser that was sent to the identity provider; deleted when it comes back.
+    """A sign-in in progress: the browser was redirected to the identity provider. Deleted by the callback.
 
-    `state` and `browser` are digests of what the browser carries: the one in the address, the other in a cookie.
-    `code_challenge` is the front end's own, for the code that it gets in bearer mode; None means cookies.
+    `state` and `browser` are digests of secrets: the one is in the URL, the other in a cookie. `code_challenge` is the
+    front end's, for the code that it exchanges in bearer mode; None means cookies.
     """
 
     __tablename__ = "sign_in_attempts"
@@ -68,7 +68,7 @@ class SignInAttempt(Base):
 
 
 class SignInCode(Base):
-    """What a front end exchanges for the tokens, once: `code` is its digest."""
+    """A code that a front end exchanges for the tokens, once; `code` is its digest."""
 
     __tablename__ = "sign_in_codes"
     __table_args__ = (

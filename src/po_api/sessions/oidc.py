@@ -1,6 +1,6 @@
 """The identity provider: metadata, endpoints, and verified identities (OpenID Connect Core, Discovery).
 
-Whatever the provider does, the caller waits no longer than the deadline and gets one of our errors.
+Every failure of the provider is reported within DEADLINE_SECONDS for each request to it, as one of `sessions.errors`.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from po_api.sessions.errors import (
 from po_api.settings import Settings, is_secure_url
 from po_api.users.domain import Identity, canonical_email
 
-# Its tokens name it with or without the scheme (developers.google.com/identity/openid-connect/openid-connect).
+# Its tokens name the issuer with or without the scheme (developers.google.com/identity/openid-connect/openid-connect).
 GOOGLE = "https://accounts.google.com"
 
 DEADLINE_SECONDS = 5
@@ -38,7 +38,7 @@ _RETRY_AFTER = {"Retry-After": "10"}
 
 # Providers announce a new key days before they sign with it.
 _CACHED_SECONDS = 3600
-# Anybody can send a token with a key id of his own making: that is no reason to ask each time.
+# Seconds between two requests for keys because of an unknown key id, which anyone can send.
 _UNKNOWN_KEY_SECONDS = 10
 
 _ERROR_CODE = re.compile(r"[a-z_]{1,60}")
@@ -48,7 +48,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class _Metadata:
-    """What the provider publishes of itself."""
+    """The provider's metadata (Discovery, 3)."""
 
     issuer: str
     authorization_endpoint: str
@@ -78,11 +78,11 @@ class IdentityProvider:
         self._redirect_uri = settings.google_redirect_uri
         self._domains = settings.oidc_hosted_domain
         self._published: _Published | None = None
-        self._asked_for_unknown_key = float("-inf")
+        self._fetched_for_unknown_key = float("-inf")
         self._fetching: asyncio.Task[_Published] | None = None
 
     async def authorization_url(self, *, state: str, nonce: str, challenge: str) -> str:
-        """Where to send the browser; it comes back to the redirect URI with `state` and a code."""
+        """The URL to redirect the browser to; the provider redirects it back with `state` and a code."""
         client_id, redirect_uri = self._client()
         metadata = (await self._current()).metadata
         query = {
@@ -101,13 +101,13 @@ class IdentityProvider:
         return f"{metadata.authorization_endpoint}{separator}{urlencode(query)}"
 
     async def require_own_answer(self, issuer: str | None) -> None:
-        """Refuse an answer that another provider gave (RFC 9207); SignInRefused."""
+        """Raise SignInRefused for the response of another provider (RFC 9207)."""
         metadata = (await self._current()).metadata
         if issuer != metadata.issuer and (issuer is not None or metadata.sends_issuer):
             raise SignInRefused("the response is from another provider")
 
     async def redeem(self, code: str, *, verifier: str, nonce: str) -> Identity:
-        """Exchange the code that the browser brought back for the identity of its user."""
+        """Exchange the code of a redirect for the identity of the user."""
         client_id, redirect_uri = self._client()
         metadata = (await self._current()).metadata
         form = {
@@ -124,10 +124,10 @@ class IdentityProvider:
             auth = httpx.BasicAuth(quote(client_id, safe=""), quote(self._client_secret, safe=""))
         else:
             form |= {"client_id": client_id, "client_secret": self._client_secret}
-        answer = await self._ask("POST", metadata.token_endpoint, data=form, auth=auth)
-        if not isinstance(answer.get("id_token"), str):
+        response = await self._request("POST", metadata.token_endpoint, data=form, auth=auth)
+        if not isinstance(response.get("id_token"), str):
             raise self._unavailable("no ID token in the response")
-        return await self.identity(answer["id_token"], nonce=nonce)
+        return await self.identity(response["id_token"], nonce=nonce)
 
     async def identity(self, id_token: str, *, nonce: str | None) -> Identity:
         """The identity that an ID token proves; `nonce` is that of the sign-in."""
@@ -156,7 +156,7 @@ class IdentityProvider:
         return Identity(self._issuer, subject, email, normalise(name)[:255].strip())
 
     def _require_domain(self, claims: JsonObject, identity: Identity) -> None:
-        # At Google an account's address may be anybody's; `hd` says whose the account is.
+        # A Google account may have an address of any domain; `hd` is the domain that manages the account.
         domain = claims.get("hd") if self._is_google else identity.email.rpartition("@")[2]
         if self._domains and domain not in self._domains:
             raise DomainNotAllowed
@@ -171,30 +171,30 @@ class IdentityProvider:
         return self._client_id, self._redirect_uri
 
     async def _key(self, key_id: str) -> JsonObject:
-        """The provider's signing key of this id; asked for anew if it is unknown. InvalidIdToken if there is none."""
+        """The provider's signing key of this id; keys are fetched again for an unknown id. Raises InvalidIdToken."""
         published = await self._current()
-        if key_id not in published.keys and self._may_ask_again():
-            published = await self._asked_anew()
+        if key_id not in published.keys and self._may_fetch_again():
+            published = await self._fetched()
         if key_id not in published.keys:
             raise InvalidIdToken
         return published.keys[key_id]
 
-    def _may_ask_again(self) -> bool:
+    def _may_fetch_again(self) -> bool:
         now = time.monotonic()
-        allowed = now - self._asked_for_unknown_key >= _UNKNOWN_KEY_SECONDS
+        allowed = now - self._fetched_for_unknown_key >= _UNKNOWN_KEY_SECONDS
         if allowed:
-            self._asked_for_unknown_key = now
+            self._fetched_for_unknown_key = now
         return allowed
 
     async def _current(self) -> _Published:
-        """What the provider publishes, at most an hour old."""
+        """The metadata and keys, at most _CACHED_SECONDS old."""
         found = self._published
         if found is None or time.monotonic() - found.fetched_at > _CACHED_SECONDS:
-            found = await self._asked_anew()
+            found = await self._fetched()
         return found
 
-    async def _asked_anew(self) -> _Published:
-        """Ask once for all who wait for it: they do not queue up behind a provider that hangs."""
+    async def _fetched(self) -> _Published:
+        """The result of one fetch, shared by concurrent requests, so that they all wait for at most one deadline."""
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.create_task(self._fetch())
         # Shielded: the request that started the fetch may be cancelled while others wait for it.
@@ -202,9 +202,9 @@ class IdentityProvider:
         return self._published
 
     async def _fetch(self) -> _Published:
-        found = await self._ask("GET", f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+        found = await self._request("GET", f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
         metadata = self._read_metadata(found)
-        keys = (await self._ask("GET", metadata.jwks_uri)).get("keys")
+        keys = (await self._request("GET", metadata.jwks_uri)).get("keys")
         if not isinstance(keys, list):
             raise self._unavailable("no keys")
         by_id = {key["kid"]: key for key in keys if isinstance(key, dict) and isinstance(key.get("kid"), str)}
@@ -212,7 +212,7 @@ class IdentityProvider:
 
     def _read_metadata(self, found: JsonObject) -> _Metadata:
         issuer = found.get("issuer")
-        # The document of another issuer would make this one's tokens of that one's (Discovery, 4.3).
+        # With the metadata of another issuer, its tokens would be accepted as this one's (Discovery, 4.3).
         if not isinstance(issuer, str) or issuer.rstrip("/") != self._issuer.rstrip("/"):
             raise self._unavailable("metadata of another issuer")
         names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -227,8 +227,8 @@ class IdentityProvider:
             takes_basic=not isinstance(methods, list) or "client_secret_basic" in methods,
         )
 
-    async def _ask(self, method: str, url: str, **options: Any) -> JsonObject:
-        """The JSON object that the provider answers with; a refusal of the code is SignInRefused."""
+    async def _request(self, method: str, url: str, **options: Any) -> JsonObject:
+        """The JSON object that the provider returns. Raises SignInRefused if it refuses a code."""
         try:
             async with (
                 asyncio.timeout(DEADLINE_SECONDS),

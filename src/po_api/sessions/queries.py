@@ -1,4 +1,4 @@
-"""Reading sessions. One is live until it is revoked, expires or has not been used for too long."""
+"""Reading sessions. A session is live until it is revoked, expires or has not been used for too long."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -83,8 +83,8 @@ def _check() -> Query[_Check]:
 
 
 def _seen() -> Query[NoRow]:
-    """Skips a session that another request has locked: waiting for that request's transaction would queue up all
-    requests of a session behind its slowest."""
+    """Skips a session that another request has locked: otherwise all requests of a session would wait for the slowest
+    transaction."""
     free = select(UserSession.id).where(UserSession.id == _SESSION_ID)
     unless_locked = free.with_for_update(skip_locked=True, key_share=True).scalar_subquery()
     seen = {
@@ -104,7 +104,7 @@ _ONE = Query(
 
 
 class SessionQueries:
-    """The live sessions: the check of access tokens, and a user's own sessions."""
+    """Reads live sessions: checks access tokens, and lists a user's own sessions."""
 
     def __init__(self, executor: QueryExecutor, *, key: str, lifetimes: Lifetimes) -> None:
         self._executor = executor
@@ -112,9 +112,9 @@ class SessionQueries:
         self._idle = lifetimes.idle
 
     async def authenticate(self, token: str, device: Device) -> Principal:
-        """The user that an access token was issued to, in one indexed query, which enters the tenant as well.
+        """The user that an access token was issued to, in one indexed query, which also enters the tenant.
 
-        Unauthenticated unless the token is valid, its session live and the user active.
+        Raises Unauthenticated unless the token is valid, its session live and the user active.
         """
         claims = tokens.verify(token, key=self._key)
         now = utc_now()
@@ -139,7 +139,7 @@ class SessionQueries:
         return await _LIST.page(self._executor, _of_user, request, parameters)
 
     async def current(self, principal: Principal) -> SessionRow:
-        """The session that the request was authenticated by; SessionNotFound."""
+        """The session that the request was authenticated by. Raises SessionNotFound."""
         # Operations on sessions take no API keys.
         assert principal.session_id is not None
         found = await self._executor.row(

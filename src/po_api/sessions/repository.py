@@ -1,4 +1,4 @@
-"""The sessions' rows that are changed."""
+"""Locks and changes rows of sessions and of sign-ins in progress."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from po_api.users.models import User
 
 
 class SessionRepository:
-    """Named questions about sessions. A session is live until it is revoked, expires or was idle for `idle`."""
+    """The rows of sessions. A session is live until it is revoked, expires or was not used for `idle`."""
 
     def __init__(self, session: AsyncSession, *, idle: timedelta) -> None:
         self._session = session
@@ -27,9 +27,9 @@ class SessionRepository:
         return (await self._session.execute(statement)).scalar_one_or_none()
 
     async def refreshed_by(self, token: str, now: datetime) -> UserSession | None:
-        """The live session of an active user whose present refresh token this is (a digest), locked.
+        """The live session of an active user that has this refresh token (a digest) as the current one, locked.
 
-        A request that waited for the lock finds that the token is no longer the current one.
+        Of two concurrent requests, the one that waited for the lock gets None: the token is no longer current.
         """
         statement = (
             select(UserSession)
@@ -40,8 +40,8 @@ class SessionRepository:
         return (await self._session.execute(statement)).scalar_one_or_none()
 
     async def rotated(self, token: str, now: datetime) -> Row[UserSession, RotatedToken, int | None] | None:
-        """The live session of an active user that once had this refresh token (a digest), locked; what became of the
-        token; and the user's organisation."""
+        """The live session of an active user that had this refresh token (a digest) before, locked; the record of the
+        used token; and the user's organisation."""
         statement = (
             select(UserSession, RotatedToken, User.organisation_id)
             .join(RotatedToken, RotatedToken.session_id == UserSession.id)
@@ -52,7 +52,7 @@ class SessionRepository:
         return (await self._session.execute(statement)).one_or_none()
 
     async def revoke_all(self, user_id: int, now: datetime) -> int:
-        """Revoke the user's live sessions; returns how many there were."""
+        """Revoke the user's live sessions; returns their number."""
         statement = (
             update(UserSession)
             .where(UserSession.user_id == user_id, self._live(now))
@@ -63,12 +63,12 @@ class SessionRepository:
         return len((await self._session.execute(statement)).all())
 
     async def end_all(self, user_id: int, now: datetime) -> None:
-        """Revoke all sessions of a user, idle ones included: a later lifetime must not bring one back."""
+        """Revoke all sessions of a user, including those idle too long, which a longer idle time would revive."""
         statement = update(UserSession).where(UserSession.user_id == user_id, UserSession.revoked_at.is_(None))
         await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))
 
     async def purge(self, before: datetime) -> int:
-        """Delete the sessions that ended before `before`; returns how many."""
+        """Delete the sessions that ended before `before`; returns their number."""
         statement = (
             delete(UserSession)
             .where(func.coalesce(UserSession.revoked_at, UserSession.expires_at) < before)
@@ -79,13 +79,13 @@ class SessionRepository:
 
 
 class SignInRepository:
-    """What a sign-in under way has to remember; each row is taken once."""
+    """The state of sign-ins in progress; each row is used once."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def take_attempt(self, state: str, browser: str, now: datetime) -> SignInAttempt | None:
-        """The attempt with these digests, if it has not expired; it is gone then."""
+        """Delete and return the attempt with these digests, if it has not expired."""
         statement = (
             delete(SignInAttempt)
             .where(SignInAttempt.state == state, SignInAttempt.browser == browser, SignInAttempt.expires_at > now)
@@ -94,11 +94,11 @@ class SignInRepository:
         return (await self._session.execute(statement)).scalar_one_or_none()
 
     async def take_code(self, code: str, now: datetime) -> SignInCode | None:
-        """The code of this digest, if it has not expired; it is gone then."""
+        """Delete and return the code with this digest, if it has not expired."""
         statement = delete(SignInCode).where(SignInCode.code == code, SignInCode.expires_at > now).returning(SignInCode)
         return (await self._session.execute(statement)).scalar_one_or_none()
 
     async def purge(self, now: datetime) -> None:
-        """Delete what has expired."""
+        """Delete expired rows."""
         for table in (SignInAttempt, SignInCode):
             await self._session.execute(delete(table).where(table.expires_at < now))

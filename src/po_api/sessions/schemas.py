@@ -1,4 +1,4 @@
-"""How sessions are opened and read."""
+"""Bodies of requests and responses about sessions."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from po_api.web.schemas import Page, Schema
 
-# As long as tokens.MAX_LENGTH: what is longer is no token of anybody's.
+# The limit is tokens.MAX_LENGTH.
 Token = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
 Secret = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 Verifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]{43,128}$")]

@@ -1,4 +1,4 @@
-"""Sessions: opened once, checked on every request, refreshed in between, revoked at once."""
+"""Sessions: opened by a sign-in, refreshed, revoked with immediate effect."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Credentials:
-    """What the owner of a session holds: both tokens are shown this once."""
+    """A session and its tokens, which are not stored: they are returned once."""
 
     session: UserSession
     access_token: str
@@ -37,7 +37,7 @@ class Credentials:
 
 
 class SessionService:
-    """What can be done with sessions; it flushes, the caller commits."""
+    """Opens, refreshes and revokes sessions; it flushes, the caller commits."""
 
     def __init__(self, session: AsyncSession, *, key: str, lifetimes: Lifetimes = USUAL_LIFETIMES) -> None:
         self._session = session
@@ -46,13 +46,13 @@ class SessionService:
         self._repository = SessionRepository(session, idle=lifetimes.idle)
 
     async def open(self, user: User, *, lifetime: timedelta) -> str:
-        """A session with the lifetime of its only access token, which is returned once; it cannot be refreshed."""
+        """Open a session that cannot be refreshed, with the lifetime of its only access token, which is returned."""
         row = await self._add(user, tokens.new_secret(), lifetime, Device())
         await UserService(self._session).signed_in(user)
         return self._access_token(row, lifetime)
 
     async def sign_in(self, user: User, device: Device) -> Credentials:
-        """A new session of a user who has just proved who they are; UserDeactivated."""
+        """Open a session of a user who has just been authenticated. Raises UserDeactivated."""
         refresh_token = tokens.new_secret()
         row = await self._add(user, refresh_token, self._lifetimes.absolute, device)
         await UserService(self._session).signed_in(user)
@@ -60,9 +60,9 @@ class SessionService:
         return self._credentials(row, refresh_token)
 
     async def refresh(self, refresh_token: str, device: Device) -> Credentials:
-        """The next tokens of a session; InvalidRefreshToken, or RefreshTokenReused, which ends the session.
+        """The next tokens of a session. Raises InvalidRefreshToken, or RefreshTokenReused, which ends the session.
 
-        Within the grace the old token gets the same successor again, so that no tab loses its session to another one.
+        Within REFRESH_GRACE a used token returns the same successor again: tabs of one browser may refresh at once.
         """
         now = utc_now()
         used = tokens.digest(refresh_token)
@@ -93,7 +93,7 @@ class SessionService:
         raise RefreshTokenReused
 
     async def get(self, principal: Principal, session_id: int) -> UserSession:
-        """One of the caller's live sessions; SessionNotFound."""
+        """One of the caller's live sessions. Raises SessionNotFound."""
         found = await self._repository.get(principal.user_id, session_id, utc_now())
         if found is None:
             raise SessionNotFound
@@ -107,7 +107,7 @@ class SessionService:
         await self._session.flush()
 
     async def revoke_current(self, principal: Principal) -> None:
-        """End the session that the caller came with."""
+        """End the session of the request."""
         await self.revoke(principal, _session_id(principal))
 
     async def revoke_all(self, principal: Principal) -> None:
@@ -117,7 +117,7 @@ class SessionService:
         await self._session.flush()
 
     async def purge(self, *, before: datetime) -> int:
-        """Delete sessions that ended before `before`, and abandoned sign-ins; returns how many sessions."""
+        """Delete sessions that ended before `before`, and abandoned sign-ins; returns the number of sessions."""
         await SignInRepository(self._session).purge(utc_now())
         return await self._repository.purge(before)
 
@@ -136,17 +136,17 @@ class SessionService:
         return row
 
     def _credentials(self, row: UserSession, refresh_token: str) -> Credentials:
-        """No access token outlives its session."""
-        left = row.expires_at - utc_now()
-        lifetime = min(self._lifetimes.access, left)
-        return Credentials(row, self._access_token(row, lifetime), lifetime, refresh_token, left)
+        """The access token expires with the session at the latest."""
+        remaining = row.expires_at - utc_now()
+        lifetime = min(self._lifetimes.access, remaining)
+        return Credentials(row, self._access_token(row, lifetime), lifetime, refresh_token, remaining)
 
     def _access_token(self, row: UserSession, lifetime: timedelta) -> str:
         owner = tokens.AccessToken(row.user_id, row.id)
         return tokens.sign(owner, key=self._key, issued_at=utc_now(), lifetime=lifetime)
 
     def _record_own(self, principal: Principal, action: str, session_id: int) -> None:
-        # The audit trail is an organisation's.
+        # Audit events belong to an organisation.
         if principal.organisation_id is not None:
             self._record(principal.actor(), action, session_id)
 

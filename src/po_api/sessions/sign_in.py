@@ -1,7 +1,7 @@
-"""Signing in through the identity provider: there and back by redirects, or with an ID token that a page already has.
+"""Signing in through the identity provider: by redirects, or with an ID token that a page already has.
 
-Each step is a transaction of its own: between them the provider is waited for, and meanwhile no connection is held.
-What may be used once is taken, and stays taken, before it is looked at more closely.
+Each step is a transaction of its own: no connection is held while the provider is called. State that may be used once
+is deleted, and the deletion committed, before it is checked.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ Begin = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 @dataclass(frozen=True)
 class SignInRedirect:
-    """Where the browser goes to sign in, and the secret that it is known by when it comes back."""
+    """The URL to redirect the browser to, and the secret for its cookie, which identifies it at the callback."""
 
     url: str
     browser: str
@@ -42,7 +42,7 @@ class SignInRedirect:
 
 @dataclass(frozen=True)
 class ProvidersAnswer:
-    """What the provider gave the browser to bring back."""
+    """The parameters of the provider's redirect back."""
 
     state: str
     code: str | None
@@ -52,9 +52,9 @@ class ProvidersAnswer:
 
 @dataclass(frozen=True)
 class SignInResult:
-    """How a sign-in ended: where the browser goes on, and what it comes there with.
+    """The result of a sign-in; the browser is redirected to `return_to`.
 
-    `code` is for the front end to exchange, `credentials` are for cookies; with `error` there is neither.
+    `code` is for the front end to exchange, `credentials` are for cookies; with `error` both are None.
     """
 
     return_to: str
@@ -64,7 +64,7 @@ class SignInResult:
 
 
 class SignInService:
-    """The ways to a session. `begin` opens a transaction; errors are those of `sessions.errors` and `users.errors`."""
+    """The sign-in flows. `begin` opens a transaction; errors are those of `sessions.errors` and `users.errors`."""
 
     def __init__(
         self, begin: Begin, provider: IdentityProvider, *, key: str, lifetimes: Lifetimes, front_ends: Sequence[str]
@@ -76,9 +76,9 @@ class SignInService:
         self._front_ends = front_ends
 
     async def start(self, *, return_to: str | None, challenge: str | None, browser: str | None) -> SignInRedirect:
-        """Send a browser to the provider; it will return to `return_to`, with cookies unless there is a challenge.
+        """Start a sign-in that ends at `return_to`: with a code if there is a challenge, otherwise with cookies.
 
-        `browser` is its secret from another sign-in under way, in another tab, which has to go on as well.
+        `browser` is the secret of another sign-in in progress, in another tab; it is kept, so that both can complete.
         """
         return_to = self._allowed(return_to)
         state, nonce, verifier = (tokens.new_secret() for _ in range(3))
@@ -100,7 +100,10 @@ class SignInService:
         return SignInRedirect(url, browser)
 
     async def complete(self, answer: ProvidersAnswer, *, browser: str, device: Device) -> SignInResult:
-        """Take the browser back; InvalidSignIn unless it was this one that was sent. Later errors go with it."""
+        """Complete a sign-in after the provider's redirect; errors after this check are part of the result.
+
+        Raises InvalidSignIn unless this browser has a sign-in in progress with this `state`.
+        """
         async with self._begin() as session:
             attempt = await SignInRepository(session).take_attempt(
                 tokens.digest(answer.state), tokens.digest(browser), utc_now()
@@ -109,13 +112,13 @@ class SignInService:
             raise InvalidSignIn
         try:
             identity = await self._redeem(answer, attempt)
-            return await self._arrive(identity, attempt, device)
+            return await self._finish(identity, attempt, device)
         except AppError as error:
             _log.warning("sign_in_failed", code=error.code)
             return SignInResult(attempt.return_to, error=error)
 
     async def exchange(self, code: str, *, verifier: str, device: Device) -> Credentials:
-        """The tokens for a code, which is good once; InvalidSignInCode."""
+        """The tokens for a code, which is valid once. Raises InvalidSignInCode."""
         async with self._begin() as session:
             found = await SignInRepository(session).take_code(tokens.digest(code), utc_now())
         if found is None or tokens.code_challenge(verifier) != found.code_challenge:
@@ -125,14 +128,14 @@ class SignInService:
             return await self._sessions(session).sign_in(user, device)
 
     async def with_id_token(self, id_token: str, *, nonce: str | None, device: Device) -> Credentials:
-        """The tokens for an ID token, such as Google's own button gives to a page."""
+        """The tokens for an ID token, as issued to a page by the Google sign-in button."""
         identity = await self._provider.identity(id_token, nonce=nonce)
         async with self._begin() as session:
             user = await UserService(session).identified(identity)
             return await self._sessions(session).sign_in(user, device)
 
     def _allowed(self, return_to: str | None) -> str:
-        """Where the browser may be sent: a front end's address, by its origin. Anything else would be open redirect."""
+        """The return address, which must have the origin of a front end; others would make this an open redirect."""
         if not self._front_ends:
             raise SignInNotConfigured
         if return_to is None:
@@ -148,7 +151,7 @@ class SignInService:
             raise refusal(answer.error)
         return await self._provider.redeem(answer.code, verifier=attempt.code_verifier, nonce=attempt.nonce)
 
-    async def _arrive(self, identity: Identity, attempt: SignInAttempt, device: Device) -> SignInResult:
+    async def _finish(self, identity: Identity, attempt: SignInAttempt, device: Device) -> SignInResult:
         async with self._begin() as session:
             user = await UserService(session).identified(identity)
             if attempt.code_challenge is None:
@@ -169,7 +172,7 @@ class SignInService:
 
 
 def _origin(url: str) -> tuple[str, str]:
-    """Scheme and authority; a user's name in it makes it another authority."""
+    """Scheme and authority, including user information: with it, the authority is a different one."""
     try:
         parts = urlsplit(url)
     except ValueError:

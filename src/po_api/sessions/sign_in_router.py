@@ -42,8 +42,8 @@ router = api_router(prefix="/sessions", tags=["sessions"])
 IN_COOKIE = RefreshRequest()
 
 Address = Annotated[str | None, Query(max_length=2000, pattern=r"^[!-~]+$")]
-# Printable characters, as RFC 6749 (appendix A) has it.
-Answer = Annotated[str | None, Query(max_length=2048, pattern=r"^[ -~]*$")]
+# Printable characters (RFC 6749, appendix A).
+ProviderParameter = Annotated[str | None, Query(max_length=2048, pattern=r"^[ -~]*$")]
 
 
 @router.get(
@@ -75,11 +75,11 @@ async def start_sign_in(
     if (code_challenge is None) == (mode is SignInMode.BEARER):
         detail = "is required with mode=bearer, and not allowed otherwise"
         raise Unprocessable(errors=(FieldError("/code_challenge", "code_challenge", detail, "query"),))
-    departure = await service.start(
+    redirection = await service.start(
         return_to=return_to, challenge=code_challenge, browser=request.cookies.get(SIGN_IN_COOKIE)
     )
-    response = RedirectResponse(departure.url, 303)
-    set_cookie(response, SIGN_IN_COOKIE, departure.browser, ATTEMPT_LIFETIME)
+    response = RedirectResponse(redirection.url, 303)
+    set_cookie(response, SIGN_IN_COOKIE, redirection.browser, ATTEMPT_LIFETIME)
     return response
 
 
@@ -99,19 +99,19 @@ async def complete_sign_in(
     request: Request,
     service: SignInServiceDep,
     device: DeviceDep,
-    state: Answer = None,
-    code: Answer = None,
-    error: Answer = None,
-    iss: Answer = None,
+    state: ProviderParameter = None,
+    code: ProviderParameter = None,
+    error: ProviderParameter = None,
+    iss: ProviderParameter = None,
 ) -> Response:
     """Accept the redirect from the identity provider and redirect the browser to the front end."""
     browser = request.cookies.get(SIGN_IN_COOKIE)
     if state is None or browser is None:
         raise InvalidSignIn
-    arrival = await service.complete(ProvidersAnswer(state, code, error, iss), browser=browser, device=device)
-    response = RedirectResponse(_destination(request, arrival), 303)
-    if arrival.credentials is not None:
-        _set_cookies(response, arrival.credentials)
+    result = await service.complete(ProvidersAnswer(state, code, error, iss), browser=browser, device=device)
+    response = RedirectResponse(_destination(request, result), 303)
+    if result.credentials is not None:
+        _set_cookies(response, result.credentials)
     return response
 
 
@@ -168,7 +168,7 @@ async def refresh_session(
     try:
         token, in_cookies = _refresh_token(request, body)
     except (InvalidRefreshToken, CrossSiteRequest):
-        # Checking for a session is no guess at a token, so it is not counted as a sign-in attempt.
+        # A front end checks in this way for a session; no token was guessed, so it is not counted as a sign-in attempt.
         await limiter.hit_address(request.state, address_of(request))
         raise
     try:
@@ -201,7 +201,7 @@ def _answer(response: Response, credentials: Credentials, *, in_cookies: bool) -
 
 def _tokens(credentials: Credentials) -> SessionTokens:
     return SessionTokens(
-        token_type="Bearer",  # noqa: S106 - the kind of token, no token
+        token_type="Bearer",  # noqa: S106 - the kind of token, not a token
         access_token=credentials.access_token,
         expires_in=int(credentials.access_lifetime.total_seconds()),
         refresh_token=credentials.refresh_token,
@@ -214,11 +214,11 @@ def _set_cookies(response: Response, credentials: Credentials) -> None:
     set_cookie(response, REFRESH_COOKIE, credentials.refresh_token, credentials.refresh_lifetime)
 
 
-def _destination(request: Request, arrival: SignInResult) -> str:
+def _destination(request: Request, result: SignInResult) -> str:
     """The front end's URL. The result is in the fragment, which is never sent to a server or logged."""
-    said = {}
-    if arrival.code is not None:
-        said = {"sign_in_code": arrival.code}
-    if arrival.error is not None:
-        said = {"error": arrival.error.code, "request_id": request.state.request_id}
-    return f"{arrival.return_to}#{urlencode(said)}" if said else arrival.return_to
+    parameters = {}
+    if result.code is not None:
+        parameters = {"sign_in_code": result.code}
+    if result.error is not None:
+        parameters = {"error": result.error.code, "request_id": request.state.request_id}
+    return f"{result.return_to}#{urlencode(parameters)}" if parameters else result.return_to

@@ -1,7 +1,7 @@
 """Tokens: our own access and refresh tokens, and the identity provider's ID tokens. The only file that imports jose.
 
-jose checks what it is asked to check and no more, so every claim is asked for by name, the algorithm is a constant and
-the header is read by ourselves (security.md).
+jose checks only what its options require: hence every claim is required by name, the algorithm is a constant and the
+header is checked here (security.md).
 """
 
 import base64
@@ -29,13 +29,13 @@ ISSUER = AUDIENCE = "po-api"
 MAX_LENGTH = 8192
 MIN_KEY_BYTES = 32
 MAX_ID = 2**63 - 1
-# How far ahead the clock of another process may be.
+# The tolerance for clocks of other processes that are ahead.
 CLOCK_SKEW = timedelta(seconds=10)
 _REQUIRED = ("exp", "iat", "aud", "iss", "sub")
 _OPTIONS = {f"require_{claim}": True for claim in _REQUIRED} | {"leeway": 0}
 _SECRET_BYTES = 32
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
-# jose takes padding and foreign characters, too: then one token would have many spellings.
+# jose also accepts padding and other characters: one token would have several spellings.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _MALFORMED = (JOSEError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
@@ -49,7 +49,7 @@ class AccessToken:
 
 
 def digest(token: str) -> str:
-    """What is stored of a token: SHA-256 (hex)."""
+    """The digest that is stored instead of a token: SHA-256 (hex)."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -59,7 +59,7 @@ def new_secret() -> str:
 
 
 def is_secret(text: str) -> bool:
-    """Whether `new_secret` could have made this."""
+    """Whether `text` has the form of `new_secret`."""
     return _SECRET.fullmatch(text) is not None
 
 
@@ -68,9 +68,9 @@ def new_salt() -> bytes:
 
 
 def successor(refresh_token: str, *, salt: bytes, key: str) -> str:
-    """The refresh token that follows on `refresh_token`: 256 bits that take it, the stored salt and the key to know.
+    """The refresh token that follows `refresh_token`: 256 bits, derived from it, the stored salt and the key.
 
-    It is derived because parallel tabs have to get the same one, while no token is stored in the clear.
+    It is derived because parallel tabs have to get the same one, and no token is stored in plain text.
     """
     derived = hmac.digest(key.encode(), b"refresh token\x00" + salt + refresh_token.encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(derived).decode().rstrip("=")
@@ -82,7 +82,7 @@ def code_challenge(verifier: str) -> str:
 
 
 def sign(token: AccessToken, *, key: str, issued_at: datetime, lifetime: timedelta) -> str:
-    """A compact JWT (RFC 9068); ValueError for a key that is too short."""
+    """A compact JWT (RFC 9068). Raises ValueError for a key that is too short."""
     if len(key.encode()) < MIN_KEY_BYTES:
         raise ValueError(f"a signing key has at least {MIN_KEY_BYTES} bytes")
     claims = {
@@ -98,18 +98,18 @@ def sign(token: AccessToken, *, key: str, issued_at: datetime, lifetime: timedel
 
 
 def verify(token: str, *, key: str) -> AccessToken:
-    """What the token says, if its signature and all of its claims hold; Unauthenticated otherwise."""
-    spoken_for, expires_at = _verified(token, key)
+    """The content of the token. Raises Unauthenticated unless its signature and all of its claims are valid."""
+    content, expires_at = _verified(token, key)
     if expires_at < utc_now().timestamp():
         raise Unauthenticated
-    return spoken_for
+    return content
 
 
-# A front end sends the same token for a quarter of an hour. Of what held once, only the time can change; whether the
-# session still lives is another question.
+# A front end sends the same token for a quarter of an hour. The result depends only on the token and the key; expiry
+# and the state of the session are checked separately.
 @lru_cache(maxsize=4096)
 def _verified(token: str, key: str) -> tuple[AccessToken, int]:
-    """What the token says, and when it expires (seconds since 1970)."""
+    """The content of the token, and its expiry (seconds since 1970)."""
     try:
         header = _header(token)
         if header.get("typ") != TYPE or header.get("alg") != ALGORITHM or "crit" in header:
@@ -124,7 +124,7 @@ def _verified(token: str, key: str) -> tuple[AccessToken, int]:
 
 
 def id_token_key(token: str) -> str:
-    """Which of the provider's keys an ID token says it is signed with; InvalidIdToken."""
+    """The id of the provider's key that the header of an ID token names. Raises InvalidIdToken."""
     try:
         header = _header(token)
         if header.get("alg") != PROVIDERS_ALGORITHM or "crit" in header or not isinstance(header["kid"], str):
@@ -137,18 +137,18 @@ def id_token_key(token: str) -> str:
 def verify_id_token(
     token: str, *, key: JsonObject, issuers: Collection[str], client_id: str, nonce: str | None
 ) -> JsonObject:
-    """The claims of an ID token (OpenID Connect Core, 3.1.3.7), if all of them hold; InvalidIdToken otherwise.
+    """The claims of an ID token (OpenID Connect Core, 3.1.3.7). Raises InvalidIdToken unless all are valid.
 
-    `key` is the RSA key (JWK) that `id_token_key` named. `nonce` is what the sign-in began with, None if with none.
+    `key` is the RSA key (JWK) that `id_token_key` named, `nonce` that of the sign-in or None.
     """
-    # A public key that jose takes for a text would be the secret of a token signed with HMAC.
+    # jose would use a public key that it takes for text as the secret of HMAC.
     if (
         key.get("kty") != "RSA"
         or key.get("use", "sig") != "sig"
         or key.get("alg", PROVIDERS_ALGORITHM) != (PROVIDERS_ALGORITHM)
     ):
         raise InvalidIdToken
-    # The access token that comes with it is not used for anything: nothing depends on its hash.
+    # The provider's access token is not used, so its hash is not checked.
     options = _OPTIONS | {"leeway": int(CLOCK_SKEW.total_seconds()), "verify_at_hash": False}
     try:
         claims: JsonObject = jwt.decode(
@@ -169,19 +169,19 @@ def verify_id_token(
 
 def _header(token: str) -> JsonObject:
     if len(token) > MAX_LENGTH or not _COMPACT.fullmatch(token):
-        raise ValueError("no compact JWS")
+        raise ValueError("not a compact JWS")
     header: JsonObject = jwt.get_unverified_header(token)
     return header
 
 
 def _is_for(claims: JsonObject, client_id: str) -> bool:
-    """Whether we are the party that the token was issued to: among several audiences, `azp` has to say so."""
+    """Whether the token was issued to this client: with several audiences, `azp` has to name it."""
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     return bool(claims.get("azp", None if several else client_id) == client_id)
 
 
 def _require_past(issued_at: float) -> None:
-    """jose asks of `iat` only that it is a number."""
+    """jose only checks that `iat` is a number."""
     if issued_at > (utc_now() + CLOCK_SKEW).timestamp():
         raise ValueError("issued in the future")
 
@@ -189,5 +189,5 @@ def _require_past(issued_at: float) -> None:
 def _id(text: str) -> int:
     number = int(text)
     if not 0 < number <= MAX_ID:
-        raise ValueError("no row's id")
+        raise ValueError("not an id")
     return number

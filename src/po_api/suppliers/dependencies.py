@@ -21,7 +21,9 @@ async def _service(request: Request, principal: PrincipalDep) -> SupplierService
 
 async def _filters(
     is_active: Annotated[bool | None, Query()] = None,
-    q: Annotated[Search | None, Query(description="Prefixes of words in the name", examples=["müll"])] = None,
+    q: Annotated[
+        Search | None, Query(description="Prefixes of words in the name, e-mail address or tax id", examples=["müll"])
+    ] = None,
 ) -> SupplierFilters:
     return SupplierFilters(is_active, q)
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a supplier."""
+"""Errors of suppliers."""
 
 from po_api.core.errors import Conflict, NotFound
 

@@ -19,7 +19,7 @@ class Supplier(TenantRow, Versioned, Timestamped, Base):
             unique=True,
             postgresql_where=text("is_active"),
         ),
-        # Without it, PostgreSQL may look names up by key in another index, whose order is different.
+        # For lookups of names by id: without it, PostgreSQL may use an index with another order.
         Index("ix_suppliers_organisation_id_id", "organisation_id", "id", postgresql_include=["name"]),
         Index("ix_suppliers_organisation_id_name", "organisation_id", "name", "id"),
         Index("ix_suppliers_organisation_id_created_at", "organisation_id", "created_at", "id"),

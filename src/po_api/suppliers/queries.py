@@ -70,7 +70,7 @@ def _by_activity() -> AnySelect:
 
 
 class SupplierQueries:
-    """The suppliers of the actor's organisation."""
+    """Reads the suppliers of the actor's organisation."""
 
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._executor = executor
@@ -82,7 +82,7 @@ class SupplierQueries:
         return await self._executor.row(_ONE, organisation_id=self._organisation_id, supplier_id=supplier_id)
 
     async def get(self, supplier_id: int) -> SupplierRow:
-        """A supplier; SupplierNotFound."""
+        """A supplier. Raises SupplierNotFound."""
         supplier = await self.find(supplier_id)
         if supplier is None:
             raise SupplierNotFound

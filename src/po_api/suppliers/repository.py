@@ -1,4 +1,4 @@
-"""The suppliers' rows that are changed."""
+"""Locks and changes rows of suppliers."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,7 +8,7 @@ from po_api.suppliers.models import Supplier
 
 
 class SupplierRepository:
-    """Named questions about one organisation's suppliers."""
+    """The rows of the suppliers of the actor's organisation."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session

@@ -1,4 +1,4 @@
-"""How suppliers are written and read."""
+"""Bodies of requests and responses about suppliers."""
 
 from datetime import datetime
 from typing import Annotated

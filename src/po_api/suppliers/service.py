@@ -18,7 +18,7 @@ from po_api.suppliers.repository import SupplierRepository
 
 
 class SupplierService:
-    """What can be done with suppliers; it flushes, the caller commits."""
+    """Creates and changes suppliers; it flushes, the caller commits."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -32,7 +32,7 @@ class SupplierService:
         return supplier if supplier is not None and supplier.is_active else None
 
     async def create(self, *, name: str, **values: str | None) -> Supplier:
-        """A new supplier (buyers, admins); the database refuses a name that is taken (SupplierNameTaken)."""
+        """Create a supplier (buyers, admins). A name in use violates a constraint (SupplierNameTaken)."""
         self._actor.require(Permission.SUPPLIERS_WRITE)
         supplier = Supplier(organisation_id=self._actor.organisation_id, name=name, name_key=canonical(name), **values)
         self._session.add(supplier)
@@ -41,12 +41,12 @@ class SupplierService:
         return supplier
 
     async def update(self, supplier_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Supplier:
-        """Change a supplier (buyers, admins). Orders that were made keep the particulars they were made with."""
+        """Change a supplier (buyers, admins). Existing orders keep their supplier snapshot."""
         named = {**values, "name_key": canonical(str(values["name"]))} if "name" in values else dict(values)
         return await self._change(supplier_id, "supplier.update", named, expected)
 
     async def set_active(self, supplier_id: int, *, active: bool, expected: ExpectedVersions) -> Supplier:
-        """Deactivate a supplier, or take it back (buyers, admins)."""
+        """Deactivate or reactivate a supplier (buyers, admins)."""
         action = "supplier.activate" if active else "supplier.deactivate"
         return await self._change(supplier_id, action, {"is_active": active}, expected)
 

@@ -9,7 +9,7 @@ MAX_EMAIL_LENGTH = 255
 
 @dataclass(frozen=True)
 class Identity:
-    """A person as an identity provider vouches for: known by issuer and subject; `email` is verified and canonical."""
+    """A person as identified by a provider: by issuer and subject; `email` is verified and canonical."""
 
     issuer: str
     subject: str
@@ -18,11 +18,11 @@ class Identity:
 
 
 def canonical_email(text: str) -> str:
-    """The form in which two spellings of an address are equal; ValueError for what is no address.
+    """The form in which two spellings of an address are equal. Raises ValueError for an invalid address.
 
-    Whether it can be delivered to, the sign-in shows.
+    Deliverability is not checked.
     """
-    # With the resolver that it brings, it takes longer to import than an address to look up.
+    # Imported here, since its DNS resolver is slow to import.
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
 
     try:

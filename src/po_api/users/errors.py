@@ -1,4 +1,4 @@
-"""What can go wrong with a user."""
+"""Errors of users."""
 
 from po_api.core.errors import Conflict, Forbidden, NotFound
 

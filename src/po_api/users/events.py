@@ -1,4 +1,4 @@
-"""What happens to members that features above have to know of, in the same transaction."""
+"""Changes of members that features above react to in the same transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from po_api.db.listeners import DomainEvent
 
 @dataclass(frozen=True)
 class CredentialsRevoked(DomainEvent):
-    """A user's sessions and keys end at this time, for good.
+    """A user's sessions and API keys end at this time, permanently.
 
     It is published before the user's row is locked: requests lock the row of their session first, too.
     """

@@ -23,7 +23,7 @@ from po_api.users.service import UserService
 class MemberService:
     """Changes the members of the actor's organisation; it flushes, the caller commits.
 
-    `listeners` are those of the features above, which end credentials and warn of consequences.
+    `listeners` are those of the features above: they revoke credentials and return warnings.
     """
 
     def __init__(self, session: AsyncSession, actor: Actor, listeners: Listeners) -> None:
@@ -33,10 +33,10 @@ class MemberService:
         self._repository = UserRepository(session)
 
     async def invite(self, *, email: str, name: str, roles: Sequence[Role], approval_limit: Decimal | None) -> User:
-        """A new member (admins).
+        """Invite a member (admins).
 
-        A user who has signed in before the invitation, and belongs to no organisation yet, joins at once and keeps
-        their name.
+        A user who has signed in before the invitation and belongs to no organisation joins at once and keeps their
+        name.
         """
         self._actor.require(Permission.USERS_MANAGE)
         organisation_id = self._actor.organisation_id
@@ -62,7 +62,7 @@ class MemberService:
     async def update(
         self, user_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]
     ) -> tuple[User, list[ChangeWarning]]:
-        """Change a member: admins anything, everyone their own name."""
+        """Change a member: admins may change all fields, every member their own name."""
         if user_id != self._actor.user_id or set(values) - {"name"}:
             self._actor.require(Permission.USERS_MANAGE)
         return await self._change(user_id, "user.update", values, expected)
@@ -87,7 +87,7 @@ class MemberService:
         require_version(user.version, expected)
         was_admin = _is_admin(user)
         before, after = merge_patch.apply(user, values)
-        # An organisation that was created at the command line may have no admin yet: that prevents no change.
+        # An organisation that was created at the command line may have no admin: its members can be changed anyway.
         if was_admin and not any(_is_admin(candidate) for candidate in users):
             raise LastAdmin
         if not after:

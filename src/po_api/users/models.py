@@ -1,4 +1,4 @@
-"""The people: global rows, since one signs in before one stands inside an organisation's walls."""
+"""Users: global rows, since a user signs in before they belong to an organisation."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class User(GlobalRow, Versioned, Timestamped, Base):
-    """A person. `email` is stored in its canonical form (casefolded NFC), `google_id` is the provider's subject.
+    """A user. `email` is stored in its canonical form (casefolded NFC), `google_id` is the provider's subject.
 
-    `approval_limit` is in the organisation's base currency; None is no limit. `is_operator` marks those who run the
-    installation: they may list organisations and have no right inside one.
+    `approval_limit` is in the organisation's base currency; None is no limit. `is_operator`: the user runs the
+    installation; operators may list organisations and have no rights inside one.
     """
 
     __tablename__ = "users"
     __table_args__ = (
         UniqueConstraint("email"),
-        # A subject is one person's with its issuer only (OpenID Connect Core, 5.7).
+        # A subject is unique only together with its issuer (OpenID Connect Core, 5.7).
         UniqueConstraint("identity_issuer", "google_id"),
         # The target of composite foreign keys, which rule out references to other organisations' users.
         UniqueConstraint("organisation_id", "id"),

@@ -1,4 +1,4 @@
-"""What statements of other features show of users, and what a check of credentials selects of them."""
+"""Columns of users for the statements of other features: for representations, and for the check of credentials."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -46,7 +46,7 @@ class PrincipalColumns(Protocol):
 def principal_of(
     row: PrincipalColumns, *, session_id: int | None = None, scopes: frozenset[Scope] | None = None
 ) -> Principal:
-    """The user of a row, signed in by a session, or by a key with `scopes`."""
+    """The principal of a row: signed in by the session, or by an API key with `scopes`."""
     return Principal(
         user_id=row.user_id,
         session_id=session_id,
@@ -64,9 +64,9 @@ def _roles(*names: str) -> frozenset[Role]:
 
 
 def user_name(user_id: Column[int] | InstrumentedAttribute[int] | ColumnElement[int]) -> ColumnElement[str]:
-    """The name of the user whose id a column of the outer query holds; NULL for none.
+    """The name of the user whose id is in a column of the outer query; NULL for none.
 
-    No join: PostgreSQL may execute that by hashing all users, for a page of fifty.
+    Not a join: PostgreSQL may execute one by hashing all users, for a page of fifty rows.
     """
     outer = user_id.table
     return select(User.name).where(User.id == user_id).correlate(outer).scalar_subquery()

@@ -68,13 +68,13 @@ class UserFilters:
 
     def given(self) -> dict[str, object]:
         """The filters that are used, with their values as parameters."""
-        part = None if self.q is None else f"%{_literally(self.q)}%"
+        part = None if self.q is None else f"%{_escaped(self.q)}%"
         values = {"email": self.email, "roles": list(self.roles) or None, "is_active": self.is_active, "q": part}
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _literally(text: str) -> str:
-    """`text` as a pattern of LIKE that only matches itself."""
+def _escaped(text: str) -> str:
+    """`text` as a pattern of LIKE that matches only the text itself."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
@@ -89,7 +89,7 @@ class _Chosen:
 
 
 class UserQueries:
-    """The users that a user may see: themselves, and the members of their organisation; UserNotFound for all others."""
+    """Reads the caller and the members of their organisation. Raises UserNotFound for all other users."""
 
     def __init__(self, executor: QueryExecutor) -> None:
         self._executor = executor
@@ -109,7 +109,7 @@ class UserQueries:
         return await _LIST.page(self._executor, _Chosen(frozenset(given)), request, parameters)
 
     async def members(self, organisation_id: int) -> Sequence[UserRow]:
-        """All members of an organisation that the caller may see, by name."""
+        """All members of an organisation, by name; the caller must have checked that it is visible."""
         return await self._executor.rows(_MEMBERS, organisation_id=organisation_id)
 
     async def organisations(

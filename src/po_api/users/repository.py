@@ -1,4 +1,4 @@
-"""The users' rows."""
+"""Locks and changes rows of users."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -31,7 +31,7 @@ _MEMBER_RIGHTS = Query(
 
 
 class UserRepository:
-    """Named questions about users. The table is global: each question about members names the organisation."""
+    """The rows of users. The table is global: each statement about members names the organisation."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -45,12 +45,12 @@ class UserRepository:
         return (await self._session.execute(statement)).scalar_one_or_none()
 
     async def ensure(self, email: str, name: str) -> None:
-        """A user with this address; of two requests that find none, one makes it and the other waits for that."""
+        """Create a user with this address unless there is one; of two concurrent requests, one waits for the other."""
         statement = insert(User).values(email=email, name=name)
         await self._session.execute(statement.on_conflict_do_nothing(index_elements=[User.email]))
 
     async def locked_by_email(self, email: str) -> User | None:
-        """`email` in its canonical form; the user as committed now."""
+        """`email` in its canonical form; the user as committed, locked."""
         statement = (
             select(User)
             .where(User.email == email)
@@ -63,7 +63,7 @@ class UserRepository:
         return await self._session.get(User, user_id)
 
     async def locked(self, user_id: int) -> User:
-        """A user who exists, as committed now."""
+        """An existing user, as committed, locked."""
         lock = {"key_share": True}
         return await self._session.get_one(User, user_id, with_for_update=lock, populate_existing=True)
 
@@ -74,9 +74,9 @@ class UserRepository:
     async def locked_with_admins(self, organisation_id: int, user_id: int) -> Sequence[User]:
         """The member and all active admins, locked in the order of their ids.
 
-        Two admins who demote each other at once would otherwise both find that the other one remains. Rows are locked
-        FOR NO KEY UPDATE everywhere: a plain FOR UPDATE also waits for inserts that refer to the row (an audit
-        event's actor or organisation), and deadlocks with them.
+        Without the locks, two admins who demote each other at once would both find the other one remaining. Rows are
+        locked FOR NO KEY UPDATE everywhere: a plain FOR UPDATE also conflicts with inserts that refer to the row (an
+        audit event's actor or organisation), and deadlocks with them.
         """
         is_admin = User.roles.contains([Role.ADMIN]) & User.is_active
         statement = (
@@ -89,7 +89,7 @@ class UserRepository:
         return (await self._session.execute(statement)).scalars().all()
 
     async def member_rights(self, organisation_id: int, user_id: int) -> MemberRights | None:
-        """A member's rights as committed now, protected from change until the transaction ends."""
+        """The committed rights of a member, locked against changes until the transaction ends."""
         executor = TransactionExecutor(self._session)
         return await executor.row(_MEMBER_RIGHTS, organisation_id=organisation_id, user_id=user_id)
 

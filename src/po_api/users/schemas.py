@@ -1,4 +1,4 @@
-"""How users are written and read."""
+"""Bodies of requests and responses about users."""
 
 from datetime import datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Users: accounts, and founding an organisation. Changes of members are in `member_service`."""
+"""Users: accounts, and creating an organisation. Changes of members are in `member_service`."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -28,14 +28,14 @@ class UserService:
         self._repository = UserRepository(session)
 
     async def get(self, user_id: int) -> User:
-        """Any user, by id; UserNotFound."""
+        """Any user, by id. Raises UserNotFound."""
         user = await self._repository.get(user_id)
         if user is None:
             raise UserNotFound
         return user
 
     async def by_email(self, email: str) -> User:
-        """Any user, by e-mail address in any spelling; UserNotFound."""
+        """Any user, by e-mail address in any spelling. Raises UserNotFound."""
         user = await self._repository.by_email(canonical(email))
         if user is None:
             raise UserNotFound
@@ -45,7 +45,7 @@ class UserService:
         return await self._repository.all()
 
     async def member_rights(self, actor: Actor, user_id: int) -> MemberRights | None:
-        """A member's rights as committed now, protected from change until the transaction ends; None for no member."""
+        """The committed rights of a member, locked against changes until the transaction ends; None for no member."""
         return await self._repository.member_rights(actor.organisation_id, user_id)
 
     async def create(
@@ -59,9 +59,9 @@ class UserService:
         is_operator: bool = False,
         actor: Actor | None = None,
     ) -> User:
-        """A new user, who may sign in with this address; the database refuses one that is taken (EmailTaken).
+        """Create a user, who may sign in with this address. An address in use violates a constraint (EmailTaken).
 
-        `actor` None is the command line.
+        The `actor` None is the command line.
         """
         user = User(
             email=canonical(email),
@@ -81,10 +81,9 @@ class UserService:
         return user
 
     async def identified(self, identity: Identity) -> User:
-        """The user of an identity: known by issuer and subject, or invited by address, or new.
+        """The user of an identity, found by issuer and subject; at the first sign-in by the address, or created.
 
-        The address only joins an invitation to its first sign-in. IdentityMismatch if the user with the address has
-        signed in with another identity before; UserDeactivated.
+        Raises IdentityMismatch if the user with the address has signed in with another identity, and UserDeactivated.
         """
         user = await self._repository.by_identity(identity.issuer, identity.subject)
         if user is None:
@@ -110,7 +109,7 @@ class UserService:
         return user
 
     async def found_organisation(self, principal: Principal, **values: object) -> Organisation:
-        """A new organisation, whose admin the caller becomes; AlreadyMember if they belong to one."""
+        """Create an organisation with the caller as its admin. Raises AlreadyMember if they belong to one."""
         user = await self._repository.locked(principal.user_id)
         if user.organisation_id is not None:
             raise AlreadyMember
@@ -127,6 +126,6 @@ class UserService:
         return organisation
 
     async def signed_in(self, user: User) -> None:
-        """Note the time of a sign-in."""
+        """Store the time of a sign-in."""
         user.last_login = utc_now()
         await self._session.flush()

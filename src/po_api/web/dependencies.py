@@ -43,7 +43,7 @@ Begin = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 
 async def _begin(request: Request) -> Begin:
-    """For requests that wait for other services in between: several transactions, each committed at its end."""
+    """For requests that call other services: several transactions, each committed at its end."""
     unit_of(request).has_lasting_effects = True
     database: Database = request.app.state.database
     return database.sessions.begin

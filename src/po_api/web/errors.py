@@ -69,7 +69,7 @@ _BY_STATUS = {
 # Transient errors of PostgreSQL, by the beginning of their SQLSTATE: conflicts with other transactions (the last is the
 # lock time-out); a cancelled statement, which is the statement time-out; lost connections, insufficient resources,
 # shutdown, the idle transaction time-out, and a server that accepts no writes.
-_PASSING: dict[str, type[Unavailable]] = {
+_TRANSIENT: dict[str, type[Unavailable]] = {
     SERIALISATION_FAILURE: Busy,
     DEADLOCK: Busy,
     "55P03": Busy,
@@ -140,7 +140,7 @@ def from_database(error: DBAPIError) -> AppError:
 
 
 def from_postgres(error: BaseException) -> AppError:
-    """An error of PostgreSQL's, as asyncpg or SQLAlchemy raise it."""
+    """An error of PostgreSQL, as asyncpg or SQLAlchemy raises it."""
     sqlstate = sqlstate_of(error)
     known = violated(error)
     if known is not None:
@@ -149,9 +149,9 @@ def from_postgres(error: BaseException) -> AppError:
         return Duplicate()
     if sqlstate == "22003":
         return Unprocessable("a number exceeds the range that can be stored")
-    passing = next((family for prefix, family in _PASSING.items() if sqlstate.startswith(prefix)), None)
-    if passing is not None:
-        return unavailable(passing)
+    transient = next((family for prefix, family in _TRANSIENT.items() if sqlstate.startswith(prefix)), None)
+    if transient is not None:
+        return unavailable(transient)
     _log.error("database_error", sqlstate=sqlstate, **_whereabouts(error))
     return InternalError()
 
@@ -184,7 +184,7 @@ def from_exception(error: Exception) -> AppError:
 
 
 def _whereabouts(error: BaseException) -> dict[str, str]:
-    """What is logged of a bug: its type and traceback. Messages may quote input."""
+    """The type and the traceback of an error, for the log. Messages are omitted: they may quote input."""
     kind = type(getattr(error, "orig", None) or error).__name__
     return {"error": kind, "stack": "".join(traceback.format_tb(error.__traceback__))}
 
@@ -201,7 +201,7 @@ def _complete_allow(request: Request, error: AppError) -> None:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Respond with problems. The middleware turns exceptions without a handler into a 500 problem."""
+    """Respond with problems to these errors. The middleware responds to all others, with a 500 problem."""
 
     async def handle(request: Request, error: Exception) -> Response:
         problem = from_exception(error)

@@ -53,7 +53,7 @@ class _Claim:
         lock = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], signed=True)
         if not await self._session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
             raise KeyInFlight
-        # Read after the lock: a single statement would see the state from before it waited.
+        # A statement of its own, after the lock: the lock's statement sees the state from before it waited.
         found = await self._session.get(
             IdempotencyRecord, (self._record["user_id"], self._record["route"], self._record["key"])
         )

@@ -84,7 +84,7 @@ class RequestContext:
             key = (route or NO_ROUTE, method, status)
             _histogram(*key).observe(seconds)
             _log.info(
-                "request",
+                "request_finished",
                 method=method,
                 route=route,
                 status=status,

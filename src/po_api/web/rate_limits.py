@@ -1,4 +1,4 @@
-"""Rate limits: so many requests per user, fewer per address that has not signed in, and fewer still to sign in."""
+"""Rate limits: of requests per user, of requests without a valid token per address, of sign-ins and of refreshes."""
 
 import math
 import time
@@ -70,12 +70,12 @@ class RateLimiter:
         """Count a refresh of a token. Raises TooManyRequests above the limit."""
         await self._hit(state, self._refresh, str(user_id))
 
-    async def _hit(self, state: State, policy: Policy, who: str) -> None:
+    async def _hit(self, state: State, policy: Policy, key: str) -> None:
         if state.unit_of_work.is_repetition:
             return  # the request is a retry and has been counted
         try:
-            allowed = await self._limiter.hit(policy.item, policy.name, who)
-            window = await self._limiter.get_window_stats(policy.item, policy.name, who)
+            allowed = await self._limiter.hit(policy.item, policy.name, key)
+            window = await self._limiter.get_window_stats(policy.item, policy.name, key)
         except StorageError:
             # Not unlimited: an attacker could otherwise disable the limits through the store.
             _log.warning("rate_limit_store_unavailable")
@@ -102,7 +102,7 @@ def _storage(uri: str) -> Storage:
 
 
 def _network(address: str | None) -> str:
-    """The key that requests from `address` count for: the address, or the network of an IPv6 address."""
+    """The key that requests from `address` are counted under: the address, or the network of an IPv6 address."""
     try:
         found = ip_address(address or "")
     except ValueError:

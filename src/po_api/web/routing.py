@@ -57,7 +57,7 @@ class ApiRoute(NarrowingRoute):
         known = query_parameters(self.dependant)
         media_types = self._media_types()
 
-        async def answer(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             try:
                 _require_known(request, known)
                 _require_media_type(request, media_types)
@@ -72,7 +72,7 @@ class ApiRoute(NarrowingRoute):
             return response
 
         async def handler(request: Request) -> Response:
-            return await in_unit_of_work(request, answer)
+            return await in_unit_of_work(request, respond)
 
         return handler
 

@@ -150,7 +150,7 @@ def _decimal(*, digits: int, places: int, minimum: Decimal, maximum: Decimal, ex
         if not shape.fullmatch(value):
             raise PydanticCustomError(
                 "decimal_string",
-                f"must be a plain decimal: at most {digits} digits before and {places} after the point",
+                f"must be a plain decimal without a sign: at most {digits} digits before and {places} after the point",
             )
         number = Decimal(value)
         if number < minimum or (exclusive and number == minimum):

@@ -19,7 +19,7 @@ from po_api.observability.logging import get_logger
 # The longest delays in seconds before the second and the third attempt. They are random, so that conflicting requests
 # do not conflict again.
 PAUSES = (0.05, 0.2)
-_UNDONE = {SERIALISATION_FAILURE, DEADLOCK}
+_RETRIED = {SERIALISATION_FAILURE, DEADLOCK}
 _READ_ONLY = "25006"
 _log = get_logger(__name__)
 
@@ -68,7 +68,7 @@ class UnitOfWork:
                 await (session.commit() if is_outcome else session.rollback())
 
 
-async def in_unit_of_work(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+async def in_unit_of_work(request: Request, respond: Callable[[Request], Awaitable[Response]]) -> Response:
     """The response to a request, whose unit of work is complete.
 
     Retries serialization failures and deadlocks from the beginning. That is safe for all requests: the transaction was
@@ -76,20 +76,20 @@ async def in_unit_of_work(request: Request, answer: Callable[[Request], Awaitabl
     """
     for attempt, pause in enumerate(PAUSES):
         try:
-            return await _once(request, answer, attempt)
+            return await _once(request, respond, attempt)
         except (DBAPIError, asyncpg.PostgresError) as error:
-            if request.state.unit_of_work.has_lasting_effects or sqlstate_of(error) not in _UNDONE:
+            if request.state.unit_of_work.has_lasting_effects or sqlstate_of(error) not in _RETRIED:
                 raise
             _log.warning("request_retried", sqlstate=sqlstate_of(error))
         await asyncio.sleep(random.uniform(0, pause))  # noqa: S311
         await _rewind(request)
-    return await _once(request, answer, len(PAUSES))
+    return await _once(request, respond, len(PAUSES))
 
 
-async def _once(request: Request, answer: Callable[[Request], Awaitable[Response]], attempt: int) -> Response:
+async def _once(request: Request, respond: Callable[[Request], Awaitable[Response]], attempt: int) -> Response:
     unit = request.state.unit_of_work = UnitOfWork(request.app.state.database, is_repetition=attempt > 0)
     try:
-        response = await answer(request)
+        response = await respond(request)
     except BaseException as error:
         await unit.abandon(error)
         raise

@@ -1,4 +1,4 @@
-"""Which backups are kept, and what is one."""
+"""The catalogue: the retention of backups, and damaged records."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 
 def backup(name: str, *, days: float, base: str | None = None, verified: bool = False) -> Backup:
-    """One that was finished so many days ago."""
+    """A backup that was finished this number of days ago."""
     at = NOW - timedelta(days=days)
     return Backup(
         name=name,

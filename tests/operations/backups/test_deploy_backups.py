@@ -1,6 +1,6 @@
-"""`deploy/pgbackrest` and `deploy/barman` as they are shipped, with the tools of this machine on a server of their own.
+"""`deploy/pgbackrest` and `deploy/barman` as shipped, with the tools of this machine on a temporary server.
 
-Only what depends on the machine is replaced: directories, the server's address, the operating system's user.
+Only the parts that depend on the machine are replaced: directories, the server's address, the OS user.
 """
 
 import os
@@ -30,14 +30,14 @@ pytestmark = [pytest.mark.heavy, pytest.mark.installed]
 DEPLOY = Path(__file__).parents[3] / "deploy"
 COMMAND = Path(sys.executable).with_name("po-api")
 NAME = "po_api"
-# pgBackRest itself waits for a segment for 60 s, and then says what is wrong.
+# pgBackRest itself waits for a segment for 60 s, and then reports the reason.
 TIMEOUT = 90
 NOT_REACHED = "recovery ended before configured recovery target was reached"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A server that is backed up, a directory for the tool, and the user whom both belong to: they refuse root."""
+    """The server, a directory for the tool, and the user that owns both, since they refuse to run as root."""
 
     cluster: Cluster
     place: Path
@@ -58,7 +58,7 @@ class Machine:
         return (self.user or pwd.getpwuid(os.geteuid())).pw_name
 
     def start(self, command: str) -> subprocess.Popen[str]:
-        """A shell's command, with the tool's own configuration."""
+        """Run a shell command with the tool's configuration."""
         return subprocess.Popen(
             ["/bin/sh", "-c", command.replace(*self.called)],
             stdin=subprocess.DEVNULL,
@@ -73,7 +73,7 @@ class Machine:
         )
 
     def run(self, command: str) -> tuple[int, str]:
-        """Its exit code, and all that it printed."""
+        """The exit code and the output of a command."""
         with self.start(command) as process:
             output, _ = process.communicate(timeout=TIMEOUT)
         return process.returncode, output.strip()
@@ -96,7 +96,7 @@ class Machine:
         return self.psql("SELECT clock_timestamp()")
 
     def install(self, source: str, target: str, replaced: Mapping[str, object]) -> Path:
-        """Copy a file of deploy/ to the tool's directory, with other places; each of those must be in it."""
+        """Copy a file of deploy/ to the tool's directory with these paths replaced; each must occur in it."""
         text = (DEPLOY / source).read_text()
         for shipped, here in replaced.items():
             assert shipped in text
@@ -106,14 +106,14 @@ class Machine:
         return path
 
     def scheduled(self, words: str) -> str:
-        """The one command with these words in it that cron is told to run."""
+        """The command of the crontab that contains these words."""
         lines = (DEPLOY / self.called[0].split()[0] / "cron").read_text().splitlines()
         [found] = [line for line in lines if words in line and not line.startswith("#")]
         return found.split(maxsplit=6)[6]
 
     @contextmanager
     def restored(self) -> Iterator[tuple[Path, str]]:
-        """Start what was restored to `place`/restored: its socket's directory, and its log until it had recovered."""
+        """Start the server restored to `place`/restored; yields its socket's directory, and its log of the recovery."""
         data, log = self.place / "restored", self.place / "restored.log"
         settings = {name: value for name, value in self.cluster.settings.items() if not name.startswith("archive")}
         settings |= {"unix_socket_directories": str(self.place), "listen_addresses": ""}
@@ -132,7 +132,7 @@ class Machine:
             log.unlink()
 
     def status(self, socket: Path) -> tuple[int, str]:
-        """What `po-api migrate --status` says of a restored database."""
+        """The output of `po-api migrate --status` for a restored database."""
         url = make_url(self.cluster.url(NAME, "po_owner"))
         there = url.set(query=url.query | {"host": str(socket)}).render_as_string(hide_password=False)
         done = subprocess.run(
@@ -148,7 +148,7 @@ class Machine:
 
 @contextmanager
 def machine(tool: str, called: str, here: str, settings: Mapping[str, str]) -> Iterator[Machine]:
-    """`here` and the settings may say {place}."""
+    """`here` and the settings may contain {place}."""
     if os.environ.get("PO_TEST_POSTGRES") != "system":
         pytest.skip("these tools serve an installed PostgreSQL: once is enough, with PO_TEST_POSTGRES=system")
     if shutil.which(tool) is None:
@@ -172,14 +172,14 @@ async def migrate(cluster: Cluster) -> None:
 
 
 def parameters(file: str) -> dict[str, str]:
-    """What a shipped part of postgresql.conf sets."""
+    """The settings of a shipped part of postgresql.conf."""
     found = re.findall(r"^(\w+) = (.+)$", (DEPLOY / file).read_text(), re.MULTILINE)
     return {name: value.strip("'") for name, value in found}
 
 
 @contextmanager
 def flipped(path: Path) -> Iterator[None]:
-    """One bit in the middle of a file is not what it was."""
+    """Flip one bit in the middle of a file."""
     before = path.read_bytes()
     middle = len(before) // 2
     path.write_bytes(before[:middle] + bytes([before[middle] ^ 1]) + before[middle + 1 :])
@@ -202,7 +202,7 @@ def missing(path: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 async def pgbackrest() -> AsyncIterator[Machine]:
-    """With a full backup, and an incremental one of later."""
+    """pgBackRest with a full backup and a later incremental one."""
     called, here = "pgbackrest --stanza", "pgbackrest --config={place}/pgbackrest.conf --stanza"
     settings = parameters("pgbackrest/postgresql.conf")
     settings["archive_command"] = settings["archive_command"].replace(called, here)
@@ -226,7 +226,7 @@ async def pgbackrest() -> AsyncIterator[Machine]:
 
 
 def restore(pgbackrest: Machine, moment: str) -> None:
-    """`restored`, beside the server: with a spool and locks of its own, since a restore clears what it finds there."""
+    """Restore to `restored`, with a separate spool and locks, since a restore clears these directories."""
     place = pgbackrest.place
     beside = f"--pg1-path={place}/restored --spool-path={place}/beside --lock-path={place}/beside --archive-mode=off"
     target = f"--type=time --target={shlex.quote(moment)} --target-action=promote"
@@ -247,7 +247,7 @@ def test_pgbackrest_restores_to_a_moment(pgbackrest: Machine) -> None:
     with pgbackrest.restored() as (socket, _):
         assert pgbackrest.names(socket) == ["before the incremental backup", "at the moment"]
         assert pgbackrest.status(socket)[0] == 0
-        # Else its WAL would get between that of the server that it stands beside.
+        # Otherwise its WAL would be mixed with that of the original server.
         assert pgbackrest.psql("SHOW archive_mode", socket) == "off"
 
 
@@ -285,12 +285,12 @@ def test_check_pgbackrest_finds_missing_wal(pgbackrest: Machine) -> None:
         assert "missing" in pgbackrest.run(archives)[1]
 
 
-# PostgreSQL sends the end of a segment up to 15 s late when nothing else is written. On a server something is.
+# PostgreSQL sends the end of a segment up to 15 s late if nothing else is written, which a busy server does.
 SOMETHING = "SELECT pg_create_restore_point('something')"
 
 
 def file_wal(barman: Machine) -> Path:
-    """What `barman switch-wal --archive` does: the segment with all that was written, where it is filed."""
+    """Switch the segment as `barman switch-wal --archive` does; returns the archived file."""
     segment = barman.psql("SELECT pg_walfile_name(pg_switch_wal())")
     barman.psql(SOMETHING)
     found: list[Path] = []
@@ -316,7 +316,7 @@ def back_up(barman: Machine) -> None:
 
 @pytest.fixture(scope="module")
 async def barman() -> AsyncIterator[Machine]:
-    """With two backups, as its configuration wants, and WAL streaming."""
+    """Barman with two backups, as its configuration requires, and WAL streaming."""
     with machine("barman", "barman ", "barman -c {place}/barman.conf ", parameters("barman/postgresql.conf")) as made:
         home, servers = made.place / "home", made.place / "servers"
         made.ok("mkdir home servers")
@@ -345,7 +345,7 @@ async def barman() -> AsyncIterator[Machine]:
 
 
 def recover(barman: Machine, moment: str) -> None:
-    """`restored`, on Barman's own machine."""
+    """Restore to `restored`, on Barman's machine."""
     target = f"--target-time {shlex.quote(moment)} --target-action promote"
     barman.ok(f"barman recover {target} po-api latest {barman.place}/restored")
     settings = barman.place / "restored/postgresql.auto.conf"
@@ -362,7 +362,7 @@ def test_barman_finds_nothing_wrong(barman: Machine) -> None:
 
 
 def test_barman_restores_to_a_moment_of_a_second_ago(barman: Machine) -> None:
-    """No segment is switched: what was received of the last one has to do."""
+    """Without a segment switch: the received part of the last segment must suffice."""
     barman.write("at the moment")
     moment = barman.now()
     barman.write("after it")

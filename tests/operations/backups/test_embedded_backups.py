@@ -1,4 +1,4 @@
-"""Backups of the embedded server: copies, the archive of its log, any time in between; by real processes."""
+"""Backups of the embedded server with real processes: copies, the WAL archive, point-in-time recovery."""
 
 import asyncio
 import fcntl
@@ -27,7 +27,7 @@ BEFORE, SINCE = "before@company.example", "since@company.example"
 
 @dataclass(frozen=True)
 class Story:
-    """A copy, a user, a time, another user, an incremental copy."""
+    """A full copy, a user, a time, another user, an incremental copy."""
 
     po: CommandLine
     full: str
@@ -46,7 +46,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 
 def _pass_a_millisecond() -> str:
-    """The present, such that whatever comes is later."""
+    """The current time, with all later changes after it."""
     now = datetime.now(UTC)
     wait_until(lambda: datetime.now(UTC).timestamp() - now.timestamp() >= 0.002, "the next millisecond")
     return now.isoformat()
@@ -54,7 +54,7 @@ def _pass_a_millisecond() -> str:
 
 @pytest.fixture
 def copy(story: Story, tmp_path: Path) -> CommandLine:
-    """A catalogue of the test's own to be harmed."""
+    """A catalogue for one test, which may damage it."""
     made = story.po.having(BACKUP_DIR=str(tmp_path / "copy"))
     shutil.copytree(story.po.backups, made.backups)
     owner = story.po.backups.stat()
@@ -85,7 +85,7 @@ def test_verified_is_what_was_restored(story: Story) -> None:
     assert list(story.po.backups.glob(".scratch*")) == []
 
 
-def test_the_state_of_a_time_comes_back_and_nobody_is_signed_in(story: Story, tmp_path: Path) -> None:
+def test_the_state_of_a_time_is_restored_and_all_sessions_are_ended(story: Story, tmp_path: Path) -> None:
     token = story.po.ok("sessions", "create", "--email", "admin@demo.example").strip()
     there = story.po.having(PO_DATA_DIR=str(tmp_path / "restored"))
     output = story.po.ok("backup", "restore", "--to", story.time, "--target", str(there.data_dir))
@@ -105,7 +105,7 @@ def test_the_state_of_a_time_comes_back_and_nobody_is_signed_in(story: Story, tm
 
 
 async def _ask(url: str, token: str) -> tuple[httpx.Response, httpx.Response]:
-    """Whether it is ready, and who has this token."""
+    """Its readiness, and the user of this token."""
     async with client_of(new_app(url)) as client:
         headers = {"Authorization": f"Bearer {token}"}
         return await client.get("/health/ready"), await client.get("/api/v1/users/me", headers=headers)
@@ -202,7 +202,7 @@ def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(tmp_path: Path) -
     output = po.ok("backup", "restore", name, "--replace")
     (replaced,) = po.data_dir.glob("postgres.replaced-*")
     assert str(replaced) in output
-    # As if somebody had been killed between the two renames.
+    # As after a kill between the two renames.
     pgdata.rename(po.data_dir / "elsewhere")
     assert f"mv {replaced} {pgdata}" in po.fails("users", "list")
     (po.data_dir / "elsewhere").rename(pgdata)

@@ -1,4 +1,4 @@
-"""A time between two writes that are ten milliseconds apart comes back to the row and to the cent."""
+"""Recovery to a time between two writes, ten milliseconds apart, restores exactly the rows of that time."""
 
 import asyncio
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def po(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
 
 
 async def _contents(owner: Any) -> dict[str, list[tuple[Any, ...]]]:
-    """Of each table and organisation: how many rows, a checksum of them all, and what the requests come to."""
+    """For each table and organisation: the number of rows, their checksum, and the total of the requests."""
     return {
         table: [
             tuple(row)
@@ -50,8 +50,7 @@ async def _contents(owner: Any) -> dict[str, list[tuple[Any, ...]]]:
 
 
 async def _between_two_writes(urls: EmbeddedUrls) -> tuple[datetime, dict[str, list[tuple[Any, ...]]]]:
-    """A time before which one row was written in each organisation, and right after which another was; and all that
-    there was at that time."""
+    """A time between two writes of a row in each organisation; and the digests of the data at that time."""
     writer, witness = [await asyncpg.connect(libpq_url(urls.owner)) for _ in range(2)]
     superuser = await asyncpg.connect(libpq_url(urls.superuser))
     try:

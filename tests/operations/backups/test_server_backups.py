@@ -23,7 +23,7 @@ SINCE = "since@company.example"
 
 @pytest.fixture(scope="module")
 def owner_url(cluster: Cluster) -> Iterator[str]:
-    """A database of the module's own, at head with the demo organisation, and its owner's URL."""
+    """A database for this module, at head with the demo organisation, and its owner's URL."""
     _execute(cluster.url("postgres", "postgres"), "CREATE DATABASE backed_up OWNER po_owner")
     yield cluster.url("backed_up", "po_owner")
     _execute(cluster.url("postgres", "postgres"), "DROP DATABASE backed_up WITH (FORCE)")
@@ -68,7 +68,7 @@ def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str, tmp_pa
     assert po.users() == before - {SINCE}
     live = _execute(owner_url, "SELECT FROM sessions WHERE revoked_at IS NULL")
     assert live == []
-    # What it replaced is a backup itself.
+    # The replaced data are a backup, too.
     (replaced,) = (fields[0] for fields in po.listed() if fields[-1] == "before a restore replaced it")
     assert replaced in output
     assert "confirmed: backup" in po.ok("backup", "confirm")
@@ -113,9 +113,7 @@ def test_without_the_tools_it_is_one_line(po: CommandLine, monkeypatch: pytest.M
     assert "pg_dump, pg_restore and psql of PostgreSQL" in po.fails("backup", "create")
 
 
-def test_a_migration_asks_for_a_recent_backup_where_that_is_configured(
-    po: CommandLine, owner_url: str, tmp_path: Path
-) -> None:
+def test_a_migration_requires_a_recent_backup_if_configured(po: CommandLine, owner_url: str, tmp_path: Path) -> None:
     earlier = chain()[-2].name
     url = po.environment["DATABASE_URL"]
     asyncio.run(migrations.upgrade(owner_url=owner_url, app_url=url, to=earlier, may_lose_data=True))

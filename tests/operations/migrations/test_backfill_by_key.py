@@ -1,4 +1,4 @@
-"""`ddl.backfill_by_key`: all rows are filled in, organisation by organisation; again, if it was interrupted."""
+"""`ddl.backfill_by_key`: all rows are filled, organisation by organisation, also after an interruption."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ COUNTS = "SELECT count(*) AS all, count(region) AS done FROM porfs"
 
 
 class Batches(Progress):
-    """What is said of batches."""
+    """The reported progress of batches."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -42,7 +42,7 @@ class Batches(Progress):
 
 @pytest.fixture
 async def database(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Fresh]:
-    """At head, with some hundred requests of two organisations; this version has a revision that fills in columns."""
+    """A database at head with some hundred requests of two organisations, and a further revision that fills columns."""
     async with fresh_database(cluster) as made:
         await made.to(HEAD)
         await insert_everywhere(made)

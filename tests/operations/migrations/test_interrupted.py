@@ -1,4 +1,4 @@
-"""Revisions on tables in use: killed anywhere they can be run again, and nobody else has to wait for them."""
+"""Revisions on tables in use: they can be run again after a kill at any point, and block no other sessions."""
 
 import asyncio
 import itertools
@@ -28,7 +28,7 @@ NEVER = -1
 
 @contextmanager
 def _recorded() -> Iterator[list[bool]]:
-    """One item for each statement that changes anything: whether it commits by itself."""
+    """For each statement that changes the database: whether it commits by itself."""
     found: list[bool] = []
 
     def record(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -43,12 +43,12 @@ def _recorded() -> Iterator[list[bool]]:
 
 
 async def _upgrade(database: Fresh, to: str, progress: Progress | None = None) -> None:
-    """As one role that owns the tables and uses them: rights are given after migrating, and are no matter here."""
+    """With one role, which owns the tables and uses them: grants follow the migration, and are not tested here."""
     await migrations.upgrade(owner_url=database.owner, app_url=database.owner, to=to, progress=progress)
 
 
 async def _alembic(verb: str, revision: str, databases: list[Fresh], points: list[int]) -> list[int]:
-    """The exit statuses of `alembic` on some databases at once, killed after so many statements or never."""
+    """The exit statuses of concurrent runs of `alembic`, each killed after a number of statements or not at all."""
     words = json.dumps(READING)
     runs = [
         database.call(alembic_until, str(point), words, verb, revision)
@@ -59,7 +59,7 @@ async def _alembic(verb: str, revision: str, databases: list[Fresh], points: lis
 
 @pytest.fixture(scope="module")
 async def filled(cluster: Cluster) -> AsyncIterator[dict[str, str]]:
-    """The names of databases by revision, each holding some hundred rows; nobody is connected to them."""
+    """The names of databases by revision, each with some hundred rows and no connections."""
     async with AsyncExitStack() as stack:
         names = {}
         template = "template1"
@@ -75,7 +75,7 @@ async def filled(cluster: Cluster) -> AsyncIterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 async def undisturbed(cluster: Cluster, filled: dict[str, str]) -> list[str]:
-    """The schema at head of a database that was migrated in peace."""
+    """The schema at head of a database that was migrated without interruption."""
     async with fresh_database(cluster, filled[REVISIONS[-1]]) as database:
         return await database.schema()
 
@@ -83,7 +83,7 @@ async def undisturbed(cluster: Cluster, filled: dict[str, str]) -> list[str]:
 async def _kill_and_run_again(
     cluster: Cluster, template: str, verb: str, to: str, points: list[int]
 ) -> list[tuple[list[str], list[str]]]:
-    """For each point, the schema at head and the requests after a run killed there and another in peace."""
+    """For each point, the schema at head and the requests after a run killed there and an uninterrupted one."""
     async with AsyncExitStack() as stack:
         databases = [await stack.enter_async_context(fresh_database(cluster, template)) for _ in points]
         assert await _alembic(verb, to, databases, points) == [KILLED] * len(points)
@@ -131,14 +131,14 @@ class Waits(Progress):
         self.reasons: list[str] = []
         self.came = asyncio.Event()
 
-    def waits(self, reason: str) -> None:
+    def wait(self, reason: str) -> None:
         self.reasons.append(reason)
         self.came.set()
 
 
 @asynccontextmanager
 async def _held(database: Fresh, statement: str) -> AsyncIterator[None]:
-    """A transaction that began with this statement, open meanwhile."""
+    """An open transaction that began with this statement."""
     connection = await asyncpg.connect(libpq_url(database.owner))
     try:
         async with connection.transaction(isolation="repeatable_read"):
@@ -164,7 +164,7 @@ async def _building(database: Fresh) -> int:
     return await _waiting(database, "CREATE INDEX CONCURRENTLY")
 
 
-async def test_others_read_and_write_while_indexes_are_built(cluster: Cluster, filled: dict[str, str]) -> None:
+async def test_other_sessions_read_and_write_while_indexes_are_built(cluster: Cluster, filled: dict[str, str]) -> None:
     add = (
         "INSERT INTO porfs (organisation_id, number, title, user_id)"
         " SELECT organisation_id, 'new', title, user_id FROM porfs LIMIT 1 RETURNING id"

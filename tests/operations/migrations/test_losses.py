@@ -1,4 +1,4 @@
-"""Going back: refused where rows or values would be lost, and nowhere else."""
+"""Downgrades: refused exactly if rows or values would be lost."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ Command = tuple[Callable[[], None], *tuple[str, ...]]
 
 
 async def _lossy(database: Fresh, revision: str) -> set[str]:
-    """The revisions that lose something on the way from `revision`, at which the database is, to nothing."""
+    """The revisions whose downgrade loses data, from `revision`, the database's current one, to base."""
 
     def ask(connection: Connection) -> set[str]:
         return {found.name for found in lossy(connection, revisions.up_to(revision))}
@@ -85,7 +85,7 @@ async def test_what_was_renamed_since_may_be_there(cluster: Cluster) -> None:
         assert await _lossy(database, HEAD) == {"010"}
 
 
-async def test_on_full_tables_each_revision_loses_what_it_says(cluster: Cluster) -> None:
+async def test_on_full_tables_each_revision_loses_what_it_declares(cluster: Cluster) -> None:
     async with fresh_database(cluster) as database:
         await database.to(HEAD)
         await insert_everywhere(database)

@@ -1,4 +1,4 @@
-"""`po-api migrate` on a chain that goes on: a revision that expands and fills in rows, and ones that go wrong."""
+"""`po-api migrate` with further revisions: one that expands and fills rows, and failing ones."""
 
 import asyncio
 import re
@@ -89,7 +89,7 @@ Extend = Callable[[str], Path]
 
 @pytest.fixture
 def extend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Extend]:
-    """Has this version of the application a further revision; returns the directory of its files."""
+    """Adds a further revision to this version of the application; returns the directory of its files."""
 
     def make(body: str) -> Path:
         shutil.copytree(PROJECT / "alembic", tmp_path / "alembic", ignore=shutil.ignore_patterns("__pycache__"))
@@ -119,12 +119,12 @@ async def filled(cluster: Cluster) -> AsyncIterator[Fresh]:
 
 
 async def _migrate(database: Fresh, *options: str, project: Path) -> tuple[int, str, str]:
-    """Without the warning that nobody has made a backup."""
+    """The output without the warning about a missing backup."""
     return await database.call(po_api_of, str(project), "migrate", "--no-backup", *options)
 
 
 class Batches(Progress):
-    """What is said of batches."""
+    """The reported progress of batches."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -153,7 +153,7 @@ async def _upgrade(
 
 @asynccontextmanager
 async def _locked(database: Fresh) -> AsyncIterator[None]:
-    """One request of a table with the column, locked by a transaction that is open meanwhile."""
+    """One request of a table with the column, locked by an open transaction."""
     await database.fetch("ALTER TABLE porfs ADD COLUMN region text")
     async with connected(database.owner) as connection, connection.transaction():
         await connection.execute("SELECT FROM porfs WHERE number = 'N7' FOR UPDATE")
@@ -161,7 +161,7 @@ async def _locked(database: Fresh) -> AsyncIterator[None]:
 
 
 async def _until(database: Fresh, condition: str, has_ended: Callable[[], bool]) -> None:
-    """Wait until the condition holds; what brings it about must not end before."""
+    """Wait until the condition holds; the task that causes it must not end before."""
     deadline = Deadline(condition)
     while not (await database.fetch(f"SELECT EXISTS ({condition}) AS so"))[0]["so"]:
         deadline.check()
@@ -264,7 +264,7 @@ async def test_a_statement_that_holds_its_locks_for_too_long_is_ended(
     assert await filled.fetch("SELECT FROM pg_locks WHERE relation = 'porfs'::regclass") == []
 
 
-async def test_the_command_says_what_it_does(filled: Fresh, extend: Extend) -> None:
+async def test_the_command_prints_its_steps(filled: Fresh, extend: Extend) -> None:
     project = extend(EXPANDING)
     status, output, errors = await _migrate(filled, project=project)
     assert status == 0
@@ -310,7 +310,7 @@ async def test_a_schema_that_is_not_sound_is_no_success(filled: Fresh, extend: E
     remedy = "ALTER TABLE porfs VALIDATE CONSTRAINT ck_porfs_never"
     assert f"constraint ck_porfs_never was never validated ({remedy})" in line
 
-    # The container that starts next can serve nevertheless: it says so, and `--status` does.
+    # The next container can serve nevertheless: it reports the defect, as does `--status`.
     status, _, errors = await _migrate(filled, project=project)
     assert (status, errors.count("ck_porfs_never was never validated")) == (0, 1)
     status, output, _ = await _migrate(filled, "--status", project=project)
@@ -355,7 +355,7 @@ async def test_a_schema_that_changes_under_a_running_version_shows(filled: Fresh
         assert await reasons() == (200, [])
 
 
-async def test_one_process_waits_for_another_and_says_so(filled: Fresh) -> None:
+async def test_one_process_waits_for_another_and_reports_it(filled: Fresh) -> None:
     async with connected(filled.owner) as other:
         await other.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         status, output, errors = await filled.call(po_api, "migrate", "--wait", "0")

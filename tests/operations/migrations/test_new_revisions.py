@@ -1,4 +1,4 @@
-"""`alembic revision`: a new file gets the next number, or there is none."""
+"""`alembic revision`: a new file gets the next number, or the command fails."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from po_api.operations.revisions import PROJECT
 from support.clusters import Cluster
 from support.command_line import CommandLine
 from support.later_versions import HEAD, project_with
@@ -27,7 +28,7 @@ def _files(project: Path) -> set[str]:
 
 
 def _alembic(project: Path, environment: dict[str, str], *arguments: str) -> tuple[int, str]:
-    """Its exit status, and the last line that it wrote."""
+    """The exit status, and the last line of the output."""
     done = subprocess.run(
         [BINARIES / "alembic", *arguments],
         cwd=project,
@@ -48,9 +49,16 @@ async def test_it_gets_the_next_number(cluster: Cluster, project: Path) -> None:
         before = _files(project)
         assert _alembic(project, environment, "revision", "--autogenerate", "-m", "What it brings")[0] == 0
         assert _files(project) - before == {f"{NEXT}_what_it_brings.py"}
-        text = (project / "alembic" / "versions" / f"{NEXT}_what_it_brings.py").read_text()
+        path = project / "alembic" / "versions" / f"{NEXT}_what_it_brings.py"
+        text = path.read_text()
         assert f"Revises: {HEAD}" in text
-        assert f'revision = "{NEXT}"' in text.replace("'", '"')
+        assert f'revision = "{NEXT}"' in text
+        # Nothing to mend before the first edit, but for imports of what a draft without operations does not use.
+        options = ("--no-cache", "--config", PROJECT / "pyproject.toml", "--ignore", "F401")
+        found = subprocess.run(
+            [BINARIES / "ruff", "check", *options, path], capture_output=True, text=True, check=False, timeout=120
+        )
+        assert found.returncode == 0, found.stdout
 
         assert _alembic(project, environment, "upgrade", "head")[0] == 0
         assert _alembic(project, environment, "revision", "-m", "more")[0] == 0

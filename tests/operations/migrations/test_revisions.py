@@ -1,4 +1,4 @@
-"""The chain of revisions: up and down on databases that hold data, alone and at once, online and as SQL."""
+"""The chain of revisions: up and down on databases with data, alone and concurrently, online and as SQL."""
 
 import asyncio
 import itertools
@@ -44,7 +44,7 @@ async def fresh(cluster: Cluster) -> AsyncIterator[Fresh]:
         yield database
 
 
-async def test_the_chain_is_the_one_that_was_asked_for() -> None:
+async def test_the_chain_is_linear_and_numbered() -> None:
     names = sorted(path.name for path in (PROJECT / "alembic" / "versions").glob("*.py"))
     assert names[:9] == [
         "001_initial.py",
@@ -61,7 +61,7 @@ async def test_the_chain_is_the_one_that_was_asked_for() -> None:
     assert REVISIONS[-1] == HEAD
 
 
-async def test_each_revision_says_what_going_back_loses() -> None:
+async def test_each_revision_declares_what_its_downgrade_loses() -> None:
     assert [revision.name for revision in revisions.chain() if revision.loses == revisions.NOT_SAID] == []
 
 
@@ -118,7 +118,7 @@ async def test_the_author_of_a_request_becomes_its_requester_and_back(fresh: Fre
     assert len({row["who"] for row in before}) == 2
 
 
-async def test_head_is_what_the_models_say(fresh: Fresh) -> None:
+async def test_the_schema_at_head_is_that_of_the_models(fresh: Fresh) -> None:
     await fresh.to("head")
     status, _, errors = await fresh.call(alembic, "check")
     assert status == 0, errors

@@ -1,4 +1,4 @@
-"""Later versions' revisions under this version: ones that expand its schema, and ones that do not."""
+"""Revisions of later versions with this version: those that expand its schema, and others."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -52,7 +52,7 @@ async def database(cluster: Cluster) -> AsyncIterator[Fresh]:
 
 
 async def _migrate(database: Fresh, project: Path, to: str = "head") -> None:
-    """As a later version does it."""
+    """Migrate as a later version does."""
     options = (str(project), "migrate", "--no-backup", "--to", to)
     urls = {"DATABASE_URL": database.app, "DATABASE_MIGRATION_URL": database.owner}
     status, _, errors = await database.call(po_api_of, *options, **urls)
@@ -89,11 +89,11 @@ async def test_it_starts_and_migrates_nothing_there(database: Fresh, tmp_path: P
     with capture_logs() as logged:
         async with app.router.lifespan_context(app):
             pass
-    (line,) = [entry for entry in logged if entry["event"] == "schema_is_later"]
+    (line,) = [entry for entry in logged if entry["event"] == "schema_later_than_application"]
     assert (line["revision"], line["expected"]) == ("998", HEAD)
 
     rights = await database.fetch("SELECT relname, relacl::text FROM pg_class ORDER BY relname")
-    # What a container of the old version does when it starts again.
+    # The start of a container of the old version.
     status, output, errors = await _this_version(database)
     assert (status, output) == (0, "998 -> 998\n")
     assert errors == "warning: the database is at revision 998 of a later version, compatible with this one\n"
@@ -124,7 +124,7 @@ async def test_what_only_earlier_versions_used_is_taken_away_without_harm(databa
         assert (await client.get("/health/ready")).json()["status"] == "ready"
 
 
-async def test_each_step_says_it_up_and_down(database: Fresh, tmp_path: Path) -> None:
+async def test_each_step_stores_the_compatibility_up_and_down(database: Fresh, tmp_path: Path) -> None:
     project = project_with(tmp_path, {"998": EXPANDING, "999": CONTRACTING})
     expected = {HEAD: revisions.compatible_since(HEAD), "998": revisions.compatible_since(HEAD), "999": "999"}
     for revision in ("998", "999", "998", HEAD, "999"):
@@ -133,7 +133,7 @@ async def test_each_step_says_it_up_and_down(database: Fresh, tmp_path: Path) ->
     assert [row["n"] for row in await database.fetch("SELECT count(*) AS n FROM schema_info")] == [1]
 
 
-async def test_alembic_says_it_too(database: Fresh, tmp_path: Path) -> None:
+async def test_alembic_stores_the_compatibility_too(database: Fresh, tmp_path: Path) -> None:
     project = project_with(tmp_path, {"998": EXPANDING, "999": CONTRACTING})
     steps = [("upgrade", "head", "999"), ("downgrade", "998", revisions.compatible_since(HEAD))]
     for direction, revision, since in steps:
@@ -143,8 +143,8 @@ async def test_alembic_says_it_too(database: Fresh, tmp_path: Path) -> None:
         assert await _since(database) == since
 
 
-def test_each_revision_says_what_it_is() -> None:
-    """What the template asks: whether it expands, and where to look for what going back loses."""
+def test_each_revision_declares_whether_it_expands() -> None:
+    """The declarations that the template requires: `expands`, and the rows that a downgrade loses."""
     for script in revisions.scripts().walk_revisions():
         if script.revision >= revisions.SCHEMA_INFO_SINCE:
             assert isinstance(script.module.expands, bool), script.revision

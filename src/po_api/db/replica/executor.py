@@ -1,8 +1,8 @@
 """Read-your-writes on a replica: a request sees everything that had been committed when it arrived.
 
-Credentials are checked on the primary, where a revocation takes effect at once; the same query returns how far its log
-had been written. A replica that has replayed as much shows every write that a client had been told of. Until it has,
-it is polled for some milliseconds; after that, and after any trouble, the primary answers. Nothing is kept from one
+Credentials are checked on the primary, where a revocation takes effect at once; the same query returns the position of
+its log. A replica that has replayed the log up to there shows every write that was confirmed to a client. Until then it
+is polled for some milliseconds; after that, and after any failure, the primary is used. Nothing is kept from one
 request to the next, so it does not matter which process serves it.
 """
 
@@ -36,7 +36,7 @@ ERRORS = (NoUseError, DBAPIError, asyncpg.PostgresError, *CONNECTION_LOST)
 
 
 class CredentialsExecutor:
-    """Checks credentials on the primary, and learns with the answer the position of the primary's log."""
+    """Checks credentials on the primary, and reads the position of the primary's log in the same query."""
 
     def __init__(self, primary: ConnectionExecutor) -> None:
         self._primary = primary
@@ -61,7 +61,7 @@ class CredentialsExecutor:
 
 
 class ReplicaExecutor:
-    """Executes queries on the replica as long as that answers, else on the primary; `credentials` has to be first."""
+    """Executes queries on the replica or, after a failure, on the primary; `credentials` has to be used first."""
 
     def __init__(self, engine: AsyncEngine, replica: Replica) -> None:
         self._replica = replica
@@ -85,7 +85,7 @@ class ReplicaExecutor:
         self._tenant = (organisation_id, plan_cache_mode)
 
     async def close(self) -> None:
-        """Return the connections; trouble of the replica after it has answered does not matter."""
+        """Return the connections. Failures of the replica are ignored: its results have been read."""
         try:
             await self._primary.close()
         except BaseException:
@@ -119,7 +119,7 @@ class ReplicaExecutor:
         return await execute(self._primary)
 
     async def _find_standby(self) -> ConnectionExecutor | None:
-        """The replica, if it can be used: the first query decides that, and trouble with a later one ends it."""
+        """The replica, if it can be used: decided with the first query, and no longer after one that fails."""
         position = self.credentials.log_position
         if not self._is_decided and position is not None:
             self._is_decided = True
@@ -172,7 +172,7 @@ async def examine(database: Database, replica: Replica) -> Trouble | None:
 async def executor_at(replica: Replica, log_position: str, *, tenant: str | None = None) -> ConnectionExecutor:
     """An executor in a transaction on the replica, which shows what had been committed at that position of the log.
 
-    NoUseError says why there is none; the replica then is not tried again for a while.
+    Raises NoUseError with the reason if there is none; the replica is then not tried again for a while.
     """
     executor = ConnectionExecutor(replica.engine)
     try:

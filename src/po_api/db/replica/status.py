@@ -1,4 +1,4 @@
-"""A streaming replica that reads go to: whether it is one, and whether it is worth trying just now."""
+"""The streaming replica: whether the server is one, and whether it is worth trying."""
 
 import time
 from enum import StrEnum
@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from po_api.core.sqlstate import CONNECTION_LOST
 from po_api.observability.logging import get_logger
 
-# A connection that takes longer would cost the user more than the primary's answer does.
+# Waiting longer for a connection would take more time than a query on the primary.
 CONNECT_SECONDS = 1
 AVOID_SECONDS = 5
 
-# What trouble of the replica's own looks like: connections and resources, conflicts with what it has to replay, its
+# SQLSTATEs of failures of the replica itself: connections and resources, conflicts with the replay of the log, its
 # disk. A cancelled statement (57014) took too long, and would on the primary as well.
 _ITS_OWN = ("08", "40", "53", "57P", "58", "XX")
 
@@ -37,7 +37,7 @@ class Trouble(StrEnum):
 
 
 class NoUseError(Exception):
-    """The replica cannot answer; the primary can."""
+    """The replica cannot be used for this request; the primary can."""
 
     def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble)
@@ -45,9 +45,9 @@ class NoUseError(Exception):
 
 
 class Replica:
-    """The replica's pool. After trouble it is left alone for some seconds; then one request tries whether that is over.
+    """The replica's pool. After a failure it is not used for AVOID_SECONDS; then one request tries it again.
 
-    That is all that is remembered, and it concerns speed only: each reader sees for itself that it reads what is new.
+    This state concerns speed only: each request checks for itself that the replica is up to date.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -79,7 +79,7 @@ class Replica:
 async def require_replica_of(primary: AsyncEngine, connection: Any) -> None:
     """Raise NoUseError unless `connection` is to a standby of the primary, to its database and as its role.
 
-    A server of its own could hold anything: what another installation's organisation of the same id wrote.
+    An independent server could hold other data, such as another installation's organisation with the same id.
     """
     found = dict(await connection.fetchrow(_IDENTITY))
     pooled: Any = await primary.raw_connection()
@@ -95,13 +95,13 @@ async def require_replica_of(primary: AsyncEngine, connection: Any) -> None:
 
 
 def trouble_in(error: Exception) -> Trouble | None:
-    """What an error says of the replica; None if the primary would have answered the same."""
+    """The failure of the replica that an error indicates; None if it would have occurred on the primary, too."""
     if isinstance(error, NoUseError):
         return error.trouble
     cause = (error.orig or error) if isinstance(error, DBAPIError) else error
     sqlstate = getattr(cause, "sqlstate", None)
     if sqlstate is not None:
         return Trouble.INTERRUPTED if sqlstate.startswith(_ITS_OWN) else None
-    # What the driver says of a statement's arguments is a ValueError besides.
+    # The driver's errors about a statement's arguments are also ValueErrors.
     is_lost = isinstance(cause, CONNECTION_LOST) and not isinstance(cause, ValueError)
     return Trouble.UNREACHABLE if is_lost else None

@@ -1,4 +1,4 @@
-"""The WAL archive of the embedded server: each segment of its log, compressed, from the first copy on.
+"""The WAL archive of the embedded server: all WAL segments since the first copy, compressed.
 
 `archive_mode` is always on, since changing it requires a restart. Whether segments are copied depends on a symbolic
 link from the data directory to the archive: without it, as after a fresh `make run`, nothing is archived. The link is
@@ -27,14 +27,14 @@ from po_api.operations.embedded import server_user
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _SEGMENT_BYTES = 1 << 24
-# A timeline, and the position in the log at which the next one left it.
+# A timeline, and the WAL position at which the next one branches off.
 _HISTORY_LINE = re.compile(r"\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)")
 # Exit codes above 125 end a recovery with an error; others mean that there are no more segments.
 _DAMAGED = 200
 
 
 def directory(catalogue: Catalogue, system: str) -> Path:
-    """Where the WAL of the server with this system identifier is archived."""
+    """The archive directory of the server with this system identifier."""
     return catalogue.directory / "wal" / system
 
 
@@ -58,10 +58,10 @@ def begin(catalogue: Catalogue, system: str, pgdata: Path) -> None:
 
 
 def go_on(catalogue: Catalogue, system: str, restored: Path, pgdata: Path) -> None:
-    """Have restored data, which are about to become those of `pgdata`, archive if that server ever did.
+    """Enable archiving for restored data, which will replace `pgdata`, if the server has an archive.
 
-    Where their timeline began is archived at once: PostgreSQL numbers timelines by the files that it finds, one by one,
-    so that a restore which was never started must not leave a gap.
+    The history files of timelines are archived at once: PostgreSQL chooses the number of a new timeline by the files
+    that exist, so a restore that is never started must not leave a gap.
     """
     place = directory(catalogue, system)
     if not place.is_dir():
@@ -86,11 +86,11 @@ def restore_command(place: Path) -> str:
 
 
 def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None = None) -> int:
-    """Raise BackupError when segments are missing or damaged between the copy and the archive's end on a timeline
-    (None: the latest); returns that.
+    """Raise BackupError if segments are missing or damaged between the copy and the archive's end on a timeline (None:
+    the latest); returns the timeline.
 
-    PostgreSQL takes the first segment that is missing for the end of the log: it would restore an earlier state and
-    say nothing.
+    PostgreSQL takes the first missing segment for the end of the WAL: it would restore an earlier state without an
+    error.
     """
     assert backup.first_wal is not None
     size = _segment_size(copy)
@@ -99,9 +99,9 @@ def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None 
     timeline = timeline or _latest(place, names | {backup.first_wal})
     spans = _spans(place, timeline, size)
     on_it = [_number(name, size) for name in names if int(name[:8], 16) == timeline]
-    last = max(on_it, default=spans[timeline][0] - 1)  # nothing may have happened on it yet
+    last = max(on_it, default=spans[timeline][0] - 1)  # a new timeline may have no segment yet
     for number in range(_number(backup.first_wal, size), last + 1):
-        # The first segment of a timeline begins with a copy of what it left: the older one's would end the log there.
+        # The first segment of a timeline begins with a copy of the older one's, which ends where they branch.
         newest = max(line for line, (begin, end) in spans.items() if begin <= number <= end)
         name = _name(newest, number, size)
         if name not in names:
@@ -115,8 +115,8 @@ def require_whole(place: Path, copy: Path, backup: Backup, timeline: int | None 
 
 
 def leads_on(place: Path, copy: Path, backup: Backup, timeline: int | None) -> bool:
-    """Whether the log leads from this copy to the end of a timeline (None: the latest): not if a restore went back to
-    before it was made."""
+    """Whether the WAL leads from this copy to the end of a timeline (None: the latest): not if the timeline branched
+    off before the copy."""
     assert backup.first_wal is not None
     size = _segment_size(copy)
     spans = _spans(place, timeline or _latest(place, {backup.first_wal}), size)
@@ -125,19 +125,19 @@ def leads_on(place: Path, copy: Path, backup: Backup, timeline: int | None) -> b
 
 
 def _latest(place: Path, names: Set[str]) -> int:
-    """The newest timeline of these segments and of the archive."""
+    """The newest timeline of these names and of the archive."""
     archived = {path.stem for path in _segments(place)}
     return max(int(name[:8], 16) for name in names | archived | set(_histories(place)))
 
 
 def _histories(place: Path) -> Iterator[str]:
-    """The names of the files that say where a timeline began; the first one has none."""
+    """The names of the timelines' history files; the first timeline has none."""
     for path in place.glob(f"*.history{SUFFIX}") if place.is_dir() else ():
         yield path.name
 
 
 def _spans(place: Path, timeline: int, size: int) -> dict[int, tuple[int, float]]:
-    """The first and the last segment of each timeline that leads to this one; the last ones of two overlap."""
+    """The numbers of the first and last segment of each timeline that leads to this one; adjacent spans share one."""
     spans: dict[int, tuple[int, float]] = {}
     begin = 0
     path = place / f"{timeline:08X}.history{SUFFIX}"
@@ -152,7 +152,7 @@ def _spans(place: Path, timeline: int, size: int) -> dict[int, tuple[int, float]
 
 
 def require_sound(path: Path, size: int) -> None:
-    """Raise BackupError unless an archived segment can be read to its end: gzip keeps a checksum."""
+    """Raise BackupError unless an archived segment can be read to its end; gzip checks its checksum."""
     found = 0
     try:
         with gzip.open(path) as file:
@@ -165,7 +165,7 @@ def require_sound(path: Path, size: int) -> None:
 
 
 def save(source: Path, target: Path, place: Path) -> None:
-    """Copy what a server has in its log directory and has not archived into that of a copy."""
+    """Copy the segments and history files that a server has not archived into the WAL directory of a copy."""
     for path in source.iterdir():
         is_log = _SEGMENT.fullmatch(path.name) or path.suffix == ".history"
         if is_log and not (place / f"{path.name}{SUFFIX}").exists() and not (target / path.name).exists():
@@ -179,10 +179,10 @@ def prune(catalogue: Catalogue, tools: Tools, kept: Sequence[Backup]) -> None:
     wal = catalogue.directory / "wal"
     for place in wal.iterdir() if wal.is_dir() else ():
         needed = [backup.first_wal for backup in kept if backup.system == place.name and backup.first_wal is not None]
-        # The segments' names without their timeline are in the order of the log.
+        # Without the timeline, the names of segments sort in the order of the WAL.
         if oldest := min(needed, key=lambda name: name[8:], default=None):
             tools.run("pg_archivecleanup", "-x", SUFFIX, str(place), oldest)
-        else:  # another server's, of which no copy is left
+        else:  # no copy of this server is left
             shutil.rmtree(place)
 
 
@@ -193,13 +193,13 @@ def _segments(place: Path) -> Iterator[Path]:
 
 
 def _segment_size(copy: Path) -> int:
-    """In bytes; segments are all as long as those in the copy."""
+    """The size of all segments in bytes, read from those in the copy."""
     segments = (path for path in (copy / "pg_wal").glob("*") if _SEGMENT.fullmatch(path.name))
     return max((path.stat().st_size for path in segments), default=_SEGMENT_BYTES)
 
 
 def _number(name: str, size: int) -> int:
-    """A segment's place in the log, on whatever timeline."""
+    """The number of a segment in the WAL, independent of its timeline."""
     return int(name[8:16], 16) * (0x1_0000_0000 // size) + int(name[16:], 16)
 
 

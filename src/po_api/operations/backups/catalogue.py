@@ -1,13 +1,13 @@
-"""The backups in a directory: which there are, and which may go.
+"""The catalogue of backups: a directory, its records, and their retention.
 
     BACKUP_DIR/
         .lock                           held while a backup is created, verified, restored or deleted
         20261122T100000Z-full/          one directory for each backup
-            data/ or database.dump      what PostgreSQL's tools have written
+            data/ or database.dump      the output of PostgreSQL's tools
             backup.json                 the record, written last: without it there is no backup
         wal/<system identifier>/        the WAL archive of an embedded server (archive.py)
 
-All of it belongs to the user that PostgreSQL's programs run as, and is closed to everybody else.
+All files belong to the user that PostgreSQL's programs run as, and are closed to other users.
 """
 
 import os
@@ -42,7 +42,7 @@ _NAME = re.compile(r"\d{8}T\d{6}Z-(full|incremental|dump)(-2)*")
 
 
 class Kind(StrEnum):
-    """`full` and `incremental` are copies of an embedded server's files, `dump` is what pg_dump makes of a database."""
+    """`full` and `incremental` are copies of an embedded server's files, `dump` is the output of pg_dump."""
 
     FULL = "full"
     INCREMENTAL = "incremental"
@@ -50,7 +50,7 @@ class Kind(StrEnum):
 
 
 class Backup(BaseModel):
-    """The record of a finished backup. Times are in UTC; `size` is in bytes; `base` is what an incremental one adds to.
+    """The record of a finished backup. Times are in UTC; `size` is in bytes; `base` is that of an incremental backup.
 
     `system` (PostgreSQL's system identifier), `timeline` and `first_wal` (the first WAL segment that its recovery
     needs) are those of copies; `sha256` is a dump's, since pg_dump keeps no checksum.
@@ -79,7 +79,7 @@ class Backup(BaseModel):
 
 
 class Catalogue:
-    """The backups in `directory`, which `user` (None: the present one) owns."""
+    """The backups in `directory`, which `user` (None: the current one) owns."""
 
     def __init__(self, directory: Path, user: "pwd.struct_passwd | None" = None) -> None:
         self.directory = directory.resolve()
@@ -87,7 +87,7 @@ class Catalogue:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The configured one. Nothing is made or asked: reading it is cheap, and possible at any time."""
+        """The configured catalogue. Creates no files and queries no server: reading it is always possible."""
         data_dir = settings.po_data_dir
         user = None
         if settings.database_url is None and data_dir.exists():
@@ -107,31 +107,31 @@ class Catalogue:
         return [path for path in sorted(self.directory.glob(f"*/{RECORD}")) if self._read(path) is None]
 
     def get(self, name: str) -> Backup:
-        """The backup of this name; BackupError."""
+        """The backup with this name. Raises BackupError if there is none."""
         for backup in self.all():
             if backup.name == name:
                 return backup
         raise BackupError(f"there is no backup {name!r} in {self.directory}: see `po-api backup list`")
 
     def newest(self) -> Backup:
-        """BackupError when there is none."""
+        """The newest backup. Raises BackupError if there is none."""
         if not (found := self.all()):
             raise BackupError(f"there is no backup in {self.directory}: `po-api backup create` creates one")
         return found[-1]
 
     def last_success(self) -> datetime | None:
-        """When the newest backup was finished."""
+        """The time at which the newest backup was finished; None if there is none."""
         return max((backup.finished_at for backup in self.all()), default=None)
 
     def last_verified(self) -> datetime | None:
-        """When a backup was last restored and found to be good."""
+        """The time of the last successful verification; None if there was none."""
         return max((backup.verified_at for backup in self.all() if backup.verified_at), default=None)
 
     def path(self, backup: Backup) -> Path:
         return self.directory / backup.name
 
     def chain(self, backup: Backup) -> Sequence[Backup]:
-        """The backup with all that it adds to, the full one first; BackupError when one is missing."""
+        """The backup with its bases, the full one first. Raises BackupError if one is missing."""
         chain = [backup]
         while (base := chain[0].base) is not None:
             chain.insert(0, self.get(base))
@@ -139,9 +139,9 @@ class Catalogue:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the catalogue for changes; BackupError if another process holds the lock.
+        """Lock the catalogue for changes. Raises BackupError if another process holds the lock.
 
-        The lock ends with the process, for any reason. Remains of a killed process are removed first.
+        The lock ends with the process, even if that is killed; remains of a killed process are removed first.
         """
         if sys.platform == "win32":
             raise BackupError("backups require flock, which Windows does not have")
@@ -158,7 +158,7 @@ class Catalogue:
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
-        """What the operating system refuses, as one line."""
+        """Convert errors of the operating system to BackupError with one line."""
         try:
             yield
         except BlockingIOError:
@@ -169,7 +169,7 @@ class Catalogue:
             raise BackupError(f"cannot use {error.filename or self.directory}: {error.strerror}") from error
 
     def _take_over(self) -> None:
-        """Make the directory, or make it the server's user's: but not one that others have something in."""
+        """Create the directory, or give an empty one to the server's user. Raises BackupError for other directories."""
         if self.user is not None and self.directory.exists() and self.directory.stat().st_uid != self.user.pw_uid:
             if any(self.directory.iterdir()):
                 name = self.user.pw_name
@@ -178,18 +178,19 @@ class Catalogue:
         self.make_directory(self.directory)
 
     def _clear_away(self) -> None:
-        for left in self.directory.glob(f"{_SCRATCH}*"):
-            if (left / "postgres").exists():
-                with embedded_server_stopped(left):
+        """Delete the remains of killed processes: scratch directories and backups without a record."""
+        for remains in self.directory.glob(f"{_SCRATCH}*"):
+            if (remains / "postgres").exists():
+                with embedded_server_stopped(remains):
                     pass
-            shutil.rmtree(left)
+            shutil.rmtree(remains)
         for path in self.directory.iterdir():
             if _NAME.fullmatch(path.name) and not (path / RECORD).exists():
                 shutil.rmtree(path)
 
     @contextmanager
     def unfinished(self, kind: Kind) -> Iterator[Path]:
-        """A new directory for a backup; it is deleted unless its record is written in the end."""
+        """A new directory for a backup; it is deleted at the end unless its record was written."""
         directory = self.directory / f"{utc_now():%Y%m%dT%H%M%SZ}-{kind}"
         while directory.exists():  # two in one second
             directory = directory.with_name(f"{directory.name}-2")
@@ -202,7 +203,7 @@ class Catalogue:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A directory to try a backup in; deleted in the end."""
+        """A temporary directory to restore a backup into; deleted at the end."""
         directory = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self.directory))
         self._give(directory)
         try:
@@ -211,13 +212,13 @@ class Catalogue:
             shutil.rmtree(directory, ignore_errors=True)
 
     def write(self, backup: Backup) -> None:
-        """Write or replace the record: it is there, whole and on the disk, or it is not."""
+        """Write or replace the record, atomically and durably."""
         record = backup.model_dump_json(indent=1, exclude_none=True) + "\n"
         self.write_file(self.path(backup) / RECORD, record.encode())
         sync_directory(self.directory)
 
     def write_file(self, path: Path, content: bytes) -> None:
-        """Write or replace a small file: it is there, whole and on the disk, or it is not."""
+        """Write or replace a small file, atomically and durably."""
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -228,13 +229,13 @@ class Catalogue:
         sync_directory(path.parent)
 
     def delete(self, backup: Backup) -> None:
-        """Delete a backup, the record first: what is left of it then is nothing."""
+        """Delete a backup, the record first: without it, the rest is removed as remains."""
         directory = self.path(backup)
         (directory / RECORD).unlink()
         shutil.rmtree(directory)
 
     def make_directory(self, directory: Path) -> None:
-        """Make a directory of the catalogue's, closed to all but its owner."""
+        """Create a directory of the catalogue, closed to all but its owner."""
         missing = [path for path in (directory, *directory.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(mode=0o700)
@@ -254,9 +255,9 @@ class Catalogue:
 
 
 def expendable(backups: Sequence[Backup], *, keep_days: int, keep_count: int, now: datetime) -> Sequence[Backup]:
-    """Which of `backups` (the oldest first) may be deleted, those that add to others before what they add to.
+    """The `backups` (the oldest first) that may be deleted, in this order: incremental ones before their bases.
 
-    Kept are the last days' and the last ones, the newest that was verified, and whatever one of them adds to.
+    Kept are those of the last `keep_days`, the last `keep_count`, the newest verified one, and all bases of these.
     """
     by_name = {backup.name: backup for backup in backups}
     verified = [backup for backup in backups if backup.verified_at]

@@ -1,4 +1,4 @@
-"""Making a backup: a copy of the embedded server's files, or a dump of a server's database."""
+"""Creating a backup: a copy of the embedded server's files, or a dump of a server's database."""
 
 import hashlib
 import json
@@ -24,9 +24,9 @@ from po_api.settings import Settings
 MANIFEST = "backup_manifest"
 COPY, DUMP = "data", "database.dump"
 
-# Of two that follow each other, incremental copies take WAL summaries, which the server keeps for ten days.
+# Incremental copies need the WAL summaries since their base, which the server keeps for ten days.
 _MAX_CHAIN_DAYS = 8
-# Roles that row-level security does not apply to see the rows of all organisations.
+# Tables whose rows row-level security hides from this role.
 _HIDDEN = (
     "SELECT string_agg(relname, ', ') FROM pg_class WHERE relkind = 'r' AND row_security_active(oid)"
     " AND relnamespace = current_schema()::regnamespace"
@@ -46,15 +46,15 @@ def create(
     is_archived: bool = True,
     reason: str | None = None,
 ) -> Backup:
-    """Make a backup of the configured database, and delete those that need not be kept.
+    """Create a backup of the configured database, and delete those past their retention.
 
-    `incremental` copies what has changed since the last copy, where there is one to add to. `is_archived` has the
-    embedded server archive its WAL from now on. BackupError, EmbeddedServerError.
+    `incremental` only copies the changes since the last copy, if there is a suitable one. With `is_archived` the
+    embedded server archives its WAL from now on. Raises BackupError or EmbeddedServerError.
     """
     settings.po_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     catalogue = Catalogue.of(settings)
     with catalogue.locked():
-        # Before, too: on a full disk there is no room for the new one.
+        # Also before: the disk may be full.
         _delete_expendable(settings, catalogue, progress)
         if settings.database_url is None:
             backup = _copy(settings, catalogue, progress, incremental, is_archived, reason)
@@ -67,7 +67,7 @@ def create(
 
 @dataclass(frozen=True)
 class _Server:
-    """The embedded server as it runs; `owner` are the tools on the application's database."""
+    """The running embedded server; `tools` are on its main database as superuser, `owner` on the application's."""
 
     tools: Tools
     owner: Tools
@@ -102,13 +102,13 @@ def _copy(
         if incremental and (base := _base(catalogue, server)) is not None:
             try:
                 backup = _copy_files(server, catalogue, base, progress, reason)
-            except BackupError as error:  # the summaries of the log may be gone
-                progress.warns(f"full copy instead of an incremental one: {error}")
+            except BackupError as error:  # the WAL summaries may have been removed
+                progress.warn(f"full copy instead of an incremental one: {error}")
         backup = backup or _copy_files(server, catalogue, None, progress, reason)
         if is_archived:
-            # To another place only now that there is a copy in it.
+            # A changed BACKUP_DIR takes effect only now that it has a copy.
             archive.begin(catalogue, server.system, pgdata)
-            # The archive then has all of the backup's time, and the next point to restore to is a minute away at most.
+            # Archives the WAL of the backup at once.
             server.tools.query("SELECT pg_switch_wal()")
         return backup
 
@@ -142,7 +142,7 @@ def _copy_files(
 
 
 def _base(catalogue: Catalogue, server: _Server) -> Backup | None:
-    """What an incremental copy adds to: the last copy, if its full one is not too old."""
+    """The base of an incremental copy: the last copy, if the full one of its chain is not too old."""
     mine = (server.system, server.timeline)
     copies = [backup for backup in catalogue.all() if (backup.system, backup.timeline) == mine]
     if not copies:
@@ -159,16 +159,16 @@ def _run_basebackup(tools: Tools, target: Path, base: Path | None, progress: Pro
     command += ["--wal-method=stream", "--manifest-checksums=SHA256", "--progress"]
     if base is not None:
         command.append(f"--incremental={base / MANIFEST}")
-    tools.follow(*command, hear=partial(_tell_progress, progress))
+    tools.follow(*command, on_line=partial(_report, progress))
 
 
-def _tell_progress(progress: Progress, line: str) -> None:
+def _report(progress: Progress, line: str) -> None:
     if match := _PROGRESS.search(line):
         progress.batch(f"{int(match[1]) // 1024} of {int(match[2]) // 1024} MB")
 
 
 def dump(catalogue: Catalogue, tools: Tools, progress: Progress, reason: str | None) -> Backup:
-    """Have pg_dump write all that is in the database; BackupError if its role does not see everything."""
+    """Dump the whole database with pg_dump. Raises BackupError if its role cannot read all rows."""
     if hidden := tools.value(_HIDDEN):
         raise BackupError(
             f"row-level security hides rows of {hidden} from this role, so the backup would be incomplete:"
@@ -181,8 +181,8 @@ def dump(catalogue: Catalogue, tools: Tools, progress: Progress, reason: str | N
         file = directory / DUMP
         options = ["--format=custom", "--no-owner", "--no-acl", "--no-password", "--verbose"]
         with progress.stage("dumped the database"):
-            # --verbose names each table as it comes; --file makes one of the umask's, in a directory closed to others.
-            tools.follow("pg_dump", *options, f"--file={file}", f"--dbname={tools.url}", hear=_tables(progress))
+            # --verbose prints the name of each table; --file uses the umask, in a directory closed to other users.
+            tools.follow("pg_dump", *options, f"--file={file}", f"--dbname={tools.url}", on_line=_tables(progress))
         file.chmod(0o600)
         backup = Backup(
             name=directory.name,
@@ -206,27 +206,27 @@ def digest(file: Path) -> str:
 
 
 def _tables(progress: Progress) -> Callable[[str], None]:
-    def hear(line: str) -> None:
+    def report(line: str) -> None:
         if "dumping contents of table" in line:
             progress.batch(line.removeprefix("pg_dump: "))
 
-    return hear
+    return report
 
 
 def _delete_expendable(settings: Settings, catalogue: Catalogue, progress: Progress) -> None:
     backups = catalogue.all()
-    gone = expendable(
+    deleted = expendable(
         backups, keep_days=settings.backup_keep_days, keep_count=settings.backup_keep_count, now=utc_now()
     )
-    with progress.stage(f"deleted {', '.join(backup.name for backup in gone)}") if gone else nullcontext():
-        for backup in gone:
+    with progress.stage(f"deleted {', '.join(backup.name for backup in deleted)}") if deleted else nullcontext():
+        for backup in deleted:
             catalogue.delete(backup)
     if settings.database_url is None:
-        archive.prune(catalogue, embedded_tools("", catalogue.user), [item for item in backups if item not in gone])
+        archive.prune(catalogue, embedded_tools("", catalogue.user), [item for item in backups if item not in deleted])
 
 
 def _server_time(tools: Tools) -> datetime:
-    """The server's clock counts: it is the one that writes the times of transactions into the log."""
+    """The time of the server's clock, from which the times of transactions in the WAL are."""
     return datetime.fromisoformat(tools.value("SELECT to_json(clock_timestamp() AT TIME ZONE 'UTC') #>> '{}'") + "Z")
 
 

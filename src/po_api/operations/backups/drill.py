@@ -27,9 +27,9 @@ from po_api.settings import Settings
 
 _WAIT_SECONDS = 120
 _POLL_SECONDS = 0.05
-# Every write to it fails for want of space.
+# Every write to it fails as on a full disk.
 _FULL_DISK = Path("/dev/full")
-# What belongs to an organisation, each as one line of text; `{table}` has a column of that.
+# A digest of the rows of each organisation in `{table}`.
 _DIGEST = """
 SELECT organisation_id, md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) FROM {table} t
 WHERE organisation_id IS NOT NULL GROUP BY organisation_id
@@ -41,7 +41,7 @@ WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname
 
 
 def drill(settings: Settings, archive_timeout: int, make_app: MakeApp, progress: Progress) -> str:
-    """Go through all of it; returns the result in one line. BackupError says what did not go as it must."""
+    """Run the drill; returns the result in one line. Raises BackupError if a step fails."""
     with tempfile.TemporaryDirectory(prefix="po-drill-", ignore_cleanup_errors=True) as directory:
         return _Drill(apart(settings, Path(directory) / "data"), archive_timeout, make_app, progress).run()
 
@@ -55,7 +55,7 @@ class _Drill:
 
     def run(self) -> str:
         with self._server() as urls:
-            backup, expected, moment, rpo = self._live(urls)
+            backup, expected, moment, rpo = self._write_and_kill(urls)
         lost = time.monotonic()
         with self.progress.stage("destroyed the server's files"):
             shutil.rmtree(self._pgdata)
@@ -64,16 +64,16 @@ class _Drill:
             self._catalogue, goal, self.settings.po_data_dir, self.progress, replace=False, is_archived=True
         )
         with self._server() as urls:
-            self._require_back(urls, expected)
+            self._require_restored(urls, expected)
             rto = time.monotonic() - lost
             self._lose_segment(urls, backup)
             self._flip_byte(backup)
-            told = self._fill_disk(urls)
-        return f"drill passed: RPO {rpo:.1f} s, RTO {rto:.1f} s; detected: a missing WAL segment, a flipped byte{told}"
+            disk = self._fill_disk(urls)
+        return f"drill passed: RPO {rpo:.1f} s, RTO {rto:.1f} s; detected: a missing WAL segment, a flipped byte{disk}"
 
-    def _live(self, urls: EmbeddedUrls) -> tuple[Backup, dict[str, list[str]], datetime, float]:
-        """From an empty database to its end by kill -9: a backup, what there was at a time after it, that time, and
-        how long a change was in no archive."""
+    def _write_and_kill(self, urls: EmbeddedUrls) -> tuple[Backup, dict[str, list[str]], datetime, float]:
+        """Fill an empty database and kill the server (SIGKILL). Returns a backup, the digests of the data at a time
+        after it, that time, and the seconds until a change was archived."""
         workload = Workload(self.settings, urls, self.make_app)
         tools = self._tools(urls)
         with self.progress.stage("loaded: two organisations with orders"):
@@ -88,7 +88,7 @@ class _Drill:
         with self.progress.stage(f"marked {restore.utc(moment)}, then wrote changes that must not be restored"):
             workload.write()
             if _digests(tools) == expected:
-                raise BackupError("what was written afterwards does not show")
+                raise BackupError("the digests do not contain later changes")
         with self.progress.stage("waited for a change to be archived automatically"):
             tools.query("SELECT pg_switch_wal()")
             changed = time.monotonic()
@@ -99,7 +99,7 @@ class _Drill:
         os.kill(int((self._pgdata / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
         return backup, expected, moment, rpo
 
-    def _require_back(self, urls: EmbeddedUrls, expected: dict[str, list[str]]) -> None:
+    def _require_restored(self, urls: EmbeddedUrls, expected: dict[str, list[str]]) -> None:
         tools = self._tools(urls)
         workload = Workload(self.settings, urls, self.make_app)
         with self.progress.stage("compared each organisation's data with the data at that time"):
@@ -113,10 +113,10 @@ class _Drill:
                 raise BackupError(f"/health/ready reports after the confirmation: {codes}")
 
     def _lose_segment(self, urls: EmbeddedUrls, backup: Backup) -> None:
-        """The first one that was written since the restore."""
+        """Hide the first segment that was written since the restore: a restore must fail and name it."""
         tools = self._tools(urls)
         segments = []
-        with self.progress.stage("wrote, and waited until that was archived"):
+        with self.progress.stage("wrote, and waited until the WAL was archived"):
             for _ in range(2):
                 segments.append(self._segment(tools))
                 Workload(self.settings, urls, self.make_app).write()
@@ -157,7 +157,7 @@ class _Drill:
         raise BackupError(f"{what}, and it was not detected")
 
     def _fill_disk(self, urls: EmbeddedUrls) -> str:
-        """The archive's disk is full: the API goes on and says so, and nothing is missing when there is room again."""
+        """Simulate a full disk of the archive: the API serves and reports it, and archiving catches up afterwards."""
         if not _FULL_DISK.exists():
             return "; skipped: a full archive disk (no /dev/full)"
         tools = self._tools(urls)
@@ -165,7 +165,7 @@ class _Drill:
         (backup, *_) = self._catalogue.all()
         with self.progress.stage("filled the archive's disk: it served, reported it, and caught up afterwards"):
             segment = self._segment(tools)
-            # What the archive command writes to.
+            # The file that the archive command writes to.
             draft = self._archive(backup) / f"{segment}{SUFFIX}.part"
             draft.symlink_to(_FULL_DISK)
             workload.write()
@@ -175,7 +175,7 @@ class _Drill:
                 raise BackupError(f"with a full archive disk it is not ready: {codes}")
             workload.write()
             draft.unlink()
-            tools.query("SELECT pg_switch_wal()")  # which wakes the archiver
+            tools.query("SELECT pg_switch_wal()")  # wakes the archiver
             self._wait(lambda: self._archived(backup, segment), "the segment that could not be archived")
             self._wait(lambda: not workload.archive_fails(), "readiness to report working archiving")
         return ", a full archive disk"
@@ -196,7 +196,7 @@ class _Drill:
         return embedded_tools(superuser, self._catalogue.user)
 
     def _segment(self, tools: Tools) -> str:
-        """The one that is being written."""
+        """The current WAL segment."""
         return tools.value("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
 
     def _archive(self, backup: Backup) -> Path:
@@ -215,7 +215,7 @@ class _Drill:
 
 
 def _digests(tools: Tools) -> dict[str, list[str]]:
-    """Of each organisation, a digest of what it has in each table."""
+    """For each organisation, the digests of its rows in each table."""
     found: dict[str, list[str]] = {}
     for (table,) in tools.query(_OWNED):
         for organisation, digest in tools.query(_DIGEST.replace("{table}", table)):

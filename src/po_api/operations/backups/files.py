@@ -1,4 +1,4 @@
-"""Whether a backup's files are what PostgreSQL's tools have written."""
+"""Checks that a backup's files are complete and unchanged."""
 
 import hashlib
 import json
@@ -12,33 +12,33 @@ from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools
 from po_api.operations.progress import Progress
 
-# Of their own kind: the manifest does not list itself, and the log's files are judged by what is in them.
+# The manifest does not list itself; WAL files are checked by their content.
 _UNLISTED = {MANIFEST}
 _WAL = "pg_wal"
 
 
 def require_sound(catalogue: Catalogue, backup: Backup, tools: Tools, progress: Progress) -> None:
-    """Raise BackupError unless every file of the backup, and of those that it adds to, is there and unharmed."""
+    """Raise BackupError unless every file of the backup, and of its chain of bases, is present and unchanged."""
     for link in catalogue.chain(backup):
         with progress.stage(f"read all of {link.name}"):
             if link.is_copy:
-                _require_manifest_kept(catalogue.path(link) / COPY, tools, progress)
+                _require_manifest_matches(catalogue.path(link) / COPY, tools, progress)
             else:
                 _require_readable(catalogue.path(link) / DUMP, link, tools)
 
 
 def _require_readable(dump: Path, backup: Backup, tools: Tools) -> None:
-    """A dump is as it was written, and pg_restore can read all of it."""
+    """Raise BackupError unless a dump is unchanged, and pg_restore can read all of it."""
     if not dump.exists() or digest(dump) != backup.sha256:
         raise BackupError(f"the backup is damaged: {dump} has changed since it was written")
     tools.run("pg_restore", "--file=/dev/null", str(dump))
 
 
-def _require_manifest_kept(copy: Path, tools: Tools, progress: Progress) -> None:
+def _require_manifest_matches(copy: Path, tools: Tools, progress: Progress) -> None:
     if tools.has("pg_verifybackup"):
         tools.run("pg_verifybackup", "--quiet", str(copy))
         return
-    # What pg_verifybackup does, where it does not run (the embedded wheel's crashes).
+    # The same checks as pg_verifybackup, where that does not run (the embedded wheel's crashes).
     manifest = _manifest(copy)
     listed = {item["Path"]: item for item in manifest["Files"]}
     found = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
@@ -50,7 +50,7 @@ def _require_manifest_kept(copy: Path, tools: Tools, progress: Progress) -> None
     done = 0
     total = sum(item["Size"] for item in listed.values())
     for name, item in listed.items():
-        _require_kept(copy / name, item)
+        _require_unchanged(copy / name, item)
         done += item["Size"]
         progress.batch(f"{done >> 20} of {total >> 20} MB")
     for span in manifest["WAL-Ranges"]:
@@ -59,20 +59,20 @@ def _require_manifest_kept(copy: Path, tools: Tools, progress: Progress) -> None
 
 
 def _manifest(copy: Path) -> Mapping[str, Any]:
-    """The manifest of a copy, whose last line is the checksum of those before."""
+    """The manifest of a copy, whose last line is the checksum of the lines before. Raises BackupError."""
     path = copy / MANIFEST
     try:
         content = path.read_bytes()
         manifest: Mapping[str, Any] = json.loads(content)
         body = content[: content.rindex(b"\n", 0, len(content) - 1) + 1]
-        is_kept = hashlib.sha256(body).hexdigest() == manifest["Manifest-Checksum"]
+        is_unchanged = hashlib.sha256(body).hexdigest() == manifest["Manifest-Checksum"]
     except (OSError, ValueError, KeyError):
-        is_kept = False
-    if not is_kept:
+        is_unchanged = False
+    if not is_unchanged:
         raise BackupError(f"the backup is damaged: {path} has changed since it was written")
     return manifest
 
 
-def _require_kept(path: Path, item: Mapping[str, Any]) -> None:
+def _require_unchanged(path: Path, item: Mapping[str, Any]) -> None:
     if path.stat().st_size != item["Size"] or digest(path) != item["Checksum"]:
         raise BackupError(f"the backup is damaged: {path} has changed since it was written")

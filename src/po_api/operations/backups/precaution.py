@@ -1,4 +1,4 @@
-"""What comes before a migration."""
+"""The backup before a migration."""
 
 import asyncio
 from datetime import timedelta
@@ -15,7 +15,7 @@ from po_api.settings import Settings
 async def before_migration(settings: Settings, progress: Progress) -> None:
     """Back up the embedded server's database before a migration, or check that a server's database has a recent backup.
 
-    BackupError: the migration must not start.
+    Raises BackupError; the migration must not start then.
     """
     if settings.database_url is None:
         # Archiving is enabled by `po-api backup create` only, since it needs disk space permanently.
@@ -23,7 +23,7 @@ async def before_migration(settings: Settings, progress: Progress) -> None:
         return
     hours = settings.backup_max_age_hours
     if hours is None:
-        progress.warns("no backup is created of a server's database before a migration: see BACKUP_MAX_AGE_HOURS")
+        progress.warn("no backup is created of a server's database before a migration: see BACKUP_MAX_AGE_HOURS")
         return
     last = Catalogue.of(settings).last_success()
     if last is None or utc_now() - last > timedelta(hours=hours):

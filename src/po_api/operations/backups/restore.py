@@ -1,8 +1,8 @@
 """Restoring: into a data directory of the embedded server, or into a server's database.
 
-Nothing is written over what is there. A copy is brought up beside the data, and takes their place by two renames when
-all is right; what it replaces stays beside until an operator confirms. A dump goes into a server's database in one
-transaction, after a new dump of what it replaces.
+Existing data are not overwritten. A copy is restored beside the data and replaces them by two renames once it is
+complete; the replaced data are kept until an operator confirms the restore. A dump is restored into a server's database
+in one transaction, after a new dump of the existing data.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.server import embedded_binaries, embedded_server, embedded_server_stopped
 from po_api.operations.progress import Progress
 
-# Replaying the log of weeks takes its time; it ends by itself.
+# Replaying weeks of WAL takes long.
 _RECOVERY_SECONDS = 7 * 86400
 _DRAFT = "postgres.restoring"
 _PGDATA = "postgres"
 _TABLES = "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace"
-# Not the schema itself, which others may own and have rights in.
+# Not the schema itself, which may belong to another role and have further grants.
 _DROP_ALL = """
 DO $$ DECLARE command text; BEGIN
     FOR command IN
@@ -51,7 +51,7 @@ END $$;
 
 @dataclass(frozen=True)
 class Goal:
-    """What to restore: `backup` as it was at its end (`to` None and not `is_latest`), all that was logged since
+    """What to restore: the state at the end of `backup` (`to` None and not `is_latest`), with all WAL archived since
     (`is_latest`), or the state at a time (`to`); on a `timeline` (None: the latest)."""
 
     backup: Backup
@@ -70,7 +70,7 @@ class Goal:
         return self.to is not None or self.is_latest
 
     def recovery(self, place: Path, timeline: int | None) -> dict[str, str]:
-        """The parameters of PostgreSQL that lead there, with the WAL archive at `place`."""
+        """PostgreSQL's recovery parameters, with the WAL archive at `place`."""
         target = {} if self.takes_log else {"recovery_target": "immediate"}
         if self.to is not None:
             target["recovery_target_time"] = self.to.isoformat()
@@ -78,14 +78,14 @@ class Goal:
             "recovery_target_timeline": str(timeline or "current"),
             "recovery_target_action": "promote",
             "restore_command": archive.restore_command(place),
-            "hot_standby": "off",  # it is ready when it is restored, not before
+            "hot_standby": "off",  # not ready before the end of the recovery
         }
 
 
 def choose(catalogue: Catalogue, name: str | None, to: datetime | None, timeline: int | None) -> Goal:
-    """What the operator means; BackupError for what cannot be.
+    """The goal for these options. Raises BackupError if it cannot be reached.
 
-    Without a name: the newest backup before `to`, or the newest of all with everything that was archived since.
+    Without a name: the newest backup before `to`, or the newest of all with all WAL archived since.
     """
     if to is not None and to > utc_now():
         raise BackupError(f"{utc(to)} is in the future")
@@ -123,9 +123,10 @@ def _newest_before(catalogue: Catalogue, to: datetime | None, timeline: int | No
 def restore_directory(
     catalogue: Catalogue, goal: Goal, target: Path, progress: Progress, *, replace: bool, is_archived: bool
 ) -> Path | None:
-    """Make a backup the embedded server's data in `target`; returns where the replaced data are.
+    """Restore a backup as the embedded server's data in `target`; returns the path of the replaced data.
 
-    `is_archived` has the server go on archiving where it did. BackupError, EmbeddedServerError: all is as it was.
+    With `is_archived` the server continues to archive where it did. Raises BackupError or EmbeddedServerError; the data
+    are then unchanged.
     """
     target = target.resolve()  # the tools run elsewhere
     pgdata = target / _PGDATA
@@ -151,9 +152,9 @@ def restore_directory(
 def restore_server(
     catalogue: Catalogue, goal: Goal, owner_url: str, app_url: str, progress: Progress, *, replace: bool
 ) -> Backup | None:
-    """Make a dump the database of a server, in one transaction; returns the backup of what it replaces.
+    """Restore a dump into the database of a server, in one transaction; returns a backup of the replaced data.
 
-    BackupError: the database is then as it was.
+    Raises BackupError; the database is then unchanged.
     """
     if goal.backup.is_copy:
         raise BackupError(f"{goal.backup.name} is a copy of an embedded server: use --target, or unset DATABASE_URL")
@@ -168,7 +169,7 @@ def restore_server(
         tools.run("pg_restore", "--no-owner", "--no-acl", f"--file={script}", str(catalogue.path(goal.backup) / DUMP))
         script.chmod(0o600)
         (scratch / "before.sql").write_text(_DROP_ALL)
-        (scratch / "after.sql").write_text(f"RESET ALL;\n{state.put_right(goal.text)}")
+        (scratch / "after.sql").write_text(f"RESET ALL;\n{state.settle_sql(goal.text)}")
         parts = [f"--file={scratch / 'before.sql'}", f"--file={script}", f"--file={scratch / 'after.sql'}"]
         options = ["-X", "-w", "-q", "--single-transaction", "-v", "ON_ERROR_STOP=1", "-d", tools.url]
         tools.run("psql", *options, *parts)
@@ -177,7 +178,7 @@ def restore_server(
 
 
 async def _grant(owner_url: str, app_url: str, progress: Progress) -> None:
-    """The application's rights, which are no part of a dump; `po-api migrate` gives them as well."""
+    """Grant the application's rights, which are not part of a dump, as `po-api migrate` does."""
     async with migrations.owner_connection(owner_url, progress) as connection:
         role = migrations.application_role(owner_url, app_url)
         await migrations.finish(connection, role, progress, changed=False)
@@ -192,10 +193,10 @@ def bring_up(
     binaries: Path,
     survivors: Path | None = None,
 ) -> None:
-    """Make a data directory of a backup, for the server of these `binaries` (of a copy: the embedded one).
+    """Create a data directory from a backup, for the server of these `binaries` (for a copy: the embedded one).
 
-    `survivors` is a data directory that may have segments of the log which have not been archived any more.
-    BackupError, EmbeddedServerError.
+    `survivors` is a data directory that may have WAL segments which were not archived before the server ended.
+    Raises BackupError or EmbeddedServerError.
     """
     catalogue.make_directory(data_dir)
     if goal.backup.is_copy:
@@ -211,7 +212,7 @@ def bring_up(
 
 
 def _recover(catalogue: Catalogue, goal: Goal, data_dir: Path, progress: Progress, survivors: Path | None) -> None:
-    """Copy, and have PostgreSQL replay the log up to the goal."""
+    """Combine the copies, and let PostgreSQL replay the WAL up to the goal."""
     assert goal.backup.system is not None
     place = archive.directory(catalogue, goal.backup.system)
     tools = embedded_tools("", catalogue.user)
@@ -224,7 +225,7 @@ def _recover(catalogue: Catalogue, goal: Goal, data_dir: Path, progress: Progres
     if goal.takes_log:
         if survivors is not None and _system(survivors, tools) == goal.backup.system:
             archive.save(survivors / "pg_wal", pgdata / "pg_wal", place)
-        with progress.stage("looked through the WAL archive"):
+        with progress.stage("checked the WAL archive"):
             timeline = archive.require_whole(place, pgdata, goal.backup, goal.timeline)
     with (pgdata / "recovery.signal").open("x") as signal:
         server_user.give_to_owner_of(pgdata, signal.fileno())
@@ -238,7 +239,7 @@ def _recover(catalogue: Catalogue, goal: Goal, data_dir: Path, progress: Progres
 
 
 def _system(pgdata: Path, tools: Tools) -> str | None:
-    """The system identifier of a data directory; None where there is none to be read."""
+    """The system identifier of a data directory; None if it cannot be read."""
     with suppress(BackupError):
         found = re.search(r"system identifier: +(\d+)", tools.run("pg_controldata", str(pgdata)))
         return found[1] if found else None
@@ -255,7 +256,7 @@ def _explained(error: str, goal: Goal, place: Path) -> str:
 
 
 def _take_place(restored: Path, pgdata: Path) -> Path | None:
-    """Put the restored data where the others are. Stopped in between, the next start says what to do."""
+    """Replace the data by the restored ones. After an interruption in between, the next start reports what to do."""
     replaced = None
     if pgdata.exists():
         replaced = pgdata.with_name(f"{REPLACED}{utc_now():%Y%m%dT%H%M%SZ}")
@@ -275,7 +276,7 @@ def _discard(draft: Path) -> None:
 
 
 def forget_replaced(data_dir: Path) -> list[Path]:
-    """Delete what restores have replaced; returns where it was."""
+    """Delete the data that restores have replaced; returns their paths."""
     found = sorted(data_dir.resolve().glob(f"{REPLACED}*"))
     for path in found:
         shutil.rmtree(path)

@@ -20,8 +20,8 @@ SELECT mark FROM obj_description(to_regclass('alembic_version'), 'pg_class') AS 
 """
 
 # Otherwise sessions ended since would be live again, and responses for undone changes would be replayed. Earlier
-# revisions lack some of the tables. Outgoing deliveries, once there are any, have to be held while the mark exists.
-_PUT_RIGHT = """
+# revisions lack some of the tables.
+_SETTLE = """
 DO $$ BEGIN
     IF to_regclass('sessions') IS NOT NULL THEN
         UPDATE sessions SET revoked_at = now() WHERE revoked_at IS NULL;
@@ -38,32 +38,32 @@ COMMENT ON TABLE alembic_version IS '{mark}';
 """
 
 
-def put_right(what: str) -> str:
-    """SQL that ends sessions and sign-ins, forgets idempotent answers and marks the database as restored.
+def settle_sql(what: str) -> str:
+    """SQL that ends sessions and sign-ins, deletes idempotency records and marks the database as restored.
 
-    `what` says what was restored, for people.
+    `what` describes what was restored, for operators.
     """
     mark = f"{_MARK}{what}, at {utc_now():%Y-%m-%dT%H:%M:%SZ}".replace("'", "''")
-    return _PUT_RIGHT.replace("{mark}", mark)
+    return _SETTLE.replace("{mark}", mark)
 
 
 async def unconfirmed(connection: AsyncConnection) -> str | None:
-    """What was restored and not confirmed; None if nothing."""
+    """The description of an unconfirmed restore; None if there is none."""
     mark: str | None = await connection.scalar(text(_COMMENT))
     return mark.removeprefix(_MARK) if mark else None
 
 
 async def settle(owner_url: str, what: str) -> bool:
-    """Put right a restored database, as the tables' owner; `what` as above. False if there is nothing in it."""
+    """Execute `settle_sql`, as the tables' owner. Returns False if the database has no schema."""
     async with _owner(owner_url) as connection:
         if await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL"):
             return False
-        await connection.execute(put_right(what))  # several statements in one go are one transaction
+        await connection.execute(settle_sql(what))  # several statements in one call are one transaction
         return True
 
 
 async def confirm(owner_url: str) -> str | None:
-    """Take the mark away, as the tables' owner; returns what it said, None where there was none."""
+    """Remove the mark, as the tables' owner; returns its description, or None if there was none."""
     async with _owner(owner_url) as connection:
         mark: str | None = await connection.fetchval(_COMMENT)
         if mark is None:
@@ -74,7 +74,7 @@ async def confirm(owner_url: str) -> str | None:
 
 @asynccontextmanager
 async def _owner(url: str) -> AsyncIterator[Any]:
-    """By the driver: where only the API runs, there may be no tools of PostgreSQL's."""
+    """A connection of the driver: where only the API runs, psql may not be installed."""
     connection = await connect_as_owner(url)
     try:
         yield connection

@@ -1,6 +1,6 @@
-"""PostgreSQL's own tools: where they are, and how they reach a server.
+"""PostgreSQL's own tools: their location, and their connection to a server.
 
-No password stands in their arguments, which everybody on the machine can read: it goes through the environment.
+Passwords are passed in the environment, since all users of the machine can read the arguments of processes.
 """
 
 import os
@@ -28,37 +28,37 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 @dataclass(frozen=True)
 class Tools:
-    """The tools of one PostgreSQL, and a server for them to talk to. `url` has no password in it."""
+    """The tools of one PostgreSQL, and the server that they connect to. `url` has no password."""
 
     programs: Programs
     url: str = ""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def run(self, *command: str, stdin: str = "", cwd: Path = Path("/")) -> str:
-        """What a tool wrote to stdout; BackupError with the reason when it fails."""
+        """Run a tool; returns its stdout. Raises BackupError with the reason if it fails."""
         result = self.programs.run(command, environment=self.environment, stdin=stdin, cwd=cwd)
         if result.returncode:
             raise BackupError(_failure(command[0], result))
         return result.stdout
 
-    def follow(self, *command: str, hear: Callable[[str], None]) -> None:
-        """Run a tool that says on stderr how far it is; BackupError with the reason when it fails."""
-        result = self.programs.follow(command, hear, environment=self.environment)
+    def follow(self, *command: str, on_line: Callable[[str], None]) -> None:
+        """Run a tool that writes its progress to stderr. Raises BackupError with the reason if it fails."""
+        result = self.programs.follow(command, on_line, environment=self.environment)
         if result.returncode:
             raise BackupError(_failure(command[0], result))
 
     def query(self, statement: str) -> list[list[str]]:
-        """The rows of a query, as texts. BackupError."""
+        """The rows of a query, as texts. Raises BackupError."""
         options = ["-X", "-w", "-A", "-t", "-q", "-F", "\t", "-v", "ON_ERROR_STOP=1"]
         output = self.run("psql", *options, "-d", self.url, stdin=statement)
         return [line.split("\t") for line in output.splitlines()]
 
     def value(self, statement: str) -> str:
-        """The one value of a query that has one."""
+        """The value of a query with one row and one column."""
         return self.query(statement)[0][0]
 
     def has(self, program: str) -> bool:
-        """Whether the tool is there and runs: the embedded wheel's pg_verifybackup is, and does not."""
+        """Whether the tool exists and runs: the embedded wheel's pg_verifybackup exists, but crashes."""
         try:
             return self.programs.run([program, "--version"]).returncode == 0
         except OSError:
@@ -66,22 +66,21 @@ class Tools:
 
     @property
     def major(self) -> int:
-        """The tools' own version."""
+        """The major version of the tools."""
         return _major(self.programs.binaries)
 
 
 def embedded_tools(url: str, user: "pwd.struct_passwd | None", binaries: Path | None = None) -> Tools:
-    """Those of the embedded server at `url`, if it is not another's `binaries` that run there; EmbeddedServerError
-    without the wheel."""
+    """The tools for the embedded server at `url`, or for a server of other `binaries`. Raises EmbeddedServerError if
+    the wheel is not installed."""
     return Tools(Programs(binaries or embedded_binaries(), user), url)
 
 
 def server_tools(url: str) -> Tools:
-    """Those for the server at `url`: of the tools that are at least as new as the server, the oldest, since what newer
-    ones write an older server need not understand. BackupError when there are none, or no server answers."""
+    """The tools for the server at `url`: the oldest that are at least as new as the server, which may not be able to
+    read the output of newer ones. Raises BackupError if there are none, or the server cannot be reached."""
     address, password = split_password(url)
-    # What libpq reads by itself, from the environment or ~/.pgpass, is the operator's to set; a password in the URL
-    # comes before it.
+    # Operators may configure libpq by the environment or ~/.pgpass; a password in the URL takes precedence.
     environment = {name: value for name, value in os.environ.items() if name.startswith("PG") or name == "HOME"}
     environment |= {"PGPASSWORD": password} if password is not None else {}
     found = _installed()
@@ -96,18 +95,18 @@ def server_tools(url: str) -> Tools:
 
 
 def server_programs(major: int) -> Path:
-    """The directory of a PostgreSQL that can run a database of a server of this version; BackupError."""
+    """The directory of server programs of this version or a later one. Raises BackupError if there is none."""
     for _, binaries in sorted(_installed().items()):
         if _major(binaries) >= major and all((binaries / name).exists() for name in ("initdb", "postgres", "pg_ctl")):
             return binaries
     raise BackupError(
         f"the server programs of PostgreSQL {major} or later are required to restore into a temporary server: install"
-        f" postgresql-{major}, or po-api[embedded]"
+        f" postgresql-{major}, or the packages of the extra embedded"
     )
 
 
 def split_password(url: str) -> tuple[str, str | None]:
-    """A database URL without its password, as libpq takes it, and the password."""
+    """A database URL without its password, in libpq's form, and the password."""
     parts = urlsplit(libpq_url(url))
     credentials, at, place = parts.netloc.rpartition("@")
     user, colon, password = credentials.partition(":")
@@ -121,7 +120,7 @@ def split_password(url: str) -> tuple[str, str | None]:
 
 
 def _installed() -> dict[int, Path]:
-    """The directories of tools on this machine by their version: PATH's, Debian's, the embedded server's."""
+    """The directories of tools on this machine by version: Debian's, that on PATH, the embedded server's."""
     places = sorted(_DEBIAN.glob("*/bin"))  # before PATH, where Debian has the clients without the server
     if (on_path := shutil.which("pg_dump")) is not None:
         places.append(Path(on_path).parent)
@@ -148,7 +147,7 @@ def _missing(version: str) -> BackupError:
 
 def _failure(program: str, result: subprocess.CompletedProcess[str]) -> str:
     lines: Sequence[str] = result.stderr.strip().splitlines()
-    said = reason(result.stderr)
-    if said == "no reason given" and lines:
-        said = lines[-1]
-    return f"{program} failed: {said}"
+    found = reason(result.stderr)
+    if found == "no reason given" and lines:
+        found = lines[-1]
+    return f"{program} failed: {found}"

@@ -1,4 +1,4 @@
-"""Verifying a backup: it is restored beside everything else, and looked at as a database and through the API."""
+"""Verifying a backup: it is restored into a temporary directory, and checked as a database and through the API."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -29,13 +29,13 @@ from po_api.users.models import User
 
 # `app.create_app`, which this layer may not import.
 MakeApp = Callable[[Settings, Connections], Any]
-SECRET_KEY = "of a copy that lives for the time of its verification"  # noqa: S105
+SECRET_KEY = "signs the access tokens of a temporary copy only"  # noqa: S105
 _SMOKE = ("/users/me", "/organisations/current", "/porfs?limit=5")
 
 
 def apart(settings: Settings, data_dir: Path) -> Settings:
-    """The configuration for an embedded server of its own: nothing of the real database's surroundings, its replica,
-    its pooler, its backups, its counts of requests."""
+    """The configuration for a separate embedded server, without the replica, the pooler, the backups and the rate
+    limits of the configured database."""
     return settings.model_copy(
         update={
             "database_url": None,
@@ -51,7 +51,7 @@ def apart(settings: Settings, data_dir: Path) -> Settings:
 
 
 def verify(settings: Settings, backup: Backup, make_app: MakeApp, progress: Progress) -> Backup:
-    """Restore a backup into a directory of its own, judge it, and record that it is good. BackupError says why not."""
+    """Restore a backup into a temporary directory, check it, and record the success. Raises BackupError if it fails."""
     catalogue = Catalogue.of(settings)
     with catalogue.locked(), catalogue.scratch() as scratch:
         if not revisions.is_known(backup.revision):
@@ -62,7 +62,7 @@ def verify(settings: Settings, backup: Backup, make_app: MakeApp, progress: Prog
             _check_pages(embedded_tools("", catalogue.user), scratch / "postgres", progress)
         with embedded_server(scratch, settings=HELD, binaries=binaries) as urls:
             asyncio.run(state.confirm(urls.owner))  # the original may have an unconfirmed restore
-            asyncio.run(_judge(settings, backup, urls, make_app, progress))
+            asyncio.run(_check(settings, backup, urls, make_app, progress))
         verified = backup.model_copy(update={"verified_at": utc_now()})
         catalogue.write(verified)
     return verified
@@ -73,8 +73,8 @@ def _check_pages(tools: Tools, pgdata: Path, progress: Progress) -> None:
         tools.run("pg_checksums", "--check", "-D", str(pgdata))
 
 
-async def _judge(settings: Settings, backup: Backup, urls: EmbeddedUrls, make_app: MakeApp, progress: Progress) -> None:
-    """The copy as a database of this version's: the revision, the rules of the domain, answers of the API."""
+async def _check(settings: Settings, backup: Backup, urls: EmbeddedUrls, make_app: MakeApp, progress: Progress) -> None:
+    """Migrate the copy to this version; check its revision, the invariants of the domain, and responses of the API."""
     before, after = await migrations.upgrade(owner_url=urls.owner, app_url=urls.app)
     if before != backup.revision:
         raise BackupError(f"{backup.name} is at revision {before or 'none'}, its record says {backup.revision}")
@@ -84,12 +84,12 @@ async def _judge(settings: Settings, backup: Backup, urls: EmbeddedUrls, make_ap
         connection = await asyncpg.connect(libpq_url(urls.owner))
         try:
             if found := await invariants.violations(connection):
-                rule = found[0].removeprefix("not so: ").partition(": ")[0]  # the rows are people's data
+                rule = found[0].removeprefix("violated: ").partition(": ")[0]  # without the rows, which are user data
                 raise BackupError(f"{backup.name} violates {len(found)} rules; the first: {rule}")
         finally:
             await connection.close()
     with progress.stage("checked the API"):
-        await _ask(settings, urls, make_app)
+        await _check_api(settings, urls, make_app)
 
 
 @asynccontextmanager
@@ -104,8 +104,8 @@ async def api_on(settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> A
         await app.state.database.dispose()
 
 
-async def _ask(settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> None:
-    """Readiness, and what the first active member of an organisation sees."""
+async def _check_api(settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> None:
+    """Check readiness, and some requests of the first active member of an organisation."""
     private = apart(settings, settings.po_data_dir)
     async with api_on(private, urls, make_app) as client:
         await _require_ok(client, "/health/ready")
@@ -117,14 +117,14 @@ async def _ask(settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> Non
 async def _require_ok(client: httpx.AsyncClient, path: str, headers: dict[str, str] | None = None) -> None:
     response = await client.get(path, headers=headers)
     if response.status_code != 200:
-        raise BackupError(f"the API on the restored copy answers {path} with {response.status_code}")
+        raise BackupError(f"the API on the restored copy returned {response.status_code} for {path}")
 
 
 async def _token(settings: Settings, urls: EmbeddedUrls) -> str | None:
     """An access token of an active member, in the copy; None if there is none."""
     async with transaction(urls.app, settings) as session:
-        somebody = select(User.email).where(User.is_active, User.organisation_id.is_not(None)).order_by(User.id)
-        email = await session.scalar(somebody.limit(1))
+        members = select(User.email).where(User.is_active, User.organisation_id.is_not(None)).order_by(User.id)
+        email = await session.scalar(members.limit(1))
         if email is None:
             return None
         return await open_session(session, email=email, key=SECRET_KEY, lifetime=timedelta(minutes=5))

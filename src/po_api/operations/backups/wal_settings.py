@@ -1,13 +1,13 @@
-"""The embedded server's parameters that have its WAL archived; archive.py says what becomes of it."""
+"""The embedded server's parameters for archiving its WAL; the archive is described in archive.py."""
 
 from collections.abc import Mapping
 
 LINK = "wal_archive"
 SUFFIX = ".gz"
-# When the disk is lost, a minute's changes are lost at the most: the server looks every few seconds, and has to copy.
+# The loss of a disk loses at most a minute of changes: the server checks every few seconds, and copying takes time.
 TIMEOUT_SECONDS = 50
 
-# Run in the server's data directory. PostgreSQL tries again, for ever, until it succeeds.
+# Executed in the server's data directory. PostgreSQL retries until it succeeds.
 _COMMAND = (
     f"test -L {LINK} || exit 0; f={LINK}/%f{SUFFIX}; "
     "if test -e $f; then gzip -dc $f | cmp -s - %p; exit; fi; "
@@ -17,9 +17,9 @@ SERVER_SETTINGS: Mapping[str, str] = {
     "archive_mode": "on",
     "archive_command": _COMMAND,
     "archive_timeout": str(TIMEOUT_SECONDS),
-    # What incremental copies are made by.
+    # Required for incremental copies.
     "summarize_wal": "on",
 }
-# Of a copy that is being restored or tried. It remembers what is to be archived, the beginning of its new timeline
-# above all, for the server that it may become; with no command that is all it does.
+# For a copy that is being restored or verified: with an empty command the server keeps what has to be archived,
+# especially the history file of its new timeline, until it is configured to archive.
 HELD: Mapping[str, str] = {"archive_mode": "on", "archive_command": ""}

@@ -1,4 +1,4 @@
-"""What the drill does as people do, through the API: orders from request to document, in two organisations."""
+"""The workload of the drill, through the API: orders from request to document, in two organisations."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,7 @@ _LINES = [
 
 
 class Workload:
-    """The API on a server of the drill's, in this process. BackupError when it does not answer as it should."""
+    """Uses the API on a server of the drill, in this process. Raises BackupError for unexpected responses."""
 
     def __init__(self, settings: Settings, urls: EmbeddedUrls, make_app: MakeApp) -> None:
         self._settings = settings
@@ -38,19 +38,19 @@ class Workload:
         self._make_app = make_app
 
     def set_up(self) -> None:
-        """Two organisations with a requester and a buyer who approves."""
+        """Create two organisations, each with a requester and a buyer who may approve."""
         asyncio.run(self._set_up())
 
     def write(self, orders: int = 1) -> None:
-        """So many orders in each organisation, from the request to the issued document."""
+        """Create this number of orders in each organisation, from the request to the issued document."""
         self._run(partial(self._write, orders))
 
     def reasons(self) -> list[str]:
-        """The codes of why it is not ready."""
+        """The codes of the reasons why the API is not ready."""
         return [reason["code"] for reason in self._run(_readiness)["reasons"]]
 
     def archive_fails(self) -> bool:
-        """Whether readiness says so."""
+        """Whether the readiness reports failing archiving."""
         return bool(self._run(_readiness)["wal_archive"] == "failing")
 
     def _run(self, work: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
@@ -92,12 +92,12 @@ class Workload:
 
 
 async def _post(
-    client: httpx.AsyncClient, token: str, path: str, body: Any, seen: httpx.Response | None = None
+    client: httpx.AsyncClient, token: str, path: str, body: Any, last: httpx.Response | None = None
 ) -> httpx.Response:
-    headers = {"Authorization": f"Bearer {token}"} | ({"If-Match": seen.headers["ETag"]} if seen is not None else {})
+    headers = {"Authorization": f"Bearer {token}"} | ({"If-Match": last.headers["ETag"]} if last is not None else {})
     response = await client.post(f"/api/v1{path}", json=body, headers=headers)
     if response.is_error:
-        raise BackupError(f"the API answers POST {path} with {response.status_code} {response.json().get('code', '')}")
+        raise BackupError(f"POST {path} returned {response.status_code} {response.json().get('code', '')}")
     return response
 
 

@@ -1,5 +1,5 @@
-"""The files of the embedded server: `postgres` in a data directory, made on first use, with the roles and the database
-that the application takes."""
+"""The files of the embedded server: `postgres` in a data directory, created on first use, with the roles and the
+database of the application."""
 
 import os
 import re
@@ -21,11 +21,10 @@ DATABASE = "po_api"
 SUPERUSER = "postgres"
 OWNER = "po_owner"
 APP = "po_app"
-# Beside the data directory: what a restore has replaced, with the time in its name. While there is nothing else, no
-# new database is made.
+# Data that a restore has replaced, with the time in the name. As long as only these exist, no new database is created.
 REPLACED = "postgres.replaced-"
 
-# psql: \gexec runs what the query before it returns.
+# psql's \gexec executes the results of the query before it.
 _BOOTSTRAP = r"""
 SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', wanted)
 FROM unnest(ARRAY[:'owner', :'app']) AS wanted WHERE wanted NOT IN (SELECT rolname FROM pg_roles) \gexec
@@ -35,12 +34,12 @@ WHERE :'database' NOT IN (SELECT datname FROM pg_database) \gexec
 
 
 def has_database(data_dir: Path) -> bool:
-    """Whether there is a database in `data_dir`, or what a restore has replaced and not finished."""
+    """Whether `data_dir` has a database, or data that an interrupted restore has replaced."""
     return (data_dir / "postgres").exists() or any(data_dir.glob(f"{REPLACED}*"))
 
 
 class DataDirectory:
-    """A data directory, and PostgreSQL's programs at work on it for `seconds` at the most."""
+    """A data directory, and the execution of PostgreSQL's programs on it, each for at most `seconds`."""
 
     def __init__(self, path: Path, binaries: Path, seconds: int) -> None:
         self.path = path.resolve()
@@ -51,7 +50,7 @@ class DataDirectory:
         self._user: pwd.struct_passwd | None = None
 
     def open(self) -> None:
-        """Make the directory if need be, and find the user that the server runs as."""
+        """Create the directory if necessary, and find the user that the server runs as."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._user = server_user.find(self.path)
@@ -59,7 +58,7 @@ class DataDirectory:
             raise EmbeddedServerError(str(error)) from error
 
     def open_file(self, name: str) -> int:
-        """The descriptor of a file beside `pgdata` that is its owner's; child processes do not inherit it."""
+        """The descriptor of a file beside `pgdata`, with the same owner; child processes do not inherit it."""
         descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         server_user.give_to_owner_of(self.path, descriptor)
         return descriptor
@@ -76,7 +75,7 @@ class DataDirectory:
         return self.pgdata / "postmaster.pid"
 
     def admit_server(self) -> None:
-        """Let the server's user reach the data and the programs."""
+        """Give the server's user access to the data and the programs."""
         if self._user is not None:
             server_user.admit(self._user.pw_uid, self.pgdata)
             server_user.admit(self._user.pw_uid, self._binaries)
@@ -87,7 +86,10 @@ class DataDirectory:
             os.chown(directory, self._user.pw_uid, self._user.pw_gid)
 
     def check_or_make(self, alive: int, *, is_synced: bool) -> None:
-        """See that `pgdata` is a database of this PostgreSQL, or make one; initdb inherits the descriptor `alive`."""
+        """Check that `pgdata` is a database of this PostgreSQL, or create one; initdb inherits the descriptor `alive`.
+
+        Raises EmbeddedServerError for other contents.
+        """
         major = int(re.findall(r"\d+", self.run(["postgres", "--version"]).stdout)[0])
         with suppress(FileNotFoundError):
             found = (self.pgdata / "PG_VERSION").read_text().strip()
@@ -106,8 +108,8 @@ class DataDirectory:
         self._make(alive, [*_initdb_options(major), *([] if is_synced else ["--no-sync"])])
 
     def _make(self, alive: int, options: Sequence[str]) -> None:
-        # Made under another name, so that an interrupted initdb leaves nothing that looks like a database. It inherits
-        # `alive`: if we are killed, it goes on for a while, and the next start must not use the same name meanwhile.
+        # Created under another name, so that an interrupted initdb leaves nothing that looks like a database. It
+        # inherits `alive`: it continues if this process is killed, and the next start must wait for its end.
         draft = self.path / "postgres.new"
         if draft.exists():
             shutil.rmtree(draft)
@@ -117,22 +119,22 @@ class DataDirectory:
         draft.rename(self.pgdata)
 
     def tidy_up(self) -> None:
-        """Remove the remains of a crash. No process of the server is running."""
+        """Remove the remains of a crash; requires that no process of the server is running."""
         sockets.remove_directory(self.status())
-        # PostgreSQL refuses to start when the process ids in these files have been taken by processes of ours.
+        # PostgreSQL refuses to start if the process ids in these files belong to new processes of this user.
         self._status_file.unlink(missing_ok=True)
         (self.pgdata / f"{sockets.SOCKET_NAME}.lock").unlink(missing_ok=True)
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.1"))
 
     def bootstrap(self, directory: Path) -> None:
-        """Make what is missing of the roles and the database; the server's socket is in `directory`."""
+        """Create the missing roles and the database; the server's socket is in `directory`."""
         where = ["-h", str(directory), "-p", str(sockets.PORT), "-U", SUPERUSER, "-d", SUPERUSER]
         names = ["-v", f"owner={OWNER}", "-v", f"app={APP}", "-v", f"database={DATABASE}"]
         self.run(["psql", "-X", "-w", "-q", "-v", "ON_ERROR_STOP=1", *names, *where], stdin=_BOOTSTRAP)
 
-    def last_words(self, before: str = "") -> str:
-        """The last error that the server, or a program that wrote `before`, gave as its reason."""
+    def last_error(self, before: str = "") -> str:
+        """The last error in `before`, the output of a program, and the server's log."""
         log = self.log.read_text(errors="replace") if self.log.exists() else ""
         return f"{reason(before + log)} (see {self.log})"
 
@@ -160,11 +162,12 @@ class DataDirectory:
 
 
 def _initdb_options(major: int) -> Sequence[str]:
-    """Trust is safe because only the server's own user (and root) can reach the socket; see sockets.py.
+    """The options of initdb. `trust` is safe because only the server's own user (and root) can reach the socket; see
+    sockets.py.
 
-    The built-in C.UTF-8 sorts by code point and knows the case of all of Unicode, the same on every system and for
-    ever, where the C library's collations change under an index with an upgrade of the operating system. It came with
-    PostgreSQL 17; the C library's C.UTF-8, which macOS lacks, does the same for the tests on an older one.
+    The built-in C.UTF-8 (PostgreSQL 17) sorts by code point and has case mappings for all of Unicode, identical on
+    every system; the C library's collations may change with the operating system and corrupt indexes. For tests on
+    older versions, the C library's C.UTF-8, which macOS lacks, is equivalent.
     """
     if major >= 17:
         locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]

@@ -1,4 +1,4 @@
-"""What goes wrong with the embedded server."""
+"""The error of the embedded server."""
 
 import subprocess
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 class EmbeddedServerError(Exception):
-    """One clear line for the person at the terminal."""
+    """An error with a one-line message for the operator."""
 
 
 @contextmanager
 def one_line(data_dir: Path) -> Iterator[None]:
-    """What the operating system refuses, as one line."""
+    """Convert errors of the operating system to EmbeddedServerError with one line."""
     try:
         yield
     except OSError as error:

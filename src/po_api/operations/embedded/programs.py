@@ -19,11 +19,12 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Programs:
-    """The programs in one directory. They run as `user` (None: the present one), out of reach of the terminal's
-    signals.
+    """The programs in one directory. They run as `user` (None: the current one), in sessions of their own, so that they
+    do not get the terminal's signals.
 
-    The environment is new but for what a call gives: PG* variables of the person's shell would redirect a program, and
-    it has no need of the application's secrets. LC_ALL keeps messages in English and macOS from starting threads.
+    They get a new environment with the variables of a call only: PG* variables of the user's shell would redirect a
+    program, and the application's secrets are not needed. LC_ALL=C gives English messages, and prevents threads on
+    macOS.
     """
 
     binaries: Path
@@ -39,7 +40,7 @@ class Programs:
         pass_fds: tuple[int, ...] = (),
         timeout: float | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end, however it ends; TimeoutExpired, OSError."""
+        """Run a program; its exit code is not checked. Raises TimeoutExpired or OSError."""
         return subprocess.run(  # noqa: S603 - fixed programs, no shell
             self._arguments(command),
             input=stdin,
@@ -54,21 +55,21 @@ class Programs:
     def follow(
         self,
         command: Sequence[str],
-        hear: Callable[[str], None],
+        on_line: Callable[[str], None],
         *,
         environment: Mapping[str, str] = _NOTHING,
         cwd: Path = Path("/"),
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end, and have `hear` told each line that it writes to stderr; stdout is not read.
+        """Run a program, and call `on_line` with each line that it writes to stderr; stdout is not read.
 
-        When this process is killed, the program ends with the next line that it cannot write.
+        If this process is killed, the program ends with the next line that it cannot write.
         """
         lines = []
         with self._started(command, environment, cwd) as process:
             assert process.stderr is not None
             for line in process.stderr:
                 lines.append(line)
-                hear(line.strip())
+                on_line(line.strip())
         return subprocess.CompletedProcess(command, process.returncode, "", "".join(lines))
 
     @contextmanager
@@ -86,7 +87,7 @@ class Programs:
         with process:
             try:
                 yield process
-            except BaseException:  # Ctrl-C has not reached it
+            except BaseException:  # such as KeyboardInterrupt: the program does not get the signal
                 process.kill()
                 raise
 
@@ -106,6 +107,6 @@ class Programs:
 
 
 def reason(output: str) -> str:
-    """The last error that PostgreSQL's programs wrote, on one line and without its time stamp."""
+    """The last error in the output of PostgreSQL's programs, without its time stamp."""
     found = re.findall(r"(?:FATAL|PANIC|ERROR|error|pg_ctl): +(.+)", output)
     return found[-1] if found else "no reason given"

@@ -1,4 +1,4 @@
-"""The secret key of an installation with the embedded server: made once, and kept beside the data."""
+"""The secret key of an installation with the embedded server: created once, and stored beside the data."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ _MIN_SECRET_LENGTH = 32
 
 
 def embedded_secret_key(data_dir: Path) -> str:
-    """The secret key kept in `data_dir`, made on first use: 64 characters. EmbeddedServerError when it cannot be."""
+    """The secret key in `data_dir`, 64 characters, created on first use. Raises EmbeddedServerError."""
     path = data_dir / "secret_key"
     with one_line(data_dir):
         if not path.exists():
@@ -26,7 +26,7 @@ def embedded_secret_key(data_dir: Path) -> str:
 
 
 def _create_secret_key(path: Path) -> None:
-    """Write a new key unless another process is faster. It appears complete: the name is linked to a written file."""
+    """Write a new key unless another process is faster. It appears atomically: the name is linked to a written file."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(prefix=".secret_key-", dir=path.parent)
     try:

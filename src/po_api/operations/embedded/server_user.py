@@ -1,4 +1,4 @@
-"""Which OS user the embedded PostgreSQL runs as, and how that user reaches its files when we are root."""
+"""The OS user that the embedded PostgreSQL runs as, and that user's access to the files when this process is root's."""
 
 import os
 import stat
@@ -17,14 +17,14 @@ SERVER_USER = "pgserver"
 
 
 class NoServerUserError(Exception):
-    """We are root, and no system user could be found or made."""
+    """The process runs as root, and no system user could be found or created."""
 
 
 def find(data_dir: Path) -> "pwd.struct_passwd | None":
-    """Who the server runs as: None is the present user. PostgreSQL refuses to run as root.
+    """The user that the server runs as; None is the current one. PostgreSQL refuses to run as root.
 
-    For root that is the owner of the data directory, or a system user of its own if that is root too: not `nobody`,
-    as other services of the machine run as that and could then read the data.
+    For root it is the owner of the data directory or, if that is also root, a separate system user: not `nobody`, as
+    which other services of the machine run, which could then read the data.
     """
     if os.geteuid() != 0:
         return None
@@ -32,7 +32,7 @@ def find(data_dir: Path) -> "pwd.struct_passwd | None":
     with suppress(KeyError):
         return pwd.getpwuid(owner) if owner != 0 else pwd.getpwnam(SERVER_USER)
     try:
-        subprocess.run(  # noqa: S603 - nothing in it comes from outside
+        subprocess.run(  # noqa: S603 - no arguments from outside
             ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER],  # noqa: S607
             check=True,
             capture_output=True,
@@ -40,12 +40,12 @@ def find(data_dir: Path) -> "pwd.struct_passwd | None":
         return pwd.getpwnam(SERVER_USER)
     except (OSError, subprocess.CalledProcessError, KeyError) as error:
         raise NoServerUserError(
-            "PostgreSQL does not run as root, and no system user could be made: use an ordinary user or DATABASE_URL"
+            "PostgreSQL does not run as root, and no system user could be created: use an ordinary user or DATABASE_URL"
         ) from error
 
 
 def give_to_owner_of(directory: Path, descriptor: int) -> None:
-    """Files that root creates in a user's data directory are owned by that user, who could not use them otherwise."""
+    """Give a file that root has created to the owner of `directory`, who could not use it otherwise."""
     if os.geteuid() == 0:
         owner = directory.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
@@ -61,13 +61,13 @@ def admit(uid: int, path: Path) -> None:
             with _alone(directory):
                 _grant_search(directory, uid, stat.S_IMODE(directory.stat().st_mode))
         except (OSError, AttributeError):
-            # A system or file system without access lists: others may pass, but still not see what is in there.
+            # A system or file system without access lists: all users may traverse the directory, but not list it.
             directory.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
 
 
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
-    """Hold the directory's own lock: of two who read and write its list at once, the slower would undo the other."""
+    """Hold a lock on the directory: of two concurrent changes of its access list, one would be lost."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -77,7 +77,7 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 def _grant_search(directory: Path, uid: int, mode: int) -> None:
-    """Add `user:<uid>:--x` to a directory's POSIX access list; OSError or AttributeError where there are none.
+    """Add `user:<uid>:--x` to a directory's POSIX access list. Raises OSError or AttributeError where unsupported.
 
     The extended attribute is a 32-bit version and 8-byte entries (tag, permissions, id), sorted; see acl(5).
     """
@@ -94,7 +94,7 @@ def _grant_search(directory: Path, uid: int, mode: int) -> None:
 
 
 def make_readable(binaries: Path) -> None:
-    """Open the wheel's files, which anybody can download, if they were installed with a umask that closes them."""
+    """Make the wheel's files, which are public, readable if they were installed with a umask that prevents it."""
     if (binaries / "postgres").stat().st_mode & stat.S_IXOTH and binaries.stat().st_mode & stat.S_IXOTH:
         return
     package = binaries.parent.parent

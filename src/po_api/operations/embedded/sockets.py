@@ -13,7 +13,7 @@ SOCKET_NAME = f".s.PGSQL.{PORT}"
 
 # Socket addresses hold 104 bytes on macOS and 108 on Linux, the final NUL included.
 _SOCKET_PATH_BYTES = 103
-# Not tempfile.gettempdir(): TMPDIR may be as long as the path that did not fit, or closed to the server's user.
+# Not tempfile.gettempdir(): TMPDIR may be too long as well, or closed to the server's user.
 _SHORT_DIRECTORY = Path("/tmp")  # noqa: S108
 _SOCKET_PREFIX = "po-api-"
 
@@ -21,24 +21,24 @@ _SOCKET_PREFIX = "po-api-"
 def is_usable(pgdata: Path) -> bool:
     """Whether the socket can be in the data directory itself, which PostgreSQL keeps at 0700."""
     path = str(pgdata / SOCKET_NAME)
-    # Clients take a comma for the end of a host, and a leading colon for a port.
+    # Clients interpret a comma as the end of a host, and a leading colon as a port.
     return len(os.fsencode(path)) <= _SOCKET_PATH_BYTES and not re.search("[,:]", path)
 
 
 def make_directory() -> Path:
-    """A private directory for the socket where the data directory's path is no use."""
+    """Create a private directory for the socket if the path of the data directory cannot be used."""
     return Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=_SHORT_DIRECTORY))
 
 
 def remove_directory(status: Sequence[str]) -> None:
-    """Remove what `make_directory` made, if it made one; `status` is the server's last one."""
+    """Remove the directory of `make_directory`, if there is one; `status` is the server's last status."""
     directory = Path(status[4] if len(status) > 4 else "/")
     if directory.parent == _SHORT_DIRECTORY and directory.name.startswith(_SOCKET_PREFIX):
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def listening(status: Sequence[str]) -> Path | None:
-    """The directory of the socket of a server that is ready; a status left by a dead one does not count."""
+    """The socket's directory of a server that is ready; None if it is not, or if its status is that of a dead one."""
     if len(status) < 8 or status[7].strip() != "ready":
         return None
     with socket.socket(socket.AF_UNIX) as probe:

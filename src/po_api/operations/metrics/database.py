@@ -1,4 +1,4 @@
-"""The database's own metrics, read once for each scrape whatever the number of workers, within a time limit."""
+"""The database's metrics, read once for each scrape, independent of the number of workers, within a time limit."""
 
 import asyncio
 from typing import Any
@@ -43,35 +43,35 @@ class DatabaseFigures:
         self._refused: set[Part] = set()
 
     async def __call__(self) -> list[Metric]:
-        """The metrics that could be read in time; `po_db_up` says whether the database responds."""
+        """The metrics that could be read in time; `po_db_up` is 1 if the database responds."""
         async with self._turn:
             self._is_late = False
             deadline = asyncio.get_running_loop().call_later(SECONDS, self._hang_up)
             was_kept = self._connection is not None
             try:
-                found = await self._ask()
+                found = await self._read()
                 if was_kept and not found and not self._is_late:
                     # The connection was closed since the last scrape: by a restart, or because it was idle.
-                    found = await self._ask()
+                    found = await self._read()
             finally:
                 deadline.cancel()
         return [GaugeMetricFamily("po_db_up", "1 if the database responds", float(bool(found))), *found]
 
-    async def _ask(self) -> list[Metric]:
+    async def _read(self) -> list[Metric]:
         found: list[Metric] = []
         try:
             if self._connection is None:
                 self._connection = await self._engine.connect()
             for part in PARTS:
-                found += await self._of(part, self._connection)
+                found += await self._read_part(part, self._connection)
         except (SQLAlchemyError, *CONNECTION_LOST) as error:
             _log.warning("database_metrics_unavailable", error=type(error).__name__, is_late=self._is_late)
             await self.close()
             return found if self._is_late else []
         return found
 
-    async def _of(self, part: Part, connection: AsyncConnection) -> list[Metric]:
-        """Empty if it fails: a right that every role has by default was revoked, or an extension is not loaded."""
+    async def _read_part(self, part: Part, connection: AsyncConnection) -> list[Metric]:
+        """Empty if it fails: a default privilege was revoked, or an extension is not loaded."""
         try:
             return await part(connection)
         except DBAPIError as error:
@@ -84,7 +84,7 @@ class DatabaseFigures:
             return []
 
     def _hang_up(self) -> None:
-        """Fail the statement under way at once, by closing its connection."""
+        """Make the current statement fail at once, by closing its connection."""
         self._is_late = True
         self._terminate()
 

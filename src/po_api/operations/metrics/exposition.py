@@ -38,7 +38,7 @@ STOP_SECONDS = 5
 Source = Callable[[], Awaitable[Iterable[Metric]]]
 
 
-class _Answer(Collector):
+class _Scrape(Collector):
     """The metrics of one scrape."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
@@ -58,10 +58,10 @@ def metrics_app(settings: Settings, found: Connections, counted: Collector) -> S
     async def show(request: Request) -> Response:
         if token is not None and not _has(request, token.get_secret_value()):
             return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
-        asked = await asyncio.gather(*(source() for source in sources))
-        metrics = [*counted.collect(), *(metric for metrics in asked for metric in metrics)]
+        results = await asyncio.gather(*(source() for source in sources))
+        metrics = [*counted.collect(), *(metric for result in results for metric in result)]
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(_Answer(metrics)), headers={"Content-Type": media_type})
+        return Response(encode(_Scrape(metrics)), headers={"Content-Type": media_type})
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -107,7 +107,7 @@ def exposed(app: Starlette, listener: socket.socket) -> Iterator[None]:
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     server = uvicorn.Server(config)
-    # A daemon: a scrape under way does not delay the end of the process.
+    # A daemon thread: a scrape in progress does not delay the end of the process.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics", daemon=True)
     thread.start()
     try:

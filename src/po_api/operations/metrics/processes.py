@@ -1,4 +1,4 @@
-"""The metrics of several workers, added up: each writes to files of its own, which outlive it."""
+"""The metrics of several workers, added up: each writes to files of its own, which are kept after its end."""
 
 import os
 from collections.abc import Iterable, Iterator

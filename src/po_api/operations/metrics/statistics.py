@@ -148,7 +148,7 @@ async def statements(connection: AsyncConnection) -> list[Metric]:
 
 
 async def size(connection: AsyncConnection) -> list[Metric]:
-    """PostgreSQL reads the size of every file, which may take a while."""
+    """The size of the database. PostgreSQL reads the size of every file, which may take long."""
     return [_gauge("po_db_size_bytes", "Size of the database on its disk", await connection.scalar(_SIZE))]
 
 

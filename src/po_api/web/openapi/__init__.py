@@ -1,6 +1,6 @@
 """The OpenAPI document: what FastAPI derives, made exact for generators and linters (api.md).
 
-Each module mends one part of the document: `document` lists the passes in their order.
+Each module completes one part of the document; `document` lists the passes in their order.
 """
 
 from po_api.web.openapi.declarations import KEY_SCOPE, binary, problems, redirect, tagged

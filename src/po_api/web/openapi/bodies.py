@@ -1,4 +1,4 @@
-"""Request bodies: without noise, and updates are merge patches."""
+"""Request bodies: without redundant defaults, and updates are merge patches."""
 
 from po_api.web.openapi.parts import Json, operations
 

@@ -1,4 +1,4 @@
-"""What routers declare of their operations beside what FastAPI finds out: their `responses` and `openapi_extra`."""
+"""What routers declare for their operations besides what FastAPI derives: their `responses` and `openapi_extra`."""
 
 from typing import Any
 

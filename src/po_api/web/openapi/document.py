@@ -11,8 +11,7 @@ from po_api.web.openapi.parts import Json
 
 Pass = Callable[[Json], None]
 
-# In this order: a later one relies on what the earlier ones have done. tests/web/test_openapi_passes.py shows for each
-# what it mends.
+# In this order: later passes rely on earlier ones. tests/web/test_openapi_passes.py shows that each is needed.
 PASSES: Sequence[Pass] = (
     security.add_cookie_scheme,
     schemas.drop_validation_errors,
@@ -34,7 +33,7 @@ _COMPONENTS = ("schemas", "securitySchemes", "responses", "headers", "examples",
 
 
 def all_routes(app: FastAPI) -> list[BaseRoute]:
-    """The application's routes, those of groups (web/fast_path.py) one by one."""
+    """The application's routes, including those in groups (web/fast_path.py)."""
     return [route for entry in app.routes for route in getattr(entry, "routes", None) or (entry,)]
 
 

@@ -42,7 +42,7 @@ class _Examples:
         part["examples"] = {"example": reference("examples", key)}
 
     def _of_request(self, schema: Json) -> Json:
-        """The required fields and those with an example of their own, since ids need not exist. A patch sets one."""
+        """The required fields and those with an example of their own, since ids may not exist. A patch sets one."""
         fields = schema["properties"]
         if not schema.get("required"):
             fields = dict([next(iter(fields.items()))])

@@ -1,4 +1,4 @@
-"""The document's parts: what the passes share to read and to write them."""
+"""The parts of the document: functions with which the passes read and write them."""
 
 from collections.abc import Iterator
 from typing import Any

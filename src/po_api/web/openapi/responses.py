@@ -111,7 +111,7 @@ def _complete(response: Json, status: int, operation: Json, schemas: Json, *, is
 
 
 def add_not_modified(spec: Json) -> None:
-    """A GET whose response has an ETag takes If-None-Match, and answers 304: the application sees to both."""
+    """A GET whose response has an ETag accepts If-None-Match and may return 304 (web/etags.py)."""
     for _, method, operation in operations(spec):
         responses = operation["responses"]
         if method == "get" and "ETag" in responses.get("200", {}).get("headers", {}):

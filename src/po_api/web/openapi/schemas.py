@@ -1,4 +1,4 @@
-"""Schemas: without noise, with exact bounds; those of responses are open to further fields."""
+"""Schemas: without redundant titles, with exact bounds; those of responses are open to further fields."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def _tidy(schema: Json) -> None:
 
 
 def add_problem_schemas(spec: Json) -> None:
-    """FastAPI does not see them: error handlers make problems."""
+    """FastAPI cannot derive them: problems are the responses of error handlers."""
     schemas = spec["components"]["schemas"]
     for model in (FieldProblem, Problem):
         schemas[model.__name__] = model.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -1,4 +1,4 @@
-"""Credentials: a token or the cookie by default; public operations say that they need none."""
+"""Credentials: a token or the cookie by default; public operations declare that they need none."""
 
 from fastapi.encoders import jsonable_encoder
 
@@ -7,14 +7,14 @@ from po_api.web.openapi.parts import Json, is_public, operations
 
 
 def add_cookie_scheme(spec: Json) -> None:
-    """FastAPI does not see it: the cookie is read where the token is."""
+    """FastAPI cannot derive it: the cookie is read by the dependency of the token."""
     schemes = spec["components"]["securitySchemes"]
     schemes[access_cookie.scheme_name] = jsonable_encoder(access_cookie.model, by_alias=True, exclude_none=True)
     spec["security"] = [{name: []} for name in schemes]
 
 
 def state_security(spec: Json) -> None:
-    """FastAPI says of each operation that it needs a token, and nothing of public ones; here it is the other way."""
+    """Invert FastAPI's declarations: credentials are the default of the document, public operations override it."""
     for _, _, operation in operations(spec):
         if is_public(operation):
             operation["security"] = []

@@ -37,7 +37,7 @@ _CONVENTIONS = {
 
 
 def describe_operations(spec: Json) -> None:
-    """Each operation has a description, which says what its parameters mean and which credentials it accepts."""
+    """Complete the descriptions with the meaning of the parameters and the accepted credentials."""
     for _, _, operation in operations(spec):
         own = operation.get("description") or f"{operation['summary'].rstrip('.?')}."
         operation["description"] = " ".join([own, *_conventions(operation)])

@@ -44,7 +44,7 @@ _CASTS = """
 
 
 @dataclass(frozen=True)
-class QueryExecutor:
+class Reader:
     """A reading user, and some requests that are visible to them."""
 
     token: str
@@ -54,7 +54,7 @@ class QueryExecutor:
 
 
 @dataclass(frozen=True)
-class Cast:
+class MainJobUsers:
     """The tokens of the users of the main job in one organisation."""
 
     requester: str
@@ -65,7 +65,7 @@ class Cast:
 
 @dataclass(frozen=True)
 class Place:
-    """A row of a list by the values that the list is sorted by; a page begins behind it."""
+    """A row of a list by the values that the list is sorted by; a page begins after it."""
 
     created_at: datetime
     id: int
@@ -76,28 +76,28 @@ class Place:
 class Actors:
     """All users. `deep` is a late position in the list of the largest organisation, whose buyer is `largest`."""
 
-    readers: Sequence[QueryExecutor]
-    largest: QueryExecutor
-    casts: Sequence[Cast]
+    readers: Sequence[Reader]
+    largest: Reader
+    main_job_users: Sequence[MainJobUsers]
     deep: Place
     rare_word: str
     common_word: str
 
 
-async def engage(server: Server, key: str) -> Actors:
-    """Find them in the data, and sign them in."""
+async def sign_in_users(server: Server, key: str) -> Actors:
+    """Find the users in the data, and sign them in."""
     async with connection(server.urls.owner) as owner:
-        readers = [await _executor(owner, key, row) for row in await owner.fetch(_READERS)]
-        casts = [await _cast(owner, key, row) for row in await owner.fetch(_CASTS, CASTS)]
-        largest = next(executor for executor in readers if executor.role == "buyer" and executor.organisation_id == 1)
+        readers = [await _reader(owner, key, row) for row in await owner.fetch(_READERS)]
+        main_job_users = [await _main_job_users(owner, key, row) for row in await owner.fetch(_CASTS, CASTS)]
+        largest = next(reader for reader in readers if reader.role == "buyer" and reader.organisation_id == 1)
         titles = await owner.fetch("SELECT title FROM porfs WHERE organisation_id = 1 ORDER BY id LIMIT 1000")
         words = [word for row in titles for word in row["title"].split()]
         models = sorted(word for word in set(words) if word[-4:].isdigit())
         common = max(sorted({word for word in words if word.isalpha()}), key=words.count)
-        return Actors(readers, largest, casts, await _deep(owner), models[0], common)
+        return Actors(readers, largest, main_job_users, await _deep(owner), models[0], common)
 
 
-async def _executor(owner: Any, key: str, row: Any) -> QueryExecutor:
+async def _reader(owner: Any, key: str, row: Any) -> Reader:
     visible = "" if row["role"] != "requester" else f"AND requester_id = {row['user_id']}"
     porfs = await owner.fetch(
         f"SELECT id FROM porfs WHERE organisation_id = $1 {visible} AND submitted_at IS NOT NULL"
@@ -106,12 +106,12 @@ async def _executor(owner: Any, key: str, row: Any) -> QueryExecutor:
         _PORFS_EACH,
     )
     token = await _sign_in(owner, key, row["user_id"])
-    return QueryExecutor(token, row["role"], row["organisation_id"], [porf["id"] for porf in porfs])
+    return Reader(token, row["role"], row["organisation_id"], [porf["id"] for porf in porfs])
 
 
-async def _cast(owner: Any, key: str, row: Any) -> Cast:
+async def _main_job_users(owner: Any, key: str, row: Any) -> MainJobUsers:
     requester, approver, buyer = [await _sign_in(owner, key, row[role]) for role in ("requester", "approver", "buyer")]
-    return Cast(requester, approver, buyer, row["supplier_id"])
+    return MainJobUsers(requester, approver, buyer, row["supplier_id"])
 
 
 async def _sign_in(owner: Any, key: str, user_id: int) -> str:
@@ -138,7 +138,7 @@ async def _deep(owner: Any) -> Place:
 
 
 def cursor_at(place: Place, given: str) -> str:
-    """The cursor that the list would give after `place`, made from another one that it gave."""
+    """The cursor of the list after `place`, made from another cursor of the list."""
     binding = json.loads(urlsafe_b64decode(given + "=" * (-len(given) % 4)))[0]
     text = json.dumps([binding, place.created_at.isoformat(), str(place.id)])
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
