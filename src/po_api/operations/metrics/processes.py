@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -23,8 +22,9 @@ class WorkersFigures:
     def collect(self) -> Iterable[Metric]:
         for pid in self._dead():
             mark_process_dead(pid, str(self._directory))  # type: ignore[no-untyped-call]
-        collector: Any = MultiProcessCollector(None, str(self._directory))  # type: ignore[no-untyped-call]
-        found: Iterable[Metric] = collector.collect()
+        # A worker that starts creates a file and sets its size a moment later; prometheus-client fails on empty ones.
+        files = [str(file) for file in self._directory.glob("*.db") if file.stat().st_size]
+        found: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
         return found
 
     def _dead(self) -> Iterator[int]:
