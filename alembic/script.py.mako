@@ -16,7 +16,8 @@ Revises: ${down_revision | comma,n}
 # - A new column is nullable or has a constant default. To require an existing one: `ddl.require` (SET NOT NULL with a
 #   validated check).
 # - Expand first: the previous version keeps running while this runs. Add, let both versions write it,
-#   `ddl.backfill_by_key` (batches that commit and report progress), require; drop what no version uses one release later.
+#   `ddl.backfill_by_key` (batches that commit and report progress), require; drop what no version uses one release
+#   later.
 # - The connection has a lock_timeout of 2 s, after which the upgrade is retried: lock one existing table per
 #   transaction. It has a statement_timeout of 30 s, so that no lock is held for longer; steps that read or write whole
 #   tables without blocking others lift it themselves.

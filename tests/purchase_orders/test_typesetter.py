@@ -122,7 +122,6 @@ async def test_short_orders_share_one_process() -> None:
 async def test_a_long_order_does_not_delay_a_short_one_and_its_process_ends() -> None:
     await no_workers()
     await typeset_lines(5)
-    (short,) = workers()
     long = asyncio.create_task(typeset_lines(2_000))
     await asyncio.sleep(0)
     assert await typeset_lines(5) == expected(5)
@@ -131,7 +130,9 @@ async def test_a_long_order_does_not_delay_a_short_one_and_its_process_ends() ->
     assert (await long).startswith(b"%PDF")
     assert len(of_both) == 2
     await asyncio.to_thread(wait_until, lambda: len(workers()) == 1, "the end of the process for long orders")
-    assert short.is_running()
+    left = workers()
+    assert await typeset_lines(5) == expected(5)
+    assert workers() == left
 
 
 async def test_long_orders_in_a_row_are_all_typeset() -> None:

@@ -137,6 +137,7 @@ def _run(sheet: bytes, lines: int, limits: Limits) -> bytes:
     global _orders  # noqa: PLW0603
     from po_api.purchase_orders import typesetting  # noqa: PLC0415
 
+    _prepare(limits)  # again: meanwhile another order may have taken the process that was prepared for this one
     _end_after(0)
     _orders += 1
     try:
