@@ -1,7 +1,7 @@
 """The configuration: environment variables or `.env`, documented in `.env.example`. No default secrets."""
 
-from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -10,8 +10,20 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from po_api.core.domains import a_label
+from po_api.core.key_strength import weakness
+from po_api.core.urls import WebUrl, web_url
+
 MIN_SECRET_BYTES = 32
 MIN_TOKEN_BYTES = 16
+# What the frequencies of characters have to allow: half of what as many random hexadecimal digits have on average.
+_MIN_SECRET_BITS = 60
+_MIN_TOKEN_BITS = 28
+# Proxies are in networks of one operator: a wider one would trust headers of almost any client.
+_WIDEST_IPV4_PREFIX = 8
+_WIDEST_IPV6_PREFIX = 20
+_UNIQUE_LOCAL = IPv6Network("fc00::/7")
+_MAPPED_IPV4 = IPv6Network("::ffff:0:0/96")
 # A stolen token is valid for a short time only (security.md).
 MAX_ACCESS_TOKEN_SECONDS = 900
 DEFAULT_PORT = "5432"
@@ -93,38 +105,40 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _exact_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        origins = tuple(origin.rstrip("/") for origin in value)
-        for origin in origins:
-            if "*" in origin or not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
-                raise ValueError("each origin must be scheme://host[:port], without wildcards")
-        return origins
+        return tuple(_origin(item) for item in value)
 
     @field_validator("oidc_issuer", "google_redirect_uri")
     @classmethod
     def _over_tls(cls, value: str | None) -> str | None:
-        if value is not None and not is_secure_url(value):
+        # The provider compares both as they are written, so that they are not normalised.
+        if value is not None and not _parsed(value).is_secure:
             raise ValueError("expected an https:// URL; http:// only for the local machine")
         return value
 
     @field_validator("frontend_url")
     @classmethod
     def _front_ends(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for url in value:
-            if not is_secure_url(url) or "#" in url:
-                raise ValueError("each must be an https:// URL without fragment; http:// only for the local machine")
-        return value
+        urls = [_parsed(item) for item in value]
+        if not all(url.is_secure for url in urls):
+            raise ValueError("each address must be an https:// URL; http:// only for the local machine")
+        return tuple(str(url) for url in urls)
 
     @field_validator("oidc_hosted_domain")
     @classmethod
     def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(domain.lower() for domain in value)
+        try:
+            return tuple(a_label(domain) for domain in value)
+        except ValueError:
+            raise ValueError("each must be a domain such as example.com") from None
 
     @field_validator("trusted_proxies")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for item in value:
-            if not _parses(ip_network if "/" in item else ip_address, item):
-                raise ValueError("each must be an IP address or a network such as 10.0.0.0/8")
+        try:
+            networks = [ip_network(item) for item in value]
+        except ValueError:
+            raise ValueError("each must be an IP address or a network such as 10.0.0.0/8") from None
+        _require_narrow(networks)
         return value
 
     @field_validator("log_level", mode="before")
@@ -135,15 +149,15 @@ class Settings(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
-            raise ValueError(f"at least {MIN_SECRET_BYTES} bytes are required")
+        if value is not None:
+            _require_strong(value.get_secret_value(), min_bytes=MIN_SECRET_BYTES, min_bits=_MIN_SECRET_BITS)
         return value
 
     @field_validator("metrics_token")
     @classmethod
     def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < MIN_TOKEN_BYTES:
-            raise ValueError(f"at least {MIN_TOKEN_BYTES} bytes are required")
+        if value is not None:
+            _require_strong(value.get_secret_value(), min_bytes=MIN_TOKEN_BYTES, min_bits=_MIN_TOKEN_BITS)
         return value
 
     @field_validator("otel_exporter_otlp_endpoint")
@@ -151,6 +165,8 @@ class Settings(BaseSettings):
     def _over_http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("expected an http:// or https:// URL, such as http://127.0.0.1:4318")
+        if value is not None:
+            _parsed(value)
         return value
 
     @field_validator("database_url", "database_migration_url", "database_replica_url")
@@ -184,6 +200,7 @@ class Settings(BaseSettings):
         # The error of `limits` would contain the whole URL with the password.
         if value.partition("://")[0].removeprefix("async+") not in RATE_LIMIT_STORES:
             raise ValueError("only memory:// and redis://host:6379 are supported")
+        _require_host(value.removeprefix("async+"))
         return value
 
     @field_validator("web_concurrency")
@@ -258,20 +275,55 @@ def _host_and_port(text: str, default: str) -> tuple[str, str]:
     return (host, str(int(port))) if colon and not text.endswith("]") else (text, str(int(default)))
 
 
-def is_secure_url(url: str) -> bool:
-    """Whether `url` is absolute and its traffic cannot be read in transit: https, or the local machine."""
+def _parsed(text: str) -> WebUrl:
+    """Raises ValueError with what is wrong, as a sentence."""
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    is_local = host == "localhost" or (_parses(ip_address, host) and ip_address(host).is_loopback)
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_local))
+        return web_url(text)
+    except ValueError as error:
+        raise ValueError(f"the URL {error}") from None
 
 
-def _parses(parse_address: Callable[[str], object], text: str) -> bool:
+def _origin(text: str) -> str:
+    """The origin as browsers write it: without the default port, the host in lower case."""
+    if "*" not in text and (url := _parsed(text)).path == "/":
+        return url.origin
+    raise ValueError("each origin must be scheme://host[:port], without wildcards")
+
+
+def _require_strong(secret: str, *, min_bytes: int, min_bits: int) -> None:
+    if len(secret.encode()) < min_bytes:
+        raise ValueError(f"at least {min_bytes} bytes are required")
+    found = weakness(secret, min_bits=min_bits)
+    if found is not None:
+        raise ValueError(f"it {found}: generate one with `openssl rand -hex 32`")
+
+
+def _require_narrow(networks: Sequence[IPv4Network | IPv6Network]) -> None:
+    """Raise ValueError if one network, or several together, contain most of the internet."""
+    ipv4 = [item for item in networks if isinstance(item, IPv4Network)]
+    ipv6 = [item for item in networks if isinstance(item, IPv6Network) and not item.subnet_of(_UNIQUE_LOCAL)]
+    for item in ipv6:
+        if item.overlaps(_MAPPED_IPV4):
+            ipv4.append(IPv4Network((int(item.network_address) & 0xFFFFFFFF, max(0, item.prefixlen - 96))))
+    # Adjacent networks count as one.
+    is_wide = any(item.prefixlen < _WIDEST_IPV4_PREFIX for item in collapse_addresses(ipv4)) or any(
+        item.prefixlen < _WIDEST_IPV6_PREFIX for item in collapse_addresses(ipv6)
+    )
+    if is_wide:
+        raise ValueError(
+            "too many addresses: name the proxies or their network, at most a /8 (IPv4) or a /20 (IPv6);"
+            " any client in it can state any address as its own"
+        )
+
+
+def _require_host(uri: str) -> None:
+    """Raise ValueError unless a redis:// URI has a host and a valid port. Others have several hosts, or a path."""
+    if not uri.startswith(("redis://", "rediss://")):
+        return
     try:
-        parse_address(text)
+        parts = urlsplit(uri)
+        is_complete = bool(parts.hostname) and parts.port != 0 and uri.isprintable() and " " not in uri
     except ValueError:
-        return False
-    return True
+        is_complete = False
+    if not is_complete:
+        raise ValueError("expected redis://host:6379 or redis://:password@host:6379, the password percent-encoded")

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 
 from po_api.core.text import has_forbidden_characters, normalise
+from po_api.core.urls import is_secure_url
 from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
 from po_api.sessions.domain import JsonObject
@@ -26,7 +27,7 @@ from po_api.sessions.errors import (
     SignInNotConfigured,
     SignInRefused,
 )
-from po_api.settings import Settings, is_secure_url
+from po_api.settings import Settings
 from po_api.users.domain import Identity, canonical_email
 
 # Its tokens name the issuer with or without the scheme (developers.google.com/identity/openid-connect/openid-connect).

@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 
 from po_api.operations import migrations
 from po_api.operations.embedded import server_user
+from support.applications import SECRET_KEY
 from support.clusters import Cluster, ClusterError, system_binaries
 from support.polling import Deadline, wait_until
 from support.watchdog import temporary_directory
@@ -137,7 +138,7 @@ class Machine:
         there = url.set(query=url.query | {"host": str(socket)}).render_as_string(hide_password=False)
         done = subprocess.run(
             [COMMAND, "migrate", "--status"],
-            env={"PATH": os.defpath, "DATABASE_URL": there, "SECRET_KEY": "0" * 32},
+            env={"PATH": os.defpath, "DATABASE_URL": there, "SECRET_KEY": SECRET_KEY},
             cwd=self.place,
             capture_output=True,
             text=True,
