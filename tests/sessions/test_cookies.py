@@ -4,10 +4,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE
-from support.identity_provider import Provider
+from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE, SIGN_IN_COOKIE
+from support.applications import client_of, new_app
+from support.identity_provider import Provider, authorized
 from support.organisations import LINE, Member, Tenant, created, ok, refused
-from support.sign_in import BY_COOKIE, FROM_PAGE, FRONT_END, browser_at, there_and_back
+from support.sign_in import BY_COOKIE, FROM_PAGE, FRONT_END, browser_at, depart, there_and_back
 
 PORF = {"title": "Lamps", "lines": [LINE]}
 
@@ -112,6 +113,108 @@ async def test_a_cookie_that_is_no_token_is_refused(signing: FastAPI) -> None:
         for value in ("x", "a.b.c", "x" * 9000, '"'):
             headers = {"Cookie": f"{ACCESS_COOKIE}={value}"}
             await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
+
+
+# Names that some parser takes for the cookie's own. Every host of the domain can set cookies with these names.
+SIMILAR_NAMES = [
+    b"\xa0%s",
+    b"%s\xa0",
+    b"\xc2\xa0%s",
+    b"\x85%s",
+    b"%s\x1c",
+    b"\x1f%s",
+    b"\x0b%s",
+    b"\x0c%s",
+    b'"%s"',
+    b"x%s",
+    b"%sx",
+    b"\\%s",
+    b"$%s",
+]
+
+
+@pytest.mark.parametrize("pattern", SIMILAR_NAMES)
+async def test_only_the_exact_name_counts(signing: FastAPI, tenant: Tenant, pattern: bytes) -> None:
+    member = await tenant.member()
+    for name in (pattern % ACCESS_COOKIE.encode(), ACCESS_COOKIE.swapcase().encode(), ACCESS_COOKIE.lower().encode()):
+        async with browser_at(signing) as browser:
+            headers = {b"Cookie": name + b"=" + member.token.encode()}
+            await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize("pattern", SIMILAR_NAMES)
+async def test_a_similar_name_beside_the_cookie_makes_no_difference(
+    page: httpx.AsyncClient, tenant: Tenant, pattern: bytes
+) -> None:
+    other = await tenant.member()
+    me = (await ok(page.get("/users/me"))).json()
+    own = f"{ACCESS_COOKIE}={page.cookies[ACCESS_COOKIE]}".encode()
+    planted = pattern % ACCESS_COOKIE.encode() + b"=" + other.token.encode()
+    for cookies in (own + b"; " + planted, planted + b";" + own, planted + b";\t" + own + b" \t; a; =b; ;;"):
+        shown = await ok(page.get("/users/me", headers={b"Cookie": cookies}))
+        assert shown.json()["id"] == me["id"]
+
+
+async def test_similar_names_are_not_the_cookies_of_refresh_and_sign_in(
+    page: httpx.AsyncClient, signing: FastAPI
+) -> None:
+    refresh = page.cookies[REFRESH_COOKIE].encode()
+    headers = {b"Cookie": b"\xa0" + REFRESH_COOKIE.encode() + b"=" + refresh, b"Origin": FRONT_END.encode()}
+    async with browser_at(signing) as other:
+        refresh_request = other.post("/sessions/refresh", headers=headers | {b"X-CSRF": b"1"})
+        await refused(refresh_request, 401, "invalid_refresh_token")
+    answer = await authorized(await depart(page, **BY_COOKIE))
+    browser = b"\xa0" + SIGN_IN_COOKIE.encode() + b"=" + page.cookies[SIGN_IN_COOKIE].encode()
+    async with browser_at(signing) as other:
+        callback = other.get("/sessions/oidc/callback", params=answer, headers={b"Cookie": browser})
+        await refused(callback, 400, "invalid_sign_in")
+
+
+@pytest.mark.parametrize("split", [False, True])
+async def test_a_second_cookie_of_a_name_is_refused(
+    page: httpx.AsyncClient, signing: FastAPI, tenant: Tenant, split: bool
+) -> None:
+    """A session of somebody else, planted by another host of the domain; or a copy of the own one."""
+    other = (await tenant.member()).token
+    values = {
+        ACCESS_COOKIE: page.cookies[ACCESS_COOKIE],
+        REFRESH_COOKIE: page.cookies[REFRESH_COOKIE],
+        SIGN_IN_COOKIE: page.cookies[SIGN_IN_COOKIE],
+    }
+    requests = {
+        ACCESS_COOKIE: ("GET", "/users/me"),
+        REFRESH_COOKIE: ("POST", "/sessions/refresh"),
+        SIGN_IN_COOKIE: ("GET", "/sessions/oidc/callback?state=x"),
+    }
+    for name, (method, path) in requests.items():
+        for planted in (other, "", values[name]):
+            for pair in ((values[name], planted), (planted, values[name])):
+                cookies = [f"{name}={value}" for value in pair]
+                sent = cookies if split else ["; ".join(cookies)]
+                headers = [*(("Cookie", cookie) for cookie in sent), *FROM_PAGE.items()]
+                async with browser_at(signing) as browser:
+                    await refused(browser.request(method, path, headers=headers), 400, "duplicate_cookie")
+    await ok(page.get("/users/me"))
+
+
+async def test_two_cookies_make_no_difference_beside_a_token(signing: FastAPI, tenant: Tenant) -> None:
+    member = await tenant.member()
+    headers = {"Authorization": f"Bearer {member.token}", "Cookie": f"{ACCESS_COOKIE}=x; {ACCESS_COOKIE}=y"}
+    async with browser_at(signing) as browser:
+        assert (await ok(browser.get("/users/me", headers=headers))).json()["id"] == member.user_id
+
+
+async def test_two_cookies_count_for_the_address(urls: tuple[str, str]) -> None:
+    headers = {"Cookie": f"{ACCESS_COOKIE}=x; {ACCESS_COOKIE}=y"}
+    async with client_of(new_app(urls[1], rate_limit_per_address="1/day")) as client:
+        answers = [await client.get("/api/v1/users/me", headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [400, 429]
+
+
+async def test_a_value_in_quotes_is_another_value(page: httpx.AsyncClient, signing: FastAPI) -> None:
+    async with browser_at(signing) as browser:
+        headers = {"Cookie": f'{ACCESS_COOKIE}="{page.cookies[ACCESS_COOKIE]}"'}
+        await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
 
 
 async def test_cookies_without_the_host_prefix_are_ignored(signing: FastAPI, tenant: Tenant) -> None:

@@ -29,6 +29,7 @@ from po_api.web.cookies import (
     REFRESH_COOKIE,
     SIGN_IN_COOKIE,
     CrossSiteRequest,
+    cookie_of,
     require_own_site,
     set_cookie,
 )
@@ -76,7 +77,7 @@ async def start_sign_in(
         detail = "is required with mode=bearer, and not allowed otherwise"
         raise Unprocessable(errors=(FieldError("/code_challenge", "code_challenge", detail, "query"),))
     redirection = await service.start(
-        return_to=return_to, challenge=code_challenge, browser=request.cookies.get(SIGN_IN_COOKIE)
+        return_to=return_to, challenge=code_challenge, browser=cookie_of(request, SIGN_IN_COOKIE)
     )
     response = RedirectResponse(redirection.url, 303)
     set_cookie(response, SIGN_IN_COOKIE, redirection.browser, ATTEMPT_LIFETIME)
@@ -105,7 +106,7 @@ async def complete_sign_in(
     iss: ProviderParameter = None,
 ) -> Response:
     """Accept the redirect from the identity provider and redirect the browser to the front end."""
-    browser = request.cookies.get(SIGN_IN_COOKIE)
+    browser = cookie_of(request, SIGN_IN_COOKIE)
     if state is None or browser is None:
         raise InvalidSignIn
     result = await service.complete(ProvidersAnswer(state, code, error, iss), browser=browser, device=device)
@@ -184,7 +185,7 @@ def _refresh_token(request: Request, body: RefreshRequest) -> tuple[str, bool]:
     """The refresh token, and whether it was sent as a cookie."""
     if body.refresh_token is not None:
         return body.refresh_token, False
-    cookie = request.cookies.get(REFRESH_COOKIE)
+    cookie = cookie_of(request, REFRESH_COOKIE)
     if cookie is None:
         raise InvalidRefreshToken
     require_own_site(request)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from fastapi import Request, Response
 from fastapi.security import APIKeyCookie
 
-from po_api.core.errors import Forbidden
+from po_api.core.errors import BadRequest, Forbidden
 
 # With this prefix browsers require Secure, Path=/ and no Domain.
 ACCESS_COOKIE = "__Host-po_access"
@@ -28,6 +28,38 @@ class CrossSiteRequest(Forbidden):
     title = "Cross-site request"
 
 
+class DuplicateCookie(BadRequest):
+    """The request has two cookies of this name: another host or page of the site has set one. Delete the site's
+    cookies in the browser, then sign in again."""
+
+    code = "duplicate_cookie"
+    title = "Two cookies of one name"
+
+
+def cookie_of(request: Request, name: str) -> str | None:
+    """The value of the request's cookie with exactly this name; None without one. Raises DuplicateCookie for several.
+
+    Not `request.cookies`: it strips all white space of Unicode from the names, removes quotes from the values, and the
+    last of several cookies wins. `__Host-` would then be no guarantee: another host of the domain can set a cookie
+    whose name is only similar.
+    """
+    values = _cookies(request, name)
+    if len(values) > 1:
+        raise DuplicateCookie
+    return values[0] if values else None
+
+
+def _cookies(request: Request, name: str) -> list[str]:
+    """The values of all cookies of this name (RFC 6265, 4.2.1, with optional white space, which is SP and HTAB)."""
+    values = []
+    for header in request.headers.getlist("cookie"):
+        for pair in header.split(";"):
+            key, equals, value = pair.partition("=")
+            if equals and key.strip(" \t") == name:
+                values.append(value.strip(" \t"))
+    return values
+
+
 def set_cookie(response: Response, name: str, value: str, lifetime: timedelta) -> None:
     """A cookie that scripts cannot read and that is sent to this host only."""
     seconds = int(lifetime.total_seconds())
@@ -37,7 +69,7 @@ def set_cookie(response: Response, name: str, value: str, lifetime: timedelta) -
 def delete_cookies(request: Request, response: Response, *names: str) -> None:
     """Delete those of the cookies `names` that the request has."""
     for name in names:
-        if name in request.cookies:
+        if _cookies(request, name):
             response.delete_cookie(name, path="/", secure=True, httponly=True, samesite="lax")
 
 

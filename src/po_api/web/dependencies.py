@@ -17,7 +17,7 @@ from po_api.db.database import Database
 from po_api.db.json_sql import page as page_json
 from po_api.db.pagination import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, PageOf, PageRequest
 from po_api.db.query import QueryExecutor, TransactionExecutor
-from po_api.web.cookies import ACCESS_COOKIE, SAFE_METHODS, CrossSiteRequest, require_own_site
+from po_api.web.cookies import ACCESS_COOKIE, SAFE_METHODS, CrossSiteRequest, cookie_of, require_own_site
 from po_api.web.rate_limits import RateLimiter
 from po_api.web.unit_of_work import UnitOfWork
 
@@ -99,7 +99,7 @@ def _token(request: Request) -> str:
     scheme, credentials = get_authorization_scheme_param(request.headers.get("authorization"))
     if credentials and scheme.lower() == "bearer":
         return credentials
-    cookie = request.cookies.get(ACCESS_COOKIE)
+    cookie = cookie_of(request, ACCESS_COOKIE)
     if not cookie:
         raise Unauthenticated
     require_own_site(request)
