@@ -6,11 +6,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from po_api.audit.events import AuditEvent
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
+from po_api.operations.invariants import ADDRESS_CONFLICT
+from po_api.users.models import User
 from support.identity_provider import Provider
 from support.organisations import Member, Tenant, created, new_member, new_tenant, ok, refused
 from support.sign_in import bearing, exchange, sign_in, there_and_back, told
@@ -148,11 +150,81 @@ async def test_two_first_sign_ins_at_once_make_one_user(
     browser: httpx.AsyncClient, provider: Provider, admin: Member
 ) -> None:
     provider.be(_address(admin, "twice"))
-    token = provider.id_token()
-    answers = await asyncio.gather(*(browser.post("/sessions", json={"id_token": token}) for _ in range(10)))
+    tokens = [provider.id_token() for _ in range(10)]
+    answers = await asyncio.gather(*(browser.post("/sessions", json={"id_token": token}) for token in tokens))
     assert {answer.status_code for answer in answers} == {201}
     users = {(await ok(browser.get("/users/me", headers=bearing(answer.json())))).json()["id"] for answer in answers}
     assert len(users) == 1
+
+
+# Addresses that look alike
+
+# Groups of spellings of one address; the groups are different persons.
+PERSONS = {
+    "a domain with ss": ["ada{}@strasse.example", "ADA{}@STRASSE.example"],
+    "a domain with ß": ["ada{}@straße.example", "Ada{}@Straße.EXAMPLE", "ada{}@xn--strae-oqa.example"],
+    "ß": ["strauß{}@joining.example", "STRAUß{}@joining.example"],
+    "ss": ["strauss{}@joining.example", "STRAUSS{}@Joining.Example"],
+    "long s": ["ſam{}@joining.example"],
+    "s": ["sam{}@joining.example"],
+    "a final sigma": ["αςx{}@joining.example"],
+    "a sigma": ["ασx{}@joining.example", "ΑΣx{}@joining.example"],
+    "the Kelvin sign, in NFC a K": ["kim{}@joining.example", "\u212aim{}@joining.example"],
+    "composed": ["zoë{}@joining.example", "zoe\u0308{}@joining.example", "ZOË{}@joining.example"],
+}
+
+
+async def test_who_signs_in_gets_the_invitation_of_their_own_address_only(
+    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
+) -> None:
+    """The attack: `ada@strasse.example` is invited, and whoever owns `straße.example` takes the account."""
+    number = admin.user_id
+    invited = {}
+    for person, (first, *_) in PERSONS.items():
+        body = {"email": first.format(number), **INVITATION}
+        invited[person] = (await created(admin.post("/users", json=body))).json()
+    assert invited["ß"]["email"] == f"strauß{number}@joining.example"
+    for person, spellings in PERSONS.items():
+        for spelling in spellings:
+            provider.be(spelling.format(number), sub=f"{list(PERSONS).index(person)}-{number}")
+            assert (await _me(browser))["id"] == invited[person]["id"], spelling
+            # A look-up finds the same.
+            found = await ok(admin.get("/users", params={"email": spelling.format(number)}))
+            assert [item["id"] for item in found.json()["items"]] == [invited[person]["id"]]
+
+
+@pytest.mark.parametrize(
+    ("invited", "signs_in"),
+    [
+        ("ada{}@strasse.example", "ada{}@straße.example"),
+        ("ada{}@strasse.example", "ada{}@xn--strae-oqa.example"),
+        ("strauss{}@joining.example", "strauß{}@joining.example"),
+        ("sam{}@joining.example", "ſam{}@joining.example"),
+    ],
+)
+async def test_a_similar_address_is_another_person(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member, invited: str, signs_in: str
+) -> None:
+    email = invited.format(admin.user_id)
+    made = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
+    provider.be(signs_in.format(admin.user_id), sub=f"similar-{admin.user_id}")
+    me = await _me(browser)
+    assert me["id"] != made["id"]
+    assert (me["organisation_id"], me["roles"]) == (None, ["requester"])
+
+
+async def test_an_address_that_two_users_have_signs_nobody_in(
+    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
+) -> None:
+    """Revision 015 found another user with the address: nobody knows which of them is meant."""
+    email = _address(admin)
+    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
+    async with tenant.database.sessions.begin() as session:
+        closed = {"identity_issuer": ADDRESS_CONFLICT, "google_id": str(invited["id"])}
+        await session.execute(update(User).where(User.id == invited["id"]).values(closed))
+    provider.be(email)
+    assert told(await there_and_back(browser))["error"] == "identity_mismatch"
+    await refused(browser.post("/sessions", json={"id_token": provider.id_token()}), 409, "identity_mismatch")
 
 
 async def test_a_deactivated_user_is_told_so_and_stays_out(

@@ -15,7 +15,10 @@ def normalise(text: str) -> str:
 
 
 def canonical(text: str) -> str:
-    """The form in which two spellings of one name are equal: casefold(NFC(text)), as domain.md defines it."""
+    """The form in which two spellings of one name are equal: casefold(NFC(text)), as domain.md defines it.
+
+    For names of suppliers, not for e-mail addresses: these have `users.domain.canonical_email`.
+    """
     return normalise(text).casefold()
 
 

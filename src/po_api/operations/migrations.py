@@ -74,9 +74,12 @@ async def owner_connection(
     """
 
     def report(_: Any, message: Any) -> None:
-        # Backfills raise INFO with their progress; the server's own messages are NOTICEs.
+        # Backfills raise INFO with their progress, and a WARNING for what an operator has to decide; the server's own
+        # messages are NOTICEs.
         if message.severity == "INFO":
             progress.batch(message.message)
+        elif message.severity == "WARNING":
+            progress.warn(message.message)
 
     async def connect(**_: Any) -> Any:
         timeouts = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT}

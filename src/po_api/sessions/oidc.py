@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
+from po_api.core.domains import u_label
 from po_api.core.text import has_forbidden_characters, normalise
 from po_api.core.urls import is_secure_url
 from po_api.observability.logging import get_logger
@@ -77,7 +78,9 @@ class IdentityProvider:
         self._client_id = settings.google_client_id
         self._client_secret = secret.get_secret_value() if secret else None
         self._redirect_uri = settings.google_redirect_uri
+        # The settings have A-labels. Every address has its domain as U-label, and Google's `hd` may be either.
         self._domains = settings.oidc_hosted_domain
+        self._spellings = (*self._domains, *map(u_label, self._domains))
         self._published: _Published | None = None
         self._fetched_for_unknown_key = float("-inf")
         self._fetching: asyncio.Task[_Published] | None = None
@@ -159,7 +162,7 @@ class IdentityProvider:
     def _require_domain(self, claims: JsonObject, identity: Identity) -> None:
         # A Google account may have an address of any domain; `hd` is the domain that manages the account.
         domain = claims.get("hd") if self._is_google else identity.email.rpartition("@")[2]
-        if self._domains and domain not in self._domains:
+        if self._domains and domain not in self._spellings:
             raise DomainNotAllowed
 
     @property

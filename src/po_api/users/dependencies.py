@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from po_api.core.permissions import Role
-from po_api.core.text import canonical
 from po_api.db.pagination import PageRequest
 from po_api.organisations.queries import SORTS as ORGANISATION_SORTS
+from po_api.users.domain import comparable_email
 from po_api.users.member_service import MemberService
 from po_api.users.queries import SORTS, UserFilters, UserQueries
 from po_api.users.service import UserService
@@ -33,7 +33,7 @@ async def _filters(
     is_active: Annotated[bool | None, Query()] = None,
     q: Annotated[Search | None, Query(description="Part of the name or the e-mail address", examples=["ada"])] = None,
 ) -> UserFilters:
-    return UserFilters(canonical(email) if email is not None else None, tuple(role), is_active, q)
+    return UserFilters(comparable_email(email) if email is not None else None, tuple(role), is_active, q)
 
 
 UserQueriesDep = Annotated[UserQueries, Depends(_queries)]

@@ -10,9 +10,9 @@ from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission, Role
-from po_api.core.text import canonical
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.listeners import ChangeWarning, Listeners
+from po_api.users.domain import comparable_email
 from po_api.users.errors import LastAdmin, UserNotFound
 from po_api.users.events import CredentialsRevoked, MemberChanged
 from po_api.users.models import User
@@ -40,7 +40,7 @@ class MemberService:
         """
         self._actor.require(Permission.USERS_MANAGE)
         organisation_id = self._actor.organisation_id
-        user = await self._repository.locked_by_email(canonical(email))
+        user = await self._repository.locked_by_email(comparable_email(email))
         if user is None or user.organisation_id is not None or user.is_operator or not user.is_active:
             return await UserService(self._session).create(
                 email=email,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class User(GlobalRow, Versioned, Timestamped, Base):
-    """A user. `email` is stored in its canonical form (casefolded NFC), `google_id` is the provider's subject.
+    """A user. `email` is stored in its canonical form (`canonical_email`), `google_id` is the provider's subject.
 
     `approval_limit` is in the organisation's base currency; None is no limit. `is_operator`: the user runs the
     installation; operators may list organisations and have no rights inside one.

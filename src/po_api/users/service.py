@@ -9,12 +9,11 @@ from po_api import audit
 from po_api.core.actor import Actor, Principal
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
-from po_api.core.text import canonical
 from po_api.db.database import enter_tenant
 from po_api.organisations.errors import AlreadyMember
 from po_api.organisations.models import Organisation
 from po_api.organisations.service import OrganisationService
-from po_api.users.domain import Identity
+from po_api.users.domain import Identity, comparable_email
 from po_api.users.errors import IdentityMismatch, UserDeactivated, UserNotFound
 from po_api.users.models import User
 from po_api.users.repository import MemberRights, UserRepository
@@ -36,7 +35,7 @@ class UserService:
 
     async def by_email(self, email: str) -> User:
         """Any user, by e-mail address in any spelling. Raises UserNotFound."""
-        user = await self._repository.by_email(canonical(email))
+        user = await self._repository.by_email(comparable_email(email))
         if user is None:
             raise UserNotFound
         return user
@@ -64,7 +63,7 @@ class UserService:
         The `actor` None is the command line.
         """
         user = User(
-            email=canonical(email),
+            email=comparable_email(email),
             name=name,
             organisation_id=organisation_id,
             roles=sorted(set(roles)),
