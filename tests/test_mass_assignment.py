@@ -14,11 +14,21 @@ from po_api.core.permissions import Role, Scope
 from po_api.db.database import libpq_url
 from po_api.tables import metadata
 from po_api.users.models import User
-from support.identity_provider import Provider
+from support.identity_provider import Provider, authorized
 from support.operations import SIGNING_IN, operations
 from support.organisations import LINE, PREFIX, Member, created, new_tenant, ok, refused
 from support.security_matrix import Ids, World, new_world, outcome
-from support.sign_in import VERIFIER, bearing, sign_in, there_and_back, told
+from support.sign_in import (
+    BY_TOKEN,
+    FRONT_END,
+    VERIFIER,
+    bearing,
+    come_back,
+    exchange,
+    sign_in,
+    there_and_back,
+    told,
+)
 
 Json = dict[str, Any]
 Send = Callable[[Json], Awaitable[httpx.Response]]
@@ -56,6 +66,8 @@ WALLS = {
     "allow_self_approval": {"createOrganisation", "updateCurrentOrganisation"},
     "over_order_percent": {"createOrganisation", "updateCurrentOrganisation"},
     "nonce": {"createSession"},
+    "return_to": {"startTokenSignIn"},
+    "code_challenge": {"startTokenSignIn"},
     "code": {"exchangeSignInCode"},
     "code_verifier": {"exchangeSignInCode"},
     # Only compared with the amounts that the server computes.
@@ -79,7 +91,8 @@ JSON_BODIES = set(
     createApiKey rotateApiKey inviteUser updateUser createOrganisation updateCurrentOrganisation createSupplier
     updateSupplier createPorf updatePorf addPorfLine updatePorfLine addPorfComment submitPorf recallPorf returnPorf
     approvePorf rejectPorf revisePorf cancelPorf reopenPorf closePorf reassignPorf convertPorf createPurchaseOrder
-    updatePurchaseOrder cancelPurchaseOrder closePurchaseOrder exchangeSignInCode createSession refreshSession
+    updatePurchaseOrder cancelPurchaseOrder closePurchaseOrder startTokenSignIn exchangeSignInCode createSession
+    refreshSession
     """.split()
 )
 # Operations without a body, to which one is sent.
@@ -226,6 +239,8 @@ async def test_a_field_that_is_not_documented_is_refused_and_nothing_is_changed(
 
 
 async def _body_of_sign_in(name: str, browser: httpx.AsyncClient, provider: Provider) -> Json:
+    if name == "startTokenSignIn":
+        return {"return_to": f"{FRONT_END}/app", **BY_TOKEN}
     if name == "createSession":
         return {"id_token": provider.id_token()}
     if name == "exchangeSignInCode":
@@ -246,9 +261,14 @@ async def test_signing_in_takes_no_more_than_is_documented(
     path = world.routes[name].path.removeprefix(PREFIX)
     provider.be((await world.newcomer("requester")).email)
     body = await _body_of_sign_in(name, browser, provider)
+    browser.headers["Origin"] = FRONT_END
     await _refuses_more(lambda sent: browser.post(path, json=sent), body, _places(schemas, bodies[name]), names)
     # No code, no token and no user was used up on the way.
-    me = await ok(browser.get("/users/me", headers=bearing((await browser.post(path, json=body)).json())))
+    answer = (await browser.post(path, json=body)).json()
+    if name == "startTokenSignIn":
+        arrived = await come_back(browser, await authorized(answer["authorization_url"]))
+        answer = (await created(exchange(browser, told(arrived)["sign_in_code"]))).json()
+    me = await ok(browser.get("/users/me", headers=bearing(answer)))
     assert (me.json()["roles"], me.json()["is_operator"]) == (["requester"], False)
 
 

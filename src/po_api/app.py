@@ -23,7 +23,7 @@ from po_api.observability import instrumentation, tracing
 from po_api.operations import health
 from po_api.operations.databases import Connections
 from po_api.operations.schema import require_head
-from po_api.sessions.domain import Device, Lifetimes
+from po_api.sessions.domain import Device, FrontEnds, Lifetimes
 from po_api.sessions.oidc import IdentityProvider
 from po_api.sessions.queries import SessionQueries
 from po_api.settings import Settings
@@ -95,7 +95,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
         idle=timedelta(seconds=settings.session_idle_timeout),
     )
     app.state.identity_provider = IdentityProvider(settings)
-    app.state.front_ends = settings.frontend_url
+    app.state.front_ends = FrontEnds(settings.frontend_url)
     app.state.cors_origins = settings.cors_origins
     app.state.rate_limiter = RateLimiter(settings)
     app.state.max_body_bytes = settings.max_body_bytes

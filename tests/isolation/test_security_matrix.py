@@ -49,7 +49,8 @@ _OUTSIDE_THE_DOCUMENT = {
 PUBLIC_ANSWERS: dict[str, tuple[Json, str]] = {
     "getLiveness": ({}, "yes"),
     "getReadiness": ({}, "yes"),
-    "startSignIn": ({"params": {"code_challenge": "x" * 43}}, "404"),
+    "startSignIn": ({}, "404"),
+    "startTokenSignIn": ({"json": {"code_challenge": "x" * 43}}, "404"),
     "completeSignIn": ({"params": {"state": "x", "code": "x"}}, "400 invalid_sign_in"),
     "exchangeSignInCode": ({"json": {"code": "x" * 43, "code_verifier": "x" * 43}}, "401 invalid_sign_in_code"),
     "createSession": ({"json": {"id_token": "x.y.z"}}, "404"),

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import hmac
+from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -11,10 +13,25 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from po_api.core.clock import utc_now
+from po_api.core.permissions import Role
 from po_api.sessions import oidc
-from support.identity_provider import CLIENT_ID, Provider, SigningKey, segment
+from po_api.sessions.models import UsedIdToken
+from po_api.sessions.repository import SignInRepository
+from support.identity_provider import CLIENT_ID, Provider, SigningKey, authorized, segment
 from support.organisations import Member, Tenant, created, ok, refused
-from support.sign_in import BY_TOKEN, FROM_PAGE, app_with, bearing, browser_at, depart
+from support.sign_in import (
+    BY_COOKIE,
+    FROM_PAGE,
+    FRONT_END,
+    app_with,
+    bearing,
+    browser_at,
+    come_back,
+    depart,
+    start,
+    told,
+)
 
 NONCE = "n-0S6_WzA2Mj"
 
@@ -81,6 +98,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "an expiry that is no number": {"exp": "tomorrow"},
     "no time of issue": {"iat": None},
     "issued in the future": {"iat": 9_999_999_999},
+    "issued ten years ago": {"iat": 1_480_000_000, "exp": 9_999_999_999},
+    "issued at no time": {"iat": float("nan")},
     "a time of issue that is no number": {"iat": "x"},
     "not yet valid": {"nbf": 9_999_999_999},
     "no subject": {"sub": None},
@@ -251,7 +270,8 @@ async def test_endpoints_have_to_be_reached_over_tls(
     browser: httpx.AsyncClient, provider: Provider, name: str, url: object
 ) -> None:
     provider.metadata = {name: url}
-    await refused(browser.get("/sessions/oidc/start", params=BY_TOKEN), 503, "identity_provider_unavailable")
+    await refused(browser.get("/sessions/oidc/start"), 503, "identity_provider_unavailable")
+    await refused(start(browser), 503, "identity_provider_unavailable")
 
 
 async def test_a_provider_that_hangs_delays_requests_by_the_deadline_only(
@@ -272,7 +292,7 @@ async def test_a_provider_that_is_away_is_a_clear_problem(
 ) -> None:
     async with app_with(provider, urls[1], oidc_issuer="http://127.0.0.1:1") as made, browser_at(made) as browser:
         await refused(_sign_in(browser, provider.id_token()), 503, "identity_provider_unavailable")
-        await refused(browser.get("/sessions/oidc/start", params=BY_TOKEN), 503, "identity_provider_unavailable")
+        await refused(browser.get("/sessions/oidc/start"), 503, "identity_provider_unavailable")
 
 
 # Who may sign in
@@ -302,3 +322,142 @@ async def test_at_google_the_account_has_to_be_the_domains(
         for wrong in (None, "evil.example", domain.upper()):
             await refused(_sign_in(browser, provider.id_token(hd=wrong)), 403, "domain_not_allowed")
         assert f"hd={domain}" in await depart(browser)
+
+
+STRASZE = "xn--strae-oqa.example"
+
+
+@pytest.mark.parametrize(
+    ("configured", "emails", "strangers"),
+    [
+        ("strasse.example", ["ada@strasse.example", "ada@STRASSE.Example"], ["ada@straße.example", f"ada@{STRASZE}"]),
+        ("straße.example", ["ada@straße.example", f"ada@{STRASZE.upper()}"], ["ada@strasse.example"]),
+        (STRASZE, ["ada@Straße.example"], ["ada@strasse.example"]),
+        ("sam.example", ["ada@ſam.example"], ["ada@sam.example.evil.example"]),  # UTS 46 maps ſ in domains
+    ],
+)
+async def test_domains_are_compared_as_a_labels(
+    urls: tuple[str, str],
+    app: FastAPI,
+    provider: Provider,
+    provider_user: Member,
+    configured: str,
+    emails: list[str],
+    strangers: list[str],
+) -> None:
+    name = f"ada{provider_user.user_id}"
+    async with app_with(provider, urls[1], oidc_hosted_domain=configured) as made, browser_at(made) as browser:
+        for email in strangers:
+            token = provider.id_token(email=email.replace("ada", name), sub=name)
+            await refused(_sign_in(browser, token), 403, "domain_not_allowed")
+        for email in emails:
+            await _accepted(browser, provider.id_token(email=email.replace("ada", name), sub=name))
+
+
+async def test_at_google_the_domain_may_be_written_either_way(
+    monkeypatch: pytest.MonkeyPatch, urls: tuple[str, str], app: FastAPI, provider: Provider
+) -> None:
+    monkeypatch.setattr(oidc, "GOOGLE", provider.issuer)
+    async with app_with(provider, urls[1], oidc_hosted_domain="straße.example") as made, browser_at(made) as browser:
+        for hd in ("straße.example", STRASZE):
+            await _accepted(browser, provider.id_token(hd=hd))
+        for wrong in ("strasse.example", ["straße.example"], {"straße.example": 1}):
+            await refused(_sign_in(browser, provider.id_token(hd=wrong)), 403, "domain_not_allowed")
+        assert f"hd={STRASZE}" in await depart(browser)
+
+
+# Once
+
+
+async def test_an_id_token_is_good_once(browser: httpx.AsyncClient, provider: Provider) -> None:
+    token = provider.id_token()
+    await _accepted(browser, token)
+    await _refused(browser, token)
+    await _accepted(browser, provider.id_token())
+
+
+async def test_another_spelling_of_the_signature_is_no_other_token(
+    browser: httpx.AsyncClient, provider: Provider
+) -> None:
+    """The last character of 256 bytes in base64 has four bits that no decoder looks at."""
+    token = provider.id_token()
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    spellings = [token[:-1] + character for character in alphabet if character != token[-1]]
+    await _accepted(browser, token)
+    answers = await asyncio.gather(*(_sign_in(browser, spelling) for spelling in spellings))
+    assert {answer.status_code for answer in answers} == {401}
+
+
+async def test_of_uses_at_once_one_is_accepted(browser: httpx.AsyncClient, provider: Provider) -> None:
+    await _accepted(browser, provider.id_token())
+    for _ in range(20):
+        token = provider.id_token()
+        answers = await asyncio.gather(*(_sign_in(browser, token) for _ in range(4)))
+        assert sorted(answer.status_code for answer in answers) == [201, 401, 401, 401]
+
+
+async def test_after_another_error_the_token_is_good_still(
+    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant
+) -> None:
+    admin, member = await tenant.member(Role.ADMIN), await tenant.member()
+    provider.be(member.email)
+    await ok(admin.post(f"/users/{member.user_id}/deactivate", etag="*"))
+    token = provider.id_token()
+    await refused(_sign_in(browser, token), 403, "user_deactivated")
+    await ok(admin.post(f"/users/{member.user_id}/activate", etag="*"))
+    await _accepted(browser, token)
+
+
+async def _departed(browser: httpx.AsyncClient, provider: Provider) -> tuple[dict[str, str], str, str]:
+    """The provider's answer to a sign-in in progress, the ID token that it will send, and the nonce in it."""
+    location = await depart(browser, **BY_COOKIE)
+    (nonce,) = parse_qs(urlsplit(location).query)["nonce"]
+    token = provider.id_token(nonce=nonce)
+    provider.answers["/token"] = JSONResponse({"id_token": token})
+    return await authorized(location), token, nonce
+
+
+async def test_a_token_of_the_redirect_flow_is_good_once(browser: httpx.AsyncClient, provider: Provider) -> None:
+    answer, token, nonce = await _departed(browser, provider)
+    assert (await come_back(browser, answer)).headers["location"] == f"{FRONT_END}/app"
+    await _refused(browser, token, nonce=nonce)
+
+
+async def test_a_used_token_does_not_end_a_redirect(browser: httpx.AsyncClient, provider: Provider) -> None:
+    answer, token, nonce = await _departed(browser, provider)
+    await _accepted(browser, token, nonce=nonce)
+    assert told(await come_back(browser, answer))["error"] == "invalid_id_token"
+
+
+@pytest.mark.parametrize(("minutes", "accepted"), [(9.5, True), (10.5, False)])
+async def test_a_token_is_at_most_ten_minutes_old(
+    browser: httpx.AsyncClient, provider: Provider, minutes: float, accepted: bool
+) -> None:
+    issued_at = int(utc_now().timestamp() - minutes * 60)
+    token = provider.id_token(iat=issued_at, exp=issued_at + 3600)
+    if accepted:
+        await _accepted(browser, token)
+    else:
+        await _refused(browser, token)
+
+
+async def test_used_tokens_are_remembered_as_long_as_they_could_be_used(
+    browser: httpx.AsyncClient, signing: FastAPI, provider: Provider
+) -> None:
+    """Rows are deleted by `po-api sessions purge`, as those of sign-ins in progress."""
+    now = int(utc_now().timestamp())
+    tokens = [provider.id_token(), provider.id_token(iat=now - 500, exp=now + 10**9)]
+    signed = [hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest() for token in tokens]
+    for token in tokens:
+        await _accepted(browser, token)
+    async with signing.state.database.sessions.begin() as session:
+        await SignInRepository(session).purge(utc_now())
+    for token in tokens:
+        await _refused(browser, token)
+    async with signing.state.database.sessions.begin() as session:
+        rows = [await session.get(UsedIdToken, digest) for digest in signed]
+        assert all(row is not None and row.expires_at < utc_now() + timedelta(minutes=11) for row in rows)
+    async with signing.state.database.sessions.begin() as session:
+        await SignInRepository(session).purge(utc_now() + timedelta(minutes=11))
+    async with signing.state.database.sessions.begin() as session:
+        assert [await session.get(UsedIdToken, digest) for digest in signed] == [None, None]

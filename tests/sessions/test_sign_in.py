@@ -14,7 +14,7 @@ from po_api.core.clock import utc_now
 from po_api.sessions.models import SignInAttempt, SignInCode
 from po_api.sessions.sign_in import ATTEMPT_LIFETIME, CODE_LIFETIME
 from po_api.sessions.tokens import code_challenge, digest, new_secret
-from po_api.web.cookies import SIGN_IN_COOKIE
+from po_api.web.cookies import REFRESH_COOKIE, SIGN_IN_COOKIE
 from support.identity_provider import REDIRECT_URI, Provider, authorized
 from support.organisations import Tenant, created, ok, refused
 from support.sign_in import (
@@ -31,6 +31,7 @@ from support.sign_in import (
     depart,
     exchange,
     sign_in,
+    start,
     there_and_back,
     told,
 )
@@ -87,12 +88,6 @@ async def test_a_browser_signs_in_and_gets_cookies_that_no_script_can_read(
     assert (await ok(browser.get("/users/me", headers=FROM_PAGE))).json()["email"] == provider_user
 
 
-@pytest.mark.parametrize("address", [f"{FRONT_END}/app?tab=2", f"{FRONT_END}/elsewhere", f"{OTHER_FRONT_END}/"])
-async def test_the_browser_returns_to_any_address_of_a_front_end(browser: httpx.AsyncClient, address: str) -> None:
-    arrived = await there_and_back(browser, return_to=address, **BY_TOKEN)
-    assert arrived.headers["location"].startswith(f"{address}#sign_in_code=")
-
-
 @pytest.mark.parametrize(
     "address",
     [
@@ -110,23 +105,48 @@ async def test_the_browser_returns_to_any_address_of_a_front_end(browser: httpx.
         "https://[::1/",
         "https://spa.test/\r\nX: 1",
         "https://spa.te\nst/",
+        # The origin of a front end, and none of its addresses.
+        "https://spa.test",
+        "https://spa.test/",
+        "https://spa.test/elsewhere",
+        "https://spa.test/app/",
+        "https://spa.test/App",
+        "https://spa.test/app/elsewhere",
+        "https://spa.test/app/../elsewhere",
+        "https://spa.test/app/..%2felsewhere",
+        "https://spa.test/%61pp",
+        "https://spa.test//app",
+        "https://spa.test/app;x",
+        "https://spa.test/app?to=1#fragment",
+        "https://somebody@spa.test/app",
+        "https://spa.test./app",
+        "http://spa.test:443/app",
     ],
 )
 async def test_the_browser_is_sent_nowhere_else(browser: httpx.AsyncClient, address: str) -> None:
-    params = {"return_to": address, **BY_TOKEN}
-    problem = await refused(browser.get("/sessions/oidc/start", params=params), 422, "validation_failed")
-    assert [error["pointer"] for error in problem["errors"]] == ["/return_to"]
+    for answer in (
+        browser.get("/sessions/oidc/start", params={"return_to": address}),
+        start(browser, return_to=address),
+    ):
+        problem = await refused(answer, 422, "validation_failed")
+        assert [error["pointer"] for error in problem["errors"]] == ["/return_to"]
 
 
 @pytest.mark.parametrize(
-    "query",
-    [{}, {"mode": "bearer"}, {**BY_TOKEN, **BY_COOKIE}, {"code_challenge": "short"}, {"code_challenge": "=" * 43}],
+    ("return_to", "address"),
+    [
+        (f"{FRONT_END}/app", f"{FRONT_END}/app"),
+        (f"{FRONT_END}/app?tab=2&to=/x", f"{FRONT_END}/app?tab=2&to=/x"),
+        ("HTTPS://SPA.test:443/app", f"{FRONT_END}/app"),
+        (OTHER_FRONT_END, f"{OTHER_FRONT_END}/"),
+        (f"{OTHER_FRONT_END}/?x", f"{OTHER_FRONT_END}/?x"),
+    ],
 )
-async def test_a_challenge_goes_with_tokens_and_only_with_them(
-    browser: httpx.AsyncClient, query: dict[str, str]
+async def test_the_browser_returns_to_a_configured_address_with_any_query(
+    browser: httpx.AsyncClient, return_to: str, address: str
 ) -> None:
-    problem = await refused(browser.get("/sessions/oidc/start", params=query), 422, "validation_failed")
-    assert [error["pointer"] for error in problem["errors"]] == ["/code_challenge"]
+    arrived = await there_and_back(browser, return_to=return_to, **BY_COOKIE)
+    assert arrived.headers["location"] == address
 
 
 async def test_a_state_is_good_once(browser: httpx.AsyncClient) -> None:
@@ -135,10 +155,12 @@ async def test_a_state_is_good_once(browser: httpx.AsyncClient) -> None:
     await refused(come_back(browser, answer), 400, "invalid_sign_in")
 
 
-async def test_two_tabs_may_sign_in_at_once(browser: httpx.AsyncClient) -> None:
-    answers = [await authorized(await depart(browser)) for _ in range(2)]
+@pytest.mark.parametrize("mode", [BY_TOKEN, BY_COOKIE])
+async def test_two_tabs_may_sign_in_at_once(browser: httpx.AsyncClient, mode: dict[str, str]) -> None:
+    answers = [await authorized(await depart(browser, **mode)) for _ in range(2)]
     for answer in answers:
-        assert "sign_in_code" in told(await come_back(browser, answer))
+        arrived = await come_back(browser, answer)
+        assert "sign_in_code" in told(arrived) or REFRESH_COOKIE in arrived.headers["set-cookie"]
 
 
 @pytest.mark.parametrize("cookie", ["x", '"a\\012b"', "x" * 43 + "; evil=1", "é" * 43])
@@ -146,20 +168,21 @@ async def test_a_browsers_own_idea_of_its_secret_is_not_taken_over(
     browser: httpx.AsyncClient, signing: FastAPI, cookie: str
 ) -> None:
     headers = {b"Cookie": f"{SIGN_IN_COOKIE}={cookie}".encode()}
-    response = await ok(browser.get("/sessions/oidc/start", params=BY_TOKEN, headers=headers), 303)
+    response = await ok(browser.get("/sessions/oidc/start", headers=headers), 303)
     (given,) = response.headers.get_list("set-cookie")
     assert f"={cookie};" not in given
-    assert "sign_in_code" in told(await come_back(browser, await authorized(response.headers["location"])))
+    arrived = await come_back(browser, await authorized(response.headers["location"]))
+    assert arrived.headers["location"] == f"{FRONT_END}/app"
 
 
 async def test_another_browser_cannot_finish_a_sign_in(browser: httpx.AsyncClient, signing: FastAPI) -> None:
     """Otherwise an attacker could sign victims in to the attacker's account by a link."""
-    answer = await authorized(await depart(browser))
+    answer = await authorized(await depart(browser, **BY_COOKIE))
     async with browser_at(signing) as other:
         await refused(come_back(other, answer), 400, "invalid_sign_in")
-        await depart(other)
+        await depart(other, **BY_COOKIE)
         await refused(come_back(other, answer), 400, "invalid_sign_in")
-    assert "sign_in_code" in told(await come_back(browser, answer))
+    assert (await come_back(browser, answer)).headers["location"] == f"{FRONT_END}/app"
 
 
 @pytest.mark.parametrize("changes", [{"state": "x" * 43}, {"state": None}, {"state": ""}])
@@ -172,6 +195,7 @@ async def test_a_sign_in_ends_after_ten_minutes(browser: httpx.AsyncClient, sign
     answer = await authorized(await depart(browser))
     async with signing.state.database.sessions.begin() as session:
         attempt = await session.get(SignInAttempt, digest(answer["state"]))
+        assert attempt.browser == ""
         assert attempt.expires_at - utc_now() <= ATTEMPT_LIFETIME
         attempt.expires_at = utc_now()
     await refused(come_back(browser, answer), 400, "invalid_sign_in")
@@ -247,6 +271,7 @@ WRONG_CLAIMS: dict[str, dict[str, Any]] = {
     "another issuer": {"iss": "https://evil.test"},
     "expired": {"exp": 1},
     "issued tomorrow": {"iat": 9_999_999_999},
+    "issued ten years ago": {"iat": 1_480_000_000},
 }
 
 
@@ -350,7 +375,8 @@ async def test_without_configuration_there_is_no_redirect_flow(
 ) -> None:
     nothing = () if missing == "frontend_url" else None
     async with app_with(provider, urls[1], **{missing: nothing}) as app, browser_at(app) as browser:
-        await refused(browser.get("/sessions/oidc/start", params=BY_TOKEN), 404, "sign_in_not_configured")
+        await refused(browser.get("/sessions/oidc/start"), 404, "sign_in_not_configured")
+        await refused(start(browser), 404, "sign_in_not_configured")
         if missing == "google_client_id":
             body = {"id_token": provider.id_token()}
             await refused(browser.post("/sessions", json=body), 404, "sign_in_not_configured")

@@ -92,6 +92,7 @@ class Provider:
             "aud": CLIENT_ID,
             "iat": now,
             "exp": now + 300,
+            "jti": f"token-{next(_serial)}",
             "email_verified": True,
             **self.user,
             **self.claims,

@@ -190,6 +190,7 @@ ORDER = (
     "rotated_tokens",
     "sign_in_attempts",
     "sign_in_codes",
+    "used_id_tokens",
     "api_keys",
 )
 

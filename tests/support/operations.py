@@ -10,10 +10,24 @@ from support.organisations import LINE
 Json = dict[str, Any]
 
 # These take no token.
-SIGNING_IN = {"startSignIn", "completeSignIn", "exchangeSignInCode", "createSession", "refreshSession"}
+SIGNING_IN = {
+    "startSignIn",
+    "startTokenSignIn",
+    "completeSignIn",
+    "exchangeSignInCode",
+    "createSession",
+    "refreshSession",
+}
 PUBLIC = {"getLiveness", "getReadiness", *SIGNING_IN}
 # These answers are stored nowhere, so no Idempotency-Key brings them back.
-ANSWERS_WITH_SECRETS = {"exchangeSignInCode", "createSession", "refreshSession", "createApiKey", "rotateApiKey"}
+ANSWERS_WITH_SECRETS = {
+    "startTokenSignIn",
+    "exchangeSignInCode",
+    "createSession",
+    "refreshSession",
+    "createApiKey",
+    "rotateApiKey",
+}
 
 # Operations that name something in their path, each with a body that would be accepted if it were the caller's.
 BY_PATH: dict[str, Json | None] = {
@@ -77,6 +91,7 @@ BY_QUERY = {
 # Requests that cannot refer to entities of other organisations.
 NAMES_NOTHING = {
     "startSignIn",
+    "startTokenSignIn",
     "completeSignIn",
     "exchangeSignInCode",
     "createSession",

@@ -48,10 +48,19 @@ async def browser_at(app: FastAPI, **headers: str) -> AsyncIterator[httpx.AsyncC
         yield browser
 
 
-async def depart(browser: httpx.AsyncClient, **query: str) -> str:
-    """Start a sign-in; returns the URL at the provider that the browser is redirected to."""
-    response = await ok(browser.get("/sessions/oidc/start", params=query or BY_TOKEN), 303)
-    return response.headers["location"]
+async def start(browser: httpx.AsyncClient, *, origin: str | None = FRONT_END, **fields: str) -> httpx.Response:
+    """The application's response to a page of the front end that starts a sign-in with tokens."""
+    headers = {} if origin is None else {"Origin": origin}
+    return await browser.post("/sessions/oidc/start", json=BY_TOKEN | fields, headers=headers)
+
+
+async def depart(browser: httpx.AsyncClient, **fields: str) -> str:
+    """Start a sign-in, with tokens unless BY_COOKIE is given; returns the URL at the provider."""
+    if BY_COOKIE.items() <= fields.items():
+        response = await ok(browser.get("/sessions/oidc/start", params=fields), 303)
+        return response.headers["location"]
+    url: str = (await ok(start(browser, **fields))).json()["authorization_url"]
+    return url
 
 
 async def come_back(browser: httpx.AsyncClient, answer: dict[str, str]) -> httpx.Response:
@@ -59,8 +68,8 @@ async def come_back(browser: httpx.AsyncClient, answer: dict[str, str]) -> httpx
     return await browser.get("/sessions/oidc/callback", params=answer)
 
 
-async def there_and_back(browser: httpx.AsyncClient, **query: str) -> httpx.Response:
-    return await come_back(browser, await authorized(await depart(browser, **query)))
+async def there_and_back(browser: httpx.AsyncClient, **fields: str) -> httpx.Response:
+    return await come_back(browser, await authorized(await depart(browser, **fields)))
 
 
 def told(response: httpx.Response) -> dict[str, str]:
@@ -69,8 +78,12 @@ def told(response: httpx.Response) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(response.headers["location"]).fragment))
 
 
-async def exchange(browser: httpx.AsyncClient, code: str, verifier: str = VERIFIER) -> httpx.Response:
-    return await browser.post("/sessions/oidc/exchange", json={"code": code, "code_verifier": verifier})
+async def exchange(
+    browser: httpx.AsyncClient, code: str, verifier: str = VERIFIER, *, origin: str | None = FRONT_END
+) -> httpx.Response:
+    headers = {} if origin is None else {"Origin": origin}
+    body = {"code": code, "code_verifier": verifier}
+    return await browser.post("/sessions/oidc/exchange", json=body, headers=headers)
 
 
 async def sign_in(browser: httpx.AsyncClient) -> dict[str, Any]:

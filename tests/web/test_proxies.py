@@ -13,7 +13,7 @@ from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE
 from support.applications import client_of, new_app
 from support.identity_provider import Provider
 from support.organisations import Member, Tenant, TestOrganisation, created, ok, refused
-from support.sign_in import BY_TOKEN, app_with
+from support.sign_in import FRONT_END, app_with
 
 PROXIES = "10.0.0.0/8, 192.0.2.10, 2001:db8:ffff::/48"
 PROXY, OTHER_PROXY, IPV6_PROXY = "10.1.2.3", "192.0.2.10", "2001:db8:ffff::7"
@@ -208,7 +208,12 @@ async def _signing_in(
 
 
 async def _start(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.get("/api/v1/sessions/oidc/start", params=BY_TOKEN)
+    return await client.get("/api/v1/sessions/oidc/start")
+
+
+async def _start_with_tokens(client: httpx.AsyncClient) -> httpx.Response:
+    body = {"code_challenge": new_secret()}
+    return await client.post("/api/v1/sessions/oidc/start", json=body, headers={"Origin": FRONT_END})
 
 
 async def _send_id_token(client: httpx.AsyncClient, token: str = "x.y.z") -> httpx.Response:
@@ -237,6 +242,7 @@ def _is_limited(response: httpx.Response, policy: str) -> bool:
 
 TRIES = {
     "a redirect": (_start, 303),
+    "a start of a page": (_start_with_tokens, 200),
     "an ID token": (_send_id_token, 401),
     "a refresh token": (_guess, 401),
     "a refresh token in its cookie": (_guess_in_cookie, 401),

@@ -159,7 +159,8 @@ async def _sign_in_with_tokens(browser: httpx.AsyncClient, provider: Provider, e
     asked = _asked(location)
     code = told(await come_back(browser, await authorized(location)))["sign_in_code"]
     body = {"code": code, "code_verifier": VERIFIER}
-    tokens = (await created(browser.post("/sessions/oidc/exchange", json=body))).json()
+    from_page = {"Origin": FRONT_END}
+    tokens = (await created(browser.post("/sessions/oidc/exchange", json=body, headers=from_page))).json()
     evidence.secrets |= {
         "state": asked["state"],
         "nonce": asked["nonce"],
@@ -167,7 +168,7 @@ async def _sign_in_with_tokens(browser: httpx.AsyncClient, provider: Provider, e
         "the front end's verifier": VERIFIER,
         "sign-in code": code,
     }
-    evidence.refusals.append(await browser.post("/sessions/oidc/exchange", json=body))
+    evidence.refusals.append(await browser.post("/sessions/oidc/exchange", json=body, headers=from_page))
     first = tokens["refresh_token"]
     for number, token in enumerate((first, first, None)):
         evidence.secrets |= {
@@ -205,7 +206,7 @@ async def _use_keys(browser: httpx.AsyncClient, session: dict[str, str], evidenc
 
 async def _leave_under_way(browser: httpx.AsyncClient, evidence: Evidence) -> None:
     """Start a sign-in without completing it, and one whose code is not exchanged."""
-    asked = _asked(await depart(browser))
+    asked = _asked(await depart(browser, **BY_COOKIE))
     evidence.under_way = {"nonce": asked["nonce"]}
     evidence.secrets["state of a sign-in under way"] = asked["state"]
     code = told(await there_and_back(browser))["sign_in_code"]
@@ -235,14 +236,17 @@ BODIES: list[tuple[str, Any]] = [
     ("/sessions/oidc/exchange", {"code": LONG, "code_verifier": LONG}),
     ("/sessions/oidc/exchange", {"code": CANARY, "code_verifier": CANARY}),
     ("/sessions/oidc/exchange", {"code": {CANARY: CANARY}}),
+    ("/sessions/oidc/start", {"code_challenge": LONG, "return_to": f"https://{CANARY}.example/"}),
+    ("/sessions/oidc/start", {"code_challenge": CANARY, CANARY: CANARY}),
     ("/api-keys", {"name": f"\x07{CANARY}", "scopes": [CANARY]}),
     ("/api-keys", {"name": "x", "scopes": ["porfs:read"], "expires_in_days": CANARY, CANARY: 1}),
     ("/api-keys/1/rotate", {"overlap_seconds": CANARY}),
 ]
 QUERIES: list[tuple[str, dict[str, str]]] = [
     *(("/sessions/oidc/start", {name: CANARY}) for name in ("mode", "code_challenge", "access_token", CANARY)),
-    ("/sessions/oidc/start", {"return_to": f"https://{CANARY}.example/", "code_challenge": LONG}),
-    ("/sessions/oidc/start", {"return_to": f"{FRONT_END}/#{CANARY}", "code_challenge": LONG}),
+    ("/sessions/oidc/start", {"return_to": f"https://{CANARY}.example/"}),
+    ("/sessions/oidc/start", {"return_to": f"{FRONT_END}/#{CANARY}"}),
+    ("/sessions/oidc/start", {"return_to": f"{FRONT_END}/{CANARY}"}),
     ("/sessions/oidc/callback", dict.fromkeys(("state", "code", "error", "iss"), CANARY)),
     ("/sessions/oidc/callback", {"state": CANARY, CANARY: "x"}),
     ("/sessions/oidc/callback", {"state": "x" * 5000, "code": CANARY}),
@@ -389,7 +393,10 @@ async def test_no_answer_shows_a_secret_for_a_second_time(evidence: Evidence) ->
 
 # The database
 
-KEPT = ["sessions", "rotated_tokens", "sign_in_codes", "sign_in_attempts", "api_keys", "idempotency_records"]
+KEPT = [
+    *("sessions", "rotated_tokens", "sign_in_codes", "sign_in_attempts", "used_id_tokens"),
+    *("api_keys", "idempotency_records"),
+]
 MORE = ["users", "audit_events"]
 
 
@@ -424,10 +431,12 @@ async def test_digests_of_them_are_stored(evidence: Evidence, stored: dict[str, 
         "sign-in code that waits": "sign_in_codes.code",
         "state of a sign-in under way": "sign_in_attempts.state",
         "key": "api_keys.token",
+        "signed part of the ID token": "used_id_tokens.token",
         "the key's successor": "api_keys.token",
     }
+    secrets = evidence.secrets | {"signed part of the ID token": evidence.secrets["ID token"].rpartition(".")[0]}
     for label, column in expected.items():
-        assert sha256(evidence.secrets[label].encode()).hexdigest() in stored[column], label
+        assert sha256(secrets[label].encode()).hexdigest() in stored[column], label
     cookies = [value for name, value in evidence.secrets.items() if name.startswith(SIGN_IN_COOKIE)]
     assert any(sha256(value.encode()).hexdigest() in stored["sign_in_attempts.browser"] for value in cookies)
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from support.applications import new_app
 from support.identity_provider import Provider
 from support.organisations import LINE, PREFIX, TestOrganisation, new_organisation, ok
-from support.sign_in import BY_TOKEN, FRONT_END, app_with
+from support.sign_in import FRONT_END, app_with
 
 Answers = dict[str, httpx.Response]
 
@@ -43,7 +43,7 @@ async def _done(organisation: TestOrganisation) -> Answers:
         "201 replayed": await requester.post("/porfs", json=body, headers=key),
         "201 of a file": await requester.post("/porfs/import", files=FILE, data={"title": "x"}),
         "201 with a secret": await requester.post("/api-keys", json={"name": "x", "scopes": ["porfs:read"]}),
-        "303": await requester.client.get(f"{PREFIX}/sessions/oidc/start", params=BY_TOKEN),
+        "303": await requester.client.get(f"{PREFIX}/sessions/oidc/start"),
         "304": await requester.get(path, headers={"If-None-Match": "*"}),
         "400": await requester.get("/porfs?unknown=1"),
         "401": await requester.client.get(f"{PREFIX}/porfs"),

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
-import type { Response } from "playwright-core";
+import type { Page, Response } from "playwright-core";
 import { makeKey, signed } from "./id-tokens";
 import type { Person } from "./person";
 import type { Lie } from "./provider";
@@ -10,6 +10,9 @@ import type { Together } from "./together";
 
 const REQUESTER = "requester@demo.example";
 const CALLBACK = "/api/v1/sessions/oidc/callback";
+const EXCHANGE = "/api/v1/sessions/oidc/exchange";
+const START = "/api/v1/sessions/oidc/start";
+const CHALLENGE = "A".repeat(43);
 
 /** What is wrong with the ID token that the provider sends. */
 const LIES: Record<string, Lie> = {
@@ -37,8 +40,8 @@ export function refusals(together: Together): void {
 
   /** Where the API sends this browser to sign in. */
   async function authorization({ context }: Person): Promise<URL> {
-    const query = new URLSearchParams({ mode: "cookie", return_to: `${together.stack.app}/?mode=cookie` });
-    const start = `${together.stack.api}/api/v1/sessions/oidc/start?${query}`;
+    const query = new URLSearchParams({ return_to: `${together.stack.app}/?mode=cookie` });
+    const start = `${together.stack.api}${START}?${query}`;
     const answer = await context.request.get(start, { maxRedirects: 0 });
     return new URL(answer.headers()["location"]!);
   }
@@ -100,10 +103,48 @@ export function refusals(together: Together): void {
       await person.problem("sign_in_refused");
     });
 
+    it("a start of a page that is not the app", async () => {
+      const { page } = await together.visitor("bearer");
+      const body = { code_challenge: CHALLENGE, return_to: `${together.stack.app}/` };
+      assert.equal(await post(page, together.stack.api + START, body), 200);
+      // Another origin may not even ask: the browser's preflight is refused.
+      await page.goto(`${together.stack.provider.issuer}/.well-known/openid-configuration`);
+      assert.equal(await post(page, together.stack.api + START, body), "refused");
+    });
+
+    it("a link that starts with somebody else's challenge", async () => {
+      const { page } = await together.visitor("bearer");
+      const query = new URLSearchParams({ code_challenge: CHALLENGE, return_to: `${together.stack.app}/` });
+      const answer = await page.goto(`${together.stack.api}${START}?${query}`);
+      assert.equal(answer!.status(), 400);
+      assert.equal((await answer!.json()).code, "unknown_parameter");
+    });
+
+    it("another path of the app's origin", async () => {
+      const { page } = await together.visitor("cookie");
+      const query = new URLSearchParams({ return_to: `${together.stack.app}/elsewhere` });
+      const answer = await page.goto(`${together.stack.api}${START}?${query}`);
+      assert.equal(answer!.status(), 422);
+    });
+
+    it("a code of the API that another browser started for", async () => {
+      const attacker = await together.visitor("bearer");
+      const sent = attacker.page.waitForRequest((request) => request.url().endsWith(EXCHANGE));
+      await attacker.page.route(`**${EXCHANGE}`, (route) => route.abort());
+      await attacker.signIn(REQUESTER);
+      const { code } = (await sent).postDataJSON();
+      const victim = await together.visitor("bearer");
+      let exchanges = 0;
+      victim.page.on("request", (request) => (exchanges += Number(request.url().endsWith(EXCHANGE))));
+      await victim.page.goto(`${together.stack.app}/?mode=bearer&again#sign_in_code=${code}`);
+      await victim.button("Sign in").waitFor();
+      assert.equal(exchanges, 0);
+    });
+
     it("a code of the API with another verifier than the app's", async () => {
       const person = await together.visitor("bearer");
       await person.page.route("**/sessions/oidc/exchange", async (route) => {
-        const body = { ...route.request().postDataJSON(), code_verifier: "A".repeat(43) };
+        const body = { ...route.request().postDataJSON(), code_verifier: CHALLENGE };
         await route.continue({ postData: JSON.stringify(body) });
       });
       await person.signIn(REQUESTER);
@@ -116,4 +157,19 @@ async function isRefused(answer: Response): Promise<void> {
   assert.equal(answer.status(), 400);
   assert.equal(answer.headers()["content-type"], "application/problem+json");
   assert.equal((await answer.json()).code, "invalid_sign_in");
+}
+
+/** The status of a page's POST; "refused" if its browser does not let it see an answer. */
+function post(page: Page, url: string, body: Record<string, string>): Promise<number | "refused"> {
+  return page.evaluate(
+    async ({ url, body }) => {
+      const headers = { "Content-Type": "application/json" };
+      const sent = fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+      return sent.then(
+        (answer) => answer.status,
+        () => "refused" as const,
+      );
+    },
+    { url, body },
+  );
 }

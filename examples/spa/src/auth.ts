@@ -5,7 +5,6 @@ import type { components, paths } from "../build/api";
 import { API, CREDENTIALS, MODE } from "./config";
 import { unwrap } from "./problems";
 
-type StartQuery = NonNullable<paths["/api/v1/sessions/oidc/start"]["get"]["parameters"]["query"]>;
 type SessionTokens = components["schemas"]["SessionTokens"];
 
 /** What this app keeps of a session; in cookie mode the tokens are null and the browser has them. */
@@ -42,25 +41,35 @@ export function forget(): void {
   localStorage.removeItem(SESSION);
 }
 
-/** Leaves for the identity provider, by way of the API. */
+/** Leaves for the identity provider, by way of the API, which returns to this page. */
 export async function signIn(): Promise<void> {
-  const query: StartQuery = { return_to: location.origin + location.pathname + location.search, mode: MODE };
-  if (MODE === "bearer") {
-    const verifier = base64url(crypto.getRandomValues(new Uint8Array(32)));
-    sessionStorage.setItem(VERIFIER, verifier);
-    query.code_challenge = base64url(await sha256(verifier));
-  } else {
-    // The expiry of cookies is not readable; it is in the response to a refresh, which is due at once.
-    store({ accessToken: null, refreshToken: null, refreshAt: 0 });
-  }
-  location.assign(`${API}/api/v1/sessions/oidc/start?${new URLSearchParams({ ...query })}`);
+  const return_to = location.origin + location.pathname + location.search;
+  location.assign(MODE === "bearer" ? await authorizationUrl(return_to) : cookieStart(return_to));
 }
 
-/** Bearer mode: the code that came back and the verifier that stayed here become tokens. */
-export async function exchange(code: string): Promise<void> {
-  const code_verifier = sessionStorage.getItem(VERIFIER) ?? "";
+/** Bearer mode: this page asks for the URL itself, so that the challenge is that of the verifier that it keeps. */
+async function authorizationUrl(return_to: string): Promise<string> {
+  const verifier = base64url(crypto.getRandomValues(new Uint8Array(32)));
+  const body = { return_to, code_challenge: base64url(await sha256(verifier)) };
+  const { authorization_url } = unwrap(await open.POST("/api/v1/sessions/oidc/start", { body }));
+  sessionStorage.setItem(VERIFIER, verifier);
+  return authorization_url;
+}
+
+function cookieStart(return_to: string): string {
+  // The expiry of cookies is not readable; it is in the response to a refresh, which is due at once.
+  store({ accessToken: null, refreshToken: null, refreshAt: 0 });
+  return `${API}/api/v1/sessions/oidc/start?${new URLSearchParams({ return_to })}`;
+}
+
+/** Bearer mode: the code that came back and the verifier that stayed here become tokens, if this tab started. */
+export async function exchange(code: string): Promise<boolean> {
+  const code_verifier = sessionStorage.getItem(VERIFIER);
   sessionStorage.removeItem(VERIFIER);
+  // Otherwise this is a link with the code of another sign-in, which is of no use here.
+  if (code_verifier === null) return false;
   keep(unwrap(await open.POST("/api/v1/sessions/oidc/exchange", { body: { code, code_verifier } })));
+  return true;
 }
 
 /** `fetch` with the session: refreshed when it is due or was refused, and then the request is repeated once. */

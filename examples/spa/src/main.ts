@@ -76,14 +76,13 @@ async function arrive(): Promise<void> {
   if (code !== null) {
     show("#/sign-in");
     await draw();
-    await exchange(code);
-    show("#/porfs");
+    show((await exchange(code)) ? "#/porfs" : location.pathname + location.search);
   }
   await draw();
 }
 
 /** Puts another address in the place of this one, so that no code stays in the history. */
-const show = (hash: string): void => history.replaceState(null, "", hash);
+const show = (address: string): void => history.replaceState(null, "", address);
 
 addEventListener("hashchange", () => attempt(draw));
 onSignOutElsewhere(() => go("#/sign-in/session_ended"));

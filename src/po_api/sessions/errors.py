@@ -47,15 +47,25 @@ class SignInRefused(Forbidden):
     title = "Sign-in refused by the identity provider"
 
 
+class OriginNotAllowed(Forbidden):
+    """A sign-in that ends with tokens is started by a page of the front end: the request's `Origin` has to be that of
+    the return address, one of FRONTEND_URL."""
+
+    code = "origin_not_allowed"
+    title = "Not a page of the front end"
+
+
 class InvalidSignInCode(Unauthenticated):
-    """The code is unknown, already used or older than one minute, or the verifier does not match the challenge."""
+    """The code is unknown, already used or older than one minute, the verifier does not match the challenge, or the
+    request has not the `Origin` of the front end that started the sign-in."""
 
     code = "invalid_sign_in_code"
     title = "Invalid sign-in code"
 
 
 class InvalidIdToken(Unauthenticated):
-    """The ID token was not issued by the provider to this application for this sign-in, or has expired."""
+    """The ID token was not issued by the provider to this application for this sign-in, has expired, was issued more
+    than ten minutes ago, or has been used: get a new one."""
 
     code = "invalid_id_token"
     title = "Invalid ID token"

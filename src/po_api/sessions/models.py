@@ -52,7 +52,8 @@ class SignInAttempt(Base):
     """A sign-in in progress: the browser was redirected to the identity provider. Deleted by the callback.
 
     `state` and `browser` are digests of secrets: the one is in the URL, the other in a cookie. `code_challenge` is the
-    front end's, for the code that it exchanges in bearer mode; None means cookies.
+    front end's, for the code that it exchanges for tokens; None means cookies. A front end of another site gets no
+    cookie, so that `browser` is empty if there is a challenge: the code is only useful to the page with its verifier.
     """
 
     __tablename__ = "sign_in_attempts"
@@ -68,7 +69,7 @@ class SignInAttempt(Base):
 
 
 class SignInCode(Base):
-    """A code that a front end exchanges for the tokens, once; `code` is its digest."""
+    """A code that a front end exchanges for the tokens, once; `code` is its digest, `origin` that of the front end."""
 
     __tablename__ = "sign_in_codes"
     __table_args__ = (
@@ -79,4 +80,20 @@ class SignInCode(Base):
     code: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     code_challenge: Mapped[str]
+    # None in rows of the version before.
+    origin: Mapped[str | None]
+    expires_at: Mapped[datetime]
+
+
+class UsedIdToken(Base):
+    """An ID token that was accepted: `token` is the digest of what is signed in it, kept until it is refused for its
+    age."""
+
+    __tablename__ = "used_id_tokens"
+    __table_args__ = (
+        CheckConstraint("token ~ '^[0-9a-f]{64}$'", name="token"),
+        Index("ix_used_id_tokens_expires_at", "expires_at"),
+    )
+
+    token: Mapped[str] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime]

@@ -19,7 +19,7 @@ from po_api.core.text import has_forbidden_characters, normalise
 from po_api.core.urls import is_secure_url
 from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
-from po_api.sessions.domain import JsonObject
+from po_api.sessions.domain import JsonObject, Proof
 from po_api.sessions.errors import (
     DomainNotAllowed,
     EmailNotVerified,
@@ -110,8 +110,8 @@ class IdentityProvider:
         if issuer != metadata.issuer and (issuer is not None or metadata.sends_issuer):
             raise SignInRefused("the response is from another provider")
 
-    async def redeem(self, code: str, *, verifier: str, nonce: str) -> Identity:
-        """Exchange the code of a redirect for the identity of the user."""
+    async def redeem(self, code: str, *, verifier: str, nonce: str) -> Proof:
+        """Exchange the code of a redirect for a proof of the user's identity."""
         client_id, redirect_uri = self._client()
         metadata = (await self._current()).metadata
         form = {
@@ -131,21 +131,21 @@ class IdentityProvider:
         response = await self._request("POST", metadata.token_endpoint, data=form, auth=auth)
         if not isinstance(response.get("id_token"), str):
             raise self._unavailable("no ID token in the response")
-        return await self.identity(response["id_token"], nonce=nonce)
+        return await self.proof(response["id_token"], nonce=nonce)
 
-    async def identity(self, id_token: str, *, nonce: str | None) -> Identity:
-        """The identity that an ID token proves; `nonce` is that of the sign-in."""
+    async def proof(self, id_token: str, *, nonce: str | None) -> Proof:
+        """The identity that an ID token proves, which is to be accepted once; `nonce` is that of the sign-in."""
         if self._client_id is None:
             raise SignInNotConfigured
         key = await self._key(tokens.id_token_key(id_token))
         metadata = (await self._current()).metadata
         issuers = {GOOGLE, GOOGLE.partition("://")[2]} if self._is_google else {metadata.issuer}
-        claims = tokens.verify_id_token(id_token, key=key, issuers=issuers, client_id=self._client_id, nonce=nonce)
-        if claims.get("email_verified") is not True:
+        token = tokens.verify_id_token(id_token, key=key, issuers=issuers, client_id=self._client_id, nonce=nonce)
+        if token.claims.get("email_verified") is not True:
             raise EmailNotVerified
-        identity = self._identity(claims)
-        self._require_domain(claims, identity)
-        return identity
+        identity = self._identity(token.claims)
+        self._require_domain(token.claims, identity)
+        return Proof(identity, token.digest, token.usable_until)
 
     def _identity(self, claims: JsonObject) -> Identity:
         subject, email, name = claims["sub"], claims.get("email"), claims.get("name")

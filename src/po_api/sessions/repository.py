@@ -2,10 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.sessions.models import RotatedToken, SignInAttempt, SignInCode, UserSession
+from po_api.sessions.models import RotatedToken, SignInAttempt, SignInCode, UsedIdToken, UserSession
 from po_api.sessions.queries import live
 from po_api.users.models import User
 
@@ -84,11 +85,12 @@ class SignInRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def take_attempt(self, state: str, browser: str, now: datetime) -> SignInAttempt | None:
-        """Delete and return the attempt with these digests, if it has not expired."""
+    async def take_attempt(self, state: str, browser: str | None, now: datetime) -> SignInAttempt | None:
+        """Delete and return the attempt with these digests, if it has not expired; with a challenge, of any browser."""
+        its_browser = or_(SignInAttempt.code_challenge.is_not(None), SignInAttempt.browser == browser)
         statement = (
             delete(SignInAttempt)
-            .where(SignInAttempt.state == state, SignInAttempt.browser == browser, SignInAttempt.expires_at > now)
+            .where(SignInAttempt.state == state, its_browser, SignInAttempt.expires_at > now)
             .returning(SignInAttempt)
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
@@ -98,7 +100,15 @@ class SignInRepository:
         statement = delete(SignInCode).where(SignInCode.code == code, SignInCode.expires_at > now).returning(SignInCode)
         return (await self._session.execute(statement)).scalar_one_or_none()
 
+    async def use_id_token(self, token: str, until: datetime) -> bool:
+        """Note that an ID token (a digest) is used; returns False if it was before.
+
+        Of two transactions, one waits for the end of the other.
+        """
+        statement = insert(UsedIdToken).values(token=token, expires_at=until).on_conflict_do_nothing()
+        return (await self._session.execute(statement.returning(UsedIdToken.token))).scalar_one_or_none() is not None
+
     async def purge(self, now: datetime) -> None:
         """Delete expired rows."""
-        for table in (SignInAttempt, SignInCode):
+        for table in (SignInAttempt, SignInCode, UsedIdToken):
             await self._session.execute(delete(table).where(table.expires_at < now))

@@ -13,6 +13,8 @@ Token = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
 Secret = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 Verifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]{43,128}$")]
 
+ReturnAddress = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[!-~]+$")]
+
 _SECRET = "Vn3mQx8u2yT5w7zA9bC1dE3fG5hJ7kL9mN1pQ3rS5tU"  # noqa: S105 - an example
 
 
@@ -29,6 +31,29 @@ class IdTokenSignIn(Schema):
     id_token: Token = Field(examples=["eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.e30.c2lnbmF0dXJl"])
     nonce: Token | None = Field(default=None, description="The nonce that the ID token was requested with, if any")
     mode: SignInMode = SignInMode.BEARER
+
+
+class SignInStart(Schema):
+    """The start of a sign-in of a front end that keeps the tokens itself."""
+
+    return_to: ReturnAddress | None = Field(
+        default=None,
+        description="Return address: one of `FRONTEND_URL`, with any query; by default the first one of this origin",
+        examples=["https://po.example.com/"],
+    )
+    code_challenge: Secret = Field(
+        description="The S256 challenge (RFC 7636) of the verifier that is sent in the exchange",
+        examples=["E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"],
+    )
+
+
+class SignInStarted(Schema):
+    """A sign-in in progress, for ten minutes."""
+
+    authorization_url: str = Field(
+        description="URL of the identity provider to navigate the browser to",
+        examples=["https://accounts.google.com/o/oauth2/v2/auth?state=…"],
+    )
 
 
 class SignInCodeExchange(Schema):

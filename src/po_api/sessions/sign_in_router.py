@@ -3,24 +3,25 @@
 None of these operations takes an `Idempotency-Key`: their responses contain secrets of which only digests are stored.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from po_api.core.errors import FieldError, Unprocessable
 from po_api.core.permissions import Permission
 from po_api.sessions.dependencies import DeviceDep, SessionServiceDep, SignInServiceDep
 from po_api.sessions.errors import InvalidRefreshToken, InvalidSignIn
 from po_api.sessions.schemas import (
     IdTokenSignIn,
     RefreshRequest,
-    Secret,
+    ReturnAddress,
     SessionRead,
     SessionTokens,
     SignInCodeExchange,
     SignInMode,
+    SignInStart,
+    SignInStarted,
 )
 from po_api.sessions.service import Credentials
 from po_api.sessions.sign_in import ATTEMPT_LIFETIME, ProvidersAnswer, SignInResult
@@ -42,7 +43,6 @@ router = api_router(prefix="/sessions", tags=["sessions"])
 
 IN_COOKIE = RefreshRequest()
 
-Address = Annotated[str | None, Query(max_length=2000, pattern=r"^[!-~]+$")]
 # Printable characters (RFC 6749, appendix A).
 ProviderParameter = Annotated[str | None, Query(max_length=2048, pattern=r"^[ -~]*$")]
 
@@ -50,7 +50,7 @@ ProviderParameter = Annotated[str | None, Query(max_length=2048, pattern=r"^[ -~
 @router.get(
     "/oidc/start",
     operation_id="startSignIn",
-    summary="Start a sign-in",
+    summary="Start a sign-in with cookies",
     status_code=303,
     response_class=RedirectResponse,
     dependencies=[SIGN_IN_LIMIT],
@@ -61,27 +61,39 @@ async def start_sign_in(
     request: Request,
     service: SignInServiceDep,
     return_to: Annotated[
-        Address, Query(description="Return address: a URL of a front end", examples=["https://po.example.com/"])
-    ] = None,
-    mode: Annotated[SignInMode, Query(description="How the tokens are delivered to the front end")] = SignInMode.BEARER,
-    code_challenge: Annotated[
-        Secret | None,
+        ReturnAddress | None,
         Query(
-            description="With `mode=bearer`: the S256 challenge (RFC 7636) of the verifier sent in the exchange",
-            examples=["E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"],
+            description="Return address: one of `FRONTEND_URL`, with any query; by default the first one",
+            examples=["https://po.example.com/"],
         ),
     ] = None,
+    mode: Annotated[
+        Literal[SignInMode.COOKIE], Query(description="Sign-ins that end with tokens are started by POST")
+    ] = SignInMode.COOKIE,
 ) -> Response:
-    """Redirect the browser to the identity provider."""
-    if (code_challenge is None) == (mode is SignInMode.BEARER):
-        detail = "is required with mode=bearer, and not allowed otherwise"
-        raise Unprocessable(errors=(FieldError("/code_challenge", "code_challenge", detail, "query"),))
-    redirection = await service.start(
-        return_to=return_to, challenge=code_challenge, browser=cookie_of(request, SIGN_IN_COOKIE)
-    )
+    """Redirect the browser to the identity provider. Its session will be in cookies."""
+    redirection = await service.start(return_to=return_to, browser=cookie_of(request, SIGN_IN_COOKIE))
     response = RedirectResponse(redirection.url, 303)
     set_cookie(response, SIGN_IN_COOKIE, redirection.browser, ATTEMPT_LIFETIME)
     return response
+
+
+@router.post(
+    "/oidc/start",
+    operation_id="startTokenSignIn",
+    summary="Start a sign-in with tokens",
+    dependencies=[SIGN_IN_LIMIT],
+    responses=problems(403, 404),
+    openapi_extra=requires(Permission.PUBLIC),
+)
+async def start_token_sign_in(request: Request, service: SignInServiceDep, body: SignInStart) -> SignInStarted:
+    """Start a sign-in for a page of the front end, whose `Origin` has to be that of the return address.
+
+    The page then navigates to `authorization_url`, and exchanges the code that the browser returns with."""
+    url = await service.start_for_tokens(
+        return_to=body.return_to, challenge=body.code_challenge, origin=_origin_of(request)
+    )
+    return SignInStarted(authorization_url=url)
 
 
 @router.get(
@@ -107,7 +119,7 @@ async def complete_sign_in(
 ) -> Response:
     """Accept the redirect from the identity provider and redirect the browser to the front end."""
     browser = cookie_of(request, SIGN_IN_COOKIE)
-    if state is None or browser is None:
+    if state is None:
         raise InvalidSignIn
     result = await service.complete(ProvidersAnswer(state, code, error, iss), browser=browser, device=device)
     response = RedirectResponse(_destination(request, result), 303)
@@ -126,9 +138,12 @@ async def complete_sign_in(
     openapi_extra=requires(Permission.PUBLIC),
 )
 async def exchange_sign_in_code(
-    service: SignInServiceDep, device: DeviceDep, body: SignInCodeExchange
+    request: Request, service: SignInServiceDep, device: DeviceDep, body: SignInCodeExchange
 ) -> SessionTokens:
-    return _tokens(await service.exchange(body.code, verifier=body.code_verifier, device=device))
+    """Exchange the code for the tokens of a session. The request has the `Origin` of the page that started."""
+    return _tokens(
+        await service.exchange(body.code, verifier=body.code_verifier, origin=_origin_of(request), device=device)
+    )
 
 
 @router.post(
@@ -179,6 +194,12 @@ async def refresh_session(
         raise
     await limiter.hit_refresh(request.state, credentials.session.user_id)
     return _answer(response, credentials, in_cookies=in_cookies)
+
+
+def _origin_of(request: Request) -> str | None:
+    """The origin of the page that sends the request, as its browser states it; None without exactly one."""
+    stated = request.headers.getlist("origin")
+    return stated[0] if len(stated) == 1 else None
 
 
 def _refresh_token(request: Request, body: RefreshRequest) -> tuple[str, bool]:

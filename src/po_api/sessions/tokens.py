@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from jose import jwt
@@ -31,6 +31,8 @@ MIN_KEY_BYTES = 32
 MAX_ID = 2**63 - 1
 # The tolerance for clocks of other processes that are ahead.
 CLOCK_SKEW = timedelta(seconds=10)
+# The provider issues an ID token for a sign-in in progress; an older one has been kept somewhere.
+MAX_ID_TOKEN_AGE = timedelta(minutes=10)
 _REQUIRED = ("exp", "iat", "aud", "iss", "sub")
 _OPTIONS = {f"require_{claim}": True for claim in _REQUIRED} | {"leeway": 0}
 _SECRET_BYTES = 32
@@ -46,6 +48,15 @@ class AccessToken:
 
     user_id: int
     session_id: int
+
+
+@dataclass(frozen=True)
+class IdToken:
+    """The claims of a valid ID token; `digest` identifies it as long as it can be used, until `usable_until`."""
+
+    claims: JsonObject
+    digest: str
+    usable_until: datetime
 
 
 def digest(token: str) -> str:
@@ -136,8 +147,8 @@ def id_token_key(token: str) -> str:
 
 def verify_id_token(
     token: str, *, key: JsonObject, issuers: Collection[str], client_id: str, nonce: str | None
-) -> JsonObject:
-    """The claims of an ID token (OpenID Connect Core, 3.1.3.7). Raises InvalidIdToken unless all are valid.
+) -> IdToken:
+    """The content of an ID token (OpenID Connect Core, 3.1.3.7). Raises InvalidIdToken unless all claims are valid.
 
     `key` is the RSA key (JWK) that `id_token_key` named, `nonce` that of the sign-in or None.
     """
@@ -159,12 +170,24 @@ def verify_id_token(
             issuer=tuple(issuers),
             options=options,
         )
-        _require_past(claims["iat"])
+        _require_recent(claims["iat"])
         if claims["sub"] == "" or claims.get("nonce") != nonce or not _is_for(claims, client_id):
             raise InvalidIdToken
-        return claims
+        return IdToken(claims, _signed_digest(token), _usable_until(claims))
     except _MALFORMED:
         raise InvalidIdToken from None
+
+
+def _signed_digest(token: str) -> str:
+    """The digest of what is signed: the signature itself can be written in several ways, since base64 ignores the last
+    bits of its last character."""
+    return digest(token.rpartition(".")[0])
+
+
+def _usable_until(claims: JsonObject) -> datetime:
+    """From when on the token is refused for its age, whichever process checks it."""
+    seconds = min(float(claims["exp"]), float(claims["iat"]) + MAX_ID_TOKEN_AGE.total_seconds())
+    return datetime.fromtimestamp(seconds, UTC) + 2 * CLOCK_SKEW
 
 
 def _header(token: str) -> JsonObject:
@@ -184,6 +207,13 @@ def _require_past(issued_at: float) -> None:
     """jose only checks that `iat` is a number."""
     if issued_at > (utc_now() + CLOCK_SKEW).timestamp():
         raise ValueError("issued in the future")
+
+
+def _require_recent(issued_at: float) -> None:
+    """Raise ValueError unless the time is in the last MAX_ID_TOKEN_AGE; also for NaN, which equals no time."""
+    now = utc_now()
+    if not (now - MAX_ID_TOKEN_AGE).timestamp() <= issued_at <= (now + CLOCK_SKEW).timestamp():
+        raise ValueError("issued in the future, or too long ago")
 
 
 def _id(text: str) -> int:
