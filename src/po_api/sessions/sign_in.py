@@ -94,7 +94,7 @@ class SignInService:
         """Start a sign-in that ends at `return_to` with a code for the tokens; returns the provider's URL.
 
         `origin` is that of the page that sends the request. It has to be the front end itself, so that the challenge is
-        that of its own verifier: with another one, a code would be of use to somebody else. Raises OriginNotAllowed.
+        that of its own verifier: with another one, its author could use the code. Raises OriginNotAllowed.
         """
         if self._front_ends and not self._front_ends.has_origin(origin):
             raise OriginNotAllowed
