@@ -2,15 +2,18 @@
 
 from po_api.api_keys.service import end_keys
 from po_api.db.listeners import Listeners
+from po_api.members.events import MemberChanged, MembershipEnded, MembershipRestored
 from po_api.porfs.service import warn_of_missing_approvers
 from po_api.sessions.service import end_sessions
-from po_api.users.events import CredentialsRevoked, MemberChanged
+from po_api.users.membership_service import end_membership, restore_membership
 
 
 def all_listeners() -> Listeners:
     """The listeners of the application, in the order in which they are called."""
     listeners = Listeners()
-    listeners.add(CredentialsRevoked, end_sessions)
-    listeners.add(CredentialsRevoked, end_keys)
+    listeners.add(MembershipEnded, end_membership)
+    listeners.add(MembershipEnded, end_sessions)
+    listeners.add(MembershipEnded, end_keys)
+    listeners.add(MembershipRestored, restore_membership)
     listeners.add(MemberChanged, warn_of_missing_approvers)
     return listeners

@@ -4,6 +4,7 @@ from po_api import audit
 from po_api.api_keys import models as api_keys
 from po_api.db import schema_info
 from po_api.db.models import Base
+from po_api.members import models as members
 from po_api.organisations import models as organisations
 from po_api.porfs import models as porfs
 from po_api.purchase_orders import models as purchase_orders
@@ -15,6 +16,7 @@ from po_api.web import models as web
 __all__ = [
     "api_keys",
     "audit",
+    "members",
     "metadata",
     "organisations",
     "porfs",

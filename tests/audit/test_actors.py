@@ -9,10 +9,10 @@ from po_api.core.actor import Actor, NotAMember
 from po_api.core.permissions import Scope
 from po_api.db.database import enter_tenant
 from po_api.listeners import all_listeners
+from po_api.members.service import MemberService
 from po_api.porfs.content import HEADER_FIELDS, PorfInput
 from po_api.porfs.service import PorfService
 from po_api.suppliers.service import SupplierService
-from po_api.users.member_service import MemberService
 from support.organisations import LINE, TestOrganisation, created
 
 

@@ -18,14 +18,12 @@ from po_api.db.database import TENANT_SETTING, libpq_url
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
-from po_api.tables import metadata
 from support.operations import BY_BODY, BY_PATH, BY_QUERY, NAMES_NOTHING, Json, operations
 from support.organisations import LINE, PREFIX, Member, TestOrganisation, act, created, new_organisation, ok
+from support.tenant_tables import TENANT_TABLES
 
 MISSING = 8_000_000_000_000_000_000
 ANY_VERSION = "*"
-
-TENANT_TABLES = [table for table in metadata.sorted_tables if "organisation_id" in table.primary_key.columns]
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     approved = await organisation.approved(title="Zanzibar lamps")
     path = f"/porfs/{approved.json()['id']}"
     await created(organisation.requester.post(f"{path}/comments", json={"text": "Please hurry"}))
+    await created(organisation.admin.post("/invitations", json={"email": "zanzibar@invited.example"}))
     order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
     issue = f"/purchase-orders/{order.json()['id']}/issue"
     issued = await ok(organisation.buyer.post(issue, etag=order.headers["ETag"]))
@@ -60,8 +59,10 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     session = (await ok(victim.admin.get("/sessions/current"))).json()["id"]
     key = await created(victim.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
     await created(own.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
+    (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
     ids = {
         "session_id": session,
+        "invitation_id": invitation["id"],
         "key_id": key.json()["id"],
         "user_id": victim.requester.user_id,
         "organisation_id": victim.organisation_id,
@@ -97,6 +98,7 @@ async def _victim_sees(world: World) -> list[Any]:
     paths = (
         "/organisations/current",
         "/users",
+        "/invitations",
         "/suppliers",
         "/porfs",
         f"/porfs/{world.ids['porf_id']}",
@@ -247,7 +249,7 @@ async def test_a_foreign_value_in_a_filter_or_a_search_finds_nothing(world: Worl
 
 
 async def test_lists_contain_no_rows_of_other_organisations(world: World) -> None:
-    for path in ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions", "/api-keys"):
+    for path in ("/porfs", "/purchase-orders", "/suppliers", "/users", "/invitations", "/sessions", "/api-keys"):
         theirs, mine = [(await ok(who.get(path))).json()["items"] for who in (world.victim.admin, world.intruder)]
         assert theirs
         assert mine
@@ -465,9 +467,10 @@ async def test_not_even_the_owner_can_refer_to_another_organisations_row(
 ) -> None:
     own, foreign = world.own.organisation_id, world.victim.organisation_id
     child, parent, column = key.table.name, key.referred_table.name, key.column_keys[1]
+    referred = key.elements[1].column.name
     with pytest.raises(asyncpg.ForeignKeyViolationError) as caught:
         await owner.execute(
-            f"UPDATE {child} SET {column} = (SELECT max(id) FROM {parent} WHERE organisation_id = {foreign})"
+            f"UPDATE {child} SET {column} = (SELECT max({referred}) FROM {parent} WHERE organisation_id = {foreign})"
             f" WHERE id = (SELECT max(id) FROM {child} WHERE organisation_id = {own})"
         )
     assert caught.value.constraint_name == key.name

@@ -86,8 +86,9 @@ class Scene:
             *(organisation_id, case.base_currency, case.allow_self_approval),
         )
         await self.owner.execute(
-            "UPDATE users SET roles = $2, approval_limit = $3, is_active = $4 WHERE id = $1",
-            *(self.member_id, sorted(case.roles), case.limit, case.is_active),
+            "UPDATE members SET roles = $3, approval_limit = $4, is_active = $5"
+            " WHERE organisation_id = $1 AND user_id = $2",
+            *(organisation_id, self.member_id, sorted(case.roles), case.limit, case.is_active),
         )
         await self.owner.execute(
             "UPDATE porfs SET currency = $2, net = $3, tax = 0, total = $3, requester_id = $4"

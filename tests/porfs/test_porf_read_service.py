@@ -17,13 +17,13 @@ from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, totals
 from po_api.core.permissions import Role, Scope
 from po_api.db.database import enter_tenant
+from po_api.members.models import Member as MemberRow
 from po_api.organisations.models import Organisation
 from po_api.porfs import schemas
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, orderable, priced, remaining
 from po_api.porfs.models import Porf
 from po_api.porfs.read_service import allowed_actions
 from po_api.suppliers.models import Supplier
-from po_api.users.models import User
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok
 from support.porf_facts import actors, facts
 
@@ -150,8 +150,8 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         found = await session.scalars(select(Porf).options(selectinload(Porf.lines)).where(Porf.id == porf_id))
         porf = found.one()
         organisation = await session.get_one(Organisation, porf.organisation_id)
-        requester = await session.get_one(User, porf.requester_id)
-        member = await session.get_one(User, reader.user_id)
+        requester = await session.get_one(MemberRow, (porf.organisation_id, porf.requester_id))
+        member = await session.get_one(MemberRow, (porf.organisation_id, reader.user_id))
         key = (porf.organisation_id, porf.supplier_id)
         supplier = await session.get(Supplier, key) if porf.supplier_id else None
     lines = porf.lines
@@ -169,7 +169,7 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         has_approver=porf.status == "draft",  # the organisation has an approver without a limit
     )
     roles = frozenset(Role(role) for role in member.roles)
-    actor = Actor(porf.organisation_id, member.id, roles, member.approval_limit)
+    actor = Actor(porf.organisation_id, member.user_id, roles, member.approval_limit)
     taxes = totals(map(priced, lines), currency=porf.currency, tax_rounding=TaxRounding(porf.tax_rounding)).taxes
     names = set(schemas.PorfRead.model_fields) & set(Porf.__table__.columns.keys())
     return schemas.PorfRead.model_validate(

@@ -11,13 +11,13 @@ from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, totals
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
+from po_api.members.models import Member as MemberRow
 from po_api.porfs.domain import priced
 from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.schemas import TaxRead
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus
 from po_api.purchase_orders.models import Allocation, PurchaseOrder
 from po_api.purchase_orders.schemas import PurchaseOrderLineRead, PurchaseOrderRead, PurchaseOrderSummary
-from po_api.users.models import User
 from support.organisations import Member, TestOrganisation, created, new_organisation, ok, perform
 
 LINES = [
@@ -60,13 +60,13 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
         await enter_tenant(session, organisation.organisation_id)
         statement = select(PurchaseOrder).options(selectinload(PurchaseOrder.lines))
         order = (await session.scalars(statement.where(PurchaseOrder.id == order_id))).one()
-        maker = await session.get_one(User, order.created_by_id)
-        member = await session.get_one(User, reader.user_id)
+        maker = await session.get_one(MemberRow, (order.organisation_id, order.created_by_id))
+        member = await session.get_one(MemberRow, (order.organisation_id, reader.user_id))
         sources = select(Allocation, PorfLine, Porf).where(
             Allocation.porf_line_id == PorfLine.id, Porf.id == PorfLine.porf_id
         )
         taken = {row.Allocation.purchase_order_line_id: row for row in await session.execute(sources)}
-    actor = Actor(order.organisation_id, member.id, frozenset(Role(role) for role in member.roles))
+    actor = Actor(order.organisation_id, member.user_id, frozenset(Role(role) for role in member.roles))
     refusals = MACHINE.allowed_actions(PurchaseOrderFacts(PurchaseOrderStatus(order.status)), actor)
     taxes = totals(
         map(priced, order.lines), currency=order.currency, tax_rounding=TaxRounding(order.tax_rounding)

@@ -42,7 +42,7 @@ async def undone_approval(
         pending = await organisation.pending()
         transaction = owner.transaction()
         await transaction.start()
-        await owner.execute(f"SELECT FROM users WHERE id = {organisation.approver.user_id} FOR UPDATE")
+        await owner.execute(f"SELECT FROM members WHERE user_id = {organisation.approver.user_id} FOR UPDATE")
         approving = asyncio.create_task(ok(approve(pending)))
         await until_blocked(url)
         try:

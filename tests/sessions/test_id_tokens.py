@@ -14,12 +14,11 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from po_api.core.clock import utc_now
-from po_api.core.permissions import Role
 from po_api.sessions import oidc
 from po_api.sessions.models import UsedIdToken
 from po_api.sessions.repository import SignInRepository
 from support.identity_provider import CLIENT_ID, Provider, SigningKey, authorized, segment
-from support.organisations import Member, Tenant, created, ok, refused
+from support.organisations import Member, Tenant, created, ok, refused, set_active
 from support.sign_in import (
     BY_COOKIE,
     FROM_PAGE,
@@ -399,12 +398,12 @@ async def test_of_uses_at_once_one_is_accepted(browser: httpx.AsyncClient, provi
 async def test_after_another_error_the_token_is_good_still(
     browser: httpx.AsyncClient, provider: Provider, tenant: Tenant
 ) -> None:
-    admin, member = await tenant.member(Role.ADMIN), await tenant.member()
+    member = await tenant.member()
     provider.be(member.email)
-    await ok(admin.post(f"/users/{member.user_id}/deactivate", etag="*"))
+    await set_active(tenant, member.user_id, active=False)
     token = provider.id_token()
     await refused(_sign_in(browser, token), 403, "user_deactivated")
-    await ok(admin.post(f"/users/{member.user_id}/activate", etag="*"))
+    await set_active(tenant, member.user_id, active=True)
     await _accepted(browser, token)
 
 

@@ -1,4 +1,7 @@
-"""Joining: an invitation is accepted by the first sign-in, and an account permanently belongs to one identity."""
+"""Joining: a person who signs in sees the invitations of their verified address, and decides.
+
+An account permanently belongs to one identity.
+"""
 
 import asyncio
 from typing import Any
@@ -13,11 +16,14 @@ from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.operations.invariants import ADDRESS_CONFLICT
 from po_api.users.models import User
+from po_api.users.service import UserService
 from support.identity_provider import Provider
-from support.organisations import Member, Tenant, created, new_member, new_tenant, ok, refused
-from support.sign_in import bearing, exchange, sign_in, there_and_back, told
+from support.organisations import Member, Tenant, created, new_tenant, ok, refused, set_active
+from support.sign_in import app_with, bearing, browser_at, exchange, sign_in, there_and_back, told
 
-INVITATION = {"name": "Ada Lovelace", "roles": ["approver"], "approval_limit": "500.00"}
+RIGHTS = {"roles": ["approver"], "approval_limit": "500.00"}
+DOMAIN = "joining.example"
+Headers = dict[str, str]
 
 
 @pytest.fixture
@@ -27,39 +33,99 @@ async def admin(tenant: Tenant) -> Member:
 
 def _address(admin: Member, name: str = "ada") -> str:
     """An address that no other test uses."""
-    return f"{name}{admin.user_id}@joining.example"
+    return f"{name}{admin.user_id}@{DOMAIN}"
 
 
-async def _me(browser: httpx.AsyncClient) -> dict[str, Any]:
-    me: dict[str, Any] = (await ok(browser.get("/users/me", headers=bearing(await sign_in(browser))))).json()
+async def _invite(admin: Member, email: str) -> int:
+    invited = await created(admin.post("/invitations", json={"email": email, **RIGHTS}))
+    invitation_id: int = invited.json()["id"]
+    return invitation_id
+
+
+async def _me(browser: httpx.AsyncClient, headers: Headers) -> dict[str, Any]:
+    me: dict[str, Any] = (await ok(browser.get("/users/me", headers=headers))).json()
     return me
 
 
-async def test_an_invitation_is_taken_up_at_the_first_sign_in(
+async def _signed_in(browser: httpx.AsyncClient) -> tuple[Headers, dict[str, Any]]:
+    """The headers of a new session, and its user."""
+    headers = bearing(await sign_in(browser))
+    return headers, await _me(browser, headers)
+
+
+async def _accept(browser: httpx.AsyncClient, headers: Headers, invitation_id: int) -> httpx.Response:
+    path = f"/users/me/invitations/{invitation_id}/accept"
+    return await browser.post(path, headers={**headers, "If-Match": '"1"'})
+
+
+async def _joined(browser: httpx.AsyncClient, admin: Member, email: str) -> tuple[Headers, dict[str, Any]]:
+    """A person who was invited, has signed in and has accepted."""
+    invitation_id = await _invite(admin, email)
+    headers, _ = await _signed_in(browser)
+    return headers, (await ok(_accept(browser, headers, invitation_id))).json()
+
+
+async def _account(tenant: Tenant, email: str) -> int:
+    """The id of a new account, as `po-api users create` makes it, of the organisation."""
+    async with tenant.database.sessions.begin() as session:
+        await enter_tenant(session, tenant.organisation_id)
+        user = await UserService(session).create(email=email, name="Ada", organisation_id=tenant.organisation_id)
+        return user.id
+
+
+async def test_an_invitation_is_offered_after_the_first_sign_in(
     browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
 ) -> None:
     email = _address(admin)
-    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
-    assert invited["last_login"] is None
+    invitation_id = await _invite(admin, email)
     provider.be(email.upper(), sub=f"sub-{email}", name="Ada at the provider")
-    me = await _me(browser)
-    assert (me["id"], me["organisation_id"], me["name"]) == (invited["id"], tenant.organisation_id, "Ada Lovelace")
+    headers, me = await _signed_in(browser)
+    assert (me["organisation_id"], me["roles"]) == (None, [])
+    (offered,) = (await ok(browser.get("/users/me/invitations", headers=headers))).json()["items"]
+    assert offered["id"] == invitation_id
+    me = (await ok(_accept(browser, headers, invitation_id))).json()
+    assert (me["organisation_id"], me["name"]) == (tenant.organisation_id, "Ada at the provider")
     assert (me["roles"], me["approval_limit"]) == (["approver"], "500.00")
     async with tenant.database.sessions() as session:
         await enter_tenant(session, tenant.organisation_id)
         actions = await session.scalars(select(AuditEvent.action).where(AuditEvent.actor_id == me["id"]))
-        assert list(actions) == ["user.identify"]
+        assert sorted(actions) == ["invitation.accept", "user.join"]
+
+
+async def test_where_only_the_own_domain_signs_in_the_only_invitation_is_taken_up_by_itself(
+    provider: Provider, tenant: Tenant, admin: Member, urls: tuple[str, str]
+) -> None:
+    email = _address(admin, "colleague")
+    await _invite(admin, email)
+    provider.be(email)
+    async with app_with(provider, urls[1], oidc_hosted_domain=DOMAIN) as app, browser_at(app) as browser:
+        _, me = await _signed_in(browser)
+        assert (me["organisation_id"], me["roles"]) == (tenant.organisation_id, ["approver"])
+        _, again = await _signed_in(browser)
+        assert again["version"] == me["version"]
+
+
+async def test_of_several_invitations_none_is_taken_up_by_itself(
+    app: FastAPI, client: httpx.AsyncClient, provider: Provider, admin: Member, urls: tuple[str, str]
+) -> None:
+    email = _address(admin, "wanted")
+    other = await (await new_tenant(app, client)).member(Role.ADMIN)
+    for inviting in (admin, other):
+        await _invite(inviting, email)
+    provider.be(email)
+    async with app_with(provider, urls[1], oidc_hosted_domain=DOMAIN) as made, browser_at(made) as browser:
+        _, me = await _signed_in(browser)
+        assert me["organisation_id"] is None
 
 
 async def test_the_account_is_known_by_its_subject_from_then_on(
     browser: httpx.AsyncClient, provider: Provider, admin: Member
 ) -> None:
     email = _address(admin)
-    await created(admin.post("/users", json={"email": email, **INVITATION}))
     provider.be(email, sub=f"sub-{email}")
-    first = await _me(browser)
+    _, first = await _signed_in(browser)
     provider.be(_address(admin, "married"), sub=f"sub-{email}")
-    again = await _me(browser)
+    _, again = await _signed_in(browser)
     assert (again["id"], again["email"]) == (first["id"], email)
 
 
@@ -68,23 +134,22 @@ async def test_another_account_with_the_same_address_is_refused(
 ) -> None:
     """An address may be reassigned to another person, who must not get the account."""
     email = _address(admin)
-    await created(admin.post("/users", json={"email": email, **INVITATION}))
     provider.be(email, sub=f"sub-{email}")
-    await _me(browser)
+    await _joined(browser, admin, email)
     provider.be(email, sub=f"other-{email}")
     assert told(await there_and_back(browser))["error"] == "identity_mismatch"
     await refused(browser.post("/sessions", json={"id_token": provider.id_token()}), 409, "identity_mismatch")
 
 
-async def test_an_address_that_is_not_verified_takes_up_no_invitation(
+async def test_an_address_that_is_not_verified_gets_no_invitation(
     browser: httpx.AsyncClient, provider: Provider, admin: Member
 ) -> None:
     email = _address(admin)
-    await created(admin.post("/users", json={"email": email, **INVITATION}))
+    invitation_id = await _invite(admin, email)
     provider.be(email)
     provider.claims = {"email_verified": False}
     assert told(await there_and_back(browser))["error"] == "email_not_verified"
-    assert (await ok(admin.get("/users", params={"email": email}))).json()["items"][0]["last_login"] is None
+    assert (await ok(admin.get(f"/invitations/{invitation_id}"))).json()["status"] == "open"
 
 
 async def test_who_is_unknown_may_found_an_organisation_and_is_its_admin(
@@ -93,7 +158,7 @@ async def test_who_is_unknown_may_found_an_organisation_and_is_its_admin(
     provider.be(_address(admin, "founder"), name="Fay Founder")
     tokens = await sign_in(browser)
     me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
-    assert (me["organisation_id"], me["name"], me["roles"]) == (None, "Fay Founder", ["requester"])
+    assert (me["organisation_id"], me["name"], me["roles"]) == (None, "Fay Founder", [])
     await refused(browser.get("/porfs", headers=bearing(tokens)), 403, "no_organisation")
     founded = await created(browser.post("/organisations", json={"name": "Founded"}, headers=bearing(tokens)))
     me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
@@ -106,44 +171,8 @@ async def test_names_of_any_kind_do_not_prevent_a_sign_in(
     browser: httpx.AsyncClient, provider: Provider, admin: Member, name: Any
 ) -> None:
     provider.be(_address(admin, "strange"), name=name)
-    assert len((await _me(browser))["name"]) <= 255
-
-
-async def test_who_signs_in_before_being_invited_joins_with_the_invitation(
-    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
-) -> None:
-    email = _address(admin, "early")
-    provider.be(email, name="Early Bird")
-    tokens = await sign_in(browser)
-    before = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
-    invited = (await created(admin.post("/users", json={"email": email.upper(), **INVITATION}))).json()
-    assert (invited["id"], invited["name"], invited["version"]) == (before["id"], "Early Bird", before["version"] + 1)
-    me = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()
-    assert (me["organisation_id"], me["roles"]) == (tenant.organisation_id, ["approver"])
-    await ok(browser.get("/porfs", headers=bearing(tokens)))
-    await refused(admin.post("/users", json={"email": email, **INVITATION}), 409, "email_taken")
-
-
-async def test_an_invitation_does_not_take_members_of_other_organisations(
-    admin: Member, app: FastAPI, client: httpx.AsyncClient
-) -> None:
-    other = await (await new_tenant(app, client)).member()
-    operator = await new_member(app, client, None, [], is_operator=True)
-    for taken in (other, operator):
-        await refused(admin.post("/users", json={"email": taken.email, **INVITATION}), 409, "email_taken")
-
-
-async def test_an_invitation_races_with_the_founding_of_an_organisation(
-    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
-) -> None:
-    email = _address(admin, "torn")
-    provider.be(email)
-    headers = bearing(await sign_in(browser))
-    answers = await asyncio.gather(
-        admin.post("/users", json={"email": email, **INVITATION}),
-        browser.post("/organisations", json={"name": "Founded"}, headers=headers),
-    )
-    assert sorted(answer.status_code for answer in answers) == [201, 409]
+    _, me = await _signed_in(browser)
+    assert len(me["name"]) <= 255
 
 
 async def test_two_first_sign_ins_at_once_make_one_user(
@@ -155,6 +184,22 @@ async def test_two_first_sign_ins_at_once_make_one_user(
     assert {answer.status_code for answer in answers} == {201}
     users = {(await ok(browser.get("/users/me", headers=bearing(answer.json())))).json()["id"] for answer in answers}
     assert len(users) == 1
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("turn", range(20))
+async def test_an_acceptance_races_with_the_founding_of_an_organisation(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member, turn: int
+) -> None:
+    email = _address(admin, "torn")
+    invitation_id = await _invite(admin, email)
+    provider.be(email)
+    headers, _ = await _signed_in(browser)
+    answers = await asyncio.gather(
+        _accept(browser, headers, invitation_id),
+        browser.post("/organisations", json={"name": "Founded"}, headers=headers),
+    )
+    assert [answer.status_code for answer in answers] in ([200, 409], [409, 201])
 
 
 # Addresses that look alike
@@ -174,27 +219,27 @@ PERSONS = {
 }
 
 
-async def test_who_signs_in_gets_the_invitation_of_their_own_address_only(
-    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
+async def test_a_person_is_offered_the_invitation_of_their_own_address_only(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member
 ) -> None:
-    """The attack: `ada@strasse.example` is invited, and whoever owns `straße.example` takes the account."""
+    """The attack: `ada@strasse.example` is invited, and the owner of `straße.example` takes the invitation."""
     number = admin.user_id
-    invited = {}
-    for person, (first, *_) in PERSONS.items():
-        body = {"email": first.format(number), **INVITATION}
-        invited[person] = (await created(admin.post("/users", json=body))).json()
-    assert invited["ß"]["email"] == f"strauß{number}@joining.example"
+    invited = {person: await _invite(admin, first.format(number)) for person, (first, *_) in PERSONS.items()}
+    shown = (await ok(admin.get(f"/invitations/{invited['ß']}"))).json()
+    assert shown["email"] == f"strauß{number}@joining.example"
     for person, spellings in PERSONS.items():
         for spelling in spellings:
             provider.be(spelling.format(number), sub=f"{list(PERSONS).index(person)}-{number}")
-            assert (await _me(browser))["id"] == invited[person]["id"], spelling
+            headers, _ = await _signed_in(browser)
+            offered = (await ok(browser.get("/users/me/invitations", headers=headers))).json()["items"]
+            assert [item["id"] for item in offered] == [invited[person]], spelling
             # A look-up finds the same.
-            found = await ok(admin.get("/users", params={"email": spelling.format(number)}))
-            assert [item["id"] for item in found.json()["items"]] == [invited[person]["id"]]
+            found = await ok(admin.get("/invitations", params={"email": spelling.format(number)}))
+            assert [item["id"] for item in found.json()["items"]] == [invited[person]]
 
 
 @pytest.mark.parametrize(
-    ("invited", "signs_in"),
+    ("known", "signs_in"),
     [
         ("ada{}@strasse.example", "ada{}@straße.example"),
         ("ada{}@strasse.example", "ada{}@xn--strae-oqa.example"),
@@ -203,14 +248,13 @@ async def test_who_signs_in_gets_the_invitation_of_their_own_address_only(
     ],
 )
 async def test_a_similar_address_is_another_person(
-    browser: httpx.AsyncClient, provider: Provider, admin: Member, invited: str, signs_in: str
+    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member, known: str, signs_in: str
 ) -> None:
-    email = invited.format(admin.user_id)
-    made = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
+    made = await _account(tenant, known.format(admin.user_id))
     provider.be(signs_in.format(admin.user_id), sub=f"similar-{admin.user_id}")
-    me = await _me(browser)
-    assert me["id"] != made["id"]
-    assert (me["organisation_id"], me["roles"]) == (None, ["requester"])
+    _, me = await _signed_in(browser)
+    assert me["id"] != made
+    assert (me["organisation_id"], me["roles"]) == (None, [])
 
 
 async def test_an_address_that_two_users_have_signs_nobody_in(
@@ -218,46 +262,73 @@ async def test_an_address_that_two_users_have_signs_nobody_in(
 ) -> None:
     """Revision 015 found another user with the address: nobody knows which of them is meant."""
     email = _address(admin)
-    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
+    made = await _account(tenant, email)
     async with tenant.database.sessions.begin() as session:
-        closed = {"identity_issuer": ADDRESS_CONFLICT, "google_id": str(invited["id"])}
-        await session.execute(update(User).where(User.id == invited["id"]).values(closed))
+        closed = {"identity_issuer": ADDRESS_CONFLICT, "google_id": str(made)}
+        await session.execute(update(User).where(User.id == made).values(closed))
     provider.be(email)
     assert told(await there_and_back(browser))["error"] == "identity_mismatch"
     await refused(browser.post("/sessions", json={"id_token": provider.id_token()}), 409, "identity_mismatch")
 
 
-async def test_a_deactivated_user_is_told_so_and_stays_out(
-    browser: httpx.AsyncClient, provider: Provider, admin: Member
+async def test_a_deactivated_account_is_told_so_and_stays_out(
+    browser: httpx.AsyncClient, provider: Provider, tenant: Tenant, admin: Member
 ) -> None:
     email = _address(admin)
-    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
     provider.be(email)
-    await _me(browser)
-    await ok(admin.post(f"/users/{invited['id']}/deactivate", etag="*"))
+    headers, me = await _joined(browser, admin, email)
+    code = told(await there_and_back(browser))["sign_in_code"]
+    await set_active(tenant, me["id"], active=False)
+    await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
+    await refused(exchange(browser, code), 403, "user_deactivated")
     assert told(await there_and_back(browser))["error"] == "user_deactivated"
     await refused(browser.post("/sessions", json={"id_token": provider.id_token()}), 403, "user_deactivated")
+    await set_active(tenant, me["id"], active=True)
+    await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
+    assert (await _signed_in(browser))[1]["id"] == me["id"]
 
 
-async def test_who_was_deactivated_before_the_first_sign_in_gets_no_account(
+async def test_a_deactivated_member_signs_in_without_the_organisation(
     browser: httpx.AsyncClient, provider: Provider, admin: Member
 ) -> None:
     email = _address(admin)
-    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
-    await ok(admin.post(f"/users/{invited['id']}/deactivate", etag="*"))
-    provider.be(email, sub=f"first-{email}")
-    assert told(await there_and_back(browser))["error"] == "user_deactivated"
-    await ok(admin.post(f"/users/{invited['id']}/activate", etag="*"))
-    provider.be(email, sub=f"second-{email}")
-    assert (await _me(browser))["id"] == invited["id"]
-
-
-async def test_a_user_deactivated_between_code_and_exchange_stays_out(
-    browser: httpx.AsyncClient, provider: Provider, admin: Member
-) -> None:
-    email = _address(admin)
-    invited = (await created(admin.post("/users", json={"email": email, **INVITATION}))).json()
     provider.be(email)
-    code = told(await there_and_back(browser))["sign_in_code"]
-    await ok(admin.post(f"/users/{invited['id']}/deactivate", etag="*"))
-    await refused(exchange(browser, code), 403, "user_deactivated")
+    headers, me = await _joined(browser, admin, email)
+    await ok(admin.post(f"/users/{me['id']}/deactivate", etag="*"))
+    await refused(browser.get("/users/me", headers=headers), 401, "unauthenticated")
+    headers, me = await _signed_in(browser)
+    assert (me["organisation_id"], me["roles"]) == (None, [])
+    await refused(browser.get("/porfs", headers=headers), 403, "no_organisation")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("turn", range(20))
+async def test_no_session_that_a_deactivation_ended_comes_back(
+    browser: httpx.AsyncClient, provider: Provider, admin: Member, turn: int
+) -> None:
+    """Case I4: a sign-in, a refresh and the use of a key, all at once with the deactivation; then the reactivation."""
+    email = _address(admin)
+    provider.be(email)
+    headers, me = await _joined(browser, admin, email)
+    tokens = await sign_in(browser)
+    key = {"name": "Script", "scopes": ["users:read"]}
+    _, *answers = await asyncio.gather(
+        admin.post(f"/users/{me['id']}/deactivate", etag="*"),
+        browser.post("/sessions", json={"id_token": provider.id_token()}),
+        browser.post("/sessions/refresh", json={"refresh_token": tokens["refresh_token"]}),
+        browser.post("/api-keys", json=key, headers=headers),
+    )
+    opened = [bearing(answer.json()) for answer in answers[:2] if answer.is_success]
+    used = [headers, bearing(tokens), *opened]
+    if answers[2].status_code == 201:
+        used.append({"Authorization": f"Bearer {answers[2].json()['key']}"})
+    ended = [each for each in used if (await browser.get("/users/me", headers=each)).status_code == 401]
+    assert headers in ended
+    assert bearing(tokens) in ended
+    await ok(admin.post(f"/users/{me['id']}/activate", etag="*"))
+    for each in ended:
+        await refused(browser.get("/users/me", headers=each), 401, "unauthenticated")
+    for answer in answers[:2]:
+        if answer.is_success and bearing(answer.json()) in ended:
+            refresh = browser.post("/sessions/refresh", json={"refresh_token": answer.json()["refresh_token"]})
+            await refused(refresh, 401, "invalid_refresh_token")

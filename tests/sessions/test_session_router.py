@@ -1,9 +1,11 @@
 """Sessions: listed, revoked, expired; changes of a user take effect on the next request."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -150,6 +152,14 @@ async def test_a_deactivated_user_is_out_on_the_next_request(tenant: Tenant) -> 
     path = f"/users/{member.user_id}/deactivate"
     await ok(admin.post(path, etag=shown.headers["ETag"]))
     await refused(member.get("/users/me"), 401, "unauthenticated")
+
+
+async def test_a_deactivated_account_gets_no_session(tenant: Tenant) -> None:
+    member = await tenant.member()
+    async with tenant.database.sessions.begin() as session:
+        users = UserService(session)
+        await users.set_active(await users.get(member.user_id), active=False)
+    await refused(member.get("/users/me"), 401, "unauthenticated")
     async with tenant.database.sessions() as session:
         user = await UserService(session).get(member.user_id)
         with pytest.raises(UserDeactivated):
@@ -198,7 +208,7 @@ async def test_last_seen_is_written_at_most_once_a_minute(tenant: Tenant) -> Non
     assert later["user_agent"] == "Other/2.0"
 
 
-async def test_the_check_is_one_query_on_indexes(tenant: Tenant) -> None:
+async def test_the_check_is_one_query_on_indexes(tenant: Tenant, owner: asyncpg.Connection) -> None:
     member = await tenant.member()
     await _current(member)
     async with sent_to(tenant.database) as sent:
@@ -208,6 +218,14 @@ async def test_the_check_is_one_query_on_indexes(tenant: Tenant) -> None:
     assert "Seq Scan" not in plan
     assert "on sessions" in plan
     assert "pk_users" in plan
+    # The function's own query is not in that plan.
+    assert "Function Scan on member_of" in plan
+    (function,) = await owner.fetch("SELECT prosrc FROM pg_proc WHERE proname = 'member_of'")
+    (body,) = re.findall(r"QUERY (SELECT .+?);", function["prosrc"], re.DOTALL)
+    async with owner.transaction():
+        await owner.execute("SET LOCAL enable_seqscan = off")
+        lines = await owner.fetch("EXPLAIN " + body.replace("of_organisation", "1").replace("of_user", "1"))
+    assert "pk_members" in lines[0]["QUERY PLAN"]
 
 
 async def test_a_request_takes_the_check_and_its_own_queries(tenant: Tenant) -> None:

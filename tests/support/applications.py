@@ -70,7 +70,7 @@ async def canary_answers(member: Member) -> list[httpx.Response]:
             ["title", "justification", "cost_centre", "needed_by", "currency", "supplier_id", "total", "lines", CANARY],
         ),
         ("/suppliers", ["name", "email", "tax_id", "address", CANARY]),
-        ("/users", ["email", "name", "roles", "approval_limit", CANARY]),
+        ("/invitations", ["email", "roles", "approval_limit", CANARY]),
         ("/organisations", ["name", "currency", "timezone", "tax_rounding", "over_order_percent", "po_prefix", CANARY]),
         ("/purchase-orders", ["porf_ids", "lines", "supplier_id", "terms", "delivery_address", CANARY]),
     ]

@@ -34,6 +34,10 @@ NOT_APPLICABLE = [
     "require-lock-timeout",  # both are set on the connection that migrates
     "require-statement-timeout",
 ]
+# Defaults of the current transaction, which do not differ from row to row.
+STABLE_DEFAULTS = ["adding-field-with-default"]
+# Drops what the version before has replaced.
+CONTRACTING = ["ban-drop-column", "ban-drop-function", "require-concurrent-index-deletion"]
 # The author becomes the requester: no other version works during this revision, however it is done.
 RENAMING = ["renaming-column", "renaming-object"]
 
@@ -125,6 +129,8 @@ VALUES = {
     "document_type": "'porf'",
     "entity_id": "{n}",
     "headers": """'{{"etag": "1"}}'""",
+    "invitation_id": "(SELECT id FROM invitations WHERE organisation_id = {organisation} LIMIT 1)",
+    "invited_by_id": "(SELECT user_id FROM members WHERE organisation_id = {organisation} LIMIT 1)",
     "name": "'Zoë {n} 株式会社'",
     "net": "1.25",
     "next_value": "{n}",
@@ -168,12 +174,23 @@ BY_TYPE = {
     "date": "DATE '2026-12-24'",
     "timestamp with time zone": "TIMESTAMPTZ '2026-11-22 10:00:00.123456+00'",
 }
-SPECIAL = {("idempotency_records", "status"): "201"}
+SPECIAL = {
+    ("idempotency_records", "status"): "201",
+    # Of the user; another one where the trigger of revision 017 has added that member.
+    ("members", "user_id"): "(SELECT CASE WHEN EXISTS (SELECT FROM members m WHERE m.user_id = u.id) THEN 1000000 + {n}"
+    " ELSE u.id END FROM users u WHERE u.organisation_id = {organisation} LIMIT 1)",
+    ("members", "is_active"): "false",
+    ("invitations", "declined_at"): "NULL",
+    ("invitations", "revoked_at"): "NULL",
+}
 
 # Parents before their children.
 ORDER = (
     "organisations",
     "users",
+    "members",
+    "invitations",
+    "invitation_addresses",
     "suppliers",
     "porfs",
     "porf_lines",

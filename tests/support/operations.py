@@ -39,6 +39,10 @@ BY_PATH: dict[str, Json | None] = {
     "updateUser": {"name": "Mallory"},
     "deactivateUser": None,
     "activateUser": None,
+    "getInvitation": None,
+    "revokeInvitation": None,
+    "acceptInvitation": {"leave": True},
+    "declineInvitation": None,
     "getOrganisation": None,
     "getSupplier": None,
     "updateSupplier": {"name": "Mallory Ltd"},
@@ -86,6 +90,7 @@ BY_QUERY = {
     "listOrganisations",
     "listSessions",
     "listApiKeys",
+    "listInvitations",
 }
 
 # Requests that cannot refer to entities of other organisations.
@@ -101,7 +106,9 @@ NAMES_NOTHING = {
     "getCurrentSession",
     "revokeCurrentSession",
     "getMe",
-    "inviteUser",
+    "leaveOrganisation",
+    "listMyInvitations",
+    "createInvitation",
     "createOrganisation",
     "getCurrentOrganisation",
     "updateCurrentOrganisation",

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -92,6 +92,21 @@ async def new_member(
             approval_limit=None if approval_limit is None else Decimal(approval_limit),
             is_operator=is_operator,
         )
+
+
+async def set_active(tenant: Tenant, user_id: int, *, active: bool) -> None:
+    """What `po-api users deactivate` and `activate` do."""
+    async with tenant.database.sessions.begin() as session:
+        users = UserService(session)
+        await users.set_active(await users.get(user_id), active=active)
+
+
+async def with_new_session(app: FastAPI, member: Member) -> Member:
+    """The user of `member`, signed in again."""
+    async with app.state.database.sessions.begin() as session:
+        user = await UserService(session).get(member.user_id)
+        token = await SessionService(session, key=app.state.secret_key).open(user, lifetime=timedelta(hours=1))
+    return replace(member, token=token)
 
 
 async def _add_member(

@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,11 +10,17 @@ from sqlalchemy import update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from po_api.core.permissions import Role, Scope
-from po_api.sessions.service import SessionService
-from po_api.users.service import UserService
-from support.applications import SECRET_KEY
 from support.operations import BY_PATH, Json, operations
-from support.organisations import PREFIX, Member, TestOrganisation, created, new_member, new_organisation, ok
+from support.organisations import (
+    PREFIX,
+    Member,
+    TestOrganisation,
+    created,
+    new_member,
+    new_organisation,
+    ok,
+    with_new_session,
+)
 
 Ids = dict[str, int]
 _serial = itertools.count()
@@ -43,12 +48,20 @@ revokeApiKey                 key      -                     yes/404   yes/404  y
 rotateApiKey                 key      -                     yes/404   yes/404  yes/404 yes/404 yes/404 yes/404  yes/404
 
 getMe                        -        users:read            yes       yes      yes     yes     yes     yes      yes
+leaveOrganisation            -        -                     yes       yes      yes     yes     yes     org      org
+listMyInvitations            -        -                     yes       yes      yes     yes     yes     yes      yes
+acceptInvitation             mine     -                     yes/404   yes/404  yes/404 yes/404 yes/404 yes/404  yes/404
+declineInvitation            mine     -                     yes/404   yes/404  yes/404 yes/404 yes/404 yes/404  yes/404
 listUsers                    -        users:read            yes       yes      yes     yes     yes     org      org
-inviteUser                   -        users:write           no        no       no      yes     no      org      org
 getUser                      user     users:read            yes       yes      yes     yes     yes     org      org
 updateUser                   user     users:write           yes/no    yes/no   yes/no  yes     yes/no  org      org
 deactivateUser               user     users:write           no        no       no      yes     no      org      org
 activateUser                 user     users:write           no        no       no      yes     no      org      org
+
+listInvitations              -        users:write           no        no       no      yes     no      org      org
+createInvitation             -        users:write           no        no       no      yes     no      org      org
+getInvitation                invited  users:write           no        no       no      yes     no      org      org
+revokeInvitation             invited  users:write           no        no       no      yes     no      org      org
 
 createOrganisation           -        organisations:write   409       409      409     409     409     yes      yes
 listOrganisations            -        organisations:read    ops       ops      ops     ops     ops     ops      yes
@@ -142,7 +155,7 @@ USED_UP_THINGS = {"revokeSession", "revokeApiKey", "deletePorf", "deletePorfLine
 REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
-SHARED = {"-", "company", "supplier"}
+SHARED = {"-", "company", "supplier", "invited"}
 
 
 @dataclass(frozen=True)
@@ -167,11 +180,12 @@ def routes_of(app: FastAPI) -> dict[str, Route]:
 class World:
     """An organisation in which every operation is possible; entities are created on first use.
 
-    `all_roles` has all roles and is an operator: refusals have other reasons than roles. `other` is the owner of the
-    entities of other members.
+    `inviting` is another organisation, which invites members of this one. `all_roles` has all roles and is an operator:
+    refusals have other reasons than roles. `other` is the owner of the entities of other members.
     """
 
     organisation: TestOrganisation
+    inviting: TestOrganisation
     routes: dict[str, Route]
     callers: dict[str, Member]
     all_roles: Member
@@ -191,10 +205,7 @@ class World:
 
     async def again(self, member: Member) -> Member:
         """The member with another session."""
-        async with self.app.state.database.sessions.begin() as session:
-            user = await UserService(session).get(member.user_id)
-            token = await SessionService(session, key=SECRET_KEY).open(user, lifetime=timedelta(hours=1))
-        return replace(member, token=token)
+        return await with_new_session(self.app, member)
 
     async def key(self, *scopes: Scope) -> Member:
         """The member with all roles, by a key with these scopes."""
@@ -223,7 +234,9 @@ class World:
     async def possible(self, name: str) -> Ids:
         """An entity on which the member with all roles may perform this: their own, except for decisions."""
         row = MATRIX[name]
-        owner = self.other if row.on in SHARED or row.scope == Scope.PORFS_APPROVE else self.all_roles
+        # A key reactivates only requesters.
+        is_others = row.on in SHARED or row.scope == Scope.PORFS_APPROVE or name == "activateUser"
+        owner = self.other if is_others else self.all_roles
         return await self.thing(row.on, owner, fresh=name in USED_UP_THINGS)
 
     async def _made(self, on: str, owner: Member) -> Ids:
@@ -237,6 +250,10 @@ class World:
                 return {"supplier_id": self.organisation.supplier_id}
             case "user":
                 return {"user_id": owner.user_id}
+            case "invited":
+                return await self._invitation(self.organisation, f"invited{next(_serial)}@matrix.example")
+            case "mine":
+                return await self._invitation(self.inviting, owner.email)
             case "session":
                 shown = await ok((await self.again(owner)).get("/sessions/current"))
                 return {"session_id": shown.json()["id"]}
@@ -250,12 +267,17 @@ class World:
         porf = (await theirs.in_status(on)).json()
         return {"porf_id": porf["id"], "line_id": porf["lines"][0]["id"]}
 
+    async def _invitation(self, organisation: TestOrganisation, email: str) -> Ids:
+        made = await created(organisation.admin.post("/invitations", json={"email": email}))
+        return {"invitation_id": made.json()["id"]}
+
     def body(self, name: str, ids: Ids) -> Json | None:
         """A body that the operation accepts, as JSON."""
         number = next(_serial)
         bodies: dict[str, Json] = {
             "createApiKey": {"name": "Script", "scopes": ["porfs:read"]},
-            "inviteUser": {"email": f"invited{number}@matrix.example", "name": "New"},
+            "createInvitation": {"email": f"invited{number}@matrix.example"},
+            "acceptInvitation": {"leave": True},
             "createOrganisation": {"name": "Founded"},
             "updateCurrentOrganisation": {"name": "Company"},
             "createSupplier": {"name": f"Supplier {number}"},
@@ -293,7 +315,9 @@ async def new_world(app: FastAPI, client: httpx.AsyncClient) -> World:
     }
     all_roles = await new_member(app, client, organisation_id, list(Role), is_operator=True)
     other = await organisation.member(Role.REQUESTER)
-    return World(organisation, routes_of(app), members | strangers, all_roles, other)
+    return World(
+        organisation, await new_organisation(app, client), routes_of(app), members | strangers, all_roles, other
+    )
 
 
 def outcome(response: httpx.Response) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from po_api.core.domains import a_label, u_label
-from po_api.users.domain import canonical_email, comparable_email
+from po_api.core.email import canonical_email, comparable_email
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def test_the_committed_document_is_the_present_one(project: Path) -> None:
     committed = (project / "openapi.json").read_text()
     assert _without_texts(json.loads(printed)) == _without_texts(json.loads(committed)), "the API has changed"
     assert printed == committed, "only texts have changed; run: make openapi"
-    assert len(printed) < 300_000
+    # What operations have in common is in components.
+    assert len(printed) / sum(map(len, json.loads(printed)["paths"].values())) < 4_100
 
 
 def test_it_is_openapi_3_1(document: Json) -> None:
@@ -142,7 +143,7 @@ def test_ids_are_integers_that_fit(document: Json) -> None:
 def test_changes_require_if_match_and_take_a_merge_patch(document: Json) -> None:
     for method, path, operation in _operations(document):
         is_versioned = not path.startswith(("/api/v1/sessions", "/api/v1/api-keys"))
-        is_action = method == "post" and is_versioned and re.search(r"\{\w+\}/(?!comments|copy)", path)
+        is_action = method == "post" and is_versioned and re.search(r"(\{\w+\}|/me)/(?!comments|copy)", path)
         is_change = method in {"patch", "delete"} and is_versioned
         if_match = _parameters(document, operation).get("If-Match")
         assert (if_match is not None and if_match["required"]) == bool(is_action or is_change), (method, path)

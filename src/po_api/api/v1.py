@@ -4,6 +4,7 @@ from fastapi import Response
 
 from po_api.api_keys.router import router as api_keys
 from po_api.core.permissions import Permission
+from po_api.members.router import router as invitations
 from po_api.organisations.router import router as organisations
 from po_api.porfs import domain as porf_domain
 from po_api.porfs.files_router import router as porf_files
@@ -14,6 +15,7 @@ from po_api.purchase_orders.router import router as purchase_orders
 from po_api.sessions.router import router as sessions
 from po_api.sessions.sign_in_router import router as sign_in
 from po_api.suppliers.router import router as suppliers
+from po_api.users.me_router import router as me
 from po_api.users.organisations_router import router as organisations_of_members
 from po_api.users.organisations_router import single_router as single_organisations
 from po_api.users.router import router as users
@@ -63,7 +65,8 @@ async def get_purchase_order_machine(_principal: PrincipalDep) -> Response:
 GROUPS = (
     RouteGroup(sign_in, sessions),
     RouteGroup(api_keys),
-    RouteGroup(users),
+    RouteGroup(me, users),
+    RouteGroup(invitations),
     RouteGroup(organisations_of_members, organisations, single_organisations),
     RouteGroup(suppliers),
     RouteGroup(porf_files, porfs, conversion_router),

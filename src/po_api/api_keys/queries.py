@@ -17,7 +17,7 @@ from po_api.db.models import Timestamp
 from po_api.db.pagination import Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, NoRow, Query, QueryExecutor, columns_for
 from po_api.users.models import User
-from po_api.users.projections import PRINCIPAL_COLUMNS, principal_of
+from po_api.users.projections import PRINCIPAL_COLUMNS, are_valid, principal_of, with_rights
 
 SORTS = ("created_at",)
 # How often `last_used_at` is written.
@@ -44,9 +44,10 @@ class _Check(NamedTuple):
     stale: bool
     user_id: int
     organisation_id: int | None
-    roles: list[str]
+    roles: list[str] | None
     approval_limit: Decimal | None
     is_operator: bool
+    credentials_version: int
     tenant: str
 
 
@@ -56,15 +57,14 @@ _NOW = bindparam("now", type_=Timestamp)
 _KEY_ID = bindparam("key_id", type_=BigInteger)
 _LIVE = ApiKey.revoked_at.is_(None) & (ApiKey.expires_at > _NOW)
 _OWN = ApiKey.user_id == USER_ID
-_MEMBERS = select(User.id).where(User.organisation_id == ORGANISATION_ID)
 
 
 def live_keys(*, of_members: bool) -> ColumnElement[bool]:
-    """The live keys of a user, or those of all members of an organisation.
+    """The live keys of a user, or all those of an organisation.
 
     The parameters are `now`, `user_id` and `organisation_id`.
     """
-    return _LIVE & (ApiKey.user_id.in_(_MEMBERS) if of_members else _OWN)
+    return _LIVE & (ApiKey.organisation_id == ORGANISATION_ID if of_members else _OWN)
 
 
 def _check() -> Query[_Check]:
@@ -73,8 +73,15 @@ def _check() -> Query[_Check]:
     return Query(
         "api_keys.check",
         select(ApiKey.id, ApiKey.scopes, stale.label("stale"), *PRINCIPAL_COLUMNS)
-        .join(User, User.id == ApiKey.user_id)
-        .where(ApiKey.id == _KEY_ID, ApiKey.token == bindparam("token", type_=Text), _LIVE, User.is_active),
+        .select_from(with_rights(_KEYS))
+        .where(
+            ApiKey.id == _KEY_ID,
+            ApiKey.token == bindparam("token", type_=Text),
+            _LIVE,
+            are_valid(_KEYS),
+            # A key belongs to the organisation in which it was created.
+            ApiKey.organisation_id.is_not_distinct_from(User.organisation_id),
+        ),
         _Check,
     )
 

@@ -21,7 +21,9 @@ class ApiKeyRepository:
         statement = select(ApiKey).where(ApiKey.id == key_id, live_keys(of_members=organisation_id is not None))
         return (await self._session.execute(statement.params(parameters))).scalar_one_or_none()
 
-    async def end_all(self, user_id: int, now: datetime) -> None:
-        """Revoke all keys of a user."""
-        statement = update(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    async def end_all(self, organisation_id: int, user_id: int, now: datetime) -> None:
+        """Revoke all keys of a user in an organisation."""
+        statement = update(ApiKey).where(
+            ApiKey.user_id == user_id, ApiKey.organisation_id == organisation_id, ApiKey.revoked_at.is_(None)
+        )
         await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))

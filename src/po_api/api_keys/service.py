@@ -15,7 +15,7 @@ from po_api.core.actor import Principal
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Scope
 from po_api.db.listeners import ChangeWarning
-from po_api.users.events import CredentialsRevoked
+from po_api.members.events import MembershipEnded
 
 
 class ApiKeyService:
@@ -29,7 +29,7 @@ class ApiKeyService:
         self, principal: Principal, *, name: str, scopes: Collection[Scope], lifetime: timedelta
     ) -> tuple[ApiKey, str]:
         """Create a key of the caller; returns its row and the key, which is not stored."""
-        row, key = await self._add(principal.user_id, name, sorted(scopes), lifetime)
+        row, key = await self._add(principal, name, sorted(scopes), lifetime)
         self._record(principal, "api_key.create", row)
         await self._session.flush()
         return row, key
@@ -43,7 +43,7 @@ class ApiKeyService:
         """
         old = await self._found(principal, key_id, None)
         now = utc_now()
-        row, key = await self._add(principal.user_id, old.name, old.scopes, lifetime)
+        row, key = await self._add(principal, old.name, old.scopes, lifetime)
         old.expires_at = min(old.expires_at, now + overlap)
         self._record(principal, "api_key.rotate", old, successor=row.id)
         await self._session.flush()
@@ -62,11 +62,13 @@ class ApiKeyService:
             raise ApiKeyNotFound
         return row
 
-    async def _add(self, user_id: int, name: str, scopes: list[str], lifetime: timedelta) -> tuple[ApiKey, str]:
+    async def _add(self, principal: Principal, name: str, scopes: list[str], lifetime: timedelta) -> tuple[ApiKey, str]:
         now = utc_now()
         # The key contains the id of its row, and the row the digest of the key: the row is inserted first.
         row = ApiKey(
-            user_id=user_id,
+            user_id=principal.user_id,
+            organisation_id=principal.organisation_id,
+            credentials_version=principal.credentials_version,
             name=name,
             scopes=list(scopes),
             token=digest(secrets.token_hex()),
@@ -86,7 +88,7 @@ class ApiKeyService:
             audit.record(self._session, principal.actor(), audit.Change(action, "api_key", row.id, None, after))
 
 
-async def end_keys(session: AsyncSession, event: CredentialsRevoked) -> Iterable[ChangeWarning]:
-    """End all keys of a user whose credentials were revoked."""
-    await ApiKeyRepository(session).end_all(event.user_id, event.at)
+async def end_keys(session: AsyncSession, event: MembershipEnded) -> Iterable[ChangeWarning]:
+    """End all keys of a user in the organisation that they are no longer a member of."""
+    await ApiKeyRepository(session).end_all(event.organisation_id, event.user_id, event.at)
     return ()

@@ -29,7 +29,7 @@ class AuditEvent(TenantRow, Base):
 
     __tablename__ = "audit_events"
     __table_args__ = (
-        ForeignKeyConstraint(["organisation_id", "actor_id"], ["users.organisation_id", "users.id"]),
+        ForeignKeyConstraint(["organisation_id", "actor_id"], ["members.organisation_id", "members.user_id"]),
         CheckConstraint(
             "actor_kind IN ('member', 'api_key', 'command_line', 'system', 'invitee', 'supplier')", name="actor_kind"
         ),

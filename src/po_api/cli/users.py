@@ -10,10 +10,10 @@ from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.listeners import all_listeners
+from po_api.members.service import MemberService
 from po_api.operations.databases import Connections
 from po_api.organisations.service import OrganisationService
-from po_api.users.member_service import MemberService
-from po_api.users.schemas import UserInvite
+from po_api.users.schemas import UserCreate
 from po_api.users.service import UserService
 
 app = typer.Typer(help="Manage users.", no_args_is_help=True)
@@ -27,8 +27,8 @@ def create_user(
     role: Annotated[list[Role] | None, typer.Option(help="Role; may be repeated.")] = None,
     operator: Annotated[bool, typer.Option("--operator", help="Allow the user to list all organisations.")] = False,
 ) -> None:
-    """Create a user and print the id."""
-    invite = validated(UserInvite, email=email, name=name, roles=role or [Role.REQUESTER])
+    """Create an account, in an organisation with the rights of a member, and print the id."""
+    invite = validated(UserCreate, email=email, name=name, roles=role or [Role.REQUESTER])
 
     async def work(session: AsyncSession, _found: Connections) -> int:
         if organisation is not None:
@@ -49,7 +49,7 @@ def list_users() -> None:
     async def work(session: AsyncSession, _found: Connections) -> list[str]:
         return [
             f"{user.id}\t{user.organisation_id or '-'}\t{'active' if user.is_active else 'inactive'}"
-            f"\t{','.join(user.roles)}\t{user.email}\t{user.name}"
+            f"\t{','.join(user.roles or ['-'])}\t{user.email}\t{user.name}"
             for user in await UserService(session).all()
         ]
 
@@ -59,18 +59,30 @@ def list_users() -> None:
 
 @app.command("deactivate")
 def deactivate_user(email: Email) -> None:
-    """Deactivate a user and end their sessions."""
+    """Deactivate an account: the user cannot sign in, is no active member, and their sessions end for good."""
 
     async def work(session: AsyncSession, _found: Connections) -> list[str]:
-        user = await UserService(session).by_email(email)
-        if user.organisation_id is None:
-            user.is_active = False
-            await session.flush()
+        users = UserService(session)
+        user = await users.by_email(email)
+        organisation_id = user.organisation_id
+        await users.set_active(user, active=False)
+        if organisation_id is None:
             return []
-        await enter_tenant(session, user.organisation_id)
-        members = MemberService(session, Actor.command_line(user.organisation_id), all_listeners())
-        _, warnings = await members.set_active(user.id, active=False, expected=None)
+        await enter_tenant(session, organisation_id)
+        members = MemberService(session, Actor.command_line(organisation_id), all_listeners())
+        _, warnings = await members.deactivate(user.id, expected=None)
         return [f"{item.detail}: {', '.join(number for _, number in item.porfs)}" for item in warnings]
 
     for warning in run(work):
         typer.echo(f"warning: {warning}", err=True)
+
+
+@app.command("activate")
+def activate_user(email: Email) -> None:
+    """Reactivate an account. Organisations invite the user again."""
+
+    async def work(session: AsyncSession, _found: Connections) -> None:
+        users = UserService(session)
+        await users.set_active(await users.by_email(email), active=True)
+
+    run(work)

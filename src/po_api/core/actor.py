@@ -78,6 +78,7 @@ class Principal:
     roles: frozenset[Role]
     approval_limit: Decimal | None
     is_operator: bool
+    credentials_version: int = 0
     scopes: frozenset[Scope] | None = None
 
     def require_scope(self, permission: Permission) -> None:

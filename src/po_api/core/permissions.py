@@ -47,7 +47,9 @@ class Permission(StrEnum):
     API_KEYS = "api_keys"
     API_KEYS_ALL = "api_keys_all"
 
+    MEMBERSHIP = "membership"
     USERS_READ = "users_read"
+    USERS_READ_RIGHTS = "users_read_rights"
     USERS_WRITE = "users_write"
     USERS_MANAGE = "users_manage"
 
@@ -94,7 +96,10 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.SESSIONS: Grant(_ANY_ROLE),
     Permission.API_KEYS: Grant(_ANY_ROLE),
     Permission.API_KEYS_ALL: Grant(_ADMIN),
+    # Answering invitations, and leaving: only the person may do so.
+    Permission.MEMBERSHIP: Grant(_ANY_ROLE),
     Permission.USERS_READ: Grant(_ANY_ROLE, Scope.USERS_READ),
+    Permission.USERS_READ_RIGHTS: Grant(frozenset({Role.ADMIN, Role.AUDITOR}), Scope.USERS_READ),
     Permission.USERS_WRITE: Grant(_ANY_ROLE, Scope.USERS_WRITE),
     Permission.USERS_MANAGE: Grant(_ADMIN, Scope.USERS_WRITE),
     Permission.ORGANISATIONS_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),

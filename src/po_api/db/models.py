@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Integer, MetaData, Numeric, Text, func
+from sqlalchemy import BigInteger, ForeignKey, Identity, Integer, MetaData, Numeric, Text, func, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
@@ -37,6 +37,10 @@ class _Amount(Numeric[Decimal]):
 
 
 Amount = _Amount()
+
+
+# The organisation that the transaction has entered, as the default of a column; NULL for none.
+CURRENT_TENANT = text("nullif(current_setting('app.organisation_id', true), '')::bigint")
 
 
 class Base(DeclarativeBase):

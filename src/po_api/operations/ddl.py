@@ -71,6 +71,26 @@ def add_tenant_reference(table: str, column: str, referred: str) -> None:
     _add_constraints(table, {f"fk_{table}_organisation_id_{column}": definition})
 
 
+def move_tenant_reference(table: str, column: str, referred: str) -> None:
+    """Let an existing foreign key of tenant rows refer to another table: `referred` names it and its key.
+
+    The new one is validated beside the old one, as in `add_tenant_reference`, and then takes its name. Both referred
+    tables are locked against writes for a moment.
+    """
+    name = f"fk_{table}_organisation_id_{column}"
+    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}_moved")
+    op.execute(
+        f"ALTER TABLE {table} ADD CONSTRAINT {name}_moved FOREIGN KEY (organisation_id, {column})"
+        f" REFERENCES {referred} NOT VALID"
+    )
+    with _without_statement_timeout():
+        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}_moved")
+    as_one(
+        f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}",
+        f"ALTER TABLE {table} RENAME CONSTRAINT {name}_moved TO {name}",
+    )
+
+
 def _add_constraints(table: str, constraints: Mapping[str, str]) -> None:
     """Added NOT VALID, they apply to new rows, and lock the table exclusively for a moment; old rows are validated in a
     second transaction, once for all constraints, under a lock that permits reads and writes.
@@ -107,6 +127,19 @@ def add_unique(name: str, table: str, columns: str) -> None:
     op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
     create_index(name, f"{table} ({columns})", unique=True)
     op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
+
+
+def replace_primary_key(table: str, columns: str) -> None:
+    """Give a table with rows another primary key of columns that are NOT NULL.
+
+    Its index is built as in `create_index`; it takes the place of the old one with the table locked exclusively for a
+    moment.
+    """
+    create_index(f"pk_{table}_replaced", f"{table} ({columns})", unique=True)
+    as_one(
+        f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS pk_{table}",
+        f"ALTER TABLE {table} ADD CONSTRAINT pk_{table} PRIMARY KEY USING INDEX pk_{table}_replaced",
+    )
 
 
 def backfill(table: str, assignments: str, *, where: str, pages: int = 128) -> None:
@@ -192,6 +225,32 @@ def backfill_by_key(
                 $do$
                 """
             )
+
+
+def copy_by_key(insert: str, *, of: str, rows: int = 1000) -> None:
+    """Copy the rows of a table with an `id` into another: `insert` is an INSERT … SELECT that ends in its WHERE.
+
+    Batches of at most `rows` ids commit one by one and report their progress as INFO. Rows that are there already stay
+    as they are, so that the step can be repeated, and a trigger may write newer ones meanwhile.
+    """
+    with _without_statement_timeout():
+        op.execute(
+            f"""
+            DO $do$
+            DECLARE
+                all_ids CONSTANT bigint := (SELECT coalesce(max(id), 0) FROM {of});
+                last_id bigint := 0;
+            BEGIN
+                WHILE last_id < all_ids LOOP
+                    {insert} AND id > last_id AND id <= last_id + {rows} ON CONFLICT DO NOTHING;
+                    COMMIT;
+                    last_id := last_id + {rows};
+                    RAISE INFO 'copy of {of}: % of % ids', least(last_id, all_ids), all_ids;
+                END LOOP;
+            END
+            $do$
+            """
+        )
 
 
 def require(table: str, *columns: str) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import ForeignKeyConstraint
 
+from po_api.core.email import comparable_email
 from po_api.core.money import PricedLine, TaxRounding, totals
 from po_api.core.records import extract
 from po_api.porfs.content import PorfContent, PositionedLine, content_hash
 from po_api.tables import metadata
-from po_api.users.domain import comparable_email
 
 # `identity_issuer` of users whose address is that of another user, too: nobody signs in by it (revision 015).
 ADDRESS_CONFLICT = "urn:po-api:address-conflict"
@@ -54,6 +54,18 @@ _VIOLATIONS = {
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
           AND (a.quantity IS DISTINCT FROM l.quantity
                OR a.released_quantity <> CASE o.status WHEN 'cancelled' THEN a.quantity ELSE 0 END)
+    """,
+    "a user in an organisation is an active member of it, and no active member is elsewhere": """
+        SELECT u.id, u.organisation_id, m.organisation_id AS member_of
+        FROM users u FULL JOIN members m ON m.user_id = u.id AND m.organisation_id = u.organisation_id
+        WHERE ($1::bigint IS NULL OR coalesce(u.organisation_id, m.organisation_id) = $1)
+          AND CASE WHEN u.organisation_id IS NULL THEN m.is_active ELSE m.is_active IS NOT TRUE END
+    """,
+    "an invitation has an address to be found by until it is answered or revoked": """
+        SELECT i.id FROM invitations i
+        FULL JOIN invitation_addresses a ON a.organisation_id = i.organisation_id AND a.invitation_id = i.id
+        WHERE ($1::bigint IS NULL OR coalesce(i.organisation_id, a.organisation_id) = $1)
+          AND (a.digest IS NULL) <> (num_nonnulls(i.accepted_at, i.declined_at, i.revoked_at) = 1)
     """,
     "an order's number has the year of its issue in the organisation's time zone": """
         SELECT o.id, o.number FROM purchase_orders o JOIN organisations g ON g.id = o.organisation_id

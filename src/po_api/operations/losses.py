@@ -1,6 +1,6 @@
 """Data that downgrades lose: each revision declares what it may lose, and the database is checked for such rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
@@ -9,14 +9,17 @@ from po_api.operations.revisions import Revision
 
 
 def lossy(connection: Connection, revisions: Iterable[Revision]) -> Sequence[Revision]:
-    """The revisions whose downgrade would lose rows or values; the database has all of `revisions`."""
-    return [revision for revision in revisions if revision.loses is not None and _is_there(connection, revision)]
+    """The revisions whose downgrade would lose rows or values; `revisions` are all that it has."""
+    present = list(revisions)
+    moved = {rows: place for revision in present for rows, place in revision.moved_rows.items()}
+    return [revision for revision in present if revision.loses is not None and _is_there(connection, revision, moved)]
 
 
-def _is_there(connection: Connection, revision: Revision) -> bool:
+def _is_there(connection: Connection, revision: Revision, moved: Mapping[str, str]) -> bool:
     if revision.lost_rows is None:
         return True
-    queries = (f"SELECT EXISTS (SELECT FROM {rows})" for rows in revision.lost_rows)  # noqa: S608 - revisions' constants
+    places = [moved.get(rows, rows) for rows in revision.lost_rows]
+    queries = (f"SELECT EXISTS (SELECT FROM {rows})" for rows in places)  # noqa: S608 - revisions' constants
     try:
         with connection.begin_nested():
             return any(connection.scalar(text(query)) for query in queries)

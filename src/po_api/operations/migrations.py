@@ -195,11 +195,13 @@ def grant_to_application(connection: Connection, role: str) -> None:
         connection.execute(text(f"GRANT {_rights(table.name)} ON {table.name} TO {quoted}"))
     if "alembic_version" in existing:
         connection.execute(text(f"GRANT SELECT ON alembic_version TO {quoted}"))
-    searches = (
-        "SELECT proname FROM pg_proc WHERE proname LIKE 'search\\_%' AND pronamespace = current_schema()::regnamespace"
+    # Those with the owner's rights are closed to others; the ones of triggers need no right to be called.
+    functions = (
+        "SELECT oid::regprocedure FROM pg_proc WHERE prosecdef AND prorettype <> 'trigger'::regtype"
+        " AND pronamespace = current_schema()::regnamespace"
     )
-    for function in connection.scalars(text(searches)).all():
-        connection.execute(text(f"GRANT EXECUTE ON FUNCTION {function}(text) TO {quoted}"))
+    for function in connection.scalars(text(functions)).all():
+        connection.execute(text(f"GRANT EXECUTE ON FUNCTION {function} TO {quoted}"))
 
 
 def _rights(table: str) -> str:

@@ -28,7 +28,7 @@ class Loss:
 
 
 # Later revisions declare `loses` and `lost_rows` themselves; these were released without. Names of tables and columns
-# are those of the last revision, at which the queries are executed.
+# are those of the last revision, at which the queries are executed, unless a revision declares `moved_rows`.
 _LANDED: Mapping[str, Loss | None] = {
     "001": Loss("organisations, users, requests", ("organisations", "users", "porfs")),
     "002": Loss("suppliers", ("suppliers",)),
@@ -70,8 +70,8 @@ _LANDED: Mapping[str, Loss | None] = {
         "sessions; users' identities, roles and last sign-ins",
         (
             "sessions",
-            "users WHERE google_id IS NOT NULL OR identity_issuer IS NOT NULL OR roles <> '{requester}' OR is_operator"
-            " OR last_login IS NOT NULL",
+            "users WHERE google_id IS NOT NULL OR identity_issuer IS NOT NULL OR is_operator OR last_login IS NOT NULL",
+            "users WHERE roles <> '{requester}'",
         ),
     ),
     "010": Loss(
@@ -94,7 +94,8 @@ class Revision:
     """A revision of the chain; `below` is the one before it.
 
     `loses` is what its downgrade may lose, None if nothing; `lost_rows` are the FROM items that select it, None if
-    there always is something. `compatible_since` is the oldest revision whose application works with this schema.
+    there always is something. `moved_rows` are FROM items of earlier revisions, and where their data is from this
+    revision on. `compatible_since` is the oldest revision whose application works with this schema.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Revision:
     title: str
     loses: str | None
     lost_rows: Sequence[str] | None
+    moved_rows: Mapping[str, str]
     compatible_since: str
 
 
@@ -157,7 +159,9 @@ def _revision(script: Script, before: Revision | None) -> Revision:
     # An expanding revision is compatible with the same versions as the one before it.
     is_expanding = before is not None and getattr(script.module, "expands", False)
     since = before.compatible_since if before is not None and is_expanding else script.revision
-    return Revision(script.revision, below, script.doc, loses, rows, getattr(script.module, "compatible_since", since))
+    moved = getattr(script.module, "moved_rows", {})
+    since = getattr(script.module, "compatible_since", since)
+    return Revision(script.revision, below, script.doc, loses, rows, moved, since)
 
 
 def up_to(revision: str | None, directory: ScriptDirectory | None = None) -> list[Revision]:

@@ -82,9 +82,15 @@ class Member(Schema):
     email: str
     name: str = Field(examples=["Ada Lovelace"])
     roles: list[Role]
-    approval_limit: AmountString | None
+    approval_limit: AmountString | None | MISSING = Field(
+        default=MISSING, description="In the base currency; null is no limit. Shown to admins, auditors and the member"
+    )
     is_active: bool
-    last_login: datetime | None
+    joined_at: datetime
+    left_at: datetime | None
+    last_login: datetime | None | MISSING = Field(
+        default=MISSING, description="Shown to admins, auditors and the member"
+    )
 
 
 class OrganisationRead(OrganisationSummary):

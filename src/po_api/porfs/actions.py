@@ -14,6 +14,7 @@ from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
 from po_api.db.query import TransactionExecutor
+from po_api.members.service import rights_of
 from po_api.porfs import errors
 from po_api.porfs.content import content_hash
 from po_api.porfs.domain import (
@@ -29,7 +30,6 @@ from po_api.porfs.domain import (
 from po_api.porfs.queries import LockedPorf
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository, state_of
-from po_api.users.service import UserService
 
 
 class PorfActions:
@@ -75,7 +75,7 @@ class PorfActions:
         porf = await self._locked(porf_id)
         MACHINE.require(PorfAction.REASSIGN, await self._porfs.facts(porf_id), self._actor)
         require_version(porf.version, expected)
-        rights = await UserService(self._session).member_rights(self._actor, requester_id)
+        rights = await rights_of(self._session, self._actor, requester_id)
         if (
             rights is None
             or not rights.is_active
@@ -97,7 +97,7 @@ class PorfActions:
 
     async def _approver(self) -> Actor:
         """The actor with the committed rights, locked: they may have changed since the request began."""
-        rights = await UserService(self._session).member_rights(self._actor, self._actor.member_id)
+        rights = await rights_of(self._session, self._actor, self._actor.member_id)
         if rights is None or not rights.is_active:
             raise errors.ApproverInactive
         return replace(self._actor, roles=_roles(rights.roles), approval_limit=rights.approval_limit)

@@ -18,7 +18,7 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
     __tablename__ = "porfs"
     __table_args__ = (
         UniqueConstraint("organisation_id", "number"),
-        ForeignKeyConstraint(["organisation_id", "requester_id"], ["users.organisation_id", "users.id"]),
+        ForeignKeyConstraint(["organisation_id", "requester_id"], ["members.organisation_id", "members.user_id"]),
         ForeignKeyConstraint(["organisation_id", "supplier_id"], ["suppliers.organisation_id", "suppliers.id"]),
         CheckConstraint("title <> '' AND length(title) <= 255", name="title"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
@@ -124,7 +124,7 @@ class ApprovalDecision(TenantRow, Base):
     __tablename__ = "approval_decisions"
     __table_args__ = (
         ForeignKeyConstraint(["organisation_id", "porf_id"], ["porfs.organisation_id", "porfs.id"]),
-        ForeignKeyConstraint(["organisation_id", "approver_id"], ["users.organisation_id", "users.id"]),
+        ForeignKeyConstraint(["organisation_id", "approver_id"], ["members.organisation_id", "members.user_id"]),
         CheckConstraint("decision IN ('approved', 'rejected', 'returned')", name="decision"),
         CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash"),
         CheckConstraint("decision = 'approved' OR comment IS NOT NULL", name="comment"),
@@ -155,7 +155,7 @@ class PorfComment(TenantRow, Base):
     __tablename__ = "porf_comments"
     __table_args__ = (
         ForeignKeyConstraint(["organisation_id", "porf_id"], ["porfs.organisation_id", "porfs.id"], ondelete="CASCADE"),
-        ForeignKeyConstraint(["organisation_id", "author_id"], ["users.organisation_id", "users.id"]),
+        ForeignKeyConstraint(["organisation_id", "author_id"], ["members.organisation_id", "members.user_id"]),
         CheckConstraint("length(text) BETWEEN 1 AND 5000", name="text"),
         Index("ix_porf_comments_organisation_id_porf_id", "organisation_id", "porf_id", "created_at", "id"),
         Index("ix_porf_comments_organisation_id_author_id", "organisation_id", "author_id"),

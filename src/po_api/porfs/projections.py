@@ -22,14 +22,14 @@ from po_api.core.records import field_names
 from po_api.db.json_sql import columns_of, json_object
 from po_api.db.models import Amount, Quantity
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
+from po_api.members.models import Member
+from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
 from po_api.porfs.approval import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, may_approve
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import PorfLine
 from po_api.suppliers.models import Supplier
-from po_api.users.models import User
-from po_api.users.projections import user_name
 
 _APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 Columns = Mapping[str, SQLColumnExpression[object]]
@@ -68,13 +68,13 @@ def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
 
 def eligible_approver(porf: FromClause) -> AnySelect:
     """The members who may approve the request of the outer query, which joins its Organisation."""
-    user = User.__table__.alias("approver")
-    has_role = user.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
-    approver = ApproverColumns(user.c.id, user.c.approval_limit, has_role, user.c.is_active)
+    member = Member.__table__.alias("approver")
+    has_role = member.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
+    approver = ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active)
     return (
         select(true())
-        .select_from(user)
-        .where(user.c.organisation_id == porf.c.organisation_id, *may_approve(_request(porf), approver))
+        .select_from(member)
+        .where(member.c.organisation_id == ORGANISATION_ID, *may_approve(_request(porf), approver))
         .correlate(porf, Organisation)
     )
 
@@ -135,7 +135,7 @@ def summary(porf: FromClause) -> AnySelect:
     facts, facts_text = json_object("facts", _reduced(porf, known))
     fields = {
         **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
-        "requester_name": user_name(porf.c.requester_id),
+        "requester_name": member_name(porf.c.requester_id),
         "supplier_id": porf.c.supplier_id,
         "supplier_name": _supplier_name(porf),
         # Fields that are listed above keep their places.
@@ -173,7 +173,7 @@ def event_item(events: FromClause) -> AnySelect:
     names = ("before", "after", "request_id", "created_at")
     fields = {
         **columns_of(events, ("id", "action", "actor_id")),
-        "actor_name": user_name(events.c.actor_id),
+        "actor_name": member_name(events.c.actor_id),
         **columns_of(events, names),
     }
     event, text = json_object("event", fields)
@@ -183,7 +183,7 @@ def event_item(events: FromClause) -> AnySelect:
 def comment_item(comments: FromClause) -> AnySelect:
     fields = {
         **columns_of(comments, ("id", "author_id")),
-        "author_name": user_name(comments.c.author_id),
+        "author_name": member_name(comments.c.author_id),
         **columns_of(comments, ("text", "created_at")),
     }
     comment, text = json_object("comment", fields)

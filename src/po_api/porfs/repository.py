@@ -263,7 +263,8 @@ class PorfRepository:
             )
             .order_by(Porf.id)
         )
-        return [(row.id, row.number) for row in await self._session.execute(statement)]
+        parameters = {"organisation_id": self._actor.organisation_id}
+        return [(row.id, row.number) for row in await self._session.execute(statement, parameters)]
 
     def _of(self, porf_id: int) -> ColumnElement[bool]:
         return and_(PorfLine.organisation_id == self._actor.organisation_id, PorfLine.porf_id == porf_id)

@@ -17,6 +17,7 @@ from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
 from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
+from po_api.members.events import MemberChanged
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
@@ -33,7 +34,6 @@ from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository
 from po_api.suppliers.service import SupplierService
-from po_api.users.events import MemberChanged
 
 
 class PorfService:

@@ -17,7 +17,7 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
     __table_args__ = (
         UniqueConstraint("organisation_id", "number"),
         ForeignKeyConstraint(["organisation_id", "supplier_id"], ["suppliers.organisation_id", "suppliers.id"]),
-        ForeignKeyConstraint(["organisation_id", "created_by_id"], ["users.organisation_id", "users.id"]),
+        ForeignKeyConstraint(["organisation_id", "created_by_id"], ["members.organisation_id", "members.user_id"]),
         CheckConstraint("status IN ('draft', 'issued', 'closed', 'cancelled')", name="status"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint("tax_rounding IN ('document', 'line')", name="tax_rounding"),

@@ -16,12 +16,12 @@ from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.pagination import Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
 from po_api.db.search import Search, spaced
+from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS, LineContent
 from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.queries import DocumentRow
 from po_api.purchase_orders.domain import PurchaseOrderFacts
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
-from po_api.users.projections import user_name
 
 SORTS = ("created_at", "updated_at", "total")
 
@@ -146,7 +146,7 @@ def _summary(orders: FromClause) -> AnySelect:
         **columns_of(orders, ("net", "tax", "total")),
         "line_count": count,
         "created_by_id": orders.c.created_by_id,
-        "created_by_name": user_name(orders.c.created_by_id),
+        "created_by_name": member_name(orders.c.created_by_id),
         **columns_of(orders, ("version", "issued_at", "created_at", "updated_at")),
     }
     item, text = json_object("item", fields)

@@ -13,10 +13,10 @@ from po_api.core.actor import Actor
 from po_api.core.records import field_names
 from po_api.db.bulk_write import Rows, combine, insert_from, json_rows, update_from
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
+from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
 from po_api.purchase_orders.queries import sees_all, visible
-from po_api.users.projections import user_name
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
 _FILES = PurchaseOrderFile.__table__
@@ -110,7 +110,7 @@ _ISSUE = _change(
 def _lock(*, sees_all: bool) -> Query[LockedOrder]:
     *own, creator = field_names(LockedOrder)
     statement = (
-        select(*(_ORDERS.c[name] for name in own), user_name(PurchaseOrder.created_by_id).label(creator))
+        select(*(_ORDERS.c[name] for name in own), member_name(PurchaseOrder.created_by_id).label(creator))
         .where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
         .with_for_update(of=_ORDERS, key_share=True)
     )

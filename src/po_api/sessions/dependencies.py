@@ -30,6 +30,7 @@ async def _sign_in_service(request: Request, begin: BeginDep) -> SignInService:
         key=state.secret_key,
         lifetimes=state.lifetimes,
         front_ends=state.front_ends,
+        listeners=state.listeners,
     )
 
 

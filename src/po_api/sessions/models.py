@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -12,7 +12,7 @@ from po_api.users.models import User
 
 class UserSession(GlobalRow, Timestamped, Base):
     """One sign-in. `token` is the SHA-256 digest (hex) of its current refresh token; it is live until `expires_at`
-    unless `revoked_at` is set, or it was not used for too long."""
+    unless `revoked_at` is set, it was not used for too long, or the user has a later `credentials_version`."""
 
     __tablename__ = "sessions"
     __table_args__ = (
@@ -23,6 +23,7 @@ class UserSession(GlobalRow, Timestamped, Base):
     )
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    credentials_version: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     token: Mapped[str]
     expires_at: Mapped[datetime]
     last_seen_at: Mapped[datetime | None]

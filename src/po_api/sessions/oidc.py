@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 
 from po_api.core.domains import u_label
+from po_api.core.email import canonical_email
 from po_api.core.text import has_forbidden_characters, normalise
 from po_api.core.urls import is_secure_url
 from po_api.observability.logging import get_logger
@@ -29,7 +30,7 @@ from po_api.sessions.errors import (
     SignInRefused,
 )
 from po_api.settings import Settings
-from po_api.users.domain import Identity, canonical_email
+from po_api.users.domain import Identity
 
 # Its tokens name the issuer with or without the scheme (developers.google.com/identity/openid-connect/openid-connect).
 GOOGLE = "https://accounts.google.com"
@@ -84,6 +85,11 @@ class IdentityProvider:
         self._published: _Published | None = None
         self._fetched_for_unknown_key = float("-inf")
         self._fetching: asyncio.Task[_Published] | None = None
+
+    @property
+    def admits_own_domains_only(self) -> bool:
+        """Whether only addresses of the configured domains may sign in (OIDC_HOSTED_DOMAIN)."""
+        return bool(self._domains)
 
     async def authorization_url(self, *, state: str, nonce: str, challenge: str) -> str:
         """The URL to redirect the browser to; the provider redirects it back with `state` and a code."""

@@ -16,8 +16,7 @@ from po_api.sessions import tokens
 from po_api.sessions.domain import Device, Lifetimes
 from po_api.sessions.errors import SessionNotFound
 from po_api.sessions.models import UserSession
-from po_api.users.models import User
-from po_api.users.projections import PRINCIPAL_COLUMNS, principal_of
+from po_api.users.projections import PRINCIPAL_COLUMNS, are_valid, principal_of, with_rights
 
 SORTS = ("created_at",)
 # How often `last_seen_at` is written.
@@ -42,9 +41,10 @@ class _Check(NamedTuple):
     stale: bool
     user_id: int
     organisation_id: int | None
-    roles: list[str]
+    roles: list[str] | None
     approval_limit: Decimal | None
     is_operator: bool
+    credentials_version: int
     tenant: str
 
 
@@ -76,8 +76,8 @@ def _check() -> Query[_Check]:
     return Query(
         "sessions.check",
         select(UserSession.id, stale.label("stale"), *PRINCIPAL_COLUMNS)
-        .join(User, User.id == UserSession.user_id)
-        .where(UserSession.id == _SESSION_ID, UserSession.user_id == USER_ID, _LIVE, User.is_active),
+        .select_from(with_rights(_SESSIONS))
+        .where(UserSession.id == _SESSION_ID, UserSession.user_id == USER_ID, _LIVE, are_valid(_SESSIONS)),
         _Check,
     )
 

@@ -2,13 +2,15 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Row, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.sessions.models import RotatedToken, SignInAttempt, SignInCode, UsedIdToken, UserSession
 from po_api.sessions.queries import live
 from po_api.users.models import User
+
+_IS_VALID = and_(User.is_active, User.credentials_version == UserSession.credentials_version)
 
 
 class SessionRepository:
@@ -35,7 +37,7 @@ class SessionRepository:
         statement = (
             select(UserSession)
             .join(User, User.id == UserSession.user_id)
-            .where(UserSession.token == token, self._live(now), User.is_active)
+            .where(UserSession.token == token, self._live(now), _IS_VALID)
             .with_for_update(of=UserSession, key_share=True)
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
@@ -47,7 +49,7 @@ class SessionRepository:
             select(UserSession, RotatedToken, User.organisation_id)
             .join(RotatedToken, RotatedToken.session_id == UserSession.id)
             .join(User, User.id == UserSession.user_id)
-            .where(RotatedToken.token == token, self._live(now), User.is_active)
+            .where(RotatedToken.token == token, self._live(now), _IS_VALID)
             .with_for_update(of=UserSession, key_share=True)
         )
         return (await self._session.execute(statement)).one_or_none()
@@ -63,9 +65,17 @@ class SessionRepository:
         )
         return len((await self._session.execute(statement)).all())
 
-    async def end_all(self, user_id: int, now: datetime) -> None:
-        """Revoke all sessions of a user, including those idle too long, which a longer idle time would revive."""
-        statement = update(UserSession).where(UserSession.user_id == user_id, UserSession.revoked_at.is_(None))
+    async def end_outdated(self, user_id: int, now: datetime) -> None:
+        """Revoke the sessions of a user that are not of their present `credentials_version`.
+
+        They are not valid anyway; after this they are in no list, and are deleted with the others.
+        """
+        present = select(User.credentials_version).where(User.id == user_id).scalar_subquery()
+        statement = update(UserSession).where(
+            UserSession.user_id == user_id,
+            UserSession.revoked_at.is_(None),
+            UserSession.credentials_version < present,
+        )
         await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))
 
     async def purge(self, before: datetime) -> int:

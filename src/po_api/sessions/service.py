@@ -11,6 +11,7 @@ from po_api.core.actor import Actor, Principal
 from po_api.core.clock import utc_now
 from po_api.db.database import enter_tenant
 from po_api.db.listeners import ChangeWarning
+from po_api.members.events import MembershipEnded
 from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
 from po_api.sessions.domain import REFRESH_GRACE, USUAL_LIFETIMES, Device, Lifetimes
@@ -18,7 +19,6 @@ from po_api.sessions.errors import InvalidRefreshToken, RefreshTokenReused, Sess
 from po_api.sessions.models import RotatedToken, UserSession
 from po_api.sessions.repository import SessionRepository, SignInRepository
 from po_api.users.errors import UserDeactivated
-from po_api.users.events import CredentialsRevoked
 from po_api.users.models import User
 from po_api.users.service import UserService
 
@@ -126,6 +126,7 @@ class SessionService:
             raise UserDeactivated
         row = UserSession(
             user_id=user.id,
+            credentials_version=user.credentials_version,
             token=tokens.digest(secret),
             expires_at=utc_now() + lifetime,
             ip_address=device.address,
@@ -154,9 +155,10 @@ class SessionService:
         audit.record(self._session, actor, audit.Change(action, "session", session_id))
 
 
-async def end_sessions(session: AsyncSession, event: CredentialsRevoked) -> Iterable[ChangeWarning]:
-    """End all sessions of a user whose credentials were revoked."""
-    await SessionRepository(session, idle=USUAL_LIFETIMES.idle).end_all(event.user_id, event.at)
+async def end_sessions(session: AsyncSession, event: MembershipEnded) -> Iterable[ChangeWarning]:
+    """End the sessions of a user whose credentials ended with the membership."""
+    if event.ends_sessions:
+        await SessionRepository(session, idle=USUAL_LIFETIMES.idle).end_outdated(event.user_id, event.at)
     return ()
 
 

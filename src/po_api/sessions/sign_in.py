@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.clock import utc_now
 from po_api.core.errors import AppError, FieldError, Unprocessable
+from po_api.db.listeners import Listeners
 from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
 from po_api.sessions.domain import Device, FrontEnds, Lifetimes, Proof, origin_of
@@ -27,6 +28,7 @@ from po_api.sessions.models import SignInAttempt, SignInCode
 from po_api.sessions.oidc import IdentityProvider, refusal
 from po_api.sessions.repository import SignInRepository
 from po_api.sessions.service import Credentials, SessionService
+from po_api.users.membership_service import MembershipService
 from po_api.users.models import User
 from po_api.users.service import UserService
 
@@ -72,13 +74,21 @@ class SignInService:
     """The sign-in flows. `begin` opens a transaction; errors are those of `sessions.errors` and `users.errors`."""
 
     def __init__(
-        self, begin: Begin, provider: IdentityProvider, *, key: str, lifetimes: Lifetimes, front_ends: FrontEnds
+        self,
+        begin: Begin,
+        provider: IdentityProvider,
+        *,
+        key: str,
+        lifetimes: Lifetimes,
+        front_ends: FrontEnds,
+        listeners: Listeners,
     ) -> None:
         self._begin = begin
         self._provider = provider
         self._key = key
         self._lifetimes = lifetimes
         self._front_ends = front_ends
+        self._listeners = listeners
 
     async def start(self, *, return_to: str | None, browser: str | None) -> SignInRedirect:
         """Start a sign-in that ends at `return_to` with cookies.
@@ -195,13 +205,16 @@ class SignInService:
             return SignInResult(attempt.return_to, code=code)
 
     async def _user(self, session: AsyncSession, proof: Proof) -> User:
-        """The user whose identity is proven. Raises InvalidIdToken if the ID token was used before.
+        """The user whose identity is proven, who may join by it. Raises InvalidIdToken if the token was used before.
 
         That it is used is committed with what comes of it: after an error, it can be sent again.
         """
         if not await SignInRepository(session).use_id_token(proof.digest, proof.usable_until):
             raise InvalidIdToken
-        return await UserService(session).identified(proof.identity)
+        user = await UserService(session).identified(proof.identity)
+        if self._provider.admits_own_domains_only:
+            await MembershipService(session, self._listeners).take_up_only_invitation(user)
+        return user
 
     def _sessions(self, session: AsyncSession) -> SessionService:
         return SessionService(session, key=self._key, lifetimes=self._lifetimes)

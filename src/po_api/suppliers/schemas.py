@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import MISSING, Field
 
+from po_api.members.schemas import Email
 from po_api.organisations.schemas import Address
-from po_api.users.schemas import Email
 from po_api.web.schemas import Page, Schema, ShortText, Title
 
 SupplierName = Annotated[Title, Field(examples=["Müller & Söhne GmbH"])]

@@ -4,27 +4,31 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from po_api.core.email import comparable_email
 from po_api.core.permissions import Role
 from po_api.db.pagination import PageRequest
+from po_api.db.query import TransactionExecutor
 from po_api.organisations.queries import SORTS as ORGANISATION_SORTS
-from po_api.users.domain import comparable_email
-from po_api.users.member_service import MemberService
+from po_api.users.membership_service import MembershipService
 from po_api.users.queries import SORTS, UserFilters, UserQueries
 from po_api.users.service import UserService
-from po_api.web.dependencies import ActorDep, executor_of, paging, session_of
+from po_api.web.cookies import SAFE_METHODS
+from po_api.web.dependencies import executor_of, paging, session_of
 from po_api.web.schemas import Search
 
 
 async def _queries(request: Request) -> UserQueries:
-    return UserQueries(executor_of(request))
+    """The result of a change is read in its transaction."""
+    is_safe = request.method in SAFE_METHODS
+    return UserQueries(executor_of(request) if is_safe else TransactionExecutor(session_of(request)))
 
 
 async def _service(request: Request) -> UserService:
     return UserService(session_of(request))
 
 
-async def _members(request: Request, actor: ActorDep) -> MemberService:
-    return MemberService(session_of(request), actor, request.app.state.listeners)
+async def _memberships(request: Request) -> MembershipService:
+    return MembershipService(session_of(request), request.app.state.listeners)
 
 
 async def _filters(
@@ -37,8 +41,8 @@ async def _filters(
 
 
 UserQueriesDep = Annotated[UserQueries, Depends(_queries)]
-MemberServiceDep = Annotated[MemberService, Depends(_members)]
 UserServiceDep = Annotated[UserService, Depends(_service)]
+MembershipServiceDep = Annotated[MembershipService, Depends(_memberships)]
 UserFiltersDep = Annotated[UserFilters, Depends(_filters)]
 UserPaging = Annotated[PageRequest, Depends(paging(*SORTS))]
 OrganisationPaging = Annotated[PageRequest, Depends(paging(*ORGANISATION_SORTS))]

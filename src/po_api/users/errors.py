@@ -1,13 +1,6 @@
 """Errors of users."""
 
-from po_api.core.errors import Conflict, Forbidden, NotFound
-
-
-class UserNotFound(NotFound):
-    """The user does not exist, or does not belong to the caller's organisation."""
-
-    code = "user_not_found"
-    title = "User not found"
+from po_api.core.errors import Conflict, Forbidden
 
 
 class EmailTaken(Conflict):
@@ -18,15 +11,8 @@ class EmailTaken(Conflict):
     constraint = "uq_users_email"
 
 
-class LastAdmin(Conflict):
-    """An organisation needs at least one active administrator: give the role to another member first."""
-
-    code = "last_admin"
-    title = "The last active administrator cannot be removed"
-
-
 class UserDeactivated(Forbidden):
-    """An administrator deactivated this user. Only an administrator can reactivate the account."""
+    """An operator of the installation deactivated this account. Only an operator can reactivate it."""
 
     code = "user_deactivated"
     title = "User deactivated"

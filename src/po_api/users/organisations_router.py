@@ -14,10 +14,11 @@ from po_api.organisations.schemas import (
     OrganisationRead,
     OrganisationSummary,
 )
-from po_api.users.dependencies import OrganisationPaging, UserQueriesDep, UserServiceDep
+from po_api.users.dependencies import MembershipServiceDep, OrganisationPaging, UserQueriesDep
+from po_api.users.schemas import fields_of
 from po_api.web.dependencies import PrincipalDep, link_next
 from po_api.web.etags import set_version
-from po_api.web.idempotency import IDEMPOTENT
+from po_api.web.idempotency import IDEMPOTENT_FOR_USER
 from po_api.web.openapi import problems
 from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID, Moment
@@ -40,15 +41,15 @@ class Include(StrEnum):
     operation_id="createOrganisation",
     summary="Create an organisation",
     status_code=201,
-    dependencies=[IDEMPOTENT],
+    dependencies=[IDEMPOTENT_FOR_USER],
     responses=problems(409),
     openapi_extra=requires(Permission.ORGANISATIONS_FOUND),
 )
 async def create_organisation(
-    response: Response, principal: PrincipalDep, service: UserServiceDep, body: OrganisationCreate
+    response: Response, principal: PrincipalDep, memberships: MembershipServiceDep, body: OrganisationCreate
 ) -> OrganisationRead:
-    """Create an organisation. The caller becomes its admin."""
-    organisation = await service.found_organisation(principal, **body.model_dump())
+    """Create an organisation. The caller becomes its admin, approver, buyer and requester."""
+    organisation = await memberships.found_organisation(principal.user_id, **body.model_dump())
     set_version(response, organisation.version)
     response.headers["Location"] = f"/api/v1/organisations/{organisation.id}"
     return OrganisationRead.of(organisation)
@@ -102,5 +103,5 @@ async def get_organisation(
     if Include.USERS not in include:
         return shown
     principal.require_scope(Permission.USERS_READ)
-    members = [Member.model_validate(row) for row in await users.members(organisation_id)]
+    members = [Member.model_validate(fields_of(row, Member)) for row in await users.members(principal, organisation_id)]
     return shown.model_copy(update={"users": members})

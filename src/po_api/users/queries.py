@@ -1,38 +1,54 @@
-"""Reading users. The table is global: each query about members names the organisation."""
+"""Reading users: the caller, their invitations, and the members of their organisation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import Boolean, Text, bindparam, or_, select
+from sqlalchemy import BigInteger, Boolean, Text, any_, bindparam, cast, column, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.core.actor import Actor, Principal
-from po_api.core.permissions import Role
-from po_api.db.models import Timestamp
+from po_api.core.permissions import Permission, Role
+from po_api.db.models import Amount, Timestamp
 from po_api.db.pagination import Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, Query, QueryExecutor, columns_for
+from po_api.members.errors import UserNotFound
+from po_api.members.models import Member
 from po_api.organisations import queries as organisations
 from po_api.organisations.errors import OperatorsOnly
 from po_api.organisations.models import Organisation
 from po_api.organisations.queries import OrganisationRow
-from po_api.users.errors import UserNotFound
 from po_api.users.models import User
 
 SORTS = ("created_at", "name")
 
 
-class UserRow(NamedTuple):
-    """A user with their rights in the organisation."""
+class MemberRow(NamedTuple):
+    """A member of an organisation; `id` is the user's."""
+
+    id: int
+    email: str
+    name: str
+    organisation_id: int
+    roles: list[str]
+    approval_limit: Decimal | None
+    is_active: bool
+    joined_at: datetime
+    left_at: datetime | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class AccountRow(NamedTuple):
+    """An account."""
 
     id: int
     email: str
     name: str
     organisation_id: int | None
-    roles: list[str]
-    approval_limit: Decimal | None
     is_active: bool
     is_operator: bool
     last_login: datetime | None
@@ -41,20 +57,81 @@ class UserRow(NamedTuple):
     updated_at: datetime
 
 
+class OpenInvitation(NamedTuple):
+    """An open invitation, as shown to the invited person."""
+
+    id: int
+    organisation_id: int
+    organisation_name: str
+    roles: list[str]
+    approval_limit: Decimal | None
+    invited_by_name: str
+    expires_at: datetime
+    version: int
+
+
+class _LastLogin(NamedTuple):
+    id: int
+    last_login: datetime | None
+
+
+@dataclass(frozen=True)
+class ShownMember:
+    """A member, and when they signed in last; `shows_rights`: whether the reader may see that, and the limit."""
+
+    member: MemberRow
+    last_login: datetime | None
+    shows_rights: bool
+
+
 _USERS = User.__table__
-_LIST = Listing("users.list", _USERS, UserRow, sorts=SORTS, default="created_at")
+_MEMBERS = (
+    select(Member.user_id.label("id"), *(Member.__table__.c[name] for name in MemberRow._fields if name != "id"))
+    .where(Member.organisation_id == ORGANISATION_ID)
+    .subquery("members_of_organisation")
+)
+_COLUMNS = _MEMBERS.c
+_LIST = Listing("users.list", _MEMBERS, MemberRow, sorts=SORTS, default="created_at")
 _PART = bindparam("q", type_=Text)
 _CONDITIONS = {
-    "email": User.email == bindparam("email", type_=Text),
-    "roles": User.roles.overlap(bindparam("roles", type_=ARRAY(Text))),
-    "is_active": User.is_active == bindparam("is_active", type_=Boolean),
-    "q": or_(User.name.ilike(_PART, escape="\\"), User.email.ilike(_PART, escape="\\")),
+    "email": _COLUMNS.email == bindparam("email", type_=Text),
+    "roles": _COLUMNS.roles.overlap(bindparam("roles", type_=ARRAY(Text))),
+    "is_active": _COLUMNS.is_active == bindparam("is_active", type_=Boolean),
+    "q": or_(_COLUMNS.name.ilike(_PART, escape="\\"), _COLUMNS.email.ilike(_PART, escape="\\")),
 }
-_USER = select(*columns_for(UserRow, _USERS))
-_IS_MEMBER = User.organisation_id == ORGANISATION_ID
-_ANY = Query("users.get", _USER.where(User.id == USER_ID), UserRow)
-_MEMBER = Query("users.member", _USER.where(_IS_MEMBER, User.id == USER_ID), UserRow)
-_MEMBERS = Query("organisations.members", _USER.where(_IS_MEMBER).order_by(User.name, User.id), UserRow)
+_ACCOUNT = Query("users.account", select(*columns_for(AccountRow, _USERS)).where(User.id == USER_ID), AccountRow)
+# Sent as texts: the driver knows their array type from the roles, and would have to look up another one's.
+_USER_IDS = cast(bindparam("user_ids", type_=ARRAY(Text)), ARRAY(BigInteger))
+_LAST_LOGINS = Query(
+    "users.last_logins",
+    select(User.id, User.last_login).where(User.id == any_(_USER_IDS)),
+    _LastLogin,
+)
+_MEMBER = Query("users.get", select(*columns_for(MemberRow, _MEMBERS)).where(_COLUMNS.id == USER_ID), MemberRow)
+_ALL_MEMBERS = Query(
+    "organisations.members",
+    select(*columns_for(MemberRow, _MEMBERS)).order_by(_COLUMNS.name, _COLUMNS.id),
+    MemberRow,
+)
+# A function, since row-level security shows the invitations of one organisation at a time.
+_INVITATIONS = func.open_invitations(User.email).table_valued(
+    column("id", BigInteger),
+    column("organisation_id", BigInteger),
+    column("organisation_name", Text),
+    column("roles", ARRAY(Text)),
+    column("approval_limit", Amount),
+    column("invited_by_name", Text),
+    column("expires_at", Timestamp),
+    column("version", BigInteger),
+    name="invitation",
+)
+OPEN_INVITATIONS = Query(
+    "users.invitations",
+    select(*_INVITATIONS.c)
+    .select_from(_USERS.join(_INVITATIONS, User.id == USER_ID))
+    .order_by(_INVITATIONS.c.expires_at.desc(), _INVITATIONS.c.id.desc()),
+    OpenInvitation,
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +162,7 @@ class _Chosen:
     conditions: frozenset[str]
 
     def __call__(self) -> AnySelect:
-        return select(_USERS).where(_IS_MEMBER, *(_CONDITIONS[name] for name in sorted(self.conditions)))
+        return select(_MEMBERS).where(*(_CONDITIONS[name] for name in sorted(self.conditions)))
 
 
 class UserQueries:
@@ -94,23 +171,49 @@ class UserQueries:
     def __init__(self, executor: QueryExecutor) -> None:
         self._executor = executor
 
-    async def me(self, principal: Principal) -> UserRow:
-        """The caller."""
-        return _found(await self._executor.row(_ANY, user_id=principal.user_id))
+    async def me(self, principal: Principal) -> tuple[AccountRow, MemberRow | None]:
+        """The caller's account, and what they are in the organisation that they are in now."""
+        if principal.organisation_id is not None:
+            await self._executor.enter_tenant(principal.organisation_id)
+        account = await self._executor.row(_ACCOUNT, user_id=principal.user_id)
+        if account is None:
+            raise UserNotFound
+        if account.organisation_id is None:
+            return account, None
+        member = await self._executor.row(_MEMBER, organisation_id=account.organisation_id, user_id=account.id)
+        return account, member
 
-    async def member(self, actor: Actor, user_id: int) -> UserRow:
-        """A member of the actor's organisation."""
-        return _found(await self._executor.row(_MEMBER, organisation_id=actor.organisation_id, user_id=user_id))
+    async def invitations(self, principal: Principal) -> Sequence[OpenInvitation]:
+        """The open invitations of the caller's address, the latest first."""
+        return await self._executor.rows(OPEN_INVITATIONS, user_id=principal.user_id)
 
-    async def page(self, actor: Actor, filters: UserFilters, request: PageRequest) -> PageOf[UserRow]:
-        """Members of the actor's organisation."""
+    async def member(self, actor: Actor, user_id: int) -> ShownMember:
+        """A member of the actor's organisation, or a former one."""
+        await self._executor.enter_tenant(actor.organisation_id)
+        found = await self._executor.row(_MEMBER, organisation_id=actor.organisation_id, user_id=user_id)
+        if found is None:
+            raise UserNotFound
+        (shown,) = await self._shown(actor, [found])
+        return shown
+
+    async def page(self, actor: Actor, filters: UserFilters, request: PageRequest) -> PageOf[ShownMember]:
+        """Members of the actor's organisation, former ones included."""
+        await self._executor.enter_tenant(actor.organisation_id)
         given = filters.given()
         parameters = {"organisation_id": actor.organisation_id, **given}
-        return await _LIST.page(self._executor, _Chosen(frozenset(given)), request, parameters)
+        page = await _LIST.page(self._executor, _Chosen(frozenset(given)), request, parameters)
+        return PageOf(await self._shown(actor, page.items), page.next_cursor)
 
-    async def members(self, organisation_id: int) -> Sequence[UserRow]:
-        """All members of an organisation, by name; the caller must have checked that it is visible."""
-        return await self._executor.rows(_MEMBERS, organisation_id=organisation_id)
+    async def members(self, principal: Principal, organisation_id: int) -> Sequence[ShownMember]:
+        """All members of an organisation, by name; the caller must have checked that it is visible.
+
+        An operator, who is no member, sees no limits.
+        """
+        await self._executor.enter_tenant(organisation_id)
+        members = await self._executor.rows(_ALL_MEMBERS, organisation_id=organisation_id)
+        if principal.organisation_id == organisation_id:
+            return await self._shown(principal.actor(), members)
+        return [ShownMember(member, None, shows_rights=False) for member in members]
 
     async def organisations(
         self, principal: Principal, request: PageRequest, *, active_since: datetime | None
@@ -121,6 +224,20 @@ class UserQueries:
         chosen = _all_organisations if active_since is None else _active_organisations
         return await organisations.LIST.page(self._executor, chosen, request, {"active_since": active_since})
 
+    async def _shown(self, actor: Actor, members: Sequence[MemberRow]) -> Sequence[ShownMember]:
+        """The members, with what the actor may see of each."""
+        sees_all = actor.may(Permission.USERS_READ_RIGHTS)
+        visible = {member.id for member in members if sees_all or member.id == actor.user_id}
+        last_logins = await self._last_logins(visible)
+        return [ShownMember(member, last_logins.get(member.id), member.id in visible) for member in members]
+
+    async def _last_logins(self, user_ids: Iterable[int]) -> dict[int, datetime | None]:
+        """A query of its own: accounts may be on another server than members."""
+        found = [str(user_id) for user_id in user_ids]
+        if not found:
+            return {}
+        return {row.id: row.last_login for row in await self._executor.rows(_LAST_LOGINS, user_ids=found)}
+
 
 def _all_organisations() -> AnySelect:
     return select(organisations.ORGANISATIONS)
@@ -129,9 +246,3 @@ def _all_organisations() -> AnySelect:
 def _active_organisations() -> AnySelect:
     signed_in = User.last_login >= bindparam("active_since", type_=Timestamp)
     return _all_organisations().where(Organisation.users.any(signed_in))
-
-
-def _found(user: UserRow | None) -> UserRow:
-    if user is None:
-        raise UserNotFound
-    return user

@@ -1,37 +1,32 @@
 """Locks and changes rows of users."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.core.permissions import Role
-from po_api.db.query import ORGANISATION_ID, USER_ID, Query, TransactionExecutor, columns_for
+from po_api.db.query import TransactionExecutor
+from po_api.organisations.models import Organisation
 from po_api.users.models import User
+from po_api.users.projections import MEMBER
+from po_api.users.queries import OPEN_INVITATIONS, OpenInvitation
 
 
-class MemberRights(NamedTuple):
-    """A member's rights, as committed and locked."""
+class ListedUser(NamedTuple):
+    """An account, with its rights where it is."""
 
-    roles: list[str]
-    approval_limit: Decimal | None
+    id: int
+    organisation_id: int | None
     is_active: bool
-
-
-_MEMBER_RIGHTS = Query(
-    "users.member_rights",
-    select(*columns_for(MemberRights, User.__table__))
-    .where(User.organisation_id == ORGANISATION_ID, User.id == USER_ID)
-    .with_for_update(read=True),
-    MemberRights,
-)
+    roles: list[str] | None
+    email: str
+    name: str
 
 
 class UserRepository:
-    """The rows of users. The table is global: each statement about members names the organisation."""
+    """The rows of users, who may be in any organisation or in none."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -67,32 +62,33 @@ class UserRepository:
         lock = {"key_share": True}
         return await self._session.get_one(User, user_id, with_for_update=lock, populate_existing=True)
 
-    async def member(self, organisation_id: int, user_id: int) -> User | None:
-        statement = select(User).where(User.organisation_id == organisation_id, User.id == user_id)
-        return (await self._session.execute(statement)).scalar_one_or_none()
-
-    async def locked_with_admins(self, organisation_id: int, user_id: int) -> Sequence[User]:
-        """The member and all active admins, locked in the order of their ids.
-
-        Without the locks, two admins who demote each other at once would both find the other one remaining. Rows are
-        locked FOR NO KEY UPDATE everywhere: a plain FOR UPDATE also conflicts with inserts that refer to the row (an
-        audit event's actor or organisation), and deadlocks with them.
-        """
-        is_admin = User.roles.contains([Role.ADMIN]) & User.is_active
+    async def detach(self, user_id: int, organisation_id: int, *, ends_credentials: bool) -> None:
+        """Let the user be in no organisation, if they are in this one; their sessions and keys may end with it."""
         statement = (
-            select(User)
-            .where(User.organisation_id == organisation_id, or_(User.id == user_id, is_admin))
-            .order_by(User.id)
-            .with_for_update(key_share=True)
-            .execution_options(populate_existing=True)
+            update(User)
+            .where(User.id == user_id, User.organisation_id == organisation_id)
+            .values(
+                organisation_id=None,
+                version=User.version + 1,
+                credentials_version=User.credentials_version + int(ends_credentials),
+            )
         )
-        return (await self._session.execute(statement)).scalars().all()
+        await self._session.execute(statement.execution_options(synchronize_session="fetch"))
 
-    async def member_rights(self, organisation_id: int, user_id: int) -> MemberRights | None:
-        """The committed rights of a member, locked against changes until the transaction ends."""
-        executor = TransactionExecutor(self._session)
-        return await executor.row(_MEMBER_RIGHTS, organisation_id=organisation_id, user_id=user_id)
+    async def lock_organisations(self, organisation_ids: Sequence[int]) -> None:
+        """Lock organisations in the order of their ids."""
+        statement = select(Organisation.id).where(Organisation.id.in_(organisation_ids)).order_by(Organisation.id)
+        await self._session.execute(statement.with_for_update(key_share=True))
 
-    async def all(self) -> Sequence[User]:
+    async def open_invitations(self, user_id: int) -> Sequence[OpenInvitation]:
+        """The open invitations of the user's address, of all organisations."""
+        return await TransactionExecutor(self._session).rows(OPEN_INVITATIONS, user_id=user_id)
+
+    async def all(self) -> Sequence[ListedUser]:
         """Every user of the installation, for the command line."""
-        return (await self._session.execute(select(User).order_by(User.id))).scalars().all()
+        statement = (
+            select(User.id, User.organisation_id, User.is_active, MEMBER.c.roles, User.email, User.name)
+            .select_from(User.__table__.outerjoin(MEMBER, true()))
+            .order_by(User.id)
+        )
+        return [ListedUser(*row) for row in await self._session.execute(statement)]

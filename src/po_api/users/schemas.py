@@ -1,45 +1,27 @@
 """Bodies of requests and responses about users."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import MISSING, AfterValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import MISSING, Field, StrictBool
 
 from po_api.core.permissions import Role
+from po_api.db.listeners import ChangeWarning
+from po_api.members.schemas import Email, Roles
 from po_api.organisations.schemas import Member
-from po_api.users.domain import MAX_EMAIL_LENGTH, canonical_email
-from po_api.web.schemas import AmountString, Page, Schema, SingleLine, Title, unique
-
-
-def _address(text: str) -> str:
-    try:
-        return canonical_email(text)
-    except ValueError:
-        raise PydanticCustomError("invalid_email", "must be an e-mail address") from None
-
-
-Email = Annotated[
-    SingleLine,
-    StringConstraints(max_length=MAX_EMAIL_LENGTH),
-    AfterValidator(_address),
-    Field(json_schema_extra={"format": "email"}, examples=["ada@example.com"]),
-]
-
-
-Roles = Annotated[list[Role], Field(min_length=1, max_length=10), AfterValidator(unique)]
-
+from po_api.users.queries import AccountRow, MemberRow, OpenInvitation, ShownMember
+from po_api.web.schemas import AmountString, Page, Schema, Title
 
 UserName = Annotated[Title, Field(examples=["Ada Lovelace"])]
 
 
-class UserInvite(Schema):
-    """A new member. The first sign-in with this verified e-mail address accepts the invitation."""
+class UserCreate(Schema):
+    """A new account, with the rights in its organisation."""
 
     email: Email
     name: UserName
-    roles: Roles = Field(default=[Role.REQUESTER])
-    approval_limit: AmountString | None = Field(default=None, description="In the base currency; null means no limit")
+    roles: Roles
 
 
 class UserUpdate(Schema):
@@ -64,24 +46,99 @@ class UserNotice(Schema):
     detail: str
     porfs: list[PorfReference]
 
+    @classmethod
+    def of(cls, warning: ChangeWarning) -> Self:
+        porfs = [PorfReference(id=porf_id, number=number) for porf_id, number in warning.porfs]
+        return cls(code=warning.code, detail=warning.detail, porfs=porfs)
+
+
+def fields_of(shown: ShownMember, schema: type[Schema]) -> dict[str, object]:
+    """The fields of the schema that the reader may see of a member."""
+    fields: dict[str, object] = shown.member._asdict() | {"last_login": shown.last_login}
+    hidden = () if shown.shows_rights else ("approval_limit", "last_login")
+    return {name: value for name, value in fields.items() if name in schema.model_fields and name not in hidden}
+
 
 class UserRead(Member):
-    """A user."""
+    """A member of an organisation, also after they have left it."""
 
-    organisation_id: int | None
+    organisation_id: int
     version: int
     created_at: datetime
     updated_at: datetime
     warnings: list[UserNotice] = Field(default=[], description="Present only in the response to a change")
 
+    @classmethod
+    def of(cls, shown: ShownMember, warnings: Sequence[ChangeWarning] = ()) -> Self:
+        notices = [UserNotice.of(warning) for warning in warnings]
+        return cls.model_validate({**fields_of(shown, cls), "warnings": notices})
 
-class Me(UserRead):
-    """The signed-in user."""
 
+class Me(Schema):
+    """The signed-in user, and what they are in their organisation: without one, the roles are empty."""
+
+    id: int
+    email: str
+    name: str = Field(examples=["Ada Lovelace"])
+    organisation_id: int | None
+    roles: list[Role]
+    approval_limit: AmountString | None
+    is_active: bool
     is_operator: bool
+    last_login: datetime | None
+    joined_at: datetime | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, account: AccountRow, member: MemberRow | None) -> Self:
+        without = {"roles": (), "approval_limit": None, "joined_at": None}
+        fields = {**without, **account._asdict(), **(member._asdict() if member else {})}
+        return cls.model_validate({name: fields[name] for name in cls.model_fields})
 
 
 class UserPage(Page):
     """One page of users."""
 
     items: list[UserRead]
+
+
+class InvitingOrganisation(Schema):
+    """The organisation that a person is invited to."""
+
+    id: int
+    name: str = Field(examples=["Acme Ltd"])
+
+
+class MyInvitation(Schema):
+    """An open invitation of the signed-in user's address."""
+
+    id: int
+    organisation: InvitingOrganisation
+    roles: list[Role]
+    approval_limit: AmountString | None = Field(description="In that organisation's base currency; null is no limit")
+    invited_by: str = Field(description="Name of the member who sent the invitation", examples=["Ada Lovelace"])
+    expires_at: datetime
+    version: int
+
+    @classmethod
+    def of(cls, row: OpenInvitation) -> Self:
+        organisation = InvitingOrganisation(id=row.organisation_id, name=row.organisation_name)
+        taken = {"id", "roles", "approval_limit", "expires_at", "version"}
+        fields = {name: value for name, value in row._asdict().items() if name in taken}
+        return cls.model_validate({**fields, "organisation": organisation, "invited_by": row.invited_by_name})
+
+
+class MyInvitations(Schema):
+    """All open invitations of the signed-in user's address."""
+
+    items: list[MyInvitation]
+
+
+class InvitationAnswer(Schema):
+    """Whether to leave the present organisation."""
+
+    leave: StrictBool = Field(
+        default=False, description="Required to be true for a member of another organisation, which is left"
+    )

@@ -1,4 +1,4 @@
-"""Users: accounts, and creating an organisation. Changes of members are in `member_service`."""
+"""Users: accounts, and identifying them. Joining and leaving organisations is in `membership_service`."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -6,17 +6,18 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.core.actor import Actor, Principal
+from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
+from po_api.core.email import comparable_email
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
-from po_api.organisations.errors import AlreadyMember
-from po_api.organisations.models import Organisation
-from po_api.organisations.service import OrganisationService
-from po_api.users.domain import Identity, comparable_email
-from po_api.users.errors import IdentityMismatch, UserDeactivated, UserNotFound
+from po_api.members.domain import Person
+from po_api.members.errors import UserNotFound
+from po_api.members.joining import add_member
+from po_api.users.domain import Identity
+from po_api.users.errors import IdentityMismatch, UserDeactivated
 from po_api.users.models import User
-from po_api.users.repository import MemberRights, UserRepository
+from po_api.users.repository import ListedUser, UserRepository
 
 
 class UserService:
@@ -40,12 +41,8 @@ class UserService:
             raise UserNotFound
         return user
 
-    async def all(self) -> Sequence[User]:
+    async def all(self) -> Sequence[ListedUser]:
         return await self._repository.all()
-
-    async def member_rights(self, actor: Actor, user_id: int) -> MemberRights | None:
-        """The committed rights of a member, locked against changes until the transaction ends; None for no member."""
-        return await self._repository.member_rights(actor.organisation_id, user_id)
 
     async def create(
         self,
@@ -56,26 +53,20 @@ class UserService:
         roles: Sequence[Role] = (Role.REQUESTER,),
         approval_limit: Decimal | None = None,
         is_operator: bool = False,
-        actor: Actor | None = None,
     ) -> User:
-        """Create a user, who may sign in with this address. An address in use violates a constraint (EmailTaken).
+        """Create an account and, in an organisation, the member: an operator does so at the command line.
 
-        The `actor` None is the command line.
+        The tenant must have been entered. An address in use violates a constraint (EmailTaken).
         """
-        user = User(
-            email=comparable_email(email),
-            name=name,
-            organisation_id=organisation_id,
-            roles=sorted(set(roles)),
-            approval_limit=approval_limit,
-            is_operator=is_operator,
-        )
+        user = User(email=comparable_email(email), name=name, organisation_id=organisation_id, is_operator=is_operator)
         self._session.add(user)
         await self._session.flush()
         if organisation_id is not None:
-            after = {"roles": user.roles, "approval_limit": approval_limit}
+            person = Person(user.id, user.email, name)
+            member = await add_member(self._session, organisation_id, person, roles, approval_limit=approval_limit)
+            after = {"roles": member.roles, "approval_limit": approval_limit}
             change = audit.Change("user.create", "user", user.id, None, after)
-            audit.record(self._session, actor or Actor.command_line(organisation_id), change)
+            audit.record(self._session, Actor.command_line(organisation_id), change)
             await self._session.flush()
         return user
 
@@ -86,12 +77,12 @@ class UserService:
         """
         user = await self._repository.by_identity(identity.issuer, identity.subject)
         if user is None:
-            user = await self._joined(identity)
+            user = await self._known_by_address(identity)
         if not user.is_active:
             raise UserDeactivated
         return user
 
-    async def _joined(self, identity: Identity) -> User:
+    async def _known_by_address(self, identity: Identity) -> User:
         await self._repository.ensure(identity.email, identity.name)
         user = await self._repository.locked_by_email(identity.email)
         assert user is not None
@@ -107,22 +98,22 @@ class UserService:
             raise IdentityMismatch
         return user
 
-    async def found_organisation(self, principal: Principal, **values: object) -> Organisation:
-        """Create an organisation with the caller as its admin. Raises AlreadyMember if they belong to one."""
-        user = await self._repository.locked(principal.user_id)
-        if user.organisation_id is not None:
-            raise AlreadyMember
-        organisation = await OrganisationService(self._session).create(**values)
-        user.organisation_id = organisation.id
-        user.roles = sorted({*user.roles, Role.ADMIN})
-        user.version += 1
-        await self._session.flush()
-        await enter_tenant(self._session, organisation.id)
-        after = {"name": organisation.name}
-        change = audit.Change("organisation.create", "organisation", organisation.id, None, after)
-        audit.record(self._session, Actor(organisation.id, user.id, principal.roles), change)
-        await self._session.flush()
-        return organisation
+    async def set_active(self, user: User, *, active: bool) -> None:
+        """Deactivate or reactivate an account; deactivating ends its sessions and keys for good."""
+        user = await self._repository.locked(user.id)
+        if user.is_active is not active:
+            user.is_active = active
+            user.version += 1
+            user.credentials_version += int(not active)
+            await self._session.flush()
+
+    async def rename(self, user_id: int, name: str) -> None:
+        """Change the name of an account: it is shown where the user joins next."""
+        user = await self._repository.locked(user_id)
+        if user.name != name:
+            user.name = name
+            user.version += 1
+            await self._session.flush()
 
     async def signed_in(self, user: User) -> None:
         """Store the time of a sign-in."""

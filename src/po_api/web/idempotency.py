@@ -1,7 +1,8 @@
 """Idempotency keys: a request that is repeated with its key gets the stored response and changes nothing.
 
 The response is stored in the transaction of the request, so that neither exists without the other. Only responses of
-committed requests are stored: a request that failed changed nothing and is processed anew.
+committed requests are stored: a request that failed changed nothing and is processed anew. A repetition is only
+answered inside the organisation that the request was about.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import UploadFile
 
+from po_api.core.actor import Principal
 from po_api.core.clock import utc_now
 from po_api.core.errors import Conflict, Unprocessable
 from po_api.web.dependencies import PrincipalDep, session_of
@@ -43,20 +45,21 @@ class Replay(Exception):
 class _Claim:
     """A key that this request holds; `remember` stores the response."""
 
-    def __init__(self, session: AsyncSession, *, user_id: int, route: str, key: str, request_hash: str) -> None:
+    def __init__(
+        self, session: AsyncSession, *, organisation_id: int, user_id: int, route: str, key: str, request_hash: str
+    ) -> None:
         self._session = session
-        self._record = {"user_id": user_id, "route": route, "key": key, "request_hash": request_hash}
+        self._identity = {"organisation_id": organisation_id, "user_id": user_id, "route": route, "key": key}
+        self._record = {**self._identity, "request_hash": request_hash}
 
     async def acquire(self) -> None:
         """Lock the key until the end of the transaction. Raises Replay, KeyInFlight or KeyReused."""
-        identity = "\x00".join(str(self._record[name]) for name in ("user_id", "route", "key"))
+        identity = "\x00".join(map(str, self._identity.values()))
         lock = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], signed=True)
         if not await self._session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
             raise KeyInFlight
         # A statement of its own, after the lock: the lock's statement sees the state from before it waited.
-        found = await self._session.get(
-            IdempotencyRecord, (self._record["user_id"], self._record["route"], self._record["key"])
-        )
+        found = await self._session.get(IdempotencyRecord, tuple(self._identity.values()))
         if found is None:
             return
         if found.request_hash != self._record["request_hash"]:
@@ -77,26 +80,34 @@ class _Claim:
         await self._session.flush()
 
 
-async def _claim(
-    request: Request,
-    principal: PrincipalDep,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            min_length=1,
-            max_length=255,
-            description="Makes the request safe to repeat: a repetition returns the stored response",
-            examples=["5f3c6a2e-0b1d-4c8e-9a57-2f9d3b6c1e40"],
-        ),
-    ] = None,
-) -> None:
+_Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Makes the request safe to repeat: a repetition returns the stored response",
+        examples=["5f3c6a2e-0b1d-4c8e-9a57-2f9d3b6c1e40"],
+    ),
+]
+
+
+async def _in_organisation(request: Request, principal: PrincipalDep, idempotency_key: _Key = None) -> None:
+    await _claim(request, principal, principal.organisation_id or 0, idempotency_key)
+
+
+async def _of_user(request: Request, principal: PrincipalDep, idempotency_key: _Key = None) -> None:
+    await _claim(request, principal, 0, idempotency_key)
+
+
+async def _claim(request: Request, principal: Principal, organisation_id: int, idempotency_key: str | None) -> None:
     if idempotency_key is None:
         return
     # Without the prefix, as earlier releases stored them.
     route = f"{request.method} {request.scope['route'].path.removeprefix('/api/v1')}"
     claim = _Claim(
         session_of(request),
+        organisation_id=organisation_id,
         user_id=principal.user_id,
         route=route,
         key=idempotency_key,
@@ -122,7 +133,9 @@ async def _request_hash(request: Request) -> str:
     return digest.hexdigest()
 
 
-IDEMPOTENT = Depends(_claim)
+IDEMPOTENT = Depends(_in_organisation)
+# For requests that may change the user's organisation: the repetition comes from a member of another one.
+IDEMPOTENT_FOR_USER = Depends(_of_user)
 
 
 async def purge(session: AsyncSession, *, before: datetime) -> int:

@@ -3,15 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer
+from sqlalchemy import CheckConstraint, Index, Integer, text
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from po_api.db.models import Base
+from po_api.db.models import CURRENT_TENANT, Base
 
 
 class IdempotencyRecord(Base):
-    """The response to one request of one user; written in the transaction of the request."""
+    """The response to one request of one user; written in the transaction of the request.
+
+    `organisation_id` is the one that the request was about; 0 for none.
+    """
 
     __tablename__ = "idempotency_records"
     __table_args__ = (
@@ -20,7 +23,10 @@ class IdempotencyRecord(Base):
         Index("ix_idempotency_records_created_at", "created_at"),
     )
 
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    organisation_id: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, server_default=text(f"coalesce({CURRENT_TENANT.text}, 0)")
+    )
+    user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     route: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     request_hash: Mapped[str]

@@ -17,12 +17,14 @@ from support.clusters import Cluster
 from support.forked import alembic, po_api
 from support.migrations import (
     BINARIES,
+    CONTRACTING,
     HEAD,
     NOT_APPLICABLE,
     ORDER,
     PROJECT,
     RENAMING,
     REVISIONS,
+    STABLE_DEFAULTS,
     Fresh,
     assert_sound,
     columns_of,
@@ -181,7 +183,15 @@ async def test_the_printed_sql_makes_the_same_schema(fresh: Fresh, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("revisions", "excluded"),
-    [("base:003", NOT_APPLICABLE), ("003:004", [*NOT_APPLICABLE, *RENAMING]), ("004:head", NOT_APPLICABLE)],
+    [
+        ("base:003", NOT_APPLICABLE),
+        ("003:004", [*NOT_APPLICABLE, *RENAMING]),
+        ("004:018", NOT_APPLICABLE),
+        ("018:019", [*NOT_APPLICABLE, *STABLE_DEFAULTS]),
+        ("019:020", NOT_APPLICABLE),
+        ("020:021", [*NOT_APPLICABLE, *CONTRACTING]),
+        ("021:head", NOT_APPLICABLE),
+    ],
 )
 def test_squawk_finds_nothing(tmp_path: Path, revisions: str, excluded: list[str]) -> None:
     assert squawk(printed_sql(tmp_path, revisions), excluded) == (0, "")

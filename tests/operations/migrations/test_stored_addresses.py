@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from po_api.core.email import comparable_email
 from po_api.operations.invariants import ADDRESS_CONFLICT, violations
-from po_api.users.domain import comparable_email
 from support.clusters import Cluster
 from support.forked import alembic, po_api
 from support.migrations import HEAD, Fresh, fresh_database, printed_sql, run_sql

@@ -7,6 +7,7 @@ TAGS = {
     "sessions": "Sign-in, and the caller's own sessions",
     "API keys": "Keys with which scripts act as a user",
     "users": "Members of the caller's organisation",
+    "invitations": "Invitations to the caller's organisation",
     "organisations": "Organisations (tenants) and their settings",
     "suppliers": "Suppliers of the organisation",
     "porfs": "Purchase order requests (PORFs): create, approve, convert",

@@ -1,0 +1,37 @@
+"""Changes of members that features above react to in the same transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from po_api.core.actor import Actor
+from po_api.db.listeners import DomainEvent
+
+
+@dataclass(frozen=True)
+class MemberChanged(DomainEvent):
+    """A member's roles, limit or activity have changed."""
+
+    actor: Actor
+    user_id: int
+
+
+@dataclass(frozen=True)
+class MembershipEnded(DomainEvent):
+    """The user is no active member of the organisation from this time on: they have left, or were deactivated.
+
+    It is published before the member's row is locked: requests lock the rows of their user and session first, too.
+    With `ends_sessions`, the user's sessions end permanently, those of sign-ins in progress included.
+    """
+
+    organisation_id: int
+    user_id: int
+    at: datetime
+    ends_sessions: bool
+
+
+@dataclass(frozen=True)
+class MembershipRestored(DomainEvent):
+    """A deactivated member is to be active again. Listeners raise InvitationRequired if the user is not available."""
+
+    organisation_id: int
+    user_id: int

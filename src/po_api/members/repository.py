@@ -1,0 +1,127 @@
+"""Locks and changes rows of members and invitations."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core.permissions import Role
+from po_api.db.query import ORGANISATION_ID, USER_ID, Query, TransactionExecutor, columns_for
+from po_api.members.models import Invitation, InvitationAddress, Member
+
+
+class MemberRights(NamedTuple):
+    """A member's rights, as committed and locked."""
+
+    roles: list[str]
+    approval_limit: Decimal | None
+    is_active: bool
+
+
+_MEMBER_RIGHTS = Query(
+    "members.rights",
+    select(*columns_for(MemberRights, Member.__table__))
+    .where(Member.organisation_id == ORGANISATION_ID, Member.user_id == USER_ID)
+    .with_for_update(read=True),
+    MemberRights,
+)
+
+
+class MemberRepository:
+    """The rows of an organisation's members."""
+
+    def __init__(self, session: AsyncSession, organisation_id: int) -> None:
+        self._session = session
+        self._organisation_id = organisation_id
+
+    async def get(self, user_id: int) -> Member | None:
+        return await self._session.get(Member, (self._organisation_id, user_id))
+
+    async def locked(self, user_id: int) -> Member | None:
+        lock = {"key_share": True}
+        key = (self._organisation_id, user_id)
+        return await self._session.get(Member, key, with_for_update=lock, populate_existing=True)
+
+    async def locked_with_admins(self, user_id: int) -> Sequence[Member]:
+        """The member and all active admins, locked in the order of their ids.
+
+        Without the locks, two admins who demote each other at once would both find the other one remaining. Rows are
+        locked FOR NO KEY UPDATE everywhere: a plain FOR UPDATE also conflicts with inserts that refer to the row (an
+        audit event's actor), and deadlocks with them.
+        """
+        is_admin = Member.roles.contains([Role.ADMIN]) & Member.is_active
+        statement = (
+            select(Member)
+            .where(self._is_own(), or_(Member.user_id == user_id, is_admin))
+            .order_by(Member.user_id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.execute(statement)).scalars().all()
+
+    async def rights(self, user_id: int) -> MemberRights | None:
+        """The committed rights of a member, locked against changes until the transaction ends."""
+        executor = TransactionExecutor(self._session)
+        return await executor.row(_MEMBER_RIGHTS, organisation_id=self._organisation_id, user_id=user_id)
+
+    async def has_other_active(self, user_id: int) -> bool:
+        """Whether there is an active member besides this one."""
+        others = select(Member.user_id).where(self._is_own(), Member.user_id != user_id, Member.is_active)
+        return await self._session.scalar(others.limit(1)) is not None
+
+    async def is_active_address(self, email: str) -> bool:
+        """Whether an active member has this canonical address."""
+        found = select(Member.user_id).where(self._is_own(), Member.email == email, Member.is_active)
+        return await self._session.scalar(found.limit(1)) is not None
+
+    def _is_own(self) -> ColumnElement[bool]:
+        return Member.organisation_id == self._organisation_id
+
+
+class InvitationRepository:
+    """The rows of an organisation's invitations."""
+
+    def __init__(self, session: AsyncSession, organisation_id: int) -> None:
+        self._session = session
+        self._organisation_id = organisation_id
+
+    async def add(self, invitation: Invitation, digest: str) -> None:
+        self._session.add(invitation)
+        await self._session.flush()
+        address = InvitationAddress(organisation_id=self._organisation_id, invitation_id=invitation.id, digest=digest)
+        self._session.add(address)
+
+    async def locked(self, invitation_id: int) -> Invitation | None:
+        lock = {"key_share": True}
+        key = (self._organisation_id, invitation_id)
+        return await self._session.get(Invitation, key, with_for_update=lock, populate_existing=True)
+
+    async def locked_unanswered(self, email: str) -> Invitation | None:
+        """The invitation of this canonical address that was neither answered nor revoked, locked."""
+        statement = (
+            select(Invitation)
+            .where(
+                Invitation.organisation_id == self._organisation_id,
+                Invitation.email == email,
+                Invitation.accepted_at.is_(None),
+                Invitation.declined_at.is_(None),
+                Invitation.revoked_at.is_(None),
+            )
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def close(self, invitation: Invitation, column: str, now: datetime) -> None:
+        """Store the answer or the revocation: `column` is the one of its time."""
+        setattr(invitation, column, now)
+        invitation.version += 1
+        address = delete(InvitationAddress).where(
+            InvitationAddress.organisation_id == self._organisation_id,
+            InvitationAddress.invitation_id == invitation.id,
+        )
+        await self._session.execute(address)
+        await self._session.flush()

@@ -1,0 +1,119 @@
+"""Members: changing their rights, deactivating, leaving."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api import audit
+from po_api.core import merge_patch
+from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
+from po_api.core.permissions import Permission, Role
+from po_api.core.versions import ExpectedVersions, require_version
+from po_api.db.listeners import ChangeWarning, Listeners
+from po_api.members.domain import require_grantable_limit, require_grantable_roles
+from po_api.members.errors import InvitationRequired, LastAdmin, OwnRights, UserNotFound
+from po_api.members.events import MemberChanged, MembershipEnded, MembershipRestored
+from po_api.members.models import Member
+from po_api.members.repository import MemberRepository, MemberRights
+
+_RIGHTS = frozenset({"roles", "approval_limit"})
+
+
+async def rights_of(session: AsyncSession, actor: Actor, user_id: int) -> MemberRights | None:
+    """The committed rights of a member, locked against changes until the transaction ends; None for no member."""
+    return await MemberRepository(session, actor.organisation_id).rights(user_id)
+
+
+class MemberService:
+    """Changes the members of the actor's organisation; it flushes, the caller commits.
+
+    `listeners` are those of the features above: they end credentials and return warnings.
+    """
+
+    def __init__(self, session: AsyncSession, actor: Actor, listeners: Listeners) -> None:
+        self._session = session
+        self._actor = actor
+        self._listeners = listeners
+        self._repository = MemberRepository(session, actor.organisation_id)
+
+    async def update(
+        self, user_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]
+    ) -> tuple[Member, list[ChangeWarning]]:
+        """Change a member: admins may change all fields but their own rights, every member their own name."""
+        if user_id != self._actor.user_id or set(values) - {"name"}:
+            self._actor.require(Permission.USERS_MANAGE)
+        return await self._change(user_id, "user.update", values, expected)
+
+    async def deactivate(self, user_id: int, *, expected: ExpectedVersions) -> tuple[Member, list[ChangeWarning]]:
+        """Deactivate a member (admins). Their sessions and keys end at once; the user may be invited elsewhere."""
+        self._actor.require(Permission.USERS_MANAGE)
+        if (await self._existing(user_id)).is_active:
+            await self._end(user_id, ends_sessions=True)
+        return await self._change(user_id, "user.deactivate", {"is_active": False}, expected)
+
+    async def activate(self, user_id: int, *, expected: ExpectedVersions) -> tuple[Member, list[ChangeWarning]]:
+        """Reactivate a deactivated member (admins). Raises InvitationRequired for one who has left, or is elsewhere."""
+        self._actor.require(Permission.USERS_MANAGE)
+        member = await self._existing(user_id)
+        if member.left_at is not None:
+            raise InvitationRequired
+        require_grantable_roles(self._actor, member.roles)
+        if not member.is_active:
+            await self._listeners.notify(self._session, MembershipRestored(self._actor.organisation_id, user_id))
+        return await self._change(user_id, "user.activate", {"is_active": True}, expected)
+
+    async def leave(self, *, expected: ExpectedVersions) -> Member:
+        """End the actor's own membership. Documents, decisions and history keep the member. Raises LastAdmin."""
+        user_id = self._actor.member_id
+        await self._end(user_id, ends_sessions=False)
+        member, _ = await self._change(user_id, "user.leave", {"is_active": False, "left_at": utc_now()}, expected)
+        return member
+
+    async def _end(self, user_id: int, *, ends_sessions: bool) -> None:
+        ended = MembershipEnded(self._actor.organisation_id, user_id, utc_now(), ends_sessions)
+        await self._listeners.notify(self._session, ended)
+
+    async def _existing(self, user_id: int) -> Member:
+        member = await self._repository.get(user_id)
+        if member is None:
+            raise UserNotFound
+        return member
+
+    async def _change(
+        self, user_id: int, action: str, values: Mapping[str, Any], expected: ExpectedVersions
+    ) -> tuple[Member, list[ChangeWarning]]:
+        members = await self._repository.locked_with_admins(user_id)
+        member = next((candidate for candidate in members if candidate.user_id == user_id), None)
+        if member is None:
+            raise UserNotFound
+        require_version(member.version, expected)
+        was_admin = _is_admin(member)
+        before, after = merge_patch.apply(member, values)
+        if not after:
+            return member, []
+        await self._require_allowed(user_id, before, after)
+        # An organisation that was created at the command line may have no admin: its members can be changed anyway.
+        if was_admin and not any(_is_admin(candidate) for candidate in members):
+            raise LastAdmin
+        member.version += 1
+        audit.record(self._session, self._actor, audit.Change(action, "user", user_id, before, after))
+        await self._session.flush()
+        return member, await self._listeners.notify(self._session, MemberChanged(self._actor, user_id))
+
+    async def _require_allowed(self, user_id: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Raise OwnRights or KeyCannotGrant if the actor may not change these rights."""
+        changed = _RIGHTS & after.keys()
+        if changed and user_id == self._actor.user_id and await self._repository.has_other_active(user_id):
+            raise OwnRights
+        if "roles" in changed:
+            require_grantable_roles(self._actor, after["roles"], before=before["roles"])
+        if "approval_limit" in changed:
+            limits: tuple[Decimal | None, Decimal | None] = after["approval_limit"], before["approval_limit"]
+            require_grantable_limit(self._actor, limits[0], before=limits[1])
+
+
+def _is_admin(member: Member) -> bool:
+    return member.is_active and Role.ADMIN in member.roles
