@@ -1,6 +1,6 @@
 """The organisations of the data set with their members and suppliers: one has half of everything, most are small."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,7 +21,7 @@ _LIMITS = (Decimal(500), Decimal(5000), Decimal(50_000))
 
 @dataclass
 class Company:
-    """An organisation, with the ids of its rows. Its first four users are an admin, an approver without a limit, a
+    """An organisation, with the ids of its rows. Its first four members are an admin, an approver without a limit, a
     buyer and an auditor, followed by its other approvers and its requesters."""
 
     id: int
@@ -48,6 +48,21 @@ class Company:
         value = self.numbers.get((document_type, period), 0) + 1
         self.numbers[document_type, period] = value
         return value
+
+
+@dataclass(frozen=True)
+class Person:
+    """A member of an organisation, and their account; an approval limit of None is no limit."""
+
+    id: int
+    company: Company
+    name: str
+    roles: str
+    approval_limit: Decimal | None
+
+    @property
+    def email(self) -> str:
+        return f"user{self.id}@company{self.company.id}.example"
 
 
 def found_companies(random: Random, requests: int) -> list[Company]:
@@ -89,18 +104,30 @@ def organisation_rows(companies: Sequence[Company]) -> Iterator[str]:
         )
 
 
-def user_rows(random: Random, companies: Sequence[Company]) -> Iterator[str]:
+def find_people(random: Random, companies: Sequence[Company]) -> Iterator[Person]:
     for company in companies:
         approvers = set(company.approvers[1:])
         for position, user in enumerate(company.users):
-            roles, limit = "{requester}", "\\N"
+            roles, limit = "{requester}", None
             if position < len(_ROLES):
                 roles = _ROLES[position]
             elif user in approvers:
-                roles, limit = "{approver}", str(random.choice(_LIMITS))
-            name = company.language.phrase(random, 2)
-            email = f"user{user}@company{company.id}.example"
-            yield f"{user}\t{email}\t{name}\t{company.id}\t{limit}\t{roles}\t{FOUNDED}\t{FOUNDED}\n"
+                roles, limit = "{approver}", random.choice(_LIMITS)
+            yield Person(user, company, company.language.phrase(random, 2), roles, limit)
+
+
+def user_rows(people: Iterable[Person]) -> Iterator[str]:
+    for person in people:
+        yield f"{person.id}\t{person.email}\t{person.name}\t{person.company.id}\t{FOUNDED}\t{FOUNDED}\n"
+
+
+def member_rows(people: Iterable[Person]) -> Iterator[str]:
+    for person in people:
+        limit = "\\N" if person.approval_limit is None else person.approval_limit
+        yield (
+            f"{person.company.id}\t{person.id}\t{person.email}\t{person.name}\t{person.roles}\t{limit}"
+            f"\t{FOUNDED}\t{FOUNDED}\t{FOUNDED}\n"
+        )
 
 
 def supplier_rows(random: Random, companies: Sequence[Company]) -> Iterator[str]:

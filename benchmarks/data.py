@@ -17,7 +17,9 @@ from typing import Any
 
 from benchmarks.companies import (
     Company,
+    find_people,
     found_companies,
+    member_rows,
     organisation_rows,
     series_rows,
     supplier_name,
@@ -33,7 +35,8 @@ from po_api.porfs.content import PorfContent, PositionedLine, content_hash
 # In the order in which rows may refer to each other.
 COLUMNS = {
     "organisations": "id name timezone currency tax_rounding over_order_percent created_at updated_at",
-    "users": "id email name organisation_id approval_limit roles created_at updated_at",
+    "users": "id email name organisation_id created_at updated_at",
+    "members": "organisation_id user_id email name roles approval_limit joined_at created_at updated_at",
     "suppliers": "organisation_id id name name_key email is_active created_at updated_at",
     "porfs": """organisation_id id number title justification cost_centre needed_by currency tax_rounding net tax total
         status requester_id supplier_id submitted_at decided_at version created_at updated_at""",
@@ -180,9 +183,11 @@ class DataSet:
         self._rows: defaultdict[str, list[str]] = defaultdict(list)
 
     def batches(self) -> Iterator[Batch]:
+        people = list(find_people(self._random, self.companies))
         yield {
             "organisations": list(organisation_rows(self.companies)),
-            "users": list(user_rows(self._random, self.companies)),
+            "users": list(user_rows(people)),
+            "members": list(member_rows(people)),
             "suppliers": list(supplier_rows(self._random, self.companies)),
         }
         # Those of all organisations come as time passes, so that a small one's rows lie far apart.

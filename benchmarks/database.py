@@ -29,7 +29,7 @@ SETTINGS = {
 }
 SEED = 20_260_701
 # More than the scenarios' own: raised whenever the generator makes other rows of the same seed.
-GENERATION = 1
+GENERATION = 2
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,43 @@ class Server:
 @contextmanager
 def running_server(requests: int, keep: Path | None) -> Iterator[Server]:
     """A server with a data set of this number of requests; with `keep` the directory is kept and reused."""
-    base = Path(tempfile.mkdtemp(prefix="po-bench-")) if keep is None else keep / f"{requests}-{SEED}-{GENERATION}"
-    ready = base / "loaded"
-    try:
+    with _directory(None if keep is None else keep / f"{requests}-{SEED}-{GENERATION}") as base:
+        ready = base / "loaded"
         if base.exists() and not ready.exists():
             shutil.rmtree(base)
-        with embedded_server(base, settings=SETTINGS) as urls:
-            directory = base.resolve() / "postgres"
-            status = (directory / "postmaster.pid").read_text().splitlines()
-            server = Server(requests, urls, int(status[0]), Path(status[4]))
+        with _serving(base, requests) as server:
             if not ready.exists():
                 asyncio.run(_fill(server))
                 ready.touch()
             asyncio.run(_settle(server))
             yield server
+
+
+@contextmanager
+def empty_server() -> Iterator[Server]:
+    """A temporary server with an empty database."""
+    with _directory(None) as base, _serving(base, 0) as server:
+        yield server
+
+
+@contextmanager
+def _directory(kept: Path | None) -> Iterator[Path]:
+    """The directory of a server: `kept`, or a temporary one."""
+    if kept is not None:
+        yield kept
+        return
+    base = Path(tempfile.mkdtemp(prefix="po-bench-"))
+    try:
+        yield base
     finally:
-        if keep is None:
-            shutil.rmtree(base, ignore_errors=True)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@contextmanager
+def _serving(base: Path, requests: int) -> Iterator[Server]:
+    with embedded_server(base, settings=SETTINGS) as urls:
+        status = (base.resolve() / "postgres" / "postmaster.pid").read_text().splitlines()
+        yield Server(requests, urls, int(status[0]), Path(status[4]))
 
 
 async def _fill(server: Server) -> None:

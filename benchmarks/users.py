@@ -25,21 +25,21 @@ _READERS = """
         SELECT requester_id FROM porfs WHERE organisation_id = (SELECT min(id) FROM organisation)
         GROUP BY 1 HAVING count(*) > 60 ORDER BY count(*) DESC LIMIT 1
     )
-    SELECT min(u.id) AS user_id, u.organisation_id, u.roles[1] AS role
-    FROM users u JOIN organisation o ON o.id = u.organisation_id
-    WHERE u.roles[1] <> 'requester' AND u.roles[1] IN ('buyer', CASE WHEN o.id = 1 THEN u.roles[1] END)
-    GROUP BY 2, 3, u.approval_limit IS NULL
+    SELECT min(m.user_id) AS user_id, m.organisation_id, m.roles[1] AS role
+    FROM members m JOIN organisation o ON o.id = m.organisation_id
+    WHERE m.roles[1] <> 'requester' AND m.roles[1] IN ('buyer', CASE WHEN o.id = 1 THEN m.roles[1] END)
+    GROUP BY 2, 3, m.approval_limit IS NULL
     UNION ALL
-    SELECT u.id, u.organisation_id, u.roles[1] FROM users u JOIN busiest b ON b.requester_id = u.id
+    SELECT m.user_id, m.organisation_id, m.roles[1] FROM members m JOIN busiest b ON b.requester_id = m.user_id
     ORDER BY 2, 3
 """
 _CASTS = """
-    SELECT u.organisation_id, min(s.id) AS supplier_id,
-        min(u.id) FILTER (WHERE 'requester' = ANY (u.roles)) AS requester,
-        min(u.id) FILTER (WHERE 'approver' = ANY (u.roles) AND u.approval_limit IS NULL) AS approver,
-        min(u.id) FILTER (WHERE 'buyer' = ANY (u.roles)) AS buyer
-    FROM users u JOIN suppliers s ON s.organisation_id = u.organisation_id AND s.is_active
-    WHERE u.organisation_id > 1 GROUP BY 1 ORDER BY 1 LIMIT $1
+    SELECT m.organisation_id, min(s.id) AS supplier_id,
+        min(m.user_id) FILTER (WHERE 'requester' = ANY (m.roles)) AS requester,
+        min(m.user_id) FILTER (WHERE 'approver' = ANY (m.roles) AND m.approval_limit IS NULL) AS approver,
+        min(m.user_id) FILTER (WHERE 'buyer' = ANY (m.roles)) AS buyer
+    FROM members m JOIN suppliers s ON s.organisation_id = m.organisation_id AND s.is_active
+    WHERE m.organisation_id > 1 GROUP BY 1 ORDER BY 1 LIMIT $1
 """
 
 

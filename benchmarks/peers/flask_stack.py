@@ -12,12 +12,13 @@ query per row, and line counts are computed by the database.
 import os
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask, Response, abort, jsonify, request
 from flask_sqlalchemy import SQLAlchemy
 from jose import JWTError, jwt
-from sqlalchemy import and_, case, false, func, or_, select, tuple_
+from sqlalchemy import Boolean, Numeric, Text, and_, case, column, false, func, or_, select, true, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased, column_property, contains_eager, joinedload, selectinload
 
 from benchmarks.peers import shared
@@ -42,6 +43,10 @@ class User(db.Model):
     __table__ = tables["users"]
 
 
+class Member(db.Model):
+    __table__ = tables["members"]
+
+
 class UserSession(db.Model):
     __table__ = tables["sessions"]
     user = db.relationship(User)
@@ -62,12 +67,12 @@ class PorfLine(db.Model):
 class Porf(db.Model):
     __table__ = tables["porfs"]
     organisation = db.relationship(Organisation, viewonly=True)
-    requester = db.relationship(User, viewonly=True)
+    requester = db.relationship(Member, viewonly=True)
     supplier = db.relationship(Supplier, viewonly=True)
     lines = db.relationship(PorfLine, viewonly=True, order_by=PorfLine.__table__.c.position)
 
 
-approver = aliased(User)
+approver = aliased(Member)
 own_lines = and_(PorfLine.organisation_id == Porf.organisation_id, PorfLine.porf_id == Porf.id)
 left = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
 left = func.trunc(left - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4)
@@ -93,7 +98,7 @@ Porf.has_approver = column_property(
                 approver.organisation_id == Porf.organisation_id,
                 approver.is_active,
                 approver.roles.contains(["approver"]),
-                or_(approver.id != Porf.requester_id, Organisation.allow_self_approval),
+                or_(approver.user_id != Porf.requester_id, Organisation.allow_self_approval),
                 or_(
                     approver.approval_limit.is_(None),
                     and_(approver.approval_limit >= Porf.total, Porf.currency == Organisation.currency),
@@ -107,8 +112,23 @@ Porf.has_approver = column_property(
 )
 
 
-def check() -> User:
-    """The user of the token; enters the tenant."""
+class Caller(NamedTuple):
+    """The user of a request, and their rights."""
+
+    id: int
+    organisation_id: int
+    roles: list[str]
+    approval_limit: Decimal | None
+
+
+# Members are hidden until the tenant is entered.
+rights = func.member_of(User.organisation_id, User.id).table_valued(
+    column("roles", ARRAY(Text)), column("approval_limit", Numeric), column("is_active", Boolean), name="rights"
+)
+
+
+def check() -> Caller:
+    """The user of the token."""
     try:
         token = request.headers["Authorization"].removeprefix("Bearer ")
         key = app.config["SECRET_KEY"]
@@ -116,9 +136,10 @@ def check() -> User:
     except (KeyError, JWTError):
         abort(401)
     last_used = func.coalesce(UserSession.last_seen_at, UserSession.created_at)
-    found = db.session.scalar(
-        select(UserSession)
+    found = db.session.execute(
+        select(UserSession, rights.c.roles, rights.c.approval_limit)
         .join(UserSession.user)
+        .join(rights, true())
         .options(contains_eager(UserSession.user))
         .where(
             UserSession.id == int(claims["sid"]),
@@ -127,18 +148,21 @@ def check() -> User:
             UserSession.expires_at > func.now(),
             last_used > func.now() - func.make_interval(0, 0, 0, 7),
             User.is_active,
+            User.credentials_version == UserSession.credentials_version,
+            rights.c.is_active,
         )
-    )
+    ).one_or_none()
     if found is None:
         abort(401)
-    return found.user
+    session, roles, approval_limit = found
+    return Caller(session.user.id, session.user.organisation_id, roles, approval_limit)
 
 
-def enter_organisation(user: User) -> None:
+def enter_organisation(user: Caller) -> None:
     db.session.execute(select(func.set_config("app.organisation_id", str(user.organisation_id), True)))
 
 
-def visible(user: User) -> Any:
+def visible(user: Caller) -> Any:
     statement = select(Porf).where(Porf.organisation_id == user.organisation_id)
     if SEES_ALL.isdisjoint(user.roles):
         mine = Porf.requester_id == user.id
@@ -152,7 +176,7 @@ def text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def summary(porf: Porf, user: User) -> dict[str, Any]:
+def summary(porf: Porf, user: Caller) -> dict[str, Any]:
     return {
         "id": porf.id,
         "number": porf.number,

@@ -1,0 +1,1 @@
+"""Readers and writers while migrations run: `python -m benchmarks.migrations --help`."""
