@@ -1,4 +1,6 @@
 import { after, afterEach, before, describe } from "node:test";
+import { idTokenSignIns } from "./id-token-sign-ins";
+import { invitations } from "./invitations";
 import { mainJob } from "./main-job";
 import { MODES } from "./person";
 import { refusals } from "./refusals";
@@ -15,5 +17,7 @@ describe("the app, the API and an identity provider", { timeout: 300_000 }, () =
     mainJob(mode, together);
     sessions(mode, together);
   }
+  invitations(together);
+  idTokenSignIns(together);
   refusals(together);
 });

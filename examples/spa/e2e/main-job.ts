@@ -61,9 +61,7 @@ export function mainJob(mode: Mode, together: Together): void {
     it("somebody unknown founds an organisation", async () => {
       const founder = await together.visitor(mode);
       await founder.signIn(`founder-${mode}@new.example`);
-      await founder.page.getByLabel("Name").fill("New & Sons");
-      await founder.press("Found it");
-      await founder.heading("Requests").waitFor();
+      await founder.found("New & Sons");
       await founder.reads(/\(.*admin.*\)/);
     });
   });

@@ -70,6 +70,20 @@ export class Person {
     await this.page.getByRole("alert").getByRole("link", { name: code, exact: true }).waitFor();
   }
 
+  async found(organisation: string): Promise<void> {
+    await this.page.getByLabel("Name").fill(organisation);
+    await this.press("Found it");
+    await this.heading("Requests").waitFor();
+  }
+
+  /** As an admin; up to the app's answer, whatever that is. */
+  async invite(email: string, role: string): Promise<void> {
+    await this.follow("Invitations");
+    await this.page.getByLabel("E-mail address").fill(email);
+    await this.page.getByLabel("Role").selectOption(role);
+    await this.press("Invite");
+  }
+
   /** A draft with two lines, of 298.80 in all; returns its number. */
   async raise(title: string): Promise<string> {
     await this.follow("Requests");

@@ -1,6 +1,7 @@
 // A local identity provider: any user can be entered on its login page. It can return invalid tokens.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { APIRequestContext } from "playwright-core";
 import Provider, { type Configuration, type KoaContextWithOIDC } from "oidc-provider";
 import { type Claims, claimsOf, makeKey, type SigningKey } from "./id-tokens";
 
@@ -33,12 +34,28 @@ export class IdentityProvider {
     this.#server.close();
   }
 
+  /** An ID token for a page that has signed this user in by itself, as a page with Google's button does. */
+  async idToken(request: APIRequestContext, email: string, nonce: string): Promise<string> {
+    const client = { client_id: CLIENT.id, redirect_uri: this.#page };
+    const query = new URLSearchParams({ ...client, response_type: "code", scope: "openid email profile", nonce });
+    const login = await request.get(`${this.issuer}/auth?${query}`);
+    const page = new URL((await request.post(login.url(), { form: { email } })).url());
+    const code = page.searchParams.get("code") ?? "";
+    const form = { ...client, client_secret: CLIENT.secret, grant_type: "authorization_code", code };
+    return (await (await request.post(`${this.issuer}/token`, { form })).json()).id_token;
+  }
+
   /** Signs with another key from now on, and publishes no other; returns the old one. */
   rotateKey(): SigningKey {
     const old = this.#key;
     this.#key = makeKey();
     this.#provider = this.#make();
     return old;
+  }
+
+  /** The address of that page, where nothing is. */
+  get #page(): string {
+    return `${this.issuer}/page`;
   }
 
   #make(): Provider {
@@ -53,7 +70,7 @@ export class IdentityProvider {
   #configuration(): Configuration {
     const jwk = { ...this.#key.privateKey.export({ format: "jwk" }), kid: this.#key.id, alg: "RS256", use: "sig" };
     return {
-      clients: [{ client_id: CLIENT.id, client_secret: CLIENT.secret, redirect_uris: [this.redirectUri] }],
+      clients: [{ client_id: CLIENT.id, client_secret: CLIENT.secret, redirect_uris: [this.redirectUri, this.#page] }],
       jwks: { keys: [jwk] } as NonNullable<Configuration["jwks"]>,
       ttl: { AccessToken: 60, Grant: 600, IdToken: 60, Interaction: 600, Session: 600 },
       cookies: { keys: ["cookies of this machine"] },

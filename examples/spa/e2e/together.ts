@@ -85,6 +85,7 @@ export class Together {
     const { items } = await (await fetch(`${users}?email=buyer@demo.example`, { headers })).json();
     const { id, version } = items[0];
     const body = JSON.stringify({ roles: ["approver", "buyer"] });
-    await fetch(`${users}/${id}`, { method: "PATCH", headers: { ...headers, "If-Match": `"${version}"` }, body });
+    const change = { method: "PATCH", headers: { ...headers, "If-Match": `"${version}"` }, body };
+    assert.equal((await fetch(`${users}/${id}`, change)).status, 200);
   }
 }

@@ -21,3 +21,6 @@ export async function signOut(): Promise<void> {
 
 /** The header of a form's requests: who sends it again because no answer came does not do it twice. */
 export const once = () => ({ "Idempotency-Key": crypto.randomUUID() });
+
+/** The headers of changing an item of a list; its ETag is its version in quotes. */
+export const changing = ({ version }: { version: number }) => ({ "If-Match": `"${version}"`, ...once() });

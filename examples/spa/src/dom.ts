@@ -21,6 +21,9 @@ export const field = (label: string, control: HTMLElement): HTMLLabelElement =>
 export const input = (name: string, properties: Partial<HTMLInputElement> = {}): HTMLInputElement =>
   h("input", { name, id: name, required: true, autocomplete: "off", ...properties });
 
+export const checkbox = (name: string, label: string): HTMLLabelElement =>
+  h("label", { className: "check" }, input(name, { type: "checkbox" }), h("span", {}, label));
+
 export function select(name: string, options: [value: string, text: string][]): HTMLSelectElement {
   return h("select", { name, id: name }, ...options.map(([value, text]) => h("option", { value }, text)));
 }
@@ -47,4 +50,10 @@ export const when = (time: string): string => new Date(time).toLocaleString();
 export function value(form: HTMLFormElement, name: string): string {
   const control = form.elements.namedItem(name);
   return control instanceof HTMLInputElement || control instanceof HTMLSelectElement ? control.value : "";
+}
+
+/** Whether the form has a checked box of that name. */
+export function checked(form: HTMLFormElement, name: string): boolean {
+  const control = form.elements.namedItem(name);
+  return control instanceof HTMLInputElement && control.checked;
 }

@@ -5,19 +5,19 @@ import { attempt } from "./attempt";
 import { exchange, onSignOutElsewhere } from "./auth";
 import { h, link } from "./dom";
 import { go } from "./navigation";
-import { foundOrganisationView } from "./views/organisation";
+import { homeView } from "./views/home";
+import { invitationsView } from "./views/invitations";
 import { orderView } from "./views/order";
 import { porfView } from "./views/porf";
-import { porfsView } from "./views/porfs";
 import { raiseView } from "./views/raise";
 import { sessionsView } from "./views/sessions";
 import { signInView } from "./views/sign-in";
 
 const VIEWS: Record<string, (...parameters: string[]) => Promise<Node[]>> = {
-  porfs: porfsView,
   porf: (id = "") => porfView(id),
   order: (id = "") => orderView(id),
   raise: raiseView,
+  invitations: invitationsView,
   sessions: sessionsView,
 };
 
@@ -49,8 +49,9 @@ async function fill(wanted: () => boolean): Promise<void> {
 }
 
 function viewFor(user: Schemas["Me"], name: string): (...parameters: string[]) => Promise<Node[]> {
-  const view = VIEWS[name] ?? porfsView;
-  return user.organisation_id === null && view !== sessionsView ? foundOrganisationView : view;
+  const home = (filter?: string) => homeView(user, filter);
+  const view = VIEWS[name] ?? home;
+  return user.organisation_id === null && view !== sessionsView ? home : view;
 }
 
 function navigation(user: Schemas["Me"]): Node[] {
@@ -61,7 +62,13 @@ function navigation(user: Schemas["Me"]): Node[] {
       go("#/sign-in");
     });
   return [
-    h("nav", {}, link("#/porfs", "Requests"), link("#/sessions", "Sessions")),
+    h(
+      "nav",
+      {},
+      link("#/porfs", "Requests"),
+      ...(user.roles.includes("admin") ? [link("#/invitations", "Invitations")] : []),
+      link("#/sessions", "Sessions"),
+    ),
     h("span", {}, `${user.name} (${user.roles.join(", ") || "no role"})`),
     leave,
   ];

@@ -1,24 +1,13 @@
 import { api, type Schemas } from "../api";
-import { attempt } from "../attempt";
-import { h, link, status, table, when } from "../dom";
+import { h, link, status, when } from "../dom";
 import { unwrap } from "../problems";
+import { pages } from "./pages";
 
 const HEAD = ["Number", "Title", "Requester", "Status", "Total", "Raised"];
 
 /** The requests that one may see, or those that wait for one's decision. */
 export async function porfsView(filter?: string): Promise<Node[]> {
   const waiting = filter === "waiting";
-  const first = await page(waiting);
-  const list = table(waiting ? "Waiting for me" : "Requests", HEAD, first.items.map(row));
-  const more = h("button", { hidden: !first.has_more }, "Show more");
-  let cursor = first.next_cursor;
-  more.onclick = () =>
-    attempt(async () => {
-      const next = await page(waiting, cursor);
-      list.append(...table("", HEAD, next.items.map(row)).querySelectorAll("tbody"));
-      cursor = next.next_cursor;
-      more.hidden = !next.has_more;
-    });
   return [
     h("h1", {}, "Requests"),
     h(
@@ -28,12 +17,11 @@ export async function porfsView(filter?: string): Promise<Node[]> {
       link("#/porfs/waiting", "Waiting for me"),
       link("#/raise", "Raise a request"),
     ),
-    list,
-    more,
+    ...(await pages(waiting ? "Waiting for me" : "Requests", HEAD, (cursor) => page(waiting, cursor), row)),
   ];
 }
 
-async function page(waiting: boolean, cursor: string | null = null): Promise<Schemas["PorfPage"]> {
+async function page(waiting: boolean, cursor: string | null): Promise<Schemas["PorfPage"]> {
   const query = { limit: 20, ...(waiting && { waiting_for_me: true }), ...(cursor !== null && { cursor }) };
   return unwrap(await api.GET("/api/v1/porfs", { params: { query } }));
 }
