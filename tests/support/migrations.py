@@ -262,9 +262,9 @@ def common_columns(some: dict[str, dict[str, str]], others: dict[str, dict[str, 
     }
 
 
-async def assert_sound(database: Fresh) -> None:
-    """At head, without an invalid index or a constraint that was never validated."""
-    assert [row["version_num"] for row in await database.fetch("SELECT version_num FROM alembic_version")] == [HEAD]
+async def assert_sound(database: Fresh, revision: str = HEAD) -> None:
+    """At the revision, without an invalid index or a constraint that was never validated."""
+    assert [row["version_num"] for row in await database.fetch("SELECT version_num FROM alembic_version")] == [revision]
     assert await database.fetch("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid") == []
     assert await database.fetch("SELECT conname FROM pg_constraint WHERE NOT convalidated") == []
 

@@ -47,11 +47,11 @@ async def _upgrade(database: Fresh, to: str, progress: Progress | None = None) -
     await migrations.upgrade(owner_url=database.owner, app_url=database.owner, to=to, progress=progress)
 
 
-async def _alembic(verb: str, revision: str, databases: list[Fresh], points: list[int]) -> list[int]:
-    """The exit statuses of concurrent runs of `alembic`, each killed after a number of statements or not at all."""
+async def _alembic(revision: str, databases: list[Fresh], points: list[int]) -> list[int]:
+    """The exit statuses of concurrent runs of `alembic upgrade`, each killed after some statements or not at all."""
     words = json.dumps(READING)
     runs = [
-        database.call(alembic_until, str(point), words, verb, revision)
+        database.call(alembic_until, str(point), words, "upgrade", revision)
         for database, point in zip(databases, points, strict=True)
     ]
     return [status for status, _, _ in await asyncio.gather(*runs)]
@@ -81,15 +81,18 @@ async def undisturbed(cluster: Cluster, filled: dict[str, str]) -> list[str]:
 
 
 async def _kill_and_run_again(
-    cluster: Cluster, template: str, verb: str, to: str, points: list[int]
+    cluster: Cluster, template: str, to: str, points: list[int]
 ) -> list[tuple[list[str], list[str]]]:
-    """For each point, the schema at head and the requests after a run killed there and an uninterrupted one."""
+    """For each point, the schema and the requests after an upgrade killed there and an uninterrupted one.
+
+    Both go no further: later revisions find what they find after an uninterrupted upgrade.
+    """
     async with AsyncExitStack() as stack:
         databases = [await stack.enter_async_context(fresh_database(cluster, template)) for _ in points]
-        assert await _alembic(verb, to, databases, points) == [KILLED] * len(points)
-        assert await _alembic("upgrade", "head", databases, [NEVER] * len(points)) == [0] * len(points)
+        assert await _alembic(to, databases, points) == [KILLED] * len(points)
+        assert await _alembic(to, databases, [NEVER] * len(points)) == [0] * len(points)
         for database in databases:
-            await assert_sound(database)
+            await assert_sound(database, to)
         schemas = await asyncio.gather(*(database.schema() for database in databases))
         return [(schema, await _requests(database)) for schema, database in zip(schemas, databases, strict=True)]
 
@@ -109,17 +112,17 @@ async def _has_column(database: Fresh, column: str) -> bool:
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(("base", *REVISIONS))))
 async def test_an_upgrade_killed_anywhere_is_run_again(
-    cluster: Cluster, filled: dict[str, str], undisturbed: list[str], before: str, after: str
+    cluster: Cluster, filled: dict[str, str], before: str, after: str
 ) -> None:
     async with fresh_database(cluster, filled[before]) as database:
         with _recorded() as committed:
             await _upgrade(database, after)
-        requests = await _requests(database)
+        undisturbed, requests = await database.schema(), await _requests(database)
     # Wherever it is that a transaction ends unfinished, it leaves the same: one point inside the last one, and its end.
     steps = [point for point, alone in enumerate(committed, start=1) if alone]
     points = sorted({*steps, len(steps) + 1, len(committed)})
     assert not any(committed[len(steps) :])
-    for schema, found in await _kill_and_run_again(cluster, filled[before], "upgrade", after, points):
+    for schema, found in await _kill_and_run_again(cluster, filled[before], after, points):
         assert schema == undisturbed
         assert found == requests
 
