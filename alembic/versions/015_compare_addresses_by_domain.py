@@ -67,7 +67,7 @@ def upgrade() -> None:
 
 
 def batches() -> Iterator[dict[int, tuple[str, str]]]:
-    """The old and the new address of users for whom they differ, by their ids."""
+    """The users whose new address differs, by id: the old and the new one."""
     query = sa.text(f"SELECT id, email FROM users WHERE id > :last AND {CANDIDATES} ORDER BY id LIMIT {ROWS}")
     last = 0
     while rows := op.get_bind().execute(query, {"last": last}).all():

@@ -7,6 +7,7 @@ same sessions with the rights that were stored last.
 
 import asyncio
 import random
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -175,8 +176,9 @@ class _PeopleWorker(Worker):
     async def _once(self) -> None:
         await (self._about_user() if random.random() < 0.5 else super()._once())
 
+    @abstractmethod
     async def _about_user(self) -> None:
-        raise NotImplementedError
+        """Execute a statement about a user."""
 
     async def _of_version_before(self, name: str, statement: str, *arguments: object) -> bool:
         """Execute a statement that has to find a row; False if the contracting revision has made it invalid."""

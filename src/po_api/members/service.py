@@ -1,8 +1,6 @@
 """Members: changing their rights, deactivating, leaving."""
 
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -40,7 +38,7 @@ class MemberService:
         self._repository = MemberRepository(session, actor.organisation_id)
 
     async def update(
-        self, user_id: int, *, expected: ExpectedVersions, values: Mapping[str, Any]
+        self, user_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]
     ) -> tuple[Member, list[ChangeWarning]]:
         """Change a member: admins may change all fields but their own rights, every member their own name."""
         if user_id != self._actor.user_id or set(values) - {"name"}:
@@ -83,18 +81,19 @@ class MemberService:
         return member
 
     async def _change(
-        self, user_id: int, action: str, values: Mapping[str, Any], expected: ExpectedVersions
+        self, user_id: int, action: str, values: Mapping[str, object], expected: ExpectedVersions
     ) -> tuple[Member, list[ChangeWarning]]:
         members = await self._repository.locked_with_admins(user_id)
         member = next((candidate for candidate in members if candidate.user_id == user_id), None)
         if member is None:
             raise UserNotFound
         require_version(member.version, expected)
-        was_admin = _is_admin(member)
+        was_admin, earlier = _is_admin(member), MemberRights(member.roles, member.approval_limit, member.is_active)
         before, after = merge_patch.apply(member, values)
         if not after:
             return member, []
-        await self._require_allowed(user_id, before, after)
+        if _RIGHTS & after.keys():
+            await self._require_grantable(member, earlier)
         # An organisation that was created at the command line may have no admin: its members can be changed anyway.
         if was_admin and not any(_is_admin(candidate) for candidate in members):
             raise LastAdmin
@@ -103,16 +102,12 @@ class MemberService:
         await self._session.flush()
         return member, await self._listeners.notify(self._session, MemberChanged(self._actor, user_id))
 
-    async def _require_allowed(self, user_id: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Raise OwnRights or KeyCannotGrant if the actor may not change these rights."""
-        changed = _RIGHTS & after.keys()
-        if changed and user_id == self._actor.user_id and await self._repository.has_other_active(user_id):
+    async def _require_grantable(self, member: Member, earlier: MemberRights) -> None:
+        """Raise OwnRights or KeyCannotGrant if the actor may not give the member the rights that they now have."""
+        if member.user_id == self._actor.user_id and await self._repository.has_other_active(member.user_id):
             raise OwnRights
-        if "roles" in changed:
-            require_grantable_roles(self._actor, after["roles"], before=before["roles"])
-        if "approval_limit" in changed:
-            limits: tuple[Decimal | None, Decimal | None] = after["approval_limit"], before["approval_limit"]
-            require_grantable_limit(self._actor, limits[0], before=limits[1])
+        require_grantable_roles(self._actor, member.roles, before=earlier.roles)
+        require_grantable_limit(self._actor, member.approval_limit, before=earlier.approval_limit)
 
 
 def _is_admin(member: Member) -> bool:
