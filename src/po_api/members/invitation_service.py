@@ -6,7 +6,7 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.core.actor import Actor
+from po_api.core.actor import Actor, MissingRole
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission, Role
 from po_api.core.versions import ExpectedVersions, require_version
@@ -42,17 +42,21 @@ class InvitationService:
 
         Returns the invitation, and the name of the member who sent it.
 
-        Raises AlreadyInOrganisation for the address of an active member, and KeyCannotGrant.
+        Raises AlreadyInOrganisation for the address of an active member, KeyCannotGrant, and MissingRole if the actor
+        is no active admin any more.
         """
         self._actor.require(Permission.USERS_MANAGE)
         require_grantable_roles(self._actor, roles)
         if approval_limit is not None:
             require_grantable_limit(self._actor, approval_limit, before=Decimal(0))
+        inviter = await self._members.lock_for_invitation(self._actor.member_id, email)
+        if inviter is None or not inviter.is_active_admin:
+            # Since the credentials were checked: who has left could invite themselves with other rights.
+            raise MissingRole
+        await self.withdraw(email)
+        # After both locks, for which an acceptance may have been waited for.
         if await self._members.is_active_address(email):
             raise AlreadyInOrganisation
-        earlier = await self._invitations.locked_unanswered(email)
-        if earlier is not None:
-            await self._close(earlier, InvitationStatus.REVOKED)
         invitation = Invitation(
             organisation_id=self._actor.organisation_id,
             email=email,
@@ -65,7 +69,13 @@ class InvitationService:
         after = {"email": email, "roles": invitation.roles, "approval_limit": approval_limit}
         self._record("invitation.create", invitation, after)
         await self._session.flush()
-        return await self._with_inviter(invitation)
+        return invitation, inviter.name
+
+    async def withdraw(self, email: str) -> None:
+        """Revoke the unanswered invitation of a canonical address, if there is one."""
+        earlier = await self._invitations.locked_unanswered(email)
+        if earlier is not None:
+            await self._close(earlier, InvitationStatus.REVOKED)
 
     async def revoke(self, invitation_id: int, *, expected: ExpectedVersions) -> tuple[Invitation, str]:
         """Revoke an open invitation (admins). Returns the same. Raises InvitationNotFound or InvitationNotOpen."""

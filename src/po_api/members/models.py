@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import Text
 
+from po_api.core.permissions import Role
 from po_api.db.models import Amount, Base, TenantRow, Timestamped, Versioned
 
 _ROLES = "cardinality(roles) >= 1 AND roles <@ ARRAY['requester', 'approver', 'buyer', 'admin', 'auditor']"
@@ -42,6 +43,10 @@ class Member(Versioned, Timestamped, Base):
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
     joined_at: Mapped[datetime]
     left_at: Mapped[datetime | None]
+
+    @property
+    def is_active_admin(self) -> bool:
+        return self.is_active and Role.ADMIN in self.roles
 
 
 class Invitation(TenantRow, Versioned, Timestamped, Base):

@@ -38,7 +38,8 @@ class MemberRepository:
         self._organisation_id = organisation_id
 
     async def get(self, user_id: int) -> Member | None:
-        return await self._session.get(Member, (self._organisation_id, user_id))
+        """As committed, not locked."""
+        return await self._session.get(Member, (self._organisation_id, user_id), populate_existing=True)
 
     async def locked(self, user_id: int) -> Member | None:
         lock = {"key_share": True}
@@ -66,6 +67,21 @@ class MemberRepository:
         """The committed rights of a member, locked against changes until the transaction ends."""
         executor = TransactionExecutor(self._session)
         return await executor.row(_MEMBER_RIGHTS, organisation_id=self._organisation_id, user_id=user_id)
+
+    async def lock_for_invitation(self, inviter_id: int, email: str) -> Member | None:
+        """The member who invites, as committed. They and the members with this address are locked against changes.
+
+        In one statement, in the order of their ids, as `locked_with_admins` does.
+        """
+        statement = (
+            select(Member)
+            .where(self._is_own(), or_(Member.user_id == inviter_id, Member.email == email))
+            .order_by(Member.user_id)
+            .with_for_update(read=True)
+            .execution_options(populate_existing=True)
+        )
+        members = (await self._session.execute(statement)).scalars().all()
+        return next((member for member in members if member.user_id == inviter_id), None)
 
     async def has_other_active(self, user_id: int) -> bool:
         """Whether there is an active member besides this one."""

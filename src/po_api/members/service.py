@@ -1,19 +1,20 @@
 """Members: changing their rights, deactivating, leaving."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core import merge_patch
-from po_api.core.actor import Actor
+from po_api.core.actor import Actor, MissingRole
 from po_api.core.clock import utc_now
-from po_api.core.permissions import Permission, Role
+from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.listeners import ChangeWarning, Listeners
 from po_api.members.domain import require_grantable_limit, require_grantable_roles
 from po_api.members.errors import InvitationRequired, LastAdmin, OwnRights, UserNotFound
 from po_api.members.events import MemberChanged, MembershipEnded, MembershipRestored
+from po_api.members.invitation_service import InvitationService
 from po_api.members.models import Member
 from po_api.members.repository import MemberRepository, MemberRights
 
@@ -41,33 +42,40 @@ class MemberService:
         self, user_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]
     ) -> tuple[Member, list[ChangeWarning]]:
         """Change a member: admins may change all fields but their own rights, every member their own name."""
-        if user_id != self._actor.user_id or set(values) - {"name"}:
+        as_admin = user_id != self._actor.user_id or bool(set(values) - {"name"})
+        if as_admin:
             self._actor.require(Permission.USERS_MANAGE)
-        return await self._change(user_id, "user.update", values, expected)
+        return await self._change(user_id, "user.update", values, expected, as_admin=as_admin)
 
     async def deactivate(self, user_id: int, *, expected: ExpectedVersions) -> tuple[Member, list[ChangeWarning]]:
         """Deactivate a member (admins). Their sessions and keys end at once; the user may be invited elsewhere."""
         self._actor.require(Permission.USERS_MANAGE)
-        if (await self._existing(user_id)).is_active:
-            await self._end(user_id, ends_sessions=True)
+        await self._existing(user_id)
+        # Whether they are active is not known before their account is locked; without effect if they are not.
+        await self._end(user_id, ends_sessions=True)
         return await self._change(user_id, "user.deactivate", {"is_active": False}, expected)
 
     async def activate(self, user_id: int, *, expected: ExpectedVersions) -> tuple[Member, list[ChangeWarning]]:
         """Reactivate a deactivated member (admins). Raises InvitationRequired for one who has left, or is elsewhere."""
         self._actor.require(Permission.USERS_MANAGE)
+        await self._existing(user_id)
+        await self._listeners.notify(self._session, MembershipRestored(self._actor.organisation_id, user_id))
+        # Read again: leaving and being deactivated lock the account, too.
         member = await self._existing(user_id)
         if member.left_at is not None:
             raise InvitationRequired
         require_grantable_roles(self._actor, member.roles)
-        if not member.is_active:
-            await self._listeners.notify(self._session, MembershipRestored(self._actor.organisation_id, user_id))
-        return await self._change(user_id, "user.activate", {"is_active": True}, expected)
+        changed = await self._change(user_id, "user.activate", {"is_active": True}, expected)
+        # It could be accepted at any time, and give back what the member has lost meanwhile.
+        await InvitationService(self._session, self._actor).withdraw(member.email)
+        return changed
 
     async def leave(self, *, expected: ExpectedVersions) -> Member:
         """End the actor's own membership. Documents, decisions and history keep the member. Raises LastAdmin."""
         user_id = self._actor.member_id
         await self._end(user_id, ends_sessions=False)
-        member, _ = await self._change(user_id, "user.leave", {"is_active": False, "left_at": utc_now()}, expected)
+        values = {"is_active": False, "left_at": utc_now()}
+        member, _ = await self._change(user_id, "user.leave", values, expected, as_admin=False)
         return member
 
     async def _end(self, user_id: int, *, ends_sessions: bool) -> None:
@@ -81,26 +89,41 @@ class MemberService:
         return member
 
     async def _change(
-        self, user_id: int, action: str, values: Mapping[str, object], expected: ExpectedVersions
+        self,
+        user_id: int,
+        action: str,
+        values: Mapping[str, object],
+        expected: ExpectedVersions,
+        *,
+        as_admin: bool = True,
     ) -> tuple[Member, list[ChangeWarning]]:
         members = await self._repository.locked_with_admins(user_id)
+        if as_admin:
+            self._require_still_admin(members)
         member = next((candidate for candidate in members if candidate.user_id == user_id), None)
         if member is None:
             raise UserNotFound
         require_version(member.version, expected)
-        was_admin, earlier = _is_admin(member), MemberRights(member.roles, member.approval_limit, member.is_active)
+        was_admin = member.is_active_admin
+        earlier = MemberRights(member.roles, member.approval_limit, member.is_active)
         before, after = merge_patch.apply(member, values)
         if not after:
             return member, []
         if _RIGHTS & after.keys():
             await self._require_grantable(member, earlier)
         # An organisation that was created at the command line may have no admin: its members can be changed anyway.
-        if was_admin and not any(_is_admin(candidate) for candidate in members):
+        if was_admin and not any(candidate.is_active_admin for candidate in members):
             raise LastAdmin
         member.version += 1
         audit.record(self._session, self._actor, audit.Change(action, "user", user_id, before, after))
         await self._session.flush()
         return member, await self._listeners.notify(self._session, MemberChanged(self._actor, user_id))
+
+    def _require_still_admin(self, locked: Sequence[Member]) -> None:
+        """Raise MissingRole if the actor, a member, has been demoted or has left since the credentials were checked."""
+        user_id = self._actor.user_id
+        if user_id is not None and not any(item.user_id == user_id and item.is_active_admin for item in locked):
+            raise MissingRole
 
     async def _require_grantable(self, member: Member, earlier: MemberRights) -> None:
         """Raise OwnRights or KeyCannotGrant if the actor may not give the member the rights that they now have."""
@@ -108,7 +131,3 @@ class MemberService:
             raise OwnRights
         require_grantable_roles(self._actor, member.roles, before=earlier.roles)
         require_grantable_limit(self._actor, member.approval_limit, before=earlier.approval_limit)
-
-
-def _is_admin(member: Member) -> bool:
-    return member.is_active and Role.ADMIN in member.roles

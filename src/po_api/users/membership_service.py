@@ -13,7 +13,7 @@ from po_api.core.versions import ExpectedVersions
 from po_api.db.database import enter_tenant
 from po_api.db.listeners import ChangeWarning, Listeners
 from po_api.members.domain import FOUNDERS_ROLES, InvitationStatus, Person
-from po_api.members.errors import InvitationNotFound, InvitationRequired
+from po_api.members.errors import AlreadyInOrganisation, InvitationNotFound, InvitationRequired
 from po_api.members.events import MembershipEnded, MembershipRestored
 from po_api.members.invitation_service import InvitationService
 from po_api.members.joining import add_member, join_by_invitation
@@ -55,10 +55,13 @@ class MembershipService:
         """Become a member by an invitation of the caller's address, with the rights that it names.
 
         With `leave`, a member of another organisation leaves that in the same transaction. Raises AlreadyMember
-        otherwise, InvitationNotFound, InvitationNotOpen, or LastAdmin.
+        otherwise, AlreadyInOrganisation, InvitationNotFound, InvitationNotOpen, or LastAdmin.
         """
         user = await self._repository.locked(principal.user_id)
         organisation_id = await self._organisation_of(user, invitation_id)
+        if user.organisation_id == organisation_id:
+            # Otherwise a member would change their own rights by leaving and coming back.
+            raise AlreadyInOrganisation
         if user.organisation_id is not None:
             await self._leave(user, organisation_id, allowed=leave)
         await self._take_up(user, organisation_id, invitation_id, expected)
@@ -134,6 +137,8 @@ async def restore_membership(session: AsyncSession, event: MembershipRestored) -
     The error is the same for a deactivated account: an admin learns nothing about the person.
     """
     user = await UserRepository(session).locked(event.user_id)
+    if user.organisation_id == event.organisation_id:
+        return ()
     if user.organisation_id is not None or not user.is_active:
         raise InvitationRequired
     _move(user, event.organisation_id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import select, true, update
+from sqlalchemy import select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -64,16 +64,13 @@ class UserRepository:
 
     async def detach(self, user_id: int, organisation_id: int, *, ends_credentials: bool) -> None:
         """Let the user be in no organisation, if they are in this one; their sessions and keys may end with it."""
-        statement = (
-            update(User)
-            .where(User.id == user_id, User.organisation_id == organisation_id)
-            .values(
-                organisation_id=None,
-                version=User.version + 1,
-                credentials_version=User.credentials_version + int(ends_credentials),
-            )
-        )
-        await self._session.execute(statement.execution_options(synchronize_session="fetch"))
+        # An UPDATE of users in this organisation would not wait for a transaction by which the user joins it.
+        user = await self.locked(user_id)
+        if user.organisation_id == organisation_id:
+            user.organisation_id = None
+            user.version += 1
+            user.credentials_version += int(ends_credentials)
+            await self._session.flush()
 
     async def lock_organisations(self, organisation_ids: Sequence[int]) -> None:
         """Lock organisations in the order of their ids."""
