@@ -159,6 +159,14 @@ async def test_a_person_who_has_just_joined_is_not_invited_again(
     assert await all_items(admin, "/invitations", status="open") == []
 
 
+async def test_no_key_is_created_by_a_member_who_leaves(tenant: Tenant, admin: Member, both: Both) -> None:
+    member = await tenant.member()
+    body = {"name": "Script", "scopes": ["porfs:read"]}
+    left, keyed = await both(OF_MEMBER, admin.user_id, _leave(member), lambda: member.post("/api-keys", json=body))
+    assert (left.status_code, keyed.status_code) == (200, 401), keyed.text
+    assert await all_items(admin, "/api-keys") == []
+
+
 async def test_a_reactivated_member_cannot_accept_an_invitation_of_before(tenant: Tenant, admin: Member) -> None:
     member = await tenant.member(Role.BUYER)
     await ok(_switch(admin, member, "deactivate")())

@@ -16,6 +16,7 @@ from po_api.core.clock import utc_now
 from po_api.core.permissions import Scope
 from po_api.db.listeners import ChangeWarning
 from po_api.members.events import MembershipEnded
+from po_api.users.service import UserService
 
 
 class ApiKeyService:
@@ -63,6 +64,8 @@ class ApiKeyService:
         return row
 
     async def _add(self, principal: Principal, name: str, scopes: list[str], lifetime: timedelta) -> tuple[ApiKey, str]:
+        # A key that is inserted while its user leaves would not be ended, and be valid again when they come back.
+        await UserService(self._session).require_unchanged(principal)
         now = utc_now()
         # The key contains the id of its row, and the row the digest of the key: the row is inserted first.
         row = ApiKey(

@@ -7,6 +7,7 @@ from sqlalchemy import select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.core.actor import Principal
 from po_api.db.query import TransactionExecutor
 from po_api.organisations.models import Organisation
 from po_api.users.models import User
@@ -61,6 +62,16 @@ class UserRepository:
         """An existing user, as committed, locked."""
         lock = {"key_share": True}
         return await self._session.get_one(User, user_id, with_for_update=lock, populate_existing=True)
+
+    async def is_unchanged(self, principal: Principal) -> bool:
+        """Whether the credentials are still valid, in the same organisation; locked until the transaction ends."""
+        statement = select(User.id).where(
+            User.id == principal.user_id,
+            User.is_active,
+            User.organisation_id.is_not_distinct_from(principal.organisation_id),
+            User.credentials_version == principal.credentials_version,
+        )
+        return await self._session.scalar(statement.with_for_update(read=True)) is not None
 
     async def detach(self, user_id: int, organisation_id: int, *, ends_credentials: bool) -> None:
         """Let the user be in no organisation, if they are in this one; their sessions and keys may end with it."""

@@ -6,9 +6,10 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.core.actor import Actor
+from po_api.core.actor import Actor, Principal
 from po_api.core.clock import utc_now
 from po_api.core.email import comparable_email
+from po_api.core.errors import Unauthenticated
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.members.domain import Person
@@ -97,6 +98,11 @@ class UserService:
         elif (user.identity_issuer, user.google_id) != (identity.issuer, identity.subject):
             raise IdentityMismatch
         return user
+
+    async def require_unchanged(self, principal: Principal) -> None:
+        """Lock the account, so that the membership does not end before the transaction; Unauthenticated if it has."""
+        if not await self._repository.is_unchanged(principal):
+            raise Unauthenticated
 
     async def set_active(self, user: User, *, active: bool) -> None:
         """Deactivate or reactivate an account; deactivating ends its sessions and keys for good."""
