@@ -167,6 +167,20 @@ async def test_no_key_is_created_by_a_member_who_leaves(tenant: Tenant, admin: M
     assert await all_items(admin, "/api-keys") == []
 
 
+async def test_a_member_who_changes_their_name_waits_for_the_account_first(
+    tenant: Tenant, admin: Member, owner: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    """As those do who end a membership: in the other order, the two would be a deadlock."""
+    async with _held(owner, "SELECT FROM users WHERE id = $1 FOR UPDATE", admin.user_id):
+        renaming = asyncio.ensure_future(admin.patch(f"/users/{admin.user_id}", etag="*", json={"name": "Ada"}))
+        await until_blocked(urls[0])
+        await owner.execute(f"{OF_MEMBER} NOWAIT", admin.user_id)
+    await ok(renaming)
+
+
+# Invitations that would give more than the member has
+
+
 async def test_a_reactivated_member_cannot_accept_an_invitation_of_before(tenant: Tenant, admin: Member) -> None:
     member = await tenant.member(Role.BUYER)
     await ok(_switch(admin, member, "deactivate")())

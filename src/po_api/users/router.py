@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Path, Request, Response
+from pydantic import MISSING
 
 from po_api.core.permissions import Permission
 from po_api.db.listeners import ChangeWarning
@@ -80,9 +81,10 @@ async def update_user(
 
     Nobody changes their own roles or limit, but for the only active member of an organisation.
     """
-    member, warnings = await members.update(user_id, expected=expected, values=body.model_dump())
-    if user_id == actor.user_id:
-        await accounts.rename(user_id, member.name)
+    if user_id == actor.user_id and body.name is not MISSING:
+        # First, since those who end a membership lock the account before the member, too.
+        await accounts.rename(user_id, body.name)
+    _, warnings = await members.update(user_id, expected=expected, values=body.model_dump())
     return _read(response, await users.member(actor, user_id), warnings)
 
 
