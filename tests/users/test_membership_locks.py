@@ -203,3 +203,15 @@ async def test_nobody_accepts_their_own_invitation(tenant: Tenant, admin: Member
 
 
 # Across organisations
+
+
+async def test_the_last_sign_in_of_a_former_member_is_not_shown(tenant: Tenant, admin: Member) -> None:
+    left, deactivated = await tenant.member(), await tenant.member()
+    await ok(_leave(left)())
+    await created(left.post("/organisations", json={"name": "Founded"}))
+    await ok(_switch(admin, deactivated, "deactivate")())
+    for member in (left, deactivated):
+        await with_new_session(tenant.app, member)
+        assert (await ok(admin.get(f"/users/{member.user_id}"))).json()["last_login"] is None
+    shown = {item["id"]: item["last_login"] for item in await all_items(admin, "/users")}
+    assert [member for member, time in shown.items() if time is not None] == [admin.user_id]

@@ -104,7 +104,8 @@ _ACCOUNT = Query("users.account", select(*columns_for(AccountRow, _USERS)).where
 _USER_IDS = cast(bindparam("user_ids", type_=ARRAY(Text)), ARRAY(BigInteger))
 _LAST_LOGINS = Query(
     "users.last_logins",
-    select(User.id, User.last_login).where(User.id == any_(_USER_IDS)),
+    # What an account does in another organisation is not shown in this one.
+    select(User.id, User.last_login).where(User.id == any_(_USER_IDS), User.organisation_id == ORGANISATION_ID),
     _LastLogin,
 )
 _MEMBER = Query("users.get", select(*columns_for(MemberRow, _MEMBERS)).where(_COLUMNS.id == USER_ID), MemberRow)
@@ -228,15 +229,16 @@ class UserQueries:
         """The members, with what the actor may see of each."""
         sees_all = actor.may(Permission.USERS_READ_RIGHTS)
         visible = {member.id for member in members if sees_all or member.id == actor.user_id}
-        last_logins = await self._last_logins(visible)
+        last_logins = await self._last_logins(actor.organisation_id, visible)
         return [ShownMember(member, last_logins.get(member.id), member.id in visible) for member in members]
 
-    async def _last_logins(self, user_ids: Iterable[int]) -> dict[int, datetime | None]:
-        """A query of its own: accounts may be on another server than members."""
+    async def _last_logins(self, organisation_id: int, user_ids: Iterable[int]) -> dict[int, datetime | None]:
+        """A query of its own: accounts may be on another server than members. Without those that have left."""
         found = [str(user_id) for user_id in user_ids]
         if not found:
             return {}
-        return {row.id: row.last_login for row in await self._executor.rows(_LAST_LOGINS, user_ids=found)}
+        parameters = {"organisation_id": organisation_id, "user_ids": found}
+        return {row.id: row.last_login for row in await self._executor.rows(_LAST_LOGINS, **parameters)}
 
 
 def _all_organisations() -> AnySelect:
