@@ -16,10 +16,11 @@ branch_labels = None
 depends_on = None
 
 expands = True
-loses = "which sessions and keys ended with a membership, and the organisations of stored responses"
+loses = "which credentials ended with a membership, and the organisations of stored responses"
 lost_rows = (
     "users WHERE credentials_version > 0",
     "sessions WHERE credentials_version > 0",
+    "sign_in_codes WHERE credentials_version > 0",
     "api_keys WHERE credentials_version > 0"
     " OR organisation_id <> (SELECT u.organisation_id FROM users u WHERE u.id = user_id)",
     "idempotency_records WHERE organisation_id <> 0"
@@ -27,7 +28,17 @@ lost_rows = (
 )
 
 CURRENT_TENANT = "nullif(current_setting('app.organisation_id', true), '')::bigint"
-WITH_CREDENTIALS = ("users", "sessions", "api_keys")
+WITH_CREDENTIALS = ("users", "sessions", "api_keys", "sign_in_codes")
+ENDED = (
+    "UPDATE sessions s SET revoked_at = now() FROM users u"
+    " WHERE u.id = s.user_id AND s.revoked_at IS NULL AND s.credentials_version < u.credentials_version",
+    "UPDATE api_keys k SET revoked_at = now() FROM users u WHERE u.id = k.user_id AND k.revoked_at IS NULL"
+    " AND (k.credentials_version < u.credentials_version OR k.organisation_id <> u.organisation_id)",
+    "DELETE FROM sign_in_codes c USING users u"
+    " WHERE u.id = c.user_id AND c.credentials_version < u.credentials_version",
+    "DELETE FROM idempotency_records r USING users u WHERE u.id = r.user_id AND r.organisation_id <> 0"
+    " AND r.organisation_id IS DISTINCT FROM u.organisation_id",
+)
 
 
 def upgrade() -> None:

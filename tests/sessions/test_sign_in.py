@@ -14,6 +14,7 @@ from po_api.core.clock import utc_now
 from po_api.sessions.models import SignInAttempt, SignInCode
 from po_api.sessions.sign_in import ATTEMPT_LIFETIME, CODE_LIFETIME
 from po_api.sessions.tokens import code_challenge, digest, new_secret
+from po_api.users.service import UserService
 from po_api.web.cookies import REFRESH_COOKIE, SIGN_IN_COOKIE
 from support.identity_provider import REDIRECT_URI, Provider, authorized
 from support.organisations import Tenant, created, ok, refused
@@ -349,6 +350,19 @@ async def test_a_sign_in_code_lives_for_a_minute(browser: httpx.AsyncClient, sig
         assert row.expires_at - utc_now() <= CODE_LIFETIME
         row.expires_at = utc_now()
     await refused(exchange(browser, code), 401, "invalid_sign_in_code")
+
+
+async def test_a_sign_in_code_of_before_a_deactivation_is_refused(browser: httpx.AsyncClient, signing: FastAPI) -> None:
+    """Case I4: a sign-in in progress ends, too."""
+    tokens = await sign_in(browser)
+    user_id = (await ok(browser.get("/users/me", headers=bearing(tokens)))).json()["id"]
+    code = told(await there_and_back(browser))["sign_in_code"]
+    for active in (False, True):
+        async with signing.state.database.sessions.begin() as session:
+            users = UserService(session)
+            await users.set_active(await users.get(user_id), active=active)
+    await refused(exchange(browser, code), 401, "invalid_sign_in_code")
+    await sign_in(browser)
 
 
 async def test_a_session_begins_with_the_exchange(browser: httpx.AsyncClient) -> None:

@@ -70,7 +70,10 @@ class SignInAttempt(Base):
 
 
 class SignInCode(Base):
-    """A code that a front end exchanges for the tokens, once; `code` is its digest, `origin` that of the front end."""
+    """A code that a front end exchanges for the tokens, once; `code` is its digest, `origin` that of the front end.
+
+    It ends with the user's credentials, as a session does (`credentials_version`).
+    """
 
     __tablename__ = "sign_in_codes"
     __table_args__ = (
@@ -80,6 +83,7 @@ class SignInCode(Base):
 
     code: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    credentials_version: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     code_challenge: Mapped[str]
     # None in rows of the version before.
     origin: Mapped[str | None]

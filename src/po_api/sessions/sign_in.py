@@ -161,6 +161,8 @@ class SignInService:
             raise InvalidSignInCode
         async with self._begin() as session:
             user = await UserService(session).get(found.user_id)
+            if user.is_active and user.credentials_version != found.credentials_version:
+                raise InvalidSignInCode
             return await self._sessions(session).sign_in(user, device)
 
     async def with_id_token(self, id_token: str, *, nonce: str | None, device: Device) -> Credentials:
@@ -197,6 +199,7 @@ class SignInService:
                 SignInCode(
                     code=tokens.digest(code),
                     user_id=user.id,
+                    credentials_version=user.credentials_version,
                     code_challenge=attempt.code_challenge,
                     origin=origin_of(attempt.return_to),
                     expires_at=utc_now() + CODE_LIFETIME,
