@@ -74,6 +74,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Otherwise the version before would accept what has ended, and give responses of one organisation to another.
+    for statement in ENDED:
+        op.execute(statement)
     op.execute("ALTER TABLE idempotency_records DROP CONSTRAINT pk_idempotency_records")
     op.drop_column("idempotency_records", "organisation_id")
     op.execute(

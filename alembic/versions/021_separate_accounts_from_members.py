@@ -17,11 +17,13 @@ branch_labels = None
 depends_on = None
 
 expands = False
-loses = "memberships in former organisations"
+loses = "memberships in former organisations, and which accounts operators deactivated"
 # Documents of members who are in another organisation now cannot refer to users: 018 cannot be downgraded then.
 lost_rows = (
     "members m WHERE m.left_at IS NOT NULL OR EXISTS (SELECT FROM users u WHERE u.id = m.user_id"
     " AND u.organisation_id IS NOT NULL AND u.organisation_id <> m.organisation_id)",
+    # In the version before, the same as a member that an admin deactivated.
+    "users u WHERE NOT u.is_active AND EXISTS (SELECT FROM members m WHERE m.user_id = u.id)",
 )
 moved_rows = {
     "users WHERE approval_limit IS NOT NULL": "members WHERE approval_limit IS NOT NULL",
@@ -71,6 +73,11 @@ COPY_BACK = """
         version = greatest(u.version, m.version)
     FROM members m WHERE m.organisation_id = u.organisation_id AND m.user_id = u.id
 """
+# An account that an operator has deactivated: its member is inactive, too, as the version before has it.
+COPY_ACTIVITY = """
+    UPDATE members m SET is_active = false FROM users u
+    WHERE u.id = m.user_id AND u.organisation_id = m.organisation_id AND NOT u.is_active AND m.is_active
+"""
 
 
 def upgrade() -> None:
@@ -102,6 +109,7 @@ def downgrade() -> None:
     op.add_column("users", sa.Column("approval_limit", sa.Numeric))
     op.execute(ATTACH)
     op.execute(COPY_BACK)
+    op.execute(COPY_ACTIVITY)
     for name, condition in CHECKS.items():
         op.create_check_constraint(op.f(name), "users", condition)
     for name, columns in INDEXES.items():

@@ -131,6 +131,40 @@ async def test_everything_is_as_before_after_going_down(populated: Fresh) -> Non
     assert await populated.schema() == schema
 
 
+async def test_what_has_ended_stays_ended_after_going_down(populated: Fresh) -> None:
+    """Sessions, keys and sign-in codes of before a deactivation, and stored responses of another organisation."""
+    await populated.to(HEAD)
+    await populated.fetch("UPDATE users SET credentials_version = credentials_version + 1 WHERE id = 1")
+    await populated.fetch(
+        "INSERT INTO sign_in_codes (code, user_id, code_challenge, expires_at) VALUES ('c', 1, 'c', 'infinity')"
+    )
+    await populated.fetch("UPDATE api_keys SET organisation_id = 2 WHERE user_id = 2")
+    # The same key in two organisations, the first of which is the user's.
+    await populated.fetch(
+        "INSERT INTO idempotency_records (organisation_id, user_id, route, key, request_hash, status, headers, body,"
+        " created_at) SELECT 2, user_id, route, key, request_hash, 299, headers, body, created_at"
+        " FROM idempotency_records WHERE user_id = 2 AND organisation_id = 1"
+    )
+    await populated.to(BEFORE)
+    ended = "SELECT user_id FROM {} WHERE revoked_at IS NOT NULL ORDER BY 1"
+    assert [row["user_id"] for row in await populated.fetch(ended.format("sessions"))] == [1, 3]
+    assert [row["user_id"] for row in await populated.fetch(ended.format("api_keys"))] == [1, 2, 3]
+    assert await populated.fetch("SELECT FROM sign_in_codes") == []
+    stored = await populated.fetch("SELECT status FROM idempotency_records WHERE user_id = 2 AND route = 'POST /porfs'")
+    assert [row["status"] for row in stored] == [201]
+
+
+async def test_a_deactivated_account_is_an_inactive_member_of_the_version_before(populated: Fresh) -> None:
+    await populated.to(HEAD)
+    await populated.fetch("UPDATE users SET is_active = false WHERE id = 2")
+    await populated.to(COPIED)
+    assert await _rights(populated, "members", "user_id") == await _rights(populated, "users", "id")
+    await populated.to(HEAD)
+    (user,) = await populated.fetch("SELECT organisation_id FROM users WHERE id = 2")
+    (member,) = await populated.fetch("SELECT is_active FROM members WHERE user_id = 2")
+    assert (user["organisation_id"], member["is_active"]) == (None, False)
+
+
 async def test_changes_of_members_go_down_with_them(populated: Fresh) -> None:
     await populated.to(SEPARATE)
     await populated.fetch("UPDATE members SET roles = '{buyer}', approval_limit = 7, version = 9 WHERE user_id = 2")
