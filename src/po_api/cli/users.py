@@ -64,8 +64,9 @@ def deactivate_user(email: Email) -> None:
     async def work(session: AsyncSession, _found: Connections) -> list[str]:
         users = UserService(session)
         user = await users.by_email(email)
-        organisation_id = user.organisation_id
         await users.set_active(user, active=False)
+        # Read after the account was locked: the user may have joined another one meanwhile.
+        organisation_id = user.organisation_id
         if organisation_id is None:
             return []
         await enter_tenant(session, organisation_id)
