@@ -18,7 +18,8 @@ depends_on = None
 expands = True
 loses = "which credentials ended with a membership, and the organisations of stored responses"
 lost_rows = (
-    "users WHERE credentials_version > 0",
+    # The former organisation of a user without another one is the only one before revision 021.
+    "users WHERE credentials_version > 0 OR former_organisation_id <> organisation_id",
     "sessions WHERE credentials_version > 0",
     "sign_in_codes WHERE credentials_version > 0",
     "api_keys WHERE credentials_version > 0"
@@ -45,6 +46,7 @@ def upgrade() -> None:
     with ddl.steps():
         for table in WITH_CREDENTIALS:
             ddl.add_columns(table, sa.Column("credentials_version", sa.Integer, server_default="0", nullable=False))
+        ddl.add_columns("users", sa.Column("former_organisation_id", sa.BigInteger))
 
         ddl.add_columns("api_keys", sa.Column("organisation_id", sa.BigInteger, server_default=sa.text(CURRENT_TENANT)))
         ddl.backfill(
@@ -87,5 +89,6 @@ def downgrade() -> None:
     )
     op.drop_index("ix_api_keys_organisation_id_created_at", "api_keys")
     op.drop_column("api_keys", "organisation_id")
+    op.drop_column("users", "former_organisation_id")
     for table in reversed(WITH_CREDENTIALS):
         op.drop_column(table, "credentials_version")

@@ -24,7 +24,7 @@ MOST = 100
 
 # The owner's rights: an invited person has entered no tenant. Only the digest of the address leads to an organisation.
 OPEN_INVITATIONS = f"""
-    CREATE FUNCTION open_invitations(of_address text)
+    CREATE FUNCTION open_invitations(of_address text, of_invitation bigint)
     RETURNS TABLE (
         id bigint, organisation_id bigint, organisation_name text, roles text[], approval_limit numeric,
         invited_by_name text, expires_at timestamptz, version bigint)
@@ -38,6 +38,7 @@ OPEN_INVITATIONS = f"""
             JOIN public.members m ON m.organisation_id = i.organisation_id AND m.user_id = i.invited_by_id
             WHERE a.digest = encode(sha256(convert_to(of_address, 'UTF8')), 'hex')
               AND i.email = of_address AND i.{IS_OPEN.replace(" AND ", " AND i.")} AND i.expires_at > now()
+              AND (of_invitation IS NULL OR i.id = of_invitation)
             ORDER BY i.id DESC LIMIT {MOST};
     END
     $$
@@ -93,10 +94,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_invitation_addresses_digest", "invitation_addresses", ["digest"])
     op.execute(OPEN_INVITATIONS)
-    op.execute("REVOKE ALL ON FUNCTION open_invitations(text) FROM PUBLIC")
+    op.execute("REVOKE ALL ON FUNCTION open_invitations(text, bigint) FROM PUBLIC")
 
 
 def downgrade() -> None:
-    op.execute("DROP FUNCTION open_invitations(text)")
+    op.execute("DROP FUNCTION open_invitations(text, bigint)")
     op.drop_table("invitation_addresses")
     op.drop_table("invitations")

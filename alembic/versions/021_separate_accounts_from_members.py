@@ -60,13 +60,14 @@ COPY = """
     $$
 """
 IS_DEACTIVATED = "NOT is_active AND organisation_id IS NOT NULL"
-DETACHED = "organisation_id = NULL, is_active = true, credentials_version = credentials_version + 1"
-# A member who was deactivated and is nowhere else belongs to the organisation again, as an inactive user.
+DETACHED = (
+    "organisation_id = NULL, former_organisation_id = organisation_id, is_active = true,"
+    " credentials_version = credentials_version + 1"
+)
+# A member who was deactivated, and has joined no other organisation, is an inactive user of it again.
 ATTACH = """
-    UPDATE users u SET organisation_id = m.organisation_id, is_active = false
-    FROM (SELECT DISTINCT ON (user_id) user_id, organisation_id FROM members WHERE NOT is_active AND left_at IS NULL
-          ORDER BY user_id, updated_at DESC) m
-    WHERE u.id = m.user_id AND u.organisation_id IS NULL
+    UPDATE users SET organisation_id = former_organisation_id, former_organisation_id = NULL, is_active = false
+    WHERE organisation_id IS NULL AND former_organisation_id IS NOT NULL
 """
 COPY_BACK = """
     UPDATE users u SET roles = m.roles, approval_limit = m.approval_limit, name = m.name,

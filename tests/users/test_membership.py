@@ -3,11 +3,13 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from po_api.core.permissions import Role, Scope
+from po_api.members.domain import address_digest
 from support.organisations import (
     Member,
     Tenant,
@@ -355,3 +357,63 @@ async def test_a_change_of_role_races_with_an_approval(organisation: TestOrganis
     assert approved.status_code in {200, 403}
     status = (await ok(organisation.admin.get(f"/porfs/{porf.json()['id']}"))).json()["status"]
     assert status == ("approved" if approved.status_code == 200 else "pending")
+
+
+# What is left of an admin
+
+
+@pytest.mark.parametrize("end", ["demoted", "deactivated", "left"])
+async def test_open_invitations_of_a_former_admin_are_revoked(
+    tenant: Tenant, admin: Member, person: Member, end: str
+) -> None:
+    """Otherwise they could come back by another account of theirs."""
+    other = await tenant.member(Role.ADMIN)
+    invitation_id = await _invite(other, person, roles=["admin"])
+    match end:
+        case "demoted":
+            await ok(admin.patch(f"/users/{other.user_id}", etag="*", json={"roles": ["buyer"]}))
+        case "deactivated":
+            await ok(_switch(admin, other.user_id, "deactivate"))
+        case "left":
+            await ok(other.post("/users/me/leave", etag="*"))
+    assert (await ok(admin.get(f"/invitations/{invitation_id}"))).json()["status"] == "revoked"
+    await refused(_accept(person, invitation_id), 404, "invitation_not_found")
+
+
+async def test_a_member_who_has_been_elsewhere_is_not_taken_back(tenant: Tenant, admin: Member) -> None:
+    member = await tenant.member(Role.BUYER)
+    await ok(_switch(admin, member.user_id, "deactivate"))
+    member = await with_new_session(tenant.app, member)
+    await created(member.post("/organisations", json={"name": "Founded"}))
+    colleague = await new_member(tenant.app, tenant.client, (await _me(member))["organisation_id"], [Role.ADMIN])
+    await ok(member.post("/users/me/leave", etag="*"))
+    for _ in range(2):
+        await refused(_switch(admin, member.user_id, "activate"), 409, "invitation_required")
+        await ok(_switch(admin, member.user_id, "deactivate"))
+    assert (await _me(member))["organisation_id"] is None
+    assert (await _me(colleague))["organisation_id"] is not None
+
+
+_A_HUNDRED_INVITATIONS = """
+    WITH o AS (INSERT INTO organisations (name) SELECT 'Other' FROM generate_series(1, 100) RETURNING id),
+    m AS (
+        INSERT INTO members (organisation_id, user_id, email, roles, is_active, joined_at)
+        SELECT id, $1, 'inviting@other.example', '{admin}', false, now() FROM o RETURNING organisation_id
+    ),
+    i AS (
+        INSERT INTO invitations (organisation_id, email, roles, invited_by_id, expires_at)
+        SELECT organisation_id, $2, '{requester}', $1, now() + interval '1 day' FROM m RETURNING organisation_id, id
+    )
+    INSERT INTO invitation_addresses (organisation_id, invitation_id, digest) SELECT organisation_id, id, $3 FROM i
+"""
+
+
+async def test_an_invitation_beyond_the_listed_ones_can_be_answered(
+    admin: Member, person: Member, stranger: Member, owner: asyncpg.Connection
+) -> None:
+    first = await _invite(admin, person)
+    await owner.execute(_A_HUNDRED_INVITATIONS, stranger.user_id, person.email, address_digest(person.email))
+    offered = (await ok(person.get("/users/me/invitations"))).json()["items"]
+    assert len(offered) == 100
+    assert first not in [item["id"] for item in offered]
+    await ok(_accept(person, first))

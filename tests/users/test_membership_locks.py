@@ -199,7 +199,7 @@ async def test_nobody_accepts_their_own_invitation(tenant: Tenant, admin: Member
     await owner.execute("UPDATE users SET email = $2 WHERE id = $1", admin.user_id, later)
     await refused(_accept(admin, invitation_id, leave=True)(), 409, "already_in_organisation")
     await ok(_leave(admin)())
-    await refused(_accept(admin, invitation_id)(), 403, "own_rights")
+    await refused(_accept(admin, invitation_id)(), 404, "invitation_not_found")
 
 
 # Across organisations

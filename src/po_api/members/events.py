@@ -20,13 +20,13 @@ class MembershipEnded(DomainEvent):
     """The user is no active member of the organisation from this time on: they have left, or were deactivated.
 
     It is published before the member's row is locked: requests lock the rows of their user and session first, too.
-    With `ends_sessions`, the user's sessions end permanently, those of sign-ins in progress included.
+    With `is_deactivated`, the user's sessions end permanently, those of sign-ins in progress included.
     """
 
     organisation_id: int
     user_id: int
     at: datetime
-    ends_sessions: bool
+    is_deactivated: bool
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,11 @@ class InvitationService:
         if earlier is not None:
             await self._close(earlier, InvitationStatus.REVOKED)
 
+    async def withdraw_all_of(self, inviter_id: int) -> None:
+        """Revoke the unanswered invitations of a member who is no admin any more: they grant what only admins may."""
+        for invitation in await self._invitations.locked_unanswered_by(inviter_id):
+            await self._close(invitation, InvitationStatus.REVOKED)
+
     async def revoke(self, invitation_id: int, *, expected: ExpectedVersions) -> tuple[Invitation, str]:
         """Revoke an open invitation (admins). Returns the same. Raises InvitationNotFound or InvitationNotOpen."""
         self._actor.require(Permission.USERS_MANAGE)

@@ -11,7 +11,6 @@ from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
 from po_api.core.versions import ExpectedVersions
 from po_api.members.domain import InvitationStatus, Person
-from po_api.members.errors import OwnRights
 from po_api.members.invitation_service import InvitationService
 from po_api.members.models import Member
 from po_api.members.repository import MemberRepository
@@ -45,8 +44,7 @@ async def join_by_invitation(
 ) -> None:
     """Accept an invitation: the person becomes a member with its rights; a former member's row is used again.
 
-    The tenant has been entered, and the invitation is known to be of the person's address. Raises InvitationNotOpen,
-    or OwnRights if the person has sent it.
+    The tenant has been entered, and the invitation is known to be of the person's address. Raises InvitationNotOpen.
     """
     member = await MemberRepository(session, organisation_id).locked(person.user_id)
     if member is None:
@@ -55,9 +53,6 @@ async def join_by_invitation(
     actor = Actor(organisation_id, person.user_id, frozenset())
     service = InvitationService(session, actor)
     invitation = await service.answer(invitation_id, InvitationStatus.ACCEPTED, expected=expected)
-    if invitation.invited_by_id == person.user_id:
-        # Sent before they left, to an address that the member did not have then.
-        raise OwnRights
     member.email, member.name = person.email, person.name
     member.roles, member.approval_limit = invitation.roles, invitation.approval_limit
     member.is_active, member.left_at, member.joined_at = True, None, utc_now()

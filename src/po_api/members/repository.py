@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.permissions import Role
@@ -28,6 +28,9 @@ _MEMBER_RIGHTS = Query(
     .with_for_update(read=True),
     MemberRights,
 )
+
+
+_UNANSWERED = and_(Invitation.accepted_at.is_(None), Invitation.declined_at.is_(None), Invitation.revoked_at.is_(None))
 
 
 class MemberRepository:
@@ -122,14 +125,25 @@ class InvitationRepository:
             .where(
                 Invitation.organisation_id == self._organisation_id,
                 Invitation.email == email,
-                Invitation.accepted_at.is_(None),
-                Invitation.declined_at.is_(None),
-                Invitation.revoked_at.is_(None),
+                _UNANSWERED,
             )
             .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
         )
         return (await self._session.execute(statement)).scalar_one_or_none()
+
+    async def locked_unanswered_by(self, inviter_id: int) -> Sequence[Invitation]:
+        """The invitations that this member has sent and that were neither answered nor revoked, locked."""
+        statement = (
+            select(Invitation)
+            .where(
+                Invitation.organisation_id == self._organisation_id, Invitation.invited_by_id == inviter_id, _UNANSWERED
+            )
+            .order_by(Invitation.id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.execute(statement)).scalars().all()
 
     async def close(self, invitation: Invitation, column: str, now: datetime) -> None:
         """Store the answer or the revocation: `column` is the one of its time."""

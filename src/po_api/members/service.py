@@ -52,7 +52,7 @@ class MemberService:
         self._actor.require(Permission.USERS_MANAGE)
         await self._existing(user_id)
         # Whether they are active is not known before their account is locked; without effect if they are not.
-        await self._end(user_id, ends_sessions=True)
+        await self._end(user_id, is_deactivated=True)
         return await self._change(user_id, "user.deactivate", {"is_active": False}, expected)
 
     async def activate(self, user_id: int, *, expected: ExpectedVersions) -> tuple[Member, list[ChangeWarning]]:
@@ -73,13 +73,13 @@ class MemberService:
     async def leave(self, *, expected: ExpectedVersions) -> Member:
         """End the actor's own membership. Documents, decisions and history keep the member. Raises LastAdmin."""
         user_id = self._actor.member_id
-        await self._end(user_id, ends_sessions=False)
+        await self._end(user_id, is_deactivated=False)
         values = {"is_active": False, "left_at": utc_now()}
         member, _ = await self._change(user_id, "user.leave", values, expected, as_admin=False)
         return member
 
-    async def _end(self, user_id: int, *, ends_sessions: bool) -> None:
-        ended = MembershipEnded(self._actor.organisation_id, user_id, utc_now(), ends_sessions)
+    async def _end(self, user_id: int, *, is_deactivated: bool) -> None:
+        ended = MembershipEnded(self._actor.organisation_id, user_id, utc_now(), is_deactivated)
         await self._listeners.notify(self._session, ended)
 
     async def _existing(self, user_id: int) -> Member:
@@ -117,6 +117,8 @@ class MemberService:
         member.version += 1
         audit.record(self._session, self._actor, audit.Change(action, "user", user_id, before, after))
         await self._session.flush()
+        if was_admin and not member.is_active_admin:
+            await InvitationService(self._session, self._actor).withdraw_all_of(user_id)
         return member, await self._listeners.notify(self._session, MemberChanged(self._actor, user_id))
 
     def _require_still_admin(self, locked: Sequence[Member]) -> None:

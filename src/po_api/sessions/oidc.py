@@ -86,10 +86,9 @@ class IdentityProvider:
         self._fetched_for_unknown_key = float("-inf")
         self._fetching: asyncio.Task[_Published] | None = None
 
-    @property
-    def admits_own_domains_only(self) -> bool:
-        """Whether only addresses of the configured domains may sign in (OIDC_HOSTED_DOMAIN)."""
-        return bool(self._domains)
+    def is_own_address(self, email: str) -> bool:
+        """Whether the canonical address is in a domain to which sign-in is restricted (OIDC_HOSTED_DOMAIN)."""
+        return email.rpartition("@")[2] in self._spellings
 
     async def authorization_url(self, *, state: str, nonce: str, challenge: str) -> str:
         """The URL to redirect the browser to; the provider redirects it back with `state` and a code."""

@@ -157,7 +157,7 @@ class SessionService:
 
 async def end_sessions(session: AsyncSession, event: MembershipEnded) -> Iterable[ChangeWarning]:
     """End the sessions of a user whose credentials ended with the membership."""
-    if event.ends_sessions:
+    if event.is_deactivated:
         await SessionRepository(session, idle=USUAL_LIFETIMES.idle).end_outdated(event.user_id, event.at)
     return ()
 

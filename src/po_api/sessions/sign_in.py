@@ -215,7 +215,7 @@ class SignInService:
         if not await SignInRepository(session).use_id_token(proof.digest, proof.usable_until):
             raise InvalidIdToken
         user = await UserService(session).identified(proof.identity)
-        if self._provider.admits_own_domains_only:
+        if self._provider.is_own_address(proof.identity.email):
             await MembershipService(session, self._listeners).take_up_only_invitation(user)
         return user
 

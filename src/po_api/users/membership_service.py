@@ -80,8 +80,7 @@ class MembershipService:
     async def take_up_only_invitation(self, user: User) -> None:
         """Accept the user's only open invitation, if they belong to no organisation.
 
-        For installations that only admit addresses of the organisation's own domain: a person who does not know the
-        inviting organisation cannot have such an address.
+        For addresses in a domain to which the installation restricts sign-in: they are given out by the organisation.
         """
         if user.organisation_id is not None:
             return
@@ -93,10 +92,10 @@ class MembershipService:
 
     async def _organisation_of(self, user: User, invitation_id: int) -> int:
         """The organisation of an invitation of the user's address."""
-        for invitation in await self._repository.open_invitations(user.id):
-            if invitation.id == invitation_id:
-                return invitation.organisation_id
-        raise InvitationNotFound
+        invitation = await self._repository.open_invitation(user.id, invitation_id)
+        if invitation is None:
+            raise InvitationNotFound
+        return invitation.organisation_id
 
     async def _leave(self, user: User, for_organisation: int, *, allowed: bool) -> None:
         """Leave the present organisation for another one; the caller has locked the account."""
@@ -121,25 +120,26 @@ def _person(user: User) -> Person:
 
 
 def _move(user: User, organisation_id: int) -> None:
-    user.organisation_id = organisation_id
+    user.organisation_id, user.former_organisation_id = organisation_id, None
     user.version += 1
 
 
 async def end_membership(session: AsyncSession, event: MembershipEnded) -> Iterable[ChangeWarning]:
     """Detach the account from the organisation that it is no longer a member of, unless it is in another one."""
-    await UserRepository(session).detach(event.user_id, event.organisation_id, ends_credentials=event.ends_sessions)
+    await UserRepository(session).detach(event.user_id, event.organisation_id, is_deactivated=event.is_deactivated)
     return ()
 
 
 async def restore_membership(session: AsyncSession, event: MembershipRestored) -> Iterable[ChangeWarning]:
-    """Attach the account to its former organisation. Raises InvitationRequired if it is in another one.
+    """Attach the account to the organisation that has deactivated its member. Raises InvitationRequired if that is no
+    longer the case: the person has joined another one since, and decides by themselves.
 
     The error is the same for a deactivated account: an admin learns nothing about the person.
     """
     user = await UserRepository(session).locked(event.user_id)
     if user.organisation_id == event.organisation_id:
         return ()
-    if user.organisation_id is not None or not user.is_active:
+    if user.former_organisation_id != event.organisation_id or not user.is_active:
         raise InvitationRequired
     _move(user, event.organisation_id)
     await session.flush()

@@ -19,7 +19,8 @@ class User(GlobalRow, Versioned, Timestamped, Base):
 
     `organisation_id` is the organisation that the user is in now; what they may do there is in `members`.
     `is_active` is about the account, which only operators deactivate. `credentials_version` is that of the sessions and
-    keys that are valid: a higher one ends all earlier ones. `is_operator`: the user runs the installation; operators
+    keys that are valid: a higher one ends all earlier ones. `former_organisation_id` is the organisation that has
+    deactivated the member, until the user joins another one. `is_operator`: the user runs the installation; operators
     may list organisations and have no rights inside one.
     """
 
@@ -42,6 +43,7 @@ class User(GlobalRow, Versioned, Timestamped, Base):
     identity_issuer: Mapped[str | None]
     is_operator: Mapped[bool] = mapped_column(default=False, server_default="false")
     last_login: Mapped[datetime | None]
+    former_organisation_id: Mapped[int | None]
     credentials_version: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
     organisation: Mapped[Organisation | None] = relationship(back_populates="users", lazy="raise")

@@ -115,7 +115,7 @@ _ALL_MEMBERS = Query(
     MemberRow,
 )
 # A function, since row-level security shows the invitations of one organisation at a time.
-_INVITATIONS = func.open_invitations(User.email).table_valued(
+_INVITATIONS = func.open_invitations(User.email, bindparam("invitation_id", type_=BigInteger)).table_valued(
     column("id", BigInteger),
     column("organisation_id", BigInteger),
     column("organisation_name", Text),
@@ -126,6 +126,7 @@ _INVITATIONS = func.open_invitations(User.email).table_valued(
     column("version", BigInteger),
     name="invitation",
 )
+# The latest of them, or the one with the id `invitation_id`.
 OPEN_INVITATIONS = Query(
     "users.invitations",
     select(*_INVITATIONS.c)
@@ -186,7 +187,7 @@ class UserQueries:
 
     async def invitations(self, principal: Principal) -> Sequence[OpenInvitation]:
         """The open invitations of the caller's address, the latest first."""
-        return await self._executor.rows(OPEN_INVITATIONS, user_id=principal.user_id)
+        return await self._executor.rows(OPEN_INVITATIONS, user_id=principal.user_id, invitation_id=None)
 
     async def member(self, actor: Actor, user_id: int) -> ShownMember:
         """A member of the actor's organisation, or a former one."""

@@ -73,14 +73,17 @@ class UserRepository:
         )
         return await self._session.scalar(statement.with_for_update(read=True)) is not None
 
-    async def detach(self, user_id: int, organisation_id: int, *, ends_credentials: bool) -> None:
-        """Let the user be in no organisation, if they are in this one; their sessions and keys may end with it."""
+    async def detach(self, user_id: int, organisation_id: int, *, is_deactivated: bool) -> None:
+        """Let the user be in no organisation, if they are in this one.
+
+        For a deactivated member, all credentials end, and the organisation may take the user back.
+        """
         # An UPDATE of users in this organisation would not wait for a transaction by which the user joins it.
         user = await self.locked(user_id)
         if user.organisation_id == organisation_id:
-            user.organisation_id = None
+            user.organisation_id, user.former_organisation_id = None, organisation_id if is_deactivated else None
             user.version += 1
-            user.credentials_version += int(ends_credentials)
+            user.credentials_version += int(is_deactivated)
             await self._session.flush()
 
     async def lock_organisations(self, organisation_ids: Sequence[int]) -> None:
@@ -90,7 +93,12 @@ class UserRepository:
 
     async def open_invitations(self, user_id: int) -> Sequence[OpenInvitation]:
         """The open invitations of the user's address, of all organisations."""
-        return await TransactionExecutor(self._session).rows(OPEN_INVITATIONS, user_id=user_id)
+        return await TransactionExecutor(self._session).rows(OPEN_INVITATIONS, user_id=user_id, invitation_id=None)
+
+    async def open_invitation(self, user_id: int, invitation_id: int) -> OpenInvitation | None:
+        """One of them."""
+        executor = TransactionExecutor(self._session)
+        return await executor.row(OPEN_INVITATIONS, user_id=user_id, invitation_id=invitation_id)
 
     async def all(self) -> Sequence[ListedUser]:
         """Every user of the installation, for the command line."""

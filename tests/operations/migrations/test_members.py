@@ -169,7 +169,7 @@ async def test_changes_of_members_go_down_with_them(populated: Fresh) -> None:
     await populated.to(SEPARATE)
     await populated.fetch("UPDATE members SET roles = '{buyer}', approval_limit = 7, version = 9 WHERE user_id = 2")
     await populated.fetch("UPDATE members SET is_active = false WHERE user_id = 4")
-    await populated.fetch("UPDATE users SET organisation_id = NULL WHERE id = 4")
+    await populated.fetch("UPDATE users SET organisation_id = NULL, former_organisation_id = 2 WHERE id = 4")
     await populated.to(BEFORE)
     rights = await populated.fetch(
         "SELECT organisation_id, roles, approval_limit, is_active, version FROM users WHERE id IN (2, 4) ORDER BY id"
