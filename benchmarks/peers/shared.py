@@ -77,6 +77,7 @@ def allowed_actions(
     facts = PorfFacts(
         status=PorfStatus(status),
         requester_id=1 if own else 2,
+        author_ids=(1,) if own else (),
         currency="EUR",
         total=Decimal(0) if within_limit else Decimal(1),
         base_currency="EUR" if base_currency else "USD",

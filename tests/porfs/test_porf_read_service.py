@@ -65,6 +65,7 @@ def test_remembered_answers_are_those_of_the_table(
     seen = {
         "status": state.status,
         "is_own": state.requester_id == actor.user_id,
+        "is_author": actor.user_id in {state.requester_id, *state.author_ids},
         "in_base_currency": state.currency == state.base_currency,
         "within_limit": limit is None or state.total <= limit,
         "allow_self_approval": state.allow_self_approval,
@@ -158,6 +159,7 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
     state = PorfFacts(
         status=PorfStatus(porf.status),
         requester_id=porf.requester_id,
+        author_ids=porf.author_ids,
         currency=porf.currency,
         total=porf.total,
         base_currency=organisation.currency,

@@ -12,6 +12,7 @@ facts = st.builds(
     PorfFacts,
     status=st.sampled_from(PorfStatus),
     requester_id=st.integers(1, 2),
+    author_ids=st.frozensets(st.integers(1, 3)),
     currency=currencies,
     total=amounts,
     base_currency=currencies,

@@ -16,6 +16,7 @@ from po_api.db.json_sql import JsonDocument
 from po_api.db.query import TransactionExecutor
 from po_api.members.service import rights_of
 from po_api.porfs import errors
+from po_api.porfs.approval import authors_of
 from po_api.porfs.content import content_hash
 from po_api.porfs.domain import (
     DECISIONS,
@@ -58,7 +59,7 @@ class PorfActions:
             error = FieldError("/comment", errors.CommentRequired.code, errors.CommentRequired.title)
             raise errors.CommentRequired(errors=(error,))
         now = utc_now()
-        after = _state_after(action, porf, now)
+        after = _state_after(action, porf, actor, now)
         await self._repository.change(
             [after],
             [_change(action, porf, after, comment)],
@@ -86,7 +87,8 @@ class PorfActions:
         change = audit.Change(
             "porf.reassign", "porf", porf.id, {"requester_id": porf.requester_id}, {"requester_id": requester_id}
         )
-        await self._repository.change([state_of(porf, requester_id=requester_id)], [change], now=utc_now())
+        state = state_of(porf, requester_id=requester_id, author_ids=authors_of(porf, requester_id))
+        await self._repository.change([state], [change], now=utc_now())
         return await self._porfs.whole(porf_id)
 
     async def _locked(self, porf_id: int) -> LockedPorf:
@@ -125,11 +127,11 @@ def _roles(names: Iterable[str]) -> frozenset[Role]:
     return frozenset(map(Role, names))
 
 
-def _state_after(action: PorfAction, porf: LockedPorf, now: datetime) -> dict[str, object]:
+def _state_after(action: PorfAction, porf: LockedPorf, actor: Actor, now: datetime) -> dict[str, object]:
     """The state of the request after the action."""
     changed: dict[str, object] = {"status": MACHINE.target(action, PorfStatus(porf.status))}
     if action is PorfAction.SUBMIT:
-        changed["submitted_at"] = now
+        changed |= {"submitted_at": now, "author_ids": authors_of(porf, actor.user_id)}
     if action in (PorfAction.APPROVE, PorfAction.REJECT):
         changed["decided_at"] = now
     if action in NEW_ROUND:

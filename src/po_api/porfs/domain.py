@@ -56,11 +56,13 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class PorfFacts:
-    """The data that guards look at. `ordered`: a quantity is allocated to purchase orders; `orderable`: a quantity may
-    still be ordered; `has_approver`: an active member may approve the request (evaluated for drafts only)."""
+    """The data that guards look at. `author_ids`: see `approval.authors_of`; `ordered`: a quantity is allocated to
+    purchase orders; `orderable`: a quantity may still be ordered; `has_approver`: an active member may approve the
+    request (evaluated for drafts only)."""
 
     status: PorfStatus
     requester_id: int
+    author_ids: Collection[int]
     currency: str
     total: Decimal
     base_currency: str
@@ -89,7 +91,7 @@ def _requester_or_admin(facts: PorfFacts, actor: Actor) -> type[AppError] | None
 
 
 def _approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """an approver; not the requester unless the organisation allows self-approval"""
+    """an approver; not an author of the request unless the organisation allows self-approval"""
     return approval.refusal(approval.DECIDES, facts, approval.Approver.of(actor))
 
 

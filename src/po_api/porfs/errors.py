@@ -25,7 +25,8 @@ class NotRequester(Forbidden):
 
 
 class OwnRequest(Forbidden):
-    """The requester may not decide on their own request unless the organisation allows self-approval."""
+    """Authors of a request may not decide on it unless the organisation allows self-approval: the member who raised it,
+    everybody who has edited or submitted it, and its present and former requesters."""
 
     code = "own_request"
     title = "Self-approval is not allowed"

@@ -25,7 +25,7 @@ from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 from po_api.members.models import Member
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
-from po_api.porfs.approval import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, may_approve
+from po_api.porfs.approval import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, is_author, may_approve
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import PorfLine
@@ -52,8 +52,8 @@ def of_porf(porf: FromClause) -> ColumnElement[bool]:
 
 def _request(porf: FromClause) -> RequestColumns:
     """The columns that determine who may approve, in a statement that joins the request's Organisation."""
-    organisation = (Organisation.currency, Organisation.allow_self_approval)
-    return RequestColumns(porf.c.requester_id, porf.c.currency, porf.c.total, *organisation)
+    c, organisation = porf.c, (Organisation.currency, Organisation.allow_self_approval)
+    return RequestColumns(c.requester_id, c.author_ids, c.currency, c.total, *organisation)
 
 
 def _member(*, is_approver: bool) -> ApproverColumns:
@@ -66,22 +66,30 @@ def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
     return and_(*may_approve(_request(porf), _member(is_approver=is_approver)))
 
 
-def eligible_approver(porf: FromClause) -> AnySelect:
-    """The members who may approve the request of the outer query, which joins its Organisation."""
+def eligible_approver(porf: FromClause, request: RequestColumns | None = None) -> AnySelect:
+    """The members who may approve the request of the outer query, which joins its Organisation.
+
+    `request` are the columns of that request, if they differ from those of `porf`.
+    """
     member = Member.__table__.alias("approver")
     has_role = member.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
     approver = ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active)
     return (
         select(true())
         .select_from(member)
-        .where(member.c.organisation_id == ORGANISATION_ID, *may_approve(_request(porf), approver))
+        .where(member.c.organisation_id == ORGANISATION_ID, *may_approve(request or _request(porf), approver))
         .correlate(porf, Organisation)
     )
 
 
 def _has_approver(porf: FromClause) -> ColumnElement[bool]:
-    """Whether a member may approve the request: evaluated for drafts only, since only they can be submitted."""
-    return case((porf.c.status == PorfStatus.DRAFT, eligible_approver(porf).exists()), else_=false())
+    """Whether a member may approve the request: evaluated for drafts only, since only they can be submitted.
+
+    Submitting makes the member an author, who is no approver then.
+    """
+    submitter = func.coalesce(USER_ID, porf.c.requester_id)
+    submitted = _request(porf)._replace(author_ids=func.array_append(porf.c.author_ids, submitter))
+    return case((porf.c.status == PorfStatus.DRAFT, eligible_approver(porf, submitted).exists()), else_=false())
 
 
 def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
@@ -96,7 +104,7 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
         .lateral("lines")
     )
     facts = {
-        **columns_of(porf, ("status", "requester_id", "currency", "total")),
+        **columns_of(porf, ("status", "requester_id", "author_ids", "currency", "total")),
         "base_currency": Organisation.currency,
         "allow_self_approval": Organisation.allow_self_approval,
         **columns_of(lines, ("line_count", "ordered", "orderable")),
@@ -118,6 +126,7 @@ def _reduced(porf: FromClause, facts: Columns) -> Columns:
     return {
         **{name: facts[name] for name in same},
         "is_own": facts["requester_id"] == USER_ID,
+        "is_author": is_author(_request(porf), USER_ID),
         "in_base_currency": facts["currency"] == facts["base_currency"],
         "within_limit": TOTAL_WITHIN_LIMIT.sql(_request(porf), _member(is_approver=True)),
         "has_lines": facts["line_count"] > 0,

@@ -97,6 +97,7 @@ class LockedPorf(PorfContent):
     number: str
     status: str
     requester_id: int
+    author_ids: Sequence[int]
     approval_round: int
     submitted_at: datetime | None
     decided_at: datetime | None

@@ -107,6 +107,7 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
     request = PorfFacts(
         status=PorfStatus(known["status"]),
         requester_id=1 if known["is_own"] else 2,
+        author_ids=(1,) if known["is_author"] else (),
         currency="EUR",
         total=Decimal(0 if known["within_limit"] else 1),
         base_currency="EUR" if known["in_base_currency"] else "USD",

@@ -39,12 +39,12 @@ from po_api.suppliers.models import Supplier
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
 _DECISIONS, _COMMENTS = ApprovalDecision.__table__, PorfComment.__table__
 
-_COMPUTED = ("number", "currency", "tax_rounding", "net", "tax", "total", "requester_id")
+_COMPUTED = ("number", "currency", "tax_rounding", "net", "tax", "total", "requester_id", "author_ids")
 _ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*HEADER_FIELDS, *_COMPUTED)])
 _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", "over_order_percent")])
 
 # The columns that `PorfRepository.change` writes: of requests, lines, decisions and comments.
-_STATE = ("status", "requester_id", "approval_round", "submitted_at", "decided_at")
+_STATE = ("status", "requester_id", "author_ids", "approval_round", "submitted_at", "decided_at")
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
 _ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
 _DECISION = ("porf_id", "round", "approver_id", "decision", "comment", "content_hash")

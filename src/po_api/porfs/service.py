@@ -21,6 +21,7 @@ from po_api.members.events import MemberChanged
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
+from po_api.porfs.approval import authors_of
 from po_api.porfs.content import HEADER_FIELDS, MAX_LINES, LineInput, PorfInput
 from po_api.porfs.domain import (
     MACHINE,
@@ -60,6 +61,7 @@ class PorfService:
         porf = {name: getattr(requested, name) for name in HEADER_FIELDS} | {
             "number": number,
             "requester_id": self._actor.member_id,
+            "author_ids": [self._actor.member_id],
             "currency": currency,
             "tax_rounding": rules.tax_rounding,
             "net": totals.net,
@@ -207,6 +209,7 @@ class PorfService:
         self, action: str, porf: Porf, before: Mapping[str, object] | None, after: Mapping[str, object] | None
     ) -> None:
         porf.version += 1
+        porf.author_ids = authors_of(porf, self._actor.user_id)
         await self._record(action, porf, before, after)
 
     async def _record(
