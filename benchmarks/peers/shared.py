@@ -87,6 +87,7 @@ def allowed_actions(
         orderable=orderable,
         submitted=submitted,
         has_approver=has_approver,
+        supplier_is_active=True,
     )
     return {
         str(action): {"allowed": refused is None, "reason": refused and refused.code}

@@ -477,6 +477,38 @@ async def test_closing_puts_what_is_left_into_the_closed_quantity(organisation: 
     await refused(attempt(organisation, organisation.buyer, porf, "convert"), 409, "invalid_transition")
 
 
+async def test_a_draft_with_an_inactive_supplier_is_not_submitted(organisation: TestOrganisation) -> None:
+    porf, without_supplier = await organisation.draft(), await organisation.draft(supplier_id=None)
+    await organisation.set_supplier(active=False)
+    shown = await as_seen(organisation.requester, porf)
+    assert reasons(shown)["submit"] == "supplier_inactive"
+    await refused(attempt(organisation, organisation.requester, shown, "submit"), 409, "supplier_inactive")
+    await act(organisation.requester, without_supplier, "submit")
+    other = await created(organisation.buyer.post("/suppliers", json={"name": "Other"}))
+    chosen = await edited(organisation.requester, shown, supplier_id=other.json()["id"])
+    assert reasons(chosen)["submit"] is None
+    await act(organisation.requester, chosen, "submit")
+
+
+async def test_everything_but_submitting_and_converting_goes_on_with_an_inactive_supplier(
+    organisation: TestOrganisation,
+) -> None:
+    porf = await organisation.pending()
+    await organisation.set_supplier(active=False)
+    porf = await act(organisation.approver, await as_seen(organisation.approver, porf), "approve")
+    shown = await as_seen(organisation.buyer, porf)
+    assert reasons(shown)["convert"] == "supplier_inactive"
+    listed = (await ok(organisation.buyer.get("/porfs"))).json()["items"]
+    assert [item["allowed_actions"]["convert"]["reason"] for item in listed] == ["supplier_inactive"]
+    for options in ({}, {"params": {"dry_run": "true"}}):
+        refusing = attempt(organisation, organisation.buyer, shown, "convert", **options)
+        await refused(refusing, 409, "supplier_inactive")
+    await organisation.set_supplier(active=True)
+    assert reasons(await as_seen(organisation.buyer, porf))["convert"] is None
+    await organisation.set_supplier(active=False)
+    assert (await act(organisation.buyer, shown, "reopen")).json()["status"] == "draft"
+
+
 async def test_what_is_ordered_entirely_can_be_ordered_within_the_tolerance(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
@@ -518,10 +550,7 @@ async def test_a_copy_is_a_new_draft_of_the_caller_with_the_same_content(organis
 
 async def test_a_copy_leaves_an_inactive_supplier_out(organisation: TestOrganisation) -> None:
     porf = await organisation.draft()
-    supplier = await ok(organisation.buyer.get(f"/suppliers/{organisation.supplier_id}"))
-    await ok(
-        organisation.buyer.post(f"/suppliers/{organisation.supplier_id}/deactivate", etag=supplier.headers["ETag"])
-    )
+    await organisation.set_supplier(active=False)
     copy = await created(organisation.requester.post(f"/porfs/{porf.json()['id']}/copy"))
     assert (copy.json()["supplier_id"], copy.json()["supplier_name"]) == (None, None)
     assert copy.json()["total"] == porf.json()["total"]

@@ -84,7 +84,7 @@ def test_nothing_that_is_ordered_is_cancelled_or_reopened(state: PorfFacts, acto
 
 def test_a_refusal_for_the_status_names_action_and_status() -> None:
     admin = Actor(1, 1, frozenset({Role.ADMIN}))
-    state = PorfFacts(PorfStatus.CLOSED, 1, (), "EUR", Decimal(1), "EUR", False, 1, False, False, True, False)
+    state = PorfFacts(PorfStatus.CLOSED, 1, (), "EUR", Decimal(1), "EUR", False, 1, False, False, True, False, True)
     with pytest.raises(InvalidTransition, match="submit is not possible while the status is closed"):
         MACHINE.require(PorfAction.SUBMIT, state, admin)
 

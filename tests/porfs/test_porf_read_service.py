@@ -74,6 +74,7 @@ def test_remembered_answers_are_those_of_the_table(
         "orderable": state.orderable,
         "submitted": state.submitted,
         "has_approver": state.has_approver,
+        "supplier_is_active": state.supplier_is_active,
     }
     answer = allowed_actions(json.dumps(seen), member.roles, scopes, has_limit=limit is not None)
     assert json.loads(answer) == _allowed(state, member)
@@ -169,6 +170,7 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         orderable=any(orderable(line) > 0 for line in lines),
         submitted=porf.submitted_at is not None,
         has_approver=porf.status == "draft",  # the organisation has an approver without a limit
+        supplier_is_active=supplier is None or supplier.is_active,
     )
     roles = frozenset(Role(role) for role in member.roles)
     actor = Actor(porf.organisation_id, member.user_id, roles, member.approval_limit)

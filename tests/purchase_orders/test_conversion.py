@@ -257,11 +257,15 @@ async def test_a_request_without_a_supplier_joins_one_that_has_it(organisation: 
 
 
 async def test_the_requests_supplier_has_to_be_active(organisation: TestOrganisation) -> None:
-    porf = await organisation.approved()
-    supplier = await ok(organisation.buyer.get(f"/suppliers/{organisation.supplier_id}"))
-    path = f"/suppliers/{organisation.supplier_id}/deactivate"
-    await ok(organisation.buyer.post(path, etag=supplier.headers["ETag"]))
+    porf, other = await organisation.approved(), await organisation.approved(supplier_id=None)
+    partly = await organisation.in_status("partially_ordered")
+    await organisation.set_supplier(active=False)
     await refused(organisation.convert(porf), 409, "supplier_inactive")
+    await refused(organisation.convert(partly), 409, "supplier_inactive")
+    await refused(organisation.convert(porf, supplier_id=organisation.supplier_id), 409, "supplier_inactive")
+    await refused(several(organisation, other, porf), 409, "supplier_inactive")
+    await refused(organisation.convert(other, supplier_id=organisation.supplier_id), 422, "unknown_supplier")
+    assert quantities(await again(organisation.buyer, porf)) == [("0", "0", "10")]
 
 
 async def test_a_foreign_supplier_is_as_unknown_as_none(

@@ -22,6 +22,7 @@ facts = st.builds(
     orderable=st.booleans(),
     submitted=st.booleans(),
     has_approver=st.booleans(),
+    supplier_is_active=st.booleans(),
 )
 actors = st.builds(
     Actor,

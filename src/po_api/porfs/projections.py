@@ -30,6 +30,7 @@ from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import PorfLine
 from po_api.suppliers.models import Supplier
+from po_api.suppliers.projections import supplier_is_active
 
 _APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 Columns = Mapping[str, SQLColumnExpression[object]]
@@ -110,6 +111,7 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
         **columns_of(lines, ("line_count", "ordered", "orderable")),
         "submitted": porf.c.submitted_at.is_not(None),
         "has_approver": _has_approver(porf),
+        "supplier_is_active": supplier_is_active(porf.c.supplier_id),
     }
     return porf.join(Organisation, Organisation.id == ORGANISATION_ID).join(lines, true()), facts
 
@@ -122,7 +124,7 @@ def with_facts(porf: FromClause) -> AnySelect:
 
 def _reduced(porf: FromClause, facts: Columns) -> Columns:
     """The facts reduced to the values that the guards derive for this member, which many requests have in common."""
-    same = ("status", "allow_self_approval", "ordered", "orderable", "submitted", "has_approver")
+    same = ("status", "allow_self_approval", "ordered", "orderable", "submitted", "has_approver", "supplier_is_active")
     return {
         **{name: facts[name] for name in same},
         "is_own": facts["requester_id"] == USER_ID,

@@ -117,6 +117,7 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
         orderable=known["orderable"],
         submitted=known["submitted"],
         has_approver=known["has_approver"],
+        supplier_is_active=known["supplier_is_active"],
     )
     member = Actor(0, 1, roles, Decimal(0) if has_limit else None, scopes)
     return explained(MACHINE.allowed_actions(request, member))

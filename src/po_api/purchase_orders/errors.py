@@ -31,13 +31,6 @@ class SupplierRequired(Unprocessable):
     title = "Supplier required"
 
 
-class SupplierInactive(Conflict):
-    """The supplier of the request has been deactivated: copy the request and choose another supplier."""
-
-    code = "supplier_inactive"
-    title = "Supplier deactivated"
-
-
 class NotIssued(Conflict):
     """A purchase order has no document before it is issued."""
 

@@ -17,6 +17,7 @@ from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
 from po_api.purchase_orders.queries import sees_all, visible
+from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
 _FILES = PurchaseOrderFile.__table__
@@ -41,7 +42,11 @@ class CreatedOrder(NamedTuple):
 
 
 class LockedOrder(NamedTuple):
-    """An order that is locked until the transaction ends, with its supplier snapshot."""
+    """An order that is locked until the transaction ends, with its supplier snapshot.
+
+    `supplier_is_active` is about the supplier, which is not locked: one that is deactivated at the same time counts as
+    deactivated afterwards.
+    """
 
     id: int
     number: str | None
@@ -58,6 +63,7 @@ class LockedOrder(NamedTuple):
     issued_at: datetime | None
     version: int
     created_by_name: str
+    supplier_is_active: bool
 
 
 def _creation() -> Query[CreatedOrder]:
@@ -108,9 +114,13 @@ _ISSUE = _change(
 
 @cache
 def _lock(*, sees_all: bool) -> Query[LockedOrder]:
-    *own, creator = field_names(LockedOrder)
+    *own, creator, is_active = field_names(LockedOrder)
+    looked_up = (
+        member_name(PurchaseOrder.created_by_id).label(creator),
+        supplier_is_active(_ORDERS.c.supplier_id).label(is_active),
+    )
     statement = (
-        select(*(_ORDERS.c[name] for name in own), member_name(PurchaseOrder.created_by_id).label(creator))
+        select(*(_ORDERS.c[name] for name in own), *looked_up)
         .where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
         .with_for_update(of=_ORDERS, key_share=True)
     )

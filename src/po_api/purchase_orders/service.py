@@ -34,6 +34,7 @@ from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, Purchase
 from po_api.purchase_orders.queries import OrderLineRow
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
+from po_api.suppliers.errors import SupplierInactive
 from po_api.suppliers.queries import SupplierRow
 from po_api.suppliers.service import SupplierService
 
@@ -150,7 +151,8 @@ class PurchaseOrderService:
         order = await self._repository.lock(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
-        MACHINE.require(action, PurchaseOrderFacts(PurchaseOrderStatus(order.status)), self._actor)
+        facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), order.supplier_is_active)
+        MACHINE.require(action, facts, self._actor)
         require_version(order.version, expected)
         return order
 
@@ -168,7 +170,7 @@ class PurchaseOrderService:
         if supplier is not None:
             return supplier
         if named is None:
-            raise errors.SupplierInactive
+            raise SupplierInactive
         raise UnknownSupplier(errors=(FieldError("/supplier_id", UnknownSupplier.code, UnknownSupplier.title),))
 
 
