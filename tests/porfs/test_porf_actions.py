@@ -286,6 +286,51 @@ async def test_returning_and_recalling_keep_the_round(organisation: TestOrganisa
     assert (porf.json()["status"], porf.json()["approval_round"]) == ("draft", 1)
 
 
+def times(porf: httpx.Response) -> tuple[bool, bool]:
+    """Whether the request shows when it was submitted, and when decided."""
+    return porf.json()["submitted_at"] is not None, porf.json()["decided_at"] is not None
+
+
+@pytest.mark.parametrize("action", ["revise", "reopen"])
+async def test_a_new_round_shows_no_times_of_the_one_before(organisation: TestOrganisation, action: str) -> None:
+    source, member = {"revise": ("rejected", organisation.requester), "reopen": ("approved", organisation.buyer)}[
+        action
+    ]
+    decided = await organisation.in_status(source)
+    assert times(decided) == (True, True)
+    draft = await act(member, decided, action)
+    assert times(draft) == (False, False)
+    (listed,) = (await ok(organisation.requester.get("/porfs"))).json()["items"]
+    assert (listed["submitted_at"], listed["decided_at"]) == (None, None)
+    pending = await act(organisation.requester, draft, "submit")
+    assert times(pending) == (True, False)
+    assert pending.json()["submitted_at"] > decided.json()["submitted_at"]
+    approved = await act(organisation.approver, pending, "approve")
+    assert times(approved) == (True, True)
+    assert approved.json()["decided_at"] > decided.json()["decided_at"]
+    actions = [event["action"] for event in await history(organisation, approved)]
+    assert actions.count("porf.submit") == 2
+
+
+async def test_a_draft_in_a_later_round_is_one_that_was_submitted(organisation: TestOrganisation) -> None:
+    draft = await act(organisation.requester, await organisation.in_status("rejected"), "revise")
+    assert reasons(draft)["delete"] == "was_submitted"
+    await refused(attempt(organisation, organisation.requester, draft, "delete"), 409, "was_submitted")
+    assert (await as_seen(organisation.approver, draft)).json()["status"] == "draft"
+    cancelled = await act(organisation.requester, draft, "cancel")
+    assert times(cancelled) == (False, False)
+    assert (await as_seen(organisation.approver, cancelled)).json()["status"] == "cancelled"
+
+
+async def test_a_draft_shows_its_submission_in_the_same_round(organisation: TestOrganisation) -> None:
+    pending = await organisation.pending()
+    recalled = await act(organisation.requester, pending, "recall")
+    assert (recalled.json()["submitted_at"], recalled.json()["decided_at"]) == (pending.json()["submitted_at"], None)
+    again_pending = await act(organisation.requester, recalled, "submit")
+    returned = await act(organisation.approver, again_pending, "return", comment="Again")
+    assert times(returned) == (True, False)
+
+
 async def test_history_tells_who_did_what_in_order(organisation: TestOrganisation) -> None:
     porf = await organisation.pending()
     await act(organisation.approver, porf, "reject", comment="Too dear")

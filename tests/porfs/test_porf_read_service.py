@@ -168,7 +168,7 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         line_count=len(lines),
         ordered=any(line.ordered_quantity > 0 for line in lines),
         orderable=any(orderable(line) > 0 for line in lines),
-        submitted=porf.submitted_at is not None,
+        submitted=porf.submitted_at is not None or porf.approval_round > 1,
         has_approver=porf.status == "draft",  # the organisation has an approver without a limit
         supplier_is_active=supplier is None or supplier.is_active,
     )

@@ -135,7 +135,8 @@ def _state_after(action: PorfAction, porf: LockedPorf, actor: Actor, now: dateti
     if action in (PorfAction.APPROVE, PorfAction.REJECT):
         changed["decided_at"] = now
     if action in NEW_ROUND:
-        changed["approval_round"] = porf.approval_round + 1
+        # The times are those of the current round; the audit trail has the earlier ones.
+        changed |= {"approval_round": porf.approval_round + 1, "submitted_at": None, "decided_at": None}
     return state_of(porf, **changed)
 
 

@@ -14,7 +14,8 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
     """A purchase order request form. `net + tax = total`, in the minor units of `currency`.
 
     `tax_rounding` is the organisation's setting at creation, stored so that the totals can be recomputed. `author_ids`
-    are the members who may not approve it (`approval.authors_of`); none is ever removed.
+    are the members who may not approve it (`approval.authors_of`); none is ever removed. `submitted_at` and
+    `decided_at` are the times of the last submission and of the decision in the current round.
     """
 
     __tablename__ = "porfs"

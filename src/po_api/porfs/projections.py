@@ -12,6 +12,7 @@ from sqlalchemy import (
     case,
     false,
     func,
+    or_,
     select,
     true,
     type_coerce,
@@ -49,6 +50,11 @@ def _any(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 def of_porf(porf: FromClause) -> ColumnElement[bool]:
     return and_(PorfLine.organisation_id == porf.c.organisation_id, PorfLine.porf_id == porf.c.id)
+
+
+def was_submitted(porf: FromClause) -> ColumnElement[bool]:
+    """Whether the request was ever submitted: a later round follows a decision, the current one has its own time."""
+    return or_(porf.c.submitted_at.is_not(None), porf.c.approval_round > 1)
 
 
 def _request(porf: FromClause) -> RequestColumns:
@@ -109,7 +115,7 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
         "base_currency": Organisation.currency,
         "allow_self_approval": Organisation.allow_self_approval,
         **columns_of(lines, ("line_count", "ordered", "orderable")),
-        "submitted": porf.c.submitted_at.is_not(None),
+        "submitted": was_submitted(porf),
         "has_approver": _has_approver(porf),
         "supplier_is_active": supplier_is_active(porf.c.supplier_id),
     }

@@ -31,6 +31,7 @@ from po_api.porfs.projections import (
     line_object,
     of_porf,
     summary,
+    was_submitted,
     with_facts,
 )
 
@@ -167,7 +168,7 @@ def visible(visibility: Visibility) -> ColumnElement[bool]:
         return mine
     own = Porf.requester_id == USER_ID
     # Once submitted, always visible to approvers: after a lost race the response is a conflict, not 404.
-    return and_(mine, own if visibility is Visibility.OWN else or_(own, Porf.submitted_at.is_not(None)))
+    return and_(mine, own if visibility is Visibility.OWN else or_(own, was_submitted(_PORFS)))
 
 
 @dataclass(frozen=True)
