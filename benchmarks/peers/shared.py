@@ -69,7 +69,7 @@ def allowed_actions(
     self_approval: bool,
     lines: bool,
     ordered: bool,
-    orderable: bool,
+    has_remaining: bool,
     submitted: bool,
     has_approver: bool,
 ) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def allowed_actions(
         allow_self_approval=self_approval,
         line_count=int(lines),
         ordered=ordered,
-        orderable=orderable,
+        has_remaining=has_remaining,
         submitted=submitted,
         has_approver=has_approver,
         supplier_is_active=True,

@@ -554,15 +554,34 @@ async def test_everything_but_submitting_and_converting_goes_on_with_an_inactive
     assert (await act(organisation.buyer, shown, "reopen")).json()["status"] == "draft"
 
 
-async def test_what_is_ordered_entirely_can_be_ordered_within_the_tolerance(
+async def test_a_tolerance_does_not_make_a_request_convertible_that_is_ordered_entirely(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     organisation = await new_organisation(app, client, over_order_percent="10")
     porf = await organisation.in_status("ordered")
+    assert reasons(porf)["convert"] == "nothing_left"
+    path = f"/porfs/{porf.json()['id']}/purchase-orders"
+    line = {"line_id": porf.json()["lines"][0]["id"]}
+    for lines in ([], [line], [{**line, "quantity": "1"}]):
+        for params in ({}, {"dry_run": "true"}):
+            converting = organisation.buyer.post(path, etag="*", json={"lines": lines}, params=params)
+            await refused(converting, 409, "nothing_left")
+    several = organisation.buyer.post("/purchase-orders", json={"porf_ids": [porf.json()["id"]]})
+    await refused(several, 409, "nothing_left")
+
+
+async def test_while_a_quantity_remains_converting_is_allowed_with_and_without_lines(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    organisation = await new_organisation(app, client, over_order_percent="10")
+    porf = await organisation.in_status("partially_ordered")  # 4 of 10
     assert reasons(porf)["convert"] is None
-    body = {"lines": [{"line_id": porf.json()["lines"][0]["id"], "quantity": "1"}]}
-    path = f"/porfs/{porf.json()['id']}"
-    await created(organisation.buyer.post(f"{path}/purchase-orders", etag=porf.headers["ETag"], json=body))
+    path = f"/porfs/{porf.json()['id']}/purchase-orders"
+    lines = [{"line_id": porf.json()["lines"][0]["id"], "quantity": "7"}]
+    for body in ({}, {"lines": lines}):
+        dry = organisation.buyer.post(path, etag=porf.headers["ETag"], json=body, params={"dry_run": "true"})
+        await created(dry)
+    await created(organisation.buyer.post(path, etag=porf.headers["ETag"], json={"lines": lines}))
     assert reasons(await as_seen(organisation.buyer, porf))["convert"] == "nothing_left"
 
 

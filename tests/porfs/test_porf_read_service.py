@@ -20,7 +20,7 @@ from po_api.db.database import enter_tenant
 from po_api.members.models import Member as MemberRow
 from po_api.organisations.models import Organisation
 from po_api.porfs import schemas
-from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, orderable, priced, remaining
+from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, priced, remaining
 from po_api.porfs.models import Porf
 from po_api.porfs.read_service import allowed_actions
 from po_api.suppliers.models import Supplier
@@ -71,7 +71,7 @@ def test_remembered_answers_are_those_of_the_table(
         "allow_self_approval": state.allow_self_approval,
         "has_lines": state.line_count > 0,
         "ordered": state.ordered,
-        "orderable": state.orderable,
+        "has_remaining": state.has_remaining,
         "submitted": state.submitted,
         "has_approver": state.has_approver,
         "supplier_is_active": state.supplier_is_active,
@@ -167,7 +167,7 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         allow_self_approval=organisation.allow_self_approval,
         line_count=len(lines),
         ordered=any(line.ordered_quantity > 0 for line in lines),
-        orderable=any(orderable(line) > 0 for line in lines),
+        has_remaining=any(remaining(line) > 0 for line in lines),
         submitted=porf.submitted_at is not None or porf.approval_round > 1,
         has_approver=porf.status == "draft",  # the organisation has an approver without a limit
         supplier_is_active=supplier is None or supplier.is_active,

@@ -369,9 +369,11 @@ async def test_without_a_quantity_the_tolerance_is_not_used(app: FastAPI, client
     porf = await organisation.approved()
     order = await created(organisation.convert(porf))
     assert order.json()["lines"][0]["quantity"] == "10"
-    # A request that is ordered whole still has its tolerance.
-    extra = await part(organisation, porf, "5")
-    assert extra.json()["lines"][0]["quantity"] == "5"
+    await refused(organisation.convert(await again(organisation.buyer, porf)), 409, "nothing_left")
+    # The tolerance is for orders of what remains.
+    await ok(perform(organisation.buyer, order, "cancel"))
+    more = await part(organisation, porf, "15")
+    assert more.json()["lines"][0]["quantity"] == "15"
 
 
 async def test_a_tolerance_is_cut_to_four_decimals_never_rounded_up(app: FastAPI, client: httpx.AsyncClient) -> None:

@@ -58,8 +58,8 @@ class Decision(StrEnum):
 @dataclass(frozen=True)
 class PorfFacts:
     """The data that guards look at. `author_ids`: see `approval.authors_of`; `ordered`: a quantity is allocated to
-    purchase orders; `orderable`: a quantity may still be ordered; `has_approver`: an active member may approve the
-    request (evaluated for drafts only); `supplier_is_active`: true also without a supplier."""
+    purchase orders; `has_remaining`: a quantity is neither ordered nor closed; `has_approver`: an active member may
+    approve the request (evaluated for drafts only); `supplier_is_active`: true also without a supplier."""
 
     status: PorfStatus
     requester_id: int
@@ -70,7 +70,7 @@ class PorfFacts:
     allow_self_approval: bool
     line_count: int
     ordered: bool
-    orderable: bool
+    has_remaining: bool
     submitted: bool
     has_approver: bool
     supplier_is_active: bool
@@ -150,8 +150,8 @@ def _nothing_ordered(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
 
 
 def _something_left(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """a quantity remains to be ordered"""
-    return None if facts.orderable else errors.NothingLeft
+    """a quantity remains to be ordered, the tolerance not counted"""
+    return None if facts.has_remaining else errors.NothingLeft
 
 
 def _never_submitted(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:

@@ -76,7 +76,8 @@ class HasOrders(Conflict):
 
 
 class NothingLeft(Conflict):
-    """The whole requested quantity is already ordered."""
+    """The whole requested quantity is ordered or closed. A tolerance only extends orders of what remains: raise a new
+    request for more."""
 
     code = "nothing_left"
     title = "Nothing left to order"

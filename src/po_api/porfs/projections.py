@@ -37,10 +37,10 @@ _APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 Columns = Mapping[str, SQLColumnExpression[object]]
 
 
-def _orderable() -> ColumnElement[Decimal]:
-    """domain.orderable in SQL."""
-    with_tolerance = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
-    return func.trunc(with_tolerance - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4)
+def _remaining(lines: FromClause) -> ColumnElement[Decimal]:
+    """domain.remaining in SQL."""
+    c = lines.c
+    return type_coerce(func.greatest(c.quantity - c.ordered_quantity - c.closed_quantity, 0), Quantity)
 
 
 def _any(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -105,7 +105,7 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
         select(
             func.count().label("line_count"),
             _any(PorfLine.ordered_quantity > 0).label("ordered"),
-            _any(_orderable() > 0).label("orderable"),
+            _any(_remaining(PorfLine.__table__) > 0).label("has_remaining"),
         )
         .where(of_porf(porf))
         .lateral("lines")
@@ -114,7 +114,7 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
         **columns_of(porf, ("status", "requester_id", "author_ids", "currency", "total")),
         "base_currency": Organisation.currency,
         "allow_self_approval": Organisation.allow_self_approval,
-        **columns_of(lines, ("line_count", "ordered", "orderable")),
+        **columns_of(lines, ("line_count", "ordered", "has_remaining")),
         "submitted": was_submitted(porf),
         "has_approver": _has_approver(porf),
         "supplier_is_active": supplier_is_active(porf.c.supplier_id),
@@ -130,7 +130,15 @@ def with_facts(porf: FromClause) -> AnySelect:
 
 def _reduced(porf: FromClause, facts: Columns) -> Columns:
     """The facts reduced to the values that the guards derive for this member, which many requests have in common."""
-    same = ("status", "allow_self_approval", "ordered", "orderable", "submitted", "has_approver", "supplier_is_active")
+    same = (
+        "status",
+        "allow_self_approval",
+        "ordered",
+        "has_remaining",
+        "submitted",
+        "has_approver",
+        "supplier_is_active",
+    )
     return {
         **{name: facts[name] for name in same},
         "is_own": facts["requester_id"] == USER_ID,
@@ -174,11 +182,8 @@ def details_object(porf: FromClause) -> tuple[FromClause, ColumnElement[str]]:
 
 def line_object(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
     """A line's representation."""
-    c = lines.c
-    # domain.remaining in SQL
-    remaining = type_coerce(func.greatest(c.quantity - c.ordered_quantity - c.closed_quantity, 0), Quantity)
     names = ("id", "position", *LINE_FIELDS, "net", "ordered_quantity", "closed_quantity")
-    return json_object("line", {**columns_of(lines, names), "remaining_quantity": remaining})
+    return json_object("line", {**columns_of(lines, names), "remaining_quantity": _remaining(lines)})
 
 
 def line_item(lines: FromClause) -> AnySelect:

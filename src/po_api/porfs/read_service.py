@@ -114,7 +114,7 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
         allow_self_approval=known["allow_self_approval"],
         line_count=int(known["has_lines"]),
         ordered=known["ordered"],
-        orderable=known["orderable"],
+        has_remaining=known["has_remaining"],
         submitted=known["submitted"],
         has_approver=known["has_approver"],
         supplier_is_active=known["supplier_is_active"],
