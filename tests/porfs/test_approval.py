@@ -18,9 +18,9 @@ from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.db.pagination import PageRequest
 from po_api.db.query import TransactionExecutor
-from po_api.porfs.approval import APPROVES, Approver, refusal
+from po_api.porfs.approval import APPROVES, DECIDES, Approver, refusal
 from po_api.porfs.domain import MACHINE, PorfAction
-from po_api.porfs.queries import PorfFilters
+from po_api.porfs.queries import PorfFilters, PorfQueries
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository
 from support.clusters import connected
@@ -155,3 +155,9 @@ async def test_predicates_and_sql_agree_on_who_may_approve(scene: Scene, case: C
         without = await PorfRepository(session, auditor).without_approver()
         assert [porf_id for porf_id, _ in without] == ([] if is_eligible else [scene.pending_id])
         assert (await everything.facts(scene.draft_id)).has_approver == is_eligible
+
+        excluded = await PorfQueries(executor, auditor).excluded_approvers(scene.draft_id)
+        decides = refusal(DECIDES, facts, member) is None
+        assert excluded.limited == (decides and not is_eligible)
+        assert excluded.highest_limit == (case.limit if excluded.limited else None)
+        assert excluded.authors == (not decides and member.is_active and member.has_role)

@@ -420,6 +420,69 @@ async def test_submitting_requires_an_eligible_approver(organisation: TestOrgani
     await refused(attempt(organisation, organisation.requester, porf, "submit"), 409, "no_approver")
 
 
+async def why_no_approver(organisation: TestOrganisation, member: Member, porf: httpx.Response) -> str:
+    """The detail of the refused submission, which is the same in a dry run."""
+    shown = await as_seen(member, porf)
+    assert reasons(shown)["submit"] == "no_approver"
+    told = [
+        await refused(attempt(organisation, member, shown, "submit", **options), 409, "no_approver")
+        for options in ({}, {"params": {"dry_run": "true"}})
+    ]
+    assert told[0]["detail"] == told[1]["detail"]
+    detail: str = told[0]["detail"]
+    return detail
+
+
+async def test_who_could_approve_with_a_higher_limit_is_told(organisation: TestOrganisation) -> None:
+    await changed(organisation, organisation.approver, approval_limit="298.79", name="Amir")
+    for limit, name in (("100", "Bea"), ("298.5", "Cleo")):
+        await organisation.member(Role.APPROVER, approval_limit=limit, name=name)
+    gone = await organisation.member(Role.APPROVER, approval_limit="298.79", name="Gone")
+    await without(organisation, gone)
+    await organisation.member(Role.BUYER, approval_limit="1000000", name="No approver")
+    porf = await organisation.draft()  # of 298.80 GBP
+    told = (
+        "active approvers who could approve 298.80 GBP with a higher limit: 3{}; the highest of their limits is {} GBP"
+    )
+    assert await why_no_approver(organisation, organisation.requester, porf) == told.format("", "298.79")
+    assert await why_no_approver(organisation, organisation.admin, porf) == told.format(" (Amir, Cleo, Bea)", "298.79")
+
+
+async def test_who_could_approve_another_currency_is_told(organisation: TestOrganisation) -> None:
+    await changed(organisation, organisation.approver, approval_limit="1000000")
+    assert await why_no_approver(organisation, organisation.requester, await organisation.draft(currency="JPY")) == (
+        "active approvers who could approve 299 JPY without a limit, which another currency requires: 1;"
+        " the highest of their limits is 1000000 GBP"
+    )
+
+
+async def test_only_some_of_many_names_are_told(organisation: TestOrganisation) -> None:
+    await changed(organisation, organisation.approver, approval_limit="0", name="Amir")
+    for limit in range(1, 7):
+        await organisation.member(Role.APPROVER, approval_limit=str(limit), name=f"A{limit}")
+    detail = await why_no_approver(organisation, organisation.admin, await organisation.draft())
+    assert ": 7 (A6, A5, A4, A3, A2 and 2 more); " in detail
+
+
+async def test_that_there_is_no_approver_but_authors_is_told(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft()
+    both = await organisation.member(Role.ADMIN, Role.APPROVER, name="Both")
+    await changed(organisation, organisation.approver, roles=["buyer"])
+    porf = await edited(both, porf, title="Better lamps")
+    for member in (organisation.requester, organisation.admin):
+        told = await why_no_approver(organisation, member, porf)
+        assert told == "active approvers: 1, all of whom are authors of the request"
+    # Authors do not count among those who could approve with a higher limit.
+    await organisation.member(Role.APPROVER, approval_limit="5")
+    assert "higher limit: 1;" in await why_no_approver(organisation, organisation.requester, porf)
+
+
+async def test_that_nobody_is_an_approver_is_told(organisation: TestOrganisation) -> None:
+    await changed(organisation, organisation.approver, roles=["requester"])
+    told = await why_no_approver(organisation, organisation.requester, await organisation.draft())
+    assert told == "no active member has the role approver"
+
+
 async def test_a_limited_approver_is_none_for_another_currency(organisation: TestOrganisation) -> None:
     await changed(organisation, organisation.approver, approval_limit="1000000")
     await refused(

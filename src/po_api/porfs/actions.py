@@ -53,7 +53,10 @@ class PorfActions:
         decision = DECISIONS.get(action)
         porf = await self._locked(porf_id)
         actor = self._actor if decision is None else await self._approver()
-        MACHINE.require(action, await self._porfs.facts(porf_id), actor)
+        facts = await self._porfs.facts(porf_id)
+        if MACHINE.refusal(action, facts, actor) is errors.NoApprover:
+            raise await self._porfs.no_approver(porf_id, facts)
+        MACHINE.require(action, facts, actor)
         require_version(porf.version, expected)
         if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
             error = FieldError("/comment", errors.CommentRequired.code, errors.CommentRequired.title)

@@ -4,17 +4,33 @@ The guards of one actor use the predicates. The list `waiting_for_me` and the se
 organisation use the SQL. A test compares both with generated requests and members.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, any_, not_, or_
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, not_, or_
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
 from po_api.core.permissions import Permission
 from po_api.porfs.errors import ApproverInactive, LimitInOtherCurrency, OverApprovalLimit, OwnRequest
+
+# The names in an explanation are examples.
+_MOST_NAMES = 5
+
+
+class ExcludedApprovers(NamedTuple):
+    """The active members with the role `approver`, none of whom may approve a request, by the reason.
+
+    `authors` may not decide on it; `limited`, the number of all others, have a limit that is too low, of which
+    `highest_limit` is the highest. `names` are theirs, the highest limits first; None for none.
+    """
+
+    authors: int
+    limited: int
+    highest_limit: Decimal | None
+    names: Sequence[str] | None
 
 
 class Authored(Protocol):
@@ -135,6 +151,31 @@ APPROVES = (*DECIDES, *WITHIN_LIMIT)
 def refusal(conditions: Iterable[Condition], request: Request, approver: Approver) -> type[AppError] | None:
     """The error of the first condition that does not hold; None if all do."""
     return next((item.refusal for item in conditions if not item.holds(request, approver)), None)
+
+
+def may_decide(request: RequestColumns, approver: ApproverColumns) -> ColumnElement[bool]:
+    """The conditions of every decision in SQL."""
+    return and_(*(condition.sql(request, approver) for condition in DECIDES))
+
+
+def exclusion(request: Request, excluded: ExcludedApprovers, *, shows_names: bool) -> str:
+    """The reason why no active member may approve the request, for people."""
+    if not excluded.limited:
+        if not excluded.authors:
+            return "no active member has the role approver"
+        return f"active approvers: {excluded.authors}, all of whom are authors of the request"
+    names = f" ({_listed(excluded.names or ())})" if shows_names else ""
+    in_base_currency = request.currency == request.base_currency
+    condition = "with a higher limit" if in_base_currency else "without a limit, which another currency requires"
+    return (
+        f"active approvers who could approve {request.total:f} {request.currency} {condition}:"
+        f" {excluded.limited}{names}; the highest of their limits is {excluded.highest_limit:f} {request.base_currency}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def may_approve(request: RequestColumns, approver: ApproverColumns) -> list[ColumnElement[bool]]:

@@ -62,7 +62,8 @@ class NoLines(Unprocessable):
 
 
 class NoApprover(Conflict):
-    """No active member may approve this request. An administrator has to grant the role or a higher limit."""
+    """No active member may approve this request: `detail` says how many could with a higher limit, and how high the
+    highest one is. An administrator has to grant the role or a higher limit."""
 
     code = "no_approver"
     title = "No eligible approver"

@@ -12,11 +12,13 @@ from sqlalchemy import (
     case,
     false,
     func,
+    not_,
     or_,
     select,
     true,
     type_coerce,
 )
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from po_api.core.permissions import GRANTS, Permission
 from po_api.core.records import field_names
@@ -26,7 +28,14 @@ from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 from po_api.members.models import Member
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
-from po_api.porfs.approval import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, is_author, may_approve
+from po_api.porfs.approval import (
+    TOTAL_WITHIN_LIMIT,
+    ApproverColumns,
+    RequestColumns,
+    is_author,
+    may_approve,
+    may_decide,
+)
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import PorfLine
@@ -73,14 +82,19 @@ def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
     return and_(*may_approve(_request(porf), _member(is_approver=is_approver)))
 
 
+def _approvers() -> tuple[FromClause, ApproverColumns]:
+    """Members to select from, and their columns."""
+    member = Member.__table__.alias("approver")
+    has_role = member.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
+    return member, ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active)
+
+
 def eligible_approver(porf: FromClause, request: RequestColumns | None = None) -> AnySelect:
     """The members who may approve the request of the outer query, which joins its Organisation.
 
     `request` are the columns of that request, if they differ from those of `porf`.
     """
-    member = Member.__table__.alias("approver")
-    has_role = member.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
-    approver = ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active)
+    member, approver = _approvers()
     return (
         select(true())
         .select_from(member)
@@ -89,14 +103,36 @@ def eligible_approver(porf: FromClause, request: RequestColumns | None = None) -
     )
 
 
-def _has_approver(porf: FromClause) -> ColumnElement[bool]:
-    """Whether a member may approve the request: evaluated for drafts only, since only they can be submitted.
+def excluded_approvers(porf: FromClause) -> AnySelect:
+    """The columns of `ExcludedApprovers`, for a draft of `porf` that no member may approve."""
+    member, approver = _approvers()
+    request = _after_submission(porf)
+    decides = may_decide(request, approver)
+    # Rights may have been granted meanwhile.
+    limited = and_(decides, not_(and_(*may_approve(request, approver))))
+    highest_first = aggregate_order_by(member.c.name, member.c.approval_limit.desc(), member.c.user_id)
+    return (
+        select(
+            func.count().filter(not_(decides)).label("authors"),
+            func.count().filter(limited).label("limited"),
+            func.max(member.c.approval_limit).filter(limited).label("highest_limit"),
+            func.array_agg(highest_first).filter(limited).label("names"),
+        )
+        .select_from(porf.join(Organisation, Organisation.id == ORGANISATION_ID))
+        .join(member, and_(member.c.organisation_id == ORGANISATION_ID, approver.is_active, approver.has_role))
+    )
 
-    Submitting makes the member an author, who is no approver then.
-    """
+
+def _has_approver(porf: FromClause) -> ColumnElement[bool]:
+    """Whether a member may approve the request: evaluated for drafts only, since only they can be submitted."""
+    eligible = eligible_approver(porf, _after_submission(porf))
+    return case((porf.c.status == PorfStatus.DRAFT, eligible.exists()), else_=false())
+
+
+def _after_submission(porf: FromClause) -> RequestColumns:
+    """The request's columns once the member has submitted it, which makes them an author."""
     submitter = func.coalesce(USER_ID, porf.c.requester_id)
-    submitted = _request(porf)._replace(author_ids=func.array_append(porf.c.author_ids, submitter))
-    return case((porf.c.status == PorfStatus.DRAFT, eligible_approver(porf, submitted).exists()), else_=false())
+    return _request(porf)._replace(author_ids=func.array_append(porf.c.author_ids, submitter))
 
 
 def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:

@@ -7,12 +7,13 @@ from json import loads
 
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, taxes_by_rate
-from po_api.core.permissions import Role, Scope
+from po_api.core.permissions import Permission, Role, Scope
 from po_api.core.state_machine import explained
 from po_api.db.json_sql import JsonDocument, plain, with_fields
 from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.porfs import errors
+from po_api.porfs.approval import exclusion
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
 from po_api.porfs.queries import (
     DocumentRow,
@@ -73,6 +74,16 @@ class PorfReadService:
         if facts is None:
             raise errors.PorfNotFound
         return facts
+
+    async def no_approver(self, porf_id: int, facts: PorfFacts) -> errors.NoApprover:
+        """The error for a draft that nobody may approve: how many could with a higher limit, and the highest one.
+
+        Their names are for those who may see limits.
+        """
+        excluded = await self._queries.excluded_approvers(porf_id)
+        rights = Permission.USERS_READ_RIGHTS
+        shows_names = self._actor.may(rights) and self._actor.in_scope(rights)
+        return errors.NoApprover(exclusion(facts, excluded, shows_names=shows_names))
 
     async def header(self, porf_id: int) -> PorfRow:
         """A request's header."""
