@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -220,6 +221,73 @@ async def test_changes_are_on_record(tenant: Tenant) -> None:
         (event,) = (await session.scalars(statement)).all()
     assert event.actor_id == admin.user_id
     assert event.after == {"name": "New", "over_order_percent": "5"}
+
+
+# Prefixes
+
+
+def pointers(problem: dict[str, Any]) -> list[str]:
+    return sorted(error["pointer"] for error in problem["errors"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"porf_prefix": "PO"}, ["/porf_prefix"]),
+        ({"po_prefix": "PORF"}, ["/po_prefix"]),
+        ({"porf_prefix": "PO", "po_prefix": "PORF"}, ["/po_prefix", "/porf_prefix"]),
+        ({"porf_prefix": "PO", "po_prefix": "B2"}, ["/porf_prefix"]),
+        ({"porf_prefix": "X", "po_prefix": "X"}, ["/po_prefix", "/porf_prefix"]),
+    ],
+)
+async def test_one_prefix_for_both_kinds_is_refused(
+    tenant: Tenant, fields: dict[str, str], expected: list[str]
+) -> None:
+    admin = await tenant.member(Role.ADMIN)
+    problem = await refused(_patch(admin, **fields, name="Other"), 422, "prefix_in_use")
+    assert pointers(problem) == expected
+    now = (await ok(admin.get(PATH))).json()
+    assert (now["porf_prefix"], now["po_prefix"], now["name"]) == ("PORF", "PO", "Company")
+
+
+async def test_earlier_prefixes_of_the_other_kind_are_refused(tenant: Tenant) -> None:
+    admin = await tenant.member(Role.ADMIN)
+    for prefix in ("A", "B", "PO"):
+        await ok(_patch(admin, po_prefix=prefix))
+    for prefix in ("A", "B", "PO"):
+        assert pointers(await refused(_patch(admin, porf_prefix=prefix), 422, "prefix_in_use")) == ["/porf_prefix"]
+    await ok(_patch(admin, porf_prefix="REQ"))
+    await refused(_patch(admin, po_prefix="PORF"), 422, "prefix_in_use")
+    # Numbers of one kind are in one series: its own earlier prefixes may come back.
+    await ok(_patch(admin, porf_prefix="PORF", po_prefix="A"))
+
+
+async def test_prefixes_of_other_organisations_do_not_matter(tenant: Tenant, app: FastAPI) -> None:
+    other = await new_tenant(app, tenant.client)
+    await ok(_patch(await other.member(Role.ADMIN), po_prefix="ELSE"))
+    await ok(_patch(await tenant.member(Role.ADMIN), porf_prefix="ELSE"))
+
+
+@pytest.mark.parametrize(
+    "prefixes", [{"porf_prefix": "PO"}, {"po_prefix": "PORF"}, dict.fromkeys(["porf_prefix", "po_prefix"], "X")]
+)
+async def test_an_organisation_is_not_founded_with_one_prefix_for_both(
+    stranger: Member, prefixes: dict[str, str]
+) -> None:
+    problem = await refused(stranger.post("/organisations", json={"name": "Acme", **prefixes}), 422, "prefix_in_use")
+    assert pointers(problem) == ["/po_prefix", "/porf_prefix"]
+    await created(stranger.post("/organisations", json={"name": "Acme", "porf_prefix": "PO", "po_prefix": "PORF"}))
+
+
+async def test_an_organisation_that_has_one_prefix_for_both_can_be_corrected(
+    tenant: Tenant, owner: asyncpg.Connection
+) -> None:
+    """Earlier versions allowed it."""
+    admin = await tenant.member(Role.ADMIN)
+    await owner.execute("UPDATE organisations SET porf_prefix = 'PO' WHERE id = $1", tenant.organisation_id)
+    await ok(_patch(admin, name="Other"))
+    await ok(_patch(admin, porf_prefix="REQ"))
+    await refused(_patch(admin, porf_prefix="PO"), 422, "prefix_in_use")
 
 
 async def test_only_operators_list_organisations(tenant: Tenant, stranger: Member) -> None:

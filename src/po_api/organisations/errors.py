@@ -1,6 +1,6 @@
 """Errors of organisations."""
 
-from po_api.core.errors import Conflict, Forbidden, NotFound
+from po_api.core.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 
 class OrganisationNotFound(NotFound):
@@ -15,6 +15,13 @@ class AlreadyMember(Conflict):
 
     code = "already_member"
     title = "The caller already belongs to an organisation"
+
+
+class PrefixInUse(Unprocessable):
+    """The prefix is or was that of the other kind of document: a request and a purchase order could have one number."""
+
+    code = "prefix_in_use"
+    title = "Prefix of other documents"
 
 
 class OperatorsOnly(Forbidden):
