@@ -17,7 +17,8 @@ from po_api.members.domain import require_grantable_limit, require_grantable_rol
 from po_api.members.errors import InvitationRequired, LastAdmin, OwnRights, UserNotFound
 from po_api.members.events import MemberChanged, MembershipEnded, MembershipRestored
 from po_api.members.models import Member
-from po_api.members.repository import MemberRepository, MemberRights
+from po_api.members.repository import InvitationRepository, MemberRepository, MemberRights
+from po_api.organisations.events import BaseCurrencyChanging
 
 _RIGHTS = frozenset({"roles", "approval_limit"})
 
@@ -117,3 +118,15 @@ class MemberService:
 
 def _is_admin(member: Member) -> bool:
     return member.is_active and Role.ADMIN in member.roles
+
+
+async def find_limits(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:
+    """Warnings about the approval limits of members and of open invitations, which are in the base currency."""
+    organisation_id = event.actor.organisation_id
+    found = {
+        "approval limits of members": await MemberRepository(session, organisation_id).count_limits(),
+        "approval limits of open invitations": await InvitationRepository(session, organisation_id).count_limits(
+            utc_now()
+        ),
+    }
+    return [ChangeWarning("approval_limits", f"{what}: {count}") for what, count in found.items() if count]

@@ -17,6 +17,14 @@ class AlreadyMember(Conflict):
     title = "The caller already belongs to an organisation"
 
 
+class CurrencyInUse(Conflict):
+    """The base currency cannot change any more: documents or approval limits have amounts in it, which would mean other
+    amounts then. `errors` says which."""
+
+    code = "currency_in_use"
+    title = "Base currency in use"
+
+
 class PrefixInUse(Unprocessable):
     """The prefix is or was that of the other kind of document: a request and a purchase order could have one number."""
 

@@ -11,6 +11,7 @@ from po_api.core.actor import Actor
 from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
+from po_api.db.listeners import Listeners
 from po_api.organisations.domain import (
     OTHER_PREFIX,
     DocumentType,
@@ -20,7 +21,8 @@ from po_api.organisations.domain import (
     period_of,
     prefix_of,
 )
-from po_api.organisations.errors import OrganisationNotFound, PrefixInUse
+from po_api.organisations.errors import CurrencyInUse, OrganisationNotFound, PrefixInUse
+from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.models import Organisation
 from po_api.organisations.repository import OrganisationRepository
 
@@ -48,16 +50,20 @@ class OrganisationService:
             raise OrganisationNotFound
         return organisation
 
-    async def update(self, actor: Actor, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Organisation:
+    async def update(
+        self, actor: Actor, listeners: Listeners, *, expected: ExpectedVersions, values: Mapping[str, object]
+    ) -> Organisation:
         """Change the settings of the actor's organisation; existing documents keep the settings they were created with.
 
-        Raises MissingRole, PreconditionFailed or PrefixInUse.
+        Raises MissingRole, PreconditionFailed, CurrencyInUse or PrefixInUse.
         """
         actor.require(Permission.ORGANISATIONS_WRITE)
-        organisation = await self._repository.locked(actor.organisation_id)
+        organisation = await self._repository.locked(actor.organisation_id, excludes_documents="currency" in values)
         assert organisation is not None
         require_version(organisation.version, expected)
         before, after = merge_patch.apply(organisation, values)
+        if "currency" in after and (uses := await listeners.notify(self._session, BaseCurrencyChanging(actor))):
+            raise CurrencyInUse(errors=tuple(FieldError("/currency", CurrencyInUse.code, use.detail) for use in uses))
         if changed := {name: after[name] for name in OTHER_PREFIX if name in after}:
             _require_distinct(changed, await self._prefixes(organisation, before))
         if after:

@@ -122,6 +122,8 @@ def _creation_rules() -> Query[CreationRules]:
         .select_from(Organisation)
         .outerjoin(Supplier, named)
         .where(Organisation.id == ORGANISATION_ID)
+        # Inserting the request takes this lock, too: from here on, the base currency stays.
+        .with_for_update(read=True, key_share=True, of=Organisation.__table__)
     )
     return Query("porfs.creation_rules", statement, CreationRules)
 
@@ -250,6 +252,11 @@ class PorfRepository:
         statement = select(func.count(), func.coalesce(func.max(PorfLine.position), 0)).where(self._of(porf_id))
         count, last = (await self._session.execute(statement)).one()
         return count, last
+
+    async def count(self) -> int:
+        """The number of all requests of the organisation."""
+        mine = Porf.organisation_id == self._actor.organisation_id
+        return await self._session.scalar(select(func.count()).select_from(Porf).where(mine)) or 0
 
     async def without_approver(self) -> Sequence[tuple[int, str]]:
         """The pending requests, as (id, number), that no active member may approve."""

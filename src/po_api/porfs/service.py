@@ -19,6 +19,7 @@ from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.members.events import MemberChanged
 from po_api.organisations.domain import DocumentType
+from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
 from po_api.porfs.approval import authors_of
@@ -246,3 +247,9 @@ async def warn_of_missing_approvers(session: AsyncSession, event: MemberChanged)
     if not porfs:
         return []
     return [ChangeWarning("no_approver_left", "no active member may approve these requests", porfs)]
+
+
+async def find_porfs(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:
+    """A warning about the requests of the organisation, if there are any."""
+    count = await PorfRepository(session, event.actor).count()
+    return [ChangeWarning("porfs", f"purchase order requests: {count}")] if count else []

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Insert, LargeBinary, Update, and_, bindparam, select, update
+from sqlalchemy import BigInteger, Insert, LargeBinary, Update, and_, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
@@ -39,6 +39,10 @@ class CreatedOrder(NamedTuple):
     """The key of a new order."""
 
     id: int
+
+
+class _Total(NamedTuple):
+    total: int
 
 
 class LockedOrder(NamedTuple):
@@ -112,6 +116,13 @@ _ISSUE = _change(
 )
 
 
+_COUNT = Query(
+    "purchase_orders.count",
+    select(func.count().label("total")).select_from(_ORDERS).where(PurchaseOrder.organisation_id == ORGANISATION_ID),
+    _Total,
+)
+
+
 @cache
 def _lock(*, sees_all: bool) -> Query[LockedOrder]:
     *own, creator, is_active = field_names(LockedOrder)
@@ -138,6 +149,12 @@ class PurchaseOrderRepository:
         """The order, locked; None if it is not visible to the member."""
         who = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
         return await self._executor.row(_lock(sees_all=sees_all(self._actor)), **who, order_id=order_id)
+
+    async def count(self) -> int:
+        """The number of all orders of the organisation."""
+        counted = await self._executor.row(_COUNT, organisation_id=self._actor.organisation_id)
+        assert counted is not None
+        return counted.total
 
     async def create(self, order: Mapping[str, object], lines: Rows, change: audit.Change, *, now: datetime) -> int:
         """Insert an order with its lines, each with the `porf_line_id` that it is allocated from; returns its id."""

@@ -19,8 +19,10 @@ from po_api.core.permissions import Permission
 from po_api.core.records import extract
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
+from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.organisations.domain import DocumentType
+from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.queries import OrganisationQueries, OrganisationRow
 from po_api.organisations.service import OrganisationService
 from po_api.porfs.allocation import Allocated, AllocationService, HeldLine, RequestedLine
@@ -231,3 +233,9 @@ def _document(
         requests=tuple(sorted({line.porf_number for line in lines})),
         prepared_by=order.created_by_name or None,
     )
+
+
+async def find_orders(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:
+    """A warning about the orders of the organisation, if there are any."""
+    count = await PurchaseOrderRepository(session, event.actor).count()
+    return [ChangeWarning("purchase_orders", f"purchase orders: {count}")] if count else []
