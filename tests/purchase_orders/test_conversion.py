@@ -227,6 +227,32 @@ async def test_requests_in_two_currencies_do_not_mix(organisation: TestOrganisat
     await refused(several(organisation, pounds, euros), 409, "mixed_currencies")
 
 
+# Taxed 0.03 together, and 0.02 line by line.
+CENTS = [{**LINE, "quantity": "1", "unit_price": price, "tax_rate": "10"} for price in ("0.14", "0.11")]
+
+
+@pytest.mark.parametrize("first", ["document", "line"])
+async def test_requests_with_two_ways_of_tax_rounding_do_not_mix(
+    app: FastAPI, client: httpx.AsyncClient, first: str
+) -> None:
+    organisation = await new_organisation(app, client, tax_rounding=first)
+    one = await organisation.approved(lines=CENTS)
+    current = await ok(organisation.admin.get("/organisations/current"))
+    other = {"document": "line", "line": "document"}[first]
+    body, etag = {"tax_rounding": other}, current.headers["ETag"]
+    await ok(organisation.admin.patch("/organisations/current", etag=etag, json=body))
+    two = await organisation.approved(lines=CENTS)
+    for porfs in ((one, two), (two, one)):
+        await refused(several(organisation, *porfs), 409, "mixed_tax_rounding")
+    assert [status(await again(organisation.buyer, porf)) for porf in (one, two)] == ["approved", "approved"]
+    # Each is ordered as it was approved, whatever the present setting is.
+    tax = {"document": "0.03", "line": "0.02"}
+    for porf, rounding in ((one, first), (two, other)):
+        order = await created(several(organisation, porf))
+        assert (order.json()["tax_rounding"], order.json()["tax"]) == (rounding, tax[rounding])
+        assert order.json()["total"] == porf.json()["total"]
+
+
 async def test_requests_to_two_suppliers_do_not_mix(organisation: TestOrganisation) -> None:
     second = await created(organisation.buyer.post("/suppliers", json={"name": "Second"}))
     one, two = await organisation.approved(), await organisation.approved(supplier_id=second.json()["id"])

@@ -68,13 +68,13 @@ class PurchaseOrderService:
         self._organisations = OrganisationQueries(executor)
 
     async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> JsonDocument:
-        """Create a draft order from approved requests of one supplier and currency (buyers, admins).
+        """Create a draft order from approved requests of one supplier, currency and tax rounding (buyers, admins).
 
         `expected` are versions of the request; with several requests it is not used.
         """
         self._actor.require(Permission.PURCHASE_ORDERS_WRITE)
         allocated = await self._allocation.allocate(
-            conversion.porf_ids, conversion.lines, require_compatible=_require_one_currency, expected=expected
+            conversion.porf_ids, conversion.lines, require_compatible=_require_compatible, expected=expected
         )
         porfs = allocated.porfs
         supplier = await self._supplier(porfs, conversion.supplier_id)
@@ -176,9 +176,12 @@ class PurchaseOrderService:
         raise UnknownSupplier(errors=(FieldError("/supplier_id", UnknownSupplier.code, UnknownSupplier.title),))
 
 
-def _require_one_currency(porfs: Sequence[LockedPorf]) -> None:
+def _require_compatible(porfs: Sequence[LockedPorf]) -> None:
+    """Raise unless one order can contain these requests: with its currency and its tax rounding."""
     if len({porf.currency for porf in porfs}) > 1:
         raise errors.MixedCurrencies
+    if len({porf.tax_rounding for porf in porfs}) > 1:
+        raise errors.MixedTaxRounding
 
 
 def _ordered(allocated: Allocated) -> tuple[list[dict[str, object]], Totals]:
