@@ -74,8 +74,7 @@ class Porf(db.Model):
 
 approver = aliased(Member)
 own_lines = and_(PorfLine.organisation_id == Porf.organisation_id, PorfLine.porf_id == Porf.id)
-left = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
-left = func.trunc(left - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4)
+left = PorfLine.quantity - PorfLine.ordered_quantity - PorfLine.closed_quantity
 
 
 def any_line(condition: Any) -> Any:
@@ -86,7 +85,7 @@ def any_line(condition: Any) -> Any:
 
 Porf.line_count = column_property(select(func.count()).where(own_lines).correlate_except(PorfLine).scalar_subquery())
 Porf.ordered = column_property(any_line(PorfLine.ordered_quantity > 0))
-Porf.orderable = column_property(any_line(left > 0))
+Porf.has_remaining = column_property(any_line(left > 0))
 Porf.has_approver = column_property(
     case(
         (
@@ -209,7 +208,7 @@ def summary(porf: Porf, user: Caller) -> dict[str, Any]:
             self_approval=porf.organisation.allow_self_approval,
             lines=porf.line_count > 0,
             ordered=porf.ordered,
-            orderable=porf.orderable,
+            has_remaining=porf.has_remaining,
             submitted=porf.submitted_at is not None,
             has_approver=porf.has_approver,
         ),

@@ -44,7 +44,7 @@ SUMMARY = """
 GUARDS = """
     p.requester_id = $2 AS own, $5::numeric IS NOT NULL AS limited, coalesce(p.total <= $5, true) AS within_limit,
     p.currency = o.currency AS base_currency, o.allow_self_approval AS self_approval, l.line_count > 0 AS lines,
-    l.ordered, l.orderable, p.submitted_at IS NOT NULL AS submitted,
+    l.ordered, l.has_remaining, p.submitted_at IS NOT NULL AS submitted,
     p.status = 'draft' AND EXISTS (
         SELECT FROM members a
         WHERE a.organisation_id = p.organisation_id AND a.is_active AND a.roles @> '{approver}'
@@ -58,8 +58,8 @@ VISIBLE = """
     LEFT JOIN suppliers s ON s.organisation_id = p.organisation_id AND s.id = p.supplier_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS line_count, coalesce(bool_or(ordered_quantity > 0), false) AS ordered, coalesce(bool_or(
-            trunc(quantity * (1 + over_order_percent / 100) - ordered_quantity - closed_quantity, 4) > 0
-        ), false) AS orderable
+            quantity - ordered_quantity - closed_quantity > 0
+        ), false) AS has_remaining
         FROM porf_lines WHERE organisation_id = p.organisation_id AND porf_id = p.id
     ) l
     WHERE p.organisation_id = $1
@@ -111,7 +111,7 @@ async def tenant(connection: Any, user: Any) -> AsyncIterator[tuple[Any, ...]]:
 
 @cache
 def rendered_actions(roles: tuple[str, ...], status: str, facts: tuple[bool, ...]) -> orjson.Fragment:
-    names = "own limited within_limit base_currency self_approval lines ordered orderable submitted has_approver"
+    names = "own limited within_limit base_currency self_approval lines ordered has_remaining submitted has_approver"
     actions = shared.allowed_actions(roles, status=status, **dict(zip(names.split(), facts, strict=True)))
     return orjson.Fragment(orjson.dumps(actions))
 

@@ -69,7 +69,7 @@ def allowed_actions(
     self_approval: bool,
     lines: bool,
     ordered: bool,
-    orderable: bool,
+    has_remaining: bool,
     submitted: bool,
     has_approver: bool,
 ) -> dict[str, Any]:
@@ -77,15 +77,17 @@ def allowed_actions(
     facts = PorfFacts(
         status=PorfStatus(status),
         requester_id=1 if own else 2,
+        author_ids=(1,) if own else (),
         currency="EUR",
         total=Decimal(0) if within_limit else Decimal(1),
         base_currency="EUR" if base_currency else "USD",
         allow_self_approval=self_approval,
         line_count=int(lines),
         ordered=ordered,
-        orderable=orderable,
+        has_remaining=has_remaining,
         submitted=submitted,
         has_approver=has_approver,
+        supplier_is_active=True,
     )
     return {
         str(action): {"allowed": refused is None, "reason": refused and refused.code}

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -14,7 +15,17 @@ from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.users.models import User
-from support.organisations import Member, Tenant, TestOrganisation, created, new_member, new_tenant, ok, refused
+from support.organisations import (
+    Member,
+    Tenant,
+    TestOrganisation,
+    created,
+    new_member,
+    new_organisation,
+    new_tenant,
+    ok,
+    refused,
+)
 from support.pages import all_items
 
 MISSING = 8_000_000_000_000_000_000
@@ -203,11 +214,11 @@ async def test_concurrent_changes_of_one_version_let_one_through(tenant: Tenant)
 
 async def test_what_exists_keeps_the_rules_it_was_made_under(organisation: TestOrganisation) -> None:
     draft = (await organisation.draft()).json()
-    await ok(_patch(organisation.admin, currency="JPY", tax_rounding="line", porf_prefix="REQ"))
+    await ok(_patch(organisation.admin, tax_rounding="line", porf_prefix="REQ"))
     kept = (await ok(organisation.requester.get(f"/porfs/{draft['id']}"))).json()
-    assert (kept["currency"], kept["tax_rounding"], kept["number"]) == ("GBP", "document", draft["number"])
+    assert (kept["tax_rounding"], kept["number"]) == ("document", draft["number"])
     new = (await organisation.draft()).json()
-    assert (new["currency"], new["tax_rounding"]) == ("JPY", "line")
+    assert new["tax_rounding"] == "line"
     assert new["number"].startswith("REQ-")
 
 
@@ -220,6 +231,150 @@ async def test_changes_are_on_record(tenant: Tenant) -> None:
         (event,) = (await session.scalars(statement)).all()
     assert event.actor_id == admin.user_id
     assert event.after == {"name": "New", "over_order_percent": "5"}
+
+
+# The base currency
+
+
+async def _uses(admin: Member) -> list[str]:
+    """What prevents a change of the base currency."""
+    problem = await refused(_patch(admin, currency="JPY", name="Other"), 409, "currency_in_use")
+    assert {(error["pointer"], error["code"]) for error in problem["errors"]} == {("/currency", "currency_in_use")}
+    now = (await ok(admin.get(PATH))).json()
+    assert (now["currency"], now["name"]) == ("GBP", "Company")
+    return [error["detail"] for error in problem["errors"]]
+
+
+async def test_the_base_currency_changes_as_long_as_nothing_is_in_it(organisation: TestOrganisation) -> None:
+    assert (await ok(_patch(organisation.admin, currency="JPY"))).json()["currency"] == "JPY"
+    draft = await organisation.draft()
+    assert draft.json()["currency"] == "JPY"
+    # The same currency is no change.
+    await ok(_patch(organisation.admin, currency="JPY", name="Renamed"))
+    await ok(organisation.requester.delete(f"/porfs/{draft.json()['id']}", etag=draft.headers["ETag"]), 204)
+    await ok(_patch(organisation.admin, currency="GBP"))
+
+
+@pytest.mark.parametrize("status", ["draft", "approved", "cancelled", "closed"])
+async def test_the_base_currency_stays_once_there_is_a_document(organisation: TestOrganisation, status: str) -> None:
+    await organisation.in_status(status)
+    assert await _uses(organisation.admin) == ["purchase order requests: 1"]
+
+
+async def test_a_document_in_another_currency_counts(organisation: TestOrganisation) -> None:
+    await organisation.draft(currency="USD")
+    assert await _uses(organisation.admin) == ["purchase order requests: 1"]
+
+
+async def test_all_that_prevents_a_change_of_the_base_currency_is_told(organisation: TestOrganisation) -> None:
+    await organisation.ordered()
+    await organisation.draft()
+    for limit in ("0", "100000"):
+        await organisation.member(Role.APPROVER, approval_limit=limit)
+    invitation = {"email": "new@company.example", "roles": ["approver"], "approval_limit": "5"}
+    await created(organisation.admin.post("/invitations", json=invitation))
+    assert await _uses(organisation.admin) == [
+        "purchase order requests: 2",
+        "purchase orders: 1",
+        "approval limits of members: 2",
+        "approval limits of open invitations: 1",
+    ]
+
+
+async def test_limits_can_be_taken_away_before_the_base_currency_is_changed(organisation: TestOrganisation) -> None:
+    member = await organisation.member(Role.APPROVER, approval_limit="100000")
+    invitation = {"email": "new@company.example", "roles": ["approver"], "approval_limit": "5"}
+    invited = await created(organisation.admin.post("/invitations", json=invitation))
+    path = f"/users/{member.user_id}"
+    shown = await ok(organisation.admin.get(path))
+    deactivated = await ok(organisation.admin.post(f"{path}/deactivate", etag=shown.headers["ETag"]))
+    assert await _uses(organisation.admin) == [
+        "approval limits of members: 1",
+        "approval limits of open invitations: 1",
+    ]
+    await ok(organisation.admin.patch(path, etag=deactivated.headers["ETag"], json={"approval_limit": None}))
+    revoke = organisation.admin.post(f"/invitations/{invited.json()['id']}/revoke", etag=invited.headers["ETag"])
+    assert (await revoke).is_success
+    assert (await ok(_patch(organisation.admin, currency="JPY"))).json()["currency"] == "JPY"
+
+
+async def test_of_a_document_and_another_base_currency_at_once_one_comes_first(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    for turn in range(6):
+        organisation = await new_organisation(app, client)
+        etag = (await ok(organisation.admin.get(PATH))).headers["ETag"]
+        both = [organisation.draft(), organisation.admin.patch(PATH, etag=etag, json={"currency": "JPY"})]
+        answers = await asyncio.gather(*(both if turn % 2 else reversed(both)))
+        draft, changed = answers if turn % 2 else answers[::-1]
+        assert (changed.status_code, draft.json()["currency"]) in {(200, "JPY"), (409, "GBP")}
+
+
+# Prefixes
+
+
+def pointers(problem: dict[str, Any]) -> list[str]:
+    return sorted(error["pointer"] for error in problem["errors"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"porf_prefix": "PO"}, ["/porf_prefix"]),
+        ({"po_prefix": "PORF"}, ["/po_prefix"]),
+        ({"porf_prefix": "PO", "po_prefix": "PORF"}, ["/po_prefix", "/porf_prefix"]),
+        ({"porf_prefix": "PO", "po_prefix": "B2"}, ["/porf_prefix"]),
+        ({"porf_prefix": "X", "po_prefix": "X"}, ["/po_prefix", "/porf_prefix"]),
+    ],
+)
+async def test_one_prefix_for_both_kinds_is_refused(
+    tenant: Tenant, fields: dict[str, str], expected: list[str]
+) -> None:
+    admin = await tenant.member(Role.ADMIN)
+    problem = await refused(_patch(admin, **fields, name="Other"), 422, "prefix_in_use")
+    assert pointers(problem) == expected
+    now = (await ok(admin.get(PATH))).json()
+    assert (now["porf_prefix"], now["po_prefix"], now["name"]) == ("PORF", "PO", "Company")
+
+
+async def test_earlier_prefixes_of_the_other_kind_are_refused(tenant: Tenant) -> None:
+    admin = await tenant.member(Role.ADMIN)
+    for prefix in ("A", "B", "PO"):
+        await ok(_patch(admin, po_prefix=prefix))
+    for prefix in ("A", "B", "PO"):
+        assert pointers(await refused(_patch(admin, porf_prefix=prefix), 422, "prefix_in_use")) == ["/porf_prefix"]
+    await ok(_patch(admin, porf_prefix="REQ"))
+    await refused(_patch(admin, po_prefix="PORF"), 422, "prefix_in_use")
+    # Numbers of one kind are in one series: its own earlier prefixes may come back.
+    await ok(_patch(admin, porf_prefix="PORF", po_prefix="A"))
+
+
+async def test_prefixes_of_other_organisations_do_not_matter(tenant: Tenant, app: FastAPI) -> None:
+    other = await new_tenant(app, tenant.client)
+    await ok(_patch(await other.member(Role.ADMIN), po_prefix="ELSE"))
+    await ok(_patch(await tenant.member(Role.ADMIN), porf_prefix="ELSE"))
+
+
+@pytest.mark.parametrize(
+    "prefixes", [{"porf_prefix": "PO"}, {"po_prefix": "PORF"}, dict.fromkeys(["porf_prefix", "po_prefix"], "X")]
+)
+async def test_an_organisation_is_not_founded_with_one_prefix_for_both(
+    stranger: Member, prefixes: dict[str, str]
+) -> None:
+    problem = await refused(stranger.post("/organisations", json={"name": "Acme", **prefixes}), 422, "prefix_in_use")
+    assert pointers(problem) == ["/po_prefix", "/porf_prefix"]
+    await created(stranger.post("/organisations", json={"name": "Acme", "porf_prefix": "PO", "po_prefix": "PORF"}))
+
+
+async def test_an_organisation_that_has_one_prefix_for_both_can_be_corrected(
+    tenant: Tenant, owner: asyncpg.Connection
+) -> None:
+    """Earlier versions allowed it."""
+    admin = await tenant.member(Role.ADMIN)
+    await owner.execute("UPDATE organisations SET porf_prefix = 'PO' WHERE id = $1", tenant.organisation_id)
+    await ok(_patch(admin, name="Other"))
+    await ok(_patch(admin, porf_prefix="REQ"))
+    await refused(_patch(admin, porf_prefix="PO"), 422, "prefix_in_use")
 
 
 async def test_only_operators_list_organisations(tenant: Tenant, stranger: Member) -> None:

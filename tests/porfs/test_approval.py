@@ -18,9 +18,9 @@ from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.db.pagination import PageRequest
 from po_api.db.query import TransactionExecutor
-from po_api.porfs.approval import APPROVES, Approver, refusal
+from po_api.porfs.approval import APPROVES, DECIDES, Approver, refusal
 from po_api.porfs.domain import MACHINE, PorfAction
-from po_api.porfs.queries import PorfFilters
+from po_api.porfs.queries import PorfFilters, PorfQueries
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository
 from support.clusters import connected
@@ -36,6 +36,7 @@ class Case:
     base_currency: str
     allow_self_approval: bool
     is_own: bool
+    is_author: bool
     roles: frozenset[Role]
     limit: Decimal | None
     is_active: bool
@@ -54,6 +55,7 @@ def cases(draw: st.DrawFn) -> Case:
         base_currency=draw(st.sampled_from([currency, "EUR", "GBP"])),
         allow_self_approval=draw(st.booleans()),
         is_own=draw(st.booleans()),
+        is_author=draw(st.booleans()),
         roles=draw(st.frozensets(st.sampled_from(Role), min_size=1)) | draw(st.sampled_from([set(), {Role.APPROVER}])),
         limit=draw(st.one_of(st.none(), st.just(Decimal(0)), near, near)),
         is_active=draw(st.sampled_from([True, True, False])),
@@ -64,7 +66,13 @@ def _plain(limit: str | None, *, total: str = "100.00", currency: str = "EUR") -
     """A case in which the result depends on the limit only."""
     approver = frozenset({Role.APPROVER})
     amount = None if limit is None else Decimal(limit)
-    return Case(currency, Decimal(total), "EUR", False, False, approver, amount, True)
+    return Case(currency, Decimal(total), "EUR", False, False, False, approver, amount, True)
+
+
+def _involved(*, is_own: bool, is_author: bool, allowed: bool = False) -> Case:
+    """A case in which the result depends on the member's part in the request only."""
+    approver = frozenset({Role.APPROVER})
+    return Case("EUR", Decimal(100), "EUR", allowed, is_own, is_author, approver, None, True)
 
 
 @dataclass(frozen=True)
@@ -91,9 +99,10 @@ class Scene:
             *(organisation_id, self.member_id, sorted(case.roles), case.limit, case.is_active),
         )
         await self.owner.execute(
-            "UPDATE porfs SET currency = $2, net = $3, tax = 0, total = $3, requester_id = $4"
+            "UPDATE porfs SET currency = $2, net = $3, tax = 0, total = $3, requester_id = $4, author_ids = $5"
             " WHERE organisation_id = $1",
             *(organisation_id, case.currency, case.total, self.member_id if case.is_own else self.other_id),
+            [self.other_id, self.member_id] if case.is_author else [],
         )
         return Actor(organisation_id, self.member_id, case.roles, case.limit)
 
@@ -117,6 +126,9 @@ async def scene(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]) 
 @example(_plain("0", total="0.00"))
 @example(_plain("100", currency="JPY"))
 @example(_plain(None, currency="JPY"))
+@example(_involved(is_own=False, is_author=True))
+@example(_involved(is_own=True, is_author=False))
+@example(_involved(is_own=True, is_author=True, allowed=True))
 async def test_predicates_and_sql_agree_on_who_may_approve(scene: Scene, case: Case) -> None:
     actor = await scene.set(case)
     async with scene.tenant.database.sessions() as session:
@@ -143,3 +155,9 @@ async def test_predicates_and_sql_agree_on_who_may_approve(scene: Scene, case: C
         without = await PorfRepository(session, auditor).without_approver()
         assert [porf_id for porf_id, _ in without] == ([] if is_eligible else [scene.pending_id])
         assert (await everything.facts(scene.draft_id)).has_approver == is_eligible
+
+        excluded = await PorfQueries(executor, auditor).excluded_approvers(scene.draft_id)
+        decides = refusal(DECIDES, facts, member) is None
+        assert excluded.limited == (decides and not is_eligible)
+        assert excluded.highest_limit == (case.limit if excluded.limited else None)
+        assert excluded.authors == (not decides and member.is_active and member.has_role)

@@ -286,6 +286,51 @@ async def test_returning_and_recalling_keep_the_round(organisation: TestOrganisa
     assert (porf.json()["status"], porf.json()["approval_round"]) == ("draft", 1)
 
 
+def times(porf: httpx.Response) -> tuple[bool, bool]:
+    """Whether the request shows when it was submitted, and when decided."""
+    return porf.json()["submitted_at"] is not None, porf.json()["decided_at"] is not None
+
+
+@pytest.mark.parametrize("action", ["revise", "reopen"])
+async def test_a_new_round_shows_no_times_of_the_one_before(organisation: TestOrganisation, action: str) -> None:
+    source, member = {"revise": ("rejected", organisation.requester), "reopen": ("approved", organisation.buyer)}[
+        action
+    ]
+    decided = await organisation.in_status(source)
+    assert times(decided) == (True, True)
+    draft = await act(member, decided, action)
+    assert times(draft) == (False, False)
+    (listed,) = (await ok(organisation.requester.get("/porfs"))).json()["items"]
+    assert (listed["submitted_at"], listed["decided_at"]) == (None, None)
+    pending = await act(organisation.requester, draft, "submit")
+    assert times(pending) == (True, False)
+    assert pending.json()["submitted_at"] > decided.json()["submitted_at"]
+    approved = await act(organisation.approver, pending, "approve")
+    assert times(approved) == (True, True)
+    assert approved.json()["decided_at"] > decided.json()["decided_at"]
+    actions = [event["action"] for event in await history(organisation, approved)]
+    assert actions.count("porf.submit") == 2
+
+
+async def test_a_draft_in_a_later_round_is_one_that_was_submitted(organisation: TestOrganisation) -> None:
+    draft = await act(organisation.requester, await organisation.in_status("rejected"), "revise")
+    assert reasons(draft)["delete"] == "was_submitted"
+    await refused(attempt(organisation, organisation.requester, draft, "delete"), 409, "was_submitted")
+    assert (await as_seen(organisation.approver, draft)).json()["status"] == "draft"
+    cancelled = await act(organisation.requester, draft, "cancel")
+    assert times(cancelled) == (False, False)
+    assert (await as_seen(organisation.approver, cancelled)).json()["status"] == "cancelled"
+
+
+async def test_a_draft_shows_its_submission_in_the_same_round(organisation: TestOrganisation) -> None:
+    pending = await organisation.pending()
+    recalled = await act(organisation.requester, pending, "recall")
+    assert (recalled.json()["submitted_at"], recalled.json()["decided_at"]) == (pending.json()["submitted_at"], None)
+    again_pending = await act(organisation.requester, recalled, "submit")
+    returned = await act(organisation.approver, again_pending, "return", comment="Again")
+    assert times(returned) == (True, False)
+
+
 async def test_history_tells_who_did_what_in_order(organisation: TestOrganisation) -> None:
     porf = await organisation.pending()
     await act(organisation.approver, porf, "reject", comment="Too dear")
@@ -373,6 +418,69 @@ async def test_submitting_requires_an_eligible_approver(organisation: TestOrgani
     porf = await organisation.draft()
     assert reasons(porf)["submit"] == "no_approver"
     await refused(attempt(organisation, organisation.requester, porf, "submit"), 409, "no_approver")
+
+
+async def why_no_approver(organisation: TestOrganisation, member: Member, porf: httpx.Response) -> str:
+    """The detail of the refused submission, which is the same in a dry run."""
+    shown = await as_seen(member, porf)
+    assert reasons(shown)["submit"] == "no_approver"
+    told = [
+        await refused(attempt(organisation, member, shown, "submit", **options), 409, "no_approver")
+        for options in ({}, {"params": {"dry_run": "true"}})
+    ]
+    assert told[0]["detail"] == told[1]["detail"]
+    detail: str = told[0]["detail"]
+    return detail
+
+
+async def test_who_could_approve_with_a_higher_limit_is_told(organisation: TestOrganisation) -> None:
+    await changed(organisation, organisation.approver, approval_limit="298.79", name="Amir")
+    for limit, name in (("100", "Bea"), ("298.5", "Cleo")):
+        await organisation.member(Role.APPROVER, approval_limit=limit, name=name)
+    gone = await organisation.member(Role.APPROVER, approval_limit="298.79", name="Gone")
+    await without(organisation, gone)
+    await organisation.member(Role.BUYER, approval_limit="1000000", name="No approver")
+    porf = await organisation.draft()  # of 298.80 GBP
+    told = (
+        "active approvers who could approve 298.80 GBP with a higher limit: 3{}; the highest of their limits is {} GBP"
+    )
+    assert await why_no_approver(organisation, organisation.requester, porf) == told.format("", "298.79")
+    assert await why_no_approver(organisation, organisation.admin, porf) == told.format(" (Amir, Cleo, Bea)", "298.79")
+
+
+async def test_who_could_approve_another_currency_is_told(organisation: TestOrganisation) -> None:
+    await changed(organisation, organisation.approver, approval_limit="1000000")
+    assert await why_no_approver(organisation, organisation.requester, await organisation.draft(currency="JPY")) == (
+        "active approvers who could approve 299 JPY without a limit, which another currency requires: 1;"
+        " the highest of their limits is 1000000 GBP"
+    )
+
+
+async def test_only_some_of_many_names_are_told(organisation: TestOrganisation) -> None:
+    await changed(organisation, organisation.approver, approval_limit="0", name="Amir")
+    for limit in range(1, 7):
+        await organisation.member(Role.APPROVER, approval_limit=str(limit), name=f"A{limit}")
+    detail = await why_no_approver(organisation, organisation.admin, await organisation.draft())
+    assert ": 7 (A6, A5, A4, A3, A2 and 2 more); " in detail
+
+
+async def test_that_there_is_no_approver_but_authors_is_told(organisation: TestOrganisation) -> None:
+    porf = await organisation.draft()
+    both = await organisation.member(Role.ADMIN, Role.APPROVER, name="Both")
+    await changed(organisation, organisation.approver, roles=["buyer"])
+    porf = await edited(both, porf, title="Better lamps")
+    for member in (organisation.requester, organisation.admin):
+        told = await why_no_approver(organisation, member, porf)
+        assert told == "active approvers: 1, all of whom are authors of the request"
+    # Authors do not count among those who could approve with a higher limit.
+    await organisation.member(Role.APPROVER, approval_limit="5")
+    assert "higher limit: 1;" in await why_no_approver(organisation, organisation.requester, porf)
+
+
+async def test_that_nobody_is_an_approver_is_told(organisation: TestOrganisation) -> None:
+    await changed(organisation, organisation.approver, roles=["requester"])
+    told = await why_no_approver(organisation, organisation.requester, await organisation.draft())
+    assert told == "no active member has the role approver"
 
 
 async def test_a_limited_approver_is_none_for_another_currency(organisation: TestOrganisation) -> None:
@@ -477,15 +585,66 @@ async def test_closing_puts_what_is_left_into_the_closed_quantity(organisation: 
     await refused(attempt(organisation, organisation.buyer, porf, "convert"), 409, "invalid_transition")
 
 
-async def test_what_is_ordered_entirely_can_be_ordered_within_the_tolerance(
+async def test_a_draft_with_an_inactive_supplier_is_not_submitted(organisation: TestOrganisation) -> None:
+    porf, without_supplier = await organisation.draft(), await organisation.draft(supplier_id=None)
+    await organisation.set_supplier(active=False)
+    shown = await as_seen(organisation.requester, porf)
+    assert reasons(shown)["submit"] == "supplier_inactive"
+    await refused(attempt(organisation, organisation.requester, shown, "submit"), 409, "supplier_inactive")
+    await act(organisation.requester, without_supplier, "submit")
+    other = await created(organisation.buyer.post("/suppliers", json={"name": "Other"}))
+    chosen = await edited(organisation.requester, shown, supplier_id=other.json()["id"])
+    assert reasons(chosen)["submit"] is None
+    await act(organisation.requester, chosen, "submit")
+
+
+async def test_everything_but_submitting_and_converting_goes_on_with_an_inactive_supplier(
+    organisation: TestOrganisation,
+) -> None:
+    porf = await organisation.pending()
+    await organisation.set_supplier(active=False)
+    porf = await act(organisation.approver, await as_seen(organisation.approver, porf), "approve")
+    shown = await as_seen(organisation.buyer, porf)
+    assert reasons(shown)["convert"] == "supplier_inactive"
+    listed = (await ok(organisation.buyer.get("/porfs"))).json()["items"]
+    assert [item["allowed_actions"]["convert"]["reason"] for item in listed] == ["supplier_inactive"]
+    for options in ({}, {"params": {"dry_run": "true"}}):
+        refusing = attempt(organisation, organisation.buyer, shown, "convert", **options)
+        await refused(refusing, 409, "supplier_inactive")
+    await organisation.set_supplier(active=True)
+    assert reasons(await as_seen(organisation.buyer, porf))["convert"] is None
+    await organisation.set_supplier(active=False)
+    assert (await act(organisation.buyer, shown, "reopen")).json()["status"] == "draft"
+
+
+async def test_a_tolerance_does_not_make_a_request_convertible_that_is_ordered_entirely(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     organisation = await new_organisation(app, client, over_order_percent="10")
     porf = await organisation.in_status("ordered")
+    assert reasons(porf)["convert"] == "nothing_left"
+    path = f"/porfs/{porf.json()['id']}/purchase-orders"
+    line = {"line_id": porf.json()["lines"][0]["id"]}
+    for lines in ([], [line], [{**line, "quantity": "1"}]):
+        for params in ({}, {"dry_run": "true"}):
+            converting = organisation.buyer.post(path, etag="*", json={"lines": lines}, params=params)
+            await refused(converting, 409, "nothing_left")
+    several = organisation.buyer.post("/purchase-orders", json={"porf_ids": [porf.json()["id"]]})
+    await refused(several, 409, "nothing_left")
+
+
+async def test_while_a_quantity_remains_converting_is_allowed_with_and_without_lines(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    organisation = await new_organisation(app, client, over_order_percent="10")
+    porf = await organisation.in_status("partially_ordered")  # 4 of 10
     assert reasons(porf)["convert"] is None
-    body = {"lines": [{"line_id": porf.json()["lines"][0]["id"], "quantity": "1"}]}
-    path = f"/porfs/{porf.json()['id']}"
-    await created(organisation.buyer.post(f"{path}/purchase-orders", etag=porf.headers["ETag"], json=body))
+    path = f"/porfs/{porf.json()['id']}/purchase-orders"
+    lines = [{"line_id": porf.json()["lines"][0]["id"], "quantity": "7"}]
+    for body in ({}, {"lines": lines}):
+        dry = organisation.buyer.post(path, etag=porf.headers["ETag"], json=body, params={"dry_run": "true"})
+        await created(dry)
+    await created(organisation.buyer.post(path, etag=porf.headers["ETag"], json={"lines": lines}))
     assert reasons(await as_seen(organisation.buyer, porf))["convert"] == "nothing_left"
 
 
@@ -518,10 +677,7 @@ async def test_a_copy_is_a_new_draft_of_the_caller_with_the_same_content(organis
 
 async def test_a_copy_leaves_an_inactive_supplier_out(organisation: TestOrganisation) -> None:
     porf = await organisation.draft()
-    supplier = await ok(organisation.buyer.get(f"/suppliers/{organisation.supplier_id}"))
-    await ok(
-        organisation.buyer.post(f"/suppliers/{organisation.supplier_id}/deactivate", etag=supplier.headers["ETag"])
-    )
+    await organisation.set_supplier(active=False)
     copy = await created(organisation.requester.post(f"/porfs/{porf.json()['id']}/copy"))
     assert (copy.json()["supplier_id"], copy.json()["supplier_name"]) == (None, None)
     assert copy.json()["total"] == porf.json()["total"]

@@ -71,7 +71,7 @@ def test_an_approval_is_within_the_limit_and_not_of_the_approvers_own_request(st
         return
     assert state.status is PorfStatus.PENDING
     assert Role.APPROVER in actor.roles
-    assert state.requester_id != actor.user_id or state.allow_self_approval
+    assert state.allow_self_approval or actor.user_id not in {state.requester_id, *state.author_ids}
     limit = actor.approval_limit
     assert limit is None or (state.total <= limit and state.currency == state.base_currency)
 
@@ -84,7 +84,7 @@ def test_nothing_that_is_ordered_is_cancelled_or_reopened(state: PorfFacts, acto
 
 def test_a_refusal_for_the_status_names_action_and_status() -> None:
     admin = Actor(1, 1, frozenset({Role.ADMIN}))
-    state = PorfFacts(PorfStatus.CLOSED, 1, "EUR", Decimal(1), "EUR", False, 1, False, False, True, False)
+    state = PorfFacts(PorfStatus.CLOSED, 1, (), "EUR", Decimal(1), "EUR", False, 1, False, False, True, False, True)
     with pytest.raises(InvalidTransition, match="submit is not possible while the status is closed"):
         MACHINE.require(PorfAction.SUBMIT, state, admin)
 

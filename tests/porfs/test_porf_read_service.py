@@ -20,7 +20,7 @@ from po_api.db.database import enter_tenant
 from po_api.members.models import Member as MemberRow
 from po_api.organisations.models import Organisation
 from po_api.porfs import schemas
-from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, orderable, priced, remaining
+from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, priced, remaining
 from po_api.porfs.models import Porf
 from po_api.porfs.read_service import allowed_actions
 from po_api.suppliers.models import Supplier
@@ -65,14 +65,16 @@ def test_remembered_answers_are_those_of_the_table(
     seen = {
         "status": state.status,
         "is_own": state.requester_id == actor.user_id,
+        "is_author": actor.user_id in {state.requester_id, *state.author_ids},
         "in_base_currency": state.currency == state.base_currency,
         "within_limit": limit is None or state.total <= limit,
         "allow_self_approval": state.allow_self_approval,
         "has_lines": state.line_count > 0,
         "ordered": state.ordered,
-        "orderable": state.orderable,
+        "has_remaining": state.has_remaining,
         "submitted": state.submitted,
         "has_approver": state.has_approver,
+        "supplier_is_active": state.supplier_is_active,
     }
     answer = allowed_actions(json.dumps(seen), member.roles, scopes, has_limit=limit is not None)
     assert json.loads(answer) == _allowed(state, member)
@@ -158,15 +160,17 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
     state = PorfFacts(
         status=PorfStatus(porf.status),
         requester_id=porf.requester_id,
+        author_ids=porf.author_ids,
         currency=porf.currency,
         total=porf.total,
         base_currency=organisation.currency,
         allow_self_approval=organisation.allow_self_approval,
         line_count=len(lines),
         ordered=any(line.ordered_quantity > 0 for line in lines),
-        orderable=any(orderable(line) > 0 for line in lines),
-        submitted=porf.submitted_at is not None,
+        has_remaining=any(remaining(line) > 0 for line in lines),
+        submitted=porf.submitted_at is not None or porf.approval_round > 1,
         has_approver=porf.status == "draft",  # the organisation has an approver without a limit
+        supplier_is_active=supplier is None or supplier.is_active,
     )
     roles = frozenset(Role(role) for role in member.roles)
     actor = Actor(porf.organisation_id, member.user_id, roles, member.approval_limit)

@@ -227,6 +227,32 @@ async def test_requests_in_two_currencies_do_not_mix(organisation: TestOrganisat
     await refused(several(organisation, pounds, euros), 409, "mixed_currencies")
 
 
+# Taxed 0.03 together, and 0.02 line by line.
+CENTS = [{**LINE, "quantity": "1", "unit_price": price, "tax_rate": "10"} for price in ("0.14", "0.11")]
+
+
+@pytest.mark.parametrize("first", ["document", "line"])
+async def test_requests_with_two_ways_of_tax_rounding_do_not_mix(
+    app: FastAPI, client: httpx.AsyncClient, first: str
+) -> None:
+    organisation = await new_organisation(app, client, tax_rounding=first)
+    one = await organisation.approved(lines=CENTS)
+    current = await ok(organisation.admin.get("/organisations/current"))
+    other = {"document": "line", "line": "document"}[first]
+    body, etag = {"tax_rounding": other}, current.headers["ETag"]
+    await ok(organisation.admin.patch("/organisations/current", etag=etag, json=body))
+    two = await organisation.approved(lines=CENTS)
+    for porfs in ((one, two), (two, one)):
+        await refused(several(organisation, *porfs), 409, "mixed_tax_rounding")
+    assert [status(await again(organisation.buyer, porf)) for porf in (one, two)] == ["approved", "approved"]
+    # Each is ordered as it was approved, whatever the present setting is.
+    tax = {"document": "0.03", "line": "0.02"}
+    for porf, rounding in ((one, first), (two, other)):
+        order = await created(several(organisation, porf))
+        assert (order.json()["tax_rounding"], order.json()["tax"]) == (rounding, tax[rounding])
+        assert order.json()["total"] == porf.json()["total"]
+
+
 async def test_requests_to_two_suppliers_do_not_mix(organisation: TestOrganisation) -> None:
     second = await created(organisation.buyer.post("/suppliers", json={"name": "Second"}))
     one, two = await organisation.approved(), await organisation.approved(supplier_id=second.json()["id"])
@@ -257,11 +283,15 @@ async def test_a_request_without_a_supplier_joins_one_that_has_it(organisation: 
 
 
 async def test_the_requests_supplier_has_to_be_active(organisation: TestOrganisation) -> None:
-    porf = await organisation.approved()
-    supplier = await ok(organisation.buyer.get(f"/suppliers/{organisation.supplier_id}"))
-    path = f"/suppliers/{organisation.supplier_id}/deactivate"
-    await ok(organisation.buyer.post(path, etag=supplier.headers["ETag"]))
+    porf, other = await organisation.approved(), await organisation.approved(supplier_id=None)
+    partly = await organisation.in_status("partially_ordered")
+    await organisation.set_supplier(active=False)
     await refused(organisation.convert(porf), 409, "supplier_inactive")
+    await refused(organisation.convert(partly), 409, "supplier_inactive")
+    await refused(organisation.convert(porf, supplier_id=organisation.supplier_id), 409, "supplier_inactive")
+    await refused(several(organisation, other, porf), 409, "supplier_inactive")
+    await refused(organisation.convert(other, supplier_id=organisation.supplier_id), 422, "unknown_supplier")
+    assert quantities(await again(organisation.buyer, porf)) == [("0", "0", "10")]
 
 
 async def test_a_foreign_supplier_is_as_unknown_as_none(
@@ -365,9 +395,11 @@ async def test_without_a_quantity_the_tolerance_is_not_used(app: FastAPI, client
     porf = await organisation.approved()
     order = await created(organisation.convert(porf))
     assert order.json()["lines"][0]["quantity"] == "10"
-    # A request that is ordered whole still has its tolerance.
-    extra = await part(organisation, porf, "5")
-    assert extra.json()["lines"][0]["quantity"] == "5"
+    await refused(organisation.convert(await again(organisation.buyer, porf)), 409, "nothing_left")
+    # The tolerance is for orders of what remains.
+    await ok(perform(organisation.buyer, order, "cancel"))
+    more = await part(organisation, porf, "15")
+    assert more.json()["lines"][0]["quantity"] == "15"
 
 
 async def test_a_tolerance_is_cut_to_four_decimals_never_rounded_up(app: FastAPI, client: httpx.AsyncClient) -> None:

@@ -14,6 +14,7 @@ from po_api.core.errors import InvalidTransition
 from po_api.core.permissions import Role
 from po_api.porfs.domain import PorfStatus, orderable, ordering_status, remaining
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, PurchaseOrderFacts, PurchaseOrderStatus
+from po_api.suppliers.errors import SupplierInactive
 
 # domain.md, "Purchase orders": the whole of it.
 ALLOWED = {
@@ -29,7 +30,7 @@ BUYER = Actor(1, 1, frozenset({Role.BUYER}))
 @pytest.mark.parametrize("action", PurchaseOrderAction)
 @pytest.mark.parametrize("status", PurchaseOrderStatus)
 def test_every_action_is_possible_in_its_states_only(action: PurchaseOrderAction, status: PurchaseOrderStatus) -> None:
-    facts = PurchaseOrderFacts(status)
+    facts = PurchaseOrderFacts(status, supplier_is_active=True)
     if (action, status) in ALLOWED:
         MACHINE.require(action, facts, BUYER)
         assert MACHINE.rules[action].target == ALLOWED[action, status]
@@ -42,11 +43,20 @@ def test_every_action_is_possible_in_its_states_only(action: PurchaseOrderAction
 def test_who_is_neither_buyer_nor_admin_does_nothing_in_any_state(
     action: PurchaseOrderAction, status: PurchaseOrderStatus, roles: frozenset[Role]
 ) -> None:
-    refusal = MACHINE.refusal(action, PurchaseOrderFacts(status), Actor(1, 1, roles))
+    refusal = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=True), Actor(1, 1, roles))
     if roles.isdisjoint({Role.BUYER, Role.ADMIN}):
         assert refusal is MissingRole
     else:
         assert refusal is (None if (action, status) in ALLOWED else InvalidTransition)
+
+
+@pytest.mark.parametrize("action", PurchaseOrderAction)
+@pytest.mark.parametrize("status", PurchaseOrderStatus)
+def test_only_issuing_requires_an_active_supplier(action: PurchaseOrderAction, status: PurchaseOrderStatus) -> None:
+    with_active = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=True), BUYER)
+    refusal = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=False), BUYER)
+    is_issue = action is PurchaseOrderAction.ISSUE and status is PurchaseOrderStatus.DRAFT
+    assert refusal is (SupplierInactive if is_issue else with_active)
 
 
 def decimals(smallest: str, largest: str) -> st.SearchStrategy[Decimal]:

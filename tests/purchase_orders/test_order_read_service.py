@@ -18,6 +18,7 @@ from po_api.porfs.schemas import TaxRead
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus
 from po_api.purchase_orders.models import Allocation, PurchaseOrder
 from po_api.purchase_orders.schemas import PurchaseOrderLineRead, PurchaseOrderRead, PurchaseOrderSummary
+from po_api.suppliers.models import Supplier
 from support.organisations import Member, TestOrganisation, created, new_organisation, ok, perform
 
 LINES = [
@@ -34,6 +35,9 @@ async def test_the_json_of_an_order_is_that_of_its_schema(app: Any, client: Any,
     approved = await organisation.approved(currency=currency, lines=LINES)
     order = await created(organisation.convert(approved, terms="30 days", delivery_address="Quai 1\n75013 Paris"))
     await _compare(organisation, order.json()["id"])
+    await organisation.set_supplier(active=False)
+    await _compare(organisation, order.json()["id"])
+    await organisation.set_supplier(active=True)
     issued = await perform(organisation.buyer, order, "issue")
     await _compare(organisation, order.json()["id"])
     await perform(organisation.buyer, issued, "cancel")
@@ -60,6 +64,7 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
         await enter_tenant(session, organisation.organisation_id)
         statement = select(PurchaseOrder).options(selectinload(PurchaseOrder.lines))
         order = (await session.scalars(statement.where(PurchaseOrder.id == order_id))).one()
+        supplier = await session.get_one(Supplier, (order.organisation_id, order.supplier_id))
         maker = await session.get_one(MemberRow, (order.organisation_id, order.created_by_id))
         member = await session.get_one(MemberRow, (order.organisation_id, reader.user_id))
         sources = select(Allocation, PorfLine, Porf).where(
@@ -67,7 +72,8 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
         )
         taken = {row.Allocation.purchase_order_line_id: row for row in await session.execute(sources)}
     actor = Actor(order.organisation_id, member.user_id, frozenset(Role(role) for role in member.roles))
-    refusals = MACHINE.allowed_actions(PurchaseOrderFacts(PurchaseOrderStatus(order.status)), actor)
+    facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), supplier.is_active)
+    refusals = MACHINE.allowed_actions(facts, actor)
     taxes = totals(
         map(priced, order.lines), currency=order.currency, tax_rounding=TaxRounding(order.tax_rounding)
     ).taxes

@@ -369,13 +369,43 @@ async def test_an_order_is_issued_although_its_supplier_or_request_has_changed_s
     path = f"/suppliers/{organisation.supplier_id}"
     supplier = await ok(organisation.buyer.get(path))
     body = {"name": "Renamed Ltd", "email": "new@renamed.example", "address": "Elsewhere"}
-    renamed = await ok(organisation.buyer.patch(path, etag=supplier.headers["ETag"], json=body))
-    await ok(organisation.buyer.post(f"{path}/deactivate", etag=renamed.headers["ETag"]))
+    await ok(organisation.buyer.patch(path, etag=supplier.headers["ETag"], json=body))
     porf = await ok(organisation.buyer.get(f"/porfs/{order.json()['lines'][0]['porf_id']}"))
     await act(organisation.buyer, porf, "close")
     issued = await ok(perform(organisation.buyer, order, "issue"))
     names = ("supplier_name", "supplier_email", "supplier_address")
     assert [issued.json()[name] for name in names] == ["Müller & Söhne GmbH", None, None]
+
+
+async def test_an_order_to_an_inactive_supplier_is_not_issued(organisation: TestOrganisation) -> None:
+    order, issued = await organisation.ordered(), await organisation.issued()
+    await organisation.set_supplier(active=False)
+    shown = await again(organisation.buyer, order)
+    assert allowed(shown) == {
+        "edit": None,
+        "issue": "supplier_inactive",
+        "cancel": None,
+        "close": "invalid_transition",
+    }
+    listed = (await ok(organisation.buyer.get("/purchase-orders"))).json()["items"]
+    assert [item["allowed_actions"]["issue"]["reason"] for item in listed] == [
+        "invalid_transition",
+        "supplier_inactive",
+    ]
+    for options in ({}, {"params": {"dry_run": "true"}}):
+        await refused(perform(organisation.buyer, order, "issue", **options), 409, "supplier_inactive")
+    await ok(change(organisation, order, terms="Net"))
+    await ok(perform(organisation.buyer, issued, "close"))
+    await organisation.set_supplier(active=True)
+    number = (await ok(perform(organisation.buyer, await again(organisation.buyer, order), "issue"))).json()["number"]
+    assert number.endswith("-000002")
+
+
+async def test_an_order_to_an_inactive_supplier_can_be_cancelled(organisation: TestOrganisation) -> None:
+    draft, issued = await organisation.ordered(), await organisation.issued()
+    await organisation.set_supplier(active=False)
+    for order in (draft, issued):
+        assert (await ok(perform(organisation.buyer, order, "cancel"))).json()["status"] == "cancelled"
 
 
 # The document

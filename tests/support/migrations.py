@@ -117,6 +117,7 @@ VALUES = {
     "approval_limit": "1000.50",
     "approval_round": "2",
     "approver_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
+    "author_ids": "'{{77}}'",
     "author_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
     "before": "NULL",
     "body": r"'\x00ff'",

@@ -169,6 +169,12 @@ class TestOrganisation(Tenant):
             )
         )
 
+    async def set_supplier(self, *, active: bool) -> None:
+        """Deactivate or reactivate the supplier."""
+        path = f"/suppliers/{self.supplier_id}"
+        etag = (await ok(self.buyer.get(path))).headers["ETag"]
+        await ok(self.buyer.post(f"{path}/{'activate' if active else 'deactivate'}", etag=etag))
+
     async def in_status(self, status: str) -> httpx.Response:
         """A request of the requester with this status; the response to its last action."""
         match status:

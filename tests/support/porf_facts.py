@@ -12,15 +12,17 @@ facts = st.builds(
     PorfFacts,
     status=st.sampled_from(PorfStatus),
     requester_id=st.integers(1, 2),
+    author_ids=st.frozensets(st.integers(1, 3)),
     currency=currencies,
     total=amounts,
     base_currency=currencies,
     allow_self_approval=st.booleans(),
     line_count=st.integers(0, 1),
     ordered=st.booleans(),
-    orderable=st.booleans(),
+    has_remaining=st.booleans(),
     submitted=st.booleans(),
     has_approver=st.booleans(),
+    supplier_is_active=st.booleans(),
 )
 actors = st.builds(
     Actor,

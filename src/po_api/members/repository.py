@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.permissions import Role
@@ -86,6 +86,11 @@ class MemberRepository:
         members = (await self._session.execute(statement)).scalars().all()
         return next((member for member in members if member.user_id == inviter_id), None)
 
+    async def count_limits(self) -> int:
+        """The number of members with an approval limit, without those who have left."""
+        limited = and_(self._is_own(), Member.approval_limit.is_not(None), Member.left_at.is_(None))
+        return await self._session.scalar(select(func.count()).where(limited)) or 0
+
     async def has_other_active(self, user_id: int) -> bool:
         """Whether there is an active member besides this one."""
         others = select(Member.user_id).where(self._is_own(), Member.user_id != user_id, Member.is_active)
@@ -144,6 +149,16 @@ class InvitationRepository:
             .execution_options(populate_existing=True)
         )
         return (await self._session.execute(statement)).scalars().all()
+
+    async def count_limits(self, now: datetime) -> int:
+        """The number of open invitations with an approval limit."""
+        limited = select(func.count()).where(
+            Invitation.organisation_id == self._organisation_id,
+            Invitation.approval_limit.is_not(None),
+            Invitation.expires_at > now,
+            _UNANSWERED,
+        )
+        return await self._session.scalar(limited) or 0
 
     async def close(self, invitation: Invitation, column: str, now: datetime) -> None:
         """Store the answer or the revocation: `column` is the one of its time."""

@@ -16,7 +16,8 @@ from po_api.members.errors import InvitationRequired, LastAdmin, OwnRights, User
 from po_api.members.events import MemberChanged, MembershipEnded, MembershipRestored
 from po_api.members.invitation_service import InvitationService
 from po_api.members.models import Member
-from po_api.members.repository import MemberRepository, MemberRights
+from po_api.members.repository import InvitationRepository, MemberRepository, MemberRights
+from po_api.organisations.events import BaseCurrencyChanging
 
 _RIGHTS = frozenset({"roles", "approval_limit"})
 
@@ -133,3 +134,15 @@ class MemberService:
             raise OwnRights
         require_grantable_roles(self._actor, member.roles, before=earlier.roles)
         require_grantable_limit(self._actor, member.approval_limit, before=earlier.approval_limit)
+
+
+async def find_limits(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:
+    """Warnings about the approval limits of members and of open invitations, which are in the base currency."""
+    organisation_id = event.actor.organisation_id
+    found = {
+        "approval limits of members": await MemberRepository(session, organisation_id).count_limits(),
+        "approval limits of open invitations": await InvitationRepository(session, organisation_id).count_limits(
+            utc_now()
+        ),
+    }
+    return [ChangeWarning("approval_limits", f"{what}: {count}") for what, count in found.items() if count]

@@ -1,5 +1,6 @@
 """The rules of an organisation: the numbers of its documents, and the year in its time zone."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -27,6 +28,19 @@ class NumberingRules(Protocol):
 
     @property
     def po_prefix(self) -> str: ...
+
+
+# The settings with the prefixes, each with that of the other kind of document.
+OTHER_PREFIX = {"porf_prefix": "po_prefix", "po_prefix": "porf_prefix"}
+
+
+def clashing_prefixes(changed: Mapping[str, str], earlier: Mapping[str, Collection[str]]) -> list[str]:
+    """The changed settings of `OTHER_PREFIX` whose value is or was the prefix of the other kind.
+
+    With one prefix, a request and an order could have the same number. `earlier` are all present and former values of
+    each setting, those of `changed` included.
+    """
+    return [name for name, prefix in changed.items() if prefix in earlier[OTHER_PREFIX[name]]]
 
 
 def period_of(moment: datetime, timezone: str) -> str:

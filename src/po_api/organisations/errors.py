@@ -1,6 +1,6 @@
 """Errors of organisations."""
 
-from po_api.core.errors import Conflict, Forbidden, NotFound
+from po_api.core.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 
 class OrganisationNotFound(NotFound):
@@ -15,6 +15,21 @@ class AlreadyMember(Conflict):
 
     code = "already_member"
     title = "The caller already belongs to an organisation"
+
+
+class CurrencyInUse(Conflict):
+    """The base currency cannot change any more: documents or approval limits have amounts in it, which would mean other
+    amounts then. `errors` says which."""
+
+    code = "currency_in_use"
+    title = "Base currency in use"
+
+
+class PrefixInUse(Unprocessable):
+    """The prefix is or was that of the other kind of document: a request and a purchase order could have one number."""
+
+    code = "prefix_in_use"
+    title = "Prefix of other documents"
 
 
 class OperatorsOnly(Forbidden):

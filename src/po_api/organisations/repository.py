@@ -1,17 +1,27 @@
 """Locks and changes rows of organisations and of their number series."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Text, and_, bindparam, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.audit.events import AuditEvent
+from po_api.core.records import field_names
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.organisations.models import NumberSeries, Organisation
 
 
 class _Value(NamedTuple):
     value: int
+
+
+class FormerPrefixes(NamedTuple):
+    """The prefixes before a change; None for the one that was not changed."""
+
+    porf_prefix: str | None
+    po_prefix: str | None
 
 
 _SERIES = {
@@ -26,6 +36,16 @@ _TAKE_VALUE = Query(
     .on_conflict_do_update(index_elements=list(_SERIES), set_={"next_value": NumberSeries.next_value + 1})
     .returning((NumberSeries.next_value - 1).label("value")),
     _Value,
+)
+_FORMER_PREFIXES = Query(
+    "organisations.former_prefixes",
+    select(*(AuditEvent.before[name].astext.label(name) for name in field_names(FormerPrefixes))).where(
+        AuditEvent.organisation_id == ORGANISATION_ID,
+        AuditEvent.entity == "organisation",
+        AuditEvent.entity_id == ORGANISATION_ID,
+        AuditEvent.before.has_any(array(field_names(FormerPrefixes))),
+    ),
+    FormerPrefixes,
 )
 _LIKELY_VALUE = Query(
     "organisations.likely_number",
@@ -46,9 +66,14 @@ class OrganisationRepository:
     async def get(self, organisation_id: int) -> Organisation | None:
         return await self._session.get(Organisation, organisation_id)
 
-    async def locked(self, organisation_id: int) -> Organisation | None:
-        lock = {"key_share": True}
+    async def locked(self, organisation_id: int, *, excludes_documents: bool = False) -> Organisation | None:
+        """The organisation, locked; optionally also against new rows of the tenant, for which it waits."""
+        lock = {"key_share": not excludes_documents}
         return await self._session.get(Organisation, organisation_id, with_for_update=lock, populate_existing=True)
+
+    async def former_prefixes(self, organisation_id: int) -> Sequence[FormerPrefixes]:
+        """The prefixes before each change of a prefix, from the audit trail; its tenant has been entered."""
+        return await self._executor.rows(_FORMER_PREFIXES, organisation_id=organisation_id)
 
     async def next_value(self, organisation_id: int, document_type: str, period: str) -> int:
         """Take the next value of a series; its row stays locked until the end of the transaction."""

@@ -3,7 +3,7 @@
 from fastapi import Response
 
 from po_api.core.permissions import Permission
-from po_api.organisations.dependencies import OrganisationQueriesDep, OrganisationServiceDep
+from po_api.organisations.dependencies import ListenersDep, OrganisationQueriesDep, OrganisationServiceDep
 from po_api.organisations.schemas import OrganisationRead, OrganisationUpdate
 from po_api.web.dependencies import ActorDep
 from po_api.web.etags import IfMatch, set_version
@@ -34,9 +34,16 @@ async def get_current(response: Response, actor: ActorDep, organisations: Organi
     openapi_extra=requires(Permission.ORGANISATIONS_WRITE),
 )
 async def update_current(
-    response: Response, actor: ActorDep, service: OrganisationServiceDep, expected: IfMatch, body: OrganisationUpdate
+    response: Response,
+    actor: ActorDep,
+    service: OrganisationServiceDep,
+    listeners: ListenersDep,
+    expected: IfMatch,
+    body: OrganisationUpdate,
 ) -> OrganisationRead:
-    """Update the settings of the caller's organisation. Requires the role `admin`."""
-    organisation = await service.update(actor, expected=expected, values=body.model_dump())
+    """Update the settings of the caller's organisation. Requires the role `admin`.
+
+    The base currency can be changed as long as there are no documents and no approval limits."""
+    organisation = await service.update(actor, listeners, expected=expected, values=body.model_dump())
     set_version(response, organisation.version)
     return OrganisationRead.of(organisation)

@@ -1,6 +1,6 @@
 """Organisations: their settings, and the numbers of their documents."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,10 +8,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
+from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
-from po_api.organisations.domain import DocumentType, NumberingRules, format_number, period_of, prefix_of
-from po_api.organisations.errors import OrganisationNotFound
+from po_api.db.listeners import Listeners
+from po_api.organisations.domain import (
+    OTHER_PREFIX,
+    DocumentType,
+    NumberingRules,
+    clashing_prefixes,
+    format_number,
+    period_of,
+    prefix_of,
+)
+from po_api.organisations.errors import CurrencyInUse, OrganisationNotFound, PrefixInUse
+from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.models import Organisation
 from po_api.organisations.repository import OrganisationRepository
 
@@ -24,10 +35,12 @@ class OrganisationService:
         self._repository = OrganisationRepository(session)
 
     async def create(self, **values: object) -> Organisation:
-        """Create an organisation without members."""
+        """Create an organisation without members. Raises PrefixInUse."""
         organisation = Organisation(**values)
         self._session.add(organisation)
         await self._session.flush()
+        prefixes = {name: getattr(organisation, name) for name in OTHER_PREFIX}
+        _require_distinct(prefixes, {name: {prefix} for name, prefix in prefixes.items()})
         return organisation
 
     async def get(self, organisation_id: int) -> Organisation:
@@ -37,22 +50,36 @@ class OrganisationService:
             raise OrganisationNotFound
         return organisation
 
-    async def update(self, actor: Actor, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Organisation:
+    async def update(
+        self, actor: Actor, listeners: Listeners, *, expected: ExpectedVersions, values: Mapping[str, object]
+    ) -> Organisation:
         """Change the settings of the actor's organisation; existing documents keep the settings they were created with.
 
-        Raises MissingRole or PreconditionFailed.
+        Raises MissingRole, PreconditionFailed, CurrencyInUse or PrefixInUse.
         """
         actor.require(Permission.ORGANISATIONS_WRITE)
-        organisation = await self._repository.locked(actor.organisation_id)
+        organisation = await self._repository.locked(actor.organisation_id, excludes_documents="currency" in values)
         assert organisation is not None
         require_version(organisation.version, expected)
         before, after = merge_patch.apply(organisation, values)
+        if "currency" in after and (uses := await listeners.notify(self._session, BaseCurrencyChanging(actor))):
+            raise CurrencyInUse(errors=tuple(FieldError("/currency", CurrencyInUse.code, use.detail) for use in uses))
+        if changed := {name: after[name] for name in OTHER_PREFIX if name in after}:
+            _require_distinct(changed, await self._prefixes(organisation, before))
         if after:
             organisation.version += 1
             change = audit.Change("organisation.update", "organisation", organisation.id, before, after)
             audit.record(self._session, actor, change)
             await self._session.flush()
         return organisation
+
+    async def _prefixes(self, organisation: Organisation, before: Mapping[str, str]) -> Mapping[str, set[str]]:
+        """The present and former values of each prefix; `before` are those before the change in progress."""
+        former = await self._repository.former_prefixes(organisation.id)
+        return {
+            name: {getattr(organisation, name), before.get(name, ""), *(getattr(row, name) for row in former)}
+            for name in OTHER_PREFIX
+        }
 
     async def next_number(self, rules: NumberingRules, document_type: DocumentType, moment: datetime) -> str:
         """The next number of the year of `moment`, without gaps: the counter is part of the transaction.
@@ -68,3 +95,11 @@ class OrganisationService:
         period = period_of(moment, rules.timezone)
         value = await self._repository.likely_value(rules.id, document_type, period)
         return format_number(prefix_of(document_type, rules), period, value)
+
+
+def _require_distinct(changed: Mapping[str, str], prefixes: Mapping[str, Collection[str]]) -> None:
+    """Raise PrefixInUse with each of the changed prefixes that is or was one of the other kind."""
+    if clashing := clashing_prefixes(changed, prefixes):
+        raise PrefixInUse(
+            errors=tuple(FieldError(f"/{name}", PrefixInUse.code, PrefixInUse.title) for name in clashing)
+        )

@@ -16,6 +16,7 @@ from po_api.db.json_sql import JsonDocument
 from po_api.db.query import TransactionExecutor
 from po_api.members.service import rights_of
 from po_api.porfs import errors
+from po_api.porfs.approval import authors_of
 from po_api.porfs.content import content_hash
 from po_api.porfs.domain import (
     DECISIONS,
@@ -52,13 +53,16 @@ class PorfActions:
         decision = DECISIONS.get(action)
         porf = await self._locked(porf_id)
         actor = self._actor if decision is None else await self._approver()
-        MACHINE.require(action, await self._porfs.facts(porf_id), actor)
+        facts = await self._porfs.facts(porf_id)
+        if MACHINE.refusal(action, facts, actor) is errors.NoApprover:
+            raise await self._porfs.no_approver(porf_id, facts)
+        MACHINE.require(action, facts, actor)
         require_version(porf.version, expected)
         if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
             error = FieldError("/comment", errors.CommentRequired.code, errors.CommentRequired.title)
             raise errors.CommentRequired(errors=(error,))
         now = utc_now()
-        after = _state_after(action, porf, now)
+        after = _state_after(action, porf, actor, now)
         await self._repository.change(
             [after],
             [_change(action, porf, after, comment)],
@@ -86,7 +90,8 @@ class PorfActions:
         change = audit.Change(
             "porf.reassign", "porf", porf.id, {"requester_id": porf.requester_id}, {"requester_id": requester_id}
         )
-        await self._repository.change([state_of(porf, requester_id=requester_id)], [change], now=utc_now())
+        state = state_of(porf, requester_id=requester_id, author_ids=authors_of(porf, requester_id))
+        await self._repository.change([state], [change], now=utc_now())
         return await self._porfs.whole(porf_id)
 
     async def _locked(self, porf_id: int) -> LockedPorf:
@@ -125,15 +130,16 @@ def _roles(names: Iterable[str]) -> frozenset[Role]:
     return frozenset(map(Role, names))
 
 
-def _state_after(action: PorfAction, porf: LockedPorf, now: datetime) -> dict[str, object]:
+def _state_after(action: PorfAction, porf: LockedPorf, actor: Actor, now: datetime) -> dict[str, object]:
     """The state of the request after the action."""
     changed: dict[str, object] = {"status": MACHINE.target(action, PorfStatus(porf.status))}
     if action is PorfAction.SUBMIT:
-        changed["submitted_at"] = now
+        changed |= {"submitted_at": now, "author_ids": authors_of(porf, actor.user_id)}
     if action in (PorfAction.APPROVE, PorfAction.REJECT):
         changed["decided_at"] = now
     if action in NEW_ROUND:
-        changed["approval_round"] = porf.approval_round + 1
+        # The times are those of the current round; the audit trail has the earlier ones.
+        changed |= {"approval_round": porf.approval_round + 1, "submitted_at": None, "decided_at": None}
     return state_of(porf, **changed)
 
 

@@ -4,24 +4,47 @@ The guards of one actor use the predicates. The list `waiting_for_me` and the se
 organisation use the SQL. A test compares both with generated requests and members.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, or_
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, not_, or_
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
 from po_api.core.permissions import Permission
 from po_api.porfs.errors import ApproverInactive, LimitInOtherCurrency, OverApprovalLimit, OwnRequest
 
+# The names in an explanation are examples.
+_MOST_NAMES = 5
 
-class Request(Protocol):
-    """The attributes of a request and its organisation that the conditions use."""
+
+class ExcludedApprovers(NamedTuple):
+    """The active members with the role `approver`, none of whom may approve a request, by the reason.
+
+    `authors` may not decide on it; `limited`, the number of all others, have a limit that is too low, of which
+    `highest_limit` is the highest. `names` are theirs, the highest limits first; None for none.
+    """
+
+    authors: int
+    limited: int
+    highest_limit: Decimal | None
+    names: Sequence[str] | None
+
+
+class Authored(Protocol):
+    """The members who are authors of a request."""
 
     @property
     def requester_id(self) -> int: ...
+    @property
+    def author_ids(self) -> Collection[int]: ...
+
+
+class Request(Authored, Protocol):
+    """The attributes of a request and its organisation that the conditions use."""
+
     @property
     def currency(self) -> str: ...
     @property
@@ -50,6 +73,7 @@ class RequestColumns(NamedTuple):
     """A `Request` in SQL."""
 
     requester_id: SQLColumnExpression[int]
+    author_ids: SQLColumnExpression[list[int]]
     currency: SQLColumnExpression[str]
     total: SQLColumnExpression[Decimal]
     base_currency: SQLColumnExpression[str]
@@ -74,6 +98,24 @@ class Condition:
     sql: Callable[[RequestColumns, ApproverColumns], ColumnElement[bool]]
 
 
+def authors_of(porf: Authored, *more: int | None) -> list[int]:
+    """The authors of a request and `more`: who raised, edited or submitted it, and all its requesters.
+
+    Nobody is ever removed. Actors that are no members (None) are left out.
+    """
+    return sorted({porf.requester_id, *porf.author_ids, *(user_id for user_id in more if user_id is not None)})
+
+
+def _is_author(request: Request, approver: Approver) -> bool:
+    # The version before revision 022, which may be running at the same time, writes the requester only.
+    return approver.user_id == request.requester_id or approver.user_id in request.author_ids
+
+
+def is_author(request: RequestColumns, user_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
+    """`_is_author` in SQL."""
+    return or_(user_id == request.requester_id, user_id == any_(request.author_ids))
+
+
 _ACTIVE = Condition(
     ApproverInactive,
     lambda request, approver: approver.is_active,
@@ -86,8 +128,8 @@ _HAS_ROLE = Condition(
 )
 _NOT_OWN = Condition(
     OwnRequest,
-    lambda request, approver: approver.user_id != request.requester_id or request.allow_self_approval,
-    lambda request, approver: or_(approver.user_id != request.requester_id, request.allow_self_approval),
+    lambda request, approver: request.allow_self_approval or not _is_author(request, approver),
+    lambda request, approver: or_(request.allow_self_approval, not_(is_author(request, approver.user_id))),
 )
 _CURRENCY_OF_LIMIT = Condition(
     LimitInOtherCurrency,
@@ -109,6 +151,31 @@ APPROVES = (*DECIDES, *WITHIN_LIMIT)
 def refusal(conditions: Iterable[Condition], request: Request, approver: Approver) -> type[AppError] | None:
     """The error of the first condition that does not hold; None if all do."""
     return next((item.refusal for item in conditions if not item.holds(request, approver)), None)
+
+
+def may_decide(request: RequestColumns, approver: ApproverColumns) -> ColumnElement[bool]:
+    """The conditions of every decision in SQL."""
+    return and_(*(condition.sql(request, approver) for condition in DECIDES))
+
+
+def exclusion(request: Request, excluded: ExcludedApprovers, *, shows_names: bool) -> str:
+    """The reason why no active member may approve the request, for people."""
+    if not excluded.limited:
+        if not excluded.authors:
+            return "no active member has the role approver"
+        return f"active approvers: {excluded.authors}, all of whom are authors of the request"
+    names = f" ({_listed(excluded.names or ())})" if shows_names else ""
+    in_base_currency = request.currency == request.base_currency
+    condition = "with a higher limit" if in_base_currency else "without a limit, which another currency requires"
+    return (
+        f"active approvers who could approve {request.total:f} {request.currency} {condition}:"
+        f" {excluded.limited}{names}; the highest of their limits is {excluded.highest_limit:f} {request.base_currency}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def may_approve(request: RequestColumns, approver: ApproverColumns) -> list[ColumnElement[bool]]:

@@ -12,6 +12,7 @@ from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_q
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.porfs import approval, errors
+from po_api.suppliers.errors import SupplierInactive
 
 
 class PorfStatus(StrEnum):
@@ -56,20 +57,23 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class PorfFacts:
-    """The data that guards look at. `ordered`: a quantity is allocated to purchase orders; `orderable`: a quantity may
-    still be ordered; `has_approver`: an active member may approve the request (evaluated for drafts only)."""
+    """The data that guards look at. `author_ids`: see `approval.authors_of`; `ordered`: a quantity is allocated to
+    purchase orders; `has_remaining`: a quantity is neither ordered nor closed; `has_approver`: an active member may
+    approve the request (evaluated for drafts only); `supplier_is_active`: true also without a supplier."""
 
     status: PorfStatus
     requester_id: int
+    author_ids: Collection[int]
     currency: str
     total: Decimal
     base_currency: str
     allow_self_approval: bool
     line_count: int
     ordered: bool
-    orderable: bool
+    has_remaining: bool
     submitted: bool
     has_approver: bool
+    supplier_is_active: bool
 
 
 PorfGuard = Guard[PorfFacts]
@@ -89,7 +93,7 @@ def _requester_or_admin(facts: PorfFacts, actor: Actor) -> type[AppError] | None
 
 
 def _approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """an approver; not the requester unless the organisation allows self-approval"""
+    """an approver; not an author of the request unless the organisation allows self-approval"""
     return approval.refusal(approval.DECIDES, facts, approval.Approver.of(actor))
 
 
@@ -130,6 +134,11 @@ def _has_eligible_approver(facts: PorfFacts, _actor: Actor) -> type[AppError] | 
     return None if facts.has_approver else errors.NoApprover
 
 
+def _active_supplier(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
+    """the supplier, if there is one, is active"""
+    return None if facts.supplier_is_active else SupplierInactive
+
+
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the total is within the approver's limit; another currency requires an approver without a limit"""
     return approval.refusal(approval.WITHIN_LIMIT, facts, approval.Approver.of(actor))
@@ -141,8 +150,8 @@ def _nothing_ordered(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
 
 
 def _something_left(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """a quantity remains to be ordered"""
-    return None if facts.orderable else errors.NothingLeft
+    """a quantity remains to be ordered, the tolerance not counted"""
+    return None if facts.has_remaining else errors.NothingLeft
 
 
 def _never_submitted(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
@@ -174,12 +183,14 @@ _OPEN = frozenset(PorfStatus) - {PorfStatus.CANCELLED, PorfStatus.CLOSED}
 _WRITE, _DECIDE = Permission.PORFS_WRITE, Permission.PORFS_DECIDE
 _MANAGE, _ORDER = Permission.PORFS_MANAGE, Permission.PURCHASE_ORDERS_WRITE
 
+_SUBMITTABLE = (_has_lines, _active_supplier, _has_eligible_approver)
+
 # The table of domain.md. A request with the status `ordered` can be closed as well, although nothing remains.
 MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
     {
         PorfAction.EDIT: _rule(_WRITE, [_D], None, _requester_or_admin),
         PorfAction.DELETE: _rule(_WRITE, [_D], None, _requester_or_admin, _never_submitted),
-        PorfAction.SUBMIT: _rule(_WRITE, [_D], _P, _requester_or_admin, _has_lines, _has_eligible_approver),
+        PorfAction.SUBMIT: _rule(_WRITE, [_D], _P, _requester_or_admin, *_SUBMITTABLE),
         PorfAction.RECALL: _rule(_WRITE, [_P], _D, _requester),
         PorfAction.RETURN: _rule(_DECIDE, [_P], _D, _approver, _within_limit),
         PorfAction.APPROVE: _rule(_DECIDE, [_P], _A, _approver, _within_limit),
@@ -187,7 +198,7 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.REVISE: _rule(_WRITE, [PorfStatus.REJECTED], _D, _requester),
         PorfAction.CANCEL: _rule(_WRITE, [_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
         PorfAction.REOPEN: _rule(_MANAGE, [_A], _D, _buyer, _nothing_ordered),
-        PorfAction.CONVERT: _rule(_ORDER, [_A, _PARTLY, _ORDERED], None, _orderer, _something_left),
+        PorfAction.CONVERT: _rule(_ORDER, [_A, _PARTLY, _ORDERED], None, _orderer, _something_left, _active_supplier),
         PorfAction.CLOSE: _rule(_MANAGE, [_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(Permission.PORFS_WRITE_ALL, _OPEN, None, _admin),
         PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser),

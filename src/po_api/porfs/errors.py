@@ -25,7 +25,8 @@ class NotRequester(Forbidden):
 
 
 class OwnRequest(Forbidden):
-    """The requester may not decide on their own request unless the organisation allows self-approval."""
+    """Authors of a request may not decide on it unless the organisation allows self-approval: the member who raised it,
+    everybody who has edited or submitted it, and its present and former requesters."""
 
     code = "own_request"
     title = "Self-approval is not allowed"
@@ -61,7 +62,8 @@ class NoLines(Unprocessable):
 
 
 class NoApprover(Conflict):
-    """No active member may approve this request. An administrator has to grant the role or a higher limit."""
+    """No active member may approve this request: `detail` says how many could with a higher limit, and how high the
+    highest one is. An administrator has to grant the role or a higher limit."""
 
     code = "no_approver"
     title = "No eligible approver"
@@ -75,7 +77,8 @@ class HasOrders(Conflict):
 
 
 class NothingLeft(Conflict):
-    """The whole requested quantity is already ordered."""
+    """The whole requested quantity is ordered or closed. A tolerance only extends orders of what remains: raise a new
+    request for more."""
 
     code = "nothing_left"
     title = "Nothing left to order"

@@ -3,7 +3,8 @@
 from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Integer, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
@@ -12,7 +13,9 @@ from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timesta
 class Porf(TenantRow, Versioned, Timestamped, Base):
     """A purchase order request form. `net + tax = total`, in the minor units of `currency`.
 
-    `tax_rounding` is the organisation's setting at creation, stored so that the totals can be recomputed.
+    `tax_rounding` is the organisation's setting at creation, stored so that the totals can be recomputed. `author_ids`
+    are the members who may not approve it (`approval.authors_of`); none is ever removed. `submitted_at` and
+    `decided_at` are the times of the last submission and of the decision in the current round.
     """
 
     __tablename__ = "porfs"
@@ -63,6 +66,7 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
     total: Mapped[Decimal] = mapped_column(Amount, default=Decimal(0), server_default="0")
     status: Mapped[str] = mapped_column(default="draft", server_default="draft")
     requester_id: Mapped[int]
+    author_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}")
     supplier_id: Mapped[int | None]
     approval_round: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     submitted_at: Mapped[datetime | None]

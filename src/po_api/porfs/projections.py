@@ -12,10 +12,13 @@ from sqlalchemy import (
     case,
     false,
     func,
+    not_,
+    or_,
     select,
     true,
     type_coerce,
 )
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from po_api.core.permissions import GRANTS, Permission
 from po_api.core.records import field_names
@@ -25,20 +28,28 @@ from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 from po_api.members.models import Member
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
-from po_api.porfs.approval import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, may_approve
+from po_api.porfs.approval import (
+    TOTAL_WITHIN_LIMIT,
+    ApproverColumns,
+    RequestColumns,
+    is_author,
+    may_approve,
+    may_decide,
+)
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import PorfLine
 from po_api.suppliers.models import Supplier
+from po_api.suppliers.projections import supplier_is_active
 
 _APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 Columns = Mapping[str, SQLColumnExpression[object]]
 
 
-def _orderable() -> ColumnElement[Decimal]:
-    """domain.orderable in SQL."""
-    with_tolerance = PorfLine.quantity * (1 + PorfLine.over_order_percent / 100)
-    return func.trunc(with_tolerance - PorfLine.ordered_quantity - PorfLine.closed_quantity, 4)
+def _remaining(lines: FromClause) -> ColumnElement[Decimal]:
+    """domain.remaining in SQL."""
+    c = lines.c
+    return type_coerce(func.greatest(c.quantity - c.ordered_quantity - c.closed_quantity, 0), Quantity)
 
 
 def _any(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -50,10 +61,15 @@ def of_porf(porf: FromClause) -> ColumnElement[bool]:
     return and_(PorfLine.organisation_id == porf.c.organisation_id, PorfLine.porf_id == porf.c.id)
 
 
+def was_submitted(porf: FromClause) -> ColumnElement[bool]:
+    """Whether the request was ever submitted: a later round follows a decision, the current one has its own time."""
+    return or_(porf.c.submitted_at.is_not(None), porf.c.approval_round > 1)
+
+
 def _request(porf: FromClause) -> RequestColumns:
     """The columns that determine who may approve, in a statement that joins the request's Organisation."""
-    organisation = (Organisation.currency, Organisation.allow_self_approval)
-    return RequestColumns(porf.c.requester_id, porf.c.currency, porf.c.total, *organisation)
+    c, organisation = porf.c, (Organisation.currency, Organisation.allow_self_approval)
+    return RequestColumns(c.requester_id, c.author_ids, c.currency, c.total, *organisation)
 
 
 def _member(*, is_approver: bool) -> ApproverColumns:
@@ -66,22 +82,57 @@ def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
     return and_(*may_approve(_request(porf), _member(is_approver=is_approver)))
 
 
-def eligible_approver(porf: FromClause) -> AnySelect:
-    """The members who may approve the request of the outer query, which joins its Organisation."""
+def _approvers() -> tuple[FromClause, ApproverColumns]:
+    """Members to select from, and their columns."""
     member = Member.__table__.alias("approver")
     has_role = member.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
-    approver = ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active)
+    return member, ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active)
+
+
+def eligible_approver(porf: FromClause, request: RequestColumns | None = None) -> AnySelect:
+    """The members who may approve the request of the outer query, which joins its Organisation.
+
+    `request` are the columns of that request, if they differ from those of `porf`.
+    """
+    member, approver = _approvers()
     return (
         select(true())
         .select_from(member)
-        .where(member.c.organisation_id == ORGANISATION_ID, *may_approve(_request(porf), approver))
+        .where(member.c.organisation_id == ORGANISATION_ID, *may_approve(request or _request(porf), approver))
         .correlate(porf, Organisation)
+    )
+
+
+def excluded_approvers(porf: FromClause) -> AnySelect:
+    """The columns of `ExcludedApprovers`, for a draft of `porf` that no member may approve."""
+    member, approver = _approvers()
+    request = _after_submission(porf)
+    decides = may_decide(request, approver)
+    # Rights may have been granted meanwhile.
+    limited = and_(decides, not_(and_(*may_approve(request, approver))))
+    highest_first = aggregate_order_by(member.c.name, member.c.approval_limit.desc(), member.c.user_id)
+    return (
+        select(
+            func.count().filter(not_(decides)).label("authors"),
+            func.count().filter(limited).label("limited"),
+            func.max(member.c.approval_limit).filter(limited).label("highest_limit"),
+            func.array_agg(highest_first).filter(limited).label("names"),
+        )
+        .select_from(porf.join(Organisation, Organisation.id == ORGANISATION_ID))
+        .join(member, and_(member.c.organisation_id == ORGANISATION_ID, approver.is_active, approver.has_role))
     )
 
 
 def _has_approver(porf: FromClause) -> ColumnElement[bool]:
     """Whether a member may approve the request: evaluated for drafts only, since only they can be submitted."""
-    return case((porf.c.status == PorfStatus.DRAFT, eligible_approver(porf).exists()), else_=false())
+    eligible = eligible_approver(porf, _after_submission(porf))
+    return case((porf.c.status == PorfStatus.DRAFT, eligible.exists()), else_=false())
+
+
+def _after_submission(porf: FromClause) -> RequestColumns:
+    """The request's columns once the member has submitted it, which makes them an author."""
+    submitter = func.coalesce(USER_ID, porf.c.requester_id)
+    return _request(porf)._replace(author_ids=func.array_append(porf.c.author_ids, submitter))
 
 
 def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
@@ -90,18 +141,19 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
         select(
             func.count().label("line_count"),
             _any(PorfLine.ordered_quantity > 0).label("ordered"),
-            _any(_orderable() > 0).label("orderable"),
+            _any(_remaining(PorfLine.__table__) > 0).label("has_remaining"),
         )
         .where(of_porf(porf))
         .lateral("lines")
     )
     facts = {
-        **columns_of(porf, ("status", "requester_id", "currency", "total")),
+        **columns_of(porf, ("status", "requester_id", "author_ids", "currency", "total")),
         "base_currency": Organisation.currency,
         "allow_self_approval": Organisation.allow_self_approval,
-        **columns_of(lines, ("line_count", "ordered", "orderable")),
-        "submitted": porf.c.submitted_at.is_not(None),
+        **columns_of(lines, ("line_count", "ordered", "has_remaining")),
+        "submitted": was_submitted(porf),
         "has_approver": _has_approver(porf),
+        "supplier_is_active": supplier_is_active(porf.c.supplier_id),
     }
     return porf.join(Organisation, Organisation.id == ORGANISATION_ID).join(lines, true()), facts
 
@@ -114,10 +166,19 @@ def with_facts(porf: FromClause) -> AnySelect:
 
 def _reduced(porf: FromClause, facts: Columns) -> Columns:
     """The facts reduced to the values that the guards derive for this member, which many requests have in common."""
-    same = ("status", "allow_self_approval", "ordered", "orderable", "submitted", "has_approver")
+    same = (
+        "status",
+        "allow_self_approval",
+        "ordered",
+        "has_remaining",
+        "submitted",
+        "has_approver",
+        "supplier_is_active",
+    )
     return {
         **{name: facts[name] for name in same},
         "is_own": facts["requester_id"] == USER_ID,
+        "is_author": is_author(_request(porf), USER_ID),
         "in_base_currency": facts["currency"] == facts["base_currency"],
         "within_limit": TOTAL_WITHIN_LIMIT.sql(_request(porf), _member(is_approver=True)),
         "has_lines": facts["line_count"] > 0,
@@ -157,11 +218,8 @@ def details_object(porf: FromClause) -> tuple[FromClause, ColumnElement[str]]:
 
 def line_object(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
     """A line's representation."""
-    c = lines.c
-    # domain.remaining in SQL
-    remaining = type_coerce(func.greatest(c.quantity - c.ordered_quantity - c.closed_quantity, 0), Quantity)
     names = ("id", "position", *LINE_FIELDS, "net", "ordered_quantity", "closed_quantity")
-    return json_object("line", {**columns_of(lines, names), "remaining_quantity": remaining})
+    return json_object("line", {**columns_of(lines, names), "remaining_quantity": _remaining(lines)})
 
 
 def line_item(lines: FromClause) -> AnySelect:

@@ -19,6 +19,7 @@ from po_api.db.pagination import Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
 from po_api.db.search import Search, spaced
 from po_api.organisations.models import Organisation
+from po_api.porfs.approval import ExcludedApprovers
 from po_api.porfs.content import PorfContent, PorfHeader, PositionedLine
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import Porf, PorfComment, PorfLine
@@ -27,10 +28,12 @@ from po_api.porfs.projections import (
     comment_item,
     details_object,
     event_item,
+    excluded_approvers,
     line_item,
     line_object,
     of_porf,
     summary,
+    was_submitted,
     with_facts,
 )
 
@@ -97,6 +100,7 @@ class LockedPorf(PorfContent):
     number: str
     status: str
     requester_id: int
+    author_ids: Sequence[int]
     approval_round: int
     submitted_at: datetime | None
     decided_at: datetime | None
@@ -166,7 +170,7 @@ def visible(visibility: Visibility) -> ColumnElement[bool]:
         return mine
     own = Porf.requester_id == USER_ID
     # Once submitted, always visible to approvers: after a lost race the response is a conflict, not 404.
-    return and_(mine, own if visibility is Visibility.OWN else or_(own, Porf.submitted_at.is_not(None)))
+    return and_(mine, own if visibility is Visibility.OWN else or_(own, was_submitted(_PORFS)))
 
 
 @dataclass(frozen=True)
@@ -255,6 +259,11 @@ def _facts(visibility: Visibility) -> Query[PorfFacts]:
 
 
 @cache
+def _excluded_approvers(visibility: Visibility) -> Query[ExcludedApprovers]:
+    return Query("porfs.excluded_approvers", excluded_approvers(_visible_porf(visibility)), ExcludedApprovers)
+
+
+@cache
 def _header(visibility: Visibility) -> Query[PorfRow]:
     return Query("porfs.header", select(*columns_for(PorfRow, _visible_porf(visibility))), PorfRow)
 
@@ -308,6 +317,12 @@ class PorfQueries:
     async def facts(self, porf_id: int) -> PorfFacts | None:
         """The facts for the guards; None if the request is not visible to the member."""
         return await self._row(_facts(self._visibility), porf_id=porf_id)
+
+    async def excluded_approvers(self, porf_id: int) -> ExcludedApprovers:
+        """Why no member may approve a visible draft."""
+        excluded = await self._row(_excluded_approvers(self._visibility), porf_id=porf_id)
+        assert excluded is not None
+        return excluded
 
     async def header(self, porf_id: int) -> PorfRow | None:
         """A request's header; None if it is not visible to the member."""

@@ -7,12 +7,13 @@ from json import loads
 
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, taxes_by_rate
-from po_api.core.permissions import Role, Scope
+from po_api.core.permissions import Permission, Role, Scope
 from po_api.core.state_machine import explained
 from po_api.db.json_sql import JsonDocument, plain, with_fields
 from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.porfs import errors
+from po_api.porfs.approval import exclusion
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
 from po_api.porfs.queries import (
     DocumentRow,
@@ -74,6 +75,16 @@ class PorfReadService:
             raise errors.PorfNotFound
         return facts
 
+    async def no_approver(self, porf_id: int, facts: PorfFacts) -> errors.NoApprover:
+        """The error for a draft that nobody may approve: how many could with a higher limit, and the highest one.
+
+        Their names are for those who may see limits.
+        """
+        excluded = await self._queries.excluded_approvers(porf_id)
+        rights = Permission.USERS_READ_RIGHTS
+        shows_names = self._actor.may(rights) and self._actor.in_scope(rights)
+        return errors.NoApprover(exclusion(facts, excluded, shows_names=shows_names))
+
     async def header(self, porf_id: int) -> PorfRow:
         """A request's header."""
         header = await self._queries.header(porf_id)
@@ -107,15 +118,17 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
     request = PorfFacts(
         status=PorfStatus(known["status"]),
         requester_id=1 if known["is_own"] else 2,
+        author_ids=(1,) if known["is_author"] else (),
         currency="EUR",
         total=Decimal(0 if known["within_limit"] else 1),
         base_currency="EUR" if known["in_base_currency"] else "USD",
         allow_self_approval=known["allow_self_approval"],
         line_count=int(known["has_lines"]),
         ordered=known["ordered"],
-        orderable=known["orderable"],
+        has_remaining=known["has_remaining"],
         submitted=known["submitted"],
         has_approver=known["has_approver"],
+        supplier_is_active=known["supplier_is_active"],
     )
     member = Actor(0, 1, roles, Decimal(0) if has_limit else None, scopes)
     return explained(MACHINE.allowed_actions(request, member))

@@ -39,12 +39,12 @@ from po_api.suppliers.models import Supplier
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
 _DECISIONS, _COMMENTS = ApprovalDecision.__table__, PorfComment.__table__
 
-_COMPUTED = ("number", "currency", "tax_rounding", "net", "tax", "total", "requester_id")
+_COMPUTED = ("number", "currency", "tax_rounding", "net", "tax", "total", "requester_id", "author_ids")
 _ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*HEADER_FIELDS, *_COMPUTED)])
 _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", "over_order_percent")])
 
 # The columns that `PorfRepository.change` writes: of requests, lines, decisions and comments.
-_STATE = ("status", "requester_id", "approval_round", "submitted_at", "decided_at")
+_STATE = ("status", "requester_id", "author_ids", "approval_round", "submitted_at", "decided_at")
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
 _ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
 _DECISION = ("porf_id", "round", "approver_id", "decision", "comment", "content_hash")
@@ -122,6 +122,8 @@ def _creation_rules() -> Query[CreationRules]:
         .select_from(Organisation)
         .outerjoin(Supplier, named)
         .where(Organisation.id == ORGANISATION_ID)
+        # Inserting the request takes this lock, too: from here on, the base currency stays.
+        .with_for_update(read=True, key_share=True, of=Organisation.__table__)
     )
     return Query("porfs.creation_rules", statement, CreationRules)
 
@@ -250,6 +252,11 @@ class PorfRepository:
         statement = select(func.count(), func.coalesce(func.max(PorfLine.position), 0)).where(self._of(porf_id))
         count, last = (await self._session.execute(statement)).one()
         return count, last
+
+    async def count(self) -> int:
+        """The number of all requests of the organisation."""
+        mine = Porf.organisation_id == self._actor.organisation_id
+        return await self._session.scalar(select(func.count()).select_from(Porf).where(mine)) or 0
 
     async def without_approver(self) -> Sequence[tuple[int, str]]:
         """The pending requests, as (id, number), that no active member may approve."""

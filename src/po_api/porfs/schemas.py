@@ -181,8 +181,8 @@ class PorfSummary(Schema):
     line_count: int
     approval_round: int
     version: int
-    submitted_at: datetime | None
-    decided_at: datetime | None
+    submitted_at: datetime | None = Field(description="The last submission in the current approval round")
+    decided_at: datetime | None = Field(description="The approval or rejection in the current approval round")
     created_at: datetime
     updated_at: datetime
     allowed_actions: AllowedActions

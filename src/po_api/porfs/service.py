@@ -19,8 +19,10 @@ from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.members.events import MemberChanged
 from po_api.organisations.domain import DocumentType
+from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
+from po_api.porfs.approval import authors_of
 from po_api.porfs.content import HEADER_FIELDS, MAX_LINES, LineInput, PorfInput
 from po_api.porfs.domain import (
     MACHINE,
@@ -60,6 +62,7 @@ class PorfService:
         porf = {name: getattr(requested, name) for name in HEADER_FIELDS} | {
             "number": number,
             "requester_id": self._actor.member_id,
+            "author_ids": [self._actor.member_id],
             "currency": currency,
             "tax_rounding": rules.tax_rounding,
             "net": totals.net,
@@ -207,6 +210,7 @@ class PorfService:
         self, action: str, porf: Porf, before: Mapping[str, object] | None, after: Mapping[str, object] | None
     ) -> None:
         porf.version += 1
+        porf.author_ids = authors_of(porf, self._actor.user_id)
         await self._record(action, porf, before, after)
 
     async def _record(
@@ -243,3 +247,9 @@ async def warn_of_missing_approvers(session: AsyncSession, event: MemberChanged)
     if not porfs:
         return []
     return [ChangeWarning("no_approver_left", "no active member may approve these requests", porfs)]
+
+
+async def find_porfs(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:
+    """A warning about the requests of the organisation, if there are any."""
+    count = await PorfRepository(session, event.actor).count()
+    return [ChangeWarning("porfs", f"purchase order requests: {count}")] if count else []

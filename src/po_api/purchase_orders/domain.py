@@ -7,7 +7,8 @@ from enum import StrEnum
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
 from po_api.core.permissions import Permission
-from po_api.core.state_machine import Rule, StateMachine
+from po_api.core.state_machine import Guard, Rule, StateMachine
+from po_api.suppliers.errors import SupplierInactive
 
 
 class PurchaseOrderStatus(StrEnum):
@@ -33,6 +34,7 @@ class PurchaseOrderFacts:
     """The data that guards look at."""
 
     status: PurchaseOrderStatus
+    supplier_is_active: bool
 
 
 def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
@@ -40,10 +42,15 @@ def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
     return None if actor.may(Permission.PURCHASE_ORDERS_WRITE) else MissingRole
 
 
+def _active_supplier(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None:
+    """the supplier is active"""
+    return None if facts.supplier_is_active else SupplierInactive
+
+
 def _rule(
-    sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None
+    sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None, *guards: Guard[PurchaseOrderFacts]
 ) -> Rule[PurchaseOrderStatus, PurchaseOrderFacts]:
-    return Rule(frozenset(sources), target, Permission.PURCHASE_ORDERS_WRITE, _buyer)
+    return Rule(frozenset(sources), target, Permission.PURCHASE_ORDERS_WRITE, _buyer, guards)
 
 
 _DRAFT, _ISSUED = PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED
@@ -51,7 +58,7 @@ _DRAFT, _ISSUED = PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED
 MACHINE: StateMachine[PurchaseOrderStatus, PurchaseOrderAction, PurchaseOrderFacts] = StateMachine(
     {
         PurchaseOrderAction.EDIT: _rule([_DRAFT], None),
-        PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED),
+        PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED, _active_supplier),
         PurchaseOrderAction.CANCEL: _rule([_DRAFT, _ISSUED], PurchaseOrderStatus.CANCELLED),
         PurchaseOrderAction.CLOSE: _rule([_ISSUED], PurchaseOrderStatus.CLOSED),
     },

@@ -17,6 +17,14 @@ class MixedCurrencies(Conflict):
     title = "Mixed currencies"
 
 
+class MixedTaxRounding(Conflict):
+    """A purchase order rounds its tax in one way; the requests were created with different settings: order them
+    separately."""
+
+    code = "mixed_tax_rounding"
+    title = "Mixed tax rounding"
+
+
 class MixedSuppliers(Conflict):
     """A purchase order has one supplier; the requests name different suppliers."""
 
@@ -29,13 +37,6 @@ class SupplierRequired(Unprocessable):
 
     code = "supplier_required"
     title = "Supplier required"
-
-
-class SupplierInactive(Conflict):
-    """The supplier of the request has been deactivated: copy the request and choose another supplier."""
-
-    code = "supplier_inactive"
-    title = "Supplier deactivated"
 
 
 class NotIssued(Conflict):

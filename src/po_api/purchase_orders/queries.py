@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, FromClause, SQLColumnExpression, and_, bindparam, func, select, true
 
@@ -14,7 +14,7 @@ from po_api.core.permissions import Permission
 from po_api.db.filters import any_of, condition, one_of
 from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.pagination import Listing, PageOf, PageRequest
-from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R
 from po_api.db.search import Search, spaced
 from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS, LineContent
@@ -22,6 +22,7 @@ from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.queries import DocumentRow
 from po_api.purchase_orders.domain import PurchaseOrderFacts
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
+from po_api.suppliers.projections import supplier_is_active
 
 SORTS = ("created_at", "updated_at", "total")
 
@@ -31,17 +32,19 @@ _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
 class OrderSummaryRow(NamedTuple):
-    """The status, and the summary without the allowed actions, as JSON."""
+    """The facts for the guards, and the summary without the allowed actions, as JSON."""
 
     status: str
+    supplier_is_active: bool
     item: str
 
 
 @dataclass(frozen=True)
 class OrderDocumentRow(DocumentRow):
-    """An order as a whole; `status` and `item` as in `OrderSummaryRow`."""
+    """An order as a whole; the facts and `item` as in `OrderSummaryRow`."""
 
     status: str
+    supplier_is_active: bool
     item: str
 
 
@@ -139,7 +142,7 @@ def _of(orders: FromClause) -> ColumnElement[bool]:
 
 
 def _summary(orders: FromClause) -> AnySelect:
-    """`status`, then `item`: the summary without the allowed actions."""
+    """The facts for the guards, then `item`: the summary without the allowed actions."""
     count = select(func.count()).select_from(_LINES).where(_of(orders)).correlate(orders).scalar_subquery()
     fields = {
         **columns_of(orders, ("id", "number", "status", "revision", "supplier_id", "supplier_name", "currency")),
@@ -150,7 +153,12 @@ def _summary(orders: FromClause) -> AnySelect:
         **columns_of(orders, ("version", "issued_at", "created_at", "updated_at")),
     }
     item, text = json_object("item", fields)
-    return select(orders.c.status, text.label("item")).select_from(orders).join(item, true())
+    return select(*_facts_of(orders), text.label("item")).select_from(orders).join(item, true())
+
+
+def _facts_of(orders: FromClause) -> list[ColumnElement[Any]]:
+    """The columns of `PurchaseOrderFacts`."""
+    return [orders.c.status, supplier_is_active(orders.c.supplier_id).label("supplier_is_active")]
 
 
 def _words(orders: FromClause) -> ColumnElement[str]:
@@ -205,7 +213,7 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
 
 @cache
 def _facts(*, sees_all: bool) -> Query[PurchaseOrderFacts]:
-    statement = select(*columns_for(PurchaseOrderFacts, _visible_order(sees_all=sees_all)))
+    statement = select(*_facts_of(_visible_order(sees_all=sees_all)))
     return Query("purchase_orders.facts", statement, PurchaseOrderFacts)
 
 

@@ -71,12 +71,12 @@ class PurchaseOrderReadService:
         return IssuedDocument(row.number, row.revision, row.content)
 
     def _summary(self, row: OrderSummaryRow | OrderDocumentRow) -> str:
-        allowed = _allowed_actions(row.status, self._actor.roles, self._actor.scopes)
+        facts = PurchaseOrderFacts(PurchaseOrderStatus(row.status), row.supplier_is_active)
+        allowed = _allowed_actions(facts, self._actor.roles, self._actor.scopes)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
 
 
 @lru_cache(maxsize=4096)
-def _allowed_actions(status: str, roles: frozenset[Role], scopes: frozenset[Scope] | None) -> str:
+def _allowed_actions(facts: PurchaseOrderFacts, roles: frozenset[Role], scopes: frozenset[Scope] | None) -> str:
     """`allowed_actions` as JSON, cached: the guards look at nothing but these parameters."""
-    facts = PurchaseOrderFacts(PurchaseOrderStatus(status))
     return explained(MACHINE.allowed_actions(facts, Actor(0, 0, roles, scopes=scopes)))

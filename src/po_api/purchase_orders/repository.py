@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Insert, LargeBinary, Update, and_, bindparam, select, update
+from sqlalchemy import BigInteger, Insert, LargeBinary, Update, and_, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
@@ -17,6 +17,7 @@ from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
 from po_api.purchase_orders.queries import sees_all, visible
+from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
 _FILES = PurchaseOrderFile.__table__
@@ -40,8 +41,16 @@ class CreatedOrder(NamedTuple):
     id: int
 
 
+class _Total(NamedTuple):
+    total: int
+
+
 class LockedOrder(NamedTuple):
-    """An order that is locked until the transaction ends, with its supplier snapshot."""
+    """An order that is locked until the transaction ends, with its supplier snapshot.
+
+    `supplier_is_active` is about the supplier, which is not locked: one that is deactivated at the same time counts as
+    deactivated afterwards.
+    """
 
     id: int
     number: str | None
@@ -58,6 +67,7 @@ class LockedOrder(NamedTuple):
     issued_at: datetime | None
     version: int
     created_by_name: str
+    supplier_is_active: bool
 
 
 def _creation() -> Query[CreatedOrder]:
@@ -106,11 +116,22 @@ _ISSUE = _change(
 )
 
 
+_COUNT = Query(
+    "purchase_orders.count",
+    select(func.count().label("total")).select_from(_ORDERS).where(PurchaseOrder.organisation_id == ORGANISATION_ID),
+    _Total,
+)
+
+
 @cache
 def _lock(*, sees_all: bool) -> Query[LockedOrder]:
-    *own, creator = field_names(LockedOrder)
+    *own, creator, is_active = field_names(LockedOrder)
+    looked_up = (
+        member_name(PurchaseOrder.created_by_id).label(creator),
+        supplier_is_active(_ORDERS.c.supplier_id).label(is_active),
+    )
     statement = (
-        select(*(_ORDERS.c[name] for name in own), member_name(PurchaseOrder.created_by_id).label(creator))
+        select(*(_ORDERS.c[name] for name in own), *looked_up)
         .where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
         .with_for_update(of=_ORDERS, key_share=True)
     )
@@ -128,6 +149,12 @@ class PurchaseOrderRepository:
         """The order, locked; None if it is not visible to the member."""
         who = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
         return await self._executor.row(_lock(sees_all=sees_all(self._actor)), **who, order_id=order_id)
+
+    async def count(self) -> int:
+        """The number of all orders of the organisation."""
+        counted = await self._executor.row(_COUNT, organisation_id=self._actor.organisation_id)
+        assert counted is not None
+        return counted.total
 
     async def create(self, order: Mapping[str, object], lines: Rows, change: audit.Change, *, now: datetime) -> int:
         """Insert an order with its lines, each with the `porf_line_id` that it is allocated from; returns its id."""

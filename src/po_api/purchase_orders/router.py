@@ -82,7 +82,9 @@ async def convert_porf(
     openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
 )
 async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: PurchaseOrderCreate) -> Response:
-    """Create a draft order from several requests of one supplier and currency. Requires the role `buyer` or `admin`."""
+    """Create a draft order from several requests of one supplier, currency and tax rounding.
+
+    Requires the role `buyer` or `admin`."""
     order = await service.convert(_conversion(body, body.porf_ids))
     return created(order, router.prefix, dry_run=dry_run)
 

@@ -19,8 +19,10 @@ from po_api.core.permissions import Permission
 from po_api.core.records import extract
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
+from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.organisations.domain import DocumentType
+from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.queries import OrganisationQueries, OrganisationRow
 from po_api.organisations.service import OrganisationService
 from po_api.porfs.allocation import Allocated, AllocationService, HeldLine, RequestedLine
@@ -34,6 +36,7 @@ from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, Purchase
 from po_api.purchase_orders.queries import OrderLineRow
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
+from po_api.suppliers.errors import SupplierInactive
 from po_api.suppliers.queries import SupplierRow
 from po_api.suppliers.service import SupplierService
 
@@ -65,13 +68,13 @@ class PurchaseOrderService:
         self._organisations = OrganisationQueries(executor)
 
     async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> JsonDocument:
-        """Create a draft order from approved requests of one supplier and currency (buyers, admins).
+        """Create a draft order from approved requests of one supplier, currency and tax rounding (buyers, admins).
 
         `expected` are versions of the request; with several requests it is not used.
         """
         self._actor.require(Permission.PURCHASE_ORDERS_WRITE)
         allocated = await self._allocation.allocate(
-            conversion.porf_ids, conversion.lines, require_compatible=_require_one_currency, expected=expected
+            conversion.porf_ids, conversion.lines, require_compatible=_require_compatible, expected=expected
         )
         porfs = allocated.porfs
         supplier = await self._supplier(porfs, conversion.supplier_id)
@@ -150,7 +153,8 @@ class PurchaseOrderService:
         order = await self._repository.lock(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
-        MACHINE.require(action, PurchaseOrderFacts(PurchaseOrderStatus(order.status)), self._actor)
+        facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), order.supplier_is_active)
+        MACHINE.require(action, facts, self._actor)
         require_version(order.version, expected)
         return order
 
@@ -168,13 +172,16 @@ class PurchaseOrderService:
         if supplier is not None:
             return supplier
         if named is None:
-            raise errors.SupplierInactive
+            raise SupplierInactive
         raise UnknownSupplier(errors=(FieldError("/supplier_id", UnknownSupplier.code, UnknownSupplier.title),))
 
 
-def _require_one_currency(porfs: Sequence[LockedPorf]) -> None:
+def _require_compatible(porfs: Sequence[LockedPorf]) -> None:
+    """Raise unless one order can contain these requests: with its currency and its tax rounding."""
     if len({porf.currency for porf in porfs}) > 1:
         raise errors.MixedCurrencies
+    if len({porf.tax_rounding for porf in porfs}) > 1:
+        raise errors.MixedTaxRounding
 
 
 def _ordered(allocated: Allocated) -> tuple[list[dict[str, object]], Totals]:
@@ -229,3 +236,9 @@ def _document(
         requests=tuple(sorted({line.porf_number for line in lines})),
         prepared_by=order.created_by_name or None,
     )
+
+
+async def find_orders(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:
+    """A warning about the orders of the organisation, if there are any."""
+    count = await PurchaseOrderRepository(session, event.actor).count()
+    return [ChangeWarning("purchase_orders", f"purchase orders: {count}")] if count else []

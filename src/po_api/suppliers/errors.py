@@ -10,6 +10,14 @@ class SupplierNotFound(NotFound):
     title = "Supplier not found"
 
 
+class SupplierInactive(Conflict):
+    """Nothing is ordered from a deactivated supplier: reactivate it, or choose another one. For that, an approved
+    request has to be reopened, and a draft order to be cancelled."""
+
+    code = "supplier_inactive"
+    title = "Supplier deactivated"
+
+
 class SupplierNameTaken(Conflict):
     """An active supplier with this name already exists, possibly in another spelling (letter case, Unicode form)."""
 
