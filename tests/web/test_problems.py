@@ -203,6 +203,28 @@ async def test_a_parameter_with_one_value_appears_once(requester: Member) -> Non
     await ok(requester.get("/porfs?status=draft&status=approved&currency=EUR&currency=GBP"))
 
 
+@pytest.mark.parametrize("text", ["\u200b", "\u00a0\u2060\u3000", "\u3164", "\u2800", "\ufe0f", "\u00ad\u200d"])
+async def test_a_text_without_visible_characters_is_refused(organisation: TestOrganisation, text: str) -> None:
+    pending = await organisation.pending()
+    path, etag = f"/porfs/{pending.json()['id']}", pending.headers["ETag"]
+    for sent, pointer in (
+        (organisation.requester.post("/porfs", json={"title": text}), "/title"),
+        (organisation.requester.post("/porfs", json={"title": "x", "cost_centre": text}), "/cost_centre"),
+        (
+            organisation.requester.post("/porfs", json={"title": "x", "lines": [LINE | {"description": text}]}),
+            "/lines/0/description",
+        ),
+        (organisation.approver.post(f"{path}/reject", etag=etag, json={"comment": text}), "/comment"),
+        (organisation.approver.post(f"{path}/comments", json={"text": text}), "/text"),
+        (organisation.buyer.post("/suppliers", json={"name": text}), "/name"),
+        (organisation.admin.post("/api-keys", json={"name": text, "scopes": ["porfs:read"]}), "/name"),
+    ):
+        problem = await refused(sent, 422, "validation_failed")
+        assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(pointer, "invisible")]
+    draft = await created(organisation.requester.post("/porfs", json={"title": f"{text}x"}))
+    assert "x" in draft.json()["title"]
+
+
 async def test_pointers_name_the_place_in_the_body(requester: Member) -> None:
     body = {"title": "x", "lines": [LINE, LINE | {"quantity": "0", "a/b~c": 1}]}
     problem = await refused(requester.post("/porfs", json=body), 422, "validation_failed")
