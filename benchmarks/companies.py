@@ -7,7 +7,7 @@ from decimal import Decimal
 from random import Random
 
 from benchmarks.texts import Language, some_language
-from po_api.core.text import canonical
+from po_api.core.text import name_key
 
 FOUNDED = datetime(2023, 6, 1, tzinfo=UTC)
 # A little more than half, so that a page at position 100,000 of 200,000 is a full one.
@@ -136,7 +136,7 @@ def supplier_rows(random: Random, companies: Sequence[Company]) -> Iterator[str]
             name = supplier_name(company, supplier)
             email = f"orders@supplier{supplier}.example"
             active = "f" if supplier > company.suppliers[2] and random.random() < 0.05 else "t"
-            yield f"{company.id}\t{supplier}\t{name}\t{canonical(name)}\t{email}\t{active}\t{FOUNDED}\t{FOUNDED}\n"
+            yield f"{company.id}\t{supplier}\t{name}\t{name_key(name)}\t{email}\t{active}\t{FOUNDED}\t{FOUNDED}\n"
 
 
 def supplier_name(company: Company, supplier: int) -> str:

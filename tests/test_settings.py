@@ -103,7 +103,14 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
         ("DATABASE_URL", "postgresql://po@a:1,b:hunter2/po", "not a database URL; expected postgresql://"),
         ("DATABASE_URL", "postgresql://po@a,b/po?port=1,2,3#hunter2", "not a database URL; expected postgresql://"),
         ("DATABASE_REPLICA_URL", "mysql://po:hunter2@db/po", "only PostgreSQL is supported: postgresql://"),
+        ("DATABASE_URL", "postgresql://po:hun#ter/hunter2@db/po", "not a database URL; expected postgresql://"),
+        ("DATABASE_URL", "postgresql://po:12/hunter2@db/po", "not a database URL; expected postgresql://"),
+        ("DATABASE_URL", "postgresql://po:12?hunter2=1@db/po", "not a database URL; expected postgresql://"),
+        ("DATABASE_URL", "postgresql://po@12?hunter2=1", "parameter 1 of the query is not one of libpq's"),
+        ("DATABASE_URL", "postgresql://db/po?sslmode=hunter2", "the parameter sslmode must be disable or allow or "),
         ("RATE_LIMIT_STORAGE_URI", "reddis://:hunter2@cache", "only memory:// and redis://host:6379 are supported"),
+        ("RATE_LIMIT_STORAGE_URI", "redis://po:12/hunter2@cache:6379", "expected redis://host:6379 or redis://"),
+        ("RATE_LIMIT_STORAGE_URI", "redis://po:12#hunter2@cache:6379", "expected redis://host:6379 or redis://"),
     ],
 )
 def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from po_api.core.database_url import postgresql_url
 from po_api.core.domains import a_label
 from po_api.core.key_strength import weakness
 from po_api.core.urls import WebUrl, web_url
@@ -26,7 +27,6 @@ _UNIQUE_LOCAL = IPv6Network("fc00::/7")
 _MAPPED_IPV4 = IPv6Network("::ffff:0:0/96")
 # A stolen token is valid for a short time only (security.md).
 MAX_ACCESS_TOKEN_SECONDS = 900
-DEFAULT_PORT = "5432"
 RATE_LIMIT_STORES = {"memory", "redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster"}
 
 
@@ -230,51 +230,6 @@ def _explained(detail: ErrorDetails) -> str:
     return f"{str(detail['loc'][0]).upper()}: {message[:1].lower()}{message[1:]}"
 
 
-def postgresql_url(url: str) -> str:
-    """`url` in a form that SQLAlchemy, asyncpg and libpq all accept. Raises ValueError unless it is PostgreSQL's.
-
-    Several hosts may be given as in libpq, `host1:5432,host2:5432`, or as in SQLAlchemy,
-    `?host=host1:5432&host=host2:5432`. Neither supports the other form, and asyncpg only uses the last host of the
-    latter: both become `?host=host1,host2&port=5432,5432`.
-    """
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - not needed for the embedded server
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
-
-    try:
-        merged = _with_merged_hosts(url)
-        parsed = make_url(merged)
-    except (ArgumentError, ValueError):  # a ValueError quotes the supposed port, which may be part of a password
-        raise ValueError("not a database URL; expected postgresql://user:password@host:5432/name") from None
-    if parsed.drivername.split("+")[0] not in {"postgresql", "postgres"}:
-        raise ValueError("only PostgreSQL is supported: postgresql://user:password@host:5432/name")
-    return merged
-
-
-def _with_merged_hosts(url: str) -> str:
-    head, _, query = url.partition("?")
-    scheme, _, rest = head.partition("://")
-    authority, slash, path = rest.partition("/")
-    credentials, at, named = authority.rpartition("@")
-    options = parse_qsl(query, keep_blank_values=True)
-    listed = named.split(",") if "," in named else [value for key, value in options if key == "host"]
-    if len(listed) < 2:
-        return url
-    hosts = [item for part in listed for item in part.split(",")]
-    ports = [port for key, value in options if key == "port" for port in value.split(",")] or [DEFAULT_PORT]
-    split = [_host_and_port(*pair) for pair in zip(hosts, ports * (len(hosts) if len(ports) == 1 else 1), strict=True)]
-    merged = {"host": ",".join(host for host, _ in split), "port": ",".join(port for _, port in split)}
-    others = [(key, value) for key, value in options if key not in merged]
-    return (
-        f"{scheme}://{credentials}{at}{slash}{path}?{urlencode([*merged.items(), *others], safe=',/', quote_via=quote)}"
-    )
-
-
-def _host_and_port(text: str, default: str) -> tuple[str, str]:
-    """The parts of `host:5432`, `[::1]:5432` or a directory with a socket. Raises ValueError for an invalid port."""
-    host, colon, port = text.rpartition(":")
-    return (host, str(int(port))) if colon and not text.endswith("]") else (text, str(int(default)))
-
-
 def _parsed(text: str) -> WebUrl:
     """Raises ValueError with what is wrong, as a sentence."""
     try:
@@ -323,6 +278,8 @@ def _require_host(uri: str) -> None:
     try:
         parts = urlsplit(uri)
         is_complete = bool(parts.hostname) and parts.port != 0 and uri.isprintable() and " " not in uri
+        # A password with / or ? would be read as host, path and query.
+        is_complete = is_complete and "#" not in uri and "@" not in f"{parts.path}{parts.query}"
     except ValueError:
         is_complete = False
     if not is_complete:

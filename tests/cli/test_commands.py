@@ -137,7 +137,15 @@ def test_migrations_go_past_pgbouncer(configured: Environment, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SECRET_KEY", CANARY), ("DATABASE_URL", f"mysql://u:{CANARY}@h/d"), ("PORT", CANARY), ("SECRET_KEY", "")],
+    [
+        ("SECRET_KEY", CANARY),
+        ("DATABASE_URL", f"mysql://u:{CANARY}@h/d"),
+        ("DATABASE_URL", f"postgresql://u:1#{CANARY}@h/d"),
+        ("DATABASE_MIGRATION_URL", f"postgresql://u:1/{CANARY}@h/d"),
+        ("DATABASE_URL", f"postgresql://u:{CANARY}@h/d?channel_binding=require"),
+        ("PORT", CANARY),
+        ("SECRET_KEY", ""),
+    ],
 )
 def test_a_wrong_variable_is_one_line_that_names_it(
     configured: Environment, tmp_path: Path, name: str, value: str

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_api.core.text import canonical, has_forbidden_characters, normalise
+from po_api.core.text import MAX_KEY_BYTES, has_forbidden_characters, is_visible, name_key, normalise
 
 
 @given(st.text())
@@ -16,14 +16,67 @@ def test_normalising_twice_changes_nothing_more(text: str) -> None:
     assert unicodedata.is_normalized("NFC", once)
 
 
-@given(st.text())
-def test_composed_and_decomposed_spellings_have_one_canonical_form(text: str) -> None:
-    assert canonical(unicodedata.normalize("NFD", text)) == canonical(unicodedata.normalize("NFC", text))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@pytest.mark.parametrize(("one", "other"), [("MÜLLER", "mu\u0308ller"), ("Straße", "STRASSE"), (" Acme ", "acme")])
-def test_names_are_compared_without_case_and_outer_space(one: str, other: str) -> None:
-    assert canonical(one) == canonical(other)
+@given(TEXTS)
+def test_composed_and_decomposed_spellings_have_one_key(text: str) -> None:
+    assert name_key(unicodedata.normalize("NFD", text)) == name_key(unicodedata.normalize("NFC", text))
+    assert name_key(unicodedata.normalize("NFKC", text)) == name_key(text)
+
+
+@given(TEXTS)
+def test_a_key_is_its_own_key(text: str) -> None:
+    assert name_key(name_key(text)) == name_key(text)
+
+
+@given(TEXTS, TEXTS)
+def test_invisible_characters_and_white_space_make_no_difference(one: str, other: str) -> None:
+    assert name_key(f"{one} {other}") == name_key(f" {one}\u00a0\u200b \u3000{other}\ufeff ")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("MÜLLER", "mu\u0308ller"),
+        ("Straße", "STRASSE"),
+        (" Acme ", "acme"),
+        ("Acme\u00a0Ltd", "Acme  Ltd"),
+        ("Ac\u200bme", "Acme"),
+        ("Ac\u00adme", "Acme"),
+        ("Ａｃｍｅ　Ｌｔｄ", "acme ltd"),
+        ("a\u034f\u0301", "á"),
+        ("Acme\u202e", "acme"),
+        ("株式会社", "㍿"),
+        ("\u200b\u2060", ""),
+    ],
+)
+def test_names_that_look_alike_have_one_key(one: str, other: str) -> None:
+    assert name_key(one) == name_key(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("Acme Ltd", "AcmeLtd"), ("Müller", "Muller"), ("a-b", "a b"), ("1", "l")])
+def test_names_that_differ_visibly_have_two_keys(one: str, other: str) -> None:
+    assert name_key(one) != name_key(other)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=200, max_size=255))
+def test_a_key_fits_into_an_index(text: str) -> None:
+    assert len(name_key(text).encode()) <= MAX_KEY_BYTES
+
+
+def test_long_keys_differ_as_their_names_do() -> None:
+    names = ["\ufdfa" * 255, "\ufdfa" * 254, "\ufdfa" * 254 + "a"]  # eighteen characters each
+    assert len({name_key(name) for name in names}) == len(names)
+    assert name_key(names[2]) == name_key(names[2].upper())
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\u200b", "\u00a0\u2060", "\u3164", "\u2800", "\ufe0f", "\u00ad", "\U000e0041", "\ufff9\ufffb"]
+)
+def test_a_text_of_invisible_characters_is_not_visible(text: str) -> None:
+    assert not is_visible(text)
+    assert is_visible(f"{text}x")
 
 
 @given(st.characters(categories=["Cc", "Cs"], exclude_characters="\t\n\r"))

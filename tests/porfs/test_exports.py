@@ -2,6 +2,7 @@
 
 import csv
 import datetime as dt
+import re
 import unicodedata
 import zipfile
 from decimal import Decimal
@@ -92,7 +93,41 @@ def test_numbers_are_shown_with_the_decimals_they_have() -> None:
 @pytest.mark.parametrize("text", FORMULAS)
 def test_csv_text_that_looks_like_a_formula_is_marked(text: str) -> None:
     (_, cells) = csv_rows(write([line(description=text, sku=text)], FileType.CSV))
-    assert cells[1:3] == [f"'{text}", f"'{text}"]
+    # After a line break or a tab another program could begin a cell.
+    marked = f"'{text[0]}'{text[1:]}" if text[0] in "\t\r\n" else f"'{text}"
+    assert cells[1:3] == [marked, marked]
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
+@pytest.mark.parametrize(
+    "separator", [*",;|:\t", "\n", "\r", "\r\n", "\n\n", "; ", ";\u00a0", ";'", "\u2028", "\u2029", ",;"]
+)
+def test_a_formula_after_a_separator_inside_a_cell_is_marked(separator: str, sign: str) -> None:
+    text = f"lamp{separator}{sign}1+cmd|' /C calc'!A0"
+    content = write([line(description=text)], FileType.CSV)
+    (_, cells) = csv_rows(content)
+    pieces = re.split(r"[,;|:\t\r\n\u2028\u2029]", cells[1])
+    assert [piece for piece in pieces if piece.lstrip(" \u00a0")[:1] == sign] == []
+    assert parse(content)[0].description == normalise(text)
+
+
+def test_every_cell_is_quoted() -> None:
+    content = write([line(description='lamp;"=1', sku=None)], FileType.CSV).decode("utf-8-sig")
+    header, row, end = content.split("\r\n")
+    assert header == ",".join(f'"{name}"' for name in HEADER)
+    assert row == '"1","lamp;""=1","","2.0000","C62","99.90","0","20","199.80","2026-12-31"'
+    assert end == ""
+
+
+def test_marking_takes_no_time_that_grows_with_the_square() -> None:
+    for text in (
+        "\n" * 200_000 + "x",
+        "; " * 100_000 + "x",
+        "'" * 200_000,
+        "\u2028" * 200_000 + "x",
+        ";" + " " * 200_000,
+    ):
+        assert restore(neutralise(text)) == text
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -113,7 +148,9 @@ def test_xlsx_does_not_guess_from_text(text: str) -> None:
     assert xlsx_rows(content)[1][2] == text
 
 
-@pytest.mark.parametrize("text", ["a=b", "1-2", "'tis", "#1 choice", "#REFUSE", "naïve"])
+@pytest.mark.parametrize(
+    "text", ["a=b", "1-2", "'tis", "#1 choice", "#REFUSE", "naïve", "a\n\nb", "size -5", "a; b", "a;'b"]
+)
 def test_other_text_is_left_alone(text: str) -> None:
     assert neutralise(text) == text
     assert restore(text) == text

@@ -1,12 +1,13 @@
 """Imports: accepted and refused files; every file gives lines or an application error."""
 
 import codecs
+import csv
 import datetime as dt
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import Any
 
 import pytest
@@ -162,6 +163,15 @@ def test_what_is_left_out_has_its_default(make: Callable[..., bytes]) -> None:
 
 
 @pytest.mark.parametrize("make", [csv_file, xlsx_file])
+@pytest.mark.parametrize("text", ["\u200b", "\u00a0\ufeff", "\u2800"])
+def test_a_cell_without_visible_characters_is_blank(make: Callable[..., bytes], text: str) -> None:
+    assert parse(make([text] * len(HEADER))) == []
+    assert parse(make([*GOOD[:1], text, *GOOD[2:]])) == [replace(LINE, sku=None)]
+    error = only(make([text, *GOOD[1:]]))
+    assert (error.pointer, error.code) == ("/rows/2/description", "required")
+
+
+@pytest.mark.parametrize("make", [csv_file, xlsx_file])
 def test_a_file_with_no_rows_has_no_lines(make: Callable[..., bytes]) -> None:
     assert parse(make()) == []
 
@@ -206,6 +216,35 @@ def test_the_delimiter_is_seen_from_the_header(delimiter: str) -> None:
 def test_the_encoding_is_seen_from_the_byte_order_mark(encode: Callable[[str], bytes]) -> None:
     text = csv_file(row(description="Büro – 机 🪑 כיסא")).decode()
     assert parse(encode(text))[0].description == "Büro – 机 🪑 כיסא"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda name: name.replace("_", " ").capitalize(),
+        lambda name: name.replace("_", " ").title(),
+        lambda name: name.replace("_", "").upper(),
+        lambda name: name.replace("_", "-"),
+        lambda name: name.replace("_", "\u00a0"),
+        lambda name: f"\u200b{name}\u200b",
+        lambda name: f"__{name.replace('_', ' _ ')} ",
+        lambda name: "".join(chr(ord(letter) + 0xFEE0) for letter in name),  # full width
+    ],
+    ids=range(8),
+)
+@pytest.mark.parametrize("make", [csv_file, xlsx_file])
+def test_header_names_are_compared_as_people_write_them(
+    make: Callable[..., bytes], spelling: Callable[[str], str]
+) -> None:
+    assert parse(make(GOOD, header=[spelling(name) for name in HEADER])) == [LINE]
+    own = ["Position", *[spelling(name) for name in HEADER], " NET "]
+    assert parse(make(["1", *GOOD, "5"], header=own)) == [LINE]
+
+
+@pytest.mark.parametrize("make", [csv_file, xlsx_file])
+def test_two_spellings_of_one_column_are_a_duplicate(make: Callable[..., bytes]) -> None:
+    error = only(make([*GOOD, "1"], header=[*HEADER, "Unit price"]))
+    assert (error.pointer, error.code) == ("/rows/1/unit price", "duplicate_column")
 
 
 def test_header_names_are_trimmed_and_in_any_case() -> None:
@@ -755,8 +794,8 @@ def test_the_template_can_be_imported(file_type: FileType) -> None:
 
 
 def test_the_template_names_every_column_in_order() -> None:
-    header = template(FileType.CSV).decode("utf-8-sig").splitlines()[0]
-    assert header.split(",") == HEADER == [column.name for column in COLUMNS]
+    header = next(csv.reader(StringIO(template(FileType.CSV).decode("utf-8-sig"))))
+    assert header == HEADER == [column.name for column in COLUMNS]
     assert [column.name for column in COLUMNS if column.required] == ["description", "quantity", "unit_price"]
 
 

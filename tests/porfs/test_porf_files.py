@@ -105,18 +105,49 @@ async def test_a_wrong_form_field_is_refused_with_its_pointer(
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
 
+@pytest.mark.parametrize(
+    ("name", "near"), [("curency", "currency"), ("cost_center", "cost_centre"), ("Title", "title"), ("secret", None)]
+)
+@pytest.mark.parametrize("value", ["EUR", ""])
+async def test_a_form_field_that_does_not_exist_is_refused(
+    organisation: TestOrganisation, name: str, value: str, near: str | None
+) -> None:
+    problem = await refused(send(organisation, GOOD, **{name: value}), 422, "validation_failed")
+    (error,) = problem["errors"]
+    assert (error["location"], error["pointer"], error["code"]) == ("body", "", "unknown_field")
+    suggestion = "." if near is None else f"; did you mean {near}?"
+    assert error["detail"].startswith(f"unknown field{suggestion} Allowed: file, title, justification")
+    assert "secret" not in str(problem)
+    assert await listed(organisation) == []
+
+
+@pytest.mark.parametrize("values", [["first", "last"], ["", "last"], ["last", ""], ["same", "same"]])
+async def test_a_form_field_that_appears_twice_is_refused(organisation: TestOrganisation, values: list[str]) -> None:
+    files = [("file", ("lines.csv", GOOD)), *(("title", (None, value)) for value in values)]
+    files += [("unknown", (None, "1")), ("unknown", (None, "2"))]
+    problem = await refused(organisation.requester.post("/porfs/import", files=files), 422, "validation_failed")
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [("/title", "duplicate_field")]
+    assert await listed(organisation) == []
+
+
+async def test_a_form_has_one_file(organisation: TestOrganisation) -> None:
+    files = [("file", ("a.csv", GOOD)), ("file", ("b.csv", GOOD)), ("title", (None, "Imported"))]
+    problem = await refused(organisation.requester.post("/porfs/import", files=files), 422, "validation_failed")
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [("/file", "duplicate_field")]
+
+
 async def test_an_unknown_supplier_is_refused(organisation: TestOrganisation) -> None:
     problem = await refused(send(organisation, GOOD, supplier_id=str(2**62)), 422, "unknown_supplier")
     assert [error["pointer"] for error in problem["errors"]] == ["/supplier_id"]
 
 
 async def test_a_form_without_a_file_or_a_title_is_refused(organisation: TestOrganisation) -> None:
-    for options in (
-        {"files": {"file": ("l.csv", GOOD)}},
-        {"files": {"other": ("l.csv", GOOD)}, "data": {"title": "x"}},
+    for options, pointers in (
+        ({"files": {"file": ("l.csv", GOOD)}}, {"/title"}),
+        ({"files": {"other": ("l.csv", GOOD)}, "data": {"title": "x"}}, {"/file", ""}),
     ):
         problem = await refused(organisation.requester.post("/porfs/import", **options), 422, "validation_failed")
-        assert {error["pointer"] for error in problem["errors"]} <= {"/title", "/file"}
+        assert {error["pointer"] for error in problem["errors"]} == pointers
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/csv", "multipart/form-data", "text/plain"])

@@ -352,7 +352,7 @@ async def test_lines_change_in_drafts_only(organisation: TestOrganisation, statu
         ("1", 400, "invalid_if_match"),
         ('"1', 400, "invalid_if_match"),
         ("", 400, "invalid_if_match"),
-        ('W/"1"', 412, "stale_version"),
+        ('W/"2"', 412, "stale_version"),
         ('"other"', 412, "stale_version"),
     ],
 )

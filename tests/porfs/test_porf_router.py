@@ -251,7 +251,7 @@ async def test_only_drafts_change(organisation: TestOrganisation, status: str) -
         (None, 428, "if_match_required"),
         ('"2"', 412, "stale_version"),
         ('"0", "2"', 412, "stale_version"),
-        ('W/"1"', 412, "stale_version"),
+        ('W/"2"', 412, "stale_version"),
         ("1", 400, "invalid_if_match"),
         ('"1', 400, "invalid_if_match"),
         ("", 400, "invalid_if_match"),

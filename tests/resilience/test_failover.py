@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
+from po_api.core.database_url import postgresql_url
 from po_api.db.database import libpq_url
-from po_api.settings import postgresql_url
 from support.applications import client_of, new_app
 from support.clusters import Cluster, Standby, connected
 from support.invariants import check

@@ -78,6 +78,14 @@ SPELLINGS = [
     ("ligature", "\ufb01ne food", "fine food"),
     ("angstrom", "\u212b & Co", "\u00e5 & co"),
     ("hangul", "한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
+    ("no-break space", "Acme Ltd", "Acme\u00a0Ltd"),
+    ("two spaces", "Acme Ltd", "Acme  Ltd"),
+    ("full width", "Acme Ltd", "\uff21cme\u3000Ltd"),
+    ("half width", "カメラ", "\uff76\uff92\uff97"),
+    ("zero-width space", "Acme Ltd", "\u200bAc\u200bme Ltd\ufeff"),
+    ("soft hyphen", "Acme Ltd", "Ac\u00adme Ltd"),
+    ("direction mark", "Acme Ltd", "Acme Ltd\u202e"),
+    ("names whose characters become many", "\ufdfa" * 200, "\u200b" + "\ufdfa" * 200),
 ]
 
 
@@ -91,7 +99,7 @@ async def test_two_spellings_of_one_name_collide(buyer: Member, one: str, other:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Cafe", "Café"), ("Acme", "Acme 2"), ("Ａcme", "Acme"), ("Istanbul", "İstanbul")]
+    ("one", "other"), [("Cafe", "Café"), ("Acme", "Acme 2"), ("AcmeLtd", "Acme Ltd"), ("Istanbul", "İstanbul")]
 )
 async def test_different_names_do_not_collide(buyer: Member, one: str, other: str) -> None:
     await _create(buyer, one)
@@ -104,6 +112,13 @@ async def test_different_names_do_not_collide(buyer: Member, one: str, other: st
 async def test_names_of_all_scripts_survive(buyer: Member, name: str) -> None:
     supplier = await _create(buyer, name)
     assert (await ok(buyer.get(f"/suppliers/{supplier.json()['id']}"))).json()["name"] == name
+
+
+async def test_a_deactivated_supplier_may_have_the_name_of_another_until_it_returns(buyer: Member) -> None:
+    first = await _create(buyer, "Acme Ltd")
+    gone = await ok(_switch(buyer, first, "deactivate"))
+    await _create(buyer, "Acme\u00a0 Ltd")
+    await refused(_switch(buyer, gone, "activate"), 409, "supplier_name_taken")
 
 
 async def test_a_supplier_may_be_renamed_to_another_spelling_of_its_own_name(buyer: Member) -> None:

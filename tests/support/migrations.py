@@ -133,6 +133,7 @@ VALUES = {
     "invitation_id": "(SELECT id FROM invitations WHERE organisation_id = {organisation} LIMIT 1)",
     "invited_by_id": "(SELECT user_id FROM members WHERE organisation_id = {organisation} LIMIT 1)",
     "name": "'Zoë {n} 株式会社'",
+    "name_key": "'zoë {n} 株式会社'",
     "net": "1.25",
     "next_value": "{n}",
     "ordered_quantity": "3.5",

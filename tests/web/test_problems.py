@@ -88,9 +88,141 @@ async def test_a_body_that_is_no_request_is_unprocessable(requester: Member, bod
     assert problem["errors"][0]["location"] == "body"
 
 
-async def test_of_a_repeated_key_the_last_counts(requester: Member) -> None:
-    draft = await created(_send(requester, b'{"title": "first", "title": "last"}'))
-    assert draft.json()["title"] == "last"
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ('{"title": "first", "title": "last"}', ["/title"]),
+        ('{"title": "x", "t\\u0069tle": "x"}', ["/title"]),
+        (
+            '{"title": "x", "lines": [{}, {"sku": "a", "unit": "C62", "sku": "b", "unit": "C62"}]}',
+            ["/lines/1/sku", "/lines/1/unit"],
+        ),
+        # Names that are no fields are not repeated.
+        (f'{{"title": "x", "{CANARY}": 1, "{CANARY}": 2}}', [""]),
+        (f'{{"title": "x", "lines": [{{"{CANARY}": {{"sku": 1, "sku": 2}}}}]}}', ["/lines/0"]),
+        (f'[{{"{CANARY}": 1, "{CANARY}": 2}}]', ["/0"]),
+        # A name that hides another one.
+        ('{"lines": [{"sku": "a", "sku": "b"}], "lines": []}', ["/lines"]),
+        ('{"title": "x", "justification": "' + "x" * 2**21 + '", "title": "y"}', [""]),
+        ('{"a":' * 500 + '{"a": 1, "a": 2}' + "}" * 500, [""]),
+        (
+            '{"title": "x", "lines": [' + '{"sku": "a", "sku": "b"},' * 30 + "{}]}",
+            [f"/lines/{i}/sku" for i in range(20)],
+        ),
+    ],
+    ids=range(10),
+)
+async def test_a_key_that_appears_twice_is_refused(requester: Member, body: str, pointers: list[str]) -> None:
+    answer = await _send(requester, body.encode())
+    problem = await refused(_send(requester, body.encode()), 422, "validation_failed")
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [
+        (pointer, "duplicate_field") for pointer in pointers
+    ]
+    assert CANARY not in answer.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
+async def test_a_body_in_any_unicode_encoding_is_read(requester: Member, encoding: str) -> None:
+    draft = await created(_send(requester, '{"title": "Möbel"}'.encode(encoding)))
+    assert draft.json()["title"] == "Möbel"
+
+
+async def test_every_operation_with_json_refuses_a_key_that_appears_twice(organisation: TestOrganisation) -> None:
+    draft = await organisation.draft()
+    path, etag = f"/porfs/{draft.json()['id']}", draft.headers["ETag"]
+    for member, method, path, content in (  # noqa: B020
+        (organisation.requester, "PATCH", path, b'{"title": "a", "title": "b"}'),
+        (organisation.requester, "POST", f"{path}/submit", b'{"comment": "a", "comment": "b"}'),
+        (organisation.requester, "POST", f"{path}/lines", b'{"sku": "a", "sku": "b"}'),
+        (organisation.buyer, "POST", "/suppliers", b'{"name": "a", "name": "b"}'),
+        (organisation.admin, "POST", "/invitations", b'{"email": "a@x.example", "email": "b@x.example"}'),
+    ):
+        problem = await refused(
+            member.request(method, path, etag=etag, content=content, headers=JSON), 422, "validation_failed"
+        )
+        assert [error["code"] for error in problem["errors"]] == ["duplicate_field"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("curency", "currency"),
+        ("costCenter", "cost_centre"),
+        ("Title", "title"),
+        ("needed-by", "needed_by"),
+        ("x" * 100_000, None),
+        (CANARY, None),
+        ("", None),
+    ],
+)
+async def test_an_unknown_field_is_answered_with_the_known_ones(requester: Member, name: str, near: str | None) -> None:
+    answer = await requester.post("/porfs", json={"title": "x", name: 1})
+    (error,) = answer.json()["errors"]
+    fields = "title, justification, cost_centre, needed_by, currency, supplier_id, total, lines"
+    suggestion = "." if near is None else f"; did you mean {near}?"
+    assert (error["pointer"], error["code"]) == ("", "unknown_field")
+    assert error["detail"] == f"unknown field{suggestion} Allowed: {fields}"
+
+
+async def test_an_unknown_field_of_a_line_is_answered_with_those_of_a_line(requester: Member) -> None:
+    body = {"title": "x", "lines": [LINE, LINE | {"qantity": "1"}]}
+    problem = await refused(requester.post("/porfs", json=body), 422, "validation_failed")
+    (error,) = problem["errors"]
+    assert error["pointer"] == "/lines/1"
+    assert "did you mean quantity? Allowed: description, quantity, unit_price, sku, unit, " in error["detail"]
+    assert "title" not in error["detail"]
+
+
+async def test_many_unknown_fields_are_not_all_explained(requester: Member) -> None:
+    problem = await refused(
+        requester.post("/porfs", json={"title": "x"} | {f"x{n}": n for n in range(100)}), 422, "validation_failed"
+    )
+    details = [error["detail"] for error in problem["errors"]]
+    assert len(details) == 100
+    assert {"Allowed" in detail for detail in details[:20]} == {True}
+    assert set(details[20:]) == {"unknown field"}
+
+
+async def test_an_unknown_parameter_is_answered_with_the_known_ones(requester: Member) -> None:
+    for name, near in (("stauts", "; did you mean status?"), ("Limit", "; did you mean limit?"), (CANARY, ".")):
+        problem = await refused(requester.get("/porfs", params={name: "1"}), 400, "unknown_parameter")
+        (error,) = problem["errors"]
+        assert error["detail"].startswith(f"unknown query parameter{near} Allowed: ")
+        assert "cost_centre, created_at_gte, created_at_lt" in error["detail"]
+        assert CANARY not in str(problem)
+    problem = await refused(requester.get("/porfs/1", params={"x": "1"}), 400, "unknown_parameter")
+    assert problem["errors"][0]["detail"] == "unknown query parameter"
+
+
+async def test_a_parameter_with_one_value_appears_once(requester: Member) -> None:
+    problem = await refused(requester.get("/porfs?limit=1&limit=2&q=a&q=b"), 400, "duplicate_parameter")
+    assert [(error["pointer"], error["location"]) for error in problem["errors"]] == [
+        ("/limit", "query"),
+        ("/q", "query"),
+    ]
+    await ok(requester.get("/porfs?status=draft&status=approved&currency=EUR&currency=GBP"))
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u00a0\u2060\u3000", "\u3164", "\u2800", "\ufe0f", "\u00ad\u200d"])
+async def test_a_text_without_visible_characters_is_refused(organisation: TestOrganisation, text: str) -> None:
+    pending = await organisation.pending()
+    path, etag = f"/porfs/{pending.json()['id']}", pending.headers["ETag"]
+    for sent, pointer in (
+        (organisation.requester.post("/porfs", json={"title": text}), "/title"),
+        (organisation.requester.post("/porfs", json={"title": "x", "cost_centre": text}), "/cost_centre"),
+        (
+            organisation.requester.post("/porfs", json={"title": "x", "lines": [LINE | {"description": text}]}),
+            "/lines/0/description",
+        ),
+        (organisation.approver.post(f"{path}/reject", etag=etag, json={"comment": text}), "/comment"),
+        (organisation.approver.post(f"{path}/comments", json={"text": text}), "/text"),
+        (organisation.buyer.post("/suppliers", json={"name": text}), "/name"),
+        (organisation.admin.post("/api-keys", json={"name": text, "scopes": ["porfs:read"]}), "/name"),
+    ):
+        problem = await refused(sent, 422, "validation_failed")
+        assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(pointer, "invisible")]
+    draft = await created(organisation.requester.post("/porfs", json={"title": f"{text}x"}))
+    assert "x" in draft.json()["title"]
 
 
 async def test_pointers_name_the_place_in_the_body(requester: Member) -> None:

@@ -20,7 +20,7 @@ def explanation(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, AppError):
         return "; ".join([error.detail, *(item.detail for item in error.errors)])
-    if isinstance(error, DBAPIError | asyncpg.PostgresError | OSError):
+    if isinstance(error, DBAPIError | asyncpg.PostgresError | asyncpg.ClientConfigurationError | OSError):
         known = violated(getattr(error, "orig", None))
         return known.detail if known else f"database error: {_first_line(error)}"
     return None

@@ -9,4 +9,5 @@ ExpectedVersions = frozenset[int] | None
 def require_version(current: int, expected: ExpectedVersions) -> None:
     """Raise PreconditionFailed unless `current` is one of the expected versions."""
     if expected is not None and current not in expected:
-        raise PreconditionFailed(f"the current version is {current}")
+        reason = "" if expected else "If-Match has no ETag of this API; "
+        raise PreconditionFailed(f"{reason}the current version is {current}")

@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 from alembic import command
 from sqlalchemy import Connection, Table, pool, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from po_api.core import database_url
 from po_api.core.sqlstate import DEADLOCK
 from po_api.db.database import primary_at
 from po_api.db.schema_info import SchemaInfo
@@ -212,8 +212,8 @@ def _rights(table: str) -> str:
 
 def application_role(owner_url: str, app_url: str) -> str | None:
     """The application's role; None if it is the owner."""
-    app = make_url(app_url).username
-    return app if app != make_url(owner_url).username else None
+    owner, app = (database_url.parse(url, may_have_settings=True).user for url in (owner_url, app_url))
+    return app if app != owner else None
 
 
 async def upgrade(

@@ -1,7 +1,9 @@
 """Writing PORF lines as CSV or XLSX, in the form that the import reads.
 
-Spreadsheets evaluate text that looks like a formula. In CSV such text gets an apostrophe, which the import removes. In
-XLSX the text is unchanged in a string cell of text format, where it does not become a formula when it is edited.
+Spreadsheets evaluate text that looks like a formula. In CSV such text gets an apostrophe, which the import removes;
+also after a separator or a line break inside a cell: a program that splits at semicolons, or ignores quotation marks,
+makes a cell of what follows. In XLSX the text is unchanged in a string cell of text format, where it does not become a
+formula when it is edited.
 """
 
 import csv
@@ -22,9 +24,13 @@ from po_api.porfs.content import PositionedLine
 # The beginnings of formulas (OWASP's list, with the full-width forms that Asian locales accept), after any white space
 # and apostrophes: with the latter, the mark can be removed unambiguously. The error values are included, since nothing
 # else distinguishes the text `#N/A` from the error in CSV.
-_FORMULA_LIKE = r"[\s']*(?:[=+\-@\t\r\n＝＋－＠]|#(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)\s*$)"
-_NEEDS_MARK = re.compile(_FORMULA_LIKE)
-_HAS_MARK = re.compile("'" + _FORMULA_LIKE)
+_SIGNS = r"=+\-@＝＋－＠"
+_FORMULA_LIKE = rf"[\s']*(?:[{_SIGNS}\t\r\n]|#(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)\s*\Z)"
+# Inside a text, a cell could begin after the separators that spreadsheets offer and the line breaks of any program.
+_SEPARATORS = r",;|:\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029"
+_INNER_FORMULA_LIKE = rf"(?:'|(?![{_SEPARATORS}])\s)*[{_SIGNS}]"
+_NEEDS_MARK = re.compile(rf"\A(?={_FORMULA_LIKE})|(?<=[{_SEPARATORS}])(?={_INNER_FORMULA_LIKE})")
+_HAS_MARK = re.compile(rf"\A'(?={_FORMULA_LIKE})|(?<=[{_SEPARATORS}])'(?={_INNER_FORMULA_LIKE})")
 
 # The significant digits that a spreadsheet shows of a number, which is a binary double.
 EXACT_DIGITS = 15
@@ -92,13 +98,13 @@ def write_table(
 
 
 def neutralise(text: str) -> str:
-    """`text` for a CSV cell, with an apostrophe if a spreadsheet could evaluate it."""
-    return f"'{text}" if _NEEDS_MARK.match(text) else text
+    """`text` for a CSV cell, with an apostrophe before each part that a spreadsheet could evaluate."""
+    return _NEEDS_MARK.sub("'", text)
 
 
 def restore(cell: str) -> str:
     """The text of a CSV cell: the inverse of `neutralise`."""
-    return cell[1:] if _HAS_MARK.match(cell) else cell
+    return _HAS_MARK.sub("", cell)
 
 
 def significant_digits(value: Decimal) -> int:
@@ -107,13 +113,14 @@ def significant_digits(value: Decimal) -> int:
 
 
 def _csv(names: Sequence[str], rows: Iterable[Sequence[_Value]]) -> bytes:
-    """Comma and CRLF as in RFC 4180, and a byte order mark: without it Excel assumes the local legacy charset.
+    """Comma, CRLF and quotation marks around each cell as in RFC 4180, and a byte order mark: without it Excel assumes
+    the local legacy charset.
 
     In locales with a decimal comma, Excel shows such a file in one column. Other readers do not support the workarounds
     (a first line `sep=,`, semicolons); XLSX is the format for spreadsheets.
     """
     buffer = StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     writer.writerow(names)
     for row in rows:
         writer.writerow([_csv_cell(value) for value in row])

@@ -7,6 +7,7 @@ cut: a value that cannot be read exactly is an error with its row and column, wi
 import codecs
 import csv
 import datetime as dt
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,7 +15,7 @@ from io import StringIO
 from typing import Any
 
 from po_api.core.errors import FieldError, PayloadTooLarge, Unprocessable
-from po_api.core.text import has_forbidden_characters, normalise
+from po_api.core.text import has_forbidden_characters, is_visible, name_key, normalise
 from po_api.porfs.content import LineInput
 from po_api.porfs.exports import FileType, Validations, restore, write_table
 from po_api.porfs.import_columns import COLUMNS, MAX_DESCRIPTION, MAX_SKU, BadCell, Column
@@ -55,8 +56,18 @@ class ImportFailed(Unprocessable):
     title = "Import failed"
 
 
-_BY_NAME = {column.name: column for column in COLUMNS}
+# Headers of spreadsheets are written by people: "Unit price", "UNIT_PRICE" and "unitPrice" are one column.
+_SEPARATORS = re.compile(r"[\s_\-‐‑.]+")
+
+
+def _header_key(name: str) -> str:
+    """The form in which names of columns are compared: without case, white space, underscores and hyphens."""
+    return _SEPARATORS.sub("", name_key(name))
+
+
+_BY_NAME = {_header_key(column.name): column for column in COLUMNS}
 _DEFAULTS = {column.name: column.default for column in COLUMNS if not column.required}
+_NAMES = {column.name for column in COLUMNS}
 _IGNORED = frozenset({"position", "net"})  # columns of an export that the server computes
 
 
@@ -165,20 +176,21 @@ def _header(cells: list[Cell], errors: _Errors) -> _Layout:
     for index, cell in enumerate(cells):
         if _is_blank(cell):
             continue
-        name = _column_name(cell)
+        name = _header_key(cell) if isinstance(cell, str) else ""
+        shown = _shown(cell)
         letters = column_letters(index + 1)
         if name and name in seen:
-            errors.add(1, _shown(name) or letters, "duplicate_column", "appears twice")
+            errors.add(1, shown or letters, "duplicate_column", "appears twice")
         elif name in _BY_NAME:
             columns[index] = _BY_NAME[name]
         elif name not in _IGNORED:
-            known = ", ".join(_BY_NAME)
-            errors.add(1, _shown(name) or letters, "unknown_column", f"is not one of {known}")
+            known = ", ".join(column.name for column in COLUMNS)
+            errors.add(1, shown or letters, "unknown_column", f"is not one of {known}")
         if index not in columns:
             ignored.add(index)
         seen.add(name)
     for column in COLUMNS:
-        if column.required and column.name not in seen:
+        if column.required and _header_key(column.name) not in seen:
             errors.add(1, column.name, "missing_column", "is missing")
     return _Layout(columns, frozenset(ignored))
 
@@ -200,22 +212,19 @@ def _line(row: int, filled: dict[int, Cell], layout: _Layout, errors: _Errors) -
             errors.add(row, column.name, error.code, error.detail)
     for index in sorted(filled.keys() - layout.columns.keys() - layout.ignored):
         errors.add(row, column_letters(index + 1), "unexpected_cell", "has a value but no column name in row 1")
-    if errors.count == before and values.keys() >= _BY_NAME.keys():
+    if errors.count == before and values.keys() >= _NAMES:
         yield LineInput(**values)
 
 
-def _column_name(cell: Cell) -> str:
-    return normalise(cell).lower() if isinstance(cell, str) else ""
-
-
-def _shown(name: str) -> str:
-    """A column name of the file, cut and without characters that are not printable."""
+def _shown(cell: Cell) -> str:
+    """A column name of the file in lower case, cut and without characters that are not printable."""
+    name = normalise(cell).lower() if isinstance(cell, str) else ""
     return "".join(character for character in name[:_MAX_NAME_SHOWN] if character.isprintable())
 
 
 def _is_blank(cell: Cell) -> bool:
-    # strip() also removes some control characters.
-    return isinstance(cell, str) and not cell.strip() and not has_forbidden_characters(cell)
+    # Control characters, some of which are white space, are errors.
+    return isinstance(cell, str) and not is_visible(cell) and not has_forbidden_characters(cell)
 
 
 def _csv_rows(content: bytes) -> Iterator[list[Cell]]:
@@ -239,7 +248,7 @@ def _delimiter(text: str) -> str:
             header = next(csv.reader(_physical_lines(text), delimiter=delimiter), [])
         except csv.Error:
             return 0
-        return sum(_column_name(cell) in _BY_NAME for cell in header)
+        return sum(_header_key(cell) in _BY_NAME for cell in header)
 
     return max(_DELIMITERS, key=known)
 

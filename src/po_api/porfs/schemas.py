@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import UploadFile
-from pydantic import MISSING, AfterValidator, BaseModel, Field, StringConstraints, model_validator
+from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
@@ -136,6 +136,8 @@ class PorfCreate(Schema):
 class ImportPorfBody(BaseModel):
     """The form of an import: a file of lines, and the header. An empty field counts as omitted."""
 
+    model_config = ConfigDict(extra="forbid")
+
     file: UploadFile
     title: PorfTitle
     justification: LongText | MISSING = MISSING
@@ -147,7 +149,7 @@ class ImportPorfBody(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _leave_out_empty(cls, fields: dict[str, object]) -> dict[str, object]:
-        return {name: value for name, value in fields.items() if value != ""}
+        return {name: value for name, value in fields.items() if value != "" or name not in cls.model_fields}
 
 
 class PorfUpdate(Schema):

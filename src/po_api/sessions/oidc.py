@@ -16,7 +16,7 @@ import httpx
 
 from po_api.core.domains import u_label
 from po_api.core.email import canonical_email
-from po_api.core.text import has_forbidden_characters, normalise
+from po_api.core.text import has_forbidden_characters, is_visible, normalise
 from po_api.core.urls import is_secure_url
 from po_api.observability.logging import get_logger
 from po_api.sessions import tokens
@@ -160,7 +160,7 @@ class IdentityProvider:
             email = canonical_email(email if isinstance(email, str) else "")
         except ValueError:
             raise InvalidIdToken from None
-        if not isinstance(name, str) or has_forbidden_characters(name, multiline=False):
+        if not isinstance(name, str) or has_forbidden_characters(name, multiline=False) or not is_visible(name):
             name = ""
         return Identity(self._issuer, subject, email, normalise(name)[:255].strip())
 

@@ -19,7 +19,8 @@ class SupplierInactive(Conflict):
 
 
 class SupplierNameTaken(Conflict):
-    """An active supplier with this name already exists, possibly in another spelling (letter case, Unicode form)."""
+    """An active supplier with this name already exists, possibly in another spelling: letter case, width, white space,
+    characters that are not displayed."""
 
     code = "supplier_name_taken"
     title = "Supplier name already in use"

@@ -7,7 +7,7 @@ from po_api.db.models import Base, TenantRow, Timestamped, Versioned
 
 
 class Supplier(TenantRow, Versioned, Timestamped, Base):
-    """A supplier. `name_key` is casefold(NFC(name)), unique among an organisation's active suppliers."""
+    """A supplier. `name_key` is that of core/text.py, unique among an organisation's active suppliers."""
 
     __tablename__ = "suppliers"
     __table_args__ = (

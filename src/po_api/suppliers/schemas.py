@@ -13,7 +13,8 @@ SupplierName = Annotated[Title, Field(examples=["Müller & Söhne GmbH"])]
 
 
 class SupplierCreate(Schema):
-    """A new supplier. Its name is unique among active suppliers, regardless of letter case and Unicode form."""
+    """A new supplier. Its name is unique among active suppliers, regardless of letter case, width, white space and
+    characters that are not displayed."""
 
     name: SupplierName
     email: Email | None = None

@@ -8,7 +8,7 @@ from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
-from po_api.core.text import canonical
+from po_api.core.text import name_key
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.query import TransactionExecutor
 from po_api.suppliers.errors import SupplierNotFound
@@ -34,7 +34,7 @@ class SupplierService:
     async def create(self, *, name: str, **values: str | None) -> Supplier:
         """Create a supplier (buyers, admins). A name in use violates a constraint (SupplierNameTaken)."""
         self._actor.require(Permission.SUPPLIERS_WRITE)
-        supplier = Supplier(organisation_id=self._actor.organisation_id, name=name, name_key=canonical(name), **values)
+        supplier = Supplier(organisation_id=self._actor.organisation_id, name=name, name_key=name_key(name), **values)
         self._session.add(supplier)
         await self._session.flush()
         await self._record("supplier.create", supplier, None, {"name": name, **values})
@@ -42,7 +42,7 @@ class SupplierService:
 
     async def update(self, supplier_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Supplier:
         """Change a supplier (buyers, admins). Existing orders keep their supplier snapshot."""
-        named = {**values, "name_key": canonical(str(values["name"]))} if "name" in values else dict(values)
+        named = {**values, "name_key": name_key(str(values["name"]))} if "name" in values else dict(values)
         return await self._change(supplier_id, "supplier.update", named, expected)
 
     async def set_active(self, supplier_id: int, *, active: bool, expected: ExpectedVersions) -> Supplier:

@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +30,7 @@ from po_api.core.errors import (
 )
 from po_api.core.sqlstate import CONNECTION_LOST, DEADLOCK, SERIALISATION_FAILURE, sqlstate_of
 from po_api.observability.logging import get_logger
+from po_api.web.names import Explanations, fields_at
 from po_api.web.schemas import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -97,23 +98,25 @@ def problem_response(request: Request, error: AppError) -> Response:
     return Response(problem.model_dump_json(), error.status, error.headers, MEDIA_TYPE)
 
 
-def from_validation(errors: list[Mapping[str, Any]]) -> AppError:
-    """The validation errors of FastAPI and Pydantic, without the values of the input."""
+def from_validation(errors: Sequence[Mapping[str, Any]], body: Any = None) -> AppError:
+    """The validation errors of FastAPI and Pydantic, without the values of the input; `body` is the body's type."""
     if any(item["type"] == "json_invalid" for item in errors):
         return _not_json()
-    return Unprocessable(errors=tuple(_field_error(item) for item in errors))
+    explanations = Explanations()
+    return Unprocessable(errors=tuple(_field_error(item, body, explanations) for item in errors))
 
 
 def _not_json() -> AppError:
     return Unprocessable("the body is not valid JSON", errors=(FieldError("", "json_invalid", "not valid JSON"),))
 
 
-def _field_error(item: Mapping[str, Any]) -> FieldError:
+def _field_error(item: Mapping[str, Any], body: Any, explanations: Explanations) -> FieldError:
     location, *path = item["loc"] or ("body",)
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
     if item["type"] == "extra_forbidden":
         # The name of an unknown field is text from the request.
-        return FieldError(pointer.rpartition("/")[0], "unknown_field", "unknown field", str(location))
+        detail = explanations.of("field", str(path[-1]), lambda: fields_at(body, path[:-1]))
+        return FieldError(pointer.rpartition("/")[0], "unknown_field", detail, str(location))
     return FieldError(pointer, str(item["type"]), _detail(item), str(location))
 
 
@@ -165,7 +168,7 @@ def from_exception(error: Exception) -> AppError:
     if isinstance(error, AppError):
         return error
     if isinstance(error, RequestValidationError):
-        return from_validation(list(error.errors()))
+        return from_validation(error.errors())
     if isinstance(error, HTTPException):
         return from_http_exception(error)
     if isinstance(error, StaleDataError):

@@ -2,6 +2,9 @@
 
 `If-Match` compares the version. The digest of the body makes it a strong ETag: a representation contains
 `allowed_actions`, which change without a new version of the entity.
+
+Proxies that compress change ETags: nginx weakens them (`W/"…"`), others append the coding (`"…-gzip"`). The version is
+still that of the representation that was read, so that both are compared like the original.
 """
 
 import hashlib
@@ -14,7 +17,9 @@ from po_api.core.errors import BadRequest, FieldError, PreconditionRequired
 from po_api.core.versions import ExpectedVersions
 from po_api.db.json_sql import JsonDocument
 
-_TAG = re.compile(r'(?:W/)?"(?:(\d{1,18})(?:-[0-9a-f]+)?|[^"]*)"')
+_CODING = r"(?:-{1,2}|;)(?:br|deflate|gzip|zstd)"
+_TAG = re.compile(rf'(?:W/)?"(?:(\d{{1,18}})(?:-[0-9a-f]+)?(?:{_CODING})?|[^"]*)"')
+_CHANGED_BY_PROXIES = re.compile(rf'^W/|{_CODING}(?="$)')
 
 
 class InvalidIfMatch(BadRequest):
@@ -25,7 +30,7 @@ class InvalidIfMatch(BadRequest):
 
 
 def parse_if_match(header: str) -> ExpectedVersions:
-    """The versions in the header; None for `*`. Weak and unknown ETags match nothing (RFC 9110, 13.1.1)."""
+    """The versions in the header; None for `*`. Other ETags than those of this API match nothing."""
     if header.strip() == "*":
         return None
     versions = set()
@@ -33,7 +38,7 @@ def parse_if_match(header: str) -> ExpectedVersions:
         match = _TAG.fullmatch(part.strip())
         if match is None:
             raise InvalidIfMatch(errors=(FieldError("/If-Match", "invalid_if_match", InvalidIfMatch.title, "header"),))
-        if match[1] is not None and not part.strip().startswith("W/"):
+        if match[1] is not None:
             versions.add(int(match[1]))
     return frozenset(versions)
 
@@ -85,7 +90,7 @@ def finish(request: Request, response: Response) -> Response:
 
 
 def _is_known(tag: str, request: Request) -> bool:
-    """The weak comparison (RFC 9110, 13.1.2): a proxy that compresses weakens ETags."""
+    """The weak comparison (RFC 9110, 13.1.2)."""
     named = ",".join(request.headers.getlist("if-none-match")).split(",")
-    known = [part.strip().removeprefix("W/") for part in named]
+    known = [_CHANGED_BY_PROXIES.sub("", part.strip()) for part in named]
     return known == ["*"] or tag in known

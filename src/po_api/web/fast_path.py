@@ -6,7 +6,7 @@ They depend on parts that are not documented: `Dependant`, from which FastAPI bu
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_origin
 
 from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
@@ -41,6 +41,12 @@ def query_parameters(dependant: Dependant) -> set[str]:
     """The names of all query parameters of an operation, those of its dependencies included."""
     names = {field.alias for field in dependant.query_params}
     return names.union(*(query_parameters(child) for child in dependant.dependencies))
+
+
+def repeatable_parameters(dependant: Dependant) -> set[str]:
+    """The names of the query parameters that may appear several times, those that are lists."""
+    names = {field.alias for field in dependant.query_params if get_origin(field.field_info.annotation) is list}
+    return names.union(*(repeatable_parameters(child) for child in dependant.dependencies))
 
 
 def _narrowed(dependant: Dependant, names: frozenset[str]) -> Dependant:

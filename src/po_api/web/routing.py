@@ -1,5 +1,6 @@
 """The route class of the API: conventions that hold for every operation (api.md)."""
 
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any
@@ -9,10 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
 from starlette.exceptions import HTTPException
 
-from po_api.core.errors import BadRequest, FieldError, UnsupportedMediaType
+from po_api.core.errors import BadRequest, FieldError, Unprocessable, UnsupportedMediaType
 from po_api.core.permissions import GRANTS, Permission
 from po_api.web import etags, idempotency
-from po_api.web.fast_path import NarrowingRoute, query_parameters
+from po_api.web.bodies import JsonRequest, require_distinct
+from po_api.web.errors import from_validation
+from po_api.web.fast_path import NarrowingRoute, query_parameters, repeatable_parameters
+from po_api.web.names import Explanations
 from po_api.web.openapi import KEY_SCOPE
 from po_api.web.rate_limits import RateLimiter
 from po_api.web.unit_of_work import in_unit_of_work
@@ -25,6 +29,13 @@ class UnknownParameter(BadRequest):
 
     code = "unknown_parameter"
     title = "Unknown query parameter"
+
+
+class RepeatedParameter(BadRequest):
+    """A query parameter that has one value appears more than once; only filters with several values may be repeated."""
+
+    code = "duplicate_parameter"
+    title = "Query parameter repeated"
 
 
 _PERMISSION = "x-permission"
@@ -54,17 +65,24 @@ class ApiRoute(NarrowingRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler_for = lru_cache(maxsize=256)(self.handler_for)
-        known = query_parameters(self.dependant)
+        known, repeatable = query_parameters(self.dependant), repeatable_parameters(self.dependant)
         media_types = self._media_types()
+        body = None if self.body_field is None else self.body_field.field_info.annotation
+        is_form = "multipart/form-data" in media_types
 
         async def respond(request: Request) -> Response:
             try:
-                _require_known(request, known)
+                _require_known(request, known, repeatable)
                 _require_media_type(request, media_types)
+                if is_form:
+                    await _require_distinct_fields(request, body)
                 response = await handler_for(frozenset(request.query_params))(request)
             except idempotency.Replay as replay:
                 return replay.response
-            except (BadRequest, UnsupportedMediaType, RequestValidationError, HTTPException):
+            except RequestValidationError as error:
+                await _count(request)
+                raise from_validation(error.errors(), body) from error
+            except (BadRequest, UnsupportedMediaType, Unprocessable, HTTPException):
                 await _count(request)
                 raise
             response = etags.finish(request, response)
@@ -72,7 +90,9 @@ class ApiRoute(NarrowingRoute):
             return response
 
         async def handler(request: Request) -> Response:
-            return await in_unit_of_work(request, respond)
+            return await in_unit_of_work(
+                JsonRequest(request, body) if media_types and not is_form else request, respond
+            )
 
         return handler
 
@@ -87,11 +107,19 @@ class ApiRoute(NarrowingRoute):
         )
 
 
-def _require_known(request: Request, known: set[str]) -> None:
-    if unknown := request.query_params.keys() - known:
-        # The name is text from the request: it is not repeated.
-        error = FieldError("", UnknownParameter.code, UnknownParameter.title, "query")
-        raise UnknownParameter(errors=(error,) * len(unknown))
+def _require_known(request: Request, known: set[str], repeatable: set[str]) -> None:
+    """Require query parameters of the operation, each once unless it may be repeated."""
+    parameters = request.query_params
+    if not parameters:
+        return
+    if unknown := sorted(parameters.keys() - known):
+        explanations = Explanations()
+        details = [explanations.of("query parameter", name, lambda: sorted(known)) for name in unknown]
+        raise UnknownParameter(errors=tuple(FieldError("", UnknownParameter.code, text, "query") for text in details))
+    counts = Counter(name for name, _ in parameters.multi_items())
+    if repeated := sorted(name for name, count in counts.items() if count > 1 and name not in repeatable):
+        code, detail = RepeatedParameter.code, "appears more than once"
+        raise RepeatedParameter(errors=tuple(FieldError(f"/{name}", code, detail, "query") for name in repeated))
 
 
 def _require_media_type(request: Request, media_types: frozenset[str]) -> None:
@@ -102,6 +130,15 @@ def _require_media_type(request: Request, media_types: frozenset[str]) -> None:
     has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
     if has_body and headers.get("content-type", "").partition(";")[0].strip().lower() not in media_types:
         raise UnsupportedMediaType(f"send the body as {' or '.join(sorted(media_types))}")
+
+
+async def _require_distinct_fields(request: Request, body: Any) -> None:
+    form = await request.form()  # kept by the request: FastAPI does not parse it again
+    try:
+        require_distinct((name for name, _ in form.multi_items()), body)
+    except Unprocessable:
+        await form.close()
+        raise
 
 
 async def _count(request: Request) -> None:

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import CURRENCIES
-from po_api.core.text import has_forbidden_characters, normalise
+from po_api.core.text import has_forbidden_characters, is_visible, normalise
 from po_api.db.json_sql import plain
 
 MAX_ID = 2**63 - 1
@@ -79,6 +79,8 @@ def _text(*, multiline: bool) -> Callable[[str], str]:
 def _not_empty(text: str) -> str:
     if not text:
         raise PydanticCustomError("string_too_short", "must not be empty")
+    if not is_visible(text):
+        raise PydanticCustomError("invisible", "must have visible characters")
     return text
 
 
