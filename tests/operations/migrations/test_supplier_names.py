@@ -13,7 +13,7 @@ from support.migrations import HEAD, Fresh, fresh_database, printed_sql, run_sql
 
 pytestmark = pytest.mark.heavy
 
-BEFORE, AFTER = "021", "024"
+BEFORE, AFTER = "023", "024"
 INSERT = (
     "INSERT INTO suppliers (organisation_id, name, name_key, is_active)"
     " VALUES ((SELECT id FROM organisations WHERE name = $1), $2, $3, $4) RETURNING id"
