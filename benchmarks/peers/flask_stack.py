@@ -211,6 +211,7 @@ def summary(porf: Porf, user: Caller) -> dict[str, Any]:
             has_remaining=porf.has_remaining,
             submitted=porf.submitted_at is not None,
             has_approver=porf.has_approver,
+            supplier_is_active=porf.supplier is None or porf.supplier.is_active,
         ),
     }
 

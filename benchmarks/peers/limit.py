@@ -50,7 +50,7 @@ GUARDS = """
         WHERE a.organisation_id = p.organisation_id AND a.is_active AND a.roles @> '{approver}'
             AND (a.user_id <> p.requester_id OR o.allow_self_approval)
             AND (a.approval_limit IS NULL OR (a.approval_limit >= p.total AND p.currency = o.currency))
-    ) AS has_approver
+    ) AS has_approver, coalesce(s.is_active, true) AS supplier_is_active
 """
 VISIBLE = """
     FROM porfs p JOIN organisations o ON o.id = p.organisation_id
@@ -111,7 +111,8 @@ async def tenant(connection: Any, user: Any) -> AsyncIterator[tuple[Any, ...]]:
 
 @cache
 def rendered_actions(roles: tuple[str, ...], status: str, facts: tuple[bool, ...]) -> orjson.Fragment:
-    names = "own limited within_limit base_currency self_approval lines ordered has_remaining submitted has_approver"
+    names = """own limited within_limit base_currency self_approval lines ordered has_remaining submitted has_approver
+        supplier_is_active"""
     actions = shared.allowed_actions(roles, status=status, **dict(zip(names.split(), facts, strict=True)))
     return orjson.Fragment(orjson.dumps(actions))
 

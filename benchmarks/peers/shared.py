@@ -72,6 +72,7 @@ def allowed_actions(
     has_remaining: bool,
     submitted: bool,
     has_approver: bool,
+    supplier_is_active: bool,
 ) -> dict[str, Any]:
     actor = Actor(1, 1, frozenset(map(Role, roles)), Decimal(0) if limited else None)
     facts = PorfFacts(
@@ -87,7 +88,7 @@ def allowed_actions(
         has_remaining=has_remaining,
         submitted=submitted,
         has_approver=has_approver,
-        supplier_is_active=True,
+        supplier_is_active=supplier_is_active,
     )
     return {
         str(action): {"allowed": refused is None, "reason": refused and refused.code}
