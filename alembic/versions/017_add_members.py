@@ -69,6 +69,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_members_organisation_id_name", "members", ["organisation_id", "name", "user_id"])
     op.create_index("ix_members_organisation_id_created_at", "members", ["organisation_id", "created_at", "user_id"])
+    # For the question whether anybody may approve a request, for each draft on a list.
+    op.create_index(
+        "ix_members_approvers",
+        "members",
+        ["organisation_id", "user_id"],
+        postgresql_where="is_active AND roles && '{approver}'::text[]",
+    )
     op.execute(f"CREATE POLICY tenant ON members USING ({TENANT}) WITH CHECK ({TENANT})")
     op.execute("ALTER TABLE members ENABLE ROW LEVEL SECURITY")
     op.execute(COPY)

@@ -30,6 +30,13 @@ class Member(Versioned, Timestamped, Base):
         CheckConstraint(_ROLES, name="roles"),
         Index("ix_members_organisation_id_name", "organisation_id", "name", "user_id"),
         Index("ix_members_organisation_id_created_at", "organisation_id", "created_at", "user_id"),
+        # For the question whether anybody may approve a request, for each draft on a list.
+        Index(
+            "ix_members_approvers",
+            "organisation_id",
+            "user_id",
+            postgresql_where=text("is_active AND roles && '{approver}'::text[]"),
+        ),
     )
 
     organisation_id: Mapped[int] = mapped_column(
