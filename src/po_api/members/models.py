@@ -28,7 +28,8 @@ class Member(Versioned, Timestamped, Base):
         CheckConstraint("approval_limit >= 0", name="approval_limit"),
         CheckConstraint("left_at IS NULL OR NOT is_active", name="left_at"),
         CheckConstraint(_ROLES, name="roles"),
-        Index("ix_members_organisation_id_name", "organisation_id", "name", "user_id"),
+        # Without the user's id: a generic plan would prefer it to the primary key when it looks up a name.
+        Index("ix_members_organisation_id_name", "organisation_id", "name"),
         Index("ix_members_organisation_id_created_at", "organisation_id", "created_at", "user_id"),
         # For the question whether anybody may approve a request, for each draft on a list.
         Index(
