@@ -43,14 +43,14 @@ $(READY): $(RUNS) requirements-dev.txt
 run: $(RUNS) ## start everything: database, migrations, demo data, API
 	@exec $(BIN)/po-api serve --demo
 
-test: check ## format, lint, types, import rules, and all tests but the requests that Schemathesis generates
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not generated"
+test: check ## format, lint, types, import rules, and all tests but the exhaustive ones
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not exhaustive"
 
 test-fast: $(READY) ## the tests of single features, without those that start servers or processes
 	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not heavy" $(FAST)
 
 # Measuring coverage takes two thirds more time.
-coverage: check ## make test and the generated requests, with line and branch coverage
+coverage: check ## make test and the exhaustive tests, with line and branch coverage
 	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
 
 check: $(READY)

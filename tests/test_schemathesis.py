@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from support.applications import new_app, serving
 from support.organisations import Member, TestOrganisation
 
-pytestmark = [pytest.mark.heavy, pytest.mark.generated]
+pytestmark = [pytest.mark.heavy, pytest.mark.exhaustive]
 
 COMMAND = (sys.executable, "-m", "schemathesis.cli", "--config-file", "tests/schemathesis.toml", "run", "--no-color")
 ROLES = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "nobody")

@@ -9,8 +9,8 @@ import pytest
 from po_api.operations import migrations
 from po_api.operations.progress import Progress
 from support.clusters import Cluster, connected
-from support.later_versions import HEAD, being, project_with
-from support.migrations import Fresh, fresh_database, insert_everywhere
+from support.later_versions import being, project_with
+from support.migrations import Fresh, insert_everywhere, migrated_database
 from support.polling import Deadline
 
 BODY = """
@@ -43,8 +43,7 @@ class Batches(Progress):
 @pytest.fixture
 async def database(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Fresh]:
     """A database at head with some hundred requests of two organisations, and a further revision that fills columns."""
-    async with fresh_database(cluster) as made:
-        await made.to(HEAD)
+    async with migrated_database(cluster) as made:
         await insert_everywhere(made)
         await made.fetch(
             "INSERT INTO porfs (organisation_id, number, title, requester_id)"

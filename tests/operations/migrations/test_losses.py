@@ -11,7 +11,7 @@ from po_api.operations.losses import lossy
 from support.clusters import Cluster
 from support.forked import alembic, po_api
 from support.later_versions import HEAD
-from support.migrations import REVISIONS, Fresh, fresh_database, insert_everywhere
+from support.migrations import REVISIONS, Fresh, fresh_database, insert_everywhere, migrated_database
 
 TO_BASE = [(po_api, "migrate", "--no-backup", "--to", "base"), (alembic, "downgrade", "base")]
 Command = tuple[Callable[[], None], *tuple[str, ...]]
@@ -33,8 +33,7 @@ async def _lossy(database: Fresh, revision: str) -> set[str]:
 
 @pytest.mark.parametrize("command", TO_BASE, ids=["po-api", "alembic"])
 async def test_an_empty_schema_goes_back_to_nothing(cluster: Cluster, command: Command) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to(HEAD)
+    async with migrated_database(cluster) as database:
         status, output, errors = await database.call(*command)
         assert status == 0, output + errors
         assert await database.fetch("SELECT FROM pg_tables WHERE schemaname = 'public'") == []
@@ -42,8 +41,7 @@ async def test_an_empty_schema_goes_back_to_nothing(cluster: Cluster, command: C
 
 @pytest.mark.parametrize("command", TO_BASE, ids=["po-api", "alembic"])
 async def test_only_what_is_there_counts(cluster: Cluster, command: Command) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to(HEAD)
+    async with migrated_database(cluster) as database:
         await database.fetch("INSERT INTO organisations (name) VALUES ('Company')")
         status, output, errors = await database.call(*command)
         assert status != 0
@@ -80,15 +78,13 @@ async def test_each_revision_looks_for_all_that_it_takes_away(cluster: Cluster) 
 
 
 async def test_what_was_renamed_since_may_be_there(cluster: Cluster) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to(HEAD)
+    async with migrated_database(cluster) as database:
         await database.fetch("ALTER TABLE rotated_tokens RENAME TO used_tokens")
         assert await _lossy(database, HEAD) == {"010"}
 
 
 async def test_on_full_tables_each_revision_loses_what_it_declares(cluster: Cluster) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to(HEAD)
+    async with migrated_database(cluster) as database:
         await insert_everywhere(database)
         expected = {revision.name for revision in revisions.chain() if revision.loses is not None}
         assert await _lossy(database, HEAD) == expected

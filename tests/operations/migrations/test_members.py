@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from support.clusters import Cluster
-from support.migrations import HEAD, Fresh, fresh_database
+from support.migrations import HEAD, Fresh, migrated_database
 
 BEFORE, COPIED, SEPARATE = "016", "020", "021"
 
@@ -32,8 +32,7 @@ _RIGHTS = "organisation_id, email, name, roles, approval_limit, is_active, versi
 @pytest.fixture
 async def populated(cluster: Cluster) -> AsyncIterator[Fresh]:
     """The people of two organisations at the revision before members."""
-    async with fresh_database(cluster) as database:
-        await database.to(BEFORE)
+    async with migrated_database(cluster, BEFORE) as database:
         await database.connection.execute(_PEOPLE)
         yield database
 

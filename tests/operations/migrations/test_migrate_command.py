@@ -23,6 +23,7 @@ from support.migrations import (
     Fresh,
     fresh_database,
     insert_everywhere,
+    migrated_database,
     po_api_of,
     printed_sql,
     run_sql,
@@ -107,8 +108,7 @@ def extend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Extend]:
 @pytest.fixture
 async def filled(cluster: Cluster) -> AsyncIterator[Fresh]:
     """A database at this version's head, with some hundred requests."""
-    async with fresh_database(cluster) as database:
-        await database.to(HEAD)
+    async with migrated_database(cluster) as database:
         await insert_everywhere(database)
         await database.fetch(
             "INSERT INTO porfs (organisation_id, number, title, requester_id)"

@@ -10,7 +10,7 @@ from po_api.operations.revisions import PROJECT
 from support.clusters import Cluster
 from support.command_line import CommandLine
 from support.later_versions import HEAD, project_with
-from support.migrations import BINARIES, fresh_database
+from support.migrations import BINARIES, migrated_database
 
 NEXT = f"{int(HEAD) + 1:03}"
 AFTER = f"{int(HEAD) + 2:03}"
@@ -43,8 +43,7 @@ def _alembic(project: Path, environment: dict[str, str], *arguments: str) -> tup
 
 
 async def test_it_gets_the_next_number(cluster: Cluster, project: Path) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to(HEAD)
+    async with migrated_database(cluster) as database:
         environment = {"DATABASE_URL": database.owner}
         before = _files(project)
         assert _alembic(project, environment, "revision", "--autogenerate", "-m", "What it brings")[0] == 0
@@ -66,8 +65,7 @@ async def test_it_gets_the_next_number(cluster: Cluster, project: Path) -> None:
 
 
 async def test_a_number_that_is_taken_is_refused_and_no_file_is_left(cluster: Cluster, project: Path) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to(HEAD)
+    async with migrated_database(cluster) as database:
         before = _files(project)
         status, line = _alembic(project, {"DATABASE_URL": database.owner}, "revision", "--rev-id", HEAD, "-m", "again")
         assert (status != 0, f"there is a revision {HEAD} already" in line) == (True, True)
@@ -75,8 +73,7 @@ async def test_a_number_that_is_taken_is_refused_and_no_file_is_left(cluster: Cl
 
 
 async def test_on_a_database_that_is_not_at_head_no_file_is_left(cluster: Cluster, project: Path) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to("012")
+    async with migrated_database(cluster, "012") as database:
         before = _files(project)
         status, line = _alembic(
             project, {"DATABASE_URL": database.owner}, "revision", "--autogenerate", "-m", "what it brings"

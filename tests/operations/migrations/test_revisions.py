@@ -32,6 +32,7 @@ from support.migrations import (
     content_of,
     fresh_database,
     insert_everywhere,
+    migrated_database,
     printed_sql,
     run_sql,
     squawk,
@@ -43,6 +44,19 @@ pytestmark = pytest.mark.heavy
 @pytest.fixture
 async def fresh(cluster: Cluster) -> AsyncIterator[Fresh]:
     async with fresh_database(cluster) as database:
+        yield database
+
+
+@pytest.fixture
+async def at_before(cluster: Cluster, before: str) -> AsyncIterator[Fresh]:
+    """A database at the revision that the test's parameter `before` names."""
+    async with migrated_database(cluster, before) as database:
+        yield database
+
+
+@pytest.fixture
+async def at_after(cluster: Cluster, after: str) -> AsyncIterator[Fresh]:
+    async with migrated_database(cluster, after) as database:
         yield database
 
 
@@ -68,44 +82,42 @@ async def test_each_revision_declares_what_its_downgrade_loses() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
-async def test_data_survives_up_down_up_and_the_schema_comes_back(fresh: Fresh, before: str, after: str) -> None:
-    await fresh.to(before)
-    await insert_everywhere(fresh)
-    old_columns, old_schema = await columns_of(fresh), await fresh.schema()
-    old_content = await content_of(fresh, old_columns)
+async def test_data_survives_up_down_up_and_the_schema_comes_back(at_before: Fresh, before: str, after: str) -> None:
+    await insert_everywhere(at_before)
+    old_columns, old_schema = await columns_of(at_before), await at_before.schema()
+    old_content = await content_of(at_before, old_columns)
     assert all(len(rows) >= 2 for rows in old_content.values())
 
-    await fresh.to(after)
-    new_columns, new_schema = await columns_of(fresh), await fresh.schema()
+    await at_before.to(after)
+    new_columns, new_schema = await columns_of(at_before), await at_before.schema()
     common = common_columns(old_columns, new_columns)
-    content = await content_of(fresh, common)
-    await fresh.to(before)
-    assert await columns_of(fresh) == old_columns
-    assert await fresh.schema() == old_schema
-    assert await content_of(fresh, old_columns) == old_content
-    assert await content_of(fresh, common) == content
+    content = await content_of(at_before, common)
+    await at_before.to(before)
+    assert await columns_of(at_before) == old_columns
+    assert await at_before.schema() == old_schema
+    assert await content_of(at_before, old_columns) == old_content
+    assert await content_of(at_before, common) == content
 
-    await fresh.to(after)
-    assert await fresh.schema() == new_schema
-    assert await content_of(fresh, common) == content
+    await at_before.to(after)
+    assert await at_before.schema() == new_schema
+    assert await content_of(at_before, common) == content
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
-async def test_data_of_a_revision_survives_down_and_up(fresh: Fresh, before: str, after: str) -> None:
-    await fresh.to(after)
-    await insert_everywhere(fresh)
-    new_columns, new_schema = await columns_of(fresh), await fresh.schema()
-    complete = await content_of(fresh, new_columns)
+async def test_data_of_a_revision_survives_down_and_up(at_after: Fresh, before: str, after: str) -> None:
+    await insert_everywhere(at_after)
+    new_columns, new_schema = await columns_of(at_after), await at_after.schema()
+    complete = await content_of(at_after, new_columns)
 
-    await fresh.to(before)
-    common = common_columns(new_columns, await columns_of(fresh))
-    kept = await content_of(fresh, common)
+    await at_after.to(before)
+    common = common_columns(new_columns, await columns_of(at_after))
+    kept = await content_of(at_after, common)
     assert revisions.loses(after) is not None or kept == complete
     assert {table: len(rows) for table, rows in kept.items()} == {table: len(complete[table]) for table in kept}
 
-    await fresh.to(after)
-    assert await fresh.schema() == new_schema
-    assert await content_of(fresh, common) == kept
+    await at_after.to(after)
+    assert await at_after.schema() == new_schema
+    assert await content_of(at_after, common) == kept
 
 
 async def test_the_author_of_a_request_becomes_its_requester_and_back(fresh: Fresh) -> None:

@@ -12,7 +12,7 @@ from support.applications import client_of, new_app
 from support.clusters import Cluster
 from support.forked import po_api
 from support.later_versions import HEAD, project_with
-from support.migrations import BINARIES, Fresh, fresh_database, po_api_of
+from support.migrations import BINARIES, Fresh, migrated_database, po_api_of
 
 EXPANDING = """
 expands = True
@@ -46,8 +46,7 @@ SINCE = "SELECT compatible_since FROM schema_info"
 @pytest.fixture
 async def database(cluster: Cluster) -> AsyncIterator[Fresh]:
     """A database at this version's head."""
-    async with fresh_database(cluster) as made:
-        await made.to(HEAD)
+    async with migrated_database(cluster) as made:
         yield made
 
 

@@ -9,7 +9,7 @@ from po_api.core.email import comparable_email
 from po_api.operations.invariants import ADDRESS_CONFLICT, violations
 from support.clusters import Cluster
 from support.forked import alembic, po_api
-from support.migrations import HEAD, Fresh, fresh_database, printed_sql, run_sql
+from support.migrations import HEAD, Fresh, migrated_database, printed_sql, run_sql
 
 pytestmark = pytest.mark.heavy
 
@@ -17,8 +17,7 @@ pytestmark = pytest.mark.heavy
 @pytest.fixture
 async def before(cluster: Cluster) -> AsyncIterator[Fresh]:
     """A database of the version that casefolded addresses."""
-    async with fresh_database(cluster) as database:
-        await database.to("014")
+    async with migrated_database(cluster, "014") as database:
         yield database
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from support.clusters import Cluster
-from support.migrations import Fresh, fresh_database
+from support.migrations import Fresh, migrated_database
 
 pytestmark = pytest.mark.heavy
 
@@ -43,8 +43,7 @@ _EXPECTED = {
 
 @pytest.fixture
 async def database(cluster: Cluster) -> AsyncIterator[Fresh]:
-    async with fresh_database(cluster) as made:
-        await made.to(BEFORE)
+    async with migrated_database(cluster, BEFORE) as made:
         await made.connection.execute(_REQUESTS)
         yield made
 

@@ -9,7 +9,7 @@ import pytest
 from po_api.core.text import name_key
 from support.clusters import Cluster
 from support.forked import alembic, po_api
-from support.migrations import HEAD, Fresh, fresh_database, printed_sql, run_sql
+from support.migrations import HEAD, Fresh, migrated_database, printed_sql, run_sql
 
 pytestmark = pytest.mark.heavy
 
@@ -23,8 +23,7 @@ INSERT = (
 @pytest.fixture
 async def before(cluster: Cluster) -> AsyncIterator[Fresh]:
     """A database of the version that compared names by casefold(NFC(name)), with two organisations."""
-    async with fresh_database(cluster) as database:
-        await database.to(BEFORE)
+    async with migrated_database(cluster, BEFORE) as database:
         await database.fetch("INSERT INTO organisations (name) VALUES ('A'), ('B')")
         yield database
 
