@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from po_api.core.text import MAX_KEY_BYTES, has_forbidden_characters, is_visible, name_key, normalise
 
 
+@pytest.mark.heavy
 @given(st.text())
 def test_normalising_twice_changes_nothing_more(text: str) -> None:
     once = normalise(text)

@@ -59,6 +59,7 @@ _rows = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.heavy
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(_rows, max_size=4))
 async def test_rows_arrive_as_they_were_sent(tenant: Tenant, rows: list[dict[str, Any]]) -> None:

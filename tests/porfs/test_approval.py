@@ -117,6 +117,7 @@ async def scene(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]) 
         yield Scene(tenant, owner, member.user_id, other.user_id, pending.json()["id"], draft.json()["id"])
 
 
+@pytest.mark.heavy
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(case=cases())
 @example(_plain("100.00"))

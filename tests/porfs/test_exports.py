@@ -254,6 +254,7 @@ LINES = st.lists(
 )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("file_type", list(FileType))
 @settings(deadline=None, max_examples=150)
 @given(lines=LINES)

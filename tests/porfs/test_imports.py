@@ -522,6 +522,7 @@ def test_a_file_over_the_limit_is_not_looked_at() -> None:
         parse(b"x" * (MAX_FILE_BYTES + 1))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("make", [csv_file, xlsx_file])
 def test_as_many_rows_as_allowed_and_no_more(make: Callable[..., bytes]) -> None:
     short = ["Pen", "1", "2"]
@@ -686,6 +687,7 @@ def test_the_unpacked_size_counts_and_not_the_file_s() -> None:
     assert refusal(repacked(WORKBOOK, extra=many)).code == "invalid_file"
 
 
+@pytest.mark.heavy
 def test_a_single_part_may_not_be_that_large() -> None:
     noise = "".join(f"{number * 2654435761:x}{' ' * 900}" for number in range(58_000))
     content = repacked(WORKBOOK, {"xl/styles.xml": lambda xml: xml.replace("</styleSheet>", noise + "</styleSheet>")})
@@ -711,6 +713,7 @@ def test_a_workbook_needs_neither_styles_nor_shared_strings() -> None:
     assert parse(content) == [LINE]
 
 
+@pytest.mark.heavy
 def test_more_elements_than_any_sheet_of_lines_has_are_refused() -> None:
     noise = "".join(f'<row><c s="{number * 2654435761 % 99991}"/></row>' for number in range(300_000))
     content = repacked(WORKBOOK, {SHEET: lambda xml: xml.replace("</sheetData>", noise * 2 + "</sheetData>")})
@@ -749,6 +752,7 @@ def test_any_bytes_give_lines_or_an_error(content: bytes) -> None:
     assert isinstance(lines_or_error(content), list | AppError)
 
 
+@pytest.mark.heavy
 @FUZZ
 @given(st.lists(st.lists(st.text(max_size=20), max_size=9), max_size=6), st.sampled_from(["utf-8", "utf-16"]))
 def test_any_text_gives_lines_or_an_error(cells: list[list[str]], encoding: str) -> None:
@@ -773,6 +777,7 @@ SNIPPETS = st.sampled_from(
 )
 
 
+@pytest.mark.heavy
 @FUZZ
 @given(st.sampled_from(PARTS), st.floats(0, 1), st.integers(0, 12), SNIPPETS | st.text(max_size=5))
 def test_a_workbook_with_changed_xml_gives_lines_or_an_error(part: str, where: float, cut: int, new: str) -> None:

@@ -203,6 +203,7 @@ async def test_the_extremes_of_each_column_come_back_as_they_are(organisation: T
     assert_adds_up(porf)
 
 
+@pytest.mark.heavy
 async def test_ten_thousand_lines_are_taken_and_not_one_more(organisation: TestOrganisation) -> None:
     line = {"description": "x", "quantity": "1", "unit_price": "0.01"}
     body: dict[str, Any] = {"title": "Many", "lines": [line] * 10_001}
@@ -406,6 +407,7 @@ async def both_modes(app: FastAPI, client: httpx.AsyncClient) -> Sequence[TestOr
     return [await new_organisation(app, client, tax_rounding=mode) for mode in ("document", "line")]
 
 
+@pytest.mark.heavy
 @given(
     lines=st.lists(line_bodies, min_size=1, max_size=5),
     currency=st.sampled_from(["GBP", "JPY", "KWD"]),

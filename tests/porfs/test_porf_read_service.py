@@ -94,6 +94,7 @@ async def team(
     yield await new_organisation(app, client, tax_rounding=request.param)
 
 
+@pytest.mark.heavy
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(body=_porfs, has_supplier=st.booleans(), action=st.sampled_from([None, "submit", "cancel"]))
 async def test_the_json_of_a_request_is_that_of_its_schema(

@@ -561,6 +561,7 @@ async def test_a_buyer_converts_what_they_raised_themselves(organisation: TestOr
     await created(both.post(f"/porfs/{porf.json()['id']}/purchase-orders", etag=porf.headers["ETag"]))
 
 
+@pytest.mark.heavy
 async def test_an_order_has_no_more_lines_than_a_request(organisation: TestOrganisation) -> None:
     porfs = [await organisation.approved(lines=[LINE] * 5001) for _ in range(2)]
     await refused(several(organisation, *porfs), 422, "too_many_lines")

@@ -28,6 +28,7 @@ LINES = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "TND"])
 @pytest.mark.parametrize("rounding", list(TaxRounding))
 async def test_the_json_of_an_order_is_that_of_its_schema(app: Any, client: Any, currency: str, rounding: str) -> None:

@@ -62,6 +62,7 @@ async def test_a_refresh_gives_the_next_tokens_of_the_same_session(browser: http
         await ok(browser.get("/users/me", headers=bearing(tokens)))
 
 
+@pytest.mark.heavy
 async def test_twenty_tabs_that_refresh_at_once_get_the_same_successor(browser: httpx.AsyncClient) -> None:
     tokens = await sign_in(browser)
     for _ in range(3):

@@ -141,6 +141,7 @@ async def test_two_admins_who_demote_each_other_leave_one(tenant: Tenant, admin:
     assert len(left.json()["items"]) == 1
 
 
+@pytest.mark.heavy
 async def test_many_admins_who_deactivate_each_other_leave_one(tenant: Tenant, admin: Member) -> None:
     admins = [admin, *[await tenant.member(Role.ADMIN) for _ in range(3)]]
     auditor = await tenant.member(Role.AUDITOR)

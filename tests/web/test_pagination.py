@@ -70,6 +70,7 @@ def _sorted(items: list[dict[str, Any]], sort: str) -> list[int]:
     return [item["id"] for item in items]
 
 
+@pytest.mark.heavy
 @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(limit=st.integers(1, ROWS + 1), sort=st.sampled_from(SORTS))
 async def test_every_row_comes_exactly_once_and_in_order(reader: Member, limit: int, sort: str) -> None:
