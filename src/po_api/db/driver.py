@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 
@@ -18,6 +19,17 @@ def engine_by(connect: Callable[..., Awaitable[Any]], *, is_pooled_again: bool, 
     if is_pooled_again:
         arguments["prepared_statement_cache_size"] = 0
     return create_async_engine("postgresql+asyncpg://", connect_args=arguments, **options)
+
+
+async def pooled_connection(engine: AsyncEngine) -> Any:
+    """A connection of the engine's pool, as `raw_connection` returns it.
+
+    If the server refuses a new one, raises the driver's error: SQLAlchemy's own is neither documented nor a DBAPIError.
+    """
+    try:
+        return await engine.raw_connection()
+    except AsyncAdapt_asyncpg_dbapi.Error as error:
+        raise error.__cause__ or error from None
 
 
 def socket_of(connection: asyncpg.Connection) -> socket.socket:

@@ -18,6 +18,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.records import Record, field_names
 from po_api.db.database import TENANT_SETTING
+from po_api.db.driver import pooled_connection
 from po_api.observability.instrumentation import count_errors, timed
 
 # A row: a NamedTuple whose fields are the columns of the statement, in their order. A dataclass where rows share
@@ -229,7 +230,7 @@ class ConnectionExecutor:
 
     async def _connection(self) -> Any:
         if self._pooled is None:
-            self._pooled = await self._engine.raw_connection()
+            self._pooled = await pooled_connection(self._engine)
         return self._pooled.driver_connection
 
 

@@ -69,13 +69,13 @@ _BY_STATUS = {
 
 # Transient errors of PostgreSQL, by the beginning of their SQLSTATE: conflicts with other transactions (the last is the
 # lock time-out); a cancelled statement, which is the statement time-out; lost connections, insufficient resources,
-# shutdown, the idle transaction time-out, and a server that accepts no writes.
+# shutdown and start, errors of the server's system, the idle transaction time-out, and a server that accepts no writes.
 _TRANSIENT: dict[str, type[Unavailable]] = {
     SERIALISATION_FAILURE: Busy,
     DEADLOCK: Busy,
     "55P03": Busy,
     "57014": TookTooLong,
-    **dict.fromkeys(("08", "53", "57", "25P03", "25P04", "25006"), Unavailable),
+    **dict.fromkeys(("08", "53", "57", "58", "25P03", "25P04", "25006"), Unavailable),
 }
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from po_api.core.sqlstate import CONNECTION_LOST
+from po_api.db.driver import pooled_connection
 from po_api.observability.logging import get_logger
 
 # Waiting longer for a connection would take more time than a query on the primary.
@@ -82,7 +83,7 @@ async def require_replica_of(primary: AsyncEngine, connection: Any) -> None:
     An independent server could hold other data, such as another installation's organisation with the same id.
     """
     found = dict(await connection.fetchrow(_IDENTITY))
-    pooled: Any = await primary.raw_connection()
+    pooled = await pooled_connection(primary)
     try:
         wanted = dict(await pooled.driver_connection.fetchrow(_IDENTITY))
     except BaseException:

@@ -1,0 +1,104 @@
+"""A PostgreSQL that refuses connections or statements for a while: 503 with Retry-After, for reads and writes."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from asyncpg import exceptions
+
+from support.applications import client_of, new_app
+from support.clusters import Cluster
+from support.migrations import Fresh, migrated_database
+from support.organisations import Member, new_organisation
+
+CLASSES = ("08", "53", "57", "58")
+TRANSIENT = sorted(
+    sqlstate
+    for error in vars(exceptions).values()
+    if (sqlstate := getattr(error, "sqlstate", None)) is not None and sqlstate.startswith(CLASSES)
+)
+_TLS_REQUEST = 80877103
+# A policy that every statement on requests evaluates.
+_REFUSALS = """
+    CREATE TABLE refusals (sqlstate text NOT NULL);
+    GRANT SELECT ON refusals TO po_app;
+    CREATE FUNCTION refuse() RETURNS bool LANGUAGE plpgsql AS $$
+        DECLARE code text := (SELECT sqlstate FROM refusals);
+        BEGIN
+            IF code IS NOT NULL THEN RAISE EXCEPTION 'not now' USING ERRCODE = code; END IF;
+            RETURN true;
+        END $$;
+    CREATE POLICY refusals ON porfs AS RESTRICTIVE USING (refuse()) WITH CHECK (refuse());
+"""
+
+
+@asynccontextmanager
+async def refusing(sqlstate: str) -> AsyncIterator[str]:
+    """The URL of a server that refuses every connection with this SQLSTATE."""
+
+    async def message(reader: asyncio.StreamReader) -> bytes:
+        (length,) = struct.unpack("!I", await reader.readexactly(4))
+        return await reader.readexactly(length - 4)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if struct.unpack("!I", (await message(reader))[:4]) == (_TLS_REQUEST,):
+            writer.write(b"N")
+            await message(reader)
+        fields = b"SFATAL\0VFATAL\0C" + sqlstate.encode() + b"\0Mnot now\0\0"
+        writer.write(b"E" + struct.pack("!I", len(fields) + 4) + fields)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        yield f"postgresql+asyncpg://po_app@127.0.0.1:{server.sockets[0].getsockname()[1]}/po_api"
+
+
+async def _reads_and_writes(member: Member) -> list[tuple[int, str, str | None]]:
+    """The status, code and Retry-After of some requests."""
+    responses = [
+        await member.get("/porfs"),
+        await member.post("/porfs", json={"title": "Lamps"}),
+        await member.get("/porfs/1"),
+    ]
+    return [(each.status_code, each.json().get("code"), each.headers.get("Retry-After")) for each in responses]
+
+
+@pytest.fixture
+async def database(cluster: Cluster) -> AsyncIterator[Fresh]:
+    async with migrated_database(cluster) as made:
+        yield made
+
+
+@pytest.fixture
+async def member(database: Fresh) -> AsyncIterator[Member]:
+    app = new_app(database.app)
+    async with client_of(app) as client:
+        requester = (await new_organisation(app, client)).requester
+        assert (await requester.post("/porfs", json={"title": "First"})).json()["id"] == 1
+        yield requester
+
+
+async def test_a_server_that_refuses_connections(member: Member) -> None:
+    for sqlstate in TRANSIENT:
+        async with refusing(sqlstate) as url, client_of(new_app(url)) as client:
+            code = "took_too_long" if sqlstate == "57014" else "unavailable"
+            assert await _reads_and_writes(replace(member, client=client)) == [(503, code, "5")] * 3, sqlstate
+
+
+async def test_a_server_with_too_many_connections(member: Member, database: Fresh) -> None:
+    await database.fetch(f"ALTER DATABASE {database.name} CONNECTION LIMIT 0")
+    async with client_of(new_app(database.app)) as client:
+        assert await _reads_and_writes(replace(member, client=client)) == [(503, "unavailable", "5")] * 3
+
+
+async def test_a_server_that_refuses_statements(member: Member, database: Fresh) -> None:
+    await database.connection.execute(_REFUSALS)
+    for sqlstate in TRANSIENT:
+        await database.fetch("INSERT INTO refusals VALUES ($1)", sqlstate)
+        code = "took_too_long" if sqlstate == "57014" else "unavailable"
+        assert await _reads_and_writes(member) == [(503, code, "5")] * 3, sqlstate
+        await database.fetch("DELETE FROM refusals")
+        assert [status for status, _, _ in await _reads_and_writes(member)] == [200, 201, 200]
