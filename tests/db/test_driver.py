@@ -1,14 +1,22 @@
 """The undocumented parts of SQLAlchemy and asyncpg in db/driver.py still have their effect."""
 
+import os
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg import CannotConnectNowError
 from sqlalchemy import text
 
+from po_api.db.client_files import home_of_programs
 from po_api.db.database import libpq_url
 from po_api.db.driver import engine_by, socket_of
+from po_api.db.hosts import Hosts
+from po_api.operations.embedded import server_user
+from support.refusing_server import refusing
 
 
 @pytest.mark.parametrize("is_pooled_again", [False, True])
@@ -51,3 +59,39 @@ async def test_the_socket_is_the_one_that_leads_to_the_server(urls: tuple[str, s
     port = await connection.fetchval("SELECT current_setting('port')")
     assert port in str(found.getpeername())
     await connection.close()
+
+
+@pytest.fixture
+def closed_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home directory whose `.postgresql` the user may not enter, with a certificate of somebody else."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    files = tmp_path / ".postgresql"
+    files.mkdir()
+    (files / "postgresql.crt").touch()
+    user = server_user.find(tmp_path)
+    files.chmod(0o000)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    if user is not None:
+        os.seteuid(user.pw_uid)
+    yield files
+    if user is not None:
+        os.seteuid(0)
+    files.chmod(0o700)
+
+
+async def test_files_in_a_home_directory_of_another_user_count_as_absent(closed_home: Path) -> None:
+    assert home_of_programs() == os.devnull
+    async with refusing("57P03") as url:
+        for mode in ("prefer", "require"):
+            # The server offers no TLS, which only `require` insists on.
+            expected = CannotConnectNowError if mode == "prefer" else ConnectionError
+            with pytest.raises(expected):
+                await Hosts(f"{libpq_url(url)}?sslmode={mode}", seconds=5).connect(server_settings={})
+
+
+async def test_files_that_the_url_names_are_not_passed_over(closed_home: Path) -> None:
+    async with refusing("57P03") as url:
+        with pytest.raises(PermissionError):
+            named = f"{libpq_url(url)}?sslcert={closed_home / 'postgresql.crt'}"
+            await Hosts(named, seconds=5).connect(server_settings={})

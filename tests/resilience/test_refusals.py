@@ -1,9 +1,6 @@
 """A PostgreSQL that refuses connections or statements for a while: 503 with Retry-After, for reads and writes."""
 
-import asyncio
-import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,6 +10,7 @@ from support.applications import client_of, new_app
 from support.clusters import Cluster
 from support.migrations import Fresh, migrated_database
 from support.organisations import Member, new_organisation
+from support.refusing_server import refusing
 
 CLASSES = ("08", "53", "57", "58")
 TRANSIENT = sorted(
@@ -20,7 +18,6 @@ TRANSIENT = sorted(
     for error in vars(exceptions).values()
     if (sqlstate := getattr(error, "sqlstate", None)) is not None and sqlstate.startswith(CLASSES)
 )
-_TLS_REQUEST = 80877103
 # A policy that every statement on requests evaluates.
 _REFUSALS = """
     CREATE TABLE refusals (sqlstate text NOT NULL);
@@ -33,27 +30,6 @@ _REFUSALS = """
         END $$;
     CREATE POLICY refusals ON porfs AS RESTRICTIVE USING (refuse()) WITH CHECK (refuse());
 """
-
-
-@asynccontextmanager
-async def refusing(sqlstate: str) -> AsyncIterator[str]:
-    """The URL of a server that refuses every connection with this SQLSTATE."""
-
-    async def message(reader: asyncio.StreamReader) -> bytes:
-        (length,) = struct.unpack("!I", await reader.readexactly(4))
-        return await reader.readexactly(length - 4)
-
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if struct.unpack("!I", (await message(reader))[:4]) == (_TLS_REQUEST,):
-            writer.write(b"N")
-            await message(reader)
-        fields = b"SFATAL\0VFATAL\0C" + sqlstate.encode() + b"\0Mnot now\0\0"
-        writer.write(b"E" + struct.pack("!I", len(fields) + 4) + fields)
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        yield f"postgresql+asyncpg://po_app@127.0.0.1:{server.sockets[0].getsockname()[1]}/po_api"
 
 
 async def _reads_and_writes(member: Member) -> list[tuple[int, str, str | None]]:

@@ -2,11 +2,17 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import asyncpg
+from asyncpg import connect_utils
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from po_api.db.client_files import CERTIFICATE, KEY, is_inaccessible
+
+_path_of_client_file = connect_utils._dot_postgresql_path
 
 
 def engine_by(connect: Callable[..., Awaitable[Any]], *, is_pooled_again: bool, **options: Any) -> AsyncEngine:
@@ -36,3 +42,13 @@ def socket_of(connection: asyncpg.Connection) -> socket.socket:
     """The socket of a connection, whose options asyncpg has no parameters for."""
     found: socket.socket = connection._transport.get_extra_info("socket")
     return found
+
+
+def _accessible(name: str) -> Path | None:
+    """The path of one of the client's files; None, as without a home directory, if it cannot be read."""
+    path: Path | None = _path_of_client_file(name)
+    needed = (path, path.with_name(KEY)) if path and name == CERTIFICATE else (path,)
+    return None if any(each and is_inaccessible(each) for each in needed) else path
+
+
+connect_utils._dot_postgresql_path = _accessible

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
+from po_api.db.client_files import home_of_programs
 from po_api.db.database import libpq_url
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.embedded.errors import EmbeddedServerError
@@ -81,8 +82,8 @@ def server_tools(url: str) -> Tools:
     read the output of newer ones. Raises BackupError if there are none, or the server cannot be reached."""
     address, password = split_password(url)
     # Operators may configure libpq by the environment or ~/.pgpass; a password in the URL takes precedence.
-    environment = {name: value for name, value in os.environ.items() if name.startswith("PG") or name == "HOME"}
-    environment |= {"PGPASSWORD": password} if password is not None else {}
+    environment = {name: value for name, value in os.environ.items() if name.startswith("PG")}
+    environment |= {"HOME": home_of_programs()} | ({"PGPASSWORD": password} if password is not None else {})
     found = _installed()
     if not found:
         raise _missing("15 or later")
