@@ -22,6 +22,7 @@ from po_api.operations.databases import Connections
 from po_api.operations.metrics.exposition import exposed, metrics_app
 from po_api.operations.metrics.processes import workers_files
 from po_api.settings import Settings, SettingsError
+from po_api.web.http_protocol import LimitedProtocol
 
 # Less than the 30 seconds after which process managers kill a server by default.
 GRACEFUL_SECONDS = 25
@@ -82,6 +83,7 @@ def _serve_with_workers(settings: Settings, found: Connections, listener: socket
 def _config(app: Any, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=LimitedProtocol,
         access_log=False,  # the application writes its own
         log_level="warning",
         server_header=False,

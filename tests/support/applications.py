@@ -14,6 +14,7 @@ from po_api.app import create_app
 from po_api.observability import logging
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
+from po_api.web.http_protocol import LimitedProtocol
 from support.organisations import LINE, PREFIX, Member
 
 JSON = {"Content-Type": "application/json"}
@@ -50,7 +51,9 @@ async def client_of(app: FastAPI, address: str = "192.0.2.1") -> AsyncIterator[h
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """The address of an application that is served by a thread with its own event loop."""
-    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, http=LimitedProtocol, log_level="error", access_log=False, lifespan="on", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -102,8 +102,12 @@ def _histogram(route: str, method: str, status: int) -> Histogram:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    # It is no secret, so that it needs no system call.
-    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(96):024x}"
+    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def new_request_id() -> str:
+    """96 random bits. They are no secret, so that they need no system call."""
+    return f"{random.getrandbits(96):024x}"
 
 
 def _headers(own: Iterable[tuple[bytes, bytes]], scope: Scope, request_id: str) -> Iterator[tuple[bytes, bytes]]:

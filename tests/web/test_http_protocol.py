@@ -1,0 +1,124 @@
+"""What a client may send before a request is accepted: sizes, numbers and times, over real connections."""
+
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+from fastapi import FastAPI
+
+from po_api.web import http_protocol
+from support.applications import serving
+
+GET = b"GET /health/live HTTP/1.1\r\nHost: test\r\n"
+POST = b"POST /api/v1/porfs HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+# More than the buffers of both sides hold, so that the server has to stop reading.
+MUCH = 32 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def port(app: FastAPI) -> Iterator[int]:
+    with serving(app) as address:
+        yield int(address.rpartition(":")[2])
+
+
+def _answers(port: int, *parts: bytes) -> bytes:
+    """Everything that the server responds with until it closes the connection; read while the parts are being sent."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection, ThreadPoolExecutor(1) as pool:
+        received = pool.submit(_all_from, connection)
+        with suppress(ConnectionError):
+            for part in parts:
+                connection.sendall(part)
+        return received.result()
+
+
+def _all_from(connection: socket.socket) -> bytes:
+    answers = b""
+    with suppress(ConnectionError):
+        while received := connection.recv(65536):
+            answers += received
+    return answers
+
+
+def _problem(answers: bytes) -> tuple[int, str]:
+    """The status and the code of the only response, which is a complete problem."""
+    head, _, body = answers.partition(b"\r\n\r\n")
+    fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert fields[b"content-type"] == b"application/problem+json"
+    assert fields[b"connection"] == b"close"
+    assert int(fields[b"content-length"]) == len(body)
+    problem = json.loads(body)
+    assert problem["request_id"] == fields[b"x-request-id"].decode()
+    assert problem["status"] == int(head.split()[1])
+    return problem["status"], problem["code"]
+
+
+def _endless(part: bytes) -> Iterator[bytes]:
+    for _ in range(MUCH // len(part)):
+        yield part
+
+
+@pytest.mark.parametrize(
+    ("start", "part", "expected"),
+    [
+        (b"GET /", b"x" * 65536, (414, "url_too_long")),
+        (GET + b"X: ", b"x" * 65536, (431, "headers_too_large")),
+        (GET, b"x" * 65536, (431, "headers_too_large")),
+        (GET, b"x: y\r\n" * 10_000, (431, "headers_too_large")),
+        (b"", b"\r\n" * 10_000, (431, "headers_too_large")),
+        (CHUNKED + b"1;", b"x" * 65536, (431, "headers_too_large")),
+        (CHUNKED + b"0\r\nX: ", b"x" * 65536, (431, "headers_too_large")),
+    ],
+    ids=["URL", "header", "header name", "headers", "empty lines", "chunk extension", "trailer"],
+)
+def test_what_never_ends_is_refused(
+    port: int, start: bytes, part: bytes, expected: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "LINGER_SECONDS", 0.5)
+    assert _problem(_answers(port, start, *_endless(part))) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (GET + b"A: b\r\n" * 98, 200),
+        (GET + b"A: b\r\n" * 99, 431),
+        (b"GET /health/live?" + b"x" * (16 * 1024 - 13) + b" HTTP/1.1\r\nHost: test\r\n", 400),
+        (b"GET /health/live?" + b"x" * (16 * 1024 - 12) + b" HTTP/1.1\r\nHost: test\r\n", 414),
+        (GET + b"A: " + b"b" * (64 * 1024 - len(GET) - 26), 200),
+        (GET + b"A: " + b"b" * (64 * 1024 - len(GET) - 25), 431),
+    ],
+    ids=["100 headers", "101 headers", "URL of 16 KiB", "longer URL", "64 KiB", "more than 64 KiB"],
+)
+def test_the_limits_are_exact(port: int, sent: bytes, status: int) -> None:
+    end = b"" if sent.endswith(b"\r\n") else b"\r\n"
+    answers = _answers(port, sent + end + b"Connection: close\r\n\r\n")
+    assert answers.split()[1] == str(status).encode()
+
+
+def test_what_is_not_http_is_a_problem(port: int) -> None:
+    for sent in (b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", GET + b"a b\r\n\r\n"):
+        assert _problem(_answers(port, sent)) == (400, "bad_request")
+
+
+def test_an_earlier_request_of_the_connection_is_answered_first(port: int) -> None:
+    answers = _answers(port, GET + b"\r\n", *_endless(b"x" * 65536))
+    first, _, rest = answers.partition(b'{"status":"live"}')
+    assert first.startswith(b"HTTP/1.1 200")
+    # Whether the first response was complete when the second request was refused depends on the moment.
+    assert rest == b"" or _problem(rest) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("sent", [b"GET / HTT", GET, b"\r\n", POST + b"Content-Length: 9\r\n\r\n{", CHUNKED])
+def test_what_arrives_too_slowly_is_refused(port: int, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.1)
+    assert _problem(_answers(port, sent)) == (408, "request_too_slow")
+
+
+def test_a_large_body_is_read(port: int) -> None:
+    body = b'{"title": "' + b"x" * 3_000_000 + b'"}'
+    answers = _answers(port, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+    assert answers.split()[1] in {b"401", b"413"}
