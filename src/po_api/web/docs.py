@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from po_api.core.errors import AppError, NotFound
 from po_api.db.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from po_api.web.http_protocol import BODY_BYTES, HEAD_BYTES, HEAD_SECONDS, HEADERS, URL_BYTES
 from po_api.web.rate_limits import RateLimiter
 
 router = APIRouter(include_in_schema=False)
@@ -123,6 +124,10 @@ async def get_limits(request: Request) -> Response:
     ]
     sizes = [
         ("Request body, including uploaded files", f"{request.app.state.max_body_bytes:,} bytes"),
+        ("URL", f"{URL_BYTES:,} bytes"),
+        ("Header fields", f"{HEADERS}, together with the URL {HEAD_BYTES:,} bytes"),
+        ("Time for the header fields", f"{HEAD_SECONDS} seconds"),
+        ("Rate of a request body", f"at least {BODY_BYTES:,} bytes in {HEAD_SECONDS} seconds"),
         ("Items per page", f"{MAX_LIMIT}, {DEFAULT_LIMIT} by default (<code>limit</code>)"),
     ]
     return _text_page("Limits", _LIMITS.format(rates=_table(rows), sizes=_table(sizes)))

@@ -36,6 +36,7 @@ class UrlTooLong(AppError):
     status = 414
     code = "url_too_long"
     title = "URL too long"
+    page = "/docs/limits"
 
 
 class HeadersTooLarge(AppError):
@@ -44,6 +45,7 @@ class HeadersTooLarge(AppError):
     status = 431
     code = "headers_too_large"
     title = "Request header fields too large"
+    page = "/docs/limits"
 
 
 class TooSlow(AppError):
@@ -52,6 +54,7 @@ class TooSlow(AppError):
     status = 408
     code = "request_too_slow"
     title = "Request arrived too slowly"
+    page = "/docs/limits"
 
 
 class LimitedProtocol(HttpToolsProtocol):
