@@ -152,23 +152,30 @@ class LimitedProtocol(HttpToolsProtocol):
         return self.flow.read_paused or self.cycle.waiting_for_100_continue
 
     def _refuse(self, error: AppError) -> None:
-        """Respond with the problem and close; only close if another response is, or may be, on its way."""
+        """Respond with the problem and close, after the responses to earlier requests of the connection."""
         self._is_refused = True
         self._set_deadline(None)
         _log.info("request_refused", status=error.status, code=error.code)
-        is_answered = False
-        if self.cycle is not None and not self.cycle.response_complete:
-            is_answered = self.cycle.response_started or not self._is_in_body
+        if self.cycle is None or self.cycle.response_complete:
+            self._respond(error)
+        elif not self._is_in_body:
+            self.cycle.keep_alive = False
+        else:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if not is_answered and not self.transport.is_closing():
-            self.transport.write(_response(error, self.server_state.default_headers))
-            if self.transport.can_write_eof():
-                # To close at once would discard the response at a client that has not read it yet.
-                self.transport.write_eof()
-                self.loop.call_later(LINGER_SECONDS, self.transport.close)
-                return
-        self.transport.close()
+            if self.cycle.response_started or self.pipeline:
+                self.transport.close()
+            else:
+                self._respond(error)
+
+    def _respond(self, error: AppError) -> None:
+        self.transport.write(_response(error, self.server_state.default_headers))
+        if self.transport.can_write_eof():
+            # To close at once would discard the response at a client that has not read it yet.
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        else:
+            self.transport.close()
 
 
 def _response(error: AppError, default_headers: Sequence[tuple[bytes, bytes]]) -> bytes:
