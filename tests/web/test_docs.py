@@ -1,13 +1,18 @@
 """The docs pages: all assets are served by the application."""
 
+import ast
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 
 from po_api.core.errors import AppError
-from support.applications import client_of, new_app
+from po_api.web.field_codes import FIELD_CODES
+from support.applications import canary_answers, client_of, new_app
+from support.organisations import TestOrganisation
 
+SOURCE = Path(__file__).parents[2] / "src"
 PAGES = ["/docs", "/redoc", "/docs/errors", "/docs/errors/not_found", "/docs/limits"]
 
 
@@ -76,8 +81,8 @@ async def test_every_code_has_its_page(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_docs_show_the_document(client: httpx.AsyncClient) -> None:
-    assert '"/openapi.json"' in (await client.get("/docs/assets/swagger-start.js")).text
-    assert 'spec-url="/openapi.json"' in (await client.get("/redoc")).text
+    assert '"/docs/openapi.json"' in (await client.get("/docs/assets/swagger-start.js")).text
+    assert 'spec-url="/docs/openapi.json"' in (await client.get("/redoc")).text
     assert (await client.get("/openapi.json")).json()["openapi"].startswith("3.1")
 
 
@@ -89,3 +94,64 @@ async def test_the_limits_are_those_of_the_installation(urls: tuple[str, str]) -
             assert said in page
         for code in ("rate_limited", "payload_too_large"):
             assert 'href="/docs/limits">/docs/limits</a>' in (await client.get(f"/docs/errors/{code}")).text
+
+
+async def test_the_pages_show_what_is_particular_to_each_operation(client: httpx.AsyncClient) -> None:
+    whole = (await client.get("/openapi.json")).json()
+    shown = (await client.get("/docs/openapi.json")).json()
+    assert [tag["name"] for tag in shown["tags"]][:2] == ["porfs", "purchase orders"]
+    assert set(shown["paths"]["/api/v1/porfs/{porf_id}/submit"]["post"]["responses"]) == {
+        "200",
+        "404",
+        "409",
+        "412",
+        "428",
+    }
+    for status in ("400", "401", "403", "413", "415", "422", "429", "500", "503"):
+        assert shown["info"]["description"].count(f"\n- {status} ") == 1
+        assert status in whole["paths"]["/api/v1/porfs"]["post"]["responses"]
+    assert set(shown["components"]["securitySchemes"]) == {"accessToken"}
+    form = shown["components"]["schemas"]["ImportPorfBody"]
+    assert {name for name, field in form["properties"].items() if field.get("examples") == [""]} == (
+        form["properties"].keys() - set(form["required"])
+    )
+
+
+async def test_the_root_leads_to_the_docs_and_has_an_icon(client: httpx.AsyncClient) -> None:
+    root = await client.get("/")
+    assert (root.status_code, root.headers["Location"]) == (307, "/docs")
+    icon = await client.get("/favicon.ico")
+    assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
+
+
+async def test_texts_of_errors_are_rendered(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs/errors")).text
+    assert "`" not in page
+    assert "<code>If-Match</code> is required" in page
+
+
+def _codes_of_fields() -> set[str]:
+    """The literal codes with which the source makes errors of fields."""
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                # `add` is that of an import's errors.
+                code = {"FieldError": 1, "PydanticCustomError": 0, "BadCell": 0, "add": 2}.get(name)
+                if code is not None and len(node.args) > code and isinstance(part := node.args[code], ast.Constant):
+                    found.add(str(part.value))
+    return found
+
+
+def test_every_code_of_a_field_is_explained() -> None:
+    assert _codes_of_fields() <= FIELD_CODES.keys() | {error.code for error in AppError.known()}
+
+
+async def test_codes_of_fields_have_their_entries(client: httpx.AsyncClient, organisation: TestOrganisation) -> None:
+    page = (await client.get("/docs/errors")).text
+    for code in FIELD_CODES:
+        assert f'<dt id="field-{code}"><code>{code}</code></dt>' in page
+    known = FIELD_CODES.keys() | {error.code for error in AppError.known()}
+    for answer in await canary_answers(organisation.admin):
+        assert {item["code"] for item in answer.json().get("errors", ())} <= known

@@ -81,7 +81,7 @@ def test_the_committed_document_is_the_present_one(project: Path) -> None:
 
 def test_it_is_openapi_3_1(document: Json) -> None:
     assert re.fullmatch(r"3\.1\.\d", document["openapi"])
-    assert {"title", "version", "description", "license", "contact"} <= set(document["info"])
+    assert {"title", "version", "description", "license"} <= set(document["info"])
 
 
 def test_operation_ids_are_unique_and_camel_case(document: Json) -> None:

@@ -1,14 +1,20 @@
 """The documentation pages, served from the package without requests to other hosts."""
 
 import html
+import json
+import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from importlib.resources import files
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
 
 from po_api.core.errors import AppError, NotFound
 from po_api.db.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from po_api.web.field_codes import FIELD_CODES
 from po_api.web.http_protocol import BODY_BYTES, HEAD_BYTES, HEAD_SECONDS, HEADERS, URL_BYTES
+from po_api.web.openapi.display import displayed
 from po_api.web.rate_limits import RateLimiter
 
 router = APIRouter(include_in_schema=False)
@@ -16,7 +22,7 @@ router = APIRouter(include_in_schema=False)
 _STATIC = files("fastapi_offline") / "static"
 _SWAGGER_START = """
 SwaggerUIBundle({
-  url: "/openapi.json", dom_id: "#docs", deepLinking: true, persistAuthorization: true,
+  url: "/docs/openapi.json", dom_id: "#docs", deepLinking: true, persistAuthorization: true,
   presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout",
 });
 """
@@ -33,10 +39,19 @@ remaining requests (<code>r</code>) and the seconds until reset (<code>t</code>)
 Health checks are exempt.</p>
 <h2>Sizes</h2>{sizes}
 """
-_OWN = {"swagger-start.js": _SWAGGER_START, "pages.css": _STYLE}
+# A document with a mark.
+_ICON = """
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0550ae"/>
+<path d="M4 2.5h6l2.5 2.5v8.5H4z" fill="#fff"/><path d="M6 9l1.5 1.5L10.5 7" fill="none" stroke="#0550ae"/></svg>
+"""
+_OWN = {"swagger-start.js": _SWAGGER_START, "pages.css": _STYLE, "icon.svg": _ICON}
+_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 # Redoc loads its logo from there, and omits an image that it cannot load.
 _FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 _BUNDLED = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "redoc.standalone.js"})
+
+_CODE = re.compile("`([^`]+)`")
+_FIELDS = sorted(FIELD_CODES.items())
 
 # The bundles add styles at run time and start workers from blobs; everything is loaded from this host.
 _CSP = (
@@ -47,8 +62,19 @@ _CSP = (
 
 def _page(title: str, body: str) -> Response:
     content = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-    content += f'<meta name="viewport" content="width=device-width">{body}</html>'
+    content += '<meta name="viewport" content="width=device-width"><link rel="icon" href="/docs/assets/icon.svg">'
+    content += f"{body}</html>"
     return Response(content, media_type="text/html", headers={"Content-Security-Policy": _CSP})
+
+
+@router.get("/")
+async def get_root() -> Response:
+    return RedirectResponse("/docs")
+
+
+@router.get("/favicon.ico")
+async def get_icon() -> Response:
+    return await get_asset("icon.svg")
 
 
 @router.get("/docs")
@@ -65,7 +91,7 @@ async def get_docs(request: Request) -> Response:
 async def get_redoc(request: Request) -> Response:
     return _page(
         request.app.title,
-        '</head><body><redoc spec-url="/openapi.json"></redoc>'
+        '</head><body><redoc spec-url="/docs/openapi.json"></redoc>'
         '<script src="/docs/assets/redoc.standalone.js"></script></body>',
     )
 
@@ -75,10 +101,23 @@ async def get_asset(name: str) -> Response:
     if name not in _BUNDLED | _OWN.keys():
         raise NotFound
     content = (
-        (_STATIC / name).read_bytes().replace(_FOREIGN_LOGO, b"data:,") if name in _BUNDLED else _OWN[name].encode()
+        (_STATIC / name).read_bytes().replace(_FOREIGN_LOGO, b"data:,")
+        if name in _BUNDLED
+        else _OWN[name].strip().encode()
     )
-    media_type = "text/css" if name.endswith(".css") else "text/javascript"
+    media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
     return Response(content, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"})
+
+
+@router.get("/docs/openapi.json")
+async def get_displayed_document(request: Request) -> Response:
+    """The OpenAPI document as the pages show it (web/openapi/display.py)."""
+    return Response(_displayed(request.app), media_type="application/json")
+
+
+@lru_cache(maxsize=1)
+def _displayed(app: FastAPI) -> str:
+    return json.dumps(displayed(app.openapi()))
 
 
 def _text_page(title: str, content: str) -> Response:
@@ -92,8 +131,13 @@ def _text_page(title: str, content: str) -> Response:
     )
 
 
+def _marked(text: str) -> str:
+    """HTML of a text in which backticks mark code, as in the docstrings of errors."""
+    return _CODE.sub(r"<code>\1</code>", html.escape(text))
+
+
 def _entry(error: type[AppError]) -> str:
-    explanation = html.escape(" ".join((error.__doc__ or error.title).split()))
+    explanation = _marked(" ".join((error.__doc__ or error.title).split()))
     code = html.escape(error.code)
     more = "" if error.page is None else f' See <a href="{error.page}">{error.page}</a>.'
     return (
@@ -104,7 +148,13 @@ def _entry(error: type[AppError]) -> str:
 
 @router.get("/docs/errors")
 async def get_errors() -> Response:
-    return _text_page("Problems", f"<dl>{''.join(map(_entry, AppError.known()))}</dl>")
+    fields = (f'<dt id="field-{code}"><code>{code}</code></dt><dd>{_marked(text)}</dd>' for code, text in _FIELDS)
+    return _text_page(
+        "Problems",
+        f"<dl>{''.join(map(_entry, AppError.known()))}</dl>"
+        "<h2>Codes of fields</h2><p>In <code>errors</code> of a problem, with a <code>pointer</code> to the field. "
+        f"A field may also have one of the codes above.</p><dl>{''.join(fields)}</dl>",
+    )
 
 
 @router.get("/docs/errors/{code}")

@@ -43,10 +43,12 @@ def parse_if_match(header: str) -> ExpectedVersions:
     return frozenset(versions)
 
 
+_EXAMPLE = '"1-2c26b46b68ffc68f"'
+_MEANING = 'The ETag of the version that was read, as it was received. The version alone is enough: `"1"`.'
+
+
 async def _required(
-    if_match: Annotated[
-        str | None, Header(alias="If-Match", description="The ETag of the version that was read", examples=['"1"'])
-    ] = None,
+    if_match: Annotated[str | None, Header(alias="If-Match", description=_MEANING, examples=[_EXAMPLE])] = None,
 ) -> ExpectedVersions:
     if if_match is None:
         raise PreconditionRequired

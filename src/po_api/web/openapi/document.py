@@ -61,7 +61,6 @@ def _derived(app: FastAPI) -> Json:
         version=app.version,
         description=texts.DESCRIPTION.strip(),
         routes=all_routes(app),
-        contact={"name": "The po-api maintainers", "url": "https://po-api.example"},
         license_info={"name": "MIT", "identifier": "MIT"},
         servers=[{"url": "/", "description": "This server"}],
         tags=[{"name": name, "description": text} for name, text in texts.TAGS.items()],

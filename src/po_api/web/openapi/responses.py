@@ -18,6 +18,7 @@ from po_api.web.schemas import Problem
 _ALWAYS = (400, 422, 429, 500, 503)
 _AUTHENTICATED = (401, 403)
 _WITH_BODY = (413, 415)
+SHARED_PROBLEMS = frozenset({*_ALWAYS, *_AUTHENTICATED, *_WITH_BODY})
 
 _TEXT = {"type": "string"}
 _HEADERS: Json = {

@@ -3,21 +3,35 @@
 from po_api.web.openapi.declarations import KEY_SCOPE
 from po_api.web.openapi.parts import Json, is_public, operations, parameter_names
 
+# In the order in which the docs pages show them.
 TAGS = {
-    "sessions": "Sign-in, and the caller's own sessions",
-    "API keys": "Keys with which scripts act as a user",
+    "porfs": "Purchase order requests (PORFs): create, approve, convert",
+    "purchase orders": "Purchase orders, their numbers and documents",
+    "suppliers": "Suppliers of the organisation",
     "users": "Members of the caller's organisation",
     "invitations": "Invitations to the caller's organisation",
     "organisations": "Organisations (tenants) and their settings",
-    "suppliers": "Suppliers of the organisation",
-    "porfs": "Purchase order requests (PORFs): create, approve, convert",
-    "purchase orders": "Purchase orders, their numbers and documents",
+    "sessions": "Sign-in, and the caller's own sessions",
+    "API keys": "Keys with which scripts act as a user",
     "state machines": "Transition tables of requests and orders",
     "health": "Liveness and readiness",
 }
 
 DESCRIPTION = """
 From a purchase order request (PORF) to an issued purchase order.
+
+## A first order in five steps
+
+1. `POST /api/v1/porfs` creates a request with its lines: a draft (for a member with the role requester).
+2. `POST /api/v1/porfs/{porf_id}/submit` asks for approval.
+3. `POST /api/v1/porfs/{porf_id}/approve` approves it (for another member, with the role approver).
+4. `POST /api/v1/porfs/{porf_id}/purchase-orders` converts it into a draft order (for a buyer).
+5. `POST /api/v1/purchase-orders/{order_id}/issue` issues the order with its number;
+   `GET /api/v1/purchase-orders/{order_id}/document.pdf` is the document for the supplier.
+
+Steps 2 to 5 send the `ETag` of the response before as `If-Match`.
+
+## Conventions
 
 Send the access token of a session (see `sessions`) or an API key as `Authorization: Bearer …`. Amounts are decimal
 strings. Updates and actions require `If-Match` with the `ETag` of the version that was read. Every POST accepts an
