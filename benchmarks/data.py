@@ -27,7 +27,8 @@ from benchmarks.companies import (
     user_rows,
 )
 from benchmarks.texts import Language, some_language
-from po_api.core.money import PricedLine, TaxRounding, Totals, line_net, minor_units, totals
+from po_api.core.currencies import minor_units
+from po_api.core.money import PricedLine, TaxRounding, Totals, line_net, totals
 from po_api.core.records import extract, field_names
 from po_api.organisations.domain import DocumentType, format_number, period_of
 from po_api.porfs.content import PorfContent, PositionedLine, content_hash

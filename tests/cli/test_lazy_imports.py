@@ -23,7 +23,7 @@ OF_THE_API = (
     "email_validator",
     "iso4217",
     "xlsxwriter",
-    "python_calamine",
+    "babel",
     "po_api.app",
     "po_api.porfs",
     "po_api.purchase_orders",

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from po_api.core.currencies import CURRENCIES, minor_units
 from po_api.core.money import (
-    CURRENCIES,
     PricedLine,
     TaxRounding,
     cut_quantity,
     line_net,
-    minor_units,
     round_to_minor,
     totals,
 )

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from po_api.core.actor import Actor
-from po_api.core.money import minor_units
+from po_api.core.currencies import minor_units
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.db.pagination import PageRequest

@@ -64,6 +64,7 @@ def test_remembered_answers_are_those_of_the_table(
     limit = actor.approval_limit
     seen = {
         "status": state.status,
+        "currency": state.currency,
         "is_own": state.requester_id == actor.user_id,
         "is_author": actor.user_id in {state.requester_id, *state.author_ids},
         "in_base_currency": state.currency == state.base_currency,

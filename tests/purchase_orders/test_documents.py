@@ -96,6 +96,8 @@ def test_amounts_have_separators_and_the_minor_digits_of_the_currency() -> None:
         ("JPY", "9,800.5", "19,601", "Total JPY 21,561"),
         ("KWD", "9,800.500", "19,601.000", "Total KWD 21,561.100"),
         ("CLF", "9,800.5000", "19,601.0000", "Total CLF 21,561.1000"),
+        ("BGN", "9,800.50", "19,601.00", "Total BGN 21,561.10"),
+        ("ITL", "9,800.5", "19,601", "Total ITL 21,561"),
     ],
 )
 def test_currencies_with_other_minor_units(currency: str, price: str, net: str, total: str) -> None:
@@ -104,9 +106,8 @@ def test_currencies_with_other_minor_units(currency: str, price: str, net: str, 
     assert total in text
 
 
-def test_a_currency_that_does_not_exist_is_an_error() -> None:
-    with pytest.raises(KeyError):
-        render(replace(order(line()), currency="XXX"))
+def test_a_currency_that_is_not_known_has_two_decimals() -> None:
+    assert "Total XXX 2,974.76" in words(order(line(currency="XXX"), currency="XXX"))
 
 
 def test_the_largest_amount_is_printed_in_full() -> None:

@@ -30,7 +30,7 @@ BUYER = Actor(1, 1, frozenset({Role.BUYER}))
 @pytest.mark.parametrize("action", PurchaseOrderAction)
 @pytest.mark.parametrize("status", PurchaseOrderStatus)
 def test_every_action_is_possible_in_its_states_only(action: PurchaseOrderAction, status: PurchaseOrderStatus) -> None:
-    facts = PurchaseOrderFacts(status, supplier_is_active=True)
+    facts = PurchaseOrderFacts(status, supplier_is_active=True, currency="EUR")
     if (action, status) in ALLOWED:
         MACHINE.require(action, facts, BUYER)
         assert MACHINE.rules[action].target == ALLOWED[action, status]
@@ -43,7 +43,9 @@ def test_every_action_is_possible_in_its_states_only(action: PurchaseOrderAction
 def test_who_is_neither_buyer_nor_admin_does_nothing_in_any_state(
     action: PurchaseOrderAction, status: PurchaseOrderStatus, roles: frozenset[Role]
 ) -> None:
-    refusal = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=True), Actor(1, 1, roles))
+    refusal = MACHINE.refusal(
+        action, PurchaseOrderFacts(status, supplier_is_active=True, currency="EUR"), Actor(1, 1, roles)
+    )
     if roles.isdisjoint({Role.BUYER, Role.ADMIN}):
         assert refusal is MissingRole
     else:
@@ -53,8 +55,8 @@ def test_who_is_neither_buyer_nor_admin_does_nothing_in_any_state(
 @pytest.mark.parametrize("action", PurchaseOrderAction)
 @pytest.mark.parametrize("status", PurchaseOrderStatus)
 def test_only_issuing_requires_an_active_supplier(action: PurchaseOrderAction, status: PurchaseOrderStatus) -> None:
-    with_active = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=True), BUYER)
-    refusal = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=False), BUYER)
+    with_active = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=True, currency="EUR"), BUYER)
+    refusal = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=False, currency="EUR"), BUYER)
     is_issue = action is PurchaseOrderAction.ISSUE and status is PurchaseOrderStatus.DRAFT
     assert refusal is (SupplierInactive if is_issue else with_active)
 

@@ -73,7 +73,7 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
         )
         taken = {row.Allocation.purchase_order_line_id: row for row in await session.execute(sources)}
     actor = Actor(order.organisation_id, member.user_id, frozenset(Role(role) for role in member.roles))
-    facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), supplier.is_active)
+    facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), supplier.is_active, order.currency)
     refusals = MACHINE.allowed_actions(facts, actor)
     taxes = totals(
         map(priced, order.lines), currency=order.currency, tax_rounding=TaxRounding(order.tax_rounding)

@@ -7,7 +7,7 @@ from po_api.core.permissions import Role
 from po_api.porfs.domain import PorfFacts, PorfStatus
 
 amounts = st.decimals(min_value=0, max_value=1000, places=2)
-currencies = st.sampled_from(["EUR", "JPY"])
+currencies = st.sampled_from(["EUR", "JPY", "BGN"])
 facts = st.builds(
     PorfFacts,
     status=st.sampled_from(PorfStatus),

@@ -10,12 +10,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
 
-from iso4217 import Currency
-
-# Codes of ISO 4217 that have minor units: without gold, test codes and the like.
-_MINOR_UNITS = {currency.code: currency.exponent for currency in Currency if currency.exponent is not None}
-_SMALLEST = {code: Decimal(1).scaleb(-digits) for code, digits in _MINOR_UNITS.items()}
-CURRENCIES = frozenset(_MINOR_UNITS)
+from po_api.core.currencies import smallest_amount
 
 # Wide enough for the product of two numeric(18,4) columns and three percentages without an inexact step.
 _EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
@@ -61,14 +56,9 @@ class Totals:
     taxes: tuple[TaxAmount, ...]
 
 
-def minor_units(currency: str) -> int:
-    """The number of decimals of an ISO 4217 currency; KeyError for an unknown one."""
-    return _MINOR_UNITS[currency]
-
-
 def round_to_minor(amount: Decimal, currency: str) -> Decimal:
     """`amount` rounded half-up to the currency's minor unit."""
-    return amount.quantize(_SMALLEST[currency], context=_EXACT)
+    return amount.quantize(smallest_amount(currency), context=_EXACT)
 
 
 def cut_quantity(quantity: Decimal) -> Decimal:

@@ -11,7 +11,7 @@ from po_api.porfs.queries import EVENT_SORTS, LINE_SORTS, SORTS, PorfFilters
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.service import PorfService
 from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
-from po_api.web.schemas import Currency, Id, IsoDate, Moment, Search, ShortText
+from po_api.web.schemas import Id, IsoDate, KnownCurrency, Moment, Search, ShortText
 
 
 async def _read_service(request: Request, principal: PrincipalDep) -> PorfReadService:
@@ -30,7 +30,7 @@ async def _filters(
     status: Annotated[list[PorfStatus], Query(description="Any of these statuses")] = [],  # noqa: B006
     requester_id: Annotated[list[Id], Query(description="Any of these requesters")] = [],  # noqa: B006
     supplier_id: Annotated[list[Id], Query(description="Any of these suppliers")] = [],  # noqa: B006
-    currency: Annotated[list[Currency], Query(description="Any of these currencies")] = [],  # noqa: B006
+    currency: Annotated[list[KnownCurrency], Query(description="Any of these currencies")] = [],  # noqa: B006
     cost_centre: Annotated[list[ShortText], Query(description="Any of these cost centres")] = [],  # noqa: B006
     created_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
     created_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from po_api.core.actor import Actor, MissingRole
+from po_api.core.currencies import CURRENCIES
 from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
 from po_api.core.permissions import Permission
@@ -139,6 +140,11 @@ def _active_supplier(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     return None if facts.supplier_is_active else SupplierInactive
 
 
+def _current_currency(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
+    """the currency is not withdrawn"""
+    return None if facts.currency in CURRENCIES else errors.CurrencyWithdrawn
+
+
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the total is within the approver's limit; another currency requires an approver without a limit"""
     return approval.refusal(approval.WITHIN_LIMIT, facts, approval.Approver.of(actor))
@@ -183,7 +189,8 @@ _OPEN = frozenset(PorfStatus) - {PorfStatus.CANCELLED, PorfStatus.CLOSED}
 _WRITE, _DECIDE = Permission.PORFS_WRITE, Permission.PORFS_DECIDE
 _MANAGE, _ORDER = Permission.PORFS_MANAGE, Permission.PURCHASE_ORDERS_WRITE
 
-_SUBMITTABLE = (_has_lines, _active_supplier, _has_eligible_approver)
+_SUBMITTABLE = (_has_lines, _active_supplier, _current_currency, _has_eligible_approver)
+_ORDERABLE = (_something_left, _active_supplier, _current_currency)
 
 # The table of domain.md. A request with the status `ordered` can be closed as well, although nothing remains.
 MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
@@ -198,10 +205,10 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.REVISE: _rule(_WRITE, [PorfStatus.REJECTED], _D, _requester),
         PorfAction.CANCEL: _rule(_WRITE, [_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
         PorfAction.REOPEN: _rule(_MANAGE, [_A], _D, _buyer, _nothing_ordered),
-        PorfAction.CONVERT: _rule(_ORDER, [_A, _PARTLY, _ORDERED], None, _orderer, _something_left, _active_supplier),
+        PorfAction.CONVERT: _rule(_ORDER, [_A, _PARTLY, _ORDERED], None, _orderer, *_ORDERABLE),
         PorfAction.CLOSE: _rule(_MANAGE, [_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(Permission.PORFS_WRITE_ALL, _OPEN, None, _admin),
-        PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser),
+        PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser, _current_currency),
     },
 )
 

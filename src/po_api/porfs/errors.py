@@ -47,6 +47,21 @@ class LimitInOtherCurrency(Forbidden):
     title = "Another currency requires an approver without a limit"
 
 
+class CurrencyWithdrawn(Conflict):
+    """The currency is no longer legal tender: existing documents stay readable, but nothing is submitted, copied,
+    ordered or issued in it. Reopen or recall the request and change its currency; cancel a draft order first."""
+
+    code = "currency_withdrawn"
+    title = "Withdrawn currency"
+
+
+class WithdrawnBaseCurrency(Unprocessable):
+    """The organisation's base currency is no longer legal tender: state a currency for new requests."""
+
+    code = "withdrawn_currency"
+    title = "Withdrawn currency"
+
+
 class ApproverInactive(Forbidden):
     """The caller was deactivated or lost the role `approver` before the decision was recorded."""
 

@@ -168,6 +168,7 @@ def _reduced(porf: FromClause, facts: Columns) -> Columns:
     """The facts reduced to the values that the guards derive for this member, which many requests have in common."""
     same = (
         "status",
+        "currency",
         "allow_self_approval",
         "ordered",
         "has_remaining",

@@ -1,6 +1,7 @@
 """The content of requests: create, edit, copy, delete, comment. Changes of the status are in `actions`."""
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,6 +10,7 @@ from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
+from po_api.core.currencies import last_day
 from po_api.core.errors import FieldError
 from po_api.core.money import Totals
 from po_api.core.permissions import Permission
@@ -20,6 +22,7 @@ from po_api.db.query import TransactionExecutor
 from po_api.members.events import MemberChanged
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
+from po_api.organisations.queries import OrganisationQueries
 from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
 from po_api.porfs.approval import authors_of
@@ -47,6 +50,10 @@ class PorfService:
         self._repository = PorfRepository(session, actor)
         self._porfs = PorfReadService(TransactionExecutor(session), actor)
 
+    async def base_currency(self) -> str:
+        """The currency of requests that name none."""
+        return (await OrganisationQueries(TransactionExecutor(self._session)).own(self._actor)).currency
+
     async def create(self, requested: PorfInput, *, copied_from: int | None = None) -> JsonDocument:
         """Create a draft of the caller with its number and lines."""
         self._actor.require(Permission.PORFS_WRITE)
@@ -56,6 +63,8 @@ class PorfService:
         if requested.supplier_id is not None and not rules.supplier_is_active:
             raise _unknown_supplier()
         currency = requested.currency or rules.currency
+        if (last := last_day(currency)) is not None:
+            raise _withdrawn(last)
         nets, totals = _amounts(requested, currency=currency, tax_rounding=rules.tax_rounding)
         now = utc_now()
         number = await OrganisationService(self._session).next_number(rules, DocumentType.PORF, now)
@@ -218,6 +227,13 @@ class PorfService:
     ) -> None:
         audit.record(self._session, self._actor, audit.Change(action, "porf", porf.id, before, after))
         await self._session.flush()
+
+
+def _withdrawn(last: date) -> errors.WithdrawnBaseCurrency:
+    detail = f"the organisation's base currency was legal tender until {last}; state a current currency"
+    return errors.WithdrawnBaseCurrency(
+        detail, errors=(FieldError("/currency", errors.WithdrawnBaseCurrency.code, detail),)
+    )
 
 
 def _amounts(requested: PorfInput, *, currency: str, tax_rounding: str) -> tuple[list[Decimal], Totals]:

@@ -10,7 +10,7 @@ from po_api.purchase_orders.queries import SORTS, PurchaseOrderFilters
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.service import PurchaseOrderService
 from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
-from po_api.web.schemas import Currency, Id, Moment, Search, ShortText
+from po_api.web.schemas import Id, KnownCurrency, Moment, Search, ShortText
 
 
 async def _read_service(request: Request, principal: PrincipalDep) -> PurchaseOrderReadService:
@@ -24,7 +24,7 @@ async def _service(request: Request, principal: PrincipalDep) -> PurchaseOrderSe
 async def _filters(
     status: Annotated[list[PurchaseOrderStatus], Query(description="Any of these statuses")] = [],  # noqa: B006
     supplier_id: Annotated[list[Id], Query(description="Any of these suppliers")] = [],  # noqa: B006
-    currency: Annotated[list[Currency], Query(description="Any of these currencies")] = [],  # noqa: B006
+    currency: Annotated[list[KnownCurrency], Query(description="Any of these currencies")] = [],  # noqa: B006
     number: Annotated[list[ShortText], Query(description="Any of these numbers")] = [],  # noqa: B006
     porf_id: Annotated[list[Id], Query(description="Allocated from any of these requests")] = [],  # noqa: B006
     created_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,

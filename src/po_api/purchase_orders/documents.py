@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from po_api.core.money import Totals, minor_units
+from po_api.core.currencies import minor_units
+from po_api.core.money import Totals
 from po_api.purchase_orders.typesetter import typeset
 
 _MONTHS = "January February March April May June July August September October November December".split()
@@ -112,7 +113,7 @@ class PurchaseOrderDocument:
 async def rendered(document: PurchaseOrderDocument) -> bytes:
     """The order as a PDF/A; the same data always gives the same bytes.
 
-    Raises TypesettingError, and KeyError for an unknown currency.
+    Raises TypesettingError.
     """
     return await typeset(sheet(document), lines=len(document.lines))
 

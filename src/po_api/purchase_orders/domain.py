@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from po_api.core.actor import Actor, MissingRole
+from po_api.core.currencies import CURRENCIES
 from po_api.core.errors import AppError
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
+from po_api.porfs.errors import CurrencyWithdrawn
 from po_api.suppliers.errors import SupplierInactive
 
 
@@ -35,6 +37,7 @@ class PurchaseOrderFacts:
 
     status: PurchaseOrderStatus
     supplier_is_active: bool
+    currency: str
 
 
 def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
@@ -45,6 +48,11 @@ def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
 def _active_supplier(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None:
     """the supplier is active"""
     return None if facts.supplier_is_active else SupplierInactive
+
+
+def _current_currency(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None:
+    """the currency is not withdrawn"""
+    return None if facts.currency in CURRENCIES else CurrencyWithdrawn
 
 
 def _rule(
@@ -58,7 +66,7 @@ _DRAFT, _ISSUED = PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED
 MACHINE: StateMachine[PurchaseOrderStatus, PurchaseOrderAction, PurchaseOrderFacts] = StateMachine(
     {
         PurchaseOrderAction.EDIT: _rule([_DRAFT], None),
-        PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED, _active_supplier),
+        PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED, _active_supplier, _current_currency),
         PurchaseOrderAction.CANCEL: _rule([_DRAFT, _ISSUED], PurchaseOrderStatus.CANCELLED),
         PurchaseOrderAction.CLOSE: _rule([_ISSUED], PurchaseOrderStatus.CLOSED),
     },

@@ -36,6 +36,7 @@ class OrderSummaryRow(NamedTuple):
 
     status: str
     supplier_is_active: bool
+    currency: str
     item: str
 
 
@@ -158,7 +159,8 @@ def _summary(orders: FromClause) -> AnySelect:
 
 def _facts_of(orders: FromClause) -> list[ColumnElement[Any]]:
     """The columns of `PurchaseOrderFacts`."""
-    return [orders.c.status, supplier_is_active(orders.c.supplier_id).label("supplier_is_active")]
+    is_active = supplier_is_active(orders.c.supplier_id).label("supplier_is_active")
+    return [orders.c.status, is_active, orders.c.currency]
 
 
 def _words(orders: FromClause) -> ColumnElement[str]:
@@ -207,7 +209,8 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     details, details_text = json_object("details", columns_of(order, names))
     shown = _summary(order)
     own = order.c["id", "version", "currency", "tax_rounding"]
-    statement = shown.with_only_columns(*content.c, details_text.label("details"), *own, *shown.selected_columns)
+    others = [column for column in shown.selected_columns if column.name not in own]
+    statement = shown.with_only_columns(*content.c, details_text.label("details"), *own, *others)
     return Query("purchase_orders.whole", statement.join(content, true()).join(details, true()), OrderDocumentRow)
 
 

@@ -71,7 +71,7 @@ class PurchaseOrderReadService:
         return IssuedDocument(row.number, row.revision, row.content)
 
     def _summary(self, row: OrderSummaryRow | OrderDocumentRow) -> str:
-        facts = PurchaseOrderFacts(PurchaseOrderStatus(row.status), row.supplier_is_active)
+        facts = PurchaseOrderFacts(PurchaseOrderStatus(row.status), row.supplier_is_active, row.currency)
         allowed = _allowed_actions(facts, self._actor.roles, self._actor.scopes)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
 

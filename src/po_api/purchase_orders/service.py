@@ -153,7 +153,7 @@ class PurchaseOrderService:
         order = await self._repository.lock(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
-        facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), order.supplier_is_active)
+        facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), order.supplier_is_active, order.currency)
         MACHINE.require(action, facts, self._actor)
         require_version(order.version, expected)
         return order

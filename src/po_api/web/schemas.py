@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from po_api.core.money import CURRENCIES
+from po_api.core.currencies import CURRENCIES, last_day
 from po_api.core.text import has_forbidden_characters, is_visible, normalise
 from po_api.db.json_sql import plain
 
@@ -93,17 +93,26 @@ Search = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVa
 
 
 def _known_currency(code: str) -> str:
-    if code not in CURRENCIES:
+    if code not in CURRENCIES and last_day(code) is None:
         raise PydanticCustomError("unknown_currency", "must be an ISO 4217 currency code")
     return code
 
 
-Currency = Annotated[
+def _current_currency(code: str) -> str:
+    if (last := last_day(code)) is not None:
+        detail = "must be a current currency; this one was legal tender until {last}"
+        raise PydanticCustomError("withdrawn_currency", detail, {"last": last.isoformat()})
+    return code
+
+
+# Including withdrawn ones, in which there may be documents.
+KnownCurrency = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Z]{3}$"),
     AfterValidator(_known_currency),
     Field(description="ISO 4217 code", examples=["EUR"]),
 ]
+Currency = Annotated[KnownCurrency, AfterValidator(_current_currency)]
 
 
 def unique(values: list[T]) -> list[T]:
