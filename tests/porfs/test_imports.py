@@ -28,10 +28,10 @@ from po_api.porfs.imports import (
     template,
 )
 from po_api.porfs.units import is_unit
+from po_api.porfs.xlsx_parts import InvalidFile
 from po_api.porfs.xlsx_reader import (
     MAX_COLUMNS,
     MAX_SHEET_ROWS,
-    InvalidFile,
     TooManyColumns,
     TooManyRows,
     column_letters,
@@ -182,7 +182,7 @@ def test_an_xlsx_takes_numbers_and_dates() -> None:
     assert parse(xlsx_file([*cells[:-1], dt.datetime(2026, 12, 31)])) == [LINE]  # noqa: DTZ001
 
 
-@pytest.mark.parametrize("value", [0.1, 0.0001, 1234.5678, 99999999999.9999, 10000000000000])
+@pytest.mark.parametrize("value", [0.1, 0.0001, 1234.5678, 99999999999, 10000000000000])
 def test_a_double_is_the_decimal_that_people_see(value: float) -> None:
     assert parse(xlsx_file(row(unit_price=value)))[0].unit_price == Decimal(str(value))
 
@@ -345,7 +345,14 @@ def test_a_price_may_be_zero() -> None:
         ("unit_price", "€5", "invalid_number"),
         ("discount_percent", "100.0001", "out_of_range"),
         ("discount_percent", "-1", "out_of_range"),
-        ("discount_percent", "5%", "invalid_number"),
+        ("discount_percent", "5%%", "invalid_number"),
+        ("discount_percent", "%5", "invalid_number"),
+        ("discount_percent", "-5%", "out_of_range"),
+        ("tax_rate", "101 %", "out_of_range"),
+        ("tax_rate", "%", "invalid_number"),
+        ("tax_rate", "20 percent", "invalid_number"),
+        ("quantity", "5%", "invalid_number"),
+        ("unit_price", "5%", "invalid_number"),
         ("tax_rate", "101", "out_of_range"),
         ("tax_rate", "7.12345", "too_many_decimals"),
         ("needed_by", "31.12.2026", "invalid_date"),
@@ -364,7 +371,7 @@ def test_a_bad_text_is_an_error_of_its_cell(make: Callable[..., bytes], column: 
     ("column", "cell", "code"),
     [
         ("quantity", 1e-7, "too_many_decimals"),
-        ("quantity", 12345678901234.5, None),
+        ("quantity", 12345678901234.5, "rounded_display"),
         ("quantity", 12345678901234.56, "too_many_digits"),
         ("quantity", 1e300, "out_of_range"),
         ("quantity", True, "invalid_number"),
@@ -381,12 +388,9 @@ def test_a_bad_text_is_an_error_of_its_cell(make: Callable[..., bytes], column: 
         ("needed_by", dt.time(8, 30), "invalid_date"),
     ],
 )
-def test_a_bad_spreadsheet_cell_is_an_error_of_its_cell(column: str, cell: Any, code: str | None) -> None:
+def test_a_bad_spreadsheet_cell_is_an_error_of_its_cell(column: str, cell: Any, code: str) -> None:
     content = xlsx_file(GOOD, row(**{column: cell}))
-    if code is None:
-        assert len(parse(content)) == 2
-    else:
-        assert (only(content).pointer, only(content).code) == (f"/rows/3/{column}", code)
+    assert (only(content).pointer, only(content).code) == (f"/rows/3/{column}", code)
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "nan", "inf"])
@@ -469,7 +473,7 @@ def test_a_column_s_name_is_shown_short_and_printable() -> None:
     assert error.detail.isprintable()
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"hello\nworld"])
+@pytest.mark.parametrize("content", [b"hello\nworld", b",\n", xlsx_file(header=[])])
 def test_a_file_without_the_header_misses_its_columns(content: bytes) -> None:
     missing = [error.pointer for error in failure(content).errors if error.code == "missing_column"]
     assert missing == ["/rows/1/description", "/rows/1/quantity", "/rows/1/unit_price"]
@@ -611,25 +615,10 @@ def test_a_long_string_in_every_cell_is_refused() -> None:
     assert refusal(content).code == "invalid_file"
 
 
-@pytest.mark.parametrize("disguise", ["0<!-- -->9", "&#48;9", "0<?x?>9", "<![CDATA[0]]>9"])
-def test_a_string_index_in_disguise_counts_as_the_longest(disguise: str) -> None:
-    cells = "".join(f'<row r="{number}"><c t="s"><v>{disguise}</v></c></row>' for number in range(3, 5000))
-    content = repacked(
-        WORKBOOK,
-        {
-            SHEET: lambda xml: xml.replace("</sheetData>", cells + "</sheetData>"),
-            "xl/sharedStrings.xml": lambda xml: xml.replace("<t>description", f"<t>{'x' * 10_000}", 1),
-        },
-    )
-    assert refusal(content).code == "invalid_file"
-
-
 @pytest.mark.parametrize(
     ("part", "old", "new"),
     [
-        ("xl/sharedStrings.xml", "uniqueCount=", 'uniqueCount="99999999999999999" x='),
         ("xl/sharedStrings.xml", "<si>", "<si><si/>"),
-        ("xl/sharedStrings.xml", "<si>", "<sst/><si>"),
         ("xl/workbook.xml", "<sheets>", "<sheets><unclosed>"),
         ("xl/workbook.xml", "<sheet ", '<sheet state="hidden" '),
         ("xl/workbook.xml", "r:id=", "r:ix="),
@@ -695,14 +684,11 @@ def test_a_single_part_may_not_be_that_large() -> None:
     assert "unpacked" in refusal(content).detail
 
 
-@pytest.mark.parametrize(("number", "code"), [("-1e18", "invalid_file"), ("1e300", None), ("46387.5", None)])
-def test_a_date_cell_with_an_impossible_number_is_refused(number: str, code: str | None) -> None:
-    """The first one makes calamine panic, which does not raise an Exception."""
+@pytest.mark.parametrize("number", ["-1e18", "-1", "1e300", "46387.5", "60", "2958466"])
+def test_a_date_cell_with_an_impossible_number_is_refused(number: str) -> None:
     original = xlsx_file(row(needed_by=dt.date(2026, 12, 31)))
     content = repacked(original, {SHEET: lambda xml: xml.replace("<v>46387</v>", f"<v>{number}</v>")})
-    error = refusal(content)
-    assert error.code == (code or error.code)
-    assert isinstance(error, InvalidFile) or error.errors[0].pointer == "/rows/2/needed_by"
+    assert (only(content).pointer, only(content).code) == ("/rows/2/needed_by", "invalid_date")
 
 
 def test_a_workbook_needs_neither_styles_nor_shared_strings() -> None:
@@ -726,14 +712,6 @@ def test_an_encrypted_entry_is_refused() -> None:
     start = content.index(b"PK\x01\x02")
     content[start + 8] |= 1
     assert "password" in refusal(bytes(content)).detail
-
-
-def test_a_spreadsheet_of_another_kind_is_refused() -> None:
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-        archive.writestr("content.xml", "<office:document-content xmlns:office='x'/>")
-    assert refusal(buffer.getvalue()).code == "invalid_file"
 
 
 def test_other_parts_of_a_workbook_are_not_read() -> None:

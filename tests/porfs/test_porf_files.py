@@ -71,8 +71,8 @@ async def test_one_bad_row_of_a_thousand_and_nothing_is_written(organisation: Te
 @pytest.mark.parametrize(
     ("content", "code"),
     [
-        (b"", "import_failed"),
-        (b"%PDF-1.7", "import_failed"),
+        (b"", "invalid_file"),
+        (b"%PDF-1.7", "invalid_file"),
         (b"\x89PNG\r\n\x1a\n\xff", "invalid_file"),
         (b"PK\x03\x04broken", "invalid_file"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "invalid_file"),

@@ -47,9 +47,15 @@ def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
 async def import_porf(
     service: PorfServiceDep, body: Annotated[ImportPorfBody, Form(media_type="multipart/form-data")]
 ) -> Response:
-    """Create a purchase order request from a CSV or XLSX file of lines."""
-    lines = await asyncio.to_thread(imports.parse, await body.file.read())
+    """Create a purchase order request from a CSV or XLSX file of lines.
+
+    Of a workbook, what a cell shows is read: `00123`, or 20 of `20%` in the columns of percentages. A cell is refused
+    if its number format shows a number rounded or cannot be interpreted, if its formula has no stored value, or if it
+    shows another currency than the request's.
+    """
     header: dict[str, Any] = dict.fromkeys(HEADER_FIELDS) | body.model_dump(exclude={"file"})
+    currency = header.get("currency") or await service.base_currency()
+    lines = await asyncio.to_thread(imports.parse, await body.file.read(), currency)
     return created(await service.create(PorfInput(**header, lines=lines)), router.prefix)
 
 

@@ -4,7 +4,6 @@ The first row names the columns, in any order; rows are numbered as in a spreads
 cut: a value that cannot be read exactly is an error with its row and column, without the content of the cell.
 """
 
-import codecs
 import csv
 import datetime as dt
 import re
@@ -16,16 +15,23 @@ from typing import Any
 
 from po_api.core.errors import FieldError, PayloadTooLarge, Unprocessable
 from po_api.core.text import has_forbidden_characters, is_visible, name_key, normalise
+from po_api.porfs.cells import Cell, CellFailure
 from po_api.porfs.content import LineInput
 from po_api.porfs.exports import FileType, Validations, restore, write_table
-from po_api.porfs.import_columns import COLUMNS, MAX_DESCRIPTION, MAX_SKU, BadCell, Column
+from po_api.porfs.file_kinds import decoded, is_workbook
+from po_api.porfs.import_columns import (
+    COLUMNS,
+    MAX_DESCRIPTION,
+    MAX_SKU,
+    BadCell,
+    BadWorkbookCell,
+    Column,
+    require_readable,
+)
 from po_api.porfs.units import DEFAULT_UNIT
 from po_api.porfs.xlsx_reader import (
     MAX_COLUMNS,
     MAX_SHEET_ROWS,
-    Cell,
-    CellFailure,
-    InvalidFile,
     TooManyColumns,
     TooManyRows,
     column_letters,
@@ -42,9 +48,6 @@ MAX_LISTED_ERRORS = 1_000
 _MAX_CSV_LINE = 131_072  # the csv module's limit for a field, in characters
 _MAX_NAME_SHOWN = 40
 
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DELIMITERS = ",;\t"
 _CSV_FAILURES = frozenset("#DIV/0! #N/A #NAME? #NULL! #NUM! #REF! #VALUE!".split())
 
@@ -95,18 +98,18 @@ class _Errors:
         raise ImportFailed(f"Errors in the file: {self.count}; nothing was imported", errors=tuple(self._listed))
 
 
-def parse(content: bytes) -> list[LineInput]:
+def parse(content: bytes, currency: str = "EUR") -> list[LineInput]:
     """The lines of a CSV or XLSX file, which is recognised by its content; an empty list if it has no lines.
+
+    Prices that a workbook shows with a currency have to be in `currency`.
 
     Raises ImportFailed with all errors of cells, PayloadTooLarge, InvalidFile, TooManyRows or TooManyColumns.
     """
     if len(content) > MAX_FILE_BYTES:
         raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES // 1024 // 1024} MB")
-    if content.startswith(_OLE):
-        raise InvalidFile("The file is an old .xls or has a password; save it as .xlsx without one, or as CSV")
-    rows: Iterable[list[Cell]] = first_sheet(content) if content.startswith(_ZIP) else _csv_rows(content)
+    rows: Iterable[list[Cell]] = first_sheet(content) if is_workbook(content) else _csv_rows(content)
     errors = _Errors()
-    lines = _lines(rows, errors)
+    lines = _lines(rows, currency, errors)
     errors.raise_if_any()
     return lines
 
@@ -114,11 +117,13 @@ def parse(content: bytes) -> list[LineInput]:
 def template(file_type: FileType) -> bytes:
     """A file to fill in: the header, and one row as an example."""
     names = [column.name for column in COLUMNS]
-    example = ("Laptop, 14 inch", "LAP-14", Decimal(2), DEFAULT_UNIT, Decimal("1250.00"), Decimal(5), Decimal(20))
+    # Integers get the format General, in which a spreadsheet shows an entered 20% as such.
+    example = ("Laptop, 14 inch", "LAP-14", Decimal(2), DEFAULT_UNIT, Decimal("1250.00"), 5, 20)
     rows = [(*example, dt.date(2030, 1, 31))]
     return write_table(names, rows, file_type, validations=_VALIDATIONS, validated_rows=MAX_ROWS)
 
 
+# A percentage may be entered as 20 or as 20%, which is 0.2.
 _PERCENT = {"validate": "decimal", "criteria": "between", "minimum": 0, "maximum": 100}
 _VALIDATIONS: Validations = {
     "description": {"validate": "length", "criteria": "between", "minimum": 1, "maximum": MAX_DESCRIPTION},
@@ -132,7 +137,7 @@ _VALIDATIONS: Validations = {
 }
 
 
-def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[LineInput]:
+def _lines(rows: Iterable[list[Cell]], currency: str, errors: _Errors) -> list[LineInput]:
     lines: list[LineInput] = []
     layout = _Layout({}, frozenset())
     used = number = 0
@@ -150,7 +155,7 @@ def _lines(rows: Iterable[list[Cell]], errors: _Errors) -> list[LineInput]:
             if used > MAX_ROWS or number > MAX_SHEET_ROWS:
                 raise TooManyRows(f"A file may have {MAX_ROWS} rows, and none below row {MAX_SHEET_ROWS}")
             if filled:
-                lines.extend(_line(number, filled, layout, errors))
+                lines.extend(_line(number, filled, layout, currency, errors))
     except csv.Error:
         # The ends of further rows are unknown.
         errors.add(number + 1, "", "invalid_row", "cannot be parsed: a quotation mark is missing or not doubled")
@@ -179,6 +184,11 @@ def _header(cells: list[Cell], errors: _Errors) -> _Layout:
         name = _header_key(cell) if isinstance(cell, str) else ""
         shown = _shown(cell)
         letters = column_letters(index + 1)
+        try:
+            require_readable(cell)
+        except BadCell as error:
+            errors.add(1, letters, error.code, _located(error, 1, index))
+            continue
         if name and name in seen:
             errors.add(1, shown or letters, "duplicate_column", "appears twice")
         elif name in _BY_NAME:
@@ -195,25 +205,31 @@ def _header(cells: list[Cell], errors: _Errors) -> _Layout:
     return _Layout(columns, frozenset(ignored))
 
 
-def _line(row: int, filled: dict[int, Cell], layout: _Layout, errors: _Errors) -> Iterator[LineInput]:
+def _line(row: int, filled: dict[int, Cell], layout: _Layout, currency: str, errors: _Errors) -> Iterator[LineInput]:
     """The line of a row, none if the row has an error."""
     values: dict[str, Any] = dict(_DEFAULTS)
     before = errors.count
     for index, column in layout.columns.items():
         cell = filled.get(index)
         try:
-            if cell is CellFailure.FAILED:
-                raise BadCell("spreadsheet_error", "is a spreadsheet error, such as #REF!")
             if cell is not None:
-                values[column.name] = column.read(cell)
+                require_readable(cell)
+                values[column.name] = column.read(cell, currency)
             elif column.required:
                 raise BadCell("required", "must not be empty")
         except BadCell as error:
-            errors.add(row, column.name, error.code, error.detail)
+            errors.add(row, column.name, error.code, _located(error, row, index))
     for index in sorted(filled.keys() - layout.columns.keys() - layout.ignored):
         errors.add(row, column_letters(index + 1), "unexpected_cell", "has a value but no column name in row 1")
     if errors.count == before and values.keys() >= _NAMES:
         yield LineInput(**values)
+
+
+def _located(error: BadCell, row: int, index: int) -> str:
+    """The detail of an error, with the name of the cell in the spreadsheet where it is about that."""
+    return (
+        f"cell {column_letters(index + 1)}{row} {error.detail}" if isinstance(error, BadWorkbookCell) else error.detail
+    )
 
 
 def _shown(cell: Cell) -> str:
@@ -232,12 +248,9 @@ def _csv_rows(content: bytes) -> Iterator[list[Cell]]:
 
     The parser is strict: otherwise a quotation mark that is not closed would make one cell of the rest of the file.
     """
-    try:
-        text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidFile("The file is neither XLSX nor CSV in UTF-8 or UTF-16") from error
+    text = decoded(content)
     for record in csv.reader(_physical_lines(text), delimiter=_delimiter(text), strict=True):
-        yield [CellFailure.FAILED if cell.strip() in _CSV_FAILURES else restore(cell) for cell in record]
+        yield [CellFailure.ERROR if cell.strip() in _CSV_FAILURES else restore(cell) for cell in record]
 
 
 def _delimiter(text: str) -> str:

@@ -4,7 +4,16 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import UploadFile
-from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    MISSING,
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
@@ -133,12 +142,21 @@ class PorfCreate(Schema):
     )
 
 
+def _require_file(value: object) -> object:
+    # Starlette takes a part without a file name for a text.
+    if isinstance(value, str):
+        raise PydanticCustomError(
+            "file_required", "must be a file: send the part with a file name, as curl does with -F file=@lines.xlsx"
+        )
+    return value
+
+
 class ImportPorfBody(BaseModel):
     """The form of an import: a file of lines, and the header. An empty field counts as omitted."""
 
     model_config = ConfigDict(extra="forbid")
 
-    file: UploadFile
+    file: Annotated[UploadFile, BeforeValidator(_require_file)]
     title: PorfTitle
     justification: LongText | MISSING = MISSING
     cost_centre: ShortText | MISSING = MISSING

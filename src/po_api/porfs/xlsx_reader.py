@@ -1,52 +1,38 @@
-"""The cells of an XLSX file's first sheet, from untrusted bytes.
+"""The cells of an XLSX file's first visible sheet, as they are shown.
 
-calamine reads the cells; this module limits its input. A small file can make calamine allocate the whole grid (a value
-in A1 and one in XFD1048576 span 17 thousand million cells), as many strings as an attribute states, or one long string
-for every cell, and a failed allocation ends the process without an exception. Hence every part that calamine will read
-is first parsed by expat, which accepts only well-formed XML, and measured. calamine then gets a new archive of only
-these parts: no other sheet, no macros, nothing that two readers of archives could interpret differently.
+Readers of workbooks return values without number formats: 0.2 for a cell that shows 20 %. Hence the sheet is read here,
+part by part. Hidden rows and columns are read like others; of merged cells the first has the value.
 """
 
-import codecs
 import datetime as dt
+import math
 import re
-from enum import Enum
-from io import BytesIO
-from typing import TypeVar, cast
-from xml.parsers import expat
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
-
-from python_calamine import load_workbook
+from decimal import Decimal
 
 from po_api.core.errors import AppError, Unprocessable
+from po_api.porfs.cells import Cell, CellFailure, NumberCell, UnclearCell
+from po_api.porfs.number_formats import Unclear
+from po_api.porfs.shown_numbers import text_of_text
+from po_api.porfs.xlsx_parts import DamagedFile, InvalidFile, PartReader, Parts, UnpackedTooLarge, local_name
+from po_api.porfs.xlsx_styles import Styles, number_of
 
 MAX_SHEET_ROWS = 20_000
 MAX_COLUMNS = 50
-MAX_ENTRIES = 1_000
-MAX_UNPACKED_BYTES = 100 * 1024 * 1024
-MAX_PART_BYTES = 50 * 1024 * 1024
-MAX_RATIO = 200
-_RATIO_MATTERS_ABOVE = 1024 * 1024
-# Elements and pieces of text. Ten thousand lines have about 400,000; the rest is for white space, long texts of many
-# lines, and sheets that are not read but whose strings are in the same table.
-MAX_EVENTS = 1_200_000
 MAX_STRINGS = 1_000_000
 # Of all cells together, before their own limits are checked; ten thousand of the longest lines have 21 million.
 MAX_CHARACTERS = 32 * 1024 * 1024
 
-_ENCRYPTED = 0x1
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Day 0 of the two ways of counting days. Of the first one, days before March 1900 are counted differently.
+_EPOCH = dt.date(1899, 12, 30)
+_EPOCH_1904 = dt.date(1904, 1, 1)
+
 _CELL_REFERENCE = re.compile(r"([A-Za-z]{1,3})([0-9]{1,7})")
-_COUNT = re.compile(r"[0-9]{1,7}")
-_DAMAGED = "The file is damaged or is not an XLSX workbook"
-_TOO_LARGE = "The workbook is too large when unpacked; keep only the sheet with the lines"
-
-
-class InvalidFile(Unprocessable):
-    """The file is not a valid CSV or XLSX file, or exceeds the limits on its unpacked size."""
-
-    code = "invalid_file"
-    title = "Unreadable file"
+_RANGE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})(?::([A-Z]{1,3})([0-9]{1,7}))?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+# A character that XML cannot contain, or this notation itself.
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+_TRUE = ("1", "true")
+_SECONDS_OF_DAY = Decimal(86_400)
 
 
 class TooManyRows(Unprocessable):
@@ -63,34 +49,19 @@ class TooManyColumns(Unprocessable):
     title = "Too many columns"
 
 
-class CellFailure(Enum):
-    """The value of a cell with an error of the spreadsheet, such as #REF!."""
-
-    FAILED = "failed"
-
-
-Cell = str | int | float | bool | dt.date | dt.time | dt.timedelta | CellFailure
-
-
 def first_sheet(content: bytes) -> list[list[Cell]]:
     """The rows of the first visible sheet from A1 on; empty cells are empty strings.
 
     Raises InvalidFile, TooManyRows or TooManyColumns.
     """
-    vetted = BytesIO()
     try:
-        with ZipFile(BytesIO(content)) as archive, ZipFile(vetted, "w", ZIP_STORED) as parts:
-            index, failures = _vet(_Copier(archive, parts))
-        rows = _read(vetted, index)
-        for row, column in failures:
-            rows[row][column] = CellFailure.FAILED
+        return _first_sheet(Parts(content))
     except AppError:
         raise
     except Exception as error:
         # zipfile and expat raise various errors for random bytes, from struct.error to NotImplementedError. The file is
         # the only input here, so every error is caused by it.
-        raise InvalidFile(_DAMAGED) from error
-    return rows
+        raise DamagedFile from error
 
 
 def column_letters(number: int) -> str:
@@ -102,137 +73,30 @@ def column_letters(number: int) -> str:
     return letters
 
 
-class _Reader:
-    """Receives expat's events for a part, with the local names of elements."""
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        pass
-
-    def text(self, data: str) -> None:
-        pass
-
-    def end(self, name: str) -> None:
-        pass
-
-
-_R = TypeVar("_R", bound=_Reader)
-
-
-class _Copier:
-    """Copies parts of an archive whose directory is within the limits, and passes their elements to a reader."""
-
-    def __init__(self, source: ZipFile, target: ZipFile):
-        entries = source.infolist()
-        if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
-            raise InvalidFile(_TOO_LARGE)
-        for entry in entries:
-            _check_entry(entry)
-        self._entries = {_folded(entry.filename): entry for entry in entries}
-        self._source = source
-        self._target = target
-        self._events = 0
-
-    def has(self, name: str) -> bool:
-        """Whether the archive has such a part that was not copied yet."""
-        return _folded(name) in self._entries
-
-    def copy(self, name: str, reader: _R) -> _R:
-        """Copy the part and return the reader. Raises InvalidFile if it is missing, malformed or too large."""
-        entry = self._entries.pop(_folded(name), None)
-        if entry is None:
-            raise InvalidFile(_DAMAGED)
-        if entry.file_size > MAX_PART_BYTES:
-            raise InvalidFile(_TOO_LARGE)
-        data = self._source.read(entry)  # raises if there is more than the directory states
-
-        def start(name: str, attributes: dict[str, str]) -> None:
-            self._count()
-            reader.start(_local(name), attributes)
-
-        def text(data: str) -> None:
-            self._count()
-            reader.text(data)
-
-        # calamine always decodes as UTF-8, so expat must, too, whatever encoding the file declares. Byte order marks
-        # and zero bytes are refused, as they make expat switch to UTF-16.
-        if b"\0" in data or data.startswith(_UTF_16):
-            raise InvalidFile(_DAMAGED)
-        parser = expat.ParserCreate("utf-8")
-        parser.StartDoctypeDeclHandler = _refuse_doctype
-        parser.StartElementHandler = start
-        parser.CharacterDataHandler = text
-        parser.EndElementHandler = lambda name: reader.end(_local(name))
-        parser.Parse(data, True)
-        self._target.writestr(ZipInfo(name), data)
-        return reader
-
-    def _count(self) -> None:
-        self._events += 1
-        if self._events > MAX_EVENTS:
-            raise InvalidFile(_TOO_LARGE)
-
-
-def _check_entry(entry: ZipInfo) -> None:
-    if entry.flag_bits & _ENCRYPTED:
-        raise InvalidFile("The file is encrypted; save it without a password")
-    # Other methods have no limit to the output of one step, and no spreadsheet program uses them.
-    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise InvalidFile(_DAMAGED)
-    if entry.file_size > _RATIO_MATTERS_ABOVE and entry.file_size > MAX_RATIO * entry.compress_size:
-        raise InvalidFile(_TOO_LARGE)
-
-
-def _folded(name: str) -> str:
-    """Part names as calamine compares them: regardless of case and of the kind of slash."""
-    return name.replace("\\", "/").lower()
-
-
-def _local(name: str) -> str:
-    return name.rpartition(":")[2]
-
-
-def _refuse_doctype(*_: object) -> None:
-    raise InvalidFile(_DAMAGED)
-
-
-def _vet(parts: _Copier) -> tuple[int, set[tuple[int, int]]]:
-    """Copy the parts that the first visible sheet needs; returns its index and the (row, column) of its failed cells.
-
-    Indices begin at 0. Paths are composed as calamine does it; if it used others, it would not find the part and raise.
-    """
-    package = parts.copy("_rels/.rels", _Relationships())
-    folder = "".join(package.office_document().removeprefix("/").rpartition("/")[:2])
-    document = parts.copy(f"{folder}_rels/workbook.xml.rels", _Relationships())
-    book = parts.copy(f"{folder}workbook.xml", _Book())
-    if parts.has(f"{folder}styles.xml"):
-        parts.copy(f"{folder}styles.xml", _Reader())
+def _first_sheet(parts: Parts) -> list[list[Cell]]:
+    package = parts.read("_rels/.rels", _Relationships())
+    workbook = package.office_document().removeprefix("/")
+    folder = "".join(workbook.rpartition("/")[:2])
+    name = workbook.removeprefix(folder)
+    relationships = parts.read(f"{folder}_rels/{name}.rels", _Relationships())
+    book = parts.read(workbook, _Book())
+    styles = Styles()
     strings = _Strings()
-    if parts.has(f"{folder}sharedStrings.xml"):
-        parts.copy(f"{folder}sharedStrings.xml", strings)
-    for index, identifier in book.visible:
-        kind, target = document.by_id.get(identifier, ("", ""))
+    for kind, reader in (("styles", styles), ("sharedStrings", strings)):
+        if parts.has(path := relationships.first(kind, folder)):
+            parts.read(path, reader)
+    for identifier in book.visible:
+        kind, target = relationships.by_id.get(identifier, ("", ""))
         if kind == "worksheet":
-            name = target[1:] if target.startswith("/") else folder + target
-            sheet = parts.copy(name, _Sheet(strings.lengths))
-            sheet.check_extent()
-            return index, sheet.failures
-    raise InvalidFile("The workbook has no visible sheet")
+            return parts.read(_path(target, folder), _Sheet(book, styles, strings.texts)).rows()
+    raise InvalidFile("no_sheet", "The workbook has no visible sheet; put the lines into one")
 
 
-def _read(vetted: BytesIO, index: int) -> list[list[Cell]]:
-    try:
-        vetted.seek(0)
-        # Empty rows and columns before the first value are kept, so that positions are those in the spreadsheet.
-        rows = load_workbook(vetted).get_sheet_by_index(index).to_python(skip_empty_area=False)
-    except BaseException as error:
-        # A panic in Rust is raised as a BaseException that cannot be imported; it is also caused by the file.
-        if type(error).__name__ == "PanicException":
-            raise InvalidFile(_DAMAGED) from error
-        raise
-    return cast("list[list[Cell]]", rows)
+def _path(target: str, folder: str) -> str:
+    return target[1:] if target.startswith("/") else folder + target
 
 
-class _Relationships(_Reader):
+class _Relationships(PartReader):
     """A .rels part: kind (the last word of the type) and target by id."""
 
     def __init__(self) -> None:
@@ -245,122 +109,273 @@ class _Relationships(_Reader):
 
     def office_document(self) -> str:
         """The path of the workbook; empty if there is none."""
-        return next((target for kind, target in self.by_id.values() if kind == "officeDocument"), "")
+        return self.first("officeDocument", "")
+
+    def first(self, kind: str, folder: str) -> str:
+        """The path of the part of a kind; empty if there is none."""
+        return next((_path(target, folder) for found, target in self.by_id.values() if found == kind), "")
 
 
-class _Book(_Reader):
-    """The visible sheets in workbook.xml: their index among all sheets and their relationship's id."""
+class _Book(PartReader):
+    """workbook.xml: the relationships of the visible sheets, and how values are to be understood."""
 
     def __init__(self) -> None:
-        self.visible: list[tuple[int, str]] = []
-        self._sheets = 0
+        self.visible: list[str] = []
+        self.epoch = _EPOCH
+        # Libraries that do not compute formulas store 0 or nothing, and ask for computation on opening.
+        self.is_uncomputed = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "sheet":
-            if attributes.get("state", "visible") == "visible":
-                identifier = next((value for key, value in attributes.items() if _local(key) == "id"), "")
-                self.visible.append((self._sheets, identifier))
-            self._sheets += 1
+        if name == "sheet" and attributes.get("state", "visible") == "visible":
+            self.visible.append(next((value for key, value in attributes.items() if local_name(key) == "id"), ""))
+        elif name == "workbookPr" and attributes.get("date1904") in _TRUE:
+            self.epoch = _EPOCH_1904
+        elif name == "calcPr":
+            self.is_uncomputed = attributes.get("fullCalcOnLoad") in _TRUE
 
 
-class _Strings(_Reader):
-    """The lengths of the shared strings. Refuses structures that calamine would count differently."""
+class _Text(PartReader):
+    """Collects the text of the elements `t`, without phonetic hints."""
 
     def __init__(self) -> None:
-        self.lengths: list[int] = []
-        self._is_first = True
+        self._pieces: list[str] = []
+        self._is_text = False
+        self._is_hint = False
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "rPh":
+            self._is_hint = True
+        self._is_text = name == "t" and not self._is_hint
+
+    def text(self, data: str) -> None:
+        if self._is_text:
+            self._pieces.append(data)
+
+    def end(self, name: str) -> None:
+        if name == "rPh":
+            self._is_hint = False
+        self._is_text = False
+
+    def take(self) -> str:
+        text = "".join(self._pieces)
+        self._pieces = []
+        return _unescaped(text)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text) if "_x" in text else text
+
+
+class _Strings(PartReader):
+    """The shared strings."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._text = _Text()
         self._is_inside = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if (name == "sst") is not self._is_first or (name == "si" and self._is_inside):
-            raise InvalidFile(_DAMAGED)
-        self._is_first = False
-        # calamine allocates this number of strings before it reads one.
-        claim = attributes.get("uniqueCount", "0")
-        if not _COUNT.fullmatch(claim) or int(claim) > MAX_STRINGS:
-            raise InvalidFile(_TOO_LARGE)
         if name == "si":
+            if self._is_inside or len(self.texts) >= MAX_STRINGS:
+                raise DamagedFile
             self._is_inside = True
-            self.lengths.append(0)
+        elif self._is_inside:
+            self._text.start(name, attributes)
 
     def text(self, data: str) -> None:
-        if self._is_inside:
-            self.lengths[-1] += len(data)
+        self._text.text(data)
 
     def end(self, name: str) -> None:
+        self._text.end(name)
         if name == "si":
             self._is_inside = False
+            self.texts.append(self._text.take())
 
 
-class _Sheet(_Reader):
-    """The extent of a sheet's values, counted as calamine does: the positions of rows and cells are optional."""
+class _Sheet(PartReader):
+    """The cells of a sheet by position, from 0; the positions of rows and cells are optional in the file."""
 
-    def __init__(self, string_lengths: list[int]) -> None:
-        self.failures: set[tuple[int, int]] = set()
-        self._string_lengths = string_lengths
-        self._longest = max(string_lengths, default=0)
-        self._rows = self._columns = self._characters = 0
-        self._row = self._column = 0
-        self._cell: tuple[int, int] | None = None
-        self._type = ""
-        self._texts: list[str] = []
+    def __init__(self, book: _Book, styles: Styles, strings: list[str]) -> None:
+        self._book = book
+        self._styles = styles
+        self._strings = strings
+        self._cells: dict[tuple[int, int], Cell] = {}
+        self._row = self._column = self._characters = 0
+        self._open: _OpenCell | None = None
+        self._is_started = self._hides_zeros = False
+        self._ranges: list[str] = []
+        self._range = ""
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        self._texts = []
-        if name == "row" and "r" in attributes:
-            if not _COUNT.fullmatch(attributes["r"]):
-                raise InvalidFile(_DAMAGED)
-            self._row = int(attributes["r"]) - 1
+        if not self._is_started and name != "worksheet":
+            raise DamagedFile
+        self._is_started = True
+        if self._open is not None:
+            self._open.start(name, attributes)
+        elif name == "row" and "r" in attributes:
+            self._row = number_of(attributes["r"]) - 1
         elif name == "c":
-            self._cell = self._position(attributes.get("r"))
-            self._type = attributes.get("t", "")
-        elif self._cell is not None and name in ("v", "is"):  # calamine ignores cells with neither, too
-            self._rows = max(self._rows, self._cell[0] + 1)
-            self._columns = max(self._columns, self._cell[1] + 1)
-            if self._type == "e":
-                self.failures.add(self._cell)
+            self._place(attributes.get("r"))
+            self._open = _OpenCell(attributes.get("t", "n"), number_of(attributes.get("s", "0")))
+        elif name == "sheetView":
+            self._hides_zeros |= attributes.get("showZeros", "1") not in _TRUE
+        elif name == "conditionalFormatting":
+            self._range = attributes.get("sqref", "")
+        elif name == "cfRule" and "dxfId" in attributes and number_of(attributes["dxfId"]) in self._styles.conditional:
+            self._ranges.append(self._range)
 
     def text(self, data: str) -> None:
-        self._texts.append(data)
+        if self._open is not None:
+            self._open.text(data)
 
     def end(self, name: str) -> None:
-        if name == "row":
+        if name == "c" and self._open is not None:
+            cell = self._cell(self._open)
+            if cell is not None:
+                self._keep(cell)
+            self._open = None
+            self._column += 1
+        elif self._open is not None:
+            self._open.end(name)
+        elif name == "row":
             self._row += 1
             self._column = 0
-        elif name == "c":
-            self._column += 1
-            self._cell = None
-        elif name == "v" and self._type == "s":
-            self._characters += self._string_length()
-            if self._characters > MAX_CHARACTERS:
-                raise InvalidFile(_TOO_LARGE)
 
-    def check_extent(self) -> None:
-        """Raise TooManyColumns or TooManyRows for a large grid: one value in a distant cell is enough."""
-        if self._columns > MAX_COLUMNS:
-            raise TooManyColumns(f"There are values to the right of column {column_letters(MAX_COLUMNS)}")
-        if self._rows > MAX_SHEET_ROWS:
-            raise TooManyRows(f"There are values below row {MAX_SHEET_ROWS}: the last is in row {self._rows}")
-
-    def _string_length(self) -> int:
-        """The length of the cell's shared string, or that of the longest if calamine might read another index.
-
-        calamine reads the text only up to a comment or an entity, where expat starts another piece of text.
+    def rows(self) -> list[list[Cell]]:
+        """The rows from the first one on. Raises TooManyColumns or TooManyRows for a large grid: one value in a
+        distant cell is enough.
         """
-        if len(self._texts) == 1 and _COUNT.fullmatch(self._texts[0]):
-            index = int(self._texts[0])
-            if index < len(self._string_lengths):
-                return self._string_lengths[index]
-        return self._longest
+        rows = max((row for row, _ in self._cells), default=-1) + 1
+        columns = max((column for _, column in self._cells), default=-1) + 1
+        if columns > MAX_COLUMNS:
+            raise TooManyColumns(f"There are values to the right of column {column_letters(MAX_COLUMNS)}")
+        if rows > MAX_SHEET_ROWS:
+            raise TooManyRows(f"There are values below row {MAX_SHEET_ROWS}: the last is in row {rows}")
+        self._mark_conditional()
+        grid: list[list[Cell]] = [[""] * columns for _ in range(rows)]
+        for (row, column), cell in self._cells.items():
+            grid[row][column] = cell
+        return grid
 
-    def _position(self, reference: str | None) -> tuple[int, int]:
-        if reference is None:
-            return self._row, self._column
-        match = _CELL_REFERENCE.fullmatch(reference)
-        if match is None:
-            raise InvalidFile(_DAMAGED)
-        column = 0
-        for letter in match[1].upper():
-            column = column * 26 + ord(letter) - ord("A") + 1
-        self._column = column - 1
-        return int(match[2]) - 1, self._column
+    def _place(self, reference: str | None) -> None:
+        if reference is not None:
+            match = _CELL_REFERENCE.fullmatch(reference)
+            if match is None:
+                raise DamagedFile
+            self._row, self._column = int(match[2]) - 1, _column_index(match[1])
+
+    def _keep(self, cell: Cell) -> None:
+        position = (self._row, self._column)
+        if position in self._cells or min(position) < 0:
+            raise DamagedFile
+        self._cells[position] = cell
+        if isinstance(cell, str):
+            self._characters += len(cell)
+            if self._characters > MAX_CHARACTERS:
+                raise UnpackedTooLarge
+
+    def _cell(self, source: "_OpenCell") -> Cell | None:
+        """The cell, None without a value. Raises DamagedFile for an unknown type."""
+        value = source.value
+        if source.has_formula and (value is None or (self._book.is_uncomputed and value in ("", "0"))):
+            return CellFailure.NO_VALUE
+        if value is None:
+            return None
+        match source.type:
+            case "n":
+                return self._number(value.strip(), source)
+            case "s":
+                return self._shown(self._strings[number_of(value.strip())], source.style)
+            case "str" | "inlineStr":
+                return self._shown(value, source.style)
+            case "b" if value.strip() in ("0", "1", "true", "false"):
+                return value.strip() in _TRUE
+            case "e":
+                return CellFailure.ERROR
+            case "d":
+                days = _days(value.strip(), self._book.epoch)
+                return NumberCell(days, self._styles.format_of(source.style), self._book.epoch)
+        raise DamagedFile
+
+    def _number(self, text: str, source: "_OpenCell") -> Cell | None:
+        if not text:
+            return CellFailure.NO_VALUE if source.has_formula else None
+        # Programs read a double and show at most its shortest decimal.
+        value = float(text) if _NUMBER.fullmatch(text) else math.nan
+        if value == 0 and self._hides_zeros:
+            return CellFailure.HIDDEN_ZERO
+        return NumberCell(Decimal(repr(value)), self._styles.format_of(source.style), self._book.epoch)
+
+    def _shown(self, text: str, style: int) -> Cell:
+        if not text:
+            return text
+        number_format = self._styles.format_of(style)
+        try:
+            return text_of_text(text, number_format)
+        except Unclear:
+            return UnclearCell(number_format.code)
+
+    def _mark_conditional(self) -> None:
+        """Mark the cells with a conditional number format: its condition is not computed here."""
+        for reference in " ".join(self._ranges).split():
+            match = _RANGE.fullmatch(reference)
+            if match is None:
+                raise DamagedFile
+            top, left = int(match[2]) - 1, _column_index(match[1])
+            bottom, right = (int(match[4]) - 1, _column_index(match[3])) if match[3] else (top, left)
+            for row, column in self._cells:
+                if top <= row <= bottom and left <= column <= right:
+                    self._cells[row, column] = UnclearCell("by a conditional format")
+
+
+class _OpenCell(PartReader):
+    """A cell of the sheet while it is read; `value` is the text of `v`, or of an inline string."""
+
+    def __init__(self, type_: str, style: int) -> None:
+        self.type = type_
+        self.style = style
+        self.has_formula = False
+        self.value: str | None = None
+        self._inline = _Text()
+        self._is_value = False
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "c":
+            raise DamagedFile
+        if name == "f":
+            self.has_formula = True
+        elif name == "is":
+            self.value = ""
+        self._is_value = name == "v"
+        if self._is_value:
+            self.value = ""
+        self._inline.start(name, attributes)
+
+    def text(self, data: str) -> None:
+        if self._is_value:
+            self.value = (self.value or "") + data
+        self._inline.text(data)
+
+    def end(self, name: str) -> None:
+        self._inline.end(name)
+        if name == "is":
+            self.value = self._inline.take()
+        elif name == "v" and self.type == "str":
+            self.value = _unescaped(self.value or "")
+        self._is_value = False
+
+
+def _column_index(letters: str) -> int:
+    index = 0
+    for letter in letters.upper():
+        index = index * 26 + ord(letter) - ord("A") + 1
+    return index - 1
+
+
+def _days(text: str, epoch: dt.date) -> Decimal:
+    """The number of days for a date in ISO 8601, with or without a time."""
+    moment = dt.datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        raise DamagedFile
+    passed = moment - dt.datetime.combine(epoch, dt.time())
+    return Decimal(passed.days) + Decimal(passed.seconds) / _SECONDS_OF_DAY

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 
 from po_api.core.errors import (
     AppError,
@@ -46,6 +47,15 @@ class MethodNotAllowed(AppError):
     status = 405
     code = "method_not_allowed"
     title = "Method not allowed"
+
+
+class InvalidForm(BadRequest):
+    """The body is not a valid form (`multipart/form-data`, RFC 7578). Most HTTP clients compose one from fields and
+    files, with a Content-Type that has its boundary.
+    """
+
+    code = "invalid_form"
+    title = "Invalid form"
 
 
 class InternalError(AppError):
@@ -126,8 +136,28 @@ def _detail(item: Mapping[str, Any]) -> str:
     return message[0].lower() + message[1:]
 
 
+# By a part of the message of Starlette, which is not repeated: it is written for programmers.
+_FORM_ERRORS = {
+    "boundary": "the Content-Type has no boundary; let the HTTP client set it",
+    'field "name"': "a part has no name in its Content-Disposition",
+    "maximum size": "a text field is larger than 1 MB; send a file as a part with a file name",
+    "maximum number": "there are too many fields or files",
+}
+_FORM_ERROR = (
+    "the body is not valid multipart/form-data; send fields and the file as parts, separated and ended by the boundary"
+    " in the Content-Type"
+)
+
+
+def _invalid_form(message: str) -> AppError:
+    text = message.lower()
+    return InvalidForm(next((detail for part, detail in _FORM_ERRORS.items() if part in text), _FORM_ERROR))
+
+
 def from_http_exception(error: HTTPException) -> AppError:
     """Starlette's own errors: no route, wrong method, unreadable body."""
+    if isinstance(error.__context__, MultiPartException):
+        return _invalid_form(error.__context__.message)
     if isinstance(error.__cause__, AppError):
         return error.__cause__  # raised while FastAPI read the body
     if isinstance(error.__cause__, ValueError | RecursionError):
