@@ -61,6 +61,11 @@ def round_to_minor(amount: Decimal, currency: str) -> Decimal:
     return amount.quantize(smallest_amount(currency), context=_EXACT)
 
 
+def round_to_places(number: Decimal, places: int) -> Decimal:
+    """`number` rounded half-up to decimals, in the precision of the caller's context."""
+    return number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+
+
 def cut_quantity(quantity: Decimal) -> Decimal:
     """`quantity` cut to four decimals: rounding up could exceed a tolerance."""
     return quantity.quantize(Decimal("0.0001"), rounding=ROUND_DOWN, context=_EXACT)

@@ -259,7 +259,7 @@ def _date_of_number(cell: NumberCell) -> dt.date:
     if shape is Shape.PARTIAL_DATE:
         raise BadWorkbookCell("invalid_date", "does not show day, month and year; use the format yyyy-mm-dd")
     # A time of day would have to be cut off. Before March 1900 days are counted in two ways.
-    is_day = cell.value == cell.value.to_integral_value() and 0 <= cell.value <= (dt.date.max - cell.epoch).days
+    is_day = 0 <= cell.value <= (dt.date.max - cell.epoch).days and cell.value % 1 == 0
     if shape is not Shape.DATE or not is_day:
         raise _not_a_date()
     date = cell.epoch + dt.timedelta(days=int(cell.value))

@@ -6,15 +6,16 @@ is read than the one that is seen. The width of columns, to which programs fit s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 from enum import Enum
 from fractions import Fraction
 from functools import lru_cache
 
+from po_api.core.money import round_to_places
 from po_api.porfs.number_formats import Kind, NumberFormat, Part, Section, Unclear
 
 # Enough for each digit of a double, twice.
-_EXACT = Context(prec=700, rounding=ROUND_HALF_UP)
+_EXACT = Context(prec=700)
 _HUNDRED = Decimal(100)
 _THOUSAND = Decimal(1000)
 # A number of the format General is shown in at most eleven characters, otherwise rounded or with an exponent.
@@ -285,7 +286,7 @@ class _Digits:
             self.scaled = value * _HUNDRED**layout.percents / _THOUSAND**layout.thousands
             if self.scaled >= _LONGEST:
                 raise Unclear  # zeros follow the fifteenth digit in some programs
-            self.rounded = self.scaled.quantize(Decimal(1).scaleb(-places))
+            self.rounded = round_to_places(self.scaled, places)
         whole, _, decimals = format(self.rounded, "f").partition(".")
         self._whole = _whole_places("" if whole == "0" else whole, layout)
         self._decimals = _decimal_places(decimals, layout)
@@ -351,10 +352,10 @@ class _Scientific:
         decimals = sum(part.kind is Kind.DIGIT for part in layout.decimals)
         with localcontext(_EXACT):
             exponent = value.adjusted() if value else 0
-            mantissa = value.scaleb(-exponent).quantize(Decimal(1).scaleb(-decimals))
+            mantissa = round_to_places(value.scaleb(-exponent), decimals)
             if mantissa >= 10:
                 exponent += 1
-                mantissa = mantissa.scaleb(-1).quantize(Decimal(1).scaleb(-decimals))
+                mantissa = round_to_places(mantissa.scaleb(-1), decimals)
             self.value = mantissa.scaleb(exponent)
         shown_sign = "-" if exponent < 0 else "+" if sign == "+" else ""
         self._exponent = f"E{shown_sign}{abs(exponent):0{places.count('0')}d}"
