@@ -130,6 +130,18 @@ async def test_texts_of_errors_are_rendered(client: httpx.AsyncClient) -> None:
     assert "<code>If-Match</code> is required" in page
 
 
+# Where calls of these have a field's code. `add` is that of an import's errors.
+_PLACES = {
+    "FieldError": 1,
+    "PydanticCustomError": 0,
+    "BadCell": 0,
+    "BadWorkbookCell": 0,
+    "InvalidFile": 0,
+    "_Kind": 0,
+    "add": 2,
+}
+
+
 def _codes_of_fields() -> set[str]:
     """The literal codes with which the source makes errors of fields."""
     found = set()
@@ -137,8 +149,7 @@ def _codes_of_fields() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-                # `add` is that of an import's errors.
-                code = {"FieldError": 1, "PydanticCustomError": 0, "BadCell": 0, "add": 2}.get(name)
+                code = _PLACES.get(name)
                 if code is not None and len(node.args) > code and isinstance(part := node.args[code], ast.Constant):
                     found.add(str(part.value))
     return found
