@@ -156,6 +156,10 @@ async def test_predicates_and_sql_agree_on_who_may_approve(scene: Scene, case: C
         without = await PorfRepository(session, auditor).without_approver()
         assert [porf_id for porf_id, _ in without] == ([] if is_eligible else [scene.pending_id])
         assert (await everything.facts(scene.draft_id)).has_approver == is_eligible
+        asked = json.loads((await everything.whole(scene.pending_id)).json)["approvers"]
+        assert (asked["count"], [item["id"] for item in asked["members"]]) == (
+            (1, [scene.member_id]) if is_eligible else (0, [])
+        )
 
         excluded = await PorfQueries(executor, auditor).excluded_approvers(scene.draft_id)
         decides = refusal(DECIDES, facts, member) is None

@@ -20,8 +20,9 @@ from po_api.db.database import enter_tenant
 from po_api.members.models import Member as MemberRow
 from po_api.organisations.models import Organisation
 from po_api.porfs import schemas
+from po_api.porfs.approval import APPROVES, Approver, refusal
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, priced, remaining
-from po_api.porfs.models import Porf
+from po_api.porfs.models import ApprovalDecision, Porf
 from po_api.porfs.read_service import allowed_actions
 from po_api.suppliers.models import Supplier
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok
@@ -158,6 +159,13 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         member = await session.get_one(MemberRow, (porf.organisation_id, reader.user_id))
         key = (porf.organisation_id, porf.supplier_id)
         supplier = await session.get(Supplier, key) if porf.supplier_id else None
+        of_organisation = MemberRow.organisation_id == porf.organisation_id
+        members = {row.user_id: row for row in await session.scalars(select(MemberRow).where(of_organisation))}
+        of_round = (ApprovalDecision.porf_id == porf_id, ApprovalDecision.round == porf.approval_round)
+        decisions = await session.scalars(
+            select(ApprovalDecision).where(*of_round).order_by(ApprovalDecision.id.desc())
+        )
+        decided = [_decision(row, members, member) for row in decisions]
     lines = porf.lines
     state = PorfFacts(
         status=PorfStatus(porf.status),
@@ -185,10 +193,36 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
             "supplier_name": supplier and supplier.name,
             "line_count": len(lines),
             "allowed_actions": _allowed(state, actor),
+            "decisions": decided,
+            "approvers": _approvers(state, members, member) if porf.status == "pending" else None,
             "taxes": [schemas.TaxRead.model_validate(tax) for tax in taxes],
             "lines": [_line(line) for line in lines],
         }
     )
+
+
+def _sees_rights(reader: MemberRow) -> bool:
+    return not {"admin", "auditor"}.isdisjoint(reader.roles)
+
+
+def _decision(row: ApprovalDecision, members: dict[int, MemberRow], reader: MemberRow) -> schemas.DecisionRead:
+    sees_limit = _sees_rights(reader) or row.approver_id == reader.user_id
+    limit = {"amount": row.approver_limit, "currency": row.limit_currency} if sees_limit else None
+    copied = ("decision", "approver_id", "comment", "decided_at")
+    fields: dict[str, Any] = {name: getattr(row, name) for name in copied}
+    name = members[row.approver_id].name
+    return schemas.DecisionRead.model_validate({**fields, "approver_name": name, "approver_limit": limit})
+
+
+def _approvers(state: PorfFacts, members: dict[int, MemberRow], reader: MemberRow) -> schemas.EligibleApprovers:
+    found = [row for row in members.values() if refusal(APPROVES, state, _as_approver(row)) is None]
+    named = [{"id": row.user_id, "name": row.name} for row in sorted(found, key=lambda row: (row.name, row.user_id))]
+    shown = named[:20] if _sees_rights(reader) else None
+    return schemas.EligibleApprovers.model_validate({"count": len(found), "members": shown})
+
+
+def _as_approver(row: MemberRow) -> Approver:
+    return Approver(row.user_id, row.approval_limit, "approver" in row.roles, row.is_active)
 
 
 def _line(line: Any) -> schemas.PorfLineRead:

@@ -60,6 +60,10 @@ class Actor:
         if not self.may(permission):
             raise MissingRole(f"requires one of the roles {', '.join(sorted(GRANTS[permission].roles))}")
 
+    def covers(self, permission: Permission) -> bool:
+        """Whether the actor has the permission, and the credentials cover it."""
+        return self.may(permission) and self.in_scope(permission)
+
     def in_scope(self, permission: Permission) -> bool:
         """Whether the credentials cover the permission: a session covers all, an API key those of its scopes."""
         return self.scopes is None or GRANTS[permission].scope in self.scopes

@@ -10,7 +10,7 @@ from decimal import Decimal
 from json import dumps
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Numeric, SQLColumnExpression, Text, cast, func, literal, select
+from sqlalchemy import JSON, ColumnElement, FromClause, Numeric, SQLColumnExpression, Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import TIMESTAMP, aggregate_order_by
 
 _MOMENT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
@@ -43,10 +43,15 @@ def json_object(name: str, fields: Mapping[str, SQLColumnExpression[Any]]) -> tu
     return item, cast(func.row_to_json(item.table_valued()), Text)
 
 
-def json_array(objects: ColumnElement[str], order: SQLColumnExpression[Any]) -> ColumnElement[str]:
+def json_array(objects: ColumnElement[str], *order: SQLColumnExpression[Any]) -> ColumnElement[str]:
     """The JSON array of all rows' objects."""
-    joined = func.string_agg(objects, aggregate_order_by(literal(","), order))
+    joined = func.string_agg(objects, aggregate_order_by(literal(","), *order))
     return func.concat("[", joined, "]")
+
+
+def nested(json: ColumnElement[str]) -> ColumnElement[Any]:
+    """The text of a JSON object or array as the value of a field of another object."""
+    return cast(json, JSON)
 
 
 @dataclass(frozen=True)

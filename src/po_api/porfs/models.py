@@ -123,7 +123,11 @@ class PorfLine(TenantRow, Timestamped, Base):
 
 
 class ApprovalDecision(TenantRow, Base):
-    """A decision of an approver, with the hash of the content and the approval round. Rows are only ever added."""
+    """A decision of an approver, with the hash of the content and the approval round. Rows are only ever added.
+
+    `approver_limit` is the approver's limit at that time, None for no limit, in the organisation's base currency
+    `limit_currency`; both are None in decisions of versions before revision 028.
+    """
 
     __tablename__ = "approval_decisions"
     __table_args__ = (
@@ -132,6 +136,7 @@ class ApprovalDecision(TenantRow, Base):
         CheckConstraint("decision IN ('approved', 'rejected', 'returned')", name="decision"),
         CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash"),
         CheckConstraint("decision = 'approved' OR comment IS NOT NULL", name="comment"),
+        CheckConstraint("approver_limit IS NULL OR limit_currency IS NOT NULL", name="approver_limit"),
         Index(
             "uq_approval_decisions_approved",
             "organisation_id",
@@ -150,6 +155,8 @@ class ApprovalDecision(TenantRow, Base):
     decision: Mapped[str]
     comment: Mapped[str | None]
     content_hash: Mapped[str]
+    approver_limit: Mapped[Decimal | None] = mapped_column(Amount)
+    limit_currency: Mapped[str | None]
     decided_at: Mapped[datetime]
 
 

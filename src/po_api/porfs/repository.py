@@ -47,7 +47,16 @@ _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", 
 _STATE = ("status", "requester_id", "author_ids", "approval_round", "submitted_at", "decided_at")
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
 _ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
-_DECISION = ("porf_id", "round", "approver_id", "decision", "comment", "content_hash")
+_DECISION = (
+    "porf_id",
+    "round",
+    "approver_id",
+    "decision",
+    "comment",
+    "content_hash",
+    "approver_limit",
+    "limit_currency",
+)
 _ROWS_OF_DECISIONS = json_rows("decisions", *_DECISIONS.c[_DECISION])
 _ROWS_OF_COMMENTS = json_rows("comments", *_COMMENTS.c["porf_id", "author_id", "text"])
 
