@@ -408,6 +408,29 @@ async def test_an_order_to_an_inactive_supplier_can_be_cancelled(organisation: T
         assert (await ok(perform(organisation.buyer, order, "cancel"))).json()["status"] == "cancelled"
 
 
+async def test_cancelling_an_issued_order_requires_a_comment(organisation: TestOrganisation) -> None:
+    order = await organisation.issued()
+    for body in (None, {}, {"comment": None}):
+        for params in ({}, {"dry_run": "true"}):
+            pending = perform(organisation.buyer, order, "cancel", json=body, params=params)
+            problem = await refused(pending, 422, "comment_required")
+            assert [(error["location"], error["pointer"]) for error in problem["errors"]] == [("body", "/comment")]
+    assert (await again(organisation.buyer, order)).json() == order.json()
+    # Who may not cancel, or saw another version, learns that first.
+    await refused(perform(organisation.requester, order, "cancel", json={}), 403, "missing_role")
+    path = path_of(order, "/cancel")
+    await refused(organisation.buyer.post(path, etag='"1"', json={}), 412, "stale_version")
+    await ok(perform(organisation.buyer, order, "cancel", json={"comment": "Out of stock"}))
+    await refused(perform(organisation.buyer, order, "cancel", json={}), 409, "invalid_transition")
+
+
+async def test_a_draft_order_is_cancelled_with_or_without_a_comment(organisation: TestOrganisation) -> None:
+    for body in (None, {}, {"comment": "A mistake"}):
+        order = await organisation.ordered()
+        cancelled = await ok(perform(organisation.buyer, order, "cancel", json=body))
+        assert cancelled.json()["status"] == "cancelled"
+
+
 # The document
 
 

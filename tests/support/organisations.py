@@ -246,7 +246,9 @@ async def act(member: Member, porf: httpx.Response, action: str, **body: Any) ->
 
 
 async def perform(member: Member, order: httpx.Response, action: str, **options: Any) -> httpx.Response:
-    """The response to an action on the purchase order of the response `order`."""
+    """The response to an action on the purchase order of the response `order`; it is cancelled with a comment."""
+    if action == "cancel":
+        options.setdefault("json", {"comment": "No longer needed"})
     path = f"/purchase-orders/{order.json()['id']}/{action}"
     return await member.post(path, etag=order.headers["ETag"], **options)
 

@@ -1,6 +1,8 @@
 """Errors of purchase order requests; their codes are also the reasons in `allowed_actions`."""
 
-from po_api.core.errors import Conflict, Forbidden, NotFound, Unprocessable
+from typing import Self
+
+from po_api.core.errors import Conflict, FieldError, Forbidden, NotFound, Unprocessable
 
 
 class PorfNotFound(NotFound):
@@ -107,10 +109,15 @@ class WasSubmitted(Conflict):
 
 
 class CommentRequired(Unprocessable):
-    """A comment is required to reject or return a request."""
+    """A comment is required to reject or return a request, and to cancel an issued purchase order."""
 
     code = "comment_required"
     title = "Comment required"
+
+    @classmethod
+    def missing(cls) -> Self:
+        """The error for a body without a comment."""
+        return cls(errors=(FieldError("/comment", cls.code, cls.title),))
 
 
 class TotalMismatch(Unprocessable):

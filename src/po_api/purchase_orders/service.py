@@ -28,7 +28,7 @@ from po_api.organisations.service import OrganisationService
 from po_api.porfs.allocation import Allocated, AllocationService, HeldLine, RequestedLine
 from po_api.porfs.content import LINE_FIELDS
 from po_api.porfs.domain import net_of, totals_of, totals_of_nets
-from po_api.porfs.errors import UnknownSupplier
+from po_api.porfs.errors import CommentRequired, UnknownSupplier
 from po_api.porfs.queries import LockedPorf
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, rendered
@@ -128,7 +128,10 @@ class PurchaseOrderService:
         return await self._orders.whole(order_id)
 
     async def cancel(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> JsonDocument:
-        """Cancel the order and release its allocations. It keeps its number."""
+        """Cancel the order and release its allocations. It keeps its number.
+
+        Raises CommentRequired for an issued order without a comment: the supplier has it.
+        """
         # Checked again under the lock. For members who may not cancel, the order's requests may not be visible.
         MACHINE.require(PurchaseOrderAction.CANCEL, await self._orders.facts(order_id), self._actor)
         # Each line is allocated from one line of a request.
@@ -136,7 +139,7 @@ class PurchaseOrderService:
             HeldLine(line.porf_id, line.porf_line_id, line.quantity - line.released_quantity)
             for line in await self._orders.content(order_id)
         ]
-        lock_order = partial(self._locked, order_id, PurchaseOrderAction.CANCEL, expected)
+        lock_order = partial(self._locked_to_cancel, order_id, expected, comment)
         order = await self._allocation.release(held, lock_holder=lock_order)
         state, change = _finished(order, PurchaseOrderAction.CANCEL, comment)
         await self._repository.cancel(state, change, now=utc_now())
@@ -156,6 +159,12 @@ class PurchaseOrderService:
         facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), order.supplier_is_active, order.currency)
         MACHINE.require(action, facts, self._actor)
         require_version(order.version, expected)
+        return order
+
+    async def _locked_to_cancel(self, order_id: int, expected: ExpectedVersions, comment: str | None) -> LockedOrder:
+        order = await self._locked(order_id, PurchaseOrderAction.CANCEL, expected)
+        if order.status == PurchaseOrderStatus.ISSUED and comment is None:
+            raise CommentRequired.missing()
         return order
 
     async def _supplier(self, porfs: Sequence[LockedPorf], named: int | None) -> SupplierRow:
