@@ -53,7 +53,7 @@ async def seen(app: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[TestOrg
 
 
 async def test_a_list_takes_one_query_whatever_its_size(seen: TestOrganisation, counter: Counter) -> None:
-    paths = ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions")
+    paths = ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions", "/audit-events")
     small = {path: (await counter.of(seen.admin.get(path)))[0] for path in paths}
     for number in range(3):
         await seen.ordered(lines=[])
@@ -164,7 +164,7 @@ async def _main_job(organisation: TestOrganisation, counter: Counter, lines: int
     )
     counts["document"], _ = await counter.of(organisation.buyer.get(f"{order_path}/document.pdf"))
     counts["cancel order"], _ = await counter.of(
-        organisation.buyer.post(f"{order_path}/cancel", etag=order.headers["ETag"])
+        organisation.buyer.post(f"{order_path}/cancel", etag=order.headers["ETag"], json={"comment": "x"})
     )
     return counts
 
@@ -177,9 +177,12 @@ SMALLER_THINGS = {
     "/users/me": 3,
     "/users/me/invitations": 2,
     "/users/{id}": 3,
+    "/users/{id}/history": 4,
     "/organisations/current": 2,
+    "/organisations/current/history": 2,
     "/organisations/{id}?include=users": 4,
     "/suppliers/{id}": 2,
+    "/suppliers/{id}/history": 3,
     "/sessions/current": 2,
     "/state-machines/porf": 1,
     "add supplier": 3,
@@ -195,9 +198,12 @@ async def _smaller_things(organisation: TestOrganisation, counter: Counter) -> d
         "/users/me": "/users/me",
         "/users/me/invitations": "/users/me/invitations",
         "/users/{id}": f"/users/{organisation.buyer.user_id}",
+        "/users/{id}/history": f"/users/{organisation.buyer.user_id}/history",
         "/organisations/current": "/organisations/current",
+        "/organisations/current/history": "/organisations/current/history",
         "/organisations/{id}?include=users": f"/organisations/{organisation.organisation_id}?include=users",
         "/suppliers/{id}": f"/suppliers/{organisation.supplier_id}",
+        "/suppliers/{id}/history": f"/suppliers/{organisation.supplier_id}/history",
         "/sessions/current": "/sessions/current",
         "/state-machines/porf": "/state-machines/porf",
     }.items():

@@ -97,6 +97,8 @@ async def _victim_sees(world: World) -> list[Any]:
     """Everything that the other organisation's admin can read."""
     paths = (
         "/organisations/current",
+        "/organisations/current/history",
+        "/audit-events",
         "/users",
         "/invitations",
         "/suppliers",
@@ -243,13 +245,24 @@ async def test_a_foreign_value_in_a_filter_or_a_search_finds_nothing(world: Worl
         f"/purchase-orders?porf_id={world.porf['id']}",
         f"/users?email={victim.admin.email}",
         f"/users?q={victim.admin.email}",
+        f"/audit-events?entity=porf&entity_id={world.porf['id']}",
+        f"/audit-events?actor_id={victim.admin.user_id}",
     )
     for path in nothing:
         assert (await ok(world.intruder.get(path))).json()["items"] == [], path
 
 
 async def test_lists_contain_no_rows_of_other_organisations(world: World) -> None:
-    for path in ("/porfs", "/purchase-orders", "/suppliers", "/users", "/invitations", "/sessions", "/api-keys"):
+    for path in (
+        "/porfs",
+        "/purchase-orders",
+        "/suppliers",
+        "/users",
+        "/invitations",
+        "/sessions",
+        "/api-keys",
+        "/audit-events",
+    ):
         theirs, mine = [(await ok(who.get(path))).json()["items"] for who in (world.victim.admin, world.intruder)]
         assert theirs
         assert mine
@@ -258,7 +271,7 @@ async def test_lists_contain_no_rows_of_other_organisations(world: World) -> Non
     assert response.status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/porfs", "/suppliers", "/users"])
+@pytest.mark.parametrize("path", ["/porfs", "/suppliers", "/users", "/audit-events"])
 async def test_a_foreign_cursor_leads_to_ones_own_rows_only(world: World, path: str) -> None:
     admin = world.victim.admin
     if path == "/porfs":

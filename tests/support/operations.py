@@ -75,9 +75,14 @@ BY_PATH: dict[str, Json | None] = {
     "getPurchaseOrder": None,
     "updatePurchaseOrder": {"terms": "None"},
     "issuePurchaseOrder": None,
-    "cancelPurchaseOrder": {},
+    "cancelPurchaseOrder": {"comment": "No"},
     "closePurchaseOrder": {},
     "getPurchaseOrderDocument": None,
+    "listPurchaseOrderHistory": None,
+    "listSupplierHistory": None,
+    "listUserHistory": None,
+    "listInvitationHistory": None,
+    "listApiKeyHistory": None,
 }
 
 # Operations that take ids, numbers or texts elsewhere.
@@ -91,6 +96,7 @@ BY_QUERY = {
     "listSessions",
     "listApiKeys",
     "listInvitations",
+    "listAuditEvents",
 }
 
 # Requests that cannot refer to entities of other organisations.
@@ -111,6 +117,7 @@ NAMES_NOTHING = {
     "createInvitation",
     "createOrganisation",
     "getCurrentOrganisation",
+    "listOrganisationHistory",
     "updateCurrentOrganisation",
     "createSupplier",
     "getPorfImportTemplate",

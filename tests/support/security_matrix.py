@@ -46,6 +46,7 @@ listApiKeys                  -        -                     yes       yes      y
 getApiKey                    key      -                     yes/404   yes/404  yes/404 yes     yes/404 yes/404  yes/404
 revokeApiKey                 key      -                     yes/404   yes/404  yes/404 yes     yes/404 yes/404  yes/404
 rotateApiKey                 key      -                     yes/404   yes/404  yes/404 yes/404 yes/404 yes/404  yes/404
+listApiKeyHistory            key      -                     yes/404   yes/404  yes/404 yes     yes/404 org      org
 
 getMe                        -        users:read            yes       yes      yes     yes     yes     yes      yes
 leaveOrganisation            -        -                     yes       yes      yes     yes     yes     org      org
@@ -57,16 +58,19 @@ getUser                      user     users:read            yes       yes      y
 updateUser                   user     users:write           yes/no    yes/no   yes/no  yes     yes/no  org      org
 deactivateUser               user     users:write           no        no       no      yes     no      org      org
 activateUser                 user     users:write           no        no       no      yes     no      org      org
+listUserHistory              user     users:read            yes       yes      yes     yes     yes     org      org
 
 listInvitations              -        users:write           no        no       no      yes     no      org      org
 createInvitation             -        users:write           no        no       no      yes     no      org      org
 getInvitation                invited  users:write           no        no       no      yes     no      org      org
 revokeInvitation             invited  users:write           no        no       no      yes     no      org      org
+listInvitationHistory        invited  users:write           no        no       no      yes     no      org      org
 
 createOrganisation           -        organisations:write   409       409      409     409     409     yes      yes
 listOrganisations            -        organisations:read    ops       ops      ops     ops     ops     ops      yes
 getCurrentOrganisation       -        organisations:read    yes       yes      yes     yes     yes     org      org
 updateCurrentOrganisation    -        organisations:write   no        no       no      yes     no      org      org
+listOrganisationHistory      -        organisations:read    yes       yes      yes     yes     yes     org      org
 getOrganisation              company  organisations:read    yes       yes      yes     yes     yes     404      yes
 
 listSuppliers                -        suppliers:read        yes       yes      yes     yes     yes     org      org
@@ -75,6 +79,7 @@ getSupplier                  supplier suppliers:read        yes       yes      y
 updateSupplier               supplier suppliers:write       no        no       yes     yes     no      org      org
 deactivateSupplier           supplier suppliers:write       no        no       yes     yes     no      org      org
 activateSupplier             supplier suppliers:write       no        no       yes     yes     no      org      org
+listSupplierHistory          supplier suppliers:read        yes       yes      yes     yes     yes     org      org
 
 listPorfs                    -        porfs:read            yes       yes      yes     yes     yes     org      org
 createPorf                   -        porfs:write           yes       no       yes     yes     no      org      org
@@ -113,6 +118,9 @@ issuePurchaseOrder           ordered  purchase_orders:write no/404    no       y
 cancelPurchaseOrder          ordered  purchase_orders:write no/404    no       yes     yes     no      org      org
 closePurchaseOrder           issued   purchase_orders:write no/404    no       yes     yes     no      org      org
 getPurchaseOrderDocument     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
+listPurchaseOrderHistory     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
+
+listAuditEvents              -        audit:read            no        no       no      yes     yes     org      org
 
 getPorfStateMachine          -        porfs:read            yes       yes      yes     yes     yes     yes      yes
 getPurchaseOrderStateMachine -        porfs:read            yes       yes      yes     yes     yes     yes      yes

@@ -4,6 +4,10 @@ from fastapi import Response
 
 from po_api.api_keys.router import router as api_keys
 from po_api.core.permissions import Permission
+from po_api.history.router import invitations as invitation_history
+from po_api.history.router import organisations as organisation_history
+from po_api.history.router import router as audit_events
+from po_api.history.router import users as user_history
 from po_api.members.router import router as invitations
 from po_api.organisations.router import router as organisations
 from po_api.porfs import domain as porf_domain
@@ -65,11 +69,12 @@ async def get_purchase_order_machine(_principal: PrincipalDep) -> Response:
 GROUPS = (
     RouteGroup(sign_in, sessions),
     RouteGroup(api_keys),
-    RouteGroup(me, users),
-    RouteGroup(invitations),
-    RouteGroup(organisations_of_members, organisations, single_organisations),
+    RouteGroup(me, users, user_history),
+    RouteGroup(invitations, invitation_history),
+    RouteGroup(organisations_of_members, organisations, organisation_history, single_organisations),
     RouteGroup(suppliers),
     RouteGroup(porf_files, porfs, conversion_router),
     RouteGroup(purchase_orders),
+    RouteGroup(audit_events),
     RouteGroup(_machines),
 )

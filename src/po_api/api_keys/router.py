@@ -12,7 +12,9 @@ from fastapi import Path, Request, Response
 from po_api.api_keys.dependencies import ApiKeyPaging, ApiKeyQueriesDep, ApiKeyServiceDep
 from po_api.api_keys.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyRead, ApiKeyRotation
 from po_api.core.permissions import Permission
-from po_api.web.dependencies import PrincipalDep, link_next
+from po_api.history.dependencies import HistoryPaging, HistoryQueriesDep
+from po_api.history.schemas import HistoryPage
+from po_api.web.dependencies import PrincipalDep, link_next, page_of_json
 from po_api.web.openapi import problems
 from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
@@ -97,3 +99,24 @@ async def rotate_api_key(
 async def revoke_api_key(principal: PrincipalDep, service: ApiKeyServiceDep, key_id: KeyId) -> None:
     """Revoke one of the caller's own keys; an admin may revoke any member's."""
     await service.revoke(principal, key_id)
+
+
+@router.get(
+    "/{key_id}/history",
+    operation_id="listApiKeyHistory",
+    summary="List the history of an API key",
+    response_model=HistoryPage,
+    responses=problems(403, 404),
+    openapi_extra=requires(Permission.API_KEYS),
+)
+async def list_api_key_history(
+    request: Request,
+    principal: PrincipalDep,
+    keys: ApiKeyQueriesDep,
+    history: HistoryQueriesDep,
+    key_id: KeyId,
+    paging: HistoryPaging,
+) -> Response:
+    """List the changes of a live key. Those of revoked and expired keys are among the audit events."""
+    await keys.get(principal, key_id)
+    return page_of_json(request, await history.of("api_key", key_id, paging))

@@ -37,6 +37,7 @@ class Scope(StrEnum):
     USERS_WRITE = "users:write"
     ORGANISATIONS_READ = "organisations:read"
     ORGANISATIONS_WRITE = "organisations:write"
+    AUDIT_READ = "audit:read"
 
 
 class Permission(StrEnum):
@@ -56,6 +57,8 @@ class Permission(StrEnum):
     ORGANISATIONS_READ = "organisations_read"
     ORGANISATIONS_FOUND = "organisations_found"
     ORGANISATIONS_WRITE = "organisations_write"
+
+    AUDIT_READ = "audit_read"
 
     SUPPLIERS_READ = "suppliers_read"
     SUPPLIERS_WRITE = "suppliers_write"
@@ -105,6 +108,8 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.ORGANISATIONS_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),
     Permission.ORGANISATIONS_FOUND: Grant(_ANY_ROLE, Scope.ORGANISATIONS_WRITE),
     Permission.ORGANISATIONS_WRITE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
+    # The events of all entities, with values that representations hide from other roles.
+    Permission.AUDIT_READ: Grant(frozenset({Role.ADMIN, Role.AUDITOR}), Scope.AUDIT_READ),
     Permission.SUPPLIERS_READ: Grant(_ANY_ROLE, Scope.SUPPLIERS_READ),
     Permission.SUPPLIERS_WRITE: Grant(_BUYERS, Scope.SUPPLIERS_WRITE),
     Permission.PORFS_READ: Grant(_ANY_ROLE, Scope.PORFS_READ),

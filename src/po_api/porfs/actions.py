@@ -25,6 +25,7 @@ from po_api.porfs.domain import (
     Decision,
     LineQuantities,
     PorfAction,
+    PorfFacts,
     PorfStatus,
     remaining,
 )
@@ -59,8 +60,7 @@ class PorfActions:
         MACHINE.require(action, facts, actor)
         require_version(porf.version, expected)
         if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
-            error = FieldError("/comment", errors.CommentRequired.code, errors.CommentRequired.title)
-            raise errors.CommentRequired(errors=(error,))
+            raise errors.CommentRequired.missing()
         now = utc_now()
         after = _state_after(action, porf, actor, now)
         await self._repository.change(
@@ -68,7 +68,7 @@ class PorfActions:
             [_change(action, porf, after, comment)],
             now=now,
             lines=await self._closed_lines(porf_id) if action is PorfAction.CLOSE else (),
-            decisions=() if decision is None else [await self._decision(porf, decision, comment)],
+            decisions=() if decision is None else [await self._decision(porf, decision, comment, actor, facts)],
             comments=() if decision is not None or comment is None else [self._comment(porf, comment)],
             submits=action is PorfAction.SUBMIT,
         )
@@ -107,14 +107,18 @@ class PorfActions:
             raise errors.ApproverInactive
         return replace(self._actor, roles=_roles(rights.roles), approval_limit=rights.approval_limit)
 
-    async def _decision(self, porf: LockedPorf, decision: Decision, comment: str | None) -> dict[str, object]:
+    async def _decision(
+        self, porf: LockedPorf, decision: Decision, comment: str | None, approver: Actor, facts: PorfFacts
+    ) -> dict[str, object]:
         return {
             "porf_id": porf.id,
             "round": porf.approval_round,
-            "approver_id": self._actor.user_id,
+            "approver_id": approver.user_id,
             "decision": decision,
             "comment": comment,
             "content_hash": content_hash(porf, await self._porfs.lines(porf.id)),
+            "approver_limit": approver.approval_limit,
+            "limit_currency": facts.base_currency,
         }
 
     def _comment(self, porf: LockedPorf, text: str) -> dict[str, object]:

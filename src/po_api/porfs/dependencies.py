@@ -7,7 +7,7 @@ from fastapi import Depends, Query, Request
 from po_api.db.pagination import PageRequest
 from po_api.porfs.actions import PorfActions
 from po_api.porfs.domain import PorfStatus
-from po_api.porfs.queries import EVENT_SORTS, LINE_SORTS, SORTS, PorfFilters
+from po_api.porfs.queries import COMMENT_SORTS, LINE_SORTS, SORTS, PorfFilters
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.service import PorfService
 from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
@@ -69,4 +69,4 @@ PorfActionsDep = Annotated[PorfActions, Depends(_actions)]
 PorfFiltersDep = Annotated[PorfFilters, Depends(_filters)]
 PorfPaging = Annotated[PageRequest, Depends(paging(*SORTS))]
 LinePaging = Annotated[PageRequest, Depends(paging(*LINE_SORTS))]
-EventPaging = Annotated[PageRequest, Depends(paging(*EVENT_SORTS))]
+CommentPaging = Annotated[PageRequest, Depends(paging(*COMMENT_SORTS))]

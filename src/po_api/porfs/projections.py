@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -12,7 +13,9 @@ from sqlalchemy import (
     case,
     false,
     func,
+    literal_column,
     not_,
+    null,
     or_,
     select,
     true,
@@ -22,7 +25,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from po_api.core.permissions import GRANTS, Permission
 from po_api.core.records import field_names
-from po_api.db.json_sql import columns_of, json_object
+from po_api.db.json_sql import columns_of, json_array, json_object, nested
 from po_api.db.models import Amount, Quantity
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 from po_api.members.models import Member
@@ -38,11 +41,14 @@ from po_api.porfs.approval import (
 )
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
 from po_api.porfs.domain import PorfFacts, PorfStatus
-from po_api.porfs.models import PorfLine
+from po_api.porfs.models import ApprovalDecision, PorfLine
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.projections import supplier_is_active
 
 _APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
+# Several decisions of one round are returns, and at most one more. The audit trail has all of them.
+_MOST_DECISIONS = 20
+_MOST_NAMES = 20
 Columns = Mapping[str, SQLColumnExpression[object]]
 
 
@@ -211,10 +217,76 @@ def summary(porf: FromClause) -> AnySelect:
     return select(facts_text.label("facts"), text.label("item")).select_from(joined)
 
 
-def details_object(porf: FromClause) -> tuple[FromClause, ColumnElement[str]]:
-    """The fields of the header that are not in the summary."""
+def details_object(porf: FromClause, *, shows_rights: bool) -> tuple[FromClause, ColumnElement[str]]:
+    """The fields of the header that are not in the summary, and who decided or may decide.
+
+    `shows_rights`: whether the member sees the rights of others.
+    """
     unlisted = [name for name in HEADER_FIELDS if name not in LISTED_FIELDS]
-    return json_object("details", columns_of(porf, (*unlisted, "tax_rounding")))
+    fields = {
+        **columns_of(porf, (*unlisted, "tax_rounding")),
+        "decisions": nested(_decisions(porf, shows_limits=shows_rights)),
+        "approvers": _may_approve_now(porf, shows_names=shows_rights),
+    }
+    return json_object("details", fields)
+
+
+def _decisions(porf: FromClause, *, shows_limits: bool) -> ColumnElement[str]:
+    """The last decisions of the current round as a JSON array, the latest first."""
+    decisions = ApprovalDecision.__table__.c
+    recent = (
+        select(*decisions["id", "decision", "approver_id", "comment", "approver_limit", "limit_currency", "decided_at"])
+        .where(
+            decisions.organisation_id == ORGANISATION_ID,
+            decisions.porf_id == porf.c.id,
+            decisions.round == porf.c.approval_round,
+        )
+        .order_by(decisions.id.desc())
+        .limit(literal_column(str(_MOST_DECISIONS)))
+        .correlate(porf)
+        .lateral("recent")
+    )
+    c = recent.c
+    limit, limit_text = json_object("basis", {"amount": c.approver_limit, "currency": c.limit_currency})
+    shows_limit = and_(c.limit_currency.is_not(None), true() if shows_limits else c.approver_id == USER_ID)
+    fields = {
+        **columns_of(recent, ("decision", "approver_id")),
+        "approver_name": member_name(c.approver_id),
+        "approver_limit": case((shows_limit, nested(limit_text)), else_=null()),
+        **columns_of(recent, ("comment", "decided_at")),
+    }
+    decision, text = json_object("decided", fields)
+    joined = recent.join(limit, true()).join(decision, true())
+    return select(json_array(text, c.id.desc())).select_from(joined).correlate(porf).scalar_subquery()
+
+
+def _may_approve_now(porf: FromClause, *, shows_names: bool) -> ColumnElement[Any]:
+    """The number of members who may approve a pending request and, if names are shown, the first of them."""
+    eligible = _eligible_members(porf)
+    count = select(func.count()).select_from(eligible.lateral("eligible")).correlate(porf).scalar_subquery()
+    fields = {"count": count, "members": _first_of(eligible, porf) if shows_names else null()}
+    found, text = json_object("approvers", fields)
+    shown = select(nested(text)).select_from(found).correlate(porf).scalar_subquery()
+    return case((porf.c.status == PorfStatus.PENDING, shown), else_=null())
+
+
+def _eligible_members(porf: FromClause) -> AnySelect:
+    member, approver = _approvers()
+    return (
+        select(member.c.user_id.label("id"), member.c.name)
+        .select_from(member.join(Organisation, Organisation.id == ORGANISATION_ID))
+        .where(member.c.organisation_id == ORGANISATION_ID, *may_approve(_request(porf), approver))
+        .correlate(porf)
+    )
+
+
+def _first_of(eligible: AnySelect, porf: FromClause) -> ColumnElement[Any]:
+    """The first of the members by name, as a JSON array."""
+    by_name = eligible.order_by(*eligible.selected_columns["name", "id"]).limit(literal_column(str(_MOST_NAMES)))
+    first = by_name.lateral("first")
+    member, text = json_object("named", columns_of(first, ("id", "name")))
+    names = select(json_array(text, first.c.name, first.c.id)).select_from(first.join(member, true()))
+    return nested(names.correlate(porf).scalar_subquery())
 
 
 def line_object(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
@@ -226,17 +298,6 @@ def line_object(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
 def line_item(lines: FromClause) -> AnySelect:
     line, text = line_object(lines)
     return select(text.label("item")).select_from(lines).join(line, true())
-
-
-def event_item(events: FromClause) -> AnySelect:
-    names = ("before", "after", "request_id", "created_at")
-    fields = {
-        **columns_of(events, ("id", "action", "actor_id")),
-        "actor_name": member_name(events.c.actor_id),
-        **columns_of(events, names),
-    }
-    event, text = json_object("event", fields)
-    return select(text.label("item")).select_from(events).join(event, true())
 
 
 def comment_item(comments: FromClause) -> AnySelect:

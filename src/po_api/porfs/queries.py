@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, func, or_, select, true
 
-from po_api.audit.events import AuditEvent
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
 from po_api.db.filters import condition, one_of
@@ -27,7 +26,6 @@ from po_api.porfs.projections import (
     approvable,
     comment_item,
     details_object,
-    event_item,
     excluded_approvers,
     line_item,
     line_object,
@@ -39,7 +37,7 @@ from po_api.porfs.projections import (
 
 SORTS = ("created_at", "updated_at", "number", "total")
 LINE_SORTS = ("position",)
-EVENT_SORTS = ("created_at",)
+COMMENT_SORTS = ("created_at",)
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
 _PORF_ID = bindparam("porf_id", type_=BigInteger)
@@ -200,11 +198,8 @@ def _words(porfs: FromClause) -> ColumnElement[str]:
 _SEARCH = Search(_PORFS, words=_words)
 _LIST = Listing("porfs.list", _PORFS, PorfSummaryRow, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
 _LINE_LIST = Listing("porfs.lines", _LINES, Item, sorts=LINE_SORTS, default="position", show=line_item)
-_EVENT_LIST = Listing(
-    "porfs.history", AuditEvent.__table__, Item, sorts=EVENT_SORTS, default="created_at", show=event_item
-)
 _COMMENT_LIST = Listing(
-    "porfs.comments", PorfComment.__table__, Item, sorts=EVENT_SORTS, default="created_at", show=comment_item
+    "porfs.comments", PorfComment.__table__, Item, sorts=COMMENT_SORTS, default="created_at", show=comment_item
 )
 
 
@@ -213,12 +208,6 @@ _IS_LINE_OF_PORF = and_(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.po
 
 def _lines_of_porf() -> AnySelect:
     return select(_LINES).where(_IS_LINE_OF_PORF)
-
-
-def _events_of_porf() -> AnySelect:
-    return select(AuditEvent.__table__).where(
-        AuditEvent.organisation_id == ORGANISATION_ID, AuditEvent.entity == "porf", AuditEvent.entity_id == _PORF_ID
-    )
 
 
 def _comments_of_porf() -> AnySelect:
@@ -232,7 +221,7 @@ def _visible_porf(visibility: Visibility) -> FromClause:
 
 
 @cache
-def _whole(visibility: Visibility) -> Query[PorfDocumentRow]:
+def _whole(visibility: Visibility, *, shows_rights: bool) -> Query[PorfDocumentRow]:
     porf = _visible_porf(visibility)
     line, text = line_object(_LINES)
     content = (
@@ -246,7 +235,7 @@ def _whole(visibility: Visibility) -> Query[PorfDocumentRow]:
         .where(of_porf(porf))
         .lateral("content")
     )
-    details, details_text = details_object(porf)
+    details, details_text = details_object(porf, shows_rights=shows_rights)
     shown = summary(porf)
     own = porf.c["id", "version", "currency", "tax_rounding"]
     statement = shown.with_only_columns(*content.c, details_text.label("details"), *own, *shown.selected_columns)
@@ -312,7 +301,8 @@ class PorfQueries:
 
     async def whole(self, porf_id: int) -> PorfDocumentRow | None:
         """A request as a whole; None if it is not visible to the member."""
-        return await self._row(_whole(self._visibility), porf_id=porf_id)
+        shows_rights = self._actor.covers(Permission.USERS_READ_RIGHTS)
+        return await self._row(_whole(self._visibility, shows_rights=shows_rights), porf_id=porf_id)
 
     async def facts(self, porf_id: int) -> PorfFacts | None:
         """The facts for the guards; None if the request is not visible to the member."""
@@ -339,9 +329,6 @@ class PorfQueries:
 
     async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
         return await self._page(_LINE_LIST, _lines_of_porf, request, {"porf_id": porf_id})
-
-    async def history(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
-        return await self._page(_EVENT_LIST, _events_of_porf, request, {"porf_id": porf_id})
 
     async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
         return await self._page(_COMMENT_LIST, _comments_of_porf, request, {"porf_id": porf_id})

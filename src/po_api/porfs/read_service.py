@@ -12,6 +12,7 @@ from po_api.core.state_machine import explained
 from po_api.db.json_sql import JsonDocument, plain, with_fields
 from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
+from po_api.history.queries import HistoryQueries
 from po_api.porfs import errors
 from po_api.porfs.approval import exclusion
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
@@ -33,6 +34,7 @@ class PorfReadService:
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._actor = actor
         self._queries = PorfQueries(executor, actor)
+        self._history = HistoryQueries(executor, actor)
 
     async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
@@ -66,7 +68,7 @@ class PorfReadService:
     async def history(self, porf_id: int, request: PageRequest) -> PageOf[str]:
         """The events of a request, oldest first."""
         await self.header(porf_id)
-        return _items(await self._queries.history(porf_id, request))
+        return await self._history.of("porf", porf_id, request)
 
     async def facts(self, porf_id: int) -> PorfFacts:
         """The facts for the guards."""
@@ -81,8 +83,7 @@ class PorfReadService:
         Their names are for those who may see limits.
         """
         excluded = await self._queries.excluded_approvers(porf_id)
-        rights = Permission.USERS_READ_RIGHTS
-        shows_names = self._actor.may(rights) and self._actor.in_scope(rights)
+        shows_names = self._actor.covers(Permission.USERS_READ_RIGHTS)
         return errors.NoApprover(exclusion(facts, excluded, shows_names=shows_names))
 
     async def header(self, porf_id: int) -> PorfRow:

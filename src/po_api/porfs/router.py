@@ -6,9 +6,11 @@ from typing import Annotated
 from fastapi import Path, Request, Response
 
 from po_api.core.permissions import Permission
+from po_api.history.dependencies import HistoryPaging
+from po_api.history.schemas import HistoryPage
 from po_api.porfs.content import LineInput, PorfInput
 from po_api.porfs.dependencies import (
-    EventPaging,
+    CommentPaging,
     LinePaging,
     PorfActionsDep,
     PorfFiltersDep,
@@ -22,7 +24,6 @@ from po_api.porfs.schemas import (
     CommentCreate,
     CommentPage,
     CommentRead,
-    HistoryPage,
     PorfCreate,
     PorfLineCreate,
     PorfLinePage,
@@ -272,7 +273,9 @@ async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId,
     responses=_READING,
     openapi_extra=requires(Permission.PORFS_READ),
 )
-async def list_comments(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
+async def list_comments(
+    request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: CommentPaging
+) -> Response:
     return page_of_json(request, await porfs.comments(porf_id, paging))
 
 
@@ -305,5 +308,5 @@ async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId
     responses=_READING,
     openapi_extra=requires(Permission.PORFS_READ),
 )
-async def list_history(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: EventPaging) -> Response:
+async def list_history(request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: HistoryPaging) -> Response:
     return page_of_json(request, await porfs.history(porf_id, paging))

@@ -1,7 +1,7 @@
 """Bodies of requests and responses about purchase order requests."""
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import UploadFile
 from pydantic import (
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
 from po_api.porfs.content import MAX_LINES
-from po_api.porfs.domain import PorfStatus, remaining
+from po_api.porfs.domain import Decision, PorfStatus, remaining
 from po_api.porfs.models import PorfLine
 from po_api.porfs.units import is_unit
 from po_api.web.schemas import (
@@ -216,11 +216,52 @@ class TaxRead(Schema):
     tax: AmountString = Field(examples=["49.80"])
 
 
+class LimitRead(Schema):
+    """An approval limit, in the organisation's base currency."""
+
+    amount: AmountString | None = Field(description="null is no limit", examples=["5000.00"])
+    currency: str = Field(examples=["EUR"])
+
+
+class DecisionRead(Schema):
+    """A decision of an approver."""
+
+    decision: Decision
+    approver_id: int
+    approver_name: str = Field(examples=["Ada Approver"])
+    approver_limit: LimitRead | None = Field(
+        description="The approver's limit at that time, as far as it was recorded; shown to admins, auditors and the"
+        " approver"
+    )
+    comment: str | None
+    decided_at: datetime
+
+
+class MemberReference(Schema):
+    """A member of the organisation."""
+
+    id: int
+    name: str = Field(examples=["Ada Approver"])
+
+
+class EligibleApprovers(Schema):
+    """The active members who may approve a request now."""
+
+    count: int
+    members: list[MemberReference] | None = Field(
+        description="At most 20, by name. Shown to admins and auditors, since it follows from limits"
+    )
+
+
 class PorfRead(PorfSummary):
     """A purchase order request with its lines."""
 
     justification: str | None = Field(examples=["The new office opens in December"])
     tax_rounding: TaxRounding
+    decisions: list[DecisionRead] = Field(
+        description="The decisions in the current approval round, the latest first; at most 20"
+    )
+    approvers: EligibleApprovers | None = Field(description="Who is asked for approval; null unless pending")
     taxes: list[TaxRead]
     lines: list[PorfLineRead]
 
@@ -232,7 +273,7 @@ class PorfPage(Page):
 
 
 class ActionNote(Schema):
-    """The comment on an action. Required to reject or return a request."""
+    """The comment on an action. Required to reject or return a request, and to cancel an issued order."""
 
     comment: LongText | None = Field(default=None, examples=["Please use the framework contract"])
 
@@ -263,22 +304,3 @@ class CommentPage(Page):
     """One page of comments."""
 
     items: list[CommentRead]
-
-
-class HistoryEvent(Schema):
-    """An event in the history of a request."""
-
-    id: int
-    action: str = Field(examples=["porf.submit"])
-    actor_id: int | None
-    actor_name: str | None = Field(examples=["Bo Buyer"])
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
-    request_id: str | None = Field(examples=["6f1c2d"])
-    created_at: datetime
-
-
-class HistoryPage(Page):
-    """One page of history, oldest first."""
-
-    items: list[HistoryEvent]

@@ -10,6 +10,7 @@ from po_api.core.state_machine import explained
 from po_api.db.json_sql import JsonDocument, with_fields
 from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
+from po_api.history.queries import NOTHING, HistoryQueries, Redaction
 from po_api.porfs.read_service import document
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus
@@ -19,7 +20,11 @@ from po_api.purchase_orders.queries import (
     OrderSummaryRow,
     PurchaseOrderFilters,
     PurchaseOrderQueries,
+    sees_all,
 )
+
+# An order may contain lines of several requests; requesters see their own requests only.
+_OF_OTHERS = Redaction(frozenset({"porfs", "lines", "net", "tax", "total"}))
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class PurchaseOrderReadService:
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._actor = actor
         self._queries = PurchaseOrderQueries(executor, actor)
+        self._history = HistoryQueries(executor, actor)
 
     async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
@@ -69,6 +75,12 @@ class PurchaseOrderReadService:
         if row.number is None or row.content is None:
             raise errors.NotIssued
         return IssuedDocument(row.number, row.revision, row.content)
+
+    async def history(self, order_id: int, request: PageRequest) -> PageOf[str]:
+        """The events of an order, oldest first."""
+        await self.facts(order_id)
+        redaction = NOTHING if sees_all(self._actor) else _OF_OTHERS
+        return await self._history.of("purchase_order", order_id, request, redaction)
 
     def _summary(self, row: OrderSummaryRow | OrderDocumentRow) -> str:
         facts = PurchaseOrderFacts(PurchaseOrderStatus(row.status), row.supplier_is_active, row.currency)

@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import Path, Request, Response
 
 from po_api.core.permissions import Permission
+from po_api.history.dependencies import HistoryPaging
+from po_api.history.schemas import HistoryPage
 from po_api.porfs.allocation import RequestedLine
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ActionNote
@@ -168,7 +170,10 @@ async def cancel_order(
     dry_run: DryRun,
     body: ActionNote = NO_NOTE,
 ) -> Response:
-    """Cancel a purchase order and release its allocations. Requires the role `buyer` or `admin`."""
+    """Cancel a purchase order and release its allocations. An issued order requires a comment, which is part of its
+    history.
+
+    Requires the role `buyer` or `admin`."""
     order = await service.cancel(order_id, expected=expected, comment=body.comment)
     return shown(order, dry_run=dry_run)
 
@@ -208,3 +213,21 @@ async def get_document(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -
     response = Response(document.content, media_type=PDF, headers=headers)
     set_version(response, document.revision)
     return response
+
+
+@router.get(
+    "/{order_id}/history",
+    operation_id="listPurchaseOrderHistory",
+    summary="List the history of a purchase order",
+    response_model=HistoryPage,
+    responses=_READING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
+)
+async def list_history(
+    request: Request, orders: PurchaseOrderReadServiceDep, order_id: OrderId, paging: HistoryPaging
+) -> Response:
+    """List the changes of a purchase order, with the comments on them.
+
+    Requests and amounts are shown to members who see all orders: an order may contain lines of several requesters.
+    """
+    return page_of_json(request, await orders.history(order_id, paging))

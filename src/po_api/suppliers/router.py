@@ -5,11 +5,13 @@ from typing import Annotated
 from fastapi import Path, Request, Response
 
 from po_api.core.permissions import Permission
+from po_api.history.dependencies import HistoryPaging, HistoryQueriesDep
+from po_api.history.schemas import HistoryPage
 from po_api.suppliers.dependencies import SupplierFiltersDep, SupplierPaging, SupplierQueriesDep, SupplierServiceDep
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.queries import SupplierRow
 from po_api.suppliers.schemas import SupplierCreate, SupplierPage, SupplierRead, SupplierUpdate
-from po_api.web.dependencies import DryRun, link_next
+from po_api.web.dependencies import DryRun, link_next, page_of_json
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
@@ -114,3 +116,22 @@ async def activate_supplier(
 ) -> SupplierRead:
     """Reactivate a deactivated supplier. Requires the role `buyer` or `admin`."""
     return _read(response, await service.set_active(supplier_id, active=True, expected=expected))
+
+
+@router.get(
+    "/{supplier_id}/history",
+    operation_id="listSupplierHistory",
+    summary="List the history of a supplier",
+    response_model=HistoryPage,
+    responses=problems(403, 404),
+    openapi_extra=requires(Permission.SUPPLIERS_READ),
+)
+async def list_supplier_history(
+    request: Request,
+    suppliers: SupplierQueriesDep,
+    history: HistoryQueriesDep,
+    supplier_id: SupplierId,
+    paging: HistoryPaging,
+) -> Response:
+    await suppliers.get(supplier_id)
+    return page_of_json(request, await history.of("supplier", supplier_id, paging))

@@ -11,6 +11,7 @@ TAGS = {
     "users": "Members of the caller's organisation",
     "invitations": "Invitations to the caller's organisation",
     "organisations": "Organisations (tenants) and their settings",
+    "audit trail": "Who changed what and when, in the whole organisation",
     "sessions": "Sign-in, and the caller's own sessions",
     "API keys": "Keys with which scripts act as a user",
     "state machines": "Transition tables of requests and orders",
