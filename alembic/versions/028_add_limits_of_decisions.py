@@ -37,8 +37,8 @@ def upgrade() -> None:
         )
         for name, on in INDEXES.items():
             ddl.create_index(name, f"audit_events {on}")
-    # Its columns lead another one now.
-    op.drop_index("ix_audit_events_organisation_id_actor_id", "audit_events")
+        # Its columns lead another one now.
+        ddl.drop_index("ix_audit_events_organisation_id_actor_id")
 
 
 def downgrade() -> None:

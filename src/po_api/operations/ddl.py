@@ -118,6 +118,14 @@ def create_index(name: str, on: str, *, unique: bool = False) -> None:
         op.execute("RESET lock_timeout")
 
 
+def drop_index(name: str) -> None:
+    """Drop an index that another one replaces. CONCURRENTLY blocks nobody, and waits as in `create_index`."""
+    with _without_statement_timeout():
+        op.execute("SET lock_timeout = 0")
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.execute("RESET lock_timeout")
+
+
 def add_unique(name: str, table: str, columns: str) -> None:
     """Add a unique constraint to a table with rows, using an index of the same name.
 
