@@ -33,6 +33,7 @@ db = SQLAlchemy(app)
 tables = metadata.tables
 
 SEES_ALL = {"buyer", "admin", "auditor"}
+SEES_RIGHTS = {"admin", "auditor"}
 
 
 class Organisation(db.Model):
@@ -62,6 +63,11 @@ class PorfLine(db.Model):
     @property
     def remaining_quantity(self) -> Decimal:
         return max(self.quantity - self.ordered_quantity - self.closed_quantity, Decimal(0))
+
+
+class ApprovalDecision(db.Model):
+    __table__ = tables["approval_decisions"]
+    approver = db.relationship(Member, viewonly=True)
 
 
 class Porf(db.Model):
@@ -235,6 +241,49 @@ def whole_line(line: PorfLine) -> dict[str, Any]:
     }
 
 
+def whole_decision(decision: ApprovalDecision, user: Caller) -> dict[str, Any]:
+    sees_limit = not SEES_RIGHTS.isdisjoint(user.roles) or decision.approver_id == user.id
+    amount = None if decision.approver_limit is None else format(decision.approver_limit, "f")
+    limit = {"amount": amount, "currency": decision.limit_currency}
+    return {
+        "decision": decision.decision,
+        "approver_id": decision.approver_id,
+        "approver_name": decision.approver.name,
+        "approver_limit": limit if sees_limit and decision.limit_currency else None,
+        "comment": decision.comment,
+        "decided_at": text(decision.decided_at),
+    }
+
+
+def decisions_on(porf: Porf, user: Caller) -> list[dict[str, Any]]:
+    of_round = (
+        ApprovalDecision.organisation_id == porf.organisation_id,
+        ApprovalDecision.porf_id == porf.id,
+        ApprovalDecision.round == porf.approval_round,
+    )
+    statement = select(ApprovalDecision).where(*of_round).options(joinedload(ApprovalDecision.approver))
+    found = db.session.scalars(statement.order_by(ApprovalDecision.id.desc()).limit(20))
+    return [whole_decision(decision, user) for decision in found]
+
+
+def approvers_of(porf: Porf, user: Caller) -> dict[str, Any] | None:
+    if porf.status != "pending":
+        return None
+    statement = select(Member).where(
+        Member.organisation_id == porf.organisation_id,
+        Member.is_active,
+        Member.roles.contains(["approver"]),
+        true() if porf.organisation.allow_self_approval else Member.user_id != porf.requester_id,
+        or_(
+            Member.approval_limit.is_(None),
+            Member.approval_limit >= porf.total if porf.currency == porf.organisation.currency else false(),
+        ),
+    )
+    found = db.session.scalars(statement.order_by(Member.name, Member.user_id)).all()
+    named = [{"id": member.user_id, "name": member.name} for member in found[:20]]
+    return {"count": len(found), "members": None if SEES_RIGHTS.isdisjoint(user.roles) else named}
+
+
 @app.get("/api/v1/state-machines/porf")
 def get_state_machine() -> Response:
     check()
@@ -272,6 +321,8 @@ def get_porf(porf_id: int) -> Response:
         **summary(porf, user),
         justification=porf.justification,
         tax_rounding=porf.tax_rounding,
+        decisions=decisions_on(porf, user),
+        approvers=approvers_of(porf, user),
         taxes=shared.taxes(rates, currency=porf.currency, tax_rounding=porf.tax_rounding),
         lines=[whole_line(line) for line in porf.lines],
     )

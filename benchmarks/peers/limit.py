@@ -68,7 +68,34 @@ VISIBLE = """
 ORDER = "ORDER BY p.created_at DESC, p.id DESC LIMIT $6"
 FIRST_PAGE = f"SELECT {SUMMARY}, {GUARDS} {VISIBLE} {ORDER}"
 NEXT_PAGE = f"SELECT {SUMMARY}, {GUARDS} {VISIBLE} AND (p.created_at, p.id) < ($7, $8) {ORDER}"
-WHOLE = f"SELECT {SUMMARY}, p.justification, p.tax_rounding, {GUARDS} {VISIBLE} AND p.id = $6"
+# $7: whether the user sees the rights of others.
+DECISIONS = """
+    (SELECT coalesce(json_agg(json_build_object(
+        'decision', d.decision, 'approver_id', d.approver_id, 'approver_name', a.name,
+        'approver_limit', CASE WHEN d.limit_currency IS NOT NULL AND ($7 OR d.approver_id = $2)
+            THEN json_build_object('amount', d.approver_limit::text, 'currency', d.limit_currency) END,
+        'comment', d.comment, 'decided_at', replace(
+            to_char(d.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')
+    ) ORDER BY d.id DESC), '[]')
+    FROM approval_decisions d JOIN members a ON a.organisation_id = d.organisation_id AND a.user_id = d.approver_id
+    WHERE d.organisation_id = p.organisation_id AND d.porf_id = p.id AND d.round = p.approval_round) AS decisions
+"""
+APPROVERS = """
+    CASE p.status WHEN 'pending' THEN (
+        SELECT json_build_object('count', count(*), 'members', CASE WHEN $7 THEN coalesce(json_agg(
+            json_build_object('id', a.user_id, 'name', a.name) ORDER BY a.position) FILTER (WHERE a.position <= 20),
+            '[]') END)
+        FROM (
+            SELECT a.user_id, a.name, row_number() OVER (ORDER BY a.name, a.user_id) AS position FROM members a
+            WHERE a.organisation_id = p.organisation_id AND a.is_active AND a.roles @> '{approver}'
+                AND (a.user_id <> p.requester_id OR o.allow_self_approval)
+                AND (a.approval_limit IS NULL OR (a.approval_limit >= p.total AND p.currency = o.currency))
+        ) a
+    ) ELSE NULL END AS approvers
+"""
+WHOLE = f"""
+    SELECT {SUMMARY}, p.justification, p.tax_rounding, {DECISIONS}, {APPROVERS}, {GUARDS} {VISIBLE} AND p.id = $6
+"""
 LINES = """
     SELECT id, position, description, sku, trim_scale(quantity)::text AS quantity, unit,
         trim_scale(unit_price)::text AS unit_price, trim_scale(discount_percent)::text AS discount_percent,
@@ -80,7 +107,7 @@ LINES = """
 """
 SUMMARY_NAMES = """id number title status requester_id requester_name supplier_id supplier_name cost_centre needed_by
     currency net tax total line_count approval_round version submitted_at decided_at created_at updated_at""".split()
-WHOLE_NAMES = [*SUMMARY_NAMES, "justification", "tax_rounding"]
+WHOLE_NAMES = [*SUMMARY_NAMES, "justification", "tax_rounding", "decisions", "approvers"]
 LINE_NAMES = """id position description sku quantity unit unit_price discount_percent tax_rate needed_by net
     ordered_quantity closed_quantity remaining_quantity""".split()
 
@@ -160,11 +187,13 @@ async def get_porf(request: Request) -> Response:
     async with request.app.state.pool.acquire() as connection:
         user = await check(connection, request)
         async with tenant(connection, user) as who:
-            row = await connection.fetchrow(WHOLE, *who, porf_id)
+            sees_rights = not {"admin", "auditor"}.isdisjoint(user["roles"])
+            row = await connection.fetchrow(WHOLE, *who, porf_id, sees_rights)
             lines = await connection.fetch(LINES, who[0], porf_id)
     if row is None:
         raise HTTPException(404)
     porf = summary(row, WHOLE_NAMES, user)
+    porf |= {name: orjson.Fragment(row[name] or "null") for name in ("decisions", "approvers")}
     rates = [(line["exact_rate"], line["exact_net"]) for line in lines]
     porf["taxes"] = shared.taxes(rates, currency=porf["currency"], tax_rounding=porf["tax_rounding"])
     porf["lines"] = [dict(zip(LINE_NAMES, line, strict=False)) for line in lines]

@@ -1,13 +1,13 @@
 import { api, once, type Schemas } from "../api";
 import { form } from "../attempt";
-import { facts, h, status, table, when } from "../dom";
+import { facts, field, h, input, status, table, value, when } from "../dom";
 import { go } from "../navigation";
 import { ensure, unwrap, type Versioned, versioned } from "../problems";
 import { actionButtons } from "./actions";
 
 type Order = Schemas["PurchaseOrderRead"];
 const ACTIONS = ["issue", "cancel", "close"] as const;
-type Action = (typeof ACTIONS)[number];
+type Ending = Exclude<(typeof ACTIONS)[number], "issue">;
 
 /** One order, and once it is issued, its document. */
 export async function orderView(id: string): Promise<Node[]> {
@@ -40,10 +40,16 @@ const lines = (order: Order): Node =>
 function decide({ body: order, etag }: Versioned<Order>): Node {
   const params = { path: { order_id: order.id }, header: { "If-Match": etag, ...once() } };
   return form(
-    async (_form, pressed) => {
-      ensure(await api.POST(`/api/v1/purchase-orders/{order_id}/${pressed as Action}`, { params }));
+    async (form, pressed) => {
+      const body = { comment: value(form, "/comment") || null };
+      ensure(
+        pressed === "issue"
+          ? await api.POST("/api/v1/purchase-orders/{order_id}/issue", { params })
+          : await api.POST(`/api/v1/purchase-orders/{order_id}/${pressed as Ending}`, { params, body }),
+      );
       go(`#/order/${order.id}`);
     },
+    field("Comment", input("/comment", { required: false })),
     actionButtons(ACTIONS, order.allowed_actions),
   );
 }

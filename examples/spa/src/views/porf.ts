@@ -21,6 +21,7 @@ export async function porfView(id: string): Promise<Node[]> {
     h("p", {}, porf.body.title),
     about(porf.body),
     lines(porf.body),
+    ...(porf.body.decisions.length ? [decisions(porf.body)] : []),
     decide(porf),
     ...(porf.body.allowed_actions["convert"]?.allowed ? [await convert(porf)] : []),
     h(
@@ -39,6 +40,7 @@ const about = (porf: Porf): Node =>
     Supplier: porf.supplier_name,
     Submitted: porf.submitted_at && when(porf.submitted_at),
     Decided: porf.decided_at && when(porf.decided_at),
+    "Asked for approval": porf.approvers && asked(porf.approvers),
     Net: `${porf.net} ${porf.currency}`,
     Tax: `${porf.tax} ${porf.currency}`,
     Total: `${porf.total} ${porf.currency}`,
@@ -56,6 +58,17 @@ const lines = (porf: Porf): Node =>
       line.net,
       line.remaining_quantity,
     ]),
+  );
+
+/** The names are for admins and auditors. */
+const asked = ({ count, members }: Schemas["EligibleApprovers"]): string =>
+  members?.length ? members.map((member) => member.name).join(", ") : `${count} approvers`;
+
+const decisions = (porf: Porf): Node =>
+  table(
+    "Decisions",
+    ["Decision", "Approver", "Comment", "Time"],
+    porf.decisions.map((made) => [made.decision, made.approver_name, made.comment ?? "", when(made.decided_at)]),
   );
 
 /** What one may do with it now. */
