@@ -302,7 +302,9 @@ class PorfQueries:
     async def whole(self, porf_id: int) -> PorfDocumentRow | None:
         """A request as a whole; None if it is not visible to the member."""
         shows_rights = self._actor.covers(Permission.USERS_READ_RIGHTS)
-        return await self._row(_whole(self._visibility, shows_rights=shows_rights), porf_id=porf_id)
+        query = _whole(self._visibility, shows_rights=shows_rights)
+        # Its rows are found by keys, whatever their values; planning takes longer than executing it.
+        return await self._row(query, porf_id=porf_id, plan_cache_mode=PlanCacheMode.GENERIC)
 
     async def facts(self, porf_id: int) -> PorfFacts | None:
         """The facts for the guards; None if the request is not visible to the member."""
@@ -345,6 +347,8 @@ class PorfQueries:
         await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plan_cache_mode)
         return await listing.page(self._executor, chosen, request, {**self._who, **parameters})
 
-    async def _row(self, query: Query[R], **parameters: object) -> R | None:
-        await self._executor.enter_tenant(self._actor.organisation_id)
+    async def _row(
+        self, query: Query[R], *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO, **parameters: object
+    ) -> R | None:
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plan_cache_mode)
         return await self._executor.row(query, **self._who, **parameters)
