@@ -42,6 +42,7 @@ FIELD_CODES = {
     "invalid_number": "The cell is not a number.",
     "invalid_row": "The row of the file cannot be parsed: a quotation mark is missing or not doubled.",
     "invalid_text": "The cell does not hold text that can be read.",
+    "invalid_time": "Send a date and time with an offset, such as `2026-12-31T12:00:00Z`; a number is none.",
     "invalid_unit": "Send a unit code of UN/ECE Recommendation 20, such as `C62` for pieces or `HUR` for hours.",
     "invisible": "The text has no visible character.",
     "json_file": "The file is JSON; send JSON to `POST /porfs`, and XLSX or CSV as a file.",

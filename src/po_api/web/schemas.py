@@ -145,7 +145,15 @@ def _to_utc(moment: datetime) -> datetime:
         raise PydanticCustomError("out_of_range", "must be a valid date and time") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+def _not_a_number(value: object) -> object:
+    # Pydantic by itself also accepts numbers, as seconds since 1970.
+    if isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
+        raise PydanticCustomError("invalid_time", "must be a time such as 2026-12-31T12:00:00Z")
+    return value
+
+
+_NUMBER = re.compile(r"[-+]?[0-9.]+", re.ASCII)
+Moment = Annotated[AwareDatetime, BeforeValidator(_not_a_number), AfterValidator(_to_utc)]
 
 
 def _decimal(*, digits: int, places: int, minimum: Decimal, maximum: Decimal, exclusive: bool, example: str) -> Any:
