@@ -17,7 +17,7 @@ depends_on = None
 
 expands = True
 loses = "the approval limits that decisions were made with"
-lost_rows = ("approval_decisions WHERE limit_currency IS NOT NULL",)
+lost_rows = ("approval_decisions WHERE approver_limit IS NOT NULL OR limit_currency IS NOT NULL",)
 
 INDEXES = {
     "ix_audit_events_action": "(organisation_id, action, created_at, id)",
