@@ -41,6 +41,9 @@ from support.security_matrix import (
 
 # The pages of the docs, and the document that the matrix is made from.
 _OUTSIDE_THE_DOCUMENT = {
+    "/",
+    "/favicon.ico",
+    "/docs/openapi.json",
     *("/docs", "/redoc", "/openapi.json"),
     *("/docs/assets/{name}", "/docs/errors", "/docs/errors/{code}", "/docs/limits"),
 }

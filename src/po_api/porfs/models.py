@@ -126,7 +126,7 @@ class ApprovalDecision(TenantRow, Base):
     """A decision of an approver, with the hash of the content and the approval round. Rows are only ever added.
 
     `approver_limit` is the approver's limit at that time, None for no limit, in the organisation's base currency
-    `limit_currency`; both are None in decisions of versions before revision 028.
+    `limit_currency`; both are None in decisions of versions before revision 025.
     """
 
     __tablename__ = "approval_decisions"
