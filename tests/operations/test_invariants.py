@@ -45,6 +45,9 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
         ("UPDATE porfs SET net = net + 1, total = total + 1", "totals are those of the lines"),
         ("UPDATE porfs SET title = 'Another'", "is the approved content"),
         ("UPDATE purchase_orders SET number = replace(number, '000001', '000002')", "the numbers of"),
+        ("UPDATE purchase_orders SET cost_centres = '{4711}'", "cost centres and the earliest date of its lines"),
+        ("UPDATE purchase_order_lines SET cost_centre = '4711'", "cost centres and the earliest date of its lines"),
+        ("UPDATE purchase_orders SET delivery_date = '2031-05-06'", "cost centres and the earliest date of its lines"),
         ("UPDATE number_series SET next_value = 9", "the counter of"),
     ],
 )

@@ -84,6 +84,7 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
             **{name: getattr(order, name) for name in names},
             "created_by_name": maker.name,
             "line_count": len(order.lines),
+            "is_partial": False,
             "allowed_actions": {
                 str(action): {"allowed": refused is None, "reason": refused and refused.code}
                 for action, refused in refusals.items()
@@ -102,6 +103,7 @@ def _line(line: Any, taken: Any) -> PurchaseOrderLineRead:
             **{name: getattr(line, name) for name in names},
             "porf_id": taken.Porf.id,
             "porf_number": taken.Porf.number,
+            "porf_title": taken.Porf.title,
             "porf_line_id": taken.PorfLine.id,
             "released_quantity": released,
         }

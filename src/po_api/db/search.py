@@ -52,7 +52,7 @@ class Search:
     def by_index(self, statement: Select[Any]) -> Select[Any]:
         """Those of the statement's rows that match."""
         found = select(self._function()(_Q)).scalar_subquery()
-        return statement.where(self.table.c.id == any_(func.array(found)))
+        return statement.where(statement.selected_columns.id == any_(func.array(found)))
 
     def by_scan(self, rows: FromClause) -> Select[Any]:
         """Those of `rows`, which have the table's columns, that match."""

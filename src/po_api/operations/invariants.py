@@ -55,6 +55,19 @@ _VIOLATIONS = {
           AND (a.quantity IS DISTINCT FROM l.quantity
                OR a.released_quantity <> CASE o.status WHEN 'cancelled' THEN a.quantity ELSE 0 END)
     """,
+    # The version before revision 026 wrote neither.
+    "an order has the cost centres and the earliest date of its lines": """
+        SELECT o.id, o.cost_centres, o.delivery_date FROM purchase_orders o
+        CROSS JOIN LATERAL (
+            SELECT coalesce(array_agg(l.cost_centre) FILTER (WHERE l.cost_centre IS NOT NULL), '{}') AS cost_centres,
+                   min(l.needed_by) AS needed_by
+            FROM purchase_order_lines l
+            WHERE l.organisation_id = o.organisation_id AND l.purchase_order_id = o.id
+        ) lines
+        WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
+          AND (NOT (o.cost_centres @> lines.cost_centres AND o.cost_centres <@ lines.cost_centres)
+               OR o.delivery_date IS NOT NULL AND o.delivery_date IS DISTINCT FROM lines.needed_by)
+    """,
     "a user in an organisation is an active member of it, and no active member is elsewhere": """
         SELECT u.id, u.organisation_id, m.organisation_id AS member_of
         FROM users u FULL JOIN members m ON m.user_id = u.id AND m.organisation_id = u.organisation_id

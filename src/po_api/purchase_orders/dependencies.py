@@ -27,6 +27,7 @@ async def _filters(
     currency: Annotated[list[KnownCurrency], Query(description="Any of these currencies")] = [],  # noqa: B006
     number: Annotated[list[ShortText], Query(description="Any of these numbers")] = [],  # noqa: B006
     porf_id: Annotated[list[Id], Query(description="Allocated from any of these requests")] = [],  # noqa: B006
+    cost_centre: Annotated[list[ShortText], Query(description="With a line of any of these cost centres")] = [],  # noqa: B006
     created_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
     created_at_lt: Annotated[Moment | None, Query(examples=["2027-01-01T00:00:00Z"])] = None,
     issued_at_gte: Annotated[Moment | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
@@ -45,6 +46,7 @@ async def _filters(
         currency=currency,
         number=number,
         porf_id=porf_id,
+        cost_centre=cost_centre,
         bounds={name: bound for name, bound in bounds.items() if bound is not None},
         q=q,
     )

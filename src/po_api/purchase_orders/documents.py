@@ -90,11 +90,15 @@ class DocumentLine:
     tax_rate: Decimal
     net: Decimal
     needed_by: date | None
+    cost_centre: str | None = None
 
 
 @dataclass(frozen=True)
 class PurchaseOrderDocument:
-    """The data of a purchase order's PDF; `requests` are the numbers of the PORFs that it was created from."""
+    """The data of a purchase order's PDF; `requests` are the numbers of the PORFs that it was created from.
+
+    `delivery_date` is the earliest date by which a line is needed, `cost_centres` are those of the lines.
+    """
 
     number: str
     revision: int
@@ -108,6 +112,8 @@ class PurchaseOrderDocument:
     delivery_address: str | None
     requests: tuple[str, ...]
     prepared_by: str | None
+    delivery_date: date | None = None
+    cost_centres: tuple[str, ...] = ()
 
 
 async def rendered(document: PurchaseOrderDocument) -> bytes:
@@ -127,7 +133,8 @@ def _data(document: PurchaseOrderDocument) -> dict[str, object]:
     """The printed texts; None for parts that are left out."""
     digits = minor_units(document.currency)
     totals = document.totals
-    lines = [_line(line, digits) for line in document.lines]
+    shows_cost_centres = len({line.cost_centre for line in document.lines}) > 1
+    lines = [_line(line, digits, shows_cost_centre=shows_cost_centres) for line in document.lines]
     return {
         "issued_on": document.issued_on.isoformat(),
         "number": document.number,
@@ -165,18 +172,25 @@ def _facts(document: PurchaseOrderDocument) -> list[tuple[str, str]]:
         ("Revision", str(document.revision)),
         ("Currency", document.currency),
     ]
-    if document.requests:
-        facts.append(("Request" if len(document.requests) == 1 else "Requests", ", ".join(document.requests)))
+    if document.delivery_date:
+        facts.append(("Delivery date", _date(document.delivery_date)))
+    for label, values in (("Request", document.requests), ("Cost centre", document.cost_centres)):
+        if values:
+            facts.append((label if len(values) == 1 else f"{label}s", ", ".join(values)))
     if document.prepared_by:
         facts.append(("Prepared by", document.prepared_by))
     return facts
 
 
-def _line(line: DocumentLine, digits: int) -> dict[str, str | None]:
-    """A line's cells; a unit price may have more decimals than the currency, a quantity has as many as it needs."""
+def _line(line: DocumentLine, digits: int, *, shows_cost_centre: bool) -> dict[str, str | None]:
+    """A line's cells; a unit price may have more decimals than the currency, a quantity has as many as it needs.
+
+    The cost centre is shown where the lines of the order differ in it.
+    """
     details = (
         f"SKU {line.sku}" if line.sku else None,
         f"Needed by {_date(line.needed_by)}" if line.needed_by else None,
+        f"Cost centre {line.cost_centre}" if line.cost_centre and shows_cost_centre else None,
     )
     return {
         "position": str(line.position),

@@ -1,6 +1,6 @@
 """Errors of purchase orders."""
 
-from po_api.core.errors import Conflict, NotFound, Unprocessable
+from po_api.core.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 
 class PurchaseOrderNotFound(NotFound):
@@ -8,6 +8,14 @@ class PurchaseOrderNotFound(NotFound):
 
     code = "purchase_order_not_found"
     title = "Purchase order not found"
+
+
+class PartlyVisible(Forbidden):
+    """The document has lines of other members' requests. Requesters get the documents of orders that consist of their
+    own requests only."""
+
+    code = "partly_visible"
+    title = "Order partly visible"
 
 
 class MixedCurrencies(Conflict):

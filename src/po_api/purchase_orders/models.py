@@ -3,15 +3,18 @@
 from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, UniqueConstraint
-from sqlalchemy.dialects.postgresql import BYTEA
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
 
 
 class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
-    """An order to one supplier, with a supplier snapshot: copies of the supplier's data at the order's creation."""
+    """An order to one supplier, with a supplier snapshot: copies of the supplier's data at the order's creation.
+
+    `cost_centres` are those of its lines, sorted; `delivery_date` is the earliest date by which a line is needed.
+    """
 
     __tablename__ = "purchase_orders"
     __table_args__ = (
@@ -53,6 +56,8 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
     total: Mapped[Decimal] = mapped_column(Amount)
     terms: Mapped[str | None]
     delivery_address: Mapped[str | None]
+    delivery_date: Mapped[date | None]
+    cost_centres: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     issued_at: Mapped[datetime | None]
 
     lines: Mapped[list["PurchaseOrderLine"]] = relationship(
@@ -65,7 +70,10 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
 
 
 class PurchaseOrderLine(TenantRow, Base):
-    """An ordered line, with its content at the order's creation."""
+    """An ordered line, with its content at the order's creation.
+
+    The cost centre is that of its request, and so is `needed_by` where the requested line has no date.
+    """
 
     __tablename__ = "purchase_order_lines"
     __table_args__ = (
@@ -79,6 +87,13 @@ class PurchaseOrderLine(TenantRow, Base):
         CheckConstraint("unit_price >= 0 AND unit_price < 'Infinity'", name="unit_price"),
         CheckConstraint("discount_percent BETWEEN 0 AND 100", name="discount_percent"),
         CheckConstraint("tax_rate BETWEEN 0 AND 100", name="tax_rate"),
+        Index(
+            "ix_purchase_order_lines_organisation_id_cost_centre",
+            "organisation_id",
+            "cost_centre",
+            "purchase_order_id",
+            postgresql_where=text("cost_centre IS NOT NULL"),
+        ),
     )
 
     purchase_order_id: Mapped[int]
@@ -91,6 +106,7 @@ class PurchaseOrderLine(TenantRow, Base):
     discount_percent: Mapped[Decimal] = mapped_column(Percent)
     tax_rate: Mapped[Decimal] = mapped_column(Percent)
     needed_by: Mapped[date | None]
+    cost_centre: Mapped[str | None]
     net: Mapped[Decimal] = mapped_column(Amount)
 
     purchase_order: Mapped[PurchaseOrder] = relationship(back_populates="lines", lazy="raise")

@@ -4,30 +4,52 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, SQLColumnExpression, and_, bindparam, func, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    SQLColumnExpression,
+    and_,
+    bindparam,
+    false,
+    func,
+    select,
+    true,
+)
 
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
 from po_api.db.filters import any_of, condition, one_of
 from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.pagination import Listing, PageOf, PageRequest
-from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R
+from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R
 from po_api.db.search import Search, spaced
-from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS, LineContent
-from po_api.porfs.models import Porf, PorfLine
+from po_api.porfs.models import Porf
 from po_api.porfs.queries import DocumentRow
 from po_api.purchase_orders.domain import PurchaseOrderFacts
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
-from po_api.suppliers.projections import supplier_is_active
+from po_api.purchase_orders.projections import (
+    IS_OWN,
+    LINES,
+    ORDERS,
+    facts_of,
+    has_line,
+    hides_lines,
+    lines_with_requests,
+    of_order,
+    seen_orders,
+    summary,
+)
 
 SORTS = ("created_at", "updated_at", "total")
 
-_ORDERS, _LINES = PurchaseOrder.__table__, PurchaseOrderLine.__table__
 _ANY_OF = ("status", "supplier_id", "currency", "number")
+# Filters by what an order has a line of: the columns that they look at.
+_OF_LINES = {"porf_id": Porf.__table__.c.id, "cost_centre": LINES.c.cost_centre}
 _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
@@ -55,6 +77,7 @@ class OrderLineRow(LineContent):
 
     position: int
     net: Decimal
+    cost_centre: str | None
     porf_line_id: int
     released_quantity: Decimal
     porf_id: int
@@ -62,8 +85,12 @@ class OrderLineRow(LineContent):
 
 
 class OrderFileRow(NamedTuple):
-    """The document of the current revision; `number` and `content` are None before the order is issued."""
+    """The document of the current revision; `number` and `content` are None before the order is issued.
 
+    `hides_lines`: the order has lines that the member does not see.
+    """
+
+    hides_lines: bool
     number: str | None
     revision: int
     content: bytes | None
@@ -78,12 +105,14 @@ class PurchaseOrderFilters:
     currency: Collection[str] = ()
     number: Collection[str] = ()
     porf_id: Collection[int] = ()
+    cost_centre: Collection[str] = ()
     bounds: Mapping[str, datetime] = field(default_factory=dict)
     q: str | None = None
 
     def given(self) -> dict[str, object]:
         """The filters that are used, with their values as parameters."""
-        given: dict[str, object] = {**self.bounds, **({"porf_id": self.porf_id} if self.porf_id else {})}
+        given: dict[str, object] = {**self.bounds}
+        given |= {name: values for name in _OF_LINES if (values := getattr(self, name))}
         for name in _ANY_OF:
             if values := getattr(self, name):
                 given |= one_of(name, values)
@@ -100,7 +129,7 @@ def visible(*, sees_all: bool) -> ColumnElement[bool]:
     mine = PurchaseOrder.organisation_id == ORGANISATION_ID
     if sees_all:
         return mine
-    return and_(mine, _holds(Porf.requester_id == USER_ID))
+    return and_(mine, has_line(ORDERS, IS_OWN))
 
 
 @dataclass(frozen=True)
@@ -111,85 +140,50 @@ class _Chosen:
     narrowed_by: frozenset[str]
 
     def __call__(self) -> AnySelect:
-        conditions = [_condition(name) for name in sorted(self.narrowed_by)]
-        return select(_ORDERS).where(visible(sees_all=self.sees_all), *conditions)
+        orders = seen_orders(sees_all=self.sees_all)
+        conditions = [self._condition(orders, name) for name in sorted(self.narrowed_by)]
+        return select(orders).where(orders.c.organisation_id == ORGANISATION_ID, *conditions)
 
-
-def _condition(name: str) -> ColumnElement[bool]:
-    return _holds(any_of(Porf.__table__.c.id, name)) if name == "porf_id" else condition(_ORDERS, name)
-
-
-def _with_requests() -> FromClause:
-    """The lines of orders joined with the requests' lines that they are allocated from."""
-    organisation_id = Allocation.organisation_id
-    of_line = and_(
-        PurchaseOrderLine.organisation_id == organisation_id, PurchaseOrderLine.id == Allocation.purchase_order_line_id
-    )
-    of_porf_line = and_(PorfLine.organisation_id == organisation_id, PorfLine.id == Allocation.porf_line_id)
-    of_porf = and_(Porf.organisation_id == organisation_id, Porf.id == PorfLine.porf_id)
-    return _LINES.join(Allocation, of_line).join(PorfLine, of_porf_line).join(Porf, of_porf)
-
-
-def _holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether the order of the outer query has an allocation of a request for which `condition` is true."""
-    return select(true()).select_from(_with_requests()).where(_of(_ORDERS), condition).correlate(_ORDERS).exists()
-
-
-def _of(orders: FromClause) -> ColumnElement[bool]:
-    return and_(
-        PurchaseOrderLine.organisation_id == orders.c.organisation_id,
-        PurchaseOrderLine.purchase_order_id == orders.c.id,
-    )
-
-
-def _summary(orders: FromClause) -> AnySelect:
-    """The facts for the guards, then `item`: the summary without the allowed actions."""
-    count = select(func.count()).select_from(_LINES).where(_of(orders)).correlate(orders).scalar_subquery()
-    fields = {
-        **columns_of(orders, ("id", "number", "status", "revision", "supplier_id", "supplier_name", "currency")),
-        **columns_of(orders, ("net", "tax", "total")),
-        "line_count": count,
-        "created_by_id": orders.c.created_by_id,
-        "created_by_name": member_name(orders.c.created_by_id),
-        **columns_of(orders, ("version", "issued_at", "created_at", "updated_at")),
-    }
-    item, text = json_object("item", fields)
-    return select(*_facts_of(orders), text.label("item")).select_from(orders).join(item, true())
-
-
-def _facts_of(orders: FromClause) -> list[ColumnElement[Any]]:
-    """The columns of `PurchaseOrderFacts`."""
-    is_active = supplier_is_active(orders.c.supplier_id).label("supplier_is_active")
-    return [orders.c.status, is_active, orders.c.currency]
+    def _condition(self, orders: FromClause, name: str) -> ColumnElement[bool]:
+        if name not in _OF_LINES:
+            return condition(orders, name)
+        # Nobody finds an order by a line that they do not see.
+        seen = () if self.sees_all else (IS_OWN,)
+        return has_line(orders, any_of(_OF_LINES[name], name), *seen)
 
 
 def _words(orders: FromClause) -> ColumnElement[str]:
     return spaced(func.coalesce(orders.c.number, ""), orders.c.supplier_name)
 
 
-_SEARCH = Search(_ORDERS, words=_words)
-_LIST = Listing(
-    "purchase_orders.list",
-    _ORDERS,
-    OrderSummaryRow,
-    sorts=SORTS,
-    default="-created_at",
-    show=_summary,
-    search=_SEARCH,
-)
+_SEARCH = Search(ORDERS, words=_words)
+
+
+@cache
+def _list(*, sees_all: bool) -> Listing[OrderSummaryRow]:
+    return Listing(
+        "purchase_orders.list",
+        seen_orders(sees_all=sees_all),
+        OrderSummaryRow,
+        sorts=SORTS,
+        default="-created_at",
+        show=partial(summary, sees_all=sees_all),
+        search=_SEARCH,
+    )
 
 
 def _visible_order(*, sees_all: bool) -> FromClause:
-    return select(_ORDERS).where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID).subquery("orders")
+    return select(ORDERS).where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID).subquery("orders")
 
 
 @cache
 def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     order = _visible_order(sees_all=sees_all)
     fields = {
-        **columns_of(_LINES, ("id", "position", *LINE_FIELDS, "net")),
+        **columns_of(LINES, ("id", "position", *LINE_FIELDS, "cost_centre", "net")),
         "porf_id": Porf.id,
         "porf_number": Porf.number,
+        "porf_title": Porf.title,
         "porf_line_id": Allocation.porf_line_id,
         "released_quantity": Allocation.released_quantity,
     }
@@ -200,14 +194,14 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
             func.array_agg(PurchaseOrderLine.tax_rate).label("rates"),
             func.array_agg(PurchaseOrderLine.net).label("nets"),
         )
-        .select_from(_with_requests())
+        .select_from(lines_with_requests())
         .join(line, true())
-        .where(_of(order))
+        .where(of_order(order), *(() if sees_all else (IS_OWN,)))
         .lateral("content")
     )
     names = ("supplier_email", "supplier_tax_id", "supplier_address", "tax_rounding", "terms", "delivery_address")
     details, details_text = json_object("details", columns_of(order, names))
-    shown = _summary(order)
+    shown = summary(order, sees_all=sees_all)
     own = order.c["id", "version", "currency", "tax_rounding"]
     others = [column for column in shown.selected_columns if column.name not in own]
     statement = shown.with_only_columns(*content.c, details_text.label("details"), *own, *others)
@@ -216,13 +210,13 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
 
 @cache
 def _facts(*, sees_all: bool) -> Query[PurchaseOrderFacts]:
-    statement = select(*_facts_of(_visible_order(sees_all=sees_all)))
+    statement = select(*facts_of(_visible_order(sees_all=sees_all)))
     return Query("purchase_orders.facts", statement, PurchaseOrderFacts)
 
 
 def _content() -> Query[OrderLineRow]:
     columns: dict[str, SQLColumnExpression[object]] = {
-        **columns_of(_LINES, (*LINE_FIELDS, "position", "net")),
+        **columns_of(LINES, (*LINE_FIELDS, "position", "net", "cost_centre")),
         "porf_line_id": Allocation.porf_line_id,
         "released_quantity": Allocation.released_quantity,
         "porf_id": Porf.id,
@@ -230,7 +224,7 @@ def _content() -> Query[OrderLineRow]:
     }
     statement: AnySelect = (
         select(*[column.label(name) for name, column in columns.items()])
-        .select_from(_with_requests())
+        .select_from(lines_with_requests())
         .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == _ORDER_ID)
         .order_by(PurchaseOrderLine.position)
     )
@@ -248,7 +242,8 @@ def _document(*, sees_all: bool) -> Query[OrderFileRow]:
         PurchaseOrderFile.purchase_order_id == order.c.id,
         PurchaseOrderFile.revision == order.c.revision,
     )
-    found = select(order.c.number, order.c.revision, PurchaseOrderFile.content)
+    hides = false() if sees_all else hides_lines(order)
+    found = select(hides.label("hides_lines"), order.c.number, order.c.revision, PurchaseOrderFile.content)
     statement = found.select_from(order).outerjoin(PurchaseOrderFile, of_revision)
     return Query("purchase_orders.document", statement, OrderFileRow)
 
@@ -267,7 +262,7 @@ class PurchaseOrderQueries:
         plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
         await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plans)
         chosen = _Chosen(self._sees_all, frozenset(given) - {"q"})
-        return await _LIST.page(self._executor, chosen, request, {**self._who, **given})
+        return await _list(sees_all=self._sees_all).page(self._executor, chosen, request, {**self._who, **given})
 
     async def whole(self, order_id: int) -> OrderDocumentRow | None:
         """An order as a whole; None if it is not visible to the member."""

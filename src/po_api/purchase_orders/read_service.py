@@ -68,10 +68,13 @@ class PurchaseOrderReadService:
         return await self._queries.content(order_id)
 
     async def document(self, order_id: int) -> IssuedDocument:
-        """The document as it was issued. Raises NotIssued before that."""
+        """The document as it was issued. Raises NotIssued before that, and PartlyVisible unless all of its lines are
+        visible."""
         row = await self._queries.document(order_id)
         if row is None:
             raise errors.PurchaseOrderNotFound
+        if row.hides_lines:
+            raise errors.PartlyVisible
         if row.number is None or row.content is None:
             raise errors.NotIssued
         return IssuedDocument(row.number, row.revision, row.content)

@@ -1,7 +1,7 @@
 """Locks and changes rows of orders, restricted to those that are visible to the member."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from functools import cache
 from typing import NamedTuple
 
@@ -25,8 +25,11 @@ _FILES = PurchaseOrderFile.__table__
 _SUPPLIER = ("supplier_id", "supplier_name", "supplier_email", "supplier_tax_id", "supplier_address")
 _TOTALS = ("currency", "tax_rounding", "net", "tax", "total")
 _TERMS = ("terms", "delivery_address")
-_ROWS_OF_ORDER = json_rows("orders", *_ORDERS.c[("created_by_id", *_SUPPLIER, *_TOTALS, *_TERMS)])
-_ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net")], _ALLOCATIONS.c.porf_line_id)
+_OF_REQUESTS = ("delivery_date", "cost_centres")
+_ROWS_OF_ORDER = json_rows("orders", *_ORDERS.c[("created_by_id", *_SUPPLIER, *_TOTALS, *_TERMS, *_OF_REQUESTS)])
+_ROWS_OF_LINES = json_rows(
+    "lines", *_LINES.c[("position", *LINE_FIELDS, "cost_centre", "net")], _ALLOCATIONS.c.porf_line_id
+)
 
 # The columns of an order that are written after its creation.
 _STATE = ("status", "number", "issued_at", *_TERMS)
@@ -64,6 +67,8 @@ class LockedOrder(NamedTuple):
     tax_rounding: str
     terms: str | None
     delivery_address: str | None
+    delivery_date: date | None
+    cost_centres: Sequence[str]
     issued_at: datetime | None
     version: int
     created_by_name: str

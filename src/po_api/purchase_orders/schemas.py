@@ -69,16 +69,22 @@ class PurchaseOrderLineRead(Schema):
     unit_price: PriceString
     discount_percent: PercentString
     tax_rate: PercentString
-    needed_by: date | None
+    needed_by: date | None = Field(description="The date of the requested line, or else that of its request")
+    cost_centre: str | None = Field(description="The cost centre of the request", examples=["4711"])
     net: AmountString
     porf_id: int
     porf_number: str = Field(examples=["PORF-2026-000001"])
+    porf_title: str = Field(examples=["Desk lamps for the new office"])
     porf_line_id: int
     released_quantity: RemainderString = Field(description="Quantity released by cancelling")
 
 
 class PurchaseOrderSummary(Schema):
-    """A purchase order in a list. It has a number once it is issued."""
+    """A purchase order in a list. It has a number once it is issued.
+
+    Requesters see the part of an order that comes from their own requests: amounts, `line_count`, `cost_centres` and
+    `delivery_date` are those of its lines.
+    """
 
     id: int
     number: str | None = Field(examples=["PO-2026-000001"])
@@ -91,6 +97,9 @@ class PurchaseOrderSummary(Schema):
     tax: AmountString = Field(examples=["49.80"])
     total: AmountString = Field(examples=["298.80"])
     line_count: int
+    is_partial: bool = Field(description="The order has lines of other requests, which the caller does not see")
+    cost_centres: list[str] = Field(description="The cost centres of the lines", examples=[["4711"]])
+    delivery_date: date | None = Field(description="The earliest date by which a line is needed")
     created_by_id: int
     created_by_name: str = Field(examples=["Bo Buyer"])
     version: int

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -29,7 +29,7 @@ from po_api.porfs.allocation import Allocated, AllocationService, HeldLine, Requ
 from po_api.porfs.content import LINE_FIELDS
 from po_api.porfs.domain import net_of, totals_of, totals_of_nets
 from po_api.porfs.errors import CommentRequired, UnknownSupplier
-from po_api.porfs.queries import LockedPorf
+from po_api.porfs.queries import LockedPorf, PorfLineRow
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, rendered
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, PurchaseOrderFacts, PurchaseOrderStatus
@@ -79,7 +79,8 @@ class PurchaseOrderService:
         porfs = allocated.porfs
         supplier = await self._supplier(porfs, conversion.supplier_id)
         lines, totals = _ordered(allocated)
-        order = _supplied_by(supplier) | {
+        order: dict[str, object] = {
+            **_supplied_by(supplier),
             "created_by_id": self._actor.member_id,
             "currency": porfs[0].currency,
             "tax_rounding": porfs[0].tax_rounding,
@@ -88,7 +89,7 @@ class PurchaseOrderService:
             "total": totals.total,
             "terms": conversion.terms,
             "delivery_address": conversion.delivery_address,
-        }
+        } | _of_requests(allocated)
         after = {"porfs": [porf.number for porf in porfs], "total": totals.total, "supplier": supplier.name}
         change = audit.Change("purchase_order.create", "purchase_order", None, None, after)
         return await self._orders.whole(await self._repository.create(order, lines, change, now=utc_now()))
@@ -195,7 +196,7 @@ def _require_compatible(porfs: Sequence[LockedPorf]) -> None:
 
 def _ordered(allocated: Allocated) -> tuple[list[dict[str, object]], Totals]:
     """The lines of an order with the allocated quantities, and its totals."""
-    porf = allocated.porfs[0]
+    porf, by_id = allocated.porfs[0], {porf.id: porf for porf in allocated.porfs}
     lines: list[dict[str, object]] = []
     nets = []
     for position, item in enumerate(allocated.lines, start=1):
@@ -203,9 +204,24 @@ def _ordered(allocated: Allocated) -> tuple[list[dict[str, object]], Totals]:
         net = net_of(PricedLine(item.quantity, line.unit_price, line.discount_percent, line.tax_rate), porf.currency)
         copied = {name: getattr(line, name) for name in LINE_FIELDS}
         own = {"position": position, "quantity": item.quantity, "net": net, "porf_line_id": line.id}
-        lines.append({**copied, **own})
+        of_request = {"cost_centre": by_id[line.porf_id].cost_centre, "needed_by": _needed_by(line, by_id)}
+        lines.append({**copied, **of_request, **own})
         nets.append((line.tax_rate, net))
     return lines, totals_of_nets(nets, currency=porf.currency, tax_rounding=porf.tax_rounding)
+
+
+def _of_requests(allocated: Allocated) -> dict[str, object]:
+    """What an order says about its lines, as columns: its cost centres, and the earliest date of a line."""
+    by_id = {porf.id: porf for porf in allocated.porfs}
+    lines = [item.line for item in allocated.lines]
+    cost_centres = {cost_centre for line in lines if (cost_centre := by_id[line.porf_id].cost_centre) is not None}
+    dates = (day for line in lines if (day := _needed_by(line, by_id)) is not None)
+    return {"cost_centres": sorted(cost_centres), "delivery_date": min(dates, default=None)}
+
+
+def _needed_by(line: PorfLineRow, porfs: Mapping[int, LockedPorf]) -> date | None:
+    """The date of the line, or else that of its request."""
+    return line.needed_by or porfs[line.porf_id].needed_by
 
 
 def _supplied_by(supplier: SupplierRow) -> dict[str, object]:
@@ -242,6 +258,8 @@ def _document(
         totals=totals_of(lines, currency=order.currency, tax_rounding=order.tax_rounding),
         terms=order.terms,
         delivery_address=order.delivery_address,
+        delivery_date=order.delivery_date,
+        cost_centres=tuple(order.cost_centres),
         requests=tuple(sorted({line.porf_number for line in lines})),
         prepared_by=order.created_by_name or None,
     )

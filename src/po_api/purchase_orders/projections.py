@@ -1,0 +1,163 @@
+"""Projections of orders: their representations, and the part of an order that a requester sees.
+
+A requester sees the lines of their own requests, with totals, dates and cost centres of those. `seen_orders` has the
+columns of `purchase_orders` with these values, so that lists sort, filter and page by them, too.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    SQLColumnExpression,
+    Text,
+    and_,
+    case,
+    false,
+    func,
+    literal_column,
+    select,
+    true,
+    type_coerce,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by, array
+
+from po_api.core.money import TaxRounding
+from po_api.db.json_sql import columns_of, json_object
+from po_api.db.models import Amount
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
+from po_api.members.projections import member_name
+from po_api.porfs.models import Porf, PorfLine
+from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderLine
+from po_api.suppliers.projections import supplier_is_active
+
+ORDERS, LINES = PurchaseOrder.__table__, PurchaseOrderLine.__table__
+# The lines that a requester sees, in a statement from `lines_with_requests`.
+IS_OWN = Porf.requester_id == USER_ID
+
+# The columns that a requester sees the totals of their own lines in.
+_AMOUNTS = ("net", "tax", "total")
+
+
+def lines_with_requests() -> FromClause:
+    """The lines of orders joined with the requests' lines that they are allocated from.
+
+    A statement also has to compare the organisation of the lines.
+    """
+    of_line = and_(
+        Allocation.organisation_id == ORGANISATION_ID, Allocation.purchase_order_line_id == PurchaseOrderLine.id
+    )
+    of_porf_line = and_(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.id == Allocation.porf_line_id)
+    of_porf = and_(Porf.organisation_id == ORGANISATION_ID, Porf.id == PorfLine.porf_id)
+    return LINES.join(Allocation, of_line).join(PorfLine, of_porf_line).join(Porf, of_porf)
+
+
+def of_order(orders: FromClause) -> ColumnElement[bool]:
+    """The lines of the order of the outer query."""
+    return and_(
+        PurchaseOrderLine.organisation_id == ORGANISATION_ID,
+        PurchaseOrderLine.purchase_order_id == orders.c.id,
+    )
+
+
+def has_line(orders: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the order of the outer query has a line for which the conditions are true."""
+    lines = select(true()).select_from(lines_with_requests())
+    return lines.where(of_order(orders), *conditions).correlate(orders).exists()
+
+
+def hides_lines(orders: FromClause) -> ColumnElement[bool]:
+    """Whether the order of the outer query has lines that a requester does not see."""
+    return has_line(orders, Porf.requester_id.is_distinct_from(USER_ID))
+
+
+@cache
+def seen_orders(*, sees_all: bool) -> FromClause:
+    """The orders of an organisation to list: all, or a requester's with the amounts that they see."""
+    if sees_all:
+        return ORDERS
+    columns = [
+        _seen_amount(column.name).label(column.name) if column.name in _AMOUNTS else column for column in ORDERS.c
+    ]
+    seen = select(*columns).where(PurchaseOrder.organisation_id == ORGANISATION_ID, has_line(ORDERS, IS_OWN))
+    return seen.subquery("orders_of_requester")
+
+
+def _seen_amount(name: str) -> ColumnElement[Any]:
+    amounts = _seen_amounts(ORDERS)
+    return type_coerce(amounts.with_only_columns(amounts.selected_columns[name]).scalar_subquery(), Amount)
+
+
+def _seen_amounts(orders: FromClause) -> AnySelect:
+    """The totals of the lines that a requester sees: `core.money.taxed` in SQL, compared with it by a test."""
+    net, rate, digits = PurchaseOrderLine.net, PurchaseOrderLine.tax_rate, func.scale(orders.c.net)
+    # Multiplied by 0.01, since a quotient has limited decimals.
+    percent: ColumnElement[Any] = literal_column("0.01")
+    tax = case(
+        (orders.c.tax_rounding == TaxRounding.LINE, func.sum(func.round(net * rate * percent, digits))),
+        else_=func.round(func.sum(net) * rate * percent, digits),
+    )
+    by_rate = (
+        select(func.sum(net).label("net"), tax.label("tax"))
+        .select_from(lines_with_requests())
+        .where(of_order(orders), IS_OWN)
+        .group_by(rate)
+        .correlate(orders)
+        .lateral("by_rate")
+    )
+    nets, taxes = func.sum(by_rate.c.net), func.sum(by_rate.c.tax)
+    amounts = {"net": nets, "tax": taxes, "total": nets + taxes}
+    return select(*(type_coerce(amount, Amount).label(name) for name, amount in amounts.items())).correlate(orders)
+
+
+def _seen_facts(orders: FromClause) -> AnySelect:
+    """What an order says about its lines, of those that a requester sees."""
+    cost_centre = PurchaseOrderLine.cost_centre.collate("C")
+    cost_centres = func.array_agg(aggregate_order_by(cost_centre.distinct(), cost_centre))
+    found = cost_centres.filter(PurchaseOrderLine.cost_centre.is_not(None))
+    return (
+        select(
+            func.count().label("line_count"),
+            func.min(PurchaseOrderLine.needed_by).label("delivery_date"),
+            func.coalesce(found, array([], type_=Text)).label("cost_centres"),
+        )
+        .select_from(lines_with_requests())
+        .where(of_order(orders), IS_OWN)
+        .correlate(orders)
+    )
+
+
+def _about_lines(orders: FromClause, *, sees_all: bool) -> tuple[FromClause, Mapping[str, SQLColumnExpression[Any]]]:
+    """The orders with what they say about their lines, and that by name."""
+    if sees_all:
+        count = select(func.count()).select_from(LINES).where(of_order(orders)).correlate(orders).scalar_subquery()
+        names = (*_AMOUNTS, "cost_centres", "delivery_date")
+        return orders, {**columns_of(orders, names), "line_count": count, "is_partial": false()}
+    amounts = _seen_amounts(orders).lateral("amounts")
+    facts = _seen_facts(orders).lateral("facts")
+    source = orders.join(amounts, true()).join(facts, true())
+    return source, {**dict(amounts.c), **dict(facts.c), "is_partial": hides_lines(orders)}
+
+
+def facts_of(orders: FromClause) -> list[ColumnElement[Any]]:
+    """The columns of `PurchaseOrderFacts`."""
+    is_active = supplier_is_active(orders.c.supplier_id).label("supplier_is_active")
+    return [orders.c.status, is_active, orders.c.currency]
+
+
+def summary(orders: FromClause, *, sees_all: bool) -> AnySelect:
+    """The facts for the guards, then `item`: the summary without the allowed actions."""
+    source, about_lines = _about_lines(orders, sees_all=sees_all)
+    fields = {
+        **columns_of(orders, ("id", "number", "status", "revision", "supplier_id", "supplier_name", "currency")),
+        **{
+            name: about_lines[name] for name in (*_AMOUNTS, "line_count", "is_partial", "cost_centres", "delivery_date")
+        },
+        "created_by_id": orders.c.created_by_id,
+        "created_by_name": member_name(orders.c.created_by_id),
+        **columns_of(orders, ("version", "issued_at", "created_at", "updated_at")),
+    }
+    item, text = json_object("item", fields)
+    return select(*facts_of(orders), text.label("item")).select_from(source).join(item, true())
