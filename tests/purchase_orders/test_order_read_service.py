@@ -15,7 +15,7 @@ from po_api.members.models import Member as MemberRow
 from po_api.porfs.domain import priced
 from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.schemas import TaxRead
-from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus
+from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus, warnings_about
 from po_api.purchase_orders.models import Allocation, PurchaseOrder
 from po_api.purchase_orders.schemas import PurchaseOrderLineRead, PurchaseOrderRead, PurchaseOrderSummary
 from po_api.suppliers.models import Supplier
@@ -39,6 +39,8 @@ async def test_the_json_of_an_order_is_that_of_its_schema(app: Any, client: Any,
     await organisation.set_supplier(active=False)
     await _compare(organisation, order.json()["id"])
     await organisation.set_supplier(active=True)
+    await organisation.change_supplier(address='Quai "2"\n75013 Paris', email="orders@supplier.example")
+    await _compare(organisation, order.json()["id"])
     issued = await perform(organisation.buyer, order, "issue")
     await _compare(organisation, order.json()["id"])
     await perform(organisation.buyer, issued, "cancel")
@@ -79,9 +81,13 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
         map(priced, order.lines), currency=order.currency, tax_rounding=TaxRounding(order.tax_rounding)
     ).taxes
     names = set(PurchaseOrderRead.model_fields) & set(PurchaseOrder.__table__.columns.keys())
+    is_draft = order.status == PurchaseOrderStatus.DRAFT
+    contact = supplier if is_draft else None
     return PurchaseOrderRead.model_validate(
         {
             **{name: getattr(order, name) for name in names},
+            **({"supplier_email": contact.email, "supplier_address": contact.address} if contact else {}),
+            "supplier_is_frozen": not is_draft,
             "created_by_name": maker.name,
             "line_count": len(order.lines),
             "is_partial": False,
@@ -91,6 +97,11 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
             },
             "taxes": [TaxRead.model_validate(tax) for tax in taxes],
             "lines": [_line(line, taken[line.id]) for line in sorted(order.lines, key=lambda line: line.position)],
+            "warnings": warnings_about(
+                PurchaseOrderStatus(order.status),
+                order.supplier_tax_id,
+                contact.address if contact else order.supplier_address,
+            ),
         }
     )
 

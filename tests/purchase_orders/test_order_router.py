@@ -366,15 +366,12 @@ async def test_an_order_is_issued_although_its_supplier_or_request_has_changed_s
     organisation: TestOrganisation,
 ) -> None:
     order = await organisation.ordered()
-    path = f"/suppliers/{organisation.supplier_id}"
-    supplier = await ok(organisation.buyer.get(path))
-    body = {"name": "Renamed Ltd", "email": "new@renamed.example", "address": "Elsewhere"}
-    await ok(organisation.buyer.patch(path, etag=supplier.headers["ETag"], json=body))
+    await organisation.change_supplier(email="new@supplier.example", address="Elsewhere")
     porf = await ok(organisation.buyer.get(f"/porfs/{order.json()['lines'][0]['porf_id']}"))
     await act(organisation.buyer, porf, "close")
     issued = await ok(perform(organisation.buyer, order, "issue"))
     names = ("supplier_name", "supplier_email", "supplier_address")
-    assert [issued.json()[name] for name in names] == ["Müller & Söhne GmbH", None, None]
+    assert [issued.json()[name] for name in names] == ["Müller & Söhne GmbH", "new@supplier.example", "Elsewhere"]
 
 
 async def test_an_order_to_an_inactive_supplier_is_not_issued(organisation: TestOrganisation) -> None:

@@ -175,6 +175,12 @@ class TestOrganisation(Tenant):
         etag = (await ok(self.buyer.get(path))).headers["ETag"]
         await ok(self.buyer.post(f"{path}/{'activate' if active else 'deactivate'}", etag=etag))
 
+    async def change_supplier(self, **fields: Any) -> httpx.Response:
+        """The response to the change of these fields of the supplier."""
+        path = f"/suppliers/{self.supplier_id}"
+        etag = (await ok(self.buyer.get(path))).headers["ETag"]
+        return await ok(self.buyer.patch(path, etag=etag, json=fields))
+
     async def in_status(self, status: str) -> httpx.Response:
         """A request of the requester with this status; the response to its last action."""
         match status:

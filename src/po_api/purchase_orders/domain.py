@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.currencies import CURRENCIES
@@ -38,6 +39,28 @@ class PurchaseOrderFacts:
     status: PurchaseOrderStatus
     supplier_is_active: bool
     currency: str
+
+
+class OrderWarning(NamedTuple):
+    """Something about an order that needs attention and prevents nothing; `pointer` is the field of the order."""
+
+    code: str
+    pointer: str
+    detail: str
+
+
+_WITHOUT_TAX_ID = OrderWarning("supplier_without_tax_id", "/supplier_tax_id", "the supplier has no tax id")
+_WITHOUT_ADDRESS = OrderWarning("supplier_without_address", "/supplier_address", "the supplier has no address")
+
+
+def warnings_about(
+    status: PurchaseOrderStatus, supplier_tax_id: str | None, supplier_address: str | None
+) -> list[OrderWarning]:
+    """What is missing on the document of an order; nothing once it is closed or cancelled."""
+    if status not in (PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED):
+        return []
+    missing = ((_WITHOUT_TAX_ID, supplier_tax_id), (_WITHOUT_ADDRESS, supplier_address))
+    return [warning for warning, value in missing if not value]
 
 
 def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:

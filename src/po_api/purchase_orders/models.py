@@ -13,6 +13,7 @@ from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timesta
 class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
     """An order to one supplier, with a supplier snapshot: copies of the supplier's data at the order's creation.
 
+    Drafts do not show the snapshot's contact data, but the supplier's; the issue renews them.
     `cost_centres` are those of its lines, sorted; `delivery_date` is the earliest date by which a line is needed.
     """
 

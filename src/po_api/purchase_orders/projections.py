@@ -30,8 +30,9 @@ from po_api.db.models import Amount
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 from po_api.members.projections import member_name
 from po_api.porfs.models import Porf, PorfLine
+from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderLine
-from po_api.suppliers.projections import supplier_is_active
+from po_api.suppliers.projections import supplier_is_active, supplier_value
 
 ORDERS, LINES = PurchaseOrder.__table__, PurchaseOrderLine.__table__
 # The lines that a requester sees, in a statement from `lines_with_requests`.
@@ -39,6 +40,8 @@ IS_OWN = Porf.requester_id == USER_ID
 
 # The columns that a requester sees the totals of their own lines in.
 _AMOUNTS = ("net", "tax", "total")
+# The parts of the supplier snapshot that a draft takes from its supplier.
+_CONTACT = ("email", "address")
 
 
 def lines_with_requests() -> FromClause:
@@ -139,6 +142,25 @@ def _about_lines(orders: FromClause, *, sees_all: bool) -> tuple[FromClause, Map
     facts = _seen_facts(orders).lateral("facts")
     source = orders.join(amounts, true()).join(facts, true())
     return source, {**dict(amounts.c), **dict(facts.c), "is_partial": hides_lines(orders)}
+
+
+def supplier_contact(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
+    """The supplier's contact data by column: of a draft those of its supplier, of any other order its snapshot."""
+    is_draft = orders.c.status == PurchaseOrderStatus.DRAFT
+    columns = {f"supplier_{name}": supplier_value(orders.c.supplier_id, name) for name in _CONTACT}
+    return {column: case((is_draft, current), else_=orders.c[column]) for column, current in columns.items()}
+
+
+def details(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
+    """The fields of an order that are not in its summary, but for its lines, taxes and warnings."""
+    contact = supplier_contact(orders)
+    return {
+        "supplier_email": contact["supplier_email"],
+        "supplier_tax_id": orders.c.supplier_tax_id,
+        "supplier_address": contact["supplier_address"],
+        "supplier_is_frozen": orders.c.status != PurchaseOrderStatus.DRAFT,
+        **columns_of(orders, ("tax_rounding", "terms", "delivery_address")),
+    }
 
 
 def facts_of(orders: FromClause) -> list[ColumnElement[Any]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -36,6 +36,7 @@ from po_api.purchase_orders.projections import (
     IS_OWN,
     LINES,
     ORDERS,
+    details,
     facts_of,
     has_line,
     hides_lines,
@@ -64,8 +65,10 @@ class OrderSummaryRow(NamedTuple):
 
 @dataclass(frozen=True)
 class OrderDocumentRow(DocumentRow):
-    """An order as a whole; the facts and `item` as in `OrderSummaryRow`."""
+    """An order as a whole; the facts and `item` as in `OrderSummaryRow`, the supplier's particulars for warnings."""
 
+    supplier_tax_id: str | None
+    supplier_address: str | None
     status: str
     supplier_is_active: bool
     item: str
@@ -199,13 +202,16 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
         .where(of_order(order), *(() if sees_all else (IS_OWN,)))
         .lateral("content")
     )
-    names = ("supplier_email", "supplier_tax_id", "supplier_address", "tax_rounding", "terms", "delivery_address")
-    details, details_text = json_object("details", columns_of(order, names))
+    more = details(order)
+    item, details_text = json_object("details", more)
     shown = summary(order, sees_all=sees_all)
     own = order.c["id", "version", "currency", "tax_rounding"]
+    tax_id, address = more["supplier_tax_id"], more["supplier_address"]
+    particulars: list[ColumnElement[Any]] = [tax_id.label("supplier_tax_id"), address.label("supplier_address")]
     others = [column for column in shown.selected_columns if column.name not in own]
-    statement = shown.with_only_columns(*content.c, details_text.label("details"), *own, *others)
-    return Query("purchase_orders.whole", statement.join(content, true()).join(details, true()), OrderDocumentRow)
+    columns = (*content.c, details_text.label("details"), *own, *particulars, *others)
+    statement = shown.with_only_columns(*columns).join(content, true()).join(item, true())
+    return Query("purchase_orders.whole", statement, OrderDocumentRow)
 
 
 @cache

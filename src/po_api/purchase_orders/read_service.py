@@ -1,8 +1,9 @@
 """Representations of orders: the JSON that schemas.py describes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from json import dumps
 
 from po_api.core.actor import Actor
 from po_api.core.permissions import Role, Scope
@@ -13,7 +14,7 @@ from po_api.db.query import QueryExecutor
 from po_api.history.queries import NOTHING, HistoryQueries, Redaction
 from po_api.porfs.read_service import document
 from po_api.purchase_orders import errors
-from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus
+from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus, warnings_about
 from po_api.purchase_orders.queries import (
     OrderDocumentRow,
     OrderLineRow,
@@ -54,7 +55,10 @@ class PurchaseOrderReadService:
         row = await self._queries.whole(order_id)
         if row is None:
             raise errors.PurchaseOrderNotFound
-        return document(self._summary(row), row)
+        shown = document(self._summary(row), row)
+        warnings = warnings_about(PurchaseOrderStatus(row.status), row.supplier_tax_id, row.supplier_address)
+        text = dumps([warning._asdict() for warning in warnings], separators=(",", ":"))
+        return replace(shown, json=with_fields(shown.json, f'"warnings":{text}'))
 
     async def facts(self, order_id: int) -> PurchaseOrderFacts:
         """The facts for the guards."""

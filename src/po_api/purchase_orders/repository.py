@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Insert, LargeBinary, Update, and_, bindparam, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Insert, LargeBinary, Update, and_, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
@@ -16,6 +16,7 @@ from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
+from po_api.purchase_orders.projections import supplier_contact
 from po_api.purchase_orders.queries import sees_all, visible
 from po_api.suppliers.projections import supplier_is_active
 
@@ -32,7 +33,7 @@ _ROWS_OF_LINES = json_rows(
 )
 
 # The columns of an order that are written after its creation.
-_STATE = ("status", "number", "issued_at", *_TERMS)
+_STATE = ("status", "number", "issued_at", "supplier_email", "supplier_address", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
 _ROWS_OF_FILE = json_rows("files", *_FILES.c["purchase_order_id", "revision", "digest"])
 _ORDER_ID = bindparam("order_id", type_=BigInteger)
@@ -49,7 +50,8 @@ class _Total(NamedTuple):
 
 
 class LockedOrder(NamedTuple):
-    """An order that is locked until the transaction ends, with its supplier snapshot.
+    """An order that is locked until the transaction ends, with its supplier snapshot. The contact data of a draft are
+    those of its supplier, which the next change of the order copies into the snapshot.
 
     `supplier_is_active` is about the supplier, which is not locked: one that is deactivated at the same time counts as
     deactivated afterwards.
@@ -131,12 +133,14 @@ _COUNT = Query(
 @cache
 def _lock(*, sees_all: bool) -> Query[LockedOrder]:
     *own, creator, is_active = field_names(LockedOrder)
+    contact = supplier_contact(_ORDERS)
     looked_up = (
         member_name(PurchaseOrder.created_by_id).label(creator),
         supplier_is_active(_ORDERS.c.supplier_id).label(is_active),
     )
+    columns: list[ColumnElement[Any]] = [contact.get(name, _ORDERS.c[name]).label(name) for name in own]
     statement = (
-        select(*(_ORDERS.c[name] for name in own), *looked_up)
+        select(*columns, *looked_up)
         .where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
         .with_for_update(of=_ORDERS, key_share=True)
     )

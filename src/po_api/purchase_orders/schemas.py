@@ -109,17 +109,33 @@ class PurchaseOrderSummary(Schema):
     allowed_actions: AllowedActions
 
 
+class OrderWarning(Schema):
+    """Something about the order that needs attention. It prevents no action."""
+
+    code: str = Field(
+        description="`supplier_without_tax_id` or `supplier_without_address`", examples=["supplier_without_address"]
+    )
+    pointer: str = Field(description="RFC 6901 JSON pointer into the order", examples=["/supplier_address"])
+    detail: str = Field(examples=["the supplier has no address"])
+
+
 class PurchaseOrderRead(PurchaseOrderSummary):
-    """A purchase order with its lines. The supplier's data are a snapshot from its creation."""
+    """A purchase order with its lines.
+
+    The supplier's name and tax id are those from its creation. E-mail address and address follow the supplier while the
+    order is a draft; from then on, `supplier_is_frozen`.
+    """
 
     supplier_email: str | None = Field(examples=["orders@mueller.example"])
     supplier_tax_id: str | None = Field(examples=["DE123456789"])
     supplier_address: str | None = Field(examples=["Hafenstraße 12\n20457 Hamburg"])
+    supplier_is_frozen: bool = Field(description="Whether changes of the supplier no longer change the order")
     tax_rounding: TaxRounding
     terms: str | None
     delivery_address: str | None
     taxes: list[TaxRead]
     lines: list[PurchaseOrderLineRead]
+    warnings: list[OrderWarning]
 
 
 class PurchaseOrderPage(Page):

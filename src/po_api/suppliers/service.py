@@ -41,7 +41,7 @@ class SupplierService:
         return supplier
 
     async def update(self, supplier_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Supplier:
-        """Change a supplier (buyers, admins). Existing orders keep their supplier snapshot."""
+        """Change a supplier (buyers, admins). Draft orders follow its contact data."""
         named = {**values, "name_key": name_key(str(values["name"]))} if "name" in values else dict(values)
         return await self._change(supplier_id, "supplier.update", named, expected)
 
