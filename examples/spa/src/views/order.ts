@@ -16,9 +16,10 @@ export async function orderView(id: string): Promise<Node[]> {
   return [
     h("h1", {}, `${order.body.number ?? "Draft order"} `, status(order.body.status)),
     about(order.body),
+    ...notices(order.body),
     lines(order.body),
     decide(order),
-    ...(order.body.number === null ? [] : await pdf(order.body)),
+    ...(order.body.number === null || order.body.is_partial ? [] : await pdf(order.body)),
   ];
 }
 
@@ -27,8 +28,16 @@ const about = (order: Order): Node =>
     Supplier: order.supplier_name,
     Buyer: order.created_by_name,
     Issued: order.issued_at && when(order.issued_at),
+    "Cost centres": order.cost_centres.join(", ") || null,
+    Delivery: order.delivery_date,
     Total: `${order.total} ${order.currency}`,
   });
+
+/** What needs attention, and that there are lines which the reader does not see. */
+const notices = (order: Order): Node[] => [
+  ...order.warnings.map((warning) => h("p", {}, `Note: ${warning.detail}.`)),
+  ...(order.is_partial ? [h("p", {}, "This is the part of the order that comes from your requests.")] : []),
+];
 
 const lines = (order: Order): Node =>
   table(
