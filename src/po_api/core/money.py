@@ -1,4 +1,5 @@
-"""Money: ISO 4217 minor units, half-up. The only module that rounds.
+"""Money: ISO 4217 minor units, half-up. The only module that rounds, but for its form in SQL
+(db/money_sql.py).
 
 The rules are those of domain.md: a line's net is rounded to the currency's minor unit, tax is rounded per rate
 (document mode) or per line (line mode), and the total is the sum of the rounded amounts.

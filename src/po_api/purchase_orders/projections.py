@@ -17,16 +17,15 @@ from sqlalchemy import (
     case,
     false,
     func,
-    literal_column,
     select,
     true,
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
-from po_api.core.money import TaxRounding
 from po_api.db.json_sql import columns_of, json_object
 from po_api.db.models import Amount
+from po_api.db.money_sql import tax_at_rate
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 from po_api.members.projections import member_name
 from po_api.porfs.models import Porf, PorfLine
@@ -94,14 +93,9 @@ def _seen_amount(name: str) -> ColumnElement[Any]:
 
 
 def _seen_amounts(orders: FromClause) -> AnySelect:
-    """The totals of the lines that a requester sees: `core.money.taxed` in SQL, compared with it by a test."""
-    net, rate, digits = PurchaseOrderLine.net, PurchaseOrderLine.tax_rate, func.scale(orders.c.net)
-    # Multiplied by 0.01, since a quotient has limited decimals.
-    percent: ColumnElement[Any] = literal_column("0.01")
-    tax = case(
-        (orders.c.tax_rounding == TaxRounding.LINE, func.sum(func.round(net * rate * percent, digits))),
-        else_=func.round(func.sum(net) * rate * percent, digits),
-    )
+    """The totals of the lines that a requester sees; `net` of `orders` has the decimals of the currency."""
+    net, rate = PurchaseOrderLine.net, PurchaseOrderLine.tax_rate
+    tax = tax_at_rate(net, rate, tax_rounding=orders.c.tax_rounding, digits=func.scale(orders.c.net))
     by_rate = (
         select(func.sum(net).label("net"), tax.label("tax"))
         .select_from(lines_with_requests())
