@@ -56,7 +56,11 @@ COST_CENTRES = of_lines(
     " FILTER (WHERE l.cost_centre IS NOT NULL), '{}')"
 )
 DELIVERY_DATE = of_lines("min(l.needed_by)")
-lost_rows = (f"purchase_order_lines WHERE cost_centre IS NOT NULL AND cost_centre IS DISTINCT FROM {COST_CENTRE}",)
+lost_rows = (
+    f"purchase_order_lines WHERE cost_centre IS NOT NULL AND cost_centre IS DISTINCT FROM {COST_CENTRE}",
+    f"purchase_orders WHERE delivery_date IS NOT NULL AND delivery_date IS DISTINCT FROM {DELIVERY_DATE}",
+    f"purchase_orders WHERE cost_centres <> '{{}}' AND cost_centres <> {COST_CENTRES}",
+)
 
 
 def upgrade() -> None:

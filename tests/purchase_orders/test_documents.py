@@ -194,6 +194,17 @@ def test_long_texts_wrap_and_nothing_is_lost() -> None:
     assert is_archival(reader)
 
 
+def test_all_of_many_cost_centres_are_printed_and_nothing_is_lost() -> None:
+    cost_centres = tuple(f"{number:02}-" + "x" * 97 for number in range(50))
+    lines = (replace(line(number), cost_centre=cost_centre) for number, cost_centre in enumerate(cost_centres, start=1))
+    document = replace(order(*lines), cost_centres=cost_centres, delivery_date=date(2026, 4, 2))
+    text = "".join(words(document).split())
+    assert "Deliverydate2April2026" in text
+    # In the head and on their lines; some begin on one page and end on the next.
+    assert all(text.count(cost_centre[:4]) == 2 for cost_centre in cost_centres)
+    assert text.count("x") >= 2 * 97 * len(cost_centres)
+
+
 def test_text_is_never_markup() -> None:
     hostile = '#panic("x") $x$ *a* @ref _b_ `c` <l> // not /* a */ comment = \\u{41} #read("/etc/passwd") [z]'
     document = replace(order(line(description=hostile)), terms=f"= {hostile}", buyer=Party(hostile))

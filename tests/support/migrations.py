@@ -147,6 +147,7 @@ VALUES = {
     "body": r"'\x00ff'",
     "content": r"'\x255044460a'",
     "content_hash": "repeat('a', 64)",
+    "cost_centres": "'{{4711}}'",
     "created_by_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
     "currency": "'GBP'",
     "decision": "'approved'",
