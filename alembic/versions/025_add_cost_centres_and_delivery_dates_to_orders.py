@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.operations import ddl
 
-revision = "026"
+revision = "025"
 down_revision = "024"
 branch_labels = None
 depends_on = None
