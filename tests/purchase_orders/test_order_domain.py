@@ -14,7 +14,7 @@ from po_api.core.errors import InvalidTransition
 from po_api.core.permissions import Role
 from po_api.porfs.domain import PorfStatus, orderable, ordering_status, remaining
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, PurchaseOrderFacts, PurchaseOrderStatus
-from po_api.suppliers.errors import SupplierInactive
+from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
 # domain.md, "Purchase orders": the whole of it.
 ALLOWED = {
@@ -27,10 +27,16 @@ ALLOWED = {
 BUYER = Actor(1, 1, frozenset({Role.BUYER}))
 
 
+def facts_of(status: PurchaseOrderStatus, **others: Any) -> PurchaseOrderFacts:
+    """The facts of an order that nothing but its status and `others` prevents from being issued."""
+    facts = {"supplier_is_active": True, "supplier_has_changed": False, "currency": "EUR"}
+    return PurchaseOrderFacts(status, **facts | others)
+
+
 @pytest.mark.parametrize("action", PurchaseOrderAction)
 @pytest.mark.parametrize("status", PurchaseOrderStatus)
 def test_every_action_is_possible_in_its_states_only(action: PurchaseOrderAction, status: PurchaseOrderStatus) -> None:
-    facts = PurchaseOrderFacts(status, supplier_is_active=True, currency="EUR")
+    facts = facts_of(status)
     if (action, status) in ALLOWED:
         MACHINE.require(action, facts, BUYER)
         assert MACHINE.rules[action].target == ALLOWED[action, status]
@@ -43,9 +49,7 @@ def test_every_action_is_possible_in_its_states_only(action: PurchaseOrderAction
 def test_who_is_neither_buyer_nor_admin_does_nothing_in_any_state(
     action: PurchaseOrderAction, status: PurchaseOrderStatus, roles: frozenset[Role]
 ) -> None:
-    refusal = MACHINE.refusal(
-        action, PurchaseOrderFacts(status, supplier_is_active=True, currency="EUR"), Actor(1, 1, roles)
-    )
+    refusal = MACHINE.refusal(action, facts_of(status), Actor(1, 1, roles))
     if roles.isdisjoint({Role.BUYER, Role.ADMIN}):
         assert refusal is MissingRole
     else:
@@ -55,10 +59,18 @@ def test_who_is_neither_buyer_nor_admin_does_nothing_in_any_state(
 @pytest.mark.parametrize("action", PurchaseOrderAction)
 @pytest.mark.parametrize("status", PurchaseOrderStatus)
 def test_only_issuing_requires_an_active_supplier(action: PurchaseOrderAction, status: PurchaseOrderStatus) -> None:
-    with_active = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=True, currency="EUR"), BUYER)
-    refusal = MACHINE.refusal(action, PurchaseOrderFacts(status, supplier_is_active=False, currency="EUR"), BUYER)
+    with_active = MACHINE.refusal(action, facts_of(status), BUYER)
+    refusal = MACHINE.refusal(action, facts_of(status, supplier_is_active=False), BUYER)
     is_issue = action is PurchaseOrderAction.ISSUE and status is PurchaseOrderStatus.DRAFT
     assert refusal is (SupplierInactive if is_issue else with_active)
+
+
+@pytest.mark.parametrize("action", PurchaseOrderAction)
+@pytest.mark.parametrize("status", PurchaseOrderStatus)
+def test_only_issuing_requires_the_suppliers_identity(action: PurchaseOrderAction, status: PurchaseOrderStatus) -> None:
+    refusal = MACHINE.refusal(action, facts_of(status, supplier_has_changed=True), BUYER)
+    is_issue = action is PurchaseOrderAction.ISSUE and status is PurchaseOrderStatus.DRAFT
+    assert refusal is (SupplierChanged if is_issue else MACHINE.refusal(action, facts_of(status), BUYER))
 
 
 def decimals(smallest: str, largest: str) -> st.SearchStrategy[Decimal]:

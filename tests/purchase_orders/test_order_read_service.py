@@ -41,6 +41,9 @@ async def test_the_json_of_an_order_is_that_of_its_schema(app: Any, client: Any,
     await organisation.set_supplier(active=True)
     await organisation.change_supplier(address='Quai "2"\n75013 Paris', email="orders@supplier.example")
     await _compare(organisation, order.json()["id"])
+    await organisation.change_supplier(name="Renamed")
+    await _compare(organisation, order.json()["id"])
+    await organisation.change_supplier(name="Müller & Söhne GmbH")
     issued = await perform(organisation.buyer, order, "issue")
     await _compare(organisation, order.json()["id"])
     await perform(organisation.buyer, issued, "cancel")
@@ -75,13 +78,15 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
         )
         taken = {row.Allocation.purchase_order_line_id: row for row in await session.execute(sources)}
     actor = Actor(order.organisation_id, member.user_id, frozenset(Role(role) for role in member.roles))
-    facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), supplier.is_active, order.currency)
+    is_draft = order.status == PurchaseOrderStatus.DRAFT
+    has_changed = (order.supplier_name, order.supplier_tax_id) != (supplier.name, supplier.tax_id)
+    status = PurchaseOrderStatus(order.status)
+    facts = PurchaseOrderFacts(status, supplier.is_active, is_draft and has_changed, order.currency)
     refusals = MACHINE.allowed_actions(facts, actor)
     taxes = totals(
         map(priced, order.lines), currency=order.currency, tax_rounding=TaxRounding(order.tax_rounding)
     ).taxes
     names = set(PurchaseOrderRead.model_fields) & set(PurchaseOrder.__table__.columns.keys())
-    is_draft = order.status == PurchaseOrderStatus.DRAFT
     contact = supplier if is_draft else None
     return PurchaseOrderRead.model_validate(
         {

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pypdf import PdfReader
 
-from support.organisations import TestOrganisation, again, created, ok, perform
+from support.organisations import TestOrganisation, again, created, ok, perform, refused
 
 CONTACT = ("supplier_email", "supplier_address", "supplier_is_frozen")
 TAX_ID = {"code": "supplier_without_tax_id", "pointer": "/supplier_tax_id", "detail": "the supplier has no tax id"}
@@ -66,11 +66,31 @@ async def test_a_cancelled_draft_is_frozen_as_it_was_then(organisation: TestOrga
     assert contact(await again(organisation.buyer, order)) == [None, "At that time", True]
 
 
-async def test_a_draft_does_not_follow_a_renamed_supplier(organisation: TestOrganisation) -> None:
+async def test_a_draft_does_not_follow_a_renamed_supplier_and_is_not_issued(organisation: TestOrganisation) -> None:
     order = await organisation.ordered()
     await organisation.change_supplier(name="Renamed Ltd", tax_id="GB 1")
     draft = (await again(organisation.buyer, order)).json()
     assert (draft["supplier_name"], draft["supplier_tax_id"]) == ("Müller & Söhne GmbH", None)
+    assert draft["allowed_actions"]["issue"] == {"allowed": False, "reason": "supplier_changed"}
+    for options in ({}, {"params": {"dry_run": "true"}}):
+        problem = await refused(perform(organisation.buyer, order, "issue", **options), 409, "supplier_changed")
+        assert [error["pointer"] for error in problem["errors"]] == ["/name", "/tax_id"]
+    await organisation.change_supplier(tax_id=None)
+    problem = await refused(perform(organisation.buyer, order, "issue"), 409, "supplier_changed")
+    assert [error["pointer"] for error in problem["errors"]] == ["/name"]
+    # Its former name again: the order is made out to whom it was created for.
+    await organisation.change_supplier(name="Müller & Söhne GmbH")
+    await ok(perform(organisation.buyer, order, "issue"))
+
+
+async def test_a_draft_to_a_renamed_supplier_is_cancelled_and_an_issued_order_stays(
+    organisation: TestOrganisation,
+) -> None:
+    draft, issued = await organisation.ordered(), await organisation.issued()
+    await organisation.change_supplier(name="Renamed Ltd")
+    await ok(perform(organisation.buyer, draft, "cancel"))
+    closed = await ok(perform(organisation.buyer, issued, "close"))
+    assert closed.json()["supplier_name"] == "Müller & Söhne GmbH"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from po_api.core.errors import AppError
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.porfs.errors import CurrencyWithdrawn
-from po_api.suppliers.errors import SupplierInactive
+from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
 
 class PurchaseOrderStatus(StrEnum):
@@ -34,10 +34,12 @@ class PurchaseOrderAction(StrEnum):
 
 @dataclass(frozen=True)
 class PurchaseOrderFacts:
-    """The data that guards look at."""
+    """The data that guards look at. `supplier_has_changed`: the supplier's name or tax id is not the one that the order
+    was created with (evaluated for drafts only)."""
 
     status: PurchaseOrderStatus
     supplier_is_active: bool
+    supplier_has_changed: bool
     currency: str
 
 
@@ -73,6 +75,11 @@ def _active_supplier(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError]
     return None if facts.supplier_is_active else SupplierInactive
 
 
+def _same_supplier(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None:
+    """the supplier has the name and the tax id that the order was created with"""
+    return SupplierChanged if facts.supplier_has_changed else None
+
+
 def _current_currency(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None:
     """the currency is not withdrawn"""
     return None if facts.currency in CURRENCIES else CurrencyWithdrawn
@@ -89,7 +96,7 @@ _DRAFT, _ISSUED = PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED
 MACHINE: StateMachine[PurchaseOrderStatus, PurchaseOrderAction, PurchaseOrderFacts] = StateMachine(
     {
         PurchaseOrderAction.EDIT: _rule([_DRAFT], None),
-        PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED, _active_supplier, _current_currency),
+        PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED, _active_supplier, _same_supplier, _current_currency),
         PurchaseOrderAction.CANCEL: _rule([_DRAFT, _ISSUED], PurchaseOrderStatus.CANCELLED),
         PurchaseOrderAction.CLOSE: _rule([_ISSUED], PurchaseOrderStatus.CLOSED),
     },

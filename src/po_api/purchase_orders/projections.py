@@ -17,6 +17,7 @@ from sqlalchemy import (
     case,
     false,
     func,
+    not_,
     select,
     true,
     type_coerce,
@@ -31,7 +32,8 @@ from po_api.members.projections import member_name
 from po_api.porfs.models import Porf, PorfLine
 from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderLine
-from po_api.suppliers.projections import supplier_is_active, supplier_value
+from po_api.suppliers.identity import IDENTITY_FIELDS
+from po_api.suppliers.projections import keeps_identity, supplier_is_active, supplier_value
 
 ORDERS, LINES = PurchaseOrder.__table__, PurchaseOrderLine.__table__
 # The lines that a requester sees, in a statement from `lines_with_requests`.
@@ -159,8 +161,19 @@ def details(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
 
 def facts_of(orders: FromClause) -> list[ColumnElement[Any]]:
     """The columns of `PurchaseOrderFacts`."""
-    is_active = supplier_is_active(orders.c.supplier_id).label("supplier_is_active")
-    return [orders.c.status, is_active, orders.c.currency]
+    return [
+        orders.c.status,
+        supplier_is_active(orders.c.supplier_id).label("supplier_is_active"),
+        supplier_has_changed(orders).label("supplier_has_changed"),
+        orders.c.currency,
+    ]
+
+
+def supplier_has_changed(orders: FromClause) -> ColumnElement[bool]:
+    """Whether a draft's supplier has another identity than its snapshot; false for other orders."""
+    snapshot = {name: orders.c[f"supplier_{name}"] for name in IDENTITY_FIELDS}
+    is_draft = orders.c.status == PurchaseOrderStatus.DRAFT
+    return case((is_draft, not_(keeps_identity(orders.c.supplier_id, **snapshot))), else_=false())
 
 
 def summary(orders: FromClause, *, sees_all: bool) -> AnySelect:

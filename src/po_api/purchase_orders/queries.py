@@ -59,6 +59,7 @@ class OrderSummaryRow(NamedTuple):
 
     status: str
     supplier_is_active: bool
+    supplier_has_changed: bool
     currency: str
     item: str
 
@@ -71,6 +72,7 @@ class OrderDocumentRow(DocumentRow):
     supplier_address: str | None
     status: str
     supplier_is_active: bool
+    supplier_has_changed: bool
     item: str
 
 

@@ -90,7 +90,8 @@ class PurchaseOrderReadService:
         return await self._history.of("purchase_order", order_id, request, redaction)
 
     def _summary(self, row: OrderSummaryRow | OrderDocumentRow) -> str:
-        facts = PurchaseOrderFacts(PurchaseOrderStatus(row.status), row.supplier_is_active, row.currency)
+        status = PurchaseOrderStatus(row.status)
+        facts = PurchaseOrderFacts(status, row.supplier_is_active, row.supplier_has_changed, row.currency)
         allowed = _allowed_actions(facts, self._actor.roles, self._actor.scopes)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
 

@@ -16,7 +16,7 @@ from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
-from po_api.purchase_orders.projections import supplier_contact
+from po_api.purchase_orders.projections import supplier_contact, supplier_has_changed
 from po_api.purchase_orders.queries import sees_all, visible
 from po_api.suppliers.projections import supplier_is_active
 
@@ -53,14 +53,15 @@ class LockedOrder(NamedTuple):
     """An order that is locked until the transaction ends, with its supplier snapshot. The contact data of a draft are
     those of its supplier, which the next change of the order copies into the snapshot.
 
-    `supplier_is_active` is about the supplier, which is not locked: one that is deactivated at the same time counts as
-    deactivated afterwards.
+    `supplier_is_active` and `supplier_has_changed` are about the supplier, which is not locked: one that is deactivated
+    or renamed at the same time counts as deactivated or renamed afterwards.
     """
 
     id: int
     number: str | None
     status: str
     revision: int
+    supplier_id: int
     supplier_name: str
     supplier_email: str | None
     supplier_tax_id: str | None
@@ -75,6 +76,7 @@ class LockedOrder(NamedTuple):
     version: int
     created_by_name: str
     supplier_is_active: bool
+    supplier_has_changed: bool
 
 
 def _creation() -> Query[CreatedOrder]:
@@ -132,11 +134,12 @@ _COUNT = Query(
 
 @cache
 def _lock(*, sees_all: bool) -> Query[LockedOrder]:
-    *own, creator, is_active = field_names(LockedOrder)
+    *own, creator, is_active, has_changed = field_names(LockedOrder)
     contact = supplier_contact(_ORDERS)
     looked_up = (
         member_name(PurchaseOrder.created_by_id).label(creator),
         supplier_is_active(_ORDERS.c.supplier_id).label(is_active),
+        supplier_has_changed(_ORDERS).label(has_changed),
     )
     columns: list[ColumnElement[Any]] = [contact.get(name, _ORDERS.c[name]).label(name) for name in own]
     statement = (

@@ -36,7 +36,8 @@ from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, Purchase
 from po_api.purchase_orders.queries import OrderLineRow
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
-from po_api.suppliers.errors import SupplierInactive
+from po_api.suppliers.errors import SupplierChanged, SupplierInactive
+from po_api.suppliers.identity import SINCE_CREATION, Identity, identity_hash, require_unchanged
 from po_api.suppliers.queries import SupplierRow
 from po_api.suppliers.service import SupplierService
 
@@ -157,7 +158,10 @@ class PurchaseOrderService:
         order = await self._repository.lock(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
-        facts = PurchaseOrderFacts(PurchaseOrderStatus(order.status), order.supplier_is_active, order.currency)
+        status = PurchaseOrderStatus(order.status)
+        facts = PurchaseOrderFacts(status, order.supplier_is_active, order.supplier_has_changed, order.currency)
+        if MACHINE.refusal(action, facts, self._actor) is SupplierChanged:
+            await self._require_same_supplier(order)
         MACHINE.require(action, facts, self._actor)
         require_version(order.version, expected)
         return order
@@ -167,6 +171,13 @@ class PurchaseOrderService:
         if order.status == PurchaseOrderStatus.ISSUED and comment is None:
             raise CommentRequired.missing()
         return order
+
+    async def _require_same_supplier(self, order: LockedOrder) -> None:
+        """Raise SupplierChanged with the fields that have changed."""
+        supplier = await SupplierService(self._session, self._actor).find_active(order.supplier_id)
+        if supplier is not None:
+            snapshot = Identity(order.supplier_name, order.supplier_tax_id)
+            require_unchanged("the draft", identity_hash(snapshot), identity_hash(supplier), SINCE_CREATION)
 
     async def _supplier(self, porfs: Sequence[LockedPorf], named: int | None) -> SupplierRow:
         chosen = {

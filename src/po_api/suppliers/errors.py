@@ -25,3 +25,13 @@ class SupplierNameTaken(Conflict):
     code = "supplier_name_taken"
     title = "Supplier name already in use"
     constraint = "uq_suppliers_organisation_id_name_key"
+
+
+class SupplierChanged(Conflict):
+    """The name or the tax id of the supplier is not the one that was approved, or that the draft order was created
+    with; `errors` names the fields. Cancel the draft order, reopen the request and have it approved again, or correct
+    the supplier. Of a request that is ordered in part, close the rest and copy the request. Other data of the supplier
+    may change."""
+
+    code = "supplier_changed"
+    title = "Supplier changed"

@@ -2,23 +2,35 @@
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, func, select, true
+from sqlalchemy import Column, ColumnElement, and_, false, func, select, true
 
 from po_api.db.query import ORGANISATION_ID
 from po_api.suppliers.models import Supplier
 
+SupplierId = Column[int] | Column[int | None] | ColumnElement[int]
 
-def supplier_is_active(supplier_id: Column[int] | Column[int | None] | ColumnElement[int]) -> ColumnElement[bool]:
+
+def supplier_is_active(supplier_id: SupplierId) -> ColumnElement[bool]:
     """Whether the supplier whose id is in a column of the outer query is active; true where there is no supplier.
 
     Not a join: PostgreSQL may execute one by hashing all suppliers, for a page of fifty rows.
     """
-    found = select(Supplier.is_active).where(Supplier.organisation_id == ORGANISATION_ID, Supplier.id == supplier_id)
-    return func.coalesce(found.correlate(supplier_id.table).scalar_subquery(), true())
+    return func.coalesce(_of(supplier_id, Supplier.__table__.c.is_active), true())
 
 
-def supplier_value(supplier_id: Column[int] | ColumnElement[int], name: str) -> ColumnElement[Any]:
-    """A column of the supplier whose id is in a column of the outer query."""
-    column = Supplier.__table__.c[name]
+def keeps_identity(supplier_id: SupplierId, **snapshot: ColumnElement[str | None]) -> ColumnElement[bool]:
+    """Whether the fields of that supplier's identity have the values of `snapshot`."""
+    same = (
+        func.coalesce(Supplier.__table__.c[name], "") == func.coalesce(value, "") for name, value in snapshot.items()
+    )
+    return func.coalesce(_of(supplier_id, and_(*same)), false())
+
+
+def supplier_value(supplier_id: SupplierId, name: str) -> ColumnElement[Any]:
+    """A column of that supplier."""
+    return _of(supplier_id, Supplier.__table__.c[name])
+
+
+def _of(supplier_id: SupplierId, column: ColumnElement[Any]) -> ColumnElement[Any]:
     found = select(column).where(Supplier.organisation_id == ORGANISATION_ID, Supplier.id == supplier_id)
     return found.correlate(supplier_id.table).scalar_subquery()

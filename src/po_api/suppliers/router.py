@@ -84,7 +84,7 @@ async def get_supplier(response: Response, suppliers: SupplierQueriesDep, suppli
 async def update_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, body: SupplierUpdate
 ) -> SupplierRead:
-    """Update a supplier. Requires the role `buyer` or `admin`. Existing orders keep the data they were created with."""
+    """Update a supplier. Requires the role `buyer` or `admin`. Draft orders follow its contact data."""
     return _read(response, await service.update(supplier_id, expected=expected, values=body.model_dump()))
 
 
