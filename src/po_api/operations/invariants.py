@@ -55,7 +55,7 @@ _VIOLATIONS = {
           AND (a.quantity IS DISTINCT FROM l.quantity
                OR a.released_quantity <> CASE o.status WHEN 'cancelled' THEN a.quantity ELSE 0 END)
     """,
-    # The version before revision 025 wrote neither.
+    # The version before revision 026 wrote neither.
     "an order has the cost centres and the earliest date of its lines": """
         SELECT o.id, o.cost_centres, o.delivery_date FROM purchase_orders o
         CROSS JOIN LATERAL (

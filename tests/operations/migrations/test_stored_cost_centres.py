@@ -1,4 +1,4 @@
-"""Revision 025 on orders that exist: they get what their requests say, and documents that were issued stay the same."""
+"""Revision 026 on orders that exist: they get what their requests say, and documents that were issued stay the same."""
 
 from collections.abc import AsyncIterator
 from datetime import date
@@ -11,7 +11,7 @@ from support.migrations import Fresh, fresh_database
 
 pytestmark = pytest.mark.heavy
 
-BEFORE, AFTER = "024", "025"
+BEFORE, AFTER = "025", "026"
 # Request 1 has a cost centre and a date, request 2 another cost centre, request 3 neither. Each order has a line of
 # each, the second of which has a date of its own.
 _ORDERS = """

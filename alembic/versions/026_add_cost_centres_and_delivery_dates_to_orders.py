@@ -3,7 +3,7 @@
 Existing orders get what the requests say; the documents of issued orders stay as they are. Lines inherit the request's
 date in drafts only, because it is printed. Lines of cancelled orders get none: their requests may have changed since.
 
-Revises: 024
+Revises: 025
 """
 
 import sqlalchemy as sa
@@ -12,8 +12,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.operations import ddl
 
-revision = "025"
-down_revision = "024"
+revision = "026"
+down_revision = "025"
 branch_labels = None
 depends_on = None
 
