@@ -83,7 +83,13 @@ async def test_nothing_about_the_other_lines_is_in_any_answer(
 ) -> None:
     issued = await ok(perform(organisation.buyer, order, "issue"))
     requester, path = organisation.requester, f"/purchase-orders/{order.json()['id']}"
-    for place in (path, "/purchase-orders", "/purchase-orders?sort=total", "/purchase-orders?q=Müller"):
+    for place in (
+        path,
+        f"{path}/history",
+        "/purchase-orders",
+        "/purchase-orders?sort=total",
+        "/purchase-orders?q=Müller",
+    ):
         response = await ok(requester.get(place))
         for hidden in ("Chair", "chairs", "4712", "2030-01-01", "641.20", "569.00", "72.20", "320.00", "342.40"):
             assert hidden not in response.text, place
