@@ -19,6 +19,7 @@ from po_api.observability import logging
 from po_api.observability.logging import get_logger
 from po_api.observability.metrics import REGISTRY
 from po_api.operations.databases import Connections
+from po_api.operations.embedded.supervisor import Supervisor
 from po_api.operations.metrics.exposition import exposed, metrics_app
 from po_api.operations.metrics.processes import workers_files
 from po_api.settings import Settings, SettingsError
@@ -57,14 +58,20 @@ def _listen(variables: str, host: str, port: int) -> socket.socket:
         raise SettingsError(f"{variables}: cannot listen on {host}:{port}: {reason}") from None
 
 
-def serve(settings: Settings, found: Connections, listener: socket.socket, scrapes: socket.socket | None) -> None:
-    """Serve until a signal ends it; the caller has checked the schema."""
+def serve(
+    settings: Settings,
+    found: Connections,
+    listener: socket.socket,
+    scrapes: socket.socket | None,
+    supervisor: Supervisor | None,
+) -> None:
+    """Serve until a signal ends it; the caller has checked the schema. `supervisor` is that of an embedded server."""
     app = create_app(settings, found, is_checked=True)
     is_alone = settings.web_concurrency == 1
     with ExitStack() as stack:
         if scrapes is not None:
             counted = REGISTRY if is_alone else stack.enter_context(workers_files())
-            stack.enter_context(exposed(metrics_app(settings, found, counted), scrapes))
+            stack.enter_context(exposed(metrics_app(settings, found, counted, supervisor), scrapes))
         if is_alone:
             uvicorn.Server(_config(app)).run(sockets=[listener])
         else:

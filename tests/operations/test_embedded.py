@@ -16,12 +16,15 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import NullPool, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
+from structlog.testing import capture_logs
 
 from po_api.operations.embedded import server_user
 from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.secret_key import embedded_secret_key
 from po_api.operations.embedded.server import embedded_server
+from support.demo_data import fast_directory
 from support.polling import DEADLINE_SECONDS, is_running, wait_until
 
 pytestmark = pytest.mark.heavy
@@ -76,13 +79,14 @@ class User:
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
+def data_dir() -> Iterator[Path]:
     """A data directory that does not exist yet; at the end, no server may run in it."""
-    directory = tmp_path / "data"
-    yield directory
-    if (directory / "postgres" / "postmaster.pid").exists():
-        with embedded_server(directory):
-            pass
+    with fast_directory("po-embedded-") as place:
+        directory = place / "data"
+        yield directory
+        if (directory / "postgres" / "postmaster.pid").exists():
+            with embedded_server(directory):
+                pass
 
 
 @pytest.fixture
@@ -268,6 +272,86 @@ async def test_any_path_will_do(tmp_path: Path, name: str) -> None:
     assert not is_running(pid)
     assert not (Path(host) / ".s.PGSQL.5432").exists()
     assert Path(host).exists() == (Path(host) == data_dir / "postgres")
+
+
+async def test_a_restarted_server_has_the_same_address(tmp_path: Path) -> None:
+    data_dir = tmp_path / ("x" * 120)
+    with embedded_server(data_dir, settings=FAST) as urls:
+        server = psutil.Process(server_pid(data_dir))
+        family = [server, *server.children()]
+        server.kill()
+        wait_until(lambda: not any(is_running(process.pid) for process in family), "the end of all processes")
+        with embedded_server(data_dir, settings=FAST) as again:
+            assert again == urls
+            assert await rows(urls.app, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize("name", ["moved", "y" * 120])
+async def test_a_server_left_in_a_moved_directory_is_replaced(
+    data_dir: Path, new_user: Callable[..., User], name: str
+) -> None:
+    killed = new_user()
+    await rows(killed.url().replace("po_app", "po_owner"), "CREATE TABLE kept AS SELECT 'a row' AS note")
+    left = server_pid(data_dir)
+    killed.kill()
+    moved = data_dir.rename(data_dir.with_name(name))
+    with capture_logs() as lines, embedded_server(moved, settings=FAST) as urls:
+        assert await rows(urls.superuser, "SHOW data_directory") == [(str(moved / "postgres"),)]
+        assert await rows(urls.owner, "SELECT note FROM kept") == [("a row",)]
+        pid = server_pid(moved)
+    assert [(line["event"], line["action"]) for line in lines] == [("embedded_server_moved", "stopped")]
+    assert str(data_dir / "postgres") == lines[0]["before"]
+    assert not is_running(left)
+    assert not is_running(pid)
+
+
+async def test_a_server_in_use_in_a_moved_directory_is_joined(data_dir: Path, new_user: Callable[..., User]) -> None:
+    user = new_user()
+    user.url()
+    pid = server_pid(data_dir)
+    moved = data_dir.rename(data_dir.with_name("moved"))
+    with capture_logs() as lines, embedded_server(moved, settings=FAST) as urls:
+        assert await rows(urls.app, "SELECT 1") == [(1,)]
+        assert server_pid(moved) == pid
+        # Another database at the old path is another server's.
+        with embedded_server(data_dir, settings=FAST) as other:
+            assert server_pid(data_dir) != pid
+            assert other != urls
+    assert [line["action"] for line in lines] == ["joined"]
+    assert is_running(pid)
+    assert user.leave() == ("False\n", "")
+    assert not is_running(pid)
+
+
+def test_a_server_in_use_that_cannot_be_joined_is_named(data_dir: Path, new_user: Callable[..., User]) -> None:
+    user = new_user()
+    user.url()
+    moved = data_dir.rename(data_dir.with_name("y" * 120))
+    with pytest.raises(EmbeddedServerError, match=r"postgres was moved from .*/data/postgres while po-api used it: "):
+        embedded_server(moved, settings=FAST).__enter__()
+    user.leave()
+
+
+def test_the_log_is_limited(data_dir: Path) -> None:
+    with embedded_server(data_dir, settings=FAST):
+        pass
+    log = data_dir / "postgres" / "server.log"
+    os.truncate(log, 10 << 20)
+    with embedded_server(data_dir, settings=FAST):
+        assert log.stat().st_size < 1 << 20
+        copy = log.with_name("server.log.1")
+        assert (copy.stat().st_size, stat.S_IMODE(copy.stat().st_mode)) == (10 << 20, 0o600)
+
+
+async def test_the_log_has_errors_without_the_statements(data_dir: Path) -> None:
+    with embedded_server(data_dir, settings=FAST) as urls:
+        await rows(urls.owner, "CREATE TABLE names AS SELECT 'Ada Lovelace' AS name")
+        await rows(urls.owner, "CREATE UNIQUE INDEX names_name_key ON names (name)")
+        with pytest.raises(DBAPIError):
+            await rows(urls.owner, "INSERT INTO names VALUES ('Ada Lovelace')")
+        log = (data_dir / "postgres" / "server.log").read_text()
+    assert 'ERROR:  duplicate key value violates unique constraint "names_name_key"' in log
+    assert "Lovelace" not in log
 
 
 def test_an_older_database_is_refused(data_dir: Path) -> None:

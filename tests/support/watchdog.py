@@ -37,9 +37,10 @@ def _tell(line: str) -> None:
 
 
 @contextmanager
-def temporary_directory(prefix: str) -> Iterator[Path]:
-    """A directory with a path short enough for sockets; deleted at the end, also if this process is killed."""
-    directory = Path(tempfile.mkdtemp(prefix=prefix))
+def temporary_directory(prefix: str, place: Path | None = None) -> Iterator[Path]:
+    """A directory with a path short enough for sockets, in `place` or the system's place for temporary files; deleted
+    at the end, also if this process is killed."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     _tell(f"delete {directory}")
     try:
         yield directory

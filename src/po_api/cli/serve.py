@@ -17,7 +17,7 @@ from po_api.db.database import open_database
 from po_api.observability import logging
 from po_api.operations import capacity, demo, migrations
 from po_api.operations.backups.precaution import before_migration
-from po_api.operations.databases import Connections, connections, transaction
+from po_api.operations.databases import Connections, connections, supervision, transaction
 from po_api.operations.developer_sessions import DEVELOPER_SESSION_SECONDS, open_session
 from po_api.operations.progress import Progress
 from po_api.operations.schema import require_head
@@ -48,8 +48,9 @@ def serve(
             token = asyncio.run(_prepare_demo(settings, found))
             _welcome(listener, token)
         asyncio.run(_examine(settings, found))
+        supervisor = stack.enter_context(supervision(settings))
         try:
-            serving.serve(settings, found, listener, scrapes)
+            serving.serve(settings, found, listener, scrapes, supervisor)
         except KeyboardInterrupt:
             typer.echo("stopped", err=True)
 

@@ -11,6 +11,7 @@ from po_api.operations.backups.wal_settings import SERVER_SETTINGS
 from po_api.operations.embedded.data_directory import has_database
 from po_api.operations.embedded.secret_key import embedded_secret_key
 from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
+from po_api.operations.embedded.supervisor import Supervisor, supervised
 from po_api.settings import Settings, SettingsError
 
 
@@ -39,6 +40,16 @@ def embedded(settings: Settings) -> Iterator[EmbeddedUrls]:
     """The embedded server, which archives its WAL once there are backups. Raises EmbeddedServerError."""
     with embedded_server(settings.po_data_dir, settings=SERVER_SETTINGS) as urls:
         yield urls
+
+
+@contextmanager
+def supervision(settings: Settings) -> Iterator[Supervisor | None]:
+    """Restart the embedded server if it ends while the context is open; None for a server, which others look after."""
+    if settings.database_url is not None:
+        yield None
+        return
+    with supervised(settings.po_data_dir, SERVER_SETTINGS) as supervisor:
+        yield supervisor
 
 
 def require_database(settings: Settings) -> None:

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Self
 
 from po_api.operations.embedded import server_user, sockets
 from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.programs import Programs, reason
 
 if sys.platform != "win32":
+    import fcntl
     import pwd
 
 DATABASE = "po_api"
@@ -23,6 +25,7 @@ OWNER = "po_owner"
 APP = "po_app"
 # Data that a restore has replaced, with the time in the name. As long as only these exist, no new database is created.
 REPLACED = "postgres.replaced-"
+_MAX_LOG_BYTES = 10 << 20
 
 # psql's \gexec executes the results of the query before it.
 _BOOTSTRAP = r"""
@@ -38,6 +41,18 @@ def has_database(data_dir: Path) -> bool:
     return (data_dir / "postgres").exists() or any(data_dir.glob(f"{REPLACED}*"))
 
 
+def path_of(descriptor: int) -> Path | None:
+    """The present path of an open directory; None if it was deleted."""
+    with suppress(OSError):
+        if sys.platform == "darwin":
+            path = os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+        else:
+            path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        if os.path.samestat(os.fstat(descriptor), Path(path).stat()):
+            return Path(path)
+    return None
+
+
 class DataDirectory:
     """A data directory, and the execution of PostgreSQL's programs on it, each for at most `seconds`."""
 
@@ -48,6 +63,7 @@ class DataDirectory:
         self._binaries = binaries
         self._seconds = seconds
         self._user: pwd.struct_passwd | None = None
+        self._log_start = 0
 
     def open(self) -> None:
         """Create the directory if necessary, and find the user that the server runs as."""
@@ -56,6 +72,22 @@ class DataDirectory:
             self._user = server_user.find(self.path)
         except server_user.NoServerUserError as error:
             raise EmbeddedServerError(str(error)) from error
+
+    def moved_to(self, path: Path) -> Self:
+        """The same directory at another path."""
+        moved = type(self)(path, self._binaries, self._seconds)
+        moved._user = self._user
+        return moved
+
+    def moved_from(self) -> str | None:
+        """The path of the data at the start of their server, if it is another one now."""
+        status = self.status()
+        if len(status) < 2:
+            return None
+        with suppress(OSError):
+            if self.pgdata.samefile(status[1]):
+                return None
+        return status[1]
 
     def open_file(self, name: str) -> int:
         """The descriptor of a file beside `pgdata`, with the same owner; child processes do not inherit it."""
@@ -80,6 +112,13 @@ class DataDirectory:
             server_user.admit(self._user.pw_uid, self.pgdata)
             server_user.admit(self._user.pw_uid, self._binaries)
             server_user.make_readable(self._binaries)
+
+    def make_socket_directory(self) -> Path:
+        """A directory for the server's socket if it cannot be in `pgdata`."""
+        uid = self._user.pw_uid if self._user else os.geteuid()
+        directory = sockets.make_directory(self.path, uid)
+        self.give_to_server(directory)
+        return directory
 
     def give_to_server(self, directory: Path) -> None:
         if self._user is not None:
@@ -124,8 +163,34 @@ class DataDirectory:
         # PostgreSQL refuses to start if the process ids in these files belong to new processes of this user.
         self._status_file.unlink(missing_ok=True)
         (self.pgdata / f"{sockets.SOCKET_NAME}.lock").unlink(missing_ok=True)
-        if self.log.exists():
-            self.log.replace(self.log.with_suffix(".log.1"))
+        self.trim_log()
+        self._log_start = self._log_size()
+
+    def trim_log(self) -> None:
+        """Limit the size of the server's log: a large one is copied to `server.log.1` and truncated.
+
+        It is not renamed, since the server appends to the open file.
+        """
+        if self._log_size() < _MAX_LOG_BYTES:
+            return
+        # The directory is the server user's: root must not follow a link there.
+        descriptor = os.open(self.log, os.O_RDWR | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "r+b") as log:
+            with suppress(OSError):  # the disk is full
+                self._copy_log(log)
+            log.truncate(0)
+        self._log_start = 0
+
+    def _copy_log(self, log: IO[bytes]) -> None:
+        copy = self.log.with_suffix(".log.1")
+        copy.unlink(missing_ok=True)
+        descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as target:
+            server_user.give_to_owner_of(self.pgdata, descriptor)
+            shutil.copyfileobj(log, target)
+
+    def _log_size(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
 
     def bootstrap(self, directory: Path) -> None:
         """Create the missing roles and the database; the server's socket is in `directory`."""
@@ -134,9 +199,21 @@ class DataDirectory:
         self.run(["psql", "-X", "-w", "-q", "-v", "ON_ERROR_STOP=1", *names, *where], stdin=_BOOTSTRAP)
 
     def last_error(self, before: str = "") -> str:
-        """The last error in `before`, the output of a program, and the server's log."""
-        log = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return f"{reason(before + log)} (see {self.log})"
+        """The last error in `before`, the output of a program, and the server's log since the last start."""
+        return f"{reason(before + self._log_since_start())} (see {self.log})"
+
+    def reason_of_end(self) -> str:
+        """The last message in the server's log that a process of the server ended with."""
+        found = re.findall(r"(?:FATAL|PANIC): +(.+)", self._log_since_start())
+        return found[-1] if found else "no reason given"
+
+    def _log_since_start(self) -> str:
+        try:
+            with self.log.open("rb") as log:
+                log.seek(self._log_start)
+                return log.read(_MAX_LOG_BYTES).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def run(
         self,

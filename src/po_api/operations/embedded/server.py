@@ -23,12 +23,15 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
 
+from po_api.observability.logging import get_logger
 from po_api.operations.embedded import sockets
-from po_api.operations.embedded.data_directory import APP, DATABASE, OWNER, SUPERUSER, DataDirectory
+from po_api.operations.embedded.data_directory import APP, DATABASE, OWNER, SUPERUSER, DataDirectory, path_of
 from po_api.operations.embedded.errors import EmbeddedServerError, one_line
 
 if sys.platform != "win32":
     import fcntl
+
+_log = get_logger(__name__)
 
 _MAJOR = 18
 
@@ -38,8 +41,8 @@ _POLL_SECONDS = 0.02
 
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
-# Durability is PostgreSQL's default: complete. The log has messages about the server only: errors of statements contain
-# user data, and clients report them.
+# Durability is PostgreSQL's default: complete. The log has errors, such as a full disk, without the statements and the
+# details, which contain user data.
 _SETTINGS = {
     "listen_addresses": "",
     "port": str(sockets.PORT),
@@ -47,7 +50,7 @@ _SETTINGS = {
     "max_connections": "100",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_min_messages": "log",
+    "log_min_messages": "warning",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
     "log_checkpoints": "off",
@@ -89,7 +92,7 @@ def embedded_server(
     `settings` are server parameters, used if this call starts the server; `binaries` those of another PostgreSQL; a
     start may take `start_seconds`. Raises EmbeddedServerError if it cannot be started, joined or stopped.
     """
-    server = _Server(data_dir, binaries or embedded_binaries(), settings, start_seconds)
+    server = EmbeddedServer(data_dir, binaries or embedded_binaries(), settings, start_seconds)
     directory = server.enter()
     try:
         place = f"host={quote(str(directory))}&port={sockets.PORT}"
@@ -108,7 +111,7 @@ def embedded_server_stopped(data_dir: Path) -> Iterator[None]:
 
     Raises EmbeddedServerError if the server is in use.
     """
-    with _Server(data_dir, _binaries_in_use(data_dir) or embedded_binaries(), _NO_SETTINGS).stopped():
+    with EmbeddedServer(data_dir, _binaries_in_use(data_dir) or embedded_binaries(), _NO_SETTINGS).stopped():
         yield
 
 
@@ -120,7 +123,7 @@ def _binaries_in_use(data_dir: Path) -> Path | None:
     return None
 
 
-class _Server:
+class EmbeddedServer:
     """One user of the server of a data directory."""
 
     def __init__(
@@ -132,29 +135,67 @@ class _Server:
         self._settings = settings
         self._start_seconds = start_seconds
         self._membership = -1
+        self._root = -1  # the data directory, wherever it is moved to
+        self._directory = Path()  # of the socket
 
     def enter(self) -> Path:
         """Start or join the server, and create its roles and database; returns the directory of its socket."""
         with one_line(self._place.path):
             self._place.open()
-            with self._starting_or_stopping():
-                self._membership = self._open("users")
-                fcntl.flock(self._membership, fcntl.LOCK_SH)
-                try:
-                    directory = self._start_or_join()
-                    self._place.bootstrap(directory)
-                except BaseException:
-                    self._leave()
-                    raise
-        return directory
+            self._root = os.open(self._place.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                with self._starting_or_stopping():
+                    self._join()
+            except BaseException:
+                os.close(self._root)
+                raise
+        return self._directory
+
+    def _join(self) -> None:
+        self._membership = self._open("users")
+        fcntl.flock(self._membership, fcntl.LOCK_SH)
+        try:
+            self._directory = self._start_or_join()
+            self._place.bootstrap(self._directory)
+        except BaseException:
+            self._leave()
+            raise
 
     def leave(self) -> None:
-        """Stop using the server; the last one stops it."""
-        if not self._place.path.exists():
+        """Stop using the server; the last one stops it. The data directory may have been moved meanwhile."""
+        place = path_of(self._root)
+        os.close(self._root)
+        if place is None:
             os.close(self._membership)
             return  # the directory was deleted: PostgreSQL stops when its files are missing
+        self._place = self._place.moved_to(place)
         with one_line(self._place.path), self._starting_or_stopping():
             self._leave()
+
+    def is_in_place(self) -> bool:
+        """Whether the data directory still has the path that it had when this user entered."""
+        try:
+            return os.path.samestat(os.fstat(self._root), self._place.path.stat())
+        except OSError:
+            return False
+
+    def has_ended(self) -> bool:
+        """Whether no process of the server runs."""
+        alive = self._try_lock("alive", is_shared=True)
+        if alive is None:
+            return False
+        os.close(alive)
+        return True
+
+    def restart(self) -> None:
+        """Start the server again after its end, at the same address. Raises EmbeddedServerError if that fails."""
+        with one_line(self._place.path), self._starting_or_stopping():
+            if self._start_or_join() != self._directory:
+                raise EmbeddedServerError(f"{self._directory} belongs to another user: restart po-api")
+
+    @property
+    def place(self) -> DataDirectory:
+        return self._place
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -193,20 +234,22 @@ class _Server:
         """A new descriptor of a lock file, with a lock of its own."""
         return self._place.open_file(f"postgres.{name}")
 
-    def _try_lock(self, name: str) -> int | None:
-        """A descriptor that holds the exclusive lock, or None if another one holds it."""
+    def _try_lock(self, name: str, *, is_shared: bool = False) -> int | None:
+        """A descriptor that holds the lock, or None if another one holds it."""
         lock = self._open(name)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
             return None
         return lock
 
     def _listening(self) -> Path | None:
-        return sockets.listening(self._place.status())
+        return sockets.listening(self._place.status(), self._place.pgdata)
 
     def _start_or_join(self) -> Path:
+        if (before := self._place.moved_from()) is not None:
+            self._stop_moved(before)
         deadline = time.monotonic() + self._start_seconds
         has_started = False
         while time.monotonic() < deadline:
@@ -226,6 +269,33 @@ class _Server:
             finally:
                 os.close(alive)
         raise EmbeddedServerError(f"the embedded PostgreSQL does not respond; see {self._place.log}")
+
+    def _stop_moved(self, before: str) -> None:
+        """Stop a server whose directory was moved while it ran, since it continues with the old paths.
+
+        If others still use it, it is joined, if that is possible.
+        """
+        if self.has_ended():
+            return
+        if self._is_only_user():
+            _log.warning("embedded_server_moved", before=before, now=str(self._place.pgdata), action="stopped")
+            self._stop()
+        elif self._listening() is None:
+            raise EmbeddedServerError(
+                f"{self._place.pgdata} was moved from {before} while po-api used it: stop that process first"
+            )
+        else:
+            _log.warning("embedded_server_moved", before=before, now=str(self._place.pgdata), action="joined")
+
+    def _is_only_user(self) -> bool:
+        """Requires the lock for starting and stopping, without which others could enter meanwhile."""
+        try:
+            fcntl.flock(self._membership, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            fcntl.flock(self._membership, fcntl.LOCK_SH)
+        return True
 
     def _start(self, alive: int) -> None:
         """Start the server, which inherits `alive`; the database is created if necessary."""
@@ -251,9 +321,7 @@ class _Server:
     def _choose_socket_directory(self) -> Path:
         if sockets.is_usable(self._place.pgdata):
             return self._place.pgdata
-        directory = sockets.make_directory()
-        self._place.give_to_server(directory)
-        return directory
+        return self._place.make_socket_directory()
 
     def _stop(self) -> None:
         """Stop the server if this package started it; a manually started server is not touched."""

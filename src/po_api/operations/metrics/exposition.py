@@ -25,9 +25,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from po_api.operations.backups.catalogue import Catalogue
 from po_api.operations.databases import Connections
+from po_api.operations.embedded.supervisor import Supervisor
 from po_api.operations.metrics.backups import BackupFigures
 from po_api.operations.metrics.database import DatabaseFigures
 from po_api.operations.metrics.disk import DiskFigures
+from po_api.operations.metrics.embedded import EmbeddedFigures
 from po_api.settings import Settings
 from po_api.web.middleware import SAFE_HEADERS
 
@@ -48,11 +50,14 @@ class _Scrape(Collector):
         return self._metrics
 
 
-def metrics_app(settings: Settings, found: Connections, counted: Collector) -> Starlette:
-    """The application that serves scrapes; `counted` collects what the processes have counted."""
+def metrics_app(
+    settings: Settings, found: Connections, counted: Collector, supervisor: Supervisor | None = None
+) -> Starlette:
+    """The application that serves scrapes; `counted` collects what the processes have counted, `supervisor` is that of
+    an embedded server."""
     database = DatabaseFigures(found.app_url, settings)
     backups = BackupFigures(Catalogue.of(settings))
-    sources: list[Source] = [database, DiskFigures(settings.po_data_dir), backups]
+    sources: list[Source] = [database, DiskFigures(settings.po_data_dir), backups, EmbeddedFigures(supervisor)]
     token = settings.metrics_token
 
     async def show(request: Request) -> Response:

@@ -1,0 +1,99 @@
+"""Restarts the embedded server while the API serves.
+
+PostgreSQL restarts its own processes, but nobody restarts its first one, the postmaster: it may be killed for its
+memory, and it ends by itself if the disk is full during a recovery.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from po_api.observability.logging import get_logger
+from po_api.operations.embedded.errors import EmbeddedServerError, one_line
+from po_api.operations.embedded.server import EmbeddedServer, embedded_binaries
+
+_POLL_SECONDS = 0.5
+_MAX_PAUSE_SECONDS = 30
+# Less than the time in which a process has to stop. A longer recovery continues, and is joined afterwards.
+_START_SECONDS = 10
+
+_log = get_logger(__name__)
+
+
+class Supervisor:
+    """Checks a server that this process uses, in a thread of its own. `restarts` counts those since the start."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self.restarts = 0
+        self._server = server
+        self._failures = 0
+        self._is_moved = False
+        self._has_ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="embedded-server", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._has_ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._has_ended.wait(self._pause()):
+            try:
+                self._check()
+            except (EmbeddedServerError, OSError) as error:
+                self._failures += 1
+                _log.error("embedded_server_not_restarted", reason=str(error), retry_after_seconds=self._pause())
+
+    def _pause(self) -> float:
+        """Seconds until the next check: more after each failed attempt."""
+        return min(_MAX_PAUSE_SECONDS, _POLL_SECONDS * 2.0**self._failures)
+
+    def _check(self) -> None:
+        if not self._server.is_in_place():
+            self._report_move()
+            return
+        with one_line(self._server.place.path):
+            if self._server.has_ended():
+                self._restart()
+            else:
+                self._server.place.trim_log()
+                self._failures = 0
+
+    def _restart(self) -> None:
+        reason = self._server.place.reason_of_end()
+        self._server.restart()
+        self.restarts += 1
+        self._failures = 0
+        _log.warning("embedded_server_restarted", reason=reason)
+
+    def _report_move(self) -> None:
+        """Nothing is created at the old path. The server continues at the new one until this process ends."""
+        if not self._is_moved:
+            self._is_moved = True
+            _log.error(
+                "embedded_data_directory_moved",
+                path=str(self._server.place.path),
+                action="restart po-api with the new PO_DATA_DIR",
+            )
+
+
+@contextmanager
+def supervised(data_dir: Path, settings: Mapping[str, str]) -> Iterator[Supervisor]:
+    """Use the embedded server of `data_dir`, and restart it if it ends while the context is open.
+
+    Raises EmbeddedServerError if it cannot be started or joined.
+    """
+    server = EmbeddedServer(data_dir, embedded_binaries(), settings, _START_SECONDS)
+    server.enter()
+    supervisor = Supervisor(server)
+    try:
+        supervisor.start()
+        try:
+            yield supervisor
+        finally:
+            supervisor.stop()
+    finally:
+        server.leave()
