@@ -88,6 +88,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.database = open_database(
         found.app_url, settings, replica_url=replica.get_secret_value() if replica else None
     )
+    app.state.embedded_data_dir = settings.po_data_dir.absolute() if settings.database_url is None else None
     app.state.secret_key = found.secret_key
     app.state.lifetimes = Lifetimes(
         access=timedelta(seconds=settings.jwt_access_token_expires),

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, Select, UpdateBase, event
 from sqlalchemy.engine import ExceptionContext
 
 from po_api.core.sqlstate import CONNECTION_LOST, sqlstate_of
-from po_api.observability import metrics, tracing
+from po_api.observability import metrics, shortages, tracing
 from po_api.observability.logging import get_logger
 
 T = TypeVar("T")
@@ -57,9 +57,11 @@ async def count_errors(statement: Awaitable[T]) -> T:
 
 
 def count_error(error: BaseException) -> None:
-    """Count an error of the database or of the connection to it; other errors are ignored."""
+    """Count an error of the database or of the connection to it, and log a shortage; other errors are ignored."""
     if (sqlstate_class := _class_of(error)) is not None:
         metrics.DB_ERRORS.labels(sqlstate_class).inc()
+    if sqlstate_class == shortages.SQLSTATE_CLASS:
+        shortages.report(sqlstate_of(error))
 
 
 def _class_of(error: BaseException) -> str | None:

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.db.database import open_database
+from po_api.operations import disk_reserve
 from po_api.operations.backups.wal_settings import SERVER_SETTINGS
 from po_api.operations.embedded.data_directory import has_database
 from po_api.operations.embedded.secret_key import embedded_secret_key
@@ -38,7 +40,8 @@ async def transaction(app_url: str, settings: Settings) -> AsyncIterator[AsyncSe
 @contextmanager
 def embedded(settings: Settings) -> Iterator[EmbeddedUrls]:
     """The embedded server, which archives its WAL once there are backups. Raises EmbeddedServerError."""
-    with embedded_server(settings.po_data_dir, settings=SERVER_SETTINGS) as urls:
+    make_room = partial(disk_reserve.before_start, is_automatic=False)
+    with embedded_server(settings.po_data_dir, settings=SERVER_SETTINGS, before_start=make_room) as urls:
         yield urls
 
 
@@ -48,7 +51,11 @@ def supervision(settings: Settings) -> Iterator[Supervisor | None]:
     if settings.database_url is not None:
         yield None
         return
-    with supervised(settings.po_data_dir, SERVER_SETTINGS) as supervisor:
+    disk_reserve.warn_of_lost_archive(settings.po_data_dir)
+    make_room = partial(disk_reserve.before_start, is_automatic=True)
+    with supervised(
+        settings.po_data_dir, SERVER_SETTINGS, before_start=make_room, tend=disk_reserve.tend
+    ) as supervisor:
         yield supervisor
 
 

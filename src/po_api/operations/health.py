@@ -1,6 +1,7 @@
 """Liveness and readiness."""
 
 import asyncio
+from pathlib import Path
 from typing import Literal
 
 import asyncpg
@@ -16,6 +17,8 @@ from po_api.db.database import Database
 from po_api.db.replica.executor import examine
 from po_api.db.replica.status import Trouble
 from po_api.operations.backups.state import unconfirmed
+from po_api.operations.disk import shortage
+from po_api.operations.disk_reserve import is_archiving_off
 from po_api.operations.revisions import head_revision
 from po_api.operations.schema import read_schema
 from po_api.web.openapi import problems
@@ -47,7 +50,7 @@ class Liveness(Schema):
 class Reason(Schema):
     """A reason why the process is not ready."""
 
-    code: Literal["database_unreachable", "schema_revision", "restore_unconfirmed"]
+    code: Literal["database_unreachable", "disk_full", "schema_revision", "restore_unconfirmed"]
     detail: str = Field(examples=["the database is at revision 008, this version needs 009: run `po-api migrate`"])
 
 
@@ -65,7 +68,7 @@ class Readiness(Schema):
     reasons: list[Reason] = Field(description="Empty if ready")
     database: Literal["reachable", "unreachable"]
     wal_archive: Literal["not_failing", "failing"] | None = Field(
-        description="failing: recent changes cannot be restored and WAL accumulates on the disk; null if unknown"
+        description="failing: recent changes cannot be restored; WAL accumulates, or archiving is off for lack of space"
     )
     revision: str | None = Field(description="Revision of the database schema", examples=["009"])
     expected_revision: str = Field(examples=["009"])
@@ -95,27 +98,31 @@ async def get_liveness() -> Liveness:
 )
 async def get_readiness(request: Request, response: Response) -> Readiness:
     # A frozen server does not respond; the task that waits for it ends with the connection's time-out.
-    examination = asyncio.create_task(_readiness(request.app.state.database))
+    data_dir = request.app.state.embedded_data_dir
+    examination = asyncio.create_task(_readiness(request.app.state.database, data_dir))
     done, _ = await asyncio.wait({examination}, timeout=TIMEOUT_SECONDS)
-    readiness = await examination if done else _unreachable()
+    readiness = await examination if done else await _unreachable(data_dir)
     if readiness.status == "not_ready":
         response.status_code = 503
     return readiness
 
 
-async def _readiness(database: Database) -> Readiness:
+async def _readiness(database: Database, data_dir: Path | None) -> Readiness:
     try:
         async with database.engine.connect() as connection:
-            readiness = await _examine(connection)
+            readiness = await _examine(connection, data_dir)
         return readiness.model_copy(update={"replica": await _examine_replica(database)})
     except (SQLAlchemyError, asyncpg.PostgresError, *CONNECTION_LOST):
-        return _unreachable()
+        return await _unreachable(data_dir)
 
 
-def _unreachable() -> Readiness:
+async def _unreachable(data_dir: Path | None) -> Readiness:
+    reasons = [Reason(code="database_unreachable", detail="the database cannot be reached")]
+    if found := await shortage(data_dir):
+        reasons.append(Reason(code="disk_full", detail=found))
     return Readiness(
         status="not_ready",
-        reasons=[Reason(code="database_unreachable", detail="the database cannot be reached")],
+        reasons=reasons,
         database="unreachable",
         wal_archive=None,
         revision=None,
@@ -124,7 +131,7 @@ def _unreachable() -> Readiness:
     )
 
 
-async def _examine(connection: AsyncConnection) -> Readiness:
+async def _examine(connection: AsyncConnection, data_dir: Path | None) -> Readiness:
     schema = await read_schema(connection)
     is_restricted = await connection.scalar(_IS_RESTRICTED)
     reasons = []
@@ -133,11 +140,15 @@ async def _examine(connection: AsyncConnection) -> Readiness:
     if restored := await unconfirmed(connection):
         detail = f"restored {restored}: check the data, then run `po-api backup confirm`"
         reasons.append(Reason(code="restore_unconfirmed", detail=detail))
+    archive_fails = await connection.scalar(_ARCHIVE_FAILS) or (data_dir is not None and is_archiving_off(data_dir))
+    await connection.rollback()
+    if found := await shortage(data_dir, connection):
+        reasons.append(Reason(code="disk_full", detail=found))
     return Readiness(
         status="not_ready" if reasons else "ready",
         reasons=reasons,
         database="reachable",
-        wal_archive="failing" if await connection.scalar(_ARCHIVE_FAILS) else "not_failing",
+        wal_archive="failing" if archive_fails else "not_failing",
         revision=schema.revision,
         expected_revision=head_revision(),
         row_level_security="active" if is_restricted else "inactive",

@@ -4,7 +4,8 @@
 link from the data directory to the archive: without it, as after a fresh `make run`, nothing is archived. The link is
 created by the first `po-api backup create`, belongs to the data directory, and is not part of a copy, so that a
 restored copy on trial never writes into the archive of the original. If the link is broken (the disk is not mounted)
-or the disk is full, archiving fails, the server keeps the segments and continues, and `/health/ready` reports it.
+or the disk is full, archiving fails, the server keeps the segments and continues, and `/health/ready` reports it. Before
+they fill the database's disk, operations/disk_reserve.py turns archiving off.
 
 A segment is written under another name, synced and renamed, so it appears complete. An existing one must be identical.
 Retention is `pg_archivecleanup` up to the oldest copy that is kept.
@@ -22,7 +23,7 @@ from pathlib import Path
 from po_api.operations.backups.catalogue import Backup, Catalogue
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools
-from po_api.operations.backups.wal_settings import LINK, SUFFIX
+from po_api.operations.backups.wal_settings import LINK, SUFFIX, TURNED_OFF
 from po_api.operations.embedded import server_user
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
@@ -47,6 +48,7 @@ def begin(catalogue: Catalogue, system: str, pgdata: Path) -> None:
     """Enable archiving of the server of `pgdata` into this catalogue."""
     place = directory(catalogue, system)
     catalogue.make_directory(place)
+    (pgdata / TURNED_OFF).unlink(missing_ok=True)
     link = pgdata / LINK
     target = _target(place, pgdata)
     if link.is_symlink() and str(link.readlink()) == target:

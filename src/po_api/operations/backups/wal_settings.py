@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 LINK = "wal_archive"
+# The link's name while archiving is turned off for lack of space (operations/disk_reserve.py).
+TURNED_OFF = "wal_archive.off"
 SUFFIX = ".gz"
 # The loss of a disk loses at most a minute of changes: the server checks every few seconds, and copying takes time.
 TIMEOUT_SECONDS = 50

@@ -134,7 +134,8 @@ class DataDirectory:
             found = (self.pgdata / "PG_VERSION").read_text().strip()
             if found != str(major):
                 raise EmbeddedServerError(
-                    f"{self.pgdata} was created by PostgreSQL {found}, not {major}: move it away and restore a backup"
+                    f"{self.pgdata} was created by PostgreSQL {found}, not {major}: run `po-api backup upgrade`, or"
+                    " restore a portable backup with `po-api backup restore BACKUP --replace`"
                 )
             return
         if self.pgdata.exists() and any(self.pgdata.iterdir()):

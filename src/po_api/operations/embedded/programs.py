@@ -59,13 +59,14 @@ class Programs:
         *,
         environment: Mapping[str, str] = _NOTHING,
         cwd: Path = Path("/"),
+        pass_fds: tuple[int, ...] = (),
     ) -> subprocess.CompletedProcess[str]:
         """Run a program, and call `on_line` with each line that it writes to stderr; stdout is not read.
 
-        If this process is killed, the program ends with the next line that it cannot write.
+        If this process is killed, the program ends with the next line that it cannot write. It inherits `pass_fds`.
         """
         lines = []
-        with self._started(command, environment, cwd) as process:
+        with self._started(command, environment, cwd, pass_fds) as process:
             assert process.stderr is not None
             for line in process.stderr:
                 lines.append(line)
@@ -74,7 +75,7 @@ class Programs:
 
     @contextmanager
     def _started(
-        self, command: Sequence[str], environment: Mapping[str, str], cwd: Path
+        self, command: Sequence[str], environment: Mapping[str, str], cwd: Path, pass_fds: tuple[int, ...]
     ) -> "Iterator[subprocess.Popen[str]]":
         process = subprocess.Popen(  # noqa: S603 - fixed programs, no shell
             self._arguments(command),
@@ -82,6 +83,7 @@ class Programs:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=cwd,
+            pass_fds=pass_fds,
             **self._options(environment),
         )
         with process:

