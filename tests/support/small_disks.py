@@ -1,9 +1,10 @@
 """Small file systems that can be filled."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,10 @@ class SmallDisk:
 
     def fill(self) -> None:
         """Write until there is no space left."""
-        with self._filler.open("ab", buffering=0) as file:
-            for size in (1 << 20, 1 << 12):
-                try:
-                    while file.write(b"\1" * size) == size:
-                        pass
-                except OSError:
-                    continue
+        for size in (1 << 20, 1 << 12):
+            with suppress(OSError), self._filler.open("ab", buffering=0) as file:
+                for _ in range(shutil.disk_usage(self.path).free // size + 1):
+                    file.write(b"\1" * size)
 
     def free(self) -> None:
         """Remove what `fill` has written."""

@@ -9,13 +9,16 @@ import typer
 
 from po_api.observability import logging
 from po_api.operations.backups import restore, state
-from po_api.operations.backups.catalogue import Catalogue
+from po_api.operations.backups.catalogue import RECORD, Catalogue
 from po_api.operations.backups.create import create
 from po_api.operations.backups.drill import drill
 from po_api.operations.backups.errors import BackupError
+from po_api.operations.backups.upgrade import upgrade
 from po_api.operations.backups.verify import MakeApp, verify
 from po_api.operations.backups.wal_settings import TIMEOUT_SECONDS
 from po_api.operations.databases import owner_urls, require_database
+from po_api.operations.disk_reserve import is_archiving_off
+from po_api.operations.embedded.server import MAJOR
 from po_api.operations.progress import PrintedProgress
 from po_api.settings import Settings, SettingsError, load_settings
 
@@ -43,17 +46,22 @@ def create_backup(
     incremental: Annotated[
         bool, typer.Option("--incremental", help="Copy only the changes since the last backup, if there is one.")
     ] = False,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Dump the database, so that other versions of PostgreSQL can restore it.")
+    ] = False,
 ) -> None:
     """Create a backup, print its name, and delete backups past their retention.
 
-    The embedded server: a copy of its files. From the first backup on its WAL is archived, so that any later time can
-    be restored. A server (DATABASE_URL): a dump.
+    The embedded server: a copy of its files. From the first copy on its WAL is archived, so that any later time can
+    be restored. A server (DATABASE_URL), or with --portable: a dump.
     """
     settings = _settings()
     require_database(settings)
     if incremental and settings.database_url is not None:
         raise SettingsError("--incremental: only available for the embedded server; a dump is always complete")
-    backup = create(settings, PrintedProgress(), incremental=incremental)
+    if incremental and portable:
+        raise SettingsError("--incremental: a portable backup is always complete")
+    backup = create(settings, PrintedProgress(), incremental=incremental, is_portable=portable)
     typer.echo(f"{backup.size / (1 << 20):7.1f} MB {Catalogue.of(settings).path(backup)}")
     typer.echo(backup.name)
 
@@ -61,14 +69,21 @@ def create_backup(
 @app.command("list")
 def list_backups() -> None:
     """List the backups: name, time, size, revision, verification, base of an incremental backup, reason."""
-    catalogue = Catalogue.of(_settings())
+    settings = _settings()
+    catalogue = Catalogue.of(settings)
     for backup in catalogue.all():
         verified = f"verified {restore.utc(backup.verified_at)}" if backup.verified_at else "not verified"
         more = [f"based on {backup.base}" if backup.base else "", backup.reason or ""]
+        if fault := catalogue.fault(backup):
+            verified = f"BROKEN: {fault}"
         fields = [backup.name, restore.utc(backup.finished_at), f"{backup.size / (1 << 20):.1f} MB"]
         typer.echo("\t".join([*fields, backup.revision or "empty", verified, *filter(None, more)]))
+    if settings.database_url is None and is_archiving_off(settings.po_data_dir):
+        typer.echo("warning: archiving was turned off for lack of space: `po-api backup create` turns it on", err=True)
     for path in catalogue.damaged():
         typer.echo(f"warning: {path} is unreadable: the backup is ignored", err=True)
+    for path in catalogue.incomplete():
+        typer.echo(f"warning: {path} has lost its {RECORD} and is not used", err=True)
 
 
 @app.command("verify")
@@ -107,9 +122,10 @@ def restore_backup(
     progress = PrintedProgress()
     settings.po_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     catalogue = Catalogue.of(settings)
-    with catalogue.locked():
-        goal = restore.choose(catalogue, backup, time, timeline)
-        if settings.database_url is not None and target is None:
+    is_server = settings.database_url is not None and target is None
+    with catalogue.locked(progress.warn):
+        goal = restore.choose(catalogue, backup, time, timeline, is_server=is_server)
+        if is_server:
             with owner_urls(settings) as (owner_url, app_url):
                 kept = restore.restore_server(catalogue, goal, owner_url, app_url, progress, replace=replace)
             what = f"the replaced data are backup {kept.name}" if kept else None
@@ -152,18 +168,41 @@ def settle_restore(
     typer.echo("all sessions are ended: check the data, then run `po-api backup confirm`")
 
 
+@app.command("upgrade")
+def upgrade_data(
+    programs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the programs of the data's PostgreSQL version, such as /usr/lib/postgresql/15/bin."
+        ),
+    ] = None,
+) -> None:
+    """Move the embedded server's data to this version's PostgreSQL, if another major version created them.
+
+    Requires the server programs of that version, and that the API is stopped. Sessions remain valid. The replaced data
+    are kept until `po-api backup confirm`.
+    """
+    settings = _settings()
+    if settings.database_url is not None:
+        raise SettingsError("DATABASE_URL: only the embedded server's data can be moved; use pg_upgrade for a server")
+    require_database(settings)
+    replaced = upgrade(settings, programs, PrintedProgress())
+    typer.echo(f"moved to PostgreSQL {MAJOR}; the replaced data are kept in {replaced} until `po-api backup confirm`")
+    typer.echo("the WAL archive begins again with the next `po-api backup create`")
+
+
 @app.command("confirm")
 def confirm_restore() -> None:
-    """Confirm a restore: report ready again, and delete the replaced data."""
+    """Confirm a restore or an upgrade: report ready again, and delete the replaced data."""
     settings = _settings()
     with owner_urls(settings, must_exist=True) as (owner_url, _):
         restored = asyncio.run(state.confirm(owner_url))
-    if restored is None:
+    deleted = restore.forget_replaced(settings.po_data_dir) if settings.database_url is None else []
+    if restored is None and not deleted:
         raise BackupError("there is no restore to confirm")
-    typer.echo(f"confirmed: {restored}")
-    if settings.database_url is None:
-        for path in restore.forget_replaced(settings.po_data_dir):
-            typer.echo(f"deleted {path}")
+    typer.echo(f"confirmed: {restored or 'the upgrade'}")
+    for path in deleted:
+        typer.echo(f"deleted {path}")
 
 
 @app.command("drill")

@@ -49,15 +49,22 @@ def test_a_backup_is_what_has_a_record(tmp_path: Path) -> None:
     assert (catalogue.all(), catalogue.last_success(), catalogue.last_verified()) == ([], None, None)
     for name in ("20261122T100000Z-full", "20261122T100001Z-full", "20261122T100002Z-dump", "somebody's-own"):
         (tmp_path / name).mkdir()
+    (tmp_path / "20261122T100000Z-full" / "data").mkdir()
+    (tmp_path / "20261122T100000Z-full" / "data" / "backup_manifest").touch()
     catalogue.write(backup("20261122T100000Z-full", days=0))
     (tmp_path / "20261122T100001Z-full" / "backup.json").write_text("{")
     assert [item.name for item in catalogue.all()] == ["20261122T100000Z-full"]
     assert [path.parent.name for path in catalogue.damaged()] == ["20261122T100001Z-full"]
     assert (catalogue.last_success(), catalogue.last_verified()) == (NOW, None)
-    with catalogue.locked():
+    (tmp_path / ".unfinished-20261122T100003Z-full").mkdir()
+    (tmp_path / ".deleted-20261122T100004Z-full").mkdir()
+    warnings: list[str] = []
+    with catalogue.locked(warnings.append):
         pass
     left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
-    assert left == {"20261122T100000Z-full", "20261122T100001Z-full", "somebody's-own"}
+    aside = "20261122T100002Z-dump.incomplete"
+    assert left == {"20261122T100000Z-full", "20261122T100001Z-full", aside, "somebody's-own"}
+    assert warnings == [f"{tmp_path / aside} has lost its backup.json and is not used: see docs/operations.md"]
 
 
 @pytest.mark.parametrize(

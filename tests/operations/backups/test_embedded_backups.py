@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,9 @@ from po_api.operations.backups.catalogue import Catalogue
 from po_api.operations.embedded.server import embedded_server
 from po_api.operations.revisions import chain, head_revision
 from support.applications import SECRET_KEY, client_of, new_app
+from support.clusters import connected
 from support.command_line import CommandLine
+from support.demo_data import copy_demo, fast_directory
 from support.polling import wait_until
 
 pytestmark = pytest.mark.heavy
@@ -36,8 +39,11 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with CommandLine.with_demo(tmp_path_factory.mktemp("backups"), SECRET_KEY=SECRET_KEY) as po:
+def story() -> Iterator[Story]:
+    with (
+        fast_directory("po-backups-") as place,
+        CommandLine.with_demo(place, SECRET_KEY=SECRET_KEY) as po,
+    ):
         full = po.backup()
         po.add_user(BEFORE)
         moment = _pass_a_millisecond()
@@ -53,9 +59,16 @@ def _pass_a_millisecond() -> str:
 
 
 @pytest.fixture
-def copy(story: Story, tmp_path: Path) -> CommandLine:
+def place() -> Iterator[Path]:
+    """A directory for the files of one test."""
+    with fast_directory("po-backup-") as made:
+        yield made
+
+
+@pytest.fixture
+def copy(story: Story, place: Path) -> CommandLine:
     """A catalogue for one test, which may damage it."""
-    made = story.po.having(BACKUP_DIR=str(tmp_path / "copy"))
+    made = story.po.having(BACKUP_DIR=str(place / "copy"))
     shutil.copytree(story.po.backups, made.backups)
     owner = story.po.backups.stat()
     for path in (made.backups, *made.backups.rglob("*")):
@@ -85,9 +98,9 @@ def test_verified_is_what_was_restored(story: Story) -> None:
     assert list(story.po.backups.glob(".scratch*")) == []
 
 
-def test_the_state_of_a_time_is_restored_and_all_sessions_are_ended(story: Story, tmp_path: Path) -> None:
+def test_the_state_of_a_time_is_restored_and_all_sessions_are_ended(story: Story, place: Path) -> None:
     token = story.po.ok("sessions", "create", "--email", "admin@demo.example").strip()
-    there = story.po.having(PO_DATA_DIR=str(tmp_path / "restored"))
+    there = story.po.having(PO_DATA_DIR=str(place / "restored"))
     output = story.po.ok("backup", "restore", "--to", story.time, "--target", str(there.data_dir))
     assert "`po-api backup confirm`" in output
     assert there.users() & {BEFORE, SINCE} == {BEFORE}
@@ -111,13 +124,13 @@ async def _ask(url: str, token: str) -> tuple[httpx.Response, httpx.Response]:
         return await client.get("/health/ready"), await client.get("/api/v1/users/me", headers=headers)
 
 
-def test_without_a_time_everything_that_was_archived_comes_back(story: Story, tmp_path: Path) -> None:
+def test_without_a_time_everything_that_was_archived_comes_back(story: Story, place: Path) -> None:
     story.po.add_user("last@company.example")
     story.po.backup()  # which ends a segment of the log
-    story.po.ok("backup", "restore", story.full, "--target", str(tmp_path / "first"))
-    assert not story.po.having(PO_DATA_DIR=str(tmp_path / "first")).users() & {BEFORE, SINCE}
-    story.po.ok("backup", "restore", "--target", str(tmp_path / "all"))
-    assert story.po.having(PO_DATA_DIR=str(tmp_path / "all")).users() >= {BEFORE, SINCE, "last@company.example"}
+    story.po.ok("backup", "restore", story.full, "--target", str(place / "first"))
+    assert not story.po.having(PO_DATA_DIR=str(place / "first")).users() & {BEFORE, SINCE}
+    story.po.ok("backup", "restore", "--target", str(place / "all"))
+    assert story.po.having(PO_DATA_DIR=str(place / "all")).users() >= {BEFORE, SINCE, "last@company.example"}
 
 
 @pytest.mark.parametrize(
@@ -139,26 +152,26 @@ def test_data_in_use_are_not_replaced(story: Story) -> None:
     assert "is in use: stop what uses it first" in story.po.fails("backup", "restore", "--replace")
 
 
-def test_a_flipped_byte_is_found(copy: CommandLine, story: Story, tmp_path: Path) -> None:
+def test_a_flipped_byte_is_found(copy: CommandLine, story: Story, place: Path) -> None:
     (largest, *_) = sorted(
         (copy.backups / story.full / "data" / "base").rglob("*"), key=lambda path: -path.stat().st_size
     )
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
-    for command in (["verify", story.full], ["restore", story.full, "--target", str(tmp_path / "target")]):
+    for command in (["verify", story.full], ["restore", story.full, "--target", str(place / "target")]):
         line = copy.fails("backup", *command)
         assert "the backup is damaged" in line
         assert largest.name in line
-    assert not (tmp_path / "target" / "postgres").exists()
+    assert not (place / "target" / "postgres").exists()
 
 
-def test_a_hole_in_the_log_is_not_passed_over(copy: CommandLine, story: Story, tmp_path: Path) -> None:
+def test_a_hole_in_the_log_is_not_passed_over(copy: CommandLine, story: Story, place: Path) -> None:
     archived = sorted((copy.backups / "wal").glob("*/*[0-9A-F].gz"))
     first = str(Catalogue(copy.backups).get(story.full).first_wal)
     kept = {path.name for path in (copy.backups / story.full / "data" / "pg_wal").iterdir()}
     wanted = next(path for path in archived if path.stem > first and path.stem not in kept)
-    target = ("--to", story.time, "--target", str(tmp_path / "target"))
+    target = ("--to", story.time, "--target", str(place / "target"))
     wanted.write_bytes(wanted.read_bytes()[:-20])
     assert "is damaged" in copy.fails("backup", "restore", story.full, *target)
     wanted.unlink()
@@ -175,27 +188,83 @@ def test_two_at_once_are_one(story: Story) -> None:
 
 
 def test_a_killed_backup_is_none(story: Story) -> None:
-    before = set(story.po.backups.iterdir())
+    before = story.po.listed()
     process = story.po.start("backup", "create")
-    left = wait_until(lambda: set(story.po.backups.iterdir()) - before, "a backup that has begun")
+    (left,) = wait_until(lambda: list(story.po.backups.glob(".unfinished-*")), "a backup that has begun")
     process.kill()
     process.communicate()
-    assert all(path.name not in story.po.ok("backup", "list") for path in left)
-    name = story.po.backup()
-    assert not any(path.exists() for path in left if path.name != name)
+    assert story.po.listed() == before
+    story.po.backup()
+    assert not left.exists()
 
 
-def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(tmp_path: Path) -> None:
-    po = CommandLine.at(tmp_path, SECRET_KEY=SECRET_KEY).having(PO_DATA_DIR="data")  # relative, as the default is
+def test_a_backup_without_its_record_is_set_aside(copy: CommandLine, story: Story, place: Path) -> None:
+    full = copy.backups / story.full
+    record = (full / "backup.json").rename(place / "record")
+    (broken,) = (fields for fields in copy.listed() if fields[0] == story.incremental)
+    assert broken[4] == f"BROKEN: its base {story.full} is missing"
+    line = copy.fails("backup", "verify", story.incremental)
+    assert f"{story.incremental} is broken: its base {story.full} is missing" in line
+    archived = {path.name for path in (copy.backups / "wal").glob("*/*")}
+
+    code, output, errors = copy.run("backup", "create", "--incremental")
+    aside = full.with_name(f"{story.full}.incomplete")
+    assert (code, f"warning: {aside} has lost its backup.json and is not used" in errors) == (0, True), errors
+    made = output.splitlines()[-1]
+    assert [fields[4] for fields in copy.listed() if fields[0] == made] == ["not verified"]  # its base is another one
+    assert (aside / "data" / "backup_manifest").exists()
+    assert archived <= {path.name for path in (copy.backups / "wal").glob("*/*")}
+    assert "has lost its backup.json" in copy.run("backup", "list")[2]
+    assert f"({aside.name} has lost its backup.json)" in copy.fails("backup", "verify", story.incremental)
+
+    # The runbook: with its record it is a backup again.
+    aside.rename(full)
+    shutil.copy(record, full / "backup.json")
+    assert not [fields for fields in copy.listed() if fields[4].startswith("BROKEN")]
+    (full / "data" / "backup_manifest").unlink()
+    assert {fields[0] for fields in copy.listed() if fields[4].startswith("BROKEN")} == {story.full, story.incremental}
+
+
+def test_a_corrupt_page_is_named_and_restored_without_loss(place: Path) -> None:
+    po = CommandLine.at(place, SECRET_KEY=SECRET_KEY)
+    copy_demo(po.data_dir)
+    po.backup()
+    po.add_user(SINCE)
+    with embedded_server(po.data_dir) as urls:
+        file = asyncio.run(_file_of(urls.owner, "suppliers"))
+    path = po.data_dir / "postgres" / file
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    block = len(content) // 8192 - 1
+    line = po.fails("backup", "create")
+    assert f"wrong checksum in block {block} of {file} (suppliers)" in line
+    assert "`A page is corrupt` in docs/operations.md" in line
+    assert len(po.listed()) == 1
+
+    po.ok("backup", "restore", "--replace")
+    assert SINCE in po.users()
+    po.backup()
+
+
+async def _file_of(url: str, table: str) -> str:
+    async with connected(url) as connection:
+        found: str = await connection.fetchval("SELECT pg_relation_filepath($1::text::regclass)", table)
+        return found
+
+
+def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(place: Path) -> None:
+    po = CommandLine.at(place, SECRET_KEY=SECRET_KEY).having(PO_DATA_DIR="data")  # relative, as the default is
     earlier = chain()[-2].name
     po.ok("migrate", "--to", earlier)
-    # A backup is made before it is changed, unless that is not wanted; an archive is not begun for that.
+    # Backups are made before it is changed, unless that is not wanted; an archive is not begun for that.
     po.ok("migrate")
-    ((name, *fields),) = po.listed()
-    assert fields[2:] == [earlier, "not verified", "before a migration"]
+    (name, *fields), (portable, *others) = po.listed()
+    assert fields[2:] == others[2:] == [earlier, "not verified", "before a migration"]
+    assert (name.endswith("-full"), portable.endswith("-dump")) == (True, True)
     po.ok("migrate", "--no-backup", "--allow-data-loss", "--to", earlier)
     po.ok("migrate", "--no-backup")
-    assert len(po.listed()) == 1
+    assert len(po.listed()) == 2
     pgdata = po.data_dir / "postgres"
     assert not (pgdata / "wal_archive").exists()
 
@@ -214,10 +283,10 @@ def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(tmp_path: Path) -
     po.ok("backup", "verify", name)
     strict = po.having(BACKUP_KEEP_DAYS="0", BACKUP_KEEP_COUNT="1")
     first, second = strict.backup(), strict.backup()
-    assert [fields[0] for fields in po.listed()] == [name, second]
+    assert [fields[0] for fields in po.listed()] == [name, portable, second]
     shutil.rmtree(po.backups / name)
     third = strict.backup()
-    assert [fields[0] for fields in po.listed()] == [third]
+    assert [fields[0] for fields in po.listed()] == [portable, third]
     needed = Catalogue(po.backups).get(third).first_wal
     archived = [path.stem for path in (po.backups / "wal").glob("*/*[0-9A-F].gz")]
     assert min(archived) >= str(needed)
@@ -236,8 +305,9 @@ def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(tmp_path: Path) -
     assert (pgdata / "wal_archive").is_dir()
 
 
-def test_the_drill_passes(tmp_path: Path) -> None:
-    output = CommandLine.at(tmp_path).ok("backup", "drill", "--archive-timeout", "1")
+def test_the_drill_passes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    output = CommandLine.at(place).ok("backup", "drill", "--archive-timeout", "1")
     result = output.splitlines()[-1]
     assert result.startswith("drill passed: RPO ")
     assert result.endswith("detected: a missing WAL segment, a flipped byte, a full archive disk")

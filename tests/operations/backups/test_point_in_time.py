@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -14,6 +13,7 @@ from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from po_api.tables import metadata
 from support.applications import SECRET_KEY
 from support.command_line import CommandLine
+from support.demo_data import fast_directory
 from support.polling import Deadline
 
 pytestmark = pytest.mark.heavy
@@ -27,8 +27,8 @@ _WRITE = """
 
 
 @pytest.fixture(scope="module")
-def po(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
-    with CommandLine.with_demo(tmp_path_factory.mktemp("point"), SECRET_KEY=SECRET_KEY) as made:
+def po() -> Iterator[CommandLine]:
+    with fast_directory("po-point-") as place, CommandLine.with_demo(place, SECRET_KEY=SECRET_KEY) as made:
         made.ok("organisations", "create", "--name", "Another")
         made.ok("users", "create", "--email", "a@another.example", "--name", "A", "--organisation", "2")
         made.backup()
@@ -79,11 +79,12 @@ async def _between_two_writes(urls: EmbeddedUrls) -> tuple[datetime, dict[str, l
             await connection.close()
 
 
-def test_a_time_between_two_writes_comes_back_as_it_was(po: CommandLine, tmp_path: Path) -> None:
+def test_a_time_between_two_writes_comes_back_as_it_was(po: CommandLine) -> None:
+    target = po.place / "restored"
     with embedded_server(po.data_dir) as urls:
         moment, contents = asyncio.run(_between_two_writes(urls))
     assert {organisation for organisation, *_ in contents["porfs"]} == {1, 2}
-    po.ok("backup", "restore", "--to", moment.isoformat(), "--target", str(tmp_path))
+    po.ok("backup", "restore", "--to", moment.isoformat(), "--target", str(target))
 
     async def found(url: str) -> dict[str, list[tuple[Any, ...]]]:
         owner = await asyncpg.connect(libpq_url(url))
@@ -92,5 +93,5 @@ def test_a_time_between_two_writes_comes_back_as_it_was(po: CommandLine, tmp_pat
         finally:
             await owner.close()
 
-    with embedded_server(tmp_path) as urls:
+    with embedded_server(target) as urls:
         assert asyncio.run(found(urls.owner)) == contents

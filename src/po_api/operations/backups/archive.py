@@ -4,8 +4,8 @@
 link from the data directory to the archive: without it, as after a fresh `make run`, nothing is archived. The link is
 created by the first `po-api backup create`, belongs to the data directory, and is not part of a copy, so that a
 restored copy on trial never writes into the archive of the original. If the link is broken (the disk is not mounted)
-or the disk is full, archiving fails, the server keeps the segments and continues, and `/health/ready` reports it. Before
-they fill the database's disk, operations/disk_reserve.py turns archiving off.
+or the disk is full, archiving fails, the server keeps the segments and continues, and `/health/ready` reports it.
+Before they fill the database's disk, operations/disk_reserve.py turns archiving off.
 
 A segment is written under another name, synced and renamed, so it appears complete. An existing one must be identical.
 Retention is `pg_archivecleanup` up to the oldest copy that is kept.

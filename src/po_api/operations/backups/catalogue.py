@@ -4,7 +4,9 @@
         .lock                           held while a backup is created, verified, restored or deleted
         20261122T100000Z-full/          one directory for each backup
             data/ or database.dump      the output of PostgreSQL's tools
-            backup.json                 the record, written last: without it there is no backup
+            backup.json                 the record, written last
+        20261122T100000Z-full.incomplete/   a backup that has lost its record: it is kept, but not used
+        .unfinished-…/                  a backup that is being created, or whose process was killed
         wal/<system identifier>/        the WAL archive of an embedded server (archive.py)
 
 All files belong to the user that PostgreSQL's programs run as, and are closed to other users.
@@ -15,8 +17,10 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -37,7 +41,14 @@ if TYPE_CHECKING:
     import pwd
 
 RECORD = "backup.json"
+COPY, DUMP, MANIFEST = "data", "database.dump", "backup_manifest"
+INCOMPLETE = ".incomplete"
 _SCRATCH = ".scratch-"
+_UNFINISHED = ".unfinished-"
+_IN_PROGRESS = ".in-progress"
+_DELETED = ".deleted-"
+_ORPHAN_SECONDS = 30
+_POLL_SECONDS = 0.05
 _NAME = re.compile(r"\d{8}T\d{6}Z-(full|incremental|dump)(-2)*")
 
 
@@ -76,6 +87,23 @@ class Backup(BaseModel):
     @property
     def is_copy(self) -> bool:
         return self.kind is not Kind.DUMP
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A backup that is being created. Tools that write into the directory inherit the descriptor `mark`."""
+
+    name: str
+    directory: Path
+    mark: int
+
+
+def _record(backup: Backup) -> bytes:
+    return (backup.model_dump_json(indent=1, exclude_none=True) + "\n").encode()
+
+
+def _ignore(_problem: str) -> None:
+    """Warn nobody."""
 
 
 class Catalogue:
@@ -120,8 +148,8 @@ class Catalogue:
         return found[-1]
 
     def last_success(self) -> datetime | None:
-        """The time at which the newest backup was finished; None if there is none."""
-        return max((backup.finished_at for backup in self.all()), default=None)
+        """The time at which the newest whole backup was finished; None if there is none."""
+        return max((backup.finished_at for backup in self.whole()), default=None)
 
     def last_verified(self) -> datetime | None:
         """The time of the last successful verification; None if there was none."""
@@ -131,17 +159,48 @@ class Catalogue:
         return self.directory / backup.name
 
     def chain(self, backup: Backup) -> Sequence[Backup]:
-        """The backup with its bases, the full one first. Raises BackupError if one is missing."""
+        """The backup with its bases, the full one first. Raises BackupError if one is missing, or its files are."""
+        by_name = {found.name: found for found in self.all()}
         chain = [backup]
+        self._require_files(backup, backup)
         while (base := chain[0].base) is not None:
-            chain.insert(0, self.get(base))
+            if base not in by_name:
+                where = f" ({base}{INCOMPLETE} has lost its {RECORD})" if self._lost(base).exists() else ""
+                raise BackupError(f"{backup.name} is broken: its base {base} is missing{where}")
+            chain.insert(0, by_name[base])
+            self._require_files(backup, chain[0])
         return chain
 
+    def _require_files(self, backup: Backup, link: Backup) -> None:
+        wanted = self.path(link) / (Path(COPY) / MANIFEST if link.is_copy else DUMP)
+        if not wanted.exists():
+            raise BackupError(f"{backup.name} is broken: {wanted} is missing")
+
+    def fault(self, backup: Backup) -> str | None:
+        """Why the backup cannot be restored, as far as it is known without reading its files; None if it is whole."""
+        try:
+            self.chain(backup)
+        except BackupError as error:
+            return str(error).partition(" is broken: ")[2]
+        return None
+
+    def whole(self) -> Sequence[Backup]:
+        """The backups whose bases exist, the oldest first."""
+        return [backup for backup in self.all() if self.fault(backup) is None]
+
+    def incomplete(self) -> Sequence[Path]:
+        """The directories of backups that have lost their record."""
+        return sorted(path for path in self.directory.glob(f"*{INCOMPLETE}") if path.is_dir())
+
+    def _lost(self, name: str) -> Path:
+        return self.directory / f"{name}{INCOMPLETE}"
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, warn: Callable[[str], None] = _ignore) -> Iterator[None]:
         """Lock the catalogue for changes. Raises BackupError if another process holds the lock.
 
-        The lock ends with the process, even if that is killed; remains of a killed process are removed first.
+        The lock ends with the process, even if that is killed; remains of a killed process are removed first. Backups
+        that have lost their record are set aside, and reported to `warn`.
         """
         if sys.platform == "win32":
             raise BackupError("backups require flock, which Windows does not have")
@@ -152,6 +211,7 @@ class Catalogue:
                 server_user.give_to_owner_of(self.directory, lock)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._clear_away()
+                self._set_aside(warn)
                 yield
             finally:
                 os.close(lock)
@@ -178,28 +238,65 @@ class Catalogue:
         self.make_directory(self.directory)
 
     def _clear_away(self) -> None:
-        """Delete the remains of killed processes: scratch directories and backups without a record."""
+        """Delete the remains of killed processes: scratch directories, backups that were not finished or deleted."""
         for remains in self.directory.glob(f"{_SCRATCH}*"):
             if (remains / "postgres").exists():
                 with embedded_server_stopped(remains):
                     pass
             shutil.rmtree(remains)
-        for path in self.directory.iterdir():
+        for remains in self.directory.glob(f"{_UNFINISHED}*"):
+            os.close(self._mark(remains))
+            shutil.rmtree(remains)
+        for remains in self.directory.glob(f"{_DELETED}*"):
+            shutil.rmtree(remains)
+
+    def _set_aside(self, warn: Callable[[str], None]) -> None:
+        """Rename backups without a record: they may be valuable, but what they are a backup of is not known."""
+        for path in sorted(self.directory.iterdir()):
             if _NAME.fullmatch(path.name) and not (path / RECORD).exists():
-                shutil.rmtree(path)
+                path.rename(self._lost(path.name))
+        for path in self.incomplete():
+            warn(f"{path} has lost its {RECORD} and is not used: see docs/operations.md")
+
+    def _mark(self, directory: Path) -> int:
+        """The descriptor of a locked file in an unfinished backup.
+
+        Waits for tools that a killed process has started: they hold the lock, and end when they report their progress.
+        """
+        descriptor = os.open(directory / _IN_PROGRESS, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise
+                time.sleep(_POLL_SECONDS)
 
     @contextmanager
-    def unfinished(self, kind: Kind) -> Iterator[Path]:
-        """A new directory for a backup; it is deleted at the end unless its record was written."""
-        directory = self.directory / f"{utc_now():%Y%m%dT%H%M%SZ}-{kind}"
-        while directory.exists():  # two in one second
-            directory = directory.with_name(f"{directory.name}-2")
+    def unfinished(self, kind: Kind) -> "Iterator[Unfinished]":
+        """A new backup, in a directory that `write` gives its name; it is deleted if that does not happen."""
+        name = f"{utc_now():%Y%m%dT%H%M%SZ}-{kind}"
+        while (self.directory / name).exists() or self._lost(name).exists():  # two in one second
+            name = f"{name}-2"
+        directory = self.directory / f"{_UNFINISHED}{name}"
         self.make_directory(directory)
+        mark = self._mark(directory)
         try:
-            yield directory
+            yield Unfinished(name, directory, mark)
         finally:
-            if not (directory / RECORD).exists():
+            os.close(mark)
+            if directory.exists():
                 shutil.rmtree(directory, ignore_errors=True)
+
+    def finish(self, unfinished: "Unfinished", backup: Backup) -> None:
+        """Write the record of a new backup, and give its directory its name."""
+        (unfinished.directory / _IN_PROGRESS).unlink()
+        self.write_file(unfinished.directory / RECORD, _record(backup))
+        unfinished.directory.rename(self.path(backup))
+        sync_directory(self.directory)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -212,9 +309,8 @@ class Catalogue:
             shutil.rmtree(directory, ignore_errors=True)
 
     def write(self, backup: Backup) -> None:
-        """Write or replace the record, atomically and durably."""
-        record = backup.model_dump_json(indent=1, exclude_none=True) + "\n"
-        self.write_file(self.path(backup) / RECORD, record.encode())
+        """Replace the record, atomically and durably."""
+        self.write_file(self.path(backup) / RECORD, _record(backup))
         sync_directory(self.directory)
 
     def write_file(self, path: Path, content: bytes) -> None:
@@ -229,9 +325,8 @@ class Catalogue:
         sync_directory(path.parent)
 
     def delete(self, backup: Backup) -> None:
-        """Delete a backup, the record first: without it, the rest is removed as remains."""
-        directory = self.path(backup)
-        (directory / RECORD).unlink()
+        """Delete a backup. After an interruption the rest is removed as remains."""
+        directory = self.path(backup).rename(self.directory / f"{_DELETED}{backup.name}")
         shutil.rmtree(directory)
 
     def make_directory(self, directory: Path) -> None:

@@ -3,26 +3,23 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from po_api.core.clock import utc_now
 from po_api.operations.backups import archive
-from po_api.operations.backups.catalogue import Backup, Catalogue, Kind, expendable
+from po_api.operations.backups.catalogue import COPY, DUMP, MANIFEST, Backup, Catalogue, Kind, Unfinished, expendable
+from po_api.operations.backups.corruption import explained
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools, embedded_tools, server_tools
 from po_api.operations.databases import embedded, owner_urls
 from po_api.operations.embedded.server import EmbeddedUrls
 from po_api.operations.progress import Progress
 from po_api.settings import Settings
-
-MANIFEST = "backup_manifest"
-COPY, DUMP = "data", "database.dump"
 
 # Incremental copies need the WAL summaries since their base, which the server keeps for ten days.
 _MAX_CHAIN_DAYS = 8
@@ -43,21 +40,26 @@ def create(
     progress: Progress,
     *,
     incremental: bool = False,
+    is_portable: bool = False,
     is_archived: bool = True,
     reason: str | None = None,
 ) -> Backup:
     """Create a backup of the configured database, and delete those past their retention.
 
-    `incremental` only copies the changes since the last copy, if there is a suitable one. With `is_archived` the
-    embedded server archives its WAL from now on. Raises BackupError or EmbeddedServerError.
+    `incremental` only copies the changes since the last copy, if there is a suitable one. `is_portable`: a dump of the
+    embedded server's database instead, which other versions of PostgreSQL can read. With `is_archived` the embedded
+    server archives its WAL from the first copy on. Raises BackupError or EmbeddedServerError.
     """
     settings.po_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     catalogue = Catalogue.of(settings)
-    with catalogue.locked():
+    with catalogue.locked(progress.warn):
         # Also before: the disk may be full.
         _delete_expendable(settings, catalogue, progress)
-        if settings.database_url is None:
+        if settings.database_url is None and not is_portable:
             backup = _copy(settings, catalogue, progress, incremental, is_archived, reason)
+        elif settings.database_url is None:
+            with embedded(settings) as urls:
+                backup = dump(catalogue, embedded_tools(urls.owner, catalogue.user), progress, reason)
         else:
             with owner_urls(settings) as (owner_url, _):
                 backup = dump(catalogue, server_tools(owner_url), progress, reason)
@@ -118,13 +120,14 @@ def _copy_files(
 ) -> Backup:
     kind = Kind.INCREMENTAL if base else Kind.FULL
     started = utc_now()
-    with catalogue.unfinished(kind) as directory:
+    with catalogue.unfinished(kind) as unfinished:
+        directory = unfinished.directory
         with progress.stage("copied the server's files"):
             known = catalogue.path(base) / COPY if base else None
-            _run_basebackup(server.tools, directory / COPY, known, progress)
+            _run_basebackup(server, unfinished, known, progress)
         manifest = json.loads((directory / COPY / MANIFEST).read_bytes())
         backup = Backup(
-            name=directory.name,
+            name=unfinished.name,
             kind=kind,
             started_at=started,
             finished_at=_server_time(server.tools),
@@ -137,29 +140,35 @@ def _copy_files(
             timeline=server.timeline,
             first_wal=_first_wal(server.tools, manifest),
         )
-        catalogue.write(backup)
+        catalogue.finish(unfinished, backup)
     return backup
 
 
 def _base(catalogue: Catalogue, server: _Server) -> Backup | None:
     """The base of an incremental copy: the last copy, if the full one of its chain is not too old."""
     mine = (server.system, server.timeline)
-    copies = [backup for backup in catalogue.all() if (backup.system, backup.timeline) == mine]
+    copies = [backup for backup in catalogue.whole() if (backup.system, backup.timeline) == mine]
     if not copies:
         return None
-    try:
-        full = catalogue.chain(copies[-1])[0]
-    except BackupError:
-        return None
+    full = catalogue.chain(copies[-1])[0]
     return copies[-1] if utc_now() - full.finished_at < timedelta(days=_MAX_CHAIN_DAYS) else None
 
 
-def _run_basebackup(tools: Tools, target: Path, base: Path | None, progress: Progress) -> None:
-    command = ["pg_basebackup", "-d", tools.url, "-D", str(target), "--no-password", "--checkpoint=fast"]
-    command += ["--wal-method=stream", "--manifest-checksums=SHA256", "--progress"]
+def _run_basebackup(server: _Server, unfinished: Unfinished, base: Path | None, progress: Progress) -> None:
+    command = ["pg_basebackup", "-d", server.tools.url, "-D", str(unfinished.directory / COPY), "--no-password"]
+    command += ["--checkpoint=fast", "--wal-method=stream", "--manifest-checksums=SHA256", "--progress"]
     if base is not None:
         command.append(f"--incremental={base / MANIFEST}")
-    tools.follow(*command, on_line=partial(_report, progress))
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        _report(progress, line)
+
+    try:
+        server.tools.follow(*command, on_line=on_line, pass_fds=(unfinished.mark,))
+    except BackupError as error:
+        raise explained(error, lines, server.owner) from None
 
 
 def _report(progress: Progress, line: str) -> None:
@@ -177,25 +186,26 @@ def dump(catalogue: Catalogue, tools: Tools, progress: Progress, reason: str | N
     if tools.value(_TABLES) != "0":
         raise BackupError("this role may not read all tables: DATABASE_MIGRATION_URL must name the tables' owner")
     started = utc_now()
-    with catalogue.unfinished(Kind.DUMP) as directory:
-        file = directory / DUMP
+    with catalogue.unfinished(Kind.DUMP) as unfinished:
+        file = unfinished.directory / DUMP
         options = ["--format=custom", "--no-owner", "--no-acl", "--no-password", "--verbose"]
         with progress.stage("dumped the database"):
             # --verbose prints the name of each table; --file uses the umask, in a directory closed to other users.
-            tools.follow("pg_dump", *options, f"--file={file}", f"--dbname={tools.url}", on_line=_tables(progress))
+            command = ["pg_dump", *options, f"--file={file}", f"--dbname={tools.url}"]
+            tools.follow(*command, on_line=_tables(progress), pass_fds=(unfinished.mark,))
         file.chmod(0o600)
         backup = Backup(
-            name=directory.name,
+            name=unfinished.name,
             kind=Kind.DUMP,
             started_at=started,
             finished_at=_server_time(tools),
             revision=_revision(tools),
             server_version=int(tools.value("SHOW server_version_num")),
-            size=_size(directory),
+            size=_size(unfinished.directory),
             reason=reason,
             sha256=digest(file),
         )
-        catalogue.write(backup)
+        catalogue.finish(unfinished, backup)
     return backup
 
 
@@ -214,15 +224,26 @@ def _tables(progress: Progress) -> Callable[[str], None]:
 
 
 def _delete_expendable(settings: Settings, catalogue: Catalogue, progress: Progress) -> None:
-    backups = catalogue.all()
-    deleted = expendable(
-        backups, keep_days=settings.backup_keep_days, keep_count=settings.backup_keep_count, now=utc_now()
-    )
+    deleted = _expendable(settings, catalogue)
     with progress.stage(f"deleted {', '.join(backup.name for backup in deleted)}") if deleted else nullcontext():
         for backup in deleted:
             catalogue.delete(backup)
-    if settings.database_url is None:
-        archive.prune(catalogue, embedded_tools("", catalogue.user), [item for item in backups if item not in deleted])
+    # What backups without a readable record need is not known.
+    if settings.database_url is None and not catalogue.incomplete() and not catalogue.damaged():
+        archive.prune(catalogue, embedded_tools("", catalogue.user), catalogue.all())
+
+
+def _expendable(settings: Settings, catalogue: Catalogue) -> Sequence[Backup]:
+    """Copies and dumps do not replace each other. Broken backups count for neither; they are deleted by their age."""
+    now = utc_now()
+    whole = catalogue.whole()
+    found: list[Backup] = []
+    for is_copy in (True, False):
+        kin = [backup for backup in whole if backup.is_copy is is_copy]
+        found += expendable(kin, keep_days=settings.backup_keep_days, keep_count=settings.backup_keep_count, now=now)
+    oldest = now - timedelta(days=settings.backup_keep_days)
+    broken = [backup for backup in reversed(catalogue.all()) if backup not in whole and backup.finished_at < oldest]
+    return [*found, *broken]
 
 
 def _server_time(tools: Tools) -> datetime:

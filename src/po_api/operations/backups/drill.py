@@ -14,8 +14,8 @@ from pathlib import Path
 
 from po_api.operations import migrations
 from po_api.operations.backups import archive, restore, state
-from po_api.operations.backups.catalogue import Backup, Catalogue
-from po_api.operations.backups.create import COPY, create
+from po_api.operations.backups.catalogue import COPY, Backup, Catalogue
+from po_api.operations.backups.create import create
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools, embedded_tools
 from po_api.operations.backups.verify import MakeApp, apart, verify

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from po_api.operations.backups.catalogue import Backup, Catalogue
-from po_api.operations.backups.create import COPY, DUMP, MANIFEST, digest
+from po_api.operations.backups.catalogue import COPY, DUMP, MANIFEST, Backup, Catalogue
+from po_api.operations.backups.create import digest
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.backups.tools import Tools
 from po_api.operations.progress import Progress

@@ -20,6 +20,8 @@ async def before_migration(settings: Settings, progress: Progress) -> None:
     if settings.database_url is None:
         # Archiving is enabled by `po-api backup create` only, since it needs disk space permanently.
         await asyncio.to_thread(create, settings, progress, is_archived=False, reason="before a migration")
+        # A later version may have another PostgreSQL, which cannot read the copy.
+        await asyncio.to_thread(create, settings, progress, is_portable=True, reason="before a migration")
         return
     hours = settings.backup_max_age_hours
     if hours is None:

@@ -16,21 +16,23 @@ from pathlib import Path
 from po_api.core.clock import utc_now
 from po_api.operations import migrations
 from po_api.operations.backups import archive, files, state
-from po_api.operations.backups.catalogue import Backup, Catalogue, sync_directory
-from po_api.operations.backups.create import COPY, DUMP, dump
+from po_api.operations.backups.catalogue import COPY, DUMP, Backup, Catalogue, sync_directory
+from po_api.operations.backups.create import dump
 from po_api.operations.backups.errors import BackupError
-from po_api.operations.backups.tools import Tools, embedded_tools, server_tools
+from po_api.operations.backups.tools import Tools, embedded_tools, reading_tools, server_tools
 from po_api.operations.backups.wal_settings import HELD
 from po_api.operations.embedded import server_user
 from po_api.operations.embedded.data_directory import REPLACED
 from po_api.operations.embedded.errors import EmbeddedServerError
-from po_api.operations.embedded.server import embedded_binaries, embedded_server, embedded_server_stopped
+from po_api.operations.embedded.server import MAJOR, embedded_binaries, embedded_server, embedded_server_stopped
 from po_api.operations.progress import Progress
 
 # Replaying weeks of WAL takes long.
 _RECOVERY_SECONDS = 7 * 86400
 _DRAFT = "postgres.restoring"
 _PGDATA = "postgres"
+_SETTING = re.compile(rb"SET (\w+) = ")
+_END_OF_SETTINGS = re.compile(rb"(?:CREATE|ALTER|COPY|DROP|COMMENT) ")
 _TABLES = "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace"
 # Not the schema itself, which may belong to another role and have further grants.
 _DROP_ALL = """
@@ -82,14 +84,17 @@ class Goal:
         }
 
 
-def choose(catalogue: Catalogue, name: str | None, to: datetime | None, timeline: int | None) -> Goal:
+def choose(
+    catalogue: Catalogue, name: str | None, to: datetime | None, timeline: int | None, *, is_server: bool = False
+) -> Goal:
     """The goal for these options. Raises BackupError if it cannot be reached.
 
-    Without a name: the newest backup before `to`, or the newest of all with all WAL archived since.
+    Without a name: the newest copy before `to`, or the newest of all with all WAL archived since. Without copies that
+    this version can read, or for the database of a server, the newest dump. Broken backups are not used.
     """
     if to is not None and to > utc_now():
         raise BackupError(f"{utc(to)} is in the future")
-    backup = catalogue.get(name) if name is not None else _newest_before(catalogue, to, timeline)
+    backup = catalogue.get(name) if name is not None else _newest_before(catalogue, to, timeline, is_server)
     if to is not None and to < backup.finished_at:
         raise BackupError(
             f"backup {backup.name} finished at {utc(backup.finished_at)} and cannot be restored to {utc(to)}"
@@ -102,11 +107,14 @@ def choose(catalogue: Catalogue, name: str | None, to: datetime | None, timeline
     return Goal(backup, to, is_latest=name is None and backup.is_copy and to is None, timeline=timeline)
 
 
-def _newest_before(catalogue: Catalogue, to: datetime | None, timeline: int | None) -> Backup:
-    newest = catalogue.newest()
-    if to is None and timeline is None and not newest.is_copy:
-        return newest
-    copies = [backup for backup in catalogue.all() if backup.is_copy and (to is None or backup.finished_at <= to)]
+def _newest_before(catalogue: Catalogue, to: datetime | None, timeline: int | None, is_server: bool) -> Backup:
+    catalogue.newest()
+    whole = catalogue.whole()
+    readable = [] if is_server else [backup for backup in whole if is_readable(backup) and backup.is_copy]
+    dumps = [backup for backup in whole if not backup.is_copy]
+    if not readable and to is None and timeline is None and dumps:
+        return dumps[-1]
+    copies = [backup for backup in readable if to is None or backup.finished_at <= to]
     found = [
         backup
         for backup in copies
@@ -120,14 +128,36 @@ def _newest_before(catalogue: Catalogue, to: datetime | None, timeline: int | No
     return found[-1]
 
 
+def is_readable(backup: Backup) -> bool:
+    """Whether the embedded PostgreSQL can restore the backup: copies only of its own version."""
+    return not backup.is_copy or backup.server_version // 10_000 == MAJOR
+
+
+def require_readable(backup: Backup) -> None:
+    """Raise BackupError unless the embedded PostgreSQL can restore the backup."""
+    if not is_readable(backup):
+        raise BackupError(
+            f"{backup.name} is a copy of the files of PostgreSQL {backup.server_version // 10_000}, which PostgreSQL"
+            f" {MAJOR} cannot read: restore a portable backup, or this one with the po-api of its time"
+        )
+
+
 def restore_directory(
-    catalogue: Catalogue, goal: Goal, target: Path, progress: Progress, *, replace: bool, is_archived: bool
+    catalogue: Catalogue,
+    goal: Goal,
+    target: Path,
+    progress: Progress,
+    *,
+    replace: bool,
+    is_archived: bool,
+    is_current: bool = False,
 ) -> Path | None:
     """Restore a backup as the embedded server's data in `target`; returns the path of the replaced data.
 
-    With `is_archived` the server continues to archive where it did. Raises BackupError or EmbeddedServerError; the data
-    are then unchanged.
+    With `is_archived` the server continues to archive where it did. `is_current`: nothing was changed since the backup,
+    so sessions remain valid. Raises BackupError or EmbeddedServerError; the data are then unchanged.
     """
+    require_readable(goal.backup)
     target = target.resolve()  # the tools run elsewhere
     pgdata = target / _PGDATA
     if pgdata.exists() and not replace:
@@ -137,11 +167,12 @@ def restore_directory(
         _discard(draft)
         try:
             bring_up(catalogue, goal, draft, progress, binaries=embedded_binaries(), survivors=pgdata)
-            with (
-                progress.stage("ended sessions, deleted idempotency records"),
-                embedded_server(draft, settings=HELD) as urls,
-            ):
-                asyncio.run(state.settle(urls.owner, goal.text))
+            if not is_current:
+                with (
+                    progress.stage("ended sessions, deleted idempotency records"),
+                    embedded_server(draft, settings=HELD) as urls,
+                ):
+                    asyncio.run(state.settle(urls.owner, goal.text))
             if is_archived and goal.backup.system is not None:
                 archive.go_on(catalogue, goal.backup.system, draft / _PGDATA, pgdata)
             return _take_place(draft / _PGDATA, pgdata)
@@ -159,15 +190,14 @@ def restore_server(
     if goal.backup.is_copy:
         raise BackupError(f"{goal.backup.name} is a copy of an embedded server: use --target, or unset DATABASE_URL")
     tools = server_tools(owner_url)
+    reader = reading_tools(tools, goal.backup.server_version // 10_000)
     is_empty = tools.value(_TABLES) == "0"
     if not is_empty and not replace:
         raise BackupError("the database contains tables: --replace replaces them")
-    files.require_sound(catalogue, goal.backup, tools, progress)
+    files.require_sound(catalogue, goal.backup, reader, progress)
     replaced = None if is_empty else dump(catalogue, tools, progress, "before a restore replaced it")
     with catalogue.scratch() as scratch, progress.stage(f"restored {goal.text}"):
-        script = scratch / "restore.sql"
-        tools.run("pg_restore", "--no-owner", "--no-acl", f"--file={script}", str(catalogue.path(goal.backup) / DUMP))
-        script.chmod(0o600)
+        script = _write_script(catalogue.path(goal.backup) / DUMP, reader, tools, scratch)
         (scratch / "before.sql").write_text(_DROP_ALL)
         (scratch / "after.sql").write_text(f"RESET ALL;\n{state.settle_sql(goal.text)}")
         parts = [f"--file={scratch / 'before.sql'}", f"--file={script}", f"--file={scratch / 'after.sql'}"]
@@ -175,6 +205,26 @@ def restore_server(
         tools.run("psql", *options, *parts)
     asyncio.run(_grant(owner_url, app_url, progress))
     return replaced
+
+
+def _write_script(dump: Path, reader: Tools, target: Tools, directory: Path) -> Path:
+    """Write the SQL of a dump, without settings at its beginning that the server of `target` does not know: pg_restore
+    of a later version writes some."""
+    script, filtered = directory / "all.sql", directory / "restore.sql"
+    reader.run("pg_restore", "--no-owner", "--no-acl", f"--file={script}", str(dump))
+    known = {name for (name,) in target.query("SELECT name FROM pg_settings")}
+    with script.open("rb") as source, filtered.open("xb") as copy:
+        filtered.chmod(0o600)
+        server_user.give_to_owner_of(directory, copy.fileno())
+        for line in source:
+            match = _SETTING.match(line)
+            if match is None or match[1].decode() in known:
+                copy.write(line)
+            if _END_OF_SETTINGS.match(line):
+                break
+        shutil.copyfileobj(source, copy, 1 << 20)
+    script.unlink()
+    return filtered
 
 
 async def _grant(owner_url: str, app_url: str, progress: Progress) -> None:
@@ -204,10 +254,13 @@ def bring_up(
         return
     with embedded_server(data_dir, settings=HELD, binaries=binaries) as urls:
         tools = embedded_tools(urls.owner, catalogue.user, binaries)
-        files.require_sound(catalogue, goal.backup, tools, progress)
+        reader = reading_tools(tools, goal.backup.server_version // 10_000)
+        files.require_sound(catalogue, goal.backup, reader, progress)
         with progress.stage(f"restored {goal.text}"):
-            options = ["--no-owner", "--no-acl", "--single-transaction", "--exit-on-error", "--no-password"]
-            tools.run("pg_restore", *options, f"--dbname={urls.owner}", str(catalogue.path(goal.backup) / DUMP))
+            script = _write_script(catalogue.path(goal.backup) / DUMP, reader, tools, data_dir)
+            options = ["-X", "-w", "-q", "--single-transaction", "-v", "ON_ERROR_STOP=1", "-d", tools.url]
+            tools.run("psql", *options, f"--file={script}")
+            script.unlink()
         asyncio.run(_grant(urls.owner, urls.app, progress))
 
 

