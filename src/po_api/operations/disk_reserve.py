@@ -9,8 +9,6 @@ that fills the disk when archiving fails. Two things lead out of this circle wit
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from po_api.observability.logging import get_logger
@@ -34,7 +32,8 @@ def before_start(data_dir: Path, *, is_automatic: bool) -> None:
     The reserve is then kept for the operator, unless WAL that can be removed is what fills the disk.
     """
     if _is_short(data_dir):
-        is_removable = _waiting_bytes(data_dir / "postgres") >= MIN_FREE_BYTES
+        # Archived segments, too: the checkpoint at the end of the recovery removes them.
+        is_removable = _bytes_of_wal(data_dir / "postgres", ".ready", ".done") >= MIN_FREE_BYTES
         if is_removable or not is_automatic:
             _give_up_reserve(data_dir)
         if is_removable:
@@ -44,7 +43,7 @@ def before_start(data_dir: Path, *, is_automatic: bool) -> None:
 def tend(data_dir: Path) -> None:
     """While the server runs: create the reserve if there is room, turn archiving off before WAL fills the disk."""
     pgdata = data_dir / "postgres"
-    if _is_short(data_dir) and _waiting_bytes(pgdata) >= MIN_FREE_BYTES:
+    if _is_short(data_dir) and _bytes_of_wal(pgdata, ".ready") >= MIN_FREE_BYTES:
         _check_archive(pgdata)
     elif not (data_dir / RESERVE).exists() and (free_bytes(data_dir) or 0) >= _ROOM_BYTES:
         _create_reserve(data_dir)
@@ -66,15 +65,19 @@ def _is_short(data_dir: Path) -> bool:
     return free is not None and free < MIN_FREE_BYTES
 
 
-def _waiting_bytes(pgdata: Path) -> int:
-    """The size of the WAL that is kept only because it was not archived; after a crash also if archiving is off."""
-    return sum(_sizes(pgdata / "pg_wal"))
+def _bytes_of_wal(pgdata: Path, *states: str) -> int:
+    """The size of the WAL segments in these states: `.ready` wait to be archived, `.done` are archived, or would be if
+    archiving were not off."""
+    wal = pgdata / "pg_wal"
+    marks = [mark for mark in (wal / "archive_status").glob("*") if mark.suffix in states]
+    return sum(_size(wal / mark.stem) for mark in marks)
 
 
-def _sizes(wal: Path) -> Iterator[int]:
-    for mark in (wal / "archive_status").glob("*.ready"):
-        with suppress(FileNotFoundError):  # archived meanwhile
-            yield (wal / mark.stem).stat().st_size
+def _size(segment: Path) -> int:
+    try:
+        return segment.stat().st_size
+    except FileNotFoundError:  # removed meanwhile
+        return 0
 
 
 def _check_archive(pgdata: Path) -> None:

@@ -201,6 +201,8 @@ class EmbeddedServer:
     def restart(self) -> None:
         """Start the server again after its end, at the same address. Raises EmbeddedServerError if that fails."""
         with one_line(self._place.path), self._starting_or_stopping():
+            if not (self._place.pgdata / "PG_VERSION").exists():  # otherwise a new database would be created
+                raise EmbeddedServerError(f"the database in {self._place.pgdata} was deleted")
             if self._start_or_join() != self._directory:
                 raise EmbeddedServerError(f"{self._directory} belongs to another user: restart po-api")
 
