@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
+from po_api.operations.demo_documents import LUMIERE, MUELLER, THORNBURY, DemoDocuments
 from po_api.organisations.models import Organisation
 from po_api.organisations.service import OrganisationService
 from po_api.suppliers.service import SupplierService
@@ -19,8 +20,27 @@ USERS = {
     "buyer@demo.example": ("Bo Buyer", Role.BUYER),
     "auditor@demo.example": ("Aoife Auditor", Role.AUDITOR),
 }
-SUPPLIER = {"name": "Müller & Söhne GmbH", "email": "orders@mueller.example", "tax_id": "DE123456789"}
-ADDRESS = "Hafenstraße 12\n20457 Hamburg\nGermany"
+ADDRESS = "1 Demo Street\nLondon E1 6AN\nUnited Kingdom"
+SUPPLIERS = (
+    {
+        "name": MUELLER,
+        "email": "orders@mueller.example",
+        "tax_id": "DE123456789",
+        "address": "Hafenstraße 12\n20457 Hamburg\nGermany",
+    },
+    {
+        "name": LUMIERE,
+        "email": "commandes@lumiere.example",
+        "tax_id": "FR40303265045",
+        "address": "7 rue de la République\n69002 Lyon\nFrance",
+    },
+    {
+        "name": THORNBURY,
+        "email": "sales@thornbury.example",
+        "tax_id": "GB980780684",
+        "address": "22 Canal Road\nLeeds LS1 4AP\nUnited Kingdom",
+    },
+)
 
 
 async def is_empty(session: AsyncSession) -> bool:
@@ -29,14 +49,17 @@ async def is_empty(session: AsyncSession) -> bool:
 
 
 async def seed(session: AsyncSession) -> None:
-    """Create the demo organisation with a user for each role and a supplier. Raises EmailTaken if it exists."""
+    """Create the demo organisation with a user for each role, suppliers in three countries, and requests and orders in
+    every state. Raises EmailTaken if it exists."""
     organisation = await OrganisationService(session).create(
-        name=ORGANISATION, timezone="Europe/London", currency="GBP", address="1 Demo Street\nLondon\nUnited Kingdom"
+        name=ORGANISATION, timezone="Europe/London", currency="GBP", tax_id="GB123456789", address=ADDRESS
     )
     await enter_tenant(session, organisation.id)
     users = UserService(session)
+    members = {}
     for email, (name, role) in USERS.items():
-        await users.create(email=email, name=name, organisation_id=organisation.id, roles=[role])
-    buyer = await users.by_email("buyer@demo.example")
-    actor = Actor(organisation.id, buyer.id, frozenset({Role.BUYER}))
-    await SupplierService(session, actor).create(**SUPPLIER, address=ADDRESS)
+        user = await users.create(email=email, name=name, organisation_id=organisation.id, roles=[role])
+        members[role] = Actor(organisation.id, user.id, frozenset({role}))
+    suppliers = SupplierService(session, members[Role.BUYER])
+    ids = {values["name"]: (await suppliers.create(**values)).id for values in SUPPLIERS}
+    await DemoDocuments(session, members, ids).make()
