@@ -16,6 +16,8 @@ from po_api.api import v1
 from po_api.api_keys.domain import is_api_key
 from po_api.api_keys.queries import ApiKeyQueries
 from po_api.core.actor import Principal
+from po_api.core.fair_queue import FairQueue
+from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
 from po_api.db.query import QueryExecutor
 from po_api.listeners import all_listeners
@@ -27,7 +29,7 @@ from po_api.sessions.domain import Device, FrontEnds, Lifetimes
 from po_api.sessions.oidc import IdentityProvider
 from po_api.sessions.queries import SessionQueries
 from po_api.settings import Settings
-from po_api.web import docs, openapi
+from po_api.web import docs, openapi, turns
 from po_api.web.cookies import CSRF_HEADER
 from po_api.web.dependencies import Authenticator
 from po_api.web.errors import add_error_handlers
@@ -99,6 +101,8 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.front_ends = FrontEnds(settings.frontend_url)
     app.state.cors_origins = settings.cors_origins
     app.state.rate_limiter = RateLimiter(settings)
+    app.state.heavy_requests = FairQueue(turns.SHARES)
+    app.state.renderings = SharedWork[bytes]()
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)
     app.state.listeners = all_listeners()

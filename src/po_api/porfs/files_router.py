@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import Form, Query, Response
+from fastapi import Form, Query, Request, Response
 
 from po_api.core.permissions import Permission
 from po_api.core.records import extract
@@ -12,7 +12,7 @@ from po_api.porfs.content import HEADER_FIELDS, PorfInput
 from po_api.porfs.dependencies import PorfReadServiceDep, PorfServiceDep
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ImportPorfBody, PorfRead
-from po_api.web.dependencies import ActorDep
+from po_api.web.dependencies import ActorDep, unit_of
 from po_api.web.etags import created
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
@@ -42,7 +42,7 @@ def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 409, 413),
-    openapi_extra=requires(Permission.PORFS_WRITE),
+    openapi_extra=requires(Permission.PORFS_WRITE, is_heavy=True),
 )
 async def import_porf(
     service: PorfServiceDep, body: Annotated[ImportPorfBody, Form(media_type="multipart/form-data")]
@@ -77,14 +77,16 @@ async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) 
     summary="Export the lines of a request",
     response_class=Response,
     responses=_FILES | problems(403, 404),
-    openapi_extra=requires(Permission.PORFS_READ),
+    openapi_extra=requires(Permission.PORFS_READ, is_heavy=True),
 )
 async def export_porf(
+    request: Request,
     porfs: PorfReadServiceDep,
     porf_id: PorfId,
     format: Format = imports.FileType.CSV,  # noqa: A002
 ) -> Response:
     header, content = await porfs.content(porf_id)
+    await unit_of(request).executor.close()  # no connection is held while the file is written
     lines = [extract(exports.ExportedLine, line) for line in content]
     file = await asyncio.to_thread(exports.write, lines, format)
     return _file(file, header.number, format)

@@ -75,10 +75,24 @@ class _SignedIn(SecurityBase):
     scheme_name = "accessToken"
 
     async def __call__(self, request: Request) -> Principal:
+        unit = unit_of(request)
+        is_safe = request.method in SAFE_METHODS
+        return await self._counted(request, unit.executor.credentials if is_safe else TransactionExecutor(unit.session))
+
+    async def before_its_turn(self, request: Request) -> Principal:
+        """The same without a transaction, and without a connection afterwards: the request is about to wait, and is
+        authenticated again when its turn has come."""
+        unit = unit_of(request)
+        principal = await self._counted(request, unit.executor.credentials)
+        await unit.executor.close()
+        unit.is_counted = True
+        return principal
+
+    async def _counted(self, request: Request, executor: QueryExecutor) -> Principal:
         limiter: RateLimiter = request.app.state.rate_limiter
         address = address_of(request)
         try:
-            principal = await self._authenticated(request, address)
+            principal = await self._authenticated(request, executor, address)
         except (Unauthenticated, CrossSiteRequest):
             await limiter.hit_address(request.state, address)
             raise
@@ -87,12 +101,11 @@ class _SignedIn(SecurityBase):
         principal.require_scope(request.scope["route"].permission)
         return principal
 
-    async def _authenticated(self, request: Request, address: str | None) -> Principal:
+    async def _authenticated(self, request: Request, executor: QueryExecutor, address: str | None) -> Principal:
         authenticate: Authenticator = request.app.state.authenticate
-        token = _token(request)
-        unit = unit_of(request)
-        executor = unit.executor.credentials if request.method in SAFE_METHODS else TransactionExecutor(unit.session)
-        return await authenticate(executor, token, address=address, user_agent=request.headers.get("user-agent"))
+        return await authenticate(
+            executor, _token(request), address=address, user_agent=request.headers.get("user-agent")
+        )
 
 
 def _token(request: Request) -> str:
@@ -106,7 +119,8 @@ def _token(request: Request) -> str:
     return cookie
 
 
-PrincipalDep = Annotated[Principal, Depends(_SignedIn())]
+SIGNED_IN = _SignedIn()
+PrincipalDep = Annotated[Principal, Depends(SIGNED_IN)]
 
 
 async def _count_sign_in(request: Request) -> None:

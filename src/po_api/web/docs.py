@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 
 from po_api.core.errors import AppError, NotFound
+from po_api.core.fair_queue import FairQueue
 from po_api.db.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from po_api.web.field_codes import FIELD_CODES
 from po_api.web.http_protocol import BODY_BYTES, HEAD_BYTES, HEAD_SECONDS, HEADERS, URL_BYTES
@@ -37,6 +38,12 @@ _LIMITS = """
 remaining requests (<code>r</code>) and the seconds until reset (<code>t</code>). Requests beyond a limit get the status
 429 with the seconds to wait in <code>Retry-After</code>. All IPv6 addresses of a /64 network count as one address.
 Health checks are exempt.</p>
+<h2>Heavy requests</h2>{shares}
+<p>Imports, exports, conversions, issues and large bodies wait for their turn in a queue, and so do documents that are
+typeset, in a queue of their own. Organisations take turns. Beyond the limits a request gets the status 429
+<code>queue_full</code>; one that has waited too long, or finds too many waiting in all, 503 <code>queue_timeout</code>;
+both with <code>Retry-After</code>. The work of a client that closes its connection is not done. The limits are those of
+one process.</p>
 <h2>Sizes</h2>{sizes}
 """
 # A document with a mark.
@@ -172,6 +179,15 @@ async def get_limits(request: Request) -> Response:
     rows = [
         (f"<code>{policy.name}</code>", html.escape(policy.counts), html.escape(str(policy.item))) for policy in limiter
     ]
+    queue: FairQueue = request.app.state.heavy_requests
+    of = queue.shares
+    shares = [
+        ("In progress at once", "user", of.running_per_user),
+        ("In progress at once", "organisation", of.running_per_organisation),
+        ("Waiting", "user", of.waiting_per_user),
+        ("Waiting", "organisation", of.waiting_per_organisation),
+        ("Seconds until a waiting request is refused", "", f"{of.seconds:g}"),
+    ]
     sizes = [
         ("Request body, including uploaded files", f"{request.app.state.max_body_bytes:,} bytes"),
         ("URL", f"{URL_BYTES:,} bytes"),
@@ -180,9 +196,9 @@ async def get_limits(request: Request) -> Response:
         ("Rate of a request body", f"at least {BODY_BYTES:,} bytes in {HEAD_SECONDS} seconds"),
         ("Items per page", f"{MAX_LIMIT}, {DEFAULT_LIMIT} by default (<code>limit</code>)"),
     ]
-    return _text_page("Limits", _LIMITS.format(rates=_table(rows), sizes=_table(sizes)))
+    return _text_page("Limits", _LIMITS.format(rates=_table(rows), shares=_table(shares), sizes=_table(sizes)))
 
 
-def _table(rows: Iterable[Sequence[str]]) -> str:
+def _table(rows: Iterable[Sequence[object]]) -> str:
     cells = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"

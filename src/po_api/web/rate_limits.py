@@ -71,8 +71,8 @@ class RateLimiter:
         await self._hit(state, self._refresh, str(user_id))
 
     async def _hit(self, state: State, policy: Policy, key: str) -> None:
-        if state.unit_of_work.is_repetition:
-            return  # the request is a retry and has been counted
+        if state.unit_of_work.is_counted:
+            return  # the request is a retry, or has waited for its turn
         try:
             allowed = await self._limiter.hit(policy.item, policy.name, key)
             window = await self._limiter.get_window_stats(policy.item, policy.name, key)

@@ -19,6 +19,7 @@ from po_api.web.fast_path import NarrowingRoute, query_parameters, repeatable_pa
 from po_api.web.names import Explanations
 from po_api.web.openapi import KEY_SCOPE
 from po_api.web.rate_limits import RateLimiter
+from po_api.web.turns import is_heavy_body, turn
 from po_api.web.unit_of_work import in_unit_of_work
 
 PREFIX = "/api/v1"
@@ -39,11 +40,16 @@ class RepeatedParameter(BadRequest):
 
 
 _PERMISSION = "x-permission"
+_IS_HEAVY = "x-is-heavy"
 
 
-def requires(permission: Permission) -> dict[str, Any]:
-    """The `openapi_extra` of an operation that requires this permission."""
-    return {_PERMISSION: permission}
+def requires(permission: Permission, *, is_heavy: bool = False) -> dict[str, Any]:
+    """The `openapi_extra` of an operation that requires this permission.
+
+    Heavy operations take more than a few milliseconds of CPU time for documents of many lines: they wait for their turn
+    (web/turns.py), as requests with large bodies do.
+    """
+    return {_PERMISSION: permission, _IS_HEAVY: is_heavy}
 
 
 class ApiRoute(NarrowingRoute):
@@ -58,6 +64,7 @@ class ApiRoute(NarrowingRoute):
         extra = dict(self.openapi_extra or {})
         try:
             self.permission: Permission = extra.pop(_PERMISSION)
+            self._is_heavy: bool = extra.pop(_IS_HEAVY)
         except KeyError:
             raise TypeError(f"{self.operation_id or path} needs openapi_extra=requires(…)") from None
         scope = GRANTS[self.permission].scope
@@ -76,7 +83,12 @@ class ApiRoute(NarrowingRoute):
                 _require_media_type(request, media_types)
                 if is_form:
                     await _require_distinct_fields(request, body)
-                response = await handler_for(frozenset(request.query_params))(request)
+                handle = handler_for(frozenset(request.query_params))
+                if self._waits_for_turn(request):
+                    async with turn(request, has_form=is_form):
+                        response = await handle(request)
+                else:
+                    response = await handle(request)
             except idempotency.Replay as replay:
                 return replay.response
             except RequestValidationError as error:
@@ -95,6 +107,11 @@ class ApiRoute(NarrowingRoute):
             )
 
         return handler
+
+    def _waits_for_turn(self, request: Request) -> bool:
+        # Public operations have no user whose turn it could be, and their bodies are short.
+        has_large_bodies = self.body_field is not None and self.permission is not Permission.PUBLIC
+        return self._is_heavy or (has_large_bodies and is_heavy_body(request))
 
     def _media_types(self) -> frozenset[str]:
         """The media types of the body; empty if the operation has none."""

@@ -27,12 +27,13 @@ _log = get_logger(__name__)
 class UnitOfWork:
     """A safe request only reads; any other has one transaction, which only this class ends."""
 
-    def __init__(self, database: Database, *, is_repetition: bool = False) -> None:
+    def __init__(self, database: Database, *, is_counted: bool = False) -> None:
         self._database = database
         self._session: AsyncSession | None = None
         self.executor = executor_of(database)
         self.is_dry_run = False
-        self.is_repetition = is_repetition
+        # Whether the rate limits have counted the request.
+        self.is_counted = is_counted
         # Whether it has effects that a rollback does not undo.
         self.has_lasting_effects = False
 
@@ -87,7 +88,7 @@ async def in_unit_of_work(request: Request, respond: Callable[[Request], Awaitab
 
 
 async def _once(request: Request, respond: Callable[[Request], Awaitable[Response]], attempt: int) -> Response:
-    unit = request.state.unit_of_work = UnitOfWork(request.app.state.database, is_repetition=attempt > 0)
+    unit = request.state.unit_of_work = UnitOfWork(request.app.state.database, is_counted=attempt > 0)
     try:
         response = await respond(request)
     except BaseException as error:
