@@ -115,20 +115,22 @@ MAIN_JOB = {
     "replay": 3,
     "submit": 5,
     "approve": 7,
-    "convert": 8,
+    "convert": 9,
     "read order": 2,
     "issue": 8,
+    "first document": 6,
     "document": 2,
     "cancel order": 9,
 }
 
 
 # The limits of performance.md, besides the check of the credentials.
+CHECKS = {"convert": 2, "issue": 2}  # heavy operations also check them before they wait for their turn
 AT_MOST = {"create": 4, "submit": 8, "approve": 8, "convert": 8, "issue": 8}
 
 
 def test_the_main_job_takes_no_more_than_it_may() -> None:
-    assert all(MAIN_JOB[step] - 1 <= most for step, most in AT_MOST.items())
+    assert all(MAIN_JOB[step] - CHECKS.get(step, 1) <= most for step, most in AT_MOST.items())
 
 
 async def _main_job(organisation: TestOrganisation, counter: Counter, lines: int) -> dict[str, int]:
@@ -162,6 +164,7 @@ async def _main_job(organisation: TestOrganisation, counter: Counter, lines: int
     counts["issue"], order = await counter.of(
         organisation.buyer.post(f"{order_path}/issue", etag=order.headers["ETag"])
     )
+    counts["first document"], _ = await counter.of(organisation.buyer.get(f"{order_path}/document.pdf"))
     counts["document"], _ = await counter.of(organisation.buyer.get(f"{order_path}/document.pdf"))
     counts["cancel order"], _ = await counter.of(
         organisation.buyer.post(f"{order_path}/cancel", etag=order.headers["ETag"], json={"comment": "x"})

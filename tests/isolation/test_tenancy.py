@@ -49,6 +49,7 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
     issue = f"/purchase-orders/{order.json()['id']}/issue"
     issued = await ok(organisation.buyer.post(issue, etag=order.headers["ETag"]))
+    await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
     return (await ok(organisation.admin.get(path))).json(), issued.json()
 
 

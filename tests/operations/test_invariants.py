@@ -8,7 +8,7 @@ import pytest
 
 from po_api.db.database import libpq_url
 from support.invariants import check, check_connection
-from support.organisations import TestOrganisation, perform
+from support.organisations import TestOrganisation, ok, perform
 
 
 @pytest.fixture
@@ -36,8 +36,12 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
         ("UPDATE porfs SET status = 'partially_ordered'", "status follows from its quantities"),
         ("UPDATE allocations SET released_quantity = 1", "ordered quantity is the sum of its allocations"),
         ("UPDATE purchase_orders SET issued_at = issued_at - interval '2 years'", "the year of its issue"),
-        ("UPDATE purchase_order_files SET content = content || 'x'::bytea", "has an unchanged document"),
-        ("DELETE FROM purchase_order_files", "has an unchanged document"),
+        ("UPDATE purchase_order_files SET content = content || 'x'::bytea", "a stored document is unchanged"),
+        ("UPDATE purchase_order_files SET kind = 'cancelled'", "of a kind that its order has"),
+        (
+            "WITH d AS (DELETE FROM purchase_order_sheets) DELETE FROM purchase_order_files",
+            "has its document or the sheet",
+        ),
         ("UPDATE porfs SET version = version + 1", "has one event"),
         ("DELETE FROM audit_events WHERE action = 'porf.submit'", "has one event"),
         ("UPDATE audit_events SET before = '{}' WHERE action = 'porf.approve'", "have no gap"),
@@ -52,7 +56,8 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
     ],
 )
 async def test_damage_is_found(organisation: TestOrganisation, owner: Any, damage: str, found: str) -> None:
-    await organisation.issued()
+    order = await organisation.issued()
+    await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
     organisation_id = organisation.organisation_id
     head, where, condition = damage.partition(" WHERE ")
     restriction = f" WHERE organisation_id = {organisation_id}" + (f" AND {condition}" if where else "")

@@ -6,20 +6,23 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
+from importlib import resources
+from pathlib import Path
 
 import pytest
 from pypdf import PdfReader
 
-from po_api.purchase_orders.documents import Party, PurchaseOrderDocument, sheet
+from po_api.purchase_orders.documents import Party, PurchaseOrderDocument, cancelled_mark, draft_mark, printed
+from po_api.purchase_orders.domain import CURRENT_TEMPLATE
 from po_api.purchase_orders.typesetting import typeset
-from support.order_documents import BUYER, line, many, order
+from support.order_documents import BUYER, line, many, order, printed_order
 
 pytestmark = pytest.mark.heavy
 
 
 def render(document: PurchaseOrderDocument) -> bytes:
-    return typeset(sheet(document))
+    return typeset(printed_order(document), CURRENT_TEMPLATE)
 
 
 def read(document: PurchaseOrderDocument) -> PdfReader:
@@ -290,13 +293,64 @@ def test_the_same_order_gives_the_same_bytes_from_every_thread() -> None:
 
 def test_another_process_gives_the_same_bytes() -> None:
     code = (
-        "import hashlib; from po_api.purchase_orders import documents, typesetting;"
-        " from support.order_documents import many;"
-        " print(hashlib.sha256(typesetting.typeset(documents.sheet(many(60)))).hexdigest())"
+        "import hashlib; from po_api.purchase_orders import typesetting;"
+        " from support.order_documents import many, printed_order;"
+        " print(hashlib.sha256(typesetting.typeset(printed_order(many(60)), 1)).hexdigest())"
     )
     command = [sys.executable, "-c", f"import sys; sys.path = {sys.path!r}; {code}"]
     other = subprocess.run(command, capture_output=True, text=True, check=True)
     assert other.stdout.strip() == digest(many(60))
+
+
+CANCELLED = cancelled_mark(datetime(2026, 5, 2, 23, 30, tzinfo=UTC), "Europe/Berlin")
+DRAFT = draft_mark(datetime(2026, 5, 2, 23, 30, tzinfo=UTC), "Europe/Berlin")
+
+
+def test_every_page_of_a_marked_document_bears_the_mark_and_all_else_is_unchanged() -> None:
+    plain, marked = (
+        PdfReader(io.BytesIO(typeset(printed_order(many(60), mark=mark), CURRENT_TEMPLATE)))
+        for mark in (None, CANCELLED)
+    )
+    assert is_archival(marked)
+    first, *others = [" ".join(page.extract_text().split()) for page in marked.pages]
+    assert "Cancelled on 3 May 2026. This order is not valid." in first
+    assert all("· CANCELLED" in page for page in others)
+    assert "CANCELLED" not in "".join(page.extract_text() for page in plain.pages)
+    every = " ".join([first, *others])
+    assert "Date 12 March 2026" in every
+    assert all(f"Steel bolt no. {n}." in every for n in range(1, 61))
+
+
+def test_a_draft_has_no_number_and_no_date() -> None:
+    draft = printed_order(replace(many(60), issued_on=None), number=None, mark=DRAFT)
+    reader = PdfReader(io.BytesIO(typeset(draft, CURRENT_TEMPLATE)))
+    first, *others = [" ".join(page.extract_text().split()) for page in reader.pages]
+    assert "Draft. This is not an order." in first
+    assert all("Purchase order · DRAFT" in page for page in others)
+    assert "PO-2026" not in "".join([first, *others])
+    assert "Date 12 March 2026" not in first
+    assert is_archival(reader)
+
+
+def test_released_templates_are_never_edited() -> None:
+    """Orders that were issued with one have to look the same for ever: a change is a template with the next number."""
+    folder = resources.files("po_api.purchase_orders") / "templates"
+    released = {item.name: hashlib.sha256(item.read_bytes()).hexdigest() for item in folder.iterdir()}
+    assert released == {
+        "purchase_order_1.typ": "3e6866e1802a46eecf166510525881985ce15cb046e8bce40eb8d581d0a02543",
+    }
+
+
+def test_every_template_prints_the_sheets_of_its_time() -> None:
+    """The sheet that orders had when template 1 was released, as they have kept it."""
+    sheet = (Path(__file__).parent / "sheets" / "1.json").read_text()
+    for mark in (None, CANCELLED):
+        reader = PdfReader(io.BytesIO(typeset(printed(sheet, number="PO-2026-000123", mark=mark), 1)))
+        text = " ".join(" ".join(page.extract_text() for page in reader.pages).split())
+        assert "Purchase order PO-2026-000123" in text
+        assert "Hydraulic pump SKU HP-250 · Needed by 2 April 2026 2 pcs 1,249.90 19% 2,499.80" in text
+        assert "Total EUR 2,974.76" in text
+        assert is_archival(reader)
 
 
 def test_a_very_long_order() -> None:

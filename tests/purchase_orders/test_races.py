@@ -50,10 +50,11 @@ async def test_fifty_issues_at_once_of_which_ten_fail_late_leave_no_gap(
     dry, spoilt, good = orders[:5], orders[5:10], orders[10:]
     owner = await asyncpg.connect(libpq_url(urls[0]))
     organisation_id = organisation.organisation_id
-    # Their documents exist already: storing them fails after the numbers were taken.
+    # Their sheets exist already: storing them fails after the numbers were taken.
     await owner.executemany(
-        "INSERT INTO purchase_order_files (organisation_id, purchase_order_id, revision, content, digest, created_at)"
-        " VALUES ($1, $2, 1, '', repeat('0', 64), now())",
+        "INSERT INTO purchase_order_sheets"
+        " (organisation_id, purchase_order_id, revision, template, timezone, sheet, created_at)"
+        " VALUES ($1, $2, 1, 1, 'UTC', '', now())",
         [(organisation_id, order.json()["id"]) for order in spoilt],
     )
     by_order: dict[int, Any] = {order.json()["id"]: {} for order in orders}
@@ -63,7 +64,7 @@ async def test_fifty_issues_at_once_of_which_ten_fail_late_leave_no_gap(
         *(perform(organisation.buyer, order, "issue", **by_order[order.json()["id"]]) for order in orders)
     )
     outcome = {order.json()["id"]: answer for order, answer in zip(orders, answers, strict=True)}
-    await owner.execute("DELETE FROM purchase_order_files WHERE organisation_id = $1 AND content = ''", organisation_id)
+    await owner.execute("DELETE FROM purchase_order_sheets WHERE organisation_id = $1 AND sheet = ''", organisation_id)
     await owner.close()
 
     assert {outcome[order.json()["id"]].json()["code"] for order in spoilt} == {"already_exists"}

@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from po_api.purchase_orders import typesetting
-from po_api.purchase_orders.documents import rendered, sheet
-from po_api.purchase_orders.typesetter import LONG_LINES, WORKER_PROGRAM, Limits, TypesettingError, typeset
-from support.order_documents import many
+from po_api.purchase_orders.domain import CURRENT_TEMPLATE
+from po_api.purchase_orders.typesetter import LONG_LINES, WORKER_PROGRAM, Limits, TypesettingError
+from support.order_documents import many, printed_order, rendered
 from support.polling import Deadline, is_running, running_children, wait_until
 
 pytestmark = pytest.mark.heavy
@@ -25,8 +25,7 @@ SERVER = """
 import asyncio, sys
 sys.path = %r
 import psutil, uvloop
-from po_api.purchase_orders.documents import rendered
-from support.order_documents import many
+from support.order_documents import many, rendered
 
 async def main():
     await rendered(many(1))
@@ -41,8 +40,7 @@ LISTENER = """
 import socket, sys
 sys.path = %r
 import uvloop
-from po_api.purchase_orders.documents import rendered
-from support.order_documents import many
+from support.order_documents import many, rendered
 
 listener = socket.create_server(("127.0.0.1", 0))
 listener.set_inheritable(True)
@@ -63,18 +61,18 @@ uvloop.run(main())
 BROKEN = """
 import asyncio, sys
 sys.path = %r
-from po_api.purchase_orders.typesetter import typeset
+from po_api.purchase_orders.typesetter import Order, typeset
 
-asyncio.run(typeset(b'{"a secret', lines=1))
+asyncio.run(typeset(Order(b'{"a secret', lines=1, template=1)))
 """
 
 
 async def typeset_lines(lines: int, limits: Limits = LIMITS) -> bytes:
-    return await typeset(sheet(many(lines)), lines=lines, limits=limits)
+    return await rendered(many(lines), limits)
 
 
 def expected(lines: int) -> bytes:
-    return typesetting.typeset(sheet(many(lines)))
+    return typesetting.typeset(printed_order(many(lines)), CURRENT_TEMPLATE)
 
 
 def workers() -> list[psutil.Process]:

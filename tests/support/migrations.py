@@ -157,6 +157,7 @@ VALUES = {
     "headers": """'{{"etag": "1"}}'""",
     "invitation_id": "(SELECT id FROM invitations WHERE organisation_id = {organisation} LIMIT 1)",
     "invited_by_id": "(SELECT user_id FROM members WHERE organisation_id = {organisation} LIMIT 1)",
+    "kind": "'issued'",
     "name": "'Zoë {n} 株式会社'",
     "name_key": "'zoë {n} 株式会社'",
     "net": "1.25",
@@ -207,6 +208,8 @@ SPECIAL = {
     ("members", "user_id"): "(SELECT CASE WHEN EXISTS (SELECT FROM members m WHERE m.user_id = u.id) THEN 1000000 + {n}"
     " ELSE u.id END FROM users u WHERE u.organisation_id = {organisation} LIMIT 1)",
     ("members", "is_active"): "false",
+    # Without a file, so that there is something to lose.
+    ("purchase_order_sheets", "revision"): "2",
     ("invitations", "declined_at"): "NULL",
     ("invitations", "revoked_at"): "NULL",
 }
@@ -226,6 +229,7 @@ ORDER = (
     "purchase_order_lines",
     "allocations",
     "purchase_order_files",
+    "purchase_order_sheets",
     "approval_decisions",
     "porf_comments",
     "audit_events",

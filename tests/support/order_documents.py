@@ -3,8 +3,15 @@
 from datetime import date
 from decimal import Decimal
 
+from po_api.core.fair_queue import Owner
 from po_api.core.money import PricedLine, TaxRounding, line_net, totals
-from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument
+from po_api.purchase_orders.documents import DocumentLine, Mark, Party, PurchaseOrderDocument, printed, sheet
+from po_api.purchase_orders.domain import CURRENT_TEMPLATE
+from po_api.purchase_orders.typesetter import Limits, Order, queue_for, typeset
+
+NUMBER = "PO-2026-000123"
+OWNER = Owner(1, 1)
+LIMITS = Limits()
 
 BUYER = Party(
     "Northwind Manufacturing GmbH", "Hafenstraße 12\n20457 Hamburg", "DE 811 234 567", "buy@northwind.example"
@@ -43,7 +50,6 @@ def line(
 def order(*lines: DocumentLine, currency: str = "EUR") -> PurchaseOrderDocument:
     priced = [PricedLine(it.quantity, it.unit_price, it.discount_percent, it.tax_rate) for it in lines]
     return PurchaseOrderDocument(
-        number="PO-2026-000123",
         revision=2,
         issued_on=date(2026, 3, 12),
         currency=currency,
@@ -60,3 +66,14 @@ def order(*lines: DocumentLine, currency: str = "EUR") -> PurchaseOrderDocument:
 
 def many(count: int) -> PurchaseOrderDocument:
     return order(*(line(n, f"Steel bolt no. {n}.", tax_rate="19" if n % 4 else "7") for n in range(1, count + 1)))
+
+
+def printed_order(document: PurchaseOrderDocument, *, number: str | None = NUMBER, mark: Mark | None = None) -> bytes:
+    return printed(sheet(document), number=number, mark=mark)
+
+
+async def rendered(document: PurchaseOrderDocument, limits: Limits = LIMITS) -> bytes:
+    """The document, typeset in a worker process."""
+    order = Order(printed_order(document), len(document.lines), CURRENT_TEMPLATE)
+    async with queue_for(order.lines).turn(OWNER):
+        return await typeset(order, limits)

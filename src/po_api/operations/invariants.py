@@ -85,13 +85,23 @@ _VIOLATIONS = {
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
           AND split_part(o.number, '-', 2) <> to_char(o.issued_at AT TIME ZONE g.timezone, 'YYYY')
     """,
-    "an issued order has an unchanged document, and no other order has one": """
+    "an issued order has its document or the sheet to render it from, and no other order has one": """
         SELECT o.id, o.number FROM purchase_orders o
-        LEFT JOIN purchase_order_files f ON f.purchase_order_id = o.id AND f.revision = o.revision
+        LEFT JOIN purchase_order_files f
+            ON f.purchase_order_id = o.id AND f.revision = o.revision AND f.kind = 'issued'
+        LEFT JOIN purchase_order_sheets s ON s.purchase_order_id = o.id AND s.revision = o.revision
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
-          AND ((o.number IS NULL) <> (f.id IS NULL)
-               OR encode(sha256(f.content), 'hex') <> f.digest
-               OR substring(f.content FROM 1 FOR 4) <> '%PDF'::bytea)
+          AND (o.number IS NULL) <> (f.id IS NULL AND s.id IS NULL)
+    """,
+    "a stored document is unchanged, and of a kind that its order has": """
+        SELECT o.id, o.number, f.kind FROM purchase_order_files f
+        JOIN purchase_orders o ON o.organisation_id = f.organisation_id AND o.id = f.purchase_order_id
+        WHERE ($1::bigint IS NULL OR f.organisation_id = $1)
+          AND (encode(sha256(f.content), 'hex') <> f.digest
+               OR substring(f.content FROM 1 FOR 4) <> '%PDF'::bytea
+               OR f.revision > o.revision
+               OR (f.kind = 'cancelled' AND o.status <> 'cancelled')
+               OR (f.kind = 'superseded' AND f.revision = o.revision))
     """,
     "each accepted change of a request or an order has one event": """
         SELECT e.entity, e.id, e.version, count(a.id) AS events FROM (

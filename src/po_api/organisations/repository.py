@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Text, and_, bindparam, select
+from sqlalchemy import Text, bindparam, select
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -47,13 +47,6 @@ _FORMER_PREFIXES = Query(
     ),
     FormerPrefixes,
 )
-_LIKELY_VALUE = Query(
-    "organisations.likely_number",
-    select(NumberSeries.next_value.label("value")).where(
-        and_(*(NumberSeries.__table__.c[name] == value for name, value in _SERIES.items()))
-    ),
-    _Value,
-)
 
 
 class OrganisationRepository:
@@ -81,9 +74,3 @@ class OrganisationRepository:
         taken = await self._executor.row(_TAKE_VALUE, **series)
         assert taken is not None
         return taken.value
-
-    async def likely_value(self, organisation_id: int, document_type: str, period: str) -> int:
-        """The value that `next_value` would return now."""
-        series = {"organisation_id": organisation_id, "document_type": document_type, "period": period}
-        found = await self._executor.row(_LIKELY_VALUE, **series)
-        return 1 if found is None else found.value

@@ -90,12 +90,6 @@ class OrganisationService:
         value = await self._repository.next_value(rules.id, document_type, period)
         return format_number(prefix_of(document_type, rules), period, value)
 
-    async def likely_number(self, rules: NumberingRules, document_type: DocumentType, moment: datetime) -> str:
-        """The number that `next_number` will return unless another transaction takes it first; locks nothing."""
-        period = period_of(moment, rules.timezone)
-        value = await self._repository.likely_value(rules.id, document_type, period)
-        return format_number(prefix_of(document_type, rules), period, value)
-
 
 def _require_distinct(changed: Mapping[str, str], prefixes: Mapping[str, Collection[str]]) -> None:
     """Raise PrefixInUse with each of the changed prefixes that is or was one of the other kind."""

@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from po_api.db.pagination import PageRequest
+from po_api.purchase_orders.document_service import Access, DocumentService
 from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.queries import SORTS, PurchaseOrderFilters
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.service import PurchaseOrderService
-from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
+from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of, unit_of
 from po_api.web.schemas import Id, KnownCurrency, Moment, Search, ShortText
 
 
@@ -19,6 +20,12 @@ async def _read_service(request: Request, principal: PrincipalDep) -> PurchaseOr
 
 async def _service(request: Request, principal: PrincipalDep) -> PurchaseOrderService:
     return PurchaseOrderService(session_of(request), principal.actor())
+
+
+async def _document_service(request: Request, principal: PrincipalDep) -> DocumentService:
+    executor, database = unit_of(request).executor, request.app.state.database
+    access = Access(executor, executor.close, database.sessions.begin)
+    return DocumentService(access, principal.actor(), request.app.state.renderings)
 
 
 async def _filters(
@@ -53,6 +60,7 @@ async def _filters(
 
 
 PurchaseOrderReadServiceDep = Annotated[PurchaseOrderReadService, Depends(_read_service)]
+DocumentServiceDep = Annotated[DocumentService, Depends(_document_service)]
 PurchaseOrderServiceDep = Annotated[PurchaseOrderService, Depends(_service)]
 PurchaseOrderFiltersDep = Annotated[PurchaseOrderFilters, Depends(_filters)]
 PurchaseOrderPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

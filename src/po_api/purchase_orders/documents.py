@@ -1,17 +1,27 @@
 """The texts of a purchase order's PDF; `typesetting` lays them out.
 
-Numbers and dates are formatted here, without rounding.
+Numbers and dates are formatted here, without rounding. An issued order keeps its sheet, so that its document does not
+depend on what changes afterwards: the organisation, names of members, or this module.
 """
 
+import asyncio
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from po_api.core.currencies import minor_units
 from po_api.core.money import Totals
-from po_api.purchase_orders.typesetter import typeset
+from po_api.core.records import extract
+from po_api.organisations.queries import OrganisationRow
+from po_api.porfs.domain import totals_of
+from po_api.purchase_orders.queries import OrderHeaderRow, OrderLineRow
+
+# A few milliseconds of CPU time.
+_LINES_ON_THE_LOOP = 500
 
 _MONTHS = "January February March April May June July August September October November December".split()
 
@@ -95,14 +105,14 @@ class DocumentLine:
 
 @dataclass(frozen=True)
 class PurchaseOrderDocument:
-    """The data of a purchase order's PDF; `requests` are the numbers of the PORFs that it was created from.
+    """The data of a purchase order's PDF, without its number, which is assigned last.
 
+    `issued_on` is None for a draft; `requests` are the numbers of the PORFs that it was created from.
     `delivery_date` is the earliest date by which a line is needed, `cost_centres` are those of the lines.
     """
 
-    number: str
     revision: int
-    issued_on: date
+    issued_on: date | None
     currency: str
     buyer: Party
     supplier: Party
@@ -116,17 +126,74 @@ class PurchaseOrderDocument:
     cost_centres: tuple[str, ...] = ()
 
 
-async def rendered(document: PurchaseOrderDocument) -> bytes:
-    """The order as a PDF/A; the same data always gives the same bytes.
+@dataclass(frozen=True)
+class Mark:
+    """What is written across every page of a document that is not valid: a word, and a sentence on the first page.
 
-    Raises TypesettingError.
+    `day` is the date of the PDF.
     """
-    return await typeset(sheet(document), lines=len(document.lines))
+
+    word: str
+    sentence: str
+    day: date
 
 
-def sheet(document: PurchaseOrderDocument) -> bytes:
-    """The printed texts as JSON, in the form that the template reads."""
-    return json.dumps(_data(document), ensure_ascii=False).encode()
+def cancelled_mark(moment: datetime, timezone: str) -> Mark:
+    """The mark of an order that was cancelled at that time."""
+    day = moment.astimezone(ZoneInfo(timezone)).date()
+    return Mark("CANCELLED", f"Cancelled on {_date(day)}. This order is not valid.", day)
+
+
+def draft_mark(moment: datetime, timezone: str) -> Mark:
+    """The mark of a draft."""
+    return Mark("DRAFT", "Draft. This is not an order.", moment.astimezone(ZoneInfo(timezone)).date())
+
+
+def document_of(
+    order: OrderHeaderRow, organisation: OrganisationRow, lines: Sequence[OrderLineRow], issued_at: datetime | None
+) -> PurchaseOrderDocument:
+    """The data of the document; its date is in the organisation's time zone."""
+    return PurchaseOrderDocument(
+        revision=order.revision,
+        issued_on=issued_at and issued_at.astimezone(ZoneInfo(organisation.timezone)).date(),
+        currency=order.currency,
+        buyer=Party(organisation.name, organisation.address, organisation.tax_id),
+        supplier=Party(order.supplier_name, order.supplier_address, order.supplier_tax_id, order.supplier_email),
+        lines=tuple(extract(DocumentLine, line) for line in lines),
+        totals=totals_of(lines, currency=order.currency, tax_rounding=order.tax_rounding),
+        terms=order.terms,
+        delivery_address=order.delivery_address,
+        delivery_date=order.delivery_date,
+        cost_centres=tuple(order.cost_centres),
+        requests=tuple(sorted({line.porf_number for line in lines})),
+        prepared_by=order.created_by_name or None,
+    )
+
+
+def sheet(document: PurchaseOrderDocument) -> str:
+    """The printed texts as a JSON object, in the form that the template reads.
+
+    Takes some 10 ms of CPU time for 1,000 lines.
+    """
+    return json.dumps(_data(document), ensure_ascii=False)
+
+
+async def sheet_of(
+    order: OrderHeaderRow, organisation: OrganisationRow, lines: Sequence[OrderLineRow], issued_at: datetime | None
+) -> str:
+    """The sheet of `document_of` these rows; outside of the event loop if there are many lines."""
+
+    def made() -> str:
+        return sheet(document_of(order, organisation, lines, issued_at))
+
+    return made() if len(lines) <= _LINES_ON_THE_LOOP else await asyncio.to_thread(made)
+
+
+def printed(sheet: str, *, number: str | None, mark: Mark | None = None) -> bytes:
+    """The whole input of the template: a sheet with the order's number, and the mark, if there is one."""
+    marked = mark and {"word": mark.word, "sentence": mark.sentence, "day": mark.day.isoformat()}
+    head = json.dumps({"number": number, "mark": marked}, ensure_ascii=False)
+    return f"{head[:-1]}, {sheet[1:]}".encode()
 
 
 def _data(document: PurchaseOrderDocument) -> dict[str, object]:
@@ -136,8 +203,7 @@ def _data(document: PurchaseOrderDocument) -> dict[str, object]:
     shows_cost_centres = len({line.cost_centre for line in document.lines}) > 1
     lines = [_line(line, digits, shows_cost_centre=shows_cost_centres) for line in document.lines]
     return {
-        "issued_on": document.issued_on.isoformat(),
-        "number": document.number,
+        "issued_on": document.issued_on and document.issued_on.isoformat(),
         "revision": str(document.revision),
         "currency": document.currency,
         "cjk": _HAN_SHAPES.get(document.currency, "SC"),
@@ -167,11 +233,8 @@ def _party(party: Party) -> dict[str, object]:
 
 
 def _facts(document: PurchaseOrderDocument) -> list[tuple[str, str]]:
-    facts = [
-        ("Date", _date(document.issued_on)),
-        ("Revision", str(document.revision)),
-        ("Currency", document.currency),
-    ]
+    facts = [("Date", _date(document.issued_on))] if document.issued_on else []
+    facts += [("Revision", str(document.revision)), ("Currency", document.currency)]
     if document.delivery_date:
         facts.append(("Delivery date", _date(document.delivery_date)))
     for label, values in (("Request", document.requests), ("Cost centre", document.cost_centres)):

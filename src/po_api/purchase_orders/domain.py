@@ -13,6 +13,19 @@ from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.porfs.errors import CurrencyWithdrawn
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
+# The versions of the template, which `typesetting` has: the one that orders are issued with from now on, and that of
+# orders from before revision 027.
+CURRENT_TEMPLATE = 1
+FIRST_TEMPLATE = 1
+
+
+class FileKind(StrEnum):
+    """The kinds of an order's stored documents: as issued, marked as cancelled, marked as superseded by a revision."""
+
+    ISSUED = "issued"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
 
 class PurchaseOrderStatus(StrEnum):
     """The status of a purchase order; `closed` and `cancelled` are final."""

@@ -1,6 +1,6 @@
 """Errors of purchase orders."""
 
-from po_api.core.errors import Conflict, Forbidden, NotFound, Unprocessable
+from po_api.core.errors import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
 
 
 class PurchaseOrderNotFound(NotFound):
@@ -47,8 +47,33 @@ class SupplierRequired(Unprocessable):
     title = "Supplier required"
 
 
+class NotADraft(Conflict):
+    """Only a draft has a preview: an issued order has its document."""
+
+    code = "not_a_draft"
+    title = "Purchase order is not a draft"
+
+
+class PreviewAsIssued(Unprocessable):
+    """A preview shows a draft, `as=issued` an order that was issued: send one of them."""
+
+    code = "preview_as_issued"
+    title = "Preview of an issued document"
+
+
+class NotRendered(Unavailable):
+    """The document could not be typeset. The order and its number are not affected, and the next reading tries again;
+    if it keeps failing, the operator finds `typesetting_failed` in the log."""
+
+    code = "document_not_rendered"
+    title = "Document not rendered"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "5"})
+
+
 class NotIssued(Conflict):
-    """A purchase order has no document before it is issued."""
+    """A purchase order has no document before it is issued; a draft has a preview (`preview=true`)."""
 
     code = "not_issued"
     title = "Purchase order not issued"

@@ -1,4 +1,4 @@
-"""Purchase orders, their lines, the allocations of requests' lines, and the issued documents."""
+"""Purchase orders, their lines, the allocations of requests' lines, and their documents."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -139,20 +139,45 @@ class Allocation(TenantRow, Base):
     purchase_order_line: Mapped[PurchaseOrderLine] = relationship(back_populates="allocation", lazy="raise")
 
 
+class PurchaseOrderSheet(TenantRow, Base):
+    """What the documents of an issued order are rendered from: its printed texts as JSON, frozen when it was issued,
+    and the version of the template. `timezone` is that of the dates."""
+
+    __tablename__ = "purchase_order_sheets"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "purchase_order_id"], ["purchase_orders.organisation_id", "purchase_orders.id"]
+        ),
+        UniqueConstraint("organisation_id", "purchase_order_id", "revision", name="uq_purchase_order_sheets_revision"),
+        CheckConstraint("template >= 1", name="template"),
+    )
+
+    purchase_order_id: Mapped[int]
+    revision: Mapped[int] = mapped_column(Integer)
+    template: Mapped[int] = mapped_column(Integer)
+    timezone: Mapped[str]
+    sheet: Mapped[str]
+    created_at: Mapped[datetime]
+
+
 class PurchaseOrderFile(TenantRow, Base):
-    """The document as it was issued, byte for byte; `digest` is its SHA-256 (hex)."""
+    """A document, byte for byte as it was first rendered; `digest` is its SHA-256 (hex)."""
 
     __tablename__ = "purchase_order_files"
     __table_args__ = (
         ForeignKeyConstraint(
             ["organisation_id", "purchase_order_id"], ["purchase_orders.organisation_id", "purchase_orders.id"]
         ),
-        UniqueConstraint("organisation_id", "purchase_order_id", "revision", name="uq_purchase_order_files_revision"),
+        UniqueConstraint(
+            "organisation_id", "purchase_order_id", "revision", "kind", name="uq_purchase_order_files_kind"
+        ),
+        CheckConstraint("kind IN ('issued', 'cancelled', 'superseded')", name="kind"),
         CheckConstraint("digest ~ '^[0-9a-f]{64}$'", name="digest"),
     )
 
     purchase_order_id: Mapped[int]
     revision: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str] = mapped_column(default="issued", server_default="issued")
     content: Mapped[bytes] = mapped_column(BYTEA)
     digest: Mapped[str]
     created_at: Mapped[datetime]

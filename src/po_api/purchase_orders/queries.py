@@ -2,36 +2,50 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     FromClause,
+    Integer,
     SQLColumnExpression,
     and_,
     bindparam,
+    case,
     false,
     func,
+    literal_column,
+    not_,
     select,
     true,
 )
 
+from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
+from po_api.core.records import field_names
 from po_api.db.filters import any_of, condition, one_of
 from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.pagination import Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R
 from po_api.db.search import Search, spaced
+from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS, LineContent
 from po_api.porfs.models import Porf
 from po_api.porfs.queries import DocumentRow
-from po_api.purchase_orders.domain import PurchaseOrderFacts
-from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
+from po_api.purchase_orders.domain import FileKind, PurchaseOrderFacts, PurchaseOrderStatus
+from po_api.purchase_orders.models import (
+    Allocation,
+    PurchaseOrder,
+    PurchaseOrderFile,
+    PurchaseOrderLine,
+    PurchaseOrderSheet,
+)
 from po_api.purchase_orders.projections import (
     IS_OWN,
     LINES,
@@ -44,10 +58,12 @@ from po_api.purchase_orders.projections import (
     of_order,
     seen_orders,
     summary,
+    supplier_contact,
 )
 
 SORTS = ("created_at", "updated_at", "total")
 
+_SHEETS = PurchaseOrderSheet.__table__
 _ANY_OF = ("status", "supplier_id", "currency", "number")
 # Filters by what an order has a line of: the columns that they look at.
 _OF_LINES = {"porf_id": Porf.__table__.c.id, "cost_centre": LINES.c.cost_centre}
@@ -89,8 +105,31 @@ class OrderLineRow(LineContent):
     porf_number: str
 
 
+@dataclass(frozen=True)
+class OrderHeaderRow:
+    """The printed fields of an order's header. The contact data of a draft are those of its supplier."""
+
+    id: int
+    number: str | None
+    status: str
+    revision: int
+    supplier_id: int
+    supplier_name: str
+    supplier_email: str | None
+    supplier_tax_id: str | None
+    supplier_address: str | None
+    currency: str
+    tax_rounding: str
+    terms: str | None
+    delivery_address: str | None
+    delivery_date: date | None
+    cost_centres: Sequence[str]
+    issued_at: datetime | None
+    created_by_name: str
+
+
 class OrderFileRow(NamedTuple):
-    """The document of the current revision; `number` and `content` are None before the order is issued.
+    """A document of an order; `content` is None until it is rendered, `number` until the order is issued.
 
     `hides_lines`: the order has lines that the member does not see.
     """
@@ -98,7 +137,22 @@ class OrderFileRow(NamedTuple):
     hides_lines: bool
     number: str | None
     revision: int
+    kind: str
+    status: str
+    line_count: int
     content: bytes | None
+
+
+class OrderSheetRow(NamedTuple):
+    """What the documents of an order are rendered from.
+
+    The first three are None if a version before revision 027 has issued the order.
+    """
+
+    sheet: str | None
+    template: int | None
+    timezone: str | None
+    cancelled_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -242,18 +296,68 @@ def _content() -> Query[OrderLineRow]:
 _CONTENT = _content()
 
 
+def header_columns(orders: FromClause) -> list[ColumnElement[Any]]:
+    """The columns of `OrderHeaderRow`."""
+    *own, creator = field_names(OrderHeaderRow)
+    contact = supplier_contact(orders)
+    columns: list[ColumnElement[Any]] = [contact.get(name, orders.c[name]).label(name) for name in own]
+    return [*columns, member_name(orders.c.created_by_id).label(creator)]
+
+
+@cache
+def _header(*, sees_all: bool) -> Query[OrderHeaderRow]:
+    statement = select(*header_columns(_visible_order(sees_all=sees_all)))
+    return Query("purchase_orders.header", statement, OrderHeaderRow)
+
+
 @cache
 def _document(*, sees_all: bool) -> Query[OrderFileRow]:
     order = _visible_order(sees_all=sees_all)
-    of_revision = and_(
-        PurchaseOrderFile.organisation_id == order.c.organisation_id,
-        PurchaseOrderFile.purchase_order_id == order.c.id,
-        PurchaseOrderFile.revision == order.c.revision,
+    is_cancelled = and_(order.c.status == PurchaseOrderStatus.CANCELLED, not_(bindparam("as_issued", type_=Boolean)))
+    kind = case((is_cancelled, literal_column(f"'{FileKind.CANCELLED}'")), else_=literal_column(f"'{FileKind.ISSUED}'"))
+    content = (
+        select(PurchaseOrderFile.content)
+        .where(
+            PurchaseOrderFile.organisation_id == ORGANISATION_ID,
+            PurchaseOrderFile.purchase_order_id == order.c.id,
+            PurchaseOrderFile.revision == order.c.revision,
+            PurchaseOrderFile.kind == kind,
+        )
+        .scalar_subquery()
+    )
+    count = select(func.count()).where(
+        PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == order.c.id
     )
     hides = false() if sees_all else hides_lines(order)
-    found = select(hides.label("hides_lines"), order.c.number, order.c.revision, PurchaseOrderFile.content)
-    statement = found.select_from(order).outerjoin(PurchaseOrderFile, of_revision)
-    return Query("purchase_orders.document", statement, OrderFileRow)
+    columns = (
+        hides.label("hides_lines"),
+        order.c.number,
+        order.c.revision,
+        kind.label("kind"),
+        order.c.status,
+        count.scalar_subquery().label("line_count"),
+        content.label("content"),
+    )
+    return Query("purchase_orders.document", select(*columns), OrderFileRow)
+
+
+def _sheet() -> Query[OrderSheetRow]:
+    """What the documents of one revision of a visible order are rendered from."""
+    own = (PurchaseOrderSheet.organisation_id == ORGANISATION_ID, PurchaseOrderSheet.purchase_order_id == _ORDER_ID)
+    of_revision = PurchaseOrderSheet.revision == bindparam("revision", type_=Integer)
+    sheet = select(*_SHEETS.c["sheet", "template", "timezone"]).where(*own, of_revision).subquery("sheet")
+    cancelled_at = select(func.max(AuditEvent.created_at).label("cancelled_at")).where(
+        AuditEvent.organisation_id == ORGANISATION_ID,
+        AuditEvent.entity == "purchase_order",
+        AuditEvent.entity_id == _ORDER_ID,
+        AuditEvent.action == "purchase_order.cancel",
+    )
+    event = cancelled_at.subquery("event")
+    statement = select(*sheet.c, *event.c).select_from(event.outerjoin(sheet, true()))
+    return Query("purchase_orders.sheet", statement, OrderSheetRow)
+
+
+_SHEET = _sheet()
 
 
 class PurchaseOrderQueries:
@@ -280,15 +384,28 @@ class PurchaseOrderQueries:
         """The facts for the guards; None if the order is not visible to the member."""
         return await self._row(_facts(sees_all=self._sees_all), order_id)
 
-    async def document(self, order_id: int) -> OrderFileRow | None:
-        """The document of the current revision; None if the order is not visible to the member."""
-        return await self._row(_document(sees_all=self._sees_all), order_id)
+    async def header(self, order_id: int) -> OrderHeaderRow | None:
+        """The printed fields of the header; None if the order is not visible to the member."""
+        return await self._row(_header(sees_all=self._sees_all), order_id)
+
+    async def document(self, order_id: int, *, as_issued: bool) -> OrderFileRow | None:
+        """The document of the current revision; None if the order is not visible to the member.
+
+        That of a cancelled order is of the kind `cancelled`, or with `as_issued` the one that it had before.
+        """
+        return await self._row(_document(sees_all=self._sees_all), order_id, as_issued=as_issued)
+
+    async def sheet(self, order_id: int, revision: int) -> OrderSheetRow:
+        """What the documents of a visible order are rendered from."""
+        row = await self._row(_SHEET, order_id, revision=revision)
+        assert row is not None
+        return row
 
     async def content(self, order_id: int) -> Sequence[OrderLineRow]:
         """The lines of a visible order in the order of their positions."""
         await self._executor.enter_tenant(self._actor.organisation_id)
         return await self._executor.rows(_CONTENT, **self._who, order_id=order_id)
 
-    async def _row(self, query: Query[R], order_id: int) -> R | None:
+    async def _row(self, query: Query[R], order_id: int, **parameters: object) -> R | None:
         await self._executor.enter_tenant(self._actor.organisation_id)
-        return await self._executor.row(query, **self._who, order_id=order_id)
+        return await self._executor.row(query, **self._who, **parameters, order_id=order_id)

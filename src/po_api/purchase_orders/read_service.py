@@ -1,7 +1,7 @@
 """Representations of orders: the JSON that schemas.py describes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from json import dumps
 
@@ -26,15 +26,6 @@ from po_api.purchase_orders.queries import (
 
 # An order may contain lines of several requests; requesters see their own requests only.
 _OF_OTHERS = Redaction(frozenset({"porfs", "lines", "net", "tax", "total"}))
-
-
-@dataclass(frozen=True)
-class IssuedDocument:
-    """The document of an order as it was issued: a PDF."""
-
-    number: str
-    revision: int
-    content: bytes
 
 
 class PurchaseOrderReadService:
@@ -70,18 +61,6 @@ class PurchaseOrderReadService:
     async def content(self, order_id: int) -> Sequence[OrderLineRow]:
         """The lines of an order that the caller has checked to be visible."""
         return await self._queries.content(order_id)
-
-    async def document(self, order_id: int) -> IssuedDocument:
-        """The document as it was issued. Raises NotIssued before that, and PartlyVisible unless all of its lines are
-        visible."""
-        row = await self._queries.document(order_id)
-        if row is None:
-            raise errors.PurchaseOrderNotFound
-        if row.hides_lines:
-            raise errors.PartlyVisible
-        if row.number is None or row.content is None:
-            raise errors.NotIssued
-        return IssuedDocument(row.number, row.revision, row.content)
 
     async def history(self, order_id: int, request: PageRequest) -> PageOf[str]:
         """The events of an order, oldest first."""

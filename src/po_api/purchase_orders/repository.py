@@ -1,27 +1,34 @@
 """Locks and changes rows of orders, restricted to those that are visible to the member."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Insert, LargeBinary, Update, and_, bindparam, func, select, update
+from sqlalchemy import BigInteger, Insert, Integer, Text, Update, and_, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core.actor import Actor
-from po_api.core.records import field_names
 from po_api.db.bulk_write import Rows, combine, insert_from, json_rows, update_from
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
-from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS
-from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderFile, PurchaseOrderLine
-from po_api.purchase_orders.projections import supplier_contact, supplier_has_changed
-from po_api.purchase_orders.queries import sees_all, visible
+from po_api.purchase_orders.models import (
+    Allocation,
+    PurchaseOrder,
+    PurchaseOrderFile,
+    PurchaseOrderLine,
+    PurchaseOrderSheet,
+)
+from po_api.purchase_orders.projections import supplier_has_changed
+from po_api.purchase_orders.queries import OrderHeaderRow, header_columns, sees_all, visible
 from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
-_FILES = PurchaseOrderFile.__table__
+_FILES, _SHEETS = PurchaseOrderFile.__table__, PurchaseOrderSheet.__table__
 
 _SUPPLIER = ("supplier_id", "supplier_name", "supplier_email", "supplier_tax_id", "supplier_address")
 _TOTALS = ("currency", "tax_rounding", "net", "tax", "total")
@@ -35,7 +42,7 @@ _ROWS_OF_LINES = json_rows(
 # The columns of an order that are written after its creation.
 _STATE = ("status", "number", "issued_at", "supplier_email", "supplier_address", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
-_ROWS_OF_FILE = json_rows("files", *_FILES.c["purchase_order_id", "revision", "digest"])
+_ROWS_OF_SHEET = json_rows("sheets", *_SHEETS.c["purchase_order_id", "revision", "template", "timezone"])
 _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
@@ -45,11 +52,27 @@ class CreatedOrder(NamedTuple):
     id: int
 
 
+class StoredFile(NamedTuple):
+    """The bytes of a stored document."""
+
+    content: bytes
+
+
 class _Total(NamedTuple):
     total: int
 
 
-class LockedOrder(NamedTuple):
+@dataclass(frozen=True)
+class DocumentKey:
+    """What identifies a document in its organisation."""
+
+    order_id: int
+    revision: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class LockedOrder(OrderHeaderRow):
     """An order that is locked until the transaction ends, with its supplier snapshot. The contact data of a draft are
     those of its supplier, which the next change of the order copies into the snapshot.
 
@@ -57,24 +80,7 @@ class LockedOrder(NamedTuple):
     or renamed at the same time counts as deactivated or renamed afterwards.
     """
 
-    id: int
-    number: str | None
-    status: str
-    revision: int
-    supplier_id: int
-    supplier_name: str
-    supplier_email: str | None
-    supplier_tax_id: str | None
-    supplier_address: str | None
-    currency: str
-    tax_rounding: str
-    terms: str | None
-    delivery_address: str | None
-    delivery_date: date | None
-    cost_centres: Sequence[str]
-    issued_at: datetime | None
     version: int
-    created_by_name: str
     supplier_is_active: bool
     supplier_has_changed: bool
 
@@ -120,8 +126,27 @@ def _release() -> Update:
 _CREATE = _creation()
 _CHANGE = _change("purchase_orders.change")
 _CANCEL = _change("purchase_orders.cancel", _release())
-_ISSUE = _change(
-    "purchase_orders.issue", insert_from(_FILES, _ROWS_OF_FILE, content=bindparam("content", type_=LargeBinary))
+_ISSUE = _change("purchase_orders.issue", insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)))
+_FILE: dict[str, Any] = {
+    "organisation_id": ORGANISATION_ID,
+    "purchase_order_id": _ORDER_ID,
+    "revision": bindparam("revision", type_=Integer),
+    "kind": bindparam("kind", type_=Text),
+}
+_STORE = Query(
+    "purchase_orders.store_document",
+    insert(PurchaseOrderFile)
+    .values(
+        **_FILE, **{name: bindparam(name, type_=_FILES.c[name].type) for name in ("content", "digest", "created_at")}
+    )
+    .on_conflict_do_nothing(constraint="uq_purchase_order_files_kind")
+    .returning(PurchaseOrderFile.content),
+    StoredFile,
+)
+_STORED = Query(
+    "purchase_orders.stored_document",
+    select(PurchaseOrderFile.content).where(and_(*(_FILES.c[name] == value for name, value in _FILE.items()))),
+    StoredFile,
 )
 
 
@@ -134,16 +159,12 @@ _COUNT = Query(
 
 @cache
 def _lock(*, sees_all: bool) -> Query[LockedOrder]:
-    *own, creator, is_active, has_changed = field_names(LockedOrder)
-    contact = supplier_contact(_ORDERS)
     looked_up = (
-        member_name(PurchaseOrder.created_by_id).label(creator),
-        supplier_is_active(_ORDERS.c.supplier_id).label(is_active),
-        supplier_has_changed(_ORDERS).label(has_changed),
+        supplier_is_active(_ORDERS.c.supplier_id).label("supplier_is_active"),
+        supplier_has_changed(_ORDERS).label("supplier_has_changed"),
     )
-    columns: list[ColumnElement[Any]] = [contact.get(name, _ORDERS.c[name]).label(name) for name in own]
     statement = (
-        select(*columns, *looked_up)
+        select(*header_columns(_ORDERS), PurchaseOrder.version, *looked_up)
         .where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
         .with_for_update(of=_ORDERS, key_share=True)
     )
@@ -187,15 +208,25 @@ class PurchaseOrderRepository:
     async def issue(
         self,
         state: Mapping[str, object],
-        file: Mapping[str, object],
-        content: bytes,
+        frozen: Mapping[str, object],
+        sheet: str,
         change: audit.Change,
         *,
         now: datetime,
     ) -> None:
-        """Write the state as `change` does, and store the document."""
-        parameters = self._parameters(change, now, orders=[state], files=[file])
-        await self._executor.execute(_ISSUE, **parameters, content=content)
+        """Write the state as `change` does, and what the documents are rendered from."""
+        parameters = self._parameters(change, now, orders=[state], sheets=[frozen])
+        await self._executor.execute(_ISSUE, **parameters, sheet=sheet)
+
+    async def store(self, file: DocumentKey, content: bytes, *, now: datetime) -> bytes:
+        """Store a document unless there is one, and return the stored one: it never changes."""
+        key = {"organisation_id": self._actor.organisation_id, **asdict(file)}
+        digest = hashlib.sha256(content).hexdigest()
+        stored = await self._executor.row(_STORE, **key, content=content, digest=digest, created_at=now)
+        if stored is None:
+            stored = await self._executor.row(_STORED, **key)
+            assert stored is not None
+        return stored.content
 
     def _parameters(self, change: audit.Change, now: datetime, **rows: Rows) -> dict[str, object]:
         return audit.parameters(self._actor, [change], now=now, rows=rows)

@@ -1,9 +1,10 @@
 """/purchase-orders, and the conversion of a request into one."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Query, Request, Response
 
+from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission
 from po_api.history.dependencies import HistoryPaging
 from po_api.history.schemas import HistoryPage
@@ -11,11 +12,13 @@ from po_api.porfs.allocation import RequestedLine
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ActionNote
 from po_api.purchase_orders.dependencies import (
+    DocumentServiceDep,
     PurchaseOrderFiltersDep,
     PurchaseOrderPaging,
     PurchaseOrderReadServiceDep,
     PurchaseOrderServiceDep,
 )
+from po_api.purchase_orders.errors import PreviewAsIssued
 from po_api.purchase_orders.schemas import (
     ConvertPorf,
     PurchaseOrderCreate,
@@ -30,6 +33,7 @@ from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
 from po_api.web.routing import api_router, requires
 from po_api.web.schemas import MAX_ID
+from po_api.web.turns import while_connected
 
 router = api_router(prefix="/purchase-orders", tags=["purchase orders"])
 conversion_router = api_router(prefix="/porfs", tags=["porfs"])
@@ -56,7 +60,7 @@ def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
-    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE, is_heavy=True),
 )
 async def convert_porf(
     service: PurchaseOrderServiceDep,
@@ -81,7 +85,7 @@ async def convert_porf(
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=problems(403, 404, 409),
-    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE, is_heavy=True),
 )
 async def create_order(service: PurchaseOrderServiceDep, dry_run: DryRun, body: PurchaseOrderCreate) -> Response:
     """Create a draft order from several requests of one supplier, currency and tax rounding.
@@ -145,12 +149,12 @@ async def update_order(
     response_model=PurchaseOrderRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
-    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE, is_heavy=True),
 )
 async def issue_order(
     service: PurchaseOrderServiceDep, order_id: OrderId, expected: IfMatch, dry_run: DryRun
 ) -> Response:
-    """Assign the number, freeze the content and store the document. Requires the role `buyer` or `admin`."""
+    """Assign the number and freeze the content, of which the document is made. Requires the role `buyer` or `admin`."""
     return shown(await service.issue(order_id, expected=expected), dry_run=dry_run)
 
 
@@ -207,11 +211,28 @@ async def close_order(
     responses=binary(PDF, has_etag=True) | problems(403, 404, 409),
     openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
 )
-async def get_document(orders: PurchaseOrderReadServiceDep, order_id: OrderId) -> Response:
-    document = await orders.document(order_id)
-    headers = {"Content-Disposition": f'attachment; filename="{document.number}.pdf"'}
+async def get_document(
+    request: Request,
+    documents: DocumentServiceDep,
+    order_id: OrderId,
+    preview: Annotated[bool, Query(description="Show a draft as it would be issued now, marked as a draft")] = False,
+    issued_as: Annotated[
+        Literal["issued"] | None, Query(alias="as", description="Show a cancelled order as it was issued")
+    ] = None,
+) -> Response:
+    """The PDF of an issued order. That of a cancelled one is marked as cancelled, with the date; `as=issued` returns
+    the one that the supplier has. Each is typeset when it is first read, then stored, and never changes.
+
+    A draft has no document, but a preview without a number: it is not stored and has no ETag.
+    """
+    if preview and issued_as:
+        raise PreviewAsIssued(errors=(FieldError("/as", PreviewAsIssued.code, PreviewAsIssued.title, "query"),))
+    found = documents.preview(order_id) if preview else documents.stored(order_id, as_issued=issued_as is not None)
+    document = await while_connected(request, found)
+    headers = {"Content-Disposition": f'attachment; filename="{document.name}"'}
     response = Response(document.content, media_type=PDF, headers=headers)
-    set_version(response, document.revision)
+    if document.revision is not None:
+        set_version(response, document.revision)
     return response
 
 

@@ -1,11 +1,9 @@
 """Purchase orders: created from requests, issued with a number, cancelled, closed."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,24 +14,28 @@ from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import PricedLine, Totals
 from po_api.core.permissions import Permission
-from po_api.core.records import extract
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
 from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
-from po_api.organisations.queries import OrganisationQueries, OrganisationRow
+from po_api.organisations.queries import OrganisationQueries
 from po_api.organisations.service import OrganisationService
 from po_api.porfs.allocation import Allocated, AllocationService, HeldLine, RequestedLine
 from po_api.porfs.content import LINE_FIELDS
-from po_api.porfs.domain import net_of, totals_of, totals_of_nets
+from po_api.porfs.domain import net_of, totals_of_nets
 from po_api.porfs.errors import CommentRequired, UnknownSupplier
 from po_api.porfs.queries import LockedPorf, PorfLineRow
 from po_api.purchase_orders import errors
-from po_api.purchase_orders.documents import DocumentLine, Party, PurchaseOrderDocument, rendered
-from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, PurchaseOrderFacts, PurchaseOrderStatus
-from po_api.purchase_orders.queries import OrderLineRow
+from po_api.purchase_orders.documents import sheet_of
+from po_api.purchase_orders.domain import (
+    CURRENT_TEMPLATE,
+    MACHINE,
+    PurchaseOrderAction,
+    PurchaseOrderFacts,
+    PurchaseOrderStatus,
+)
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
@@ -105,28 +107,29 @@ class PurchaseOrderService:
         return await self._orders.whole(order_id)
 
     async def issue(self, order_id: int, *, expected: ExpectedVersions) -> JsonDocument:
-        """Assign the number, freeze the content and store the document.
+        """Assign the number, freeze the content, and store what the documents are rendered from.
 
-        The number is taken last: its row stays locked until the transaction ends, and other orders of the organisation
-        wait for it. The document contains the number and may take seconds to render, so it is rendered before, with the
-        likely number, and again only if another order took that number.
+        Nothing is typeset here, while rows are locked. The number is taken last: its row stays locked until the
+        transaction ends, and other orders of the organisation wait for it. `DocumentService` renders the document when
+        it is first read.
         """
         order = await self._locked(order_id, PurchaseOrderAction.ISSUE, expected)
         organisation = await self._organisations.own(self._actor)
         lines = await self._orders.content(order_id)
         now = utc_now()
+        frozen = await sheet_of(order, organisation, lines, now)
         numbers = OrganisationService(self._session)
-        likely = await numbers.likely_number(organisation, DocumentType.PURCHASE_ORDER, now)
-        content = await rendered(_document(order, organisation, lines, likely, now))
         number = await numbers.next_number(organisation, DocumentType.PURCHASE_ORDER, now)
-        if number != likely:
-            content = await rendered(_document(order, organisation, lines, number, now))
         status = MACHINE.target(PurchaseOrderAction.ISSUE, PurchaseOrderStatus(order.status))
         issued = {"status": status, "number": number}
         change = _change("purchase_order.issue", order, {"status": order.status}, issued)
-        digest = hashlib.sha256(content).hexdigest()
-        file = {"purchase_order_id": order_id, "revision": order.revision, "digest": digest}
-        await self._repository.issue(state_of(order, **issued, issued_at=now), file, content, change, now=now)
+        source = {
+            "purchase_order_id": order_id,
+            "revision": order.revision,
+            "template": CURRENT_TEMPLATE,
+            "timezone": organisation.timezone,
+        }
+        await self._repository.issue(state_of(order, **issued, issued_at=now), source, frozen, change, now=now)
         return await self._orders.whole(order_id)
 
     async def cancel(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> JsonDocument:
@@ -252,28 +255,6 @@ def _finished(
 
 def _change(action: str, order: LockedOrder, before: Mapping[str, object], after: Mapping[str, object]) -> audit.Change:
     return audit.Change(action, "purchase_order", order.id, before, after)
-
-
-def _document(
-    order: LockedOrder, organisation: OrganisationRow, lines: Sequence[OrderLineRow], number: str, issued_at: datetime
-) -> PurchaseOrderDocument:
-    """The data of the document; its date is in the organisation's time zone."""
-    return PurchaseOrderDocument(
-        number=number,
-        revision=order.revision,
-        issued_on=issued_at.astimezone(ZoneInfo(organisation.timezone)).date(),
-        currency=order.currency,
-        buyer=Party(organisation.name, organisation.address, organisation.tax_id),
-        supplier=Party(order.supplier_name, order.supplier_address, order.supplier_tax_id, order.supplier_email),
-        lines=tuple(extract(DocumentLine, line) for line in lines),
-        totals=totals_of(lines, currency=order.currency, tax_rounding=order.tax_rounding),
-        terms=order.terms,
-        delivery_address=order.delivery_address,
-        delivery_date=order.delivery_date,
-        cost_centres=tuple(order.cost_centres),
-        requests=tuple(sorted({line.porf_number for line in lines})),
-        prepared_by=order.created_by_name or None,
-    )
 
 
 async def find_orders(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyio import BrokenWorkerProcess, CapacityLimiter, fail_after, open_process, to_process
+from anyio import BrokenWorkerProcess, fail_after, open_process, to_process
 from anyio.abc import Process
+from anyio.lowlevel import RunVar
 
+from po_api.core.fair_queue import FairQueue, Shares
 from po_api.observability.logging import get_logger
 
 if sys.platform != "win32":
@@ -43,7 +45,9 @@ process_worker()
 """
 
 _log = get_logger(__name__)
-_short, _long = CapacityLimiter(1), CapacityLimiter(1)
+_SHARES = Shares(running=1, running_per_organisation=1, running_per_user=1, seconds=60)
+# One for short orders, one for long ones; of each event loop, as anyio's worker processes are.
+_queues: RunVar[tuple[FairQueue, FairQueue]] = RunVar("po_api_typesetting")
 
 
 class TypesettingError(RuntimeError):
@@ -59,46 +63,63 @@ class Limits:
     """`seconds` for an order, all attempts included; for a process `memory` in bytes, the whole seconds after which it
     ends when it is idle, and the number of orders after which it ends."""
 
-    seconds: float = 60  # PostgreSQL ends a transaction that is idle for half as long
+    seconds: float = 60
     memory: int = 4 * 2**30
     idle_seconds: int = 60
     orders: int = 250
 
 
-async def typeset(sheet: bytes, *, lines: int, limits: Limits = Limits()) -> bytes:
-    """The PDF/A of an order with this number of lines; `sheet` is that of `documents.sheet`. Raises TypesettingError.
+@dataclass(frozen=True)
+class Order:
+    """What is typeset: the output of `documents.printed`, with so many lines, by this version of the template."""
+
+    printed: bytes
+    lines: int
+    template: int
+
+
+async def typeset(order: Order, limits: Limits = Limits()) -> bytes:
+    """The PDF/A of an order; the caller holds a turn of `queue_for`. Raises TypesettingError.
 
     Cancellation kills the worker process that typesets the order.
     """
-    is_long = lines > LONG_LINES
-    async with _long if is_long else _short:
-        try:
-            with fail_after(limits.seconds):
-                return await _attempted(sheet, lines, limits)
-        except WorkerError as error:
-            name, stack = error.args
-            _log.error("typesetting_failed", error=name, stack=stack)
-            raise TypesettingError from None
-        except (BrokenWorkerProcess, TimeoutError) as error:
-            _log.error("typesetting_failed", error=type(error).__name__)
-            raise TypesettingError from None
+    try:
+        with fail_after(limits.seconds):
+            return await _attempted(order, limits)
+    except WorkerError as error:
+        name, stack = error.args
+        _log.error("typesetting_failed", error=name, stack=stack)
+        raise TypesettingError from None
+    except (BrokenWorkerProcess, TimeoutError) as error:
+        _log.error("typesetting_failed", error=type(error).__name__)
+        raise TypesettingError from None
 
 
-async def _attempted(sheet: bytes, lines: int, limits: Limits) -> bytes:
+def queue_for(lines: int) -> FairQueue:
+    """The queue in which orders with so many lines wait to be typeset."""
+    try:
+        short, long = _queues.get()
+    except LookupError:
+        short, long = FairQueue(_SHARES), FairQueue(_SHARES)
+        _queues.set((short, long))
+    return long if lines > LONG_LINES else short
+
+
+async def _attempted(order: Order, limits: Limits) -> bytes:
     for _ in range(_ATTEMPTS - 1):
         try:
-            return await _in_worker(sheet, lines, limits)
+            return await _in_worker(order, limits)
         except BrokenWorkerProcess:
             _log.info("typesetting_retried")
-    return await _in_worker(sheet, lines, limits)
+    return await _in_worker(order, limits)
 
 
-async def _in_worker(sheet: bytes, lines: int, limits: Limits) -> bytes:
+async def _in_worker(order: Order, limits: Limits) -> bytes:
     try:
         # Shielded: anyio would leave a process running whose start is cancelled. Afterwards, cancellation kills it.
         with fail_after(_START_SECONDS, shield=True):
             await to_process.run_sync(_prepare, limits, cancellable=True)
-        return await to_process.run_sync(_run, sheet, lines, limits, cancellable=True)
+        return await to_process.run_sync(_run, order, limits, cancellable=True)
     except ProcessLookupError:
         raise BrokenWorkerProcess from None  # from anyio's attempt to kill a process that died while it started
 
@@ -133,7 +154,7 @@ def _prepare(limits: Limits) -> None:
     _end_after(limits.idle_seconds)
 
 
-def _run(sheet: bytes, lines: int, limits: Limits) -> bytes:
+def _run(order: Order, limits: Limits) -> bytes:
     global _orders  # noqa: PLW0603
     from po_api.purchase_orders import typesetting  # noqa: PLC0415
 
@@ -141,12 +162,12 @@ def _run(sheet: bytes, lines: int, limits: Limits) -> bytes:
     _end_after(0)
     _orders += 1
     try:
-        _limit_cache(lines)
-        return typesetting.typeset(sheet)
+        _limit_cache(order.lines)
+        return typesetting.typeset(order.printed, order.template)
     except Exception as error:
         raise WorkerError(type(error).__name__, "".join(traceback.format_tb(error.__traceback__))) from None
     finally:
-        if lines > LONG_LINES or _orders >= limits.orders:
+        if order.lines > LONG_LINES or _orders >= limits.orders:
             _end_after_result()
         else:
             _end_after(limits.idle_seconds)

@@ -15,33 +15,41 @@ import fontpkg
 import noto_cjk_sans_otc
 import typst
 
-# Read once, since an upgrade of the package may replace the file.
-_TEMPLATE = (resources.files("po_api.purchase_orders") / "templates" / "purchase_order.typ").read_bytes()
+from po_api.purchase_orders.domain import CURRENT_TEMPLATE
+
+# Each order keeps the version of the template that it was issued with. Released templates are never edited: a change of
+# the layout, or of the texts that the template reads, is a new file. All are read once, since an upgrade of the package
+# may replace them.
+_TEMPLATES = {
+    version: (resources.files("po_api.purchase_orders") / "templates" / f"purchase_order_{version}.typ").read_bytes()
+    for version in range(1, CURRENT_TEMPLATE + 1)
+}
 
 # With tags a line takes 2.4 kB instead of 0.15 kB.
 _TAGGED_LINES = 500
 
 
-def typeset(sheet: bytes) -> bytes:
-    """The PDF/A of the output of `documents.sheet`, tagged for screen readers up to 500 lines.
+def typeset(printed: bytes, template: int) -> bytes:
+    """The PDF/A of the output of `documents.printed`, tagged for screen readers up to 500 lines.
 
     The same data always gives the same bytes. CPU-bound, and thread-safe.
     """
-    order = json.loads(sheet)
+    order = json.loads(printed)
+    source, day = _TEMPLATES[template], order["mark"]["day"] if order["mark"] else order["issued_on"]
     tagged = len(order["lines"]) <= _TAGGED_LINES
     try:
-        return _compile(sheet, order["issued_on"], tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
+        return _compile(source, printed, day, tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
     except typst.TypstError:
         # PDF/A forbids characters without a glyph, such as those for private use. Without the standard they are printed
         # as boxes; any other error is raised again.
-        return _compile(sheet, order["issued_on"], tagged=tagged, standards=[])
+        return _compile(source, printed, day, tagged=tagged, standards=[])
 
 
-def _compile(sheet: bytes, day: str, *, tagged: bool, standards: list[Any]) -> bytes:
+def _compile(source: bytes, printed: bytes, day: str, *, tagged: bool, standards: list[Any]) -> bytes:
     return typst.compile(
-        _TEMPLATE,
+        source,
         font_paths=_fonts(),
-        sys_inputs={"document": sheet.decode()},
+        sys_inputs={"document": printed.decode()},
         pdf_standards=standards,
         pdf_tags=tagged,
         timestamp=datetime.fromisoformat(day).replace(tzinfo=UTC),

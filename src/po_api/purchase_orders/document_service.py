@@ -1,0 +1,184 @@
+"""The documents of orders: stored files, rendered when they are first read, and previews of drafts.
+
+No connection is held while a document is typeset or waits for its turn.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from anyio import CancelScope
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
+from po_api.core.fair_queue import Owner
+from po_api.core.shared_work import SharedWork
+from po_api.db.database import enter_tenant
+from po_api.db.query import QueryExecutor, TransactionExecutor
+from po_api.organisations.queries import OrganisationQueries, OrganisationRow
+from po_api.purchase_orders import errors
+from po_api.purchase_orders.documents import cancelled_mark, draft_mark, printed, sheet_of
+from po_api.purchase_orders.domain import CURRENT_TEMPLATE, FIRST_TEMPLATE, FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.queries import (
+    OrderFileRow,
+    OrderHeaderRow,
+    OrderLineRow,
+    OrderSheetRow,
+    PurchaseOrderQueries,
+)
+from po_api.purchase_orders.repository import DocumentKey, PurchaseOrderRepository
+from po_api.purchase_orders.typesetter import Order, TypesettingError, queue_for, typeset
+
+
+@dataclass(frozen=True)
+class Document:
+    """A PDF and the name of its file. `revision` is None for a preview."""
+
+    name: str
+    revision: int | None
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the service reaches the database: it looks the order up with `executor`, which `release` ends; whatever comes
+    after a wait is done in a transaction of its own."""
+
+    executor: QueryExecutor
+    release: Callable[[], Awaitable[None]]
+    begin: Callable[[], AbstractAsyncContextManager[AsyncSession]]
+
+
+class DocumentService:
+    """The documents of the orders that are visible to the member. Raises PurchaseOrderNotFound for others, and
+    PartlyVisible unless all lines are visible.
+
+    `renderings` are those in progress in this process.
+    """
+
+    def __init__(self, access: Access, actor: Actor, renderings: SharedWork[bytes]) -> None:
+        self._access = access
+        self._actor = actor
+        self._owner = Owner(actor.organisation_id, actor.member_id)
+        self._renderings = renderings
+
+    async def stored(self, order_id: int, *, as_issued: bool) -> Document:
+        """The document of an issued order. A cancelled one has the mark, or is with `as_issued` as it was before.
+
+        The first reader renders and stores it. Raises NotIssued, NotRendered, QueueFull or QueueTimeout.
+        """
+        row = await self._found(order_id, as_issued=as_issued)
+        number = row.number
+        if number is None:
+            raise errors.NotIssued
+        content = row.content
+        if content is None:
+            await self._access.release()
+            key = DocumentKey(order_id, row.revision, row.kind)
+            content = await self._renderings.result(
+                (self._actor.organisation_id, key), lambda: self._render(key, number, row.line_count)
+            )
+        return Document(_name(number, row.revision, row.kind), row.revision, content)
+
+    async def preview(self, order_id: int) -> Document:
+        """The document of a draft as it would be now, with the mark and without a number; it is not stored.
+
+        Raises NotADraft, NotRendered, QueueFull or QueueTimeout.
+        """
+        row = await self._found(order_id, as_issued=True)
+        if row.status != PurchaseOrderStatus.DRAFT:
+            raise errors.NotADraft
+        await self._access.release()
+        async with queue_for(row.line_count).turn(self._owner):
+            content = await _typeset(await self._draft(order_id))
+        return Document(f"purchase-order-{order_id}-DRAFT.pdf", None, content)
+
+    async def _found(self, order_id: int, *, as_issued: bool) -> OrderFileRow:
+        row = await PurchaseOrderQueries(self._access.executor, self._actor).document(order_id, as_issued=as_issued)
+        if row is None:
+            raise errors.PurchaseOrderNotFound
+        if row.hides_lines:
+            raise errors.PartlyVisible
+        return row
+
+    async def _render(self, key: DocumentKey, number: str, lines: int) -> bytes:
+        # The sheet, which may have megabytes, is read when the turn has come.
+        async with queue_for(lines).turn(self._owner):
+            content = await _typeset(await self._issued(key, number, lines))
+        with CancelScope(shield=True):
+            async with self._transaction() as session:
+                content = await PurchaseOrderRepository(session, self._actor).store(key, content, now=utc_now())
+        return content
+
+    async def _draft(self, order_id: int) -> Order:
+        async with self._transaction() as session:
+            source = _Source(session, self._actor)
+            order = await source.header(order_id)
+            if order.status != PurchaseOrderStatus.DRAFT:
+                raise errors.NotADraft
+            organisation = await source.organisation()
+            lines = await source.lines(order_id)
+        sheet = await sheet_of(order, organisation, lines, None)
+        mark = draft_mark(utc_now(), organisation.timezone)
+        return Order(printed(sheet, number=None, mark=mark), len(lines), CURRENT_TEMPLATE)
+
+    async def _issued(self, key: DocumentKey, number: str, lines: int) -> Order:
+        """What is typeset: the sheet of the issue, or one that is made now of an order that has none."""
+        async with self._transaction() as session:
+            source = _Source(session, self._actor)
+            row = await source.sheet(key)
+            sheet, template, timezone = row.sheet, row.template, row.timezone
+            if sheet is None or template is None or timezone is None:
+                order, organisation = await source.header(key.order_id), await source.organisation()
+                sheet = await sheet_of(order, organisation, await source.lines(key.order_id), order.issued_at)
+                template, timezone = FIRST_TEMPLATE, organisation.timezone
+        mark = None
+        if key.kind == FileKind.CANCELLED:
+            assert row.cancelled_at is not None
+            mark = cancelled_mark(row.cancelled_at, timezone)
+        return Order(printed(sheet, number=number, mark=mark), lines, template)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+        async with self._access.begin() as session:
+            await enter_tenant(session, self._actor.organisation_id)
+            yield session
+
+
+class _Source:
+    """Reads what documents are made of."""
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        executor = TransactionExecutor(session)
+        self._actor = actor
+        self._queries = PurchaseOrderQueries(executor, actor)
+        self._organisations = OrganisationQueries(executor)
+
+    async def header(self, order_id: int) -> OrderHeaderRow:
+        order = await self._queries.header(order_id)
+        if order is None:
+            raise errors.PurchaseOrderNotFound
+        return order
+
+    async def lines(self, order_id: int) -> Sequence[OrderLineRow]:
+        return await self._queries.content(order_id)
+
+    async def sheet(self, key: DocumentKey) -> OrderSheetRow:
+        return await self._queries.sheet(key.order_id, key.revision)
+
+    async def organisation(self) -> OrganisationRow:
+        return await self._organisations.own(self._actor)
+
+
+async def _typeset(order: Order) -> bytes:
+    try:
+        return await typeset(order)
+    except TypesettingError:
+        raise errors.NotRendered from None
+
+
+def _name(number: str, revision: int, kind: str) -> str:
+    """The name of the file, as in PO-2026-000001-r2-CANCELLED.pdf; numbers need no quoting."""
+    parts = [number, *([f"r{revision}"] if revision > 1 else []), *([] if kind == FileKind.ISSUED else [kind.upper()])]
+    return f"{'-'.join(parts)}.pdf"
