@@ -9,7 +9,7 @@ type Order = Schemas["PurchaseOrderRead"];
 const ACTIONS = ["issue", "cancel", "close"] as const;
 type Ending = Exclude<(typeof ACTIONS)[number], "issue">;
 
-/** One order, and once it is issued, its document. */
+/** One order with its document: a preview of a draft, and of a cancelled order also the one of its issue. */
 export async function orderView(id: string): Promise<Node[]> {
   const path = { order_id: Number(id) };
   const order = versioned(await api.GET("/api/v1/purchase-orders/{order_id}", { params: { path } }));
@@ -19,7 +19,7 @@ export async function orderView(id: string): Promise<Node[]> {
     ...notices(order.body),
     lines(order.body),
     decide(order),
-    ...(order.body.number === null || order.body.is_partial ? [] : await pdf(order.body)),
+    ...(order.body.is_partial ? [] : await documents(order.body)),
   ];
 }
 
@@ -63,17 +63,26 @@ function decide({ body: order, etag }: Versioned<Order>): Node {
   );
 }
 
+async function documents(order: Order): Promise<Node[]> {
+  if (order.status === "draft") return pdf(order, "preview", { preview: true });
+  if (order.number === null) return []; // cancelled as a draft
+  const current = await pdf(order, "document", {});
+  if (order.status !== "cancelled") return current;
+  return [...current, ...(await pdf(order, "document as issued", { as: "issued" }))];
+}
+
 /** The document comes with the session, so it cannot be a plain link: the browser shows it from memory. */
-async function pdf(order: Order): Promise<Node[]> {
+async function pdf(order: Order, name: string, query: { preview?: boolean; as?: "issued" }): Promise<Node[]> {
   const path = { order_id: order.id };
   const answer = await api.GET("/api/v1/purchase-orders/{order_id}/document.pdf", {
-    params: { path },
+    params: { path, query },
     parseAs: "blob",
   });
   const src = URL.createObjectURL(unwrap(answer));
   addEventListener("hashchange", () => URL.revokeObjectURL(src), { once: true });
+  const number = order.number ?? `draft-${order.id}`;
   return [
-    h("p", {}, h("a", { href: src, download: `${order.number}.pdf` }, "Download the document")),
-    h("iframe", { src, title: `Document of ${order.number}` }),
+    h("p", {}, h("a", { href: src, download: `${number}.pdf` }, `Download the ${name}`)),
+    h("iframe", { src, title: `The ${name} of ${number}` }),
   ];
 }
