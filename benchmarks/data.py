@@ -31,7 +31,7 @@ from po_api.core.currencies import minor_units
 from po_api.core.money import PricedLine, TaxRounding, Totals, line_net, totals
 from po_api.core.records import extract, field_names
 from po_api.organisations.domain import DocumentType, format_number, period_of
-from po_api.porfs.content import PorfContent, PositionedLine, content_hash
+from po_api.porfs.content import ApprovedLine, PorfContent, content_hash
 
 # In the order in which rows may refer to each other.
 COLUMNS = {
@@ -91,7 +91,7 @@ _PDF_COPY = f"\\\\x{_PDF.hex()}\t{hashlib.sha256(_PDF).hexdigest()}"
 
 
 @dataclass(frozen=True)
-class Line(PositionedLine):
+class Line(ApprovedLine):
     """A line of a body."""
 
     net: Decimal
@@ -162,7 +162,7 @@ def make_body(random: Random, language: Language, currency: str, tax_rounding: s
         net = line_net(PricedLine(quantity, price, discount, tax), currency)
         text = language.phrase(random, random.randint(2, 8))
         unit = random.choice(_UNITS)
-        lines.append(Line(text, sku, quantity, unit, price, discount, tax, needed_by, position, net))
+        lines.append(Line(text, sku, quantity, unit, price, discount, tax, needed_by, position, Decimal(0), net))
     return Body(currency, tax_rounding, lines)
 
 
@@ -383,7 +383,7 @@ class _History:
         request = self._request
         approvers = request.company.approvers
         approver = approvers[request.id % len(approvers)]
-        digest = content_hash(_content(request), self._body.lines)
+        digest = content_hash(_content(request), self._body.lines, version=1)
         self.decided_at = self._change(approver, "approve" if decision == "approved" else "reject", decision)
         self._data.add_decision(request, approver, decision, digest, self.decided_at)
 

@@ -75,12 +75,15 @@ def allowed_actions(
     supplier_is_active: bool,
 ) -> dict[str, Any]:
     actor = Actor(1, 1, frozenset(map(Role, roles)), Decimal(0) if limited else None)
+    amount = Decimal(0) if within_limit else Decimal(1)
     facts = PorfFacts(
         status=PorfStatus(status),
         requester_id=1 if own else 2,
         author_ids=(1,) if own else (),
         currency="EUR",
-        total=Decimal(0) if within_limit else Decimal(1),
+        total=amount,
+        over_order_percent=Decimal(0),
+        maximum_total=amount,
         base_currency="EUR" if base_currency else "USD",
         allow_self_approval=self_approval,
         line_count=int(lines),
@@ -89,6 +92,9 @@ def allowed_actions(
         submitted=submitted,
         has_approver=has_approver,
         supplier_is_active=supplier_is_active,
+        supplier_hash=None,
+        # The data set has no approved identities of suppliers.
+        supplier_has_changed=False,
     )
     return {
         str(action): {"allowed": refused is None, "reason": refused and refused.code}

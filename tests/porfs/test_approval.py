@@ -20,6 +20,7 @@ from po_api.db.pagination import PageRequest
 from po_api.db.query import TransactionExecutor
 from po_api.porfs.approval import APPROVES, DECIDES, Approver, refusal
 from po_api.porfs.domain import MACHINE, PorfAction
+from po_api.porfs.maximum import maximum_total
 from po_api.porfs.queries import PorfFilters, PorfQueries
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository
@@ -40,15 +41,40 @@ class Case:
     roles: frozenset[Role]
     limit: Decimal | None
     is_active: bool
+    tolerance: Decimal = Decimal(0)
+
+    @property
+    def maximum(self) -> Decimal:
+        """What can be ordered at most: one of something for `total`, with the tolerance."""
+        return _maximum(self.total, self.tolerance, self.currency)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The line of the request."""
+
+    unit_price: Decimal
+    over_order_percent: Decimal
+    quantity: Decimal = Decimal(1)
+    discount_percent: Decimal = Decimal(0)
+    tax_rate: Decimal = Decimal(0)
+
+
+def _maximum(total: Decimal, tolerance: Decimal, currency: str) -> Decimal:
+    return maximum_total([_Line(total, tolerance)], currency=currency, tax_rounding="document")
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Limits are none, zero, the total, or one minor unit more or less."""
+    """Limits are none, zero, the total or what can be ordered at most, or one minor unit more or less."""
     currency = draw(st.sampled_from(["EUR", "JPY", "TND"]))
     unit = Decimal(1).scaleb(-minor_units(currency))
     total = draw(st.integers(0, 1_000_000)) * unit
-    near = st.sampled_from([-unit, 0 * unit, unit]).map(lambda difference: max(total + difference, Decimal(0)))
+    tolerance = draw(st.sampled_from([Decimal(0), Decimal(10), Decimal("33.3333"), Decimal("999.9999")]))
+    amounts = [total, _maximum(total, tolerance, currency)]
+    near = st.sampled_from(
+        [max(amount + difference, Decimal(0)) for amount in amounts for difference in (-unit, 0 * unit, unit)]
+    )
     return Case(
         currency=currency,
         total=total,
@@ -59,14 +85,15 @@ def cases(draw: st.DrawFn) -> Case:
         roles=draw(st.frozensets(st.sampled_from(Role), min_size=1)) | draw(st.sampled_from([set(), {Role.APPROVER}])),
         limit=draw(st.one_of(st.none(), st.just(Decimal(0)), near, near)),
         is_active=draw(st.sampled_from([True, True, False])),
+        tolerance=tolerance,
     )
 
 
-def _plain(limit: str | None, *, total: str = "100.00", currency: str = "EUR") -> Case:
+def _plain(limit: str | None, *, total: str = "100.00", currency: str = "EUR", tolerance: str = "0") -> Case:
     """A case in which the result depends on the limit only."""
     approver = frozenset({Role.APPROVER})
     amount = None if limit is None else Decimal(limit)
-    return Case(currency, Decimal(total), "EUR", False, False, False, approver, amount, True)
+    return Case(currency, Decimal(total), "EUR", False, False, False, approver, amount, True, Decimal(tolerance))
 
 
 def _involved(*, is_own: bool, is_author: bool, allowed: bool = False) -> Case:
@@ -90,8 +117,8 @@ class Scene:
         """Write the rows of the case; returns the member as an actor."""
         organisation_id = self.tenant.organisation_id
         await self.owner.execute(
-            "UPDATE organisations SET currency = $2, allow_self_approval = $3 WHERE id = $1",
-            *(organisation_id, case.base_currency, case.allow_self_approval),
+            "UPDATE organisations SET currency = $2, allow_self_approval = $3, over_order_percent = $4 WHERE id = $1",
+            *(organisation_id, case.base_currency, case.allow_self_approval, case.tolerance),
         )
         await self.owner.execute(
             "UPDATE members SET roles = $3, approval_limit = $4, is_active = $5"
@@ -103,6 +130,15 @@ class Scene:
             " WHERE organisation_id = $1",
             *(organisation_id, case.currency, case.total, self.member_id if case.is_own else self.other_id),
             [self.other_id, self.member_id] if case.is_author else [],
+        )
+        await self.owner.execute(
+            "UPDATE porfs SET over_order_percent = $2, maximum_total = $3 WHERE id = $1",
+            *(self.pending_id, case.tolerance, case.maximum),
+        )
+        await self.owner.execute(
+            "UPDATE porf_lines SET quantity = 1, unit_price = $2, tax_rate = 0, over_order_percent = $3"
+            " WHERE organisation_id = $1",
+            *(organisation_id, case.total, case.tolerance),
         )
         return Actor(organisation_id, self.member_id, case.roles, case.limit)
 
@@ -122,6 +158,11 @@ async def scene(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]) 
 @given(case=cases())
 @example(_plain("100.00"))
 @example(_plain("99.99"))
+@example(_plain("100.00", tolerance="10"))
+@example(_plain("109.99", tolerance="10"))
+@example(_plain("110.00", tolerance="10"))
+@example(_plain("1099.99", tolerance="999.9999"))
+@example(_plain("1100.00", tolerance="999.9999"))
 @example(_plain("100.01"))
 @example(_plain("0"))
 @example(_plain("0", total="0.00"))

@@ -1,6 +1,6 @@
 """The content hash: it covers all of the content, and does not change for existing approvals."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from po_api.core.records import field_names
-from po_api.porfs.content import LineContent, PorfContent, PorfHeader, PositionedLine, content_hash, hashed_values
+from po_api.porfs.content import (
+    HASH_VERSION,
+    HASHED_FIELDS,
+    ApprovedLine,
+    LineContent,
+    PorfContent,
+    PorfHeader,
+    content_hash,
+    is_approved_content,
+)
 from po_api.porfs.exports import COLUMNS as EXPORTED
 from po_api.porfs.import_columns import COLUMNS as IMPORTED
 from po_api.porfs.models import Porf, PorfLine
@@ -21,10 +30,10 @@ def _header(**values: Any) -> PorfContent:
     return PorfContent(**fields)
 
 
-def _line(**values: Any) -> PositionedLine:
+def _line(**values: Any) -> ApprovedLine:
     """A line with these fields, and without all others."""
-    fields: dict[str, Any] = dict.fromkeys(field_names(PositionedLine)) | values
-    return PositionedLine(**fields)
+    fields: dict[str, Any] = dict.fromkeys(field_names(ApprovedLine)) | values
+    return ApprovedLine(**fields)
 
 
 HEADER = _header(title="Lamps", currency="EUR", tax_rounding="document")
@@ -36,11 +45,12 @@ LINE = _line(
     unit_price=Decimal("24.90"),
     discount_percent=Decimal(0),
     tax_rate=Decimal(20),
+    over_order_percent=Decimal(0),
 )
 
 
-def test_the_hash_of_a_request_is_that_of_the_first_version() -> None:
-    """Computed by the release that introduced approvals: another digest would invalidate every approval."""
+def test_the_hashes_of_a_request_are_those_that_were_stored() -> None:
+    """Computed by the releases that introduced the versions: other digests would invalidate the approvals."""
     header = _header(
         title="Lampen für das Büro",
         justification="Neues Büro\nab Dezember",
@@ -70,7 +80,11 @@ def test_the_hash_of_a_request_is_that_of_the_first_version() -> None:
         discount_percent=Decimal(0),
         tax_rate=Decimal(7),
     )
-    assert content_hash(header, [lamp, bulb]) == "21f0dfb219eeaef4011e360c70768d52cbdc02a1082279bcee204efef96980fc"
+    lines = [replace(lamp, over_order_percent=Decimal("12.5000")), bulb]
+    assert [content_hash(header, lines, version=version) for version in HASHED_FIELDS] == [
+        "21f0dfb219eeaef4011e360c70768d52cbdc02a1082279bcee204efef96980fc",
+        "105da00181b744ee0463ee06bf76469cf85c93143e992f513803a8ef4b04db9f",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +115,7 @@ def test_the_hash_covers_every_field_of_the_header(change: dict[str, Any]) -> No
         {"discount_percent": Decimal("0.0001")},
         {"tax_rate": Decimal(19)},
         {"needed_by": date(2030, 1, 1)},
+        {"over_order_percent": Decimal("0.0001")},
     ],
 )
 def test_the_hash_covers_every_field_of_a_line(change: dict[str, Any]) -> None:
@@ -123,14 +138,29 @@ def test_the_hash_does_not_depend_on_how_a_number_is_written() -> None:
     assert content_hash(HEADER, [same]) == content_hash(HEADER, [LINE])
 
 
-def test_a_field_that_is_added_is_hashed_where_it_is_set_and_changes_no_other_hash() -> None:
-    @dataclass(frozen=True)
-    class Later:
-        title: str
-        project: str | None
+def test_the_last_version_covers_all_of_the_content_and_each_version_what_the_one_before_did() -> None:
+    """A field that is added needs a version of its own: the fields of the others stay as they are."""
+    last = HASHED_FIELDS[HASH_VERSION]
+    assert set(last.header) == {*field_names(PorfContent)}
+    assert set(last.line) == {*field_names(ApprovedLine)}
+    assert list(HASHED_FIELDS) == list(range(1, HASH_VERSION + 1))
+    for version in range(2, HASH_VERSION + 1):
+        before, fields = HASHED_FIELDS[version - 1], HASHED_FIELDS[version]
+        assert fields.header[: len(before.header)] == before.header
+        assert fields.line[: len(before.line)] == before.line
 
-    values = [hashed_values(Later("Lamps", project), ["title"], ["project"]) for project in (None, "A", "B")]
-    assert values == [["Lamps"], ["Lamps", {"project": "A"}], ["Lamps", {"project": "B"}]]
+
+def test_content_is_compared_with_the_fields_of_the_hash_that_was_approved() -> None:
+    tolerant = replace(LINE, over_order_percent=Decimal(10))
+    first, second = (content_hash(HEADER, [LINE], version=version) for version in (1, 2))
+    assert first != second
+    for line, is_same in ((LINE, True), (tolerant, False)):
+        assert is_approved_content(HEADER, [line], approved_hash=first, version=1)
+        assert is_approved_content(HEADER, [line], approved_hash=second, version=2) == is_same
+    assert not is_approved_content(HEADER, [LINE], approved_hash=second, version=1)
+    assert not is_approved_content(HEADER, [LINE], approved_hash=None, version=None)
+    # By a later release.
+    assert not is_approved_content(HEADER, [LINE], approved_hash=second, version=HASH_VERSION + 1)
 
 
 def test_the_fields_are_columns_of_all_tables_and_files_that_hold_them() -> None:

@@ -22,6 +22,7 @@ from po_api.organisations.models import Organisation
 from po_api.porfs import schemas
 from po_api.porfs.approval import APPROVES, Approver, refusal
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, priced, remaining
+from po_api.porfs.maximum import maximum_total
 from po_api.porfs.models import ApprovalDecision, Porf
 from po_api.porfs.read_service import allowed_actions
 from po_api.suppliers.models import Supplier
@@ -69,7 +70,7 @@ def test_remembered_answers_are_those_of_the_table(
         "is_own": state.requester_id == actor.user_id,
         "is_author": actor.user_id in {state.requester_id, *state.author_ids},
         "in_base_currency": state.currency == state.base_currency,
-        "within_limit": limit is None or state.total <= limit,
+        "within_limit": limit is None or state.maximum_total <= limit,
         "allow_self_approval": state.allow_self_approval,
         "has_lines": state.line_count > 0,
         "ordered": state.ordered,
@@ -77,6 +78,7 @@ def test_remembered_answers_are_those_of_the_table(
         "submitted": state.submitted,
         "has_approver": state.has_approver,
         "supplier_is_active": state.supplier_is_active,
+        "supplier_has_changed": state.supplier_has_changed,
     }
     answer = allowed_actions(json.dumps(seen), member.roles, scopes, has_limit=limit is not None)
     assert json.loads(answer) == _allowed(state, member)
@@ -167,12 +169,15 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         )
         decided = [_decision(row, members, member) for row in decisions]
     lines = porf.lines
+    maximum = maximum_total(lines, currency=porf.currency, tax_rounding=porf.tax_rounding)
     state = PorfFacts(
         status=PorfStatus(porf.status),
         requester_id=porf.requester_id,
         author_ids=porf.author_ids,
         currency=porf.currency,
         total=porf.total,
+        over_order_percent=organisation.over_order_percent,
+        maximum_total=maximum,
         base_currency=organisation.currency,
         allow_self_approval=organisation.allow_self_approval,
         line_count=len(lines),
@@ -181,6 +186,8 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         submitted=porf.submitted_at is not None or porf.approval_round > 1,
         has_approver=porf.status == "draft",  # the organisation has an approver without a limit
         supplier_is_active=supplier is None or supplier.is_active,
+        supplier_hash=None,
+        supplier_has_changed=False,
     )
     roles = frozenset(Role(role) for role in member.roles)
     actor = Actor(porf.organisation_id, member.user_id, roles, member.approval_limit)
@@ -193,6 +200,8 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
             "supplier_name": supplier and supplier.name,
             "line_count": len(lines),
             "allowed_actions": _allowed(state, actor),
+            "over_order_percent": organisation.over_order_percent,
+            "maximum_total": maximum,
             "decisions": decided,
             "approvers": _approvers(state, members, member) if porf.status == "pending" else None,
             "taxes": [schemas.TaxRead.model_validate(tax) for tax in taxes],

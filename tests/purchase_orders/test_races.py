@@ -366,9 +366,12 @@ async def test_settings_members_and_suppliers_change_while_orders_are_made(
     wanted = {"lines": take(porf, "1")}
     for turn in range(ROUNDS):
         changes = [
-            member.patch(place, etag="*", json={"name": f"Name {turn} {copy}"})
+            member.patch(place, etag="*", json={field: f"Name {turn} {copy}"})
             for copy, member in enumerate((organisation.admin, organisation.buyer))
-            for place in (f"/users/{member.user_id}", f"/suppliers/{organisation.supplier_id}")
+            for place, field in (
+                (f"/users/{member.user_id}", "name"),
+                (f"/suppliers/{organisation.supplier_id}", "address"),
+            )
         ]
         changes += [
             organisation.admin.patch("/organisations/current", etag="*", json={"name": f"Name {turn} {copy}"})

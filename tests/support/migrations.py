@@ -184,6 +184,7 @@ VALUES = {
     "session_id": "(SELECT max(id) FROM sessions)",
     "round": "2",
     "status": "'closed'",
+    "supplier_hash": "repeat('d', 128)",
     "supplier_id": "(SELECT id FROM suppliers WHERE organisation_id = {organisation} LIMIT 1)",
     "tax": "0.25",
     "tax_rounding": "'line'",

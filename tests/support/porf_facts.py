@@ -1,5 +1,7 @@
 """Strategies for the facts of a request and for its actor."""
 
+from decimal import Decimal
+
 from hypothesis import strategies as st
 
 from po_api.core.actor import Actor
@@ -15,6 +17,8 @@ facts = st.builds(
     author_ids=st.frozensets(st.integers(1, 3)),
     currency=currencies,
     total=amounts,
+    over_order_percent=st.just(Decimal(0)),
+    maximum_total=amounts,
     base_currency=currencies,
     allow_self_approval=st.booleans(),
     line_count=st.integers(0, 1),
@@ -23,6 +27,8 @@ facts = st.builds(
     submitted=st.booleans(),
     has_approver=st.booleans(),
     supplier_is_active=st.booleans(),
+    supplier_hash=st.none(),
+    supplier_has_changed=st.booleans(),
 )
 actors = st.builds(
     Actor,

@@ -1,4 +1,7 @@
-"""Money in SQL: the rounding of core/money.py, for amounts that lists sort by. A test compares both."""
+"""Money in SQL: the rounding of core/money.py, for amounts that are sorted by or compared in lists.
+
+Tests compare both.
+"""
 
 from decimal import Decimal
 from typing import Any
@@ -9,6 +12,20 @@ from po_api.core.money import TaxRounding
 
 # Multiplied by, since the decimals of a quotient are limited.
 _PERCENT: ColumnElement[Any] = literal_column("0.01")
+
+Number = SQLColumnExpression[Decimal] | ColumnElement[Any]
+
+
+def add_percent(quantity: Number, percent: Number) -> ColumnElement[Decimal]:
+    """The quantity and a percentage of it, cut to four decimals as by `money.cut_quantity`."""
+    return func.trunc(quantity * (100 + percent) * _PERCENT, 4)
+
+
+def line_net(
+    quantity: Number, unit_price: Number, discount_percent: Number, *, digits: ColumnElement[int]
+) -> ColumnElement[Decimal]:
+    """`money.line_net`; `digits` are the currency's minor units."""
+    return func.round(quantity * unit_price * (100 - discount_percent) * _PERCENT, digits)
 
 
 def tax_at_rate(

@@ -11,7 +11,8 @@ from sqlalchemy import ForeignKeyConstraint
 from po_api.core.email import comparable_email
 from po_api.core.money import PricedLine, TaxRounding, totals
 from po_api.core.records import extract
-from po_api.porfs.content import PorfContent, PositionedLine, content_hash
+from po_api.porfs.content import ApprovedLine, PorfContent, is_approved_content
+from po_api.porfs.maximum import maximum_total
 from po_api.tables import metadata
 
 # `identity_issuer` of users whose address is that of another user, too: nobody signs in by it (revision 015).
@@ -122,6 +123,18 @@ _VIOLATIONS = {
         )
         SELECT entity, entity_id, id, known, was FROM changes WHERE was IS DISTINCT FROM known
     """,
+    "an order is made out to the supplier that was approved": """
+        SELECT DISTINCT o.id, o.supplier_name, o.supplier_tax_id FROM purchase_orders o
+        JOIN purchase_order_lines l ON l.purchase_order_id = o.id
+        JOIN allocations a ON a.purchase_order_line_id = l.id
+        JOIN porf_lines r ON r.id = a.porf_line_id
+        JOIN porfs p ON p.id = r.porf_id
+        JOIN approval_decisions d
+          ON d.porf_id = p.id AND d.round = p.approval_round AND d.decision = 'approved'
+        WHERE ($1::bigint IS NULL OR o.organisation_id = $1) AND o.status <> 'cancelled'
+          AND d.supplier_hash <> encode(sha256(convert_to(o.supplier_name, 'UTF8')), 'hex')
+                              || encode(sha256(convert_to(coalesce(o.supplier_tax_id, ''), 'UTF8')), 'hex')
+    """,
     "the last event has the current status": """
         SELECT e.entity, e.id, e.status, last.status FROM (
             SELECT 'porf' AS entity, organisation_id, id, status FROM porfs
@@ -221,18 +234,25 @@ async def _wrong_totals(connection: Any, organisation_id: int) -> AsyncIterator[
         stored = (header.net, header.tax, header.total, sum(row.net for row in lines))
         if stored != (computed.net, computed.tax, computed.total, computed.net):
             yield f"violated: totals are those of the lines: {header}"
+    for porf, lines in requests:
+        if porf.maximum_total is not None and porf.maximum_total != maximum_total(
+            lines, currency=porf.currency, tax_rounding=porf.tax_rounding
+        ):
+            yield f"violated: what can be ordered at most is the total of the lines with their tolerances: {porf}"
 
 
 async def _not_approved(connection: Any, organisation_id: int) -> AsyncIterator[str]:
     """Requests with an approved status, but without an approval of their current content in the current round."""
     query = "SELECT * FROM approval_decisions WHERE decision = 'approved' AND organisation_id = $1"
     decisions = {
-        (row["porf_id"], row["round"]): row["content_hash"] for row in await connection.fetch(query, organisation_id)
+        (row["porf_id"], row["round"]): (row["content_hash"], row["hash_version"])
+        for row in await connection.fetch(query, organisation_id)
     }
     for porf, lines in await _documents(connection, "porfs", "porf_lines", "porf_id", organisation_id):
         is_approved = porf.status in ("approved", "partially_ordered", "ordered", "closed")
-        current = content_hash(extract(PorfContent, porf), [extract(PositionedLine, line) for line in lines])
-        if is_approved and decisions.get((porf.id, porf.approval_round)) != current:
+        approved, version = decisions.get((porf.id, porf.approval_round), (None, None))
+        content = extract(PorfContent, porf), [extract(ApprovedLine, line) for line in lines]
+        if is_approved and not is_approved_content(*content, approved_hash=approved, version=version):
             yield f"violated: the content of a request is the approved content: {porf}"
 
 

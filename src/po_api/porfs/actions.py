@@ -16,8 +16,8 @@ from po_api.db.json_sql import JsonDocument
 from po_api.db.query import TransactionExecutor
 from po_api.members.service import rights_of
 from po_api.porfs import errors
-from po_api.porfs.approval import authors_of
-from po_api.porfs.content import content_hash
+from po_api.porfs.approval import Approver, authors_of, excess
+from po_api.porfs.content import HASH_VERSION, content_hash
 from po_api.porfs.domain import (
     DECISIONS,
     MACHINE,
@@ -55,14 +55,12 @@ class PorfActions:
         porf = await self._locked(porf_id)
         actor = self._actor if decision is None else await self._approver()
         facts = await self._porfs.facts(porf_id)
-        if MACHINE.refusal(action, facts, actor) is errors.NoApprover:
-            raise await self._porfs.no_approver(porf_id, facts)
-        MACHINE.require(action, facts, actor)
+        await self._require(action, porf_id, facts, actor)
         require_version(porf.version, expected)
         if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
             raise errors.CommentRequired.missing()
         now = utc_now()
-        after = _state_after(action, porf, actor, now)
+        after = _state_after(action, porf, facts, actor, now)
         await self._repository.change(
             [after],
             [_change(action, porf, after, comment)],
@@ -70,7 +68,7 @@ class PorfActions:
             lines=await self._closed_lines(porf_id) if action is PorfAction.CLOSE else (),
             decisions=() if decision is None else [await self._decision(porf, decision, comment, actor, facts)],
             comments=() if decision is not None or comment is None else [self._comment(porf, comment)],
-            submits=action is PorfAction.SUBMIT,
+            tolerance=facts.over_order_percent if action is PorfAction.SUBMIT else None,
         )
         return await self._porfs.whole(porf_id)
 
@@ -93,6 +91,15 @@ class PorfActions:
         state = state_of(porf, requester_id=requester_id, author_ids=authors_of(porf, requester_id))
         await self._repository.change([state], [change], now=utc_now())
         return await self._porfs.whole(porf_id)
+
+    async def _require(self, action: PorfAction, porf_id: int, facts: PorfFacts, actor: Actor) -> None:
+        """Raise the error that prevents the action, with the reason for those that only amounts explain."""
+        refused = MACHINE.refusal(action, facts, actor)
+        if refused is errors.NoApprover:
+            raise await self._porfs.no_approver(porf_id, facts)
+        if refused is errors.OverApprovalLimit:
+            raise errors.OverApprovalLimit(excess(facts, Approver.of(actor)))
+        MACHINE.require(action, facts, actor)
 
     async def _locked(self, porf_id: int) -> LockedPorf:
         found = await self._repository.lock([porf_id])
@@ -119,6 +126,8 @@ class PorfActions:
             "content_hash": content_hash(porf, await self._porfs.lines(porf.id)),
             "approver_limit": approver.approval_limit,
             "limit_currency": facts.base_currency,
+            "hash_version": HASH_VERSION,
+            "supplier_hash": facts.supplier_hash,
         }
 
     def _comment(self, porf: LockedPorf, text: str) -> dict[str, object]:
@@ -134,11 +143,17 @@ def _roles(names: Iterable[str]) -> frozenset[Role]:
     return frozenset(map(Role, names))
 
 
-def _state_after(action: PorfAction, porf: LockedPorf, actor: Actor, now: datetime) -> dict[str, object]:
+def _state_after(
+    action: PorfAction, porf: LockedPorf, facts: PorfFacts, actor: Actor, now: datetime
+) -> dict[str, object]:
     """The state of the request after the action."""
-    changed: dict[str, object] = {"status": MACHINE.target(action, PorfStatus(porf.status))}
+    status = MACHINE.target(action, PorfStatus(porf.status))
+    changed: dict[str, object] = {"status": status}
     if action is PorfAction.SUBMIT:
         changed |= {"submitted_at": now, "author_ids": authors_of(porf, actor.user_id)}
+        changed |= {"over_order_percent": facts.over_order_percent, "maximum_total": facts.maximum_total}
+    elif status is PorfStatus.DRAFT:
+        changed |= {"over_order_percent": None, "maximum_total": None}
     if action in (PorfAction.APPROVE, PorfAction.REJECT):
         changed["decided_at"] = now
     if action in NEW_ROUND:

@@ -14,7 +14,7 @@ from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.porfs import errors
-from po_api.porfs.content import MAX_LINES, content_hash
+from po_api.porfs.content import MAX_LINES, is_approved_content
 from po_api.porfs.domain import (
     MACHINE,
     LineQuantities,
@@ -25,7 +25,9 @@ from po_api.porfs.domain import (
     remaining,
 )
 from po_api.porfs.queries import LockedPorf, PorfLineRow
-from po_api.porfs.repository import PorfRepository, state_of
+from po_api.porfs.repository import ApprovedFacts, PorfRepository, state_of
+from po_api.suppliers.errors import SupplierChanged
+from po_api.suppliers.identity import SINCE_APPROVAL, require_unchanged
 
 _NONE = Decimal(0)
 H = TypeVar("H")
@@ -51,10 +53,14 @@ class AllocatedLine:
 
 @dataclass(frozen=True)
 class Allocated:
-    """The result of an allocation, with the requests in the order of their ids."""
+    """The result of an allocation, with the requests in the order of their ids.
+
+    `supplier_hashes` are the approved identities of their suppliers (suppliers.identity); None where there is none.
+    """
 
     porfs: Sequence[LockedPorf]
     lines: Sequence[AllocatedLine]
+    supplier_hashes: Sequence[str | None]
 
 
 @dataclass(frozen=True)
@@ -96,19 +102,19 @@ class AllocationService:
         remaining quantity (409), not an outdated ETag (412).
 
         Raises PorfNotFound if any of the requests is not visible to the actor, the errors of the guards,
-        ApprovalMismatch, UnknownLine, DuplicateLine, NothingLeft, TooManyLines, QuantityExceedsRemaining or
-        PreconditionFailed.
+        SupplierChanged, ApprovalMismatch, UnknownLine, DuplicateLine, NothingLeft, TooManyLines,
+        QuantityExceedsRemaining or PreconditionFailed.
         """
         locked = await self._lock(porf_ids)
         require_compatible(locked.porfs)
-        await self._require_approved(locked)
+        approvals = await self._require_approved(locked)
         allocated = _chosen(locked.lines, requested)
         if len(locked.porfs) == 1:
             require_version(locked.porfs[0].version, expected)
         quantities = {item.line.id: item.quantity for item in allocated}
         lines = [LineQuantities.of(line, ordered=quantities.get(line.id, _NONE)) for line in locked.lines]
         await self._write("porf.convert", locked.porfs, lines, quantities.keys())
-        return Allocated(locked.porfs, allocated)
+        return Allocated(locked.porfs, allocated, [approval.approved_supplier_hash for approval in approvals])
 
     async def release(self, held: Collection[HeldLine], *, lock_holder: Callable[[], Awaitable[H]]) -> H:
         """Release the quantities of a cancelled order; those of a closed request become closed quantities.
@@ -136,15 +142,19 @@ class AllocationService:
             raise errors.PorfNotFound
         return _Locked(porfs, await self._repository.lock_lines(porf_ids))
 
-    async def _require_approved(self, locked: _Locked) -> None:
-        """Raise unless each request may be ordered, with exactly the content that was approved."""
+    async def _require_approved(self, locked: _Locked) -> Sequence[ApprovedFacts]:
+        """The approvals. Raises unless each request may be ordered, with exactly the content that was approved."""
         approvals = await self._repository.approvals([porf.id for porf in locked.porfs])
         by_porf = _by_porf(locked.lines)
         for porf, approval in zip(locked.porfs, approvals, strict=True):
+            if MACHINE.refusal(PorfAction.CONVERT, approval, self._actor) is SupplierChanged:
+                require_unchanged(porf.number, approval.approved_supplier_hash, approval.supplier_hash, SINCE_APPROVAL)
             MACHINE.require(PorfAction.CONVERT, approval, self._actor)
             content = sorted(by_porf[porf.id], key=lambda line: line.position)
-            if approval.approved_hash != content_hash(porf, content):
+            approved, version = approval.approved_hash, approval.hash_version
+            if not is_approved_content(porf, content, approved_hash=approved, version=version):
                 raise errors.ApprovalMismatch
+        return approvals
 
     async def _write(
         self, action: str, porfs: Sequence[LockedPorf], lines: Sequence[LineQuantities], changed: Collection[int]

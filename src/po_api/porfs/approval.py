@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, not_, or_
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
 from po_api.core.permissions import Permission
+from po_api.db.json_sql import plain
 from po_api.porfs.errors import ApproverInactive, LimitInOtherCurrency, OverApprovalLimit, OwnRequest
 
 # The names in an explanation are examples.
@@ -50,6 +51,10 @@ class Request(Authored, Protocol):
     @property
     def total(self) -> Decimal: ...
     @property
+    def over_order_percent(self) -> Decimal: ...
+    @property
+    def maximum_total(self) -> Decimal: ...
+    @property
     def base_currency(self) -> str: ...
     @property
     def allow_self_approval(self) -> bool: ...
@@ -75,7 +80,7 @@ class RequestColumns(NamedTuple):
     requester_id: SQLColumnExpression[int]
     author_ids: SQLColumnExpression[list[int]]
     currency: SQLColumnExpression[str]
-    total: SQLColumnExpression[Decimal]
+    maximum_total: SQLColumnExpression[Decimal]
     base_currency: SQLColumnExpression[str]
     allow_self_approval: SQLColumnExpression[bool]
 
@@ -138,8 +143,8 @@ _CURRENCY_OF_LIMIT = Condition(
 )
 TOTAL_WITHIN_LIMIT = Condition(
     OverApprovalLimit,
-    lambda request, approver: approver.limit is None or approver.limit >= request.total,
-    lambda request, approver: or_(approver.limit.is_(None), approver.limit >= request.total),
+    lambda request, approver: approver.limit is None or approver.limit >= request.maximum_total,
+    lambda request, approver: or_(approver.limit.is_(None), approver.limit >= request.maximum_total),
 )
 
 # The conditions of every decision, and those that an approval adds; the first that does not hold is the reason.
@@ -168,8 +173,22 @@ def exclusion(request: Request, excluded: ExcludedApprovers, *, shows_names: boo
     in_base_currency = request.currency == request.base_currency
     condition = "with a higher limit" if in_base_currency else "without a limit, which another currency requires"
     return (
-        f"active approvers who could approve {request.total:f} {request.currency} {condition}:"
+        f"active approvers who could approve {_amount(request)} {condition}:"
         f" {excluded.limited}{names}; the highest of their limits is {excluded.highest_limit:f} {request.base_currency}"
+    )
+
+
+def excess(request: Request, approver: Approver) -> str:
+    """The reason why a limit that is too low does not permit the approval, for people."""
+    return f"the limit of {approver.limit:f} {request.base_currency} does not permit {_amount(request)}"
+
+
+def _amount(request: Request) -> str:
+    if not request.over_order_percent:
+        return f"{request.total:f} {request.currency}"
+    return (
+        f"{request.maximum_total:f} {request.currency}"
+        f" (the total of {request.total:f} with the tolerance of {plain(request.over_order_percent)} %)"
     )
 
 

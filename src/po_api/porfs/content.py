@@ -6,10 +6,11 @@ columns are in models.py, their types in the API in schemas.py.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 
 from po_api.core.records import field_names
 
@@ -54,9 +55,19 @@ class LineContent:
 
 @dataclass(frozen=True)
 class PositionedLine(LineContent):
-    """The part of a line that is approved; positions ascend, with gaps where lines were deleted."""
+    """A line at its place; positions ascend, with gaps where lines were deleted."""
 
     position: int
+
+
+@dataclass(frozen=True)
+class ApprovedLine(PositionedLine):
+    """The part of a line that is approved.
+
+    Orders may exceed the quantity by `over_order_percent`, the organisation's tolerance at the last submission.
+    """
+
+    over_order_percent: Decimal
 
 
 @dataclass(frozen=True)
@@ -80,45 +91,55 @@ LINE_FIELDS = field_names(LineContent)
 # Fields of the summary; the other fields of the header are only in the full representation.
 LISTED_FIELDS = ("title", "supplier_id", "cost_centre", "needed_by")
 
-# The fields that every hash covers, in this order. Never change them: the hashes of existing approvals depend on them.
-_HASHED = ("title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding", "supplier_id")
-_HASHED_OF_LINE = (
-    "position",
-    "description",
-    "sku",
-    "quantity",
-    "unit",
-    "unit_price",
-    "discount_percent",
-    "tax_rate",
-    "needed_by",
+
+class HashedFields(NamedTuple):
+    """The fields of the header and of each line that a hash covers, in the order in which it covers them."""
+
+    header: tuple[str, ...]
+    line: tuple[str, ...]
+
+
+_FIRST = HashedFields(
+    header=("title", "justification", "cost_centre", "needed_by", "currency", "tax_rounding", "supplier_id"),
+    line=(
+        "position",
+        "description",
+        "sku",
+        "quantity",
+        "unit",
+        "unit_price",
+        "discount_percent",
+        "tax_rate",
+        "needed_by",
+    ),
 )
 
-# Fields that were added later.
-_ADDED = tuple(name for name in field_names(PorfContent) if name not in _HASHED)
-_ADDED_TO_LINE = tuple(name for name in field_names(PositionedLine) if name not in _HASHED_OF_LINE)
+_SECOND = HashedFields(_FIRST.header, (*_FIRST.line, "over_order_percent"))
 
-_Canonical = str | int | None | Mapping[str, "_Canonical"]
+# By version. Never change one, add the next: decisions keep the version of their hash, and are compared with it.
+HASHED_FIELDS = {1: _FIRST, 2: _SECOND}
+# The version of new decisions.
+HASH_VERSION = max(HASHED_FIELDS)
+
+_Canonical = str | int | None
 
 
-def content_hash(porf: PorfContent, lines: Iterable[PositionedLine]) -> str:
+def content_hash(porf: PorfContent, lines: Iterable[ApprovedLine], *, version: int = HASH_VERSION) -> str:
     """SHA-256 (hex) of the approved content: the header and every line, in a canonical form."""
+    fields = HASHED_FIELDS[version]
     content = {
-        "porf": hashed_values(porf, _HASHED, _ADDED),
-        "lines": [hashed_values(line, _HASHED_OF_LINE, _ADDED_TO_LINE) for line in lines],
+        "porf": [_canonical(getattr(porf, name)) for name in fields.header],
+        "lines": [[_canonical(getattr(line, name)) for name in fields.line] for line in lines],
     }
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def hashed_values(source: object, first: Iterable[str], added: Iterable[str]) -> list[_Canonical]:
-    """The values of the `first` fields in this order, then by name those of the `added` fields that are set.
-
-    Adding a field thus does not change the hash of content that does not use it.
-    """
-    values = [_canonical(getattr(source, name)) for name in first]
-    given = {name: _canonical(value) for name in added if (value := getattr(source, name)) is not None}
-    return [*values, given] if given else values
+def is_approved_content(
+    porf: PorfContent, lines: Iterable[ApprovedLine], *, approved_hash: str | None, version: int | None
+) -> bool:
+    """Whether the content has this hash. A version that this release does not know is not comparable: False."""
+    return version in HASHED_FIELDS and content_hash(porf, lines, version=version) == approved_hash
 
 
 def _canonical(value: str | int | Decimal | date | None) -> _Canonical:

@@ -13,7 +13,7 @@ from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_q
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.porfs import approval, errors
-from po_api.suppliers.errors import SupplierInactive
+from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
 
 class PorfStatus(StrEnum):
@@ -58,15 +58,20 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class PorfFacts:
-    """The data that guards look at. `author_ids`: see `approval.authors_of`; `ordered`: a quantity is allocated to
-    purchase orders; `has_remaining`: a quantity is neither ordered nor closed; `has_approver`: an active member may
-    approve the request (evaluated for drafts only); `supplier_is_active`: true also without a supplier."""
+    """The data that guards look at. `author_ids`: see `approval.authors_of`; `over_order_percent`, `maximum_total`: the
+    tolerance, and what can be ordered at most (for drafts, with the tolerance that submitting would give them);
+    `ordered`: a quantity is allocated to purchase orders; `has_remaining`: a quantity is neither ordered nor closed;
+    `has_approver`: an active member may approve the request (evaluated for drafts only); `supplier_is_active`: true
+    also without a supplier; `supplier_hash`: the identity of the supplier as of now; `supplier_has_changed`: it is not
+    the approved one (evaluated where something can be ordered)."""
 
     status: PorfStatus
     requester_id: int
     author_ids: Collection[int]
     currency: str
     total: Decimal
+    over_order_percent: Decimal
+    maximum_total: Decimal
     base_currency: str
     allow_self_approval: bool
     line_count: int
@@ -75,6 +80,8 @@ class PorfFacts:
     submitted: bool
     has_approver: bool
     supplier_is_active: bool
+    supplier_hash: str | None
+    supplier_has_changed: bool
 
 
 PorfGuard = Guard[PorfFacts]
@@ -145,8 +152,14 @@ def _current_currency(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     return None if facts.currency in CURRENCIES else errors.CurrencyWithdrawn
 
 
+def _approved_supplier(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
+    """the supplier, if there is one, has the name and the tax id that were approved"""
+    return SupplierChanged if facts.supplier_has_changed else None
+
+
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """the total is within the approver's limit; another currency requires an approver without a limit"""
+    """what can be ordered at most, the tolerance included, is within the approver's limit; another currency requires an
+    approver without a limit"""
     return approval.refusal(approval.WITHIN_LIMIT, facts, approval.Approver.of(actor))
 
 
@@ -190,7 +203,7 @@ _WRITE, _DECIDE = Permission.PORFS_WRITE, Permission.PORFS_DECIDE
 _MANAGE, _ORDER = Permission.PORFS_MANAGE, Permission.PURCHASE_ORDERS_WRITE
 
 _SUBMITTABLE = (_has_lines, _active_supplier, _current_currency, _has_eligible_approver)
-_ORDERABLE = (_something_left, _active_supplier, _current_currency)
+_CONVERTIBLE = (_something_left, _active_supplier, _current_currency, _approved_supplier)
 
 # The table of domain.md. A request with the status `ordered` can be closed as well, although nothing remains.
 MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
@@ -205,7 +218,7 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.REVISE: _rule(_WRITE, [PorfStatus.REJECTED], _D, _requester),
         PorfAction.CANCEL: _rule(_WRITE, [_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
         PorfAction.REOPEN: _rule(_MANAGE, [_A], _D, _buyer, _nothing_ordered),
-        PorfAction.CONVERT: _rule(_ORDER, [_A, _PARTLY, _ORDERED], None, _orderer, *_ORDERABLE),
+        PorfAction.CONVERT: _rule(_ORDER, [_A, _PARTLY, _ORDERED], None, _orderer, *_CONVERTIBLE),
         PorfAction.CLOSE: _rule(_MANAGE, [_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(Permission.PORFS_WRITE_ALL, _OPEN, None, _admin),
         PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser, _current_currency),
@@ -274,11 +287,17 @@ class Quantities(Protocol):
     def closed_quantity(self) -> Decimal: ...
 
 
-class OrderableQuantities(Quantities, Protocol):
-    """The same with the tolerance: the percentage by which orders may exceed the requested quantity."""
+class Tolerated(Protocol):
+    """A requested quantity with the tolerance: the percentage by which orders may exceed it."""
 
     @property
+    def quantity(self) -> Decimal: ...
+    @property
     def over_order_percent(self) -> Decimal: ...
+
+
+class OrderableQuantities(Quantities, Tolerated, Protocol):
+    """The quantities of a line with its tolerance."""
 
 
 class StoredQuantities(Quantities, Protocol):
@@ -313,11 +332,14 @@ def remaining(line: Quantities) -> Decimal:
     return max(left, Decimal(0))
 
 
+def largest_quantity(line: Tolerated) -> Decimal:
+    """The quantity that may be ordered at most: the requested one plus the tolerance, cut to four decimals."""
+    return cut_quantity(line.quantity * (1 + line.over_order_percent / 100))
+
+
 def orderable(line: OrderableQuantities) -> Decimal:
     """The quantity that may still be ordered: the remaining one plus the tolerance; never negative."""
-    with_tolerance = line.quantity * (1 + line.over_order_percent / 100)
-    left = with_tolerance - line.ordered_quantity - line.closed_quantity
-    return max(cut_quantity(left), Decimal(0))
+    return max(largest_quantity(line) - line.ordered_quantity - line.closed_quantity, Decimal(0))
 
 
 def ordering_status(lines: Collection[Quantities]) -> PorfStatus:

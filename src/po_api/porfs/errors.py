@@ -35,7 +35,8 @@ class OwnRequest(Forbidden):
 
 
 class OverApprovalLimit(Forbidden):
-    """The total exceeds the caller's approval limit."""
+    """What can be ordered of the request at most exceeds the caller's approval limit: its total with the tolerance by
+    which orders may exceed the quantities."""
 
     code = "over_approval_limit"
     title = "Total exceeds the approval limit"

@@ -15,7 +15,8 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
 
     `tax_rounding` is the organisation's setting at creation, stored so that the totals can be recomputed. `author_ids`
     are the members who may not approve it (`approval.authors_of`); none is ever removed. `submitted_at` and
-    `decided_at` are the times of the last submission and of the decision in the current round.
+    `decided_at` are the times of the last submission and of the decision in the current round. `over_order_percent` and
+    `maximum_total` are fixed by submitting and null in drafts (maximum.py has both for all requests).
     """
 
     __tablename__ = "porfs"
@@ -38,6 +39,7 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
         CheckConstraint("status IN ('draft', 'cancelled') OR submitted_at IS NOT NULL", name="submitted_at"),
         CheckConstraint("status IN ('draft', 'pending', 'cancelled') OR decided_at IS NOT NULL", name="decided_at"),
         CheckConstraint("approval_round >= 1", name="approval_round"),
+        CheckConstraint("over_order_percent >= 0", name="over_order_percent"),
         Index("ix_porfs_organisation_id_created_at", "organisation_id", "created_at", "id"),
         Index("ix_porfs_organisation_id_updated_at", "organisation_id", "updated_at", "id"),
         Index("ix_porfs_organisation_id_total", "organisation_id", "total", "id"),
@@ -71,6 +73,8 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
     approval_round: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     submitted_at: Mapped[datetime | None]
     decided_at: Mapped[datetime | None]
+    over_order_percent: Mapped[Decimal | None] = mapped_column(Percent)
+    maximum_total: Mapped[Decimal | None] = mapped_column(Amount)
 
     lines: Mapped[list["PorfLine"]] = relationship(
         back_populates="porf",
@@ -123,7 +127,10 @@ class PorfLine(TenantRow, Timestamped, Base):
 
 
 class ApprovalDecision(TenantRow, Base):
-    """A decision of an approver, with the hash of the content and the approval round. Rows are only ever added.
+    """A decision of an approver, with the approval round and hashes of the content and of the supplier's identity.
+
+    `hash_version` says which fields `content_hash` covers (`content.HASHED_FIELDS`). `supplier_hash` is null without a
+    supplier, and in decisions of before revision 028. Rows are only ever added.
 
     `approver_limit` is the approver's limit at that time, None for no limit, in the organisation's base currency
     `limit_currency`; both are None in decisions of versions before revision 025.
@@ -135,6 +142,8 @@ class ApprovalDecision(TenantRow, Base):
         ForeignKeyConstraint(["organisation_id", "approver_id"], ["members.organisation_id", "members.user_id"]),
         CheckConstraint("decision IN ('approved', 'rejected', 'returned')", name="decision"),
         CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash"),
+        CheckConstraint("hash_version >= 1", name="hash_version"),
+        CheckConstraint("supplier_hash ~ '^[0-9a-f]{128}$'", name="supplier_hash"),
         CheckConstraint("decision = 'approved' OR comment IS NOT NULL", name="comment"),
         CheckConstraint("approver_limit IS NULL OR limit_currency IS NOT NULL", name="approver_limit"),
         Index(
@@ -157,6 +166,8 @@ class ApprovalDecision(TenantRow, Base):
     content_hash: Mapped[str]
     approver_limit: Mapped[Decimal | None] = mapped_column(Amount)
     limit_currency: Mapped[str | None]
+    hash_version: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    supplier_hash: Mapped[str | None]
     decided_at: Mapped[datetime]
 
 

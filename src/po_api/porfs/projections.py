@@ -40,10 +40,11 @@ from po_api.porfs.approval import (
     may_decide,
 )
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
-from po_api.porfs.domain import PorfFacts, PorfStatus
+from po_api.porfs.domain import MACHINE, Decision, PorfAction, PorfFacts, PorfStatus
+from po_api.porfs.maximum import maximum_of, tolerance_of
 from po_api.porfs.models import ApprovalDecision, PorfLine
 from po_api.suppliers.models import Supplier
-from po_api.suppliers.projections import supplier_is_active
+from po_api.suppliers.projections import supplier_hash, supplier_is_active
 
 _APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 # Several decisions of one round are returns, and at most one more. The audit trail has all of them.
@@ -75,7 +76,7 @@ def was_submitted(porf: FromClause) -> ColumnElement[bool]:
 def _request(porf: FromClause) -> RequestColumns:
     """The columns that determine who may approve, in a statement that joins the request's Organisation."""
     c, organisation = porf.c, (Organisation.currency, Organisation.allow_self_approval)
-    return RequestColumns(c.requester_id, c.author_ids, c.currency, c.total, *organisation)
+    return RequestColumns(c.requester_id, c.author_ids, c.currency, maximum_of(porf), *organisation)
 
 
 def _member(*, is_approver: bool) -> ApproverColumns:
@@ -154,14 +155,36 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
     )
     facts = {
         **columns_of(porf, ("status", "requester_id", "author_ids", "currency", "total")),
+        "over_order_percent": tolerance_of(porf),
+        "maximum_total": maximum_of(porf),
         "base_currency": Organisation.currency,
         "allow_self_approval": Organisation.allow_self_approval,
         **columns_of(lines, ("line_count", "ordered", "has_remaining")),
         "submitted": was_submitted(porf),
         "has_approver": _has_approver(porf),
         "supplier_is_active": supplier_is_active(porf.c.supplier_id),
+        "supplier_hash": supplier_hash(porf.c.supplier_id),
+        "supplier_has_changed": _supplier_has_changed(porf, lines.c.has_remaining),
     }
     return porf.join(Organisation, Organisation.id == ORGANISATION_ID).join(lines, true()), facts
+
+
+def approval_of_round(porf: FromClause) -> ColumnElement[bool]:
+    """The approval of the request in its current round."""
+    return and_(
+        ApprovalDecision.organisation_id == ORGANISATION_ID,
+        ApprovalDecision.porf_id == porf.c.id,
+        ApprovalDecision.round == porf.c.approval_round,
+        ApprovalDecision.decision == Decision.APPROVED,
+    )
+
+
+def _supplier_has_changed(porf: FromClause, has_remaining: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the supplier's identity is not the approved one: evaluated for requests that can be converted only."""
+    approved = select(ApprovalDecision.supplier_hash).where(approval_of_round(porf)).correlate(porf).scalar_subquery()
+    convertible = porf.c.status.in_(sorted(MACHINE.rules[PorfAction.CONVERT].sources))
+    differs = func.coalesce(supplier_hash(porf.c.supplier_id) != approved, false())
+    return case((and_(convertible, has_remaining, porf.c.supplier_id.is_not(None)), differs), else_=false())
 
 
 def with_facts(porf: FromClause) -> AnySelect:
@@ -181,13 +204,16 @@ def _reduced(porf: FromClause, facts: Columns) -> Columns:
         "submitted",
         "has_approver",
         "supplier_is_active",
+        "supplier_has_changed",
     )
+    # Evaluated where a decision is possible only.
+    within_limit = TOTAL_WITHIN_LIMIT.sql(_request(porf), _member(is_approver=True))
     return {
         **{name: facts[name] for name in same},
         "is_own": facts["requester_id"] == USER_ID,
         "is_author": is_author(_request(porf), USER_ID),
         "in_base_currency": facts["currency"] == facts["base_currency"],
-        "within_limit": TOTAL_WITHIN_LIMIT.sql(_request(porf), _member(is_approver=True)),
+        "within_limit": case((porf.c.status == PorfStatus.PENDING, within_limit), else_=false()),
         "has_lines": facts["line_count"] > 0,
     }
 
@@ -220,11 +246,13 @@ def summary(porf: FromClause) -> AnySelect:
 def details_object(porf: FromClause, *, shows_rights: bool) -> tuple[FromClause, ColumnElement[str]]:
     """The fields of the header that are not in the summary, and who decided or may decide.
 
-    `shows_rights`: whether the member sees the rights of others.
+    The statement joins the request's Organisation. `shows_rights`: whether the member sees the rights of others.
     """
     unlisted = [name for name in HEADER_FIELDS if name not in LISTED_FIELDS]
     fields = {
         **columns_of(porf, (*unlisted, "tax_rounding")),
+        "over_order_percent": tolerance_of(porf),
+        "maximum_total": maximum_of(porf),
         "decisions": nested(_decisions(porf, shows_limits=shows_rights)),
         "approvers": _may_approve_now(porf, shows_names=shows_rights),
     }

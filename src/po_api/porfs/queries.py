@@ -19,7 +19,7 @@ from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, 
 from po_api.db.search import Search, spaced
 from po_api.organisations.models import Organisation
 from po_api.porfs.approval import ExcludedApprovers
-from po_api.porfs.content import PorfContent, PorfHeader, PositionedLine
+from po_api.porfs.content import ApprovedLine, PorfContent, PorfHeader
 from po_api.porfs.domain import PorfFacts, PorfStatus
 from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.projections import (
@@ -102,17 +102,18 @@ class LockedPorf(PorfContent):
     approval_round: int
     submitted_at: datetime | None
     decided_at: datetime | None
+    over_order_percent: Decimal | None
+    maximum_total: Decimal | None
     version: int
 
 
 @dataclass(frozen=True)
-class PorfLineRow(PositionedLine):
+class PorfLineRow(ApprovedLine):
     """A request's line."""
 
     id: int
     porf_id: int
     net: Decimal
-    over_order_percent: Decimal
     ordered_quantity: Decimal
     closed_quantity: Decimal
 

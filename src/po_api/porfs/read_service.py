@@ -116,12 +116,15 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
     fifty takes seven hundred evaluations of rules. A test compares the results with those of the table.
     """
     known = loads(facts)
+    amount = Decimal(0 if known["within_limit"] else 1)
     request = PorfFacts(
         status=PorfStatus(known["status"]),
         requester_id=1 if known["is_own"] else 2,
         author_ids=(1,) if known["is_author"] else (),
         currency=known["currency"],
-        total=Decimal(0 if known["within_limit"] else 1),
+        total=amount,
+        over_order_percent=Decimal(0),
+        maximum_total=amount,
         base_currency=known["currency"] if known["in_base_currency"] else "",
         allow_self_approval=known["allow_self_approval"],
         line_count=int(known["has_lines"]),
@@ -130,6 +133,8 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
         submitted=known["submitted"],
         has_approver=known["has_approver"],
         supplier_is_active=known["supplier_is_active"],
+        supplier_hash=None,
+        supplier_has_changed=known["supplier_has_changed"],
     )
     member = Actor(0, 1, roles, Decimal(0) if has_limit else None, scopes)
     return explained(MACHINE.allowed_actions(request, member))

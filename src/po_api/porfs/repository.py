@@ -27,12 +27,13 @@ from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
+from po_api.db.models import Percent
 from po_api.db.query import ORGANISATION_ID, AnySelect, NoRow, Query, TransactionExecutor, columns_for
 from po_api.organisations.models import Organisation
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS
-from po_api.porfs.domain import Decision, LineQuantities, PorfFacts, PorfStatus
+from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
 from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine
-from po_api.porfs.projections import eligible_approver, with_facts
+from po_api.porfs.projections import approval_of_round, eligible_approver, with_facts
 from po_api.porfs.queries import LockedPorf, PorfLineRow, Visibility, visible
 from po_api.suppliers.models import Supplier
 
@@ -44,18 +45,15 @@ _ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*HEADER_FIELDS, *_COMPUTED)])
 _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", "over_order_percent")])
 
 # The columns that `PorfRepository.change` writes: of requests, lines, decisions and comments.
-_STATE = ("status", "requester_id", "author_ids", "approval_round", "submitted_at", "decided_at")
+_STATE = (
+    *("status", "requester_id", "author_ids", "approval_round", "submitted_at", "decided_at"),
+    *("over_order_percent", "maximum_total"),
+)
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
 _ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
 _DECISION = (
-    "porf_id",
-    "round",
-    "approver_id",
-    "decision",
-    "comment",
-    "content_hash",
-    "approver_limit",
-    "limit_currency",
+    *("porf_id", "round", "approver_id", "decision", "comment", "content_hash", "hash_version", "supplier_hash"),
+    *("approver_limit", "limit_currency"),
 )
 _ROWS_OF_DECISIONS = json_rows("decisions", *_DECISIONS.c[_DECISION])
 _ROWS_OF_COMMENTS = json_rows("comments", *_COMMENTS.c["porf_id", "author_id", "text"])
@@ -84,9 +82,11 @@ class CreationRules(NamedTuple):
 
 @dataclass(frozen=True)
 class ApprovedFacts(PorfFacts):
-    """The facts for the guards, and the hash that was approved in the current round; None without approval."""
+    """The facts for the guards, and the hashes of the approval in the current round; None without one."""
 
     approved_hash: str | None
+    hash_version: int | None
+    approved_supplier_hash: str | None
 
 
 def _creation() -> Query[CreatedPorf]:
@@ -110,13 +110,13 @@ def _change(name: str, *more: Insert | Update) -> Query[NoRow]:
 
 
 def _grant_tolerance() -> Update:
-    """Copy the current tolerance of the organisation to each line."""
-    granted = Organisation.over_order_percent
+    """Copy the tolerance of the request to each line."""
+    granted = bindparam("over_order_percent", type_=Percent)
     return (
         update(PorfLine)
         .values(over_order_percent=granted, updated_at=NOW)
         .where(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == any_(_PORF_IDS))
-        .where(Organisation.id == ORGANISATION_ID, PorfLine.over_order_percent != granted)
+        .where(PorfLine.over_order_percent != granted)
     )
 
 
@@ -164,15 +164,13 @@ _LOCK_LINES = Query(
 @cache
 def _approvals(visibility: Visibility) -> Query[ApprovedFacts]:
     porf = _chosen(visibility).subquery("porf")
-    of_round = and_(
-        ApprovalDecision.organisation_id == porf.c.organisation_id,
-        ApprovalDecision.porf_id == porf.c.id,
-        ApprovalDecision.round == porf.c.approval_round,
-        ApprovalDecision.decision == Decision.APPROVED,
+    hashes = (
+        ApprovalDecision.content_hash.label("approved_hash"),
+        ApprovalDecision.hash_version,
+        ApprovalDecision.supplier_hash.label("approved_supplier_hash"),
     )
-    statement = with_facts(porf).outerjoin(ApprovalDecision, of_round)
-    approved_hash = ApprovalDecision.content_hash.label("approved_hash")
-    return Query("porfs.approvals", statement.add_columns(approved_hash).order_by(porf.c.id), ApprovedFacts)
+    statement = with_facts(porf).outerjoin(ApprovalDecision, approval_of_round(porf)).add_columns(*hashes)
+    return Query("porfs.approvals", statement.order_by(porf.c.id), ApprovedFacts)
 
 
 def state_of(porf: LockedPorf, **changed: object) -> dict[str, object]:
@@ -212,17 +210,20 @@ class PorfRepository:
         lines: Iterable[LineQuantities] = (),
         decisions: Rows = (),
         comments: Rows = (),
-        submits: bool = False,
+        tolerance: Decimal | None = None,
     ) -> None:
         """Write the `state_of` locked requests, incrementing their versions, and the quantities of lines.
 
-        With `submits`, all lines get the current tolerance of the organisation.
+        All lines get the `tolerance`, in per cent; with None they keep theirs.
         """
         quantities = (line._asdict() for line in lines)
         rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "decisions": decisions, "comments": comments}
         porf_ids = [porf["id"] for porf in porfs]
         parameters = audit.parameters(self._actor, changes, now=now, rows=rows)
-        await self._executor.execute(_SUBMIT if submits else _CHANGE, **parameters, porf_ids=porf_ids)
+        if tolerance is None:
+            await self._executor.execute(_CHANGE, **parameters)
+        else:
+            await self._executor.execute(_SUBMIT, **parameters, porf_ids=porf_ids, over_order_percent=tolerance)
 
     async def lock(self, porf_ids: Collection[int]) -> Sequence[LockedPorf]:
         """The requests that are visible to the member, locked in the order of their ids."""

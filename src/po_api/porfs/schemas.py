@@ -37,6 +37,7 @@ from po_api.web.schemas import (
     Schema,
     ShortText,
     Title,
+    ToleranceString,
 )
 
 
@@ -258,6 +259,14 @@ class PorfRead(PorfSummary):
 
     justification: str | None = Field(examples=["The new office opens in December"])
     tax_rounding: TaxRounding
+    over_order_percent: ToleranceString = Field(
+        description="Orders may exceed quantities by this tolerance, in per cent: the organisation's at the submission,"
+        " which is approved with the request; in drafts, the organisation's present one"
+    )
+    maximum_total: AmountString = Field(
+        description="The total with all quantities exceeded by the tolerance, with which approval limits are compared",
+        examples=["298.80"],
+    )
     decisions: list[DecisionRead] = Field(
         description="The decisions in the current approval round, the latest first; at most 20"
     )

@@ -39,7 +39,13 @@ from po_api.purchase_orders.domain import (
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
-from po_api.suppliers.identity import SINCE_CREATION, Identity, identity_hash, require_unchanged
+from po_api.suppliers.identity import (
+    SINCE_APPROVAL,
+    SINCE_CREATION,
+    Identity,
+    identity_hash,
+    require_unchanged,
+)
 from po_api.suppliers.queries import SupplierRow
 from po_api.suppliers.service import SupplierService
 
@@ -81,6 +87,9 @@ class PurchaseOrderService:
         )
         porfs = allocated.porfs
         supplier = await self._supplier(porfs, conversion.supplier_id)
+        for porf, approved in zip(porfs, allocated.supplier_hashes, strict=True):
+            # Again, on the data that the order gets: the supplier is not locked.
+            require_unchanged(porf.number, approved, identity_hash(supplier), SINCE_APPROVAL)
         lines, totals = _ordered(allocated)
         order: dict[str, object] = {
             **_supplied_by(supplier),

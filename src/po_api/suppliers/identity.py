@@ -1,6 +1,7 @@
 """The identity of a supplier: the fields that say to whom an order is made out. Its other data may change.
 
-It is compared as a digest: a SHA-256 (hex) of each field, so that a comparison can name the fields that differ.
+An approval covers the identity as a digest: a SHA-256 (hex) of each field, so that a comparison can name the fields
+that differ. `suppliers.projections.supplier_hash` is the same in SQL; a test compares both.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ _TITLES = {"name": "name", "tax_id": "tax id"}
 IDENTITY_FIELDS = tuple(_TITLES)
 _LENGTH = 64
 
+SINCE_APPROVAL = "the approval"
 SINCE_CREATION = "the creation of the order"
 
 
@@ -55,7 +57,7 @@ def changed_fields(before: str | None, now: str | None) -> Sequence[str]:
 def require_unchanged(document: str, before: str | None, now: str | None, since: str) -> None:
     """Raise SupplierChanged with the fields in which two digests differ, if there are any.
 
-    `document` is a number or a name, `since` the event of which `before` is the digest, such as SINCE_CREATION.
+    `document` is a number or a name, `since` the event of which `before` is the digest, such as SINCE_APPROVAL.
     """
     fields = changed_fields(before, now)
     if not fields:

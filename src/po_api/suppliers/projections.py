@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, and_, false, func, select, true
+from sqlalchemy import Column, ColumnElement, Text, and_, false, func, select, true, type_coerce
 
 from po_api.db.query import ORGANISATION_ID
+from po_api.suppliers.identity import IDENTITY_FIELDS
 from po_api.suppliers.models import Supplier
 
 SupplierId = Column[int] | Column[int | None] | ColumnElement[int]
@@ -16,6 +17,13 @@ def supplier_is_active(supplier_id: SupplierId) -> ColumnElement[bool]:
     Not a join: PostgreSQL may execute one by hashing all suppliers, for a page of fifty rows.
     """
     return func.coalesce(_of(supplier_id, Supplier.__table__.c.is_active), true())
+
+
+def supplier_hash(supplier_id: SupplierId) -> ColumnElement[str | None]:
+    """`identity.identity_hash` of that supplier; NULL where there is none."""
+    values = (func.coalesce(Supplier.__table__.c[name], "") for name in IDENTITY_FIELDS)
+    digests = func.concat(*(func.encode(func.sha256(func.convert_to(value, "UTF8")), "hex") for value in values))
+    return _of(supplier_id, type_coerce(digests, Text))
 
 
 def keeps_identity(supplier_id: SupplierId, **snapshot: ColumnElement[str | None]) -> ColumnElement[bool]:

@@ -84,7 +84,11 @@ async def get_supplier(response: Response, suppliers: SupplierQueriesDep, suppli
 async def update_supplier(
     response: Response, service: SupplierServiceDep, supplier_id: SupplierId, expected: IfMatch, body: SupplierUpdate
 ) -> SupplierRead:
-    """Update a supplier. Requires the role `buyer` or `admin`. Draft orders follow its contact data."""
+    """Update a supplier. Requires the role `buyer` or `admin`. Draft orders follow its contact data.
+
+    After a change of the name or the tax id, requests that were approved before are not converted, and draft orders are
+    not issued (`supplier_changed`).
+    """
     return _read(response, await service.update(supplier_id, expected=expected, values=body.model_dump()))
 
 

@@ -38,7 +38,9 @@ class Schema(BaseModel):
 class FieldProblem(Schema):
     """An error in one part of the request."""
 
-    location: str = Field(description="body, query, path, header or file", examples=["body"])
+    location: str = Field(
+        description="body, query, path, header, file, or supplier: a field of the supplier", examples=["body"]
+    )
     pointer: str = Field(description="RFC 6901 JSON pointer into the location", examples=["/lines/0/quantity"])
     code: str = Field(examples=["greater_than"])
     detail: str = Field(examples=["must be greater than 0"])
