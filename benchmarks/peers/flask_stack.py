@@ -194,11 +194,7 @@ def summary(porf: Porf, user: Caller) -> dict[str, Any]:
         "cost_centre": porf.cost_centre,
         "needed_by": text(porf.needed_by),
         "currency": porf.currency,
-        "net": format(porf.net, "f"),
-        "tax": format(porf.tax, "f"),
         "total": format(porf.total, "f"),
-        "line_count": porf.line_count,
-        "approval_round": porf.approval_round,
         "version": porf.version,
         "submitted_at": text(porf.submitted_at),
         "decided_at": text(porf.decided_at),
@@ -220,6 +216,11 @@ def summary(porf: Porf, user: Caller) -> dict[str, Any]:
             supplier_is_active=porf.supplier is None or porf.supplier.is_active,
         ),
     }
+
+
+def listed(porf: Porf, user: Caller) -> dict[str, Any]:
+    item = summary(porf, user)
+    return {**item, "allowed_actions": shared.names_of(item["allowed_actions"])}
 
 
 def whole_line(line: PorfLine) -> dict[str, Any]:
@@ -303,7 +304,7 @@ def list_porfs() -> Response:
     has_more = len(porfs) > limit
     last = porfs[limit - 1] if has_more else None
     return jsonify(
-        items=[summary(porf, user) for porf in porfs[:limit]],
+        items=[listed(porf, user) for porf in porfs[:limit]],
         next_cursor=last and shared.encode_cursor(last.created_at, last.id),
         has_more=has_more,
     )
@@ -319,7 +320,11 @@ def get_porf(porf_id: int) -> Response:
     rates = [(line.tax_rate, line.net) for line in porf.lines]
     return jsonify(
         **summary(porf, user),
+        line_count=porf.line_count,
         justification=porf.justification,
+        net=format(porf.net, "f"),
+        tax=format(porf.tax, "f"),
+        approval_round=porf.approval_round,
         tax_rounding=porf.tax_rounding,
         decisions=decisions_on(porf, user),
         approvers=approvers_of(porf, user),

@@ -38,8 +38,8 @@ CHECK = """
 """
 SUMMARY = """
     p.id, p.number, p.title, p.status, p.requester_id, m.name AS requester_name, p.supplier_id,
-    s.name AS supplier_name, p.cost_centre, p.needed_by, p.currency, p.net::text, p.tax::text, p.total::text,
-    l.line_count, p.approval_round, p.version, p.submitted_at, p.decided_at, p.created_at, p.updated_at
+    s.name AS supplier_name, p.cost_centre, p.needed_by, p.currency, p.total::text,
+    p.version, p.submitted_at, p.decided_at, p.created_at, p.updated_at
 """
 GUARDS = """
     p.requester_id = $2 AS own, $5::numeric IS NOT NULL AS limited, coalesce(p.total <= $5, true) AS within_limit,
@@ -93,9 +93,8 @@ APPROVERS = """
         ) a
     ) ELSE NULL END AS approvers
 """
-WHOLE = f"""
-    SELECT {SUMMARY}, p.justification, p.tax_rounding, {DECISIONS}, {APPROVERS}, {GUARDS} {VISIBLE} AND p.id = $6
-"""
+DETAILS = "l.line_count, p.justification, p.net::text, p.tax::text, p.approval_round, p.tax_rounding"
+WHOLE = f"SELECT {SUMMARY}, {DETAILS}, {DECISIONS}, {APPROVERS}, {GUARDS} {VISIBLE} AND p.id = $6"
 LINES = """
     SELECT id, position, description, sku, trim_scale(quantity)::text AS quantity, unit,
         trim_scale(unit_price)::text AS unit_price, trim_scale(discount_percent)::text AS discount_percent,
@@ -106,8 +105,11 @@ LINES = """
     FROM porf_lines WHERE organisation_id = $1 AND porf_id = $2 ORDER BY position
 """
 SUMMARY_NAMES = """id number title status requester_id requester_name supplier_id supplier_name cost_centre needed_by
-    currency net tax total line_count approval_round version submitted_at decided_at created_at updated_at""".split()
-WHOLE_NAMES = [*SUMMARY_NAMES, "justification", "tax_rounding", "decisions", "approvers"]
+    currency total version submitted_at decided_at created_at updated_at""".split()
+WHOLE_NAMES = [
+    *SUMMARY_NAMES,
+    *("line_count", "justification", "net", "tax", "approval_round", "tax_rounding", "decisions", "approvers"),
+]
 LINE_NAMES = """id position description sku quantity unit unit_price discount_percent tax_rate needed_by net
     ordered_quantity closed_quantity remaining_quantity""".split()
 
@@ -137,17 +139,19 @@ async def tenant(connection: Any, user: Any) -> AsyncIterator[tuple[Any, ...]]:
 
 
 @cache
-def rendered_actions(roles: tuple[str, ...], status: str, facts: tuple[bool, ...]) -> orjson.Fragment:
+def rendered_actions(roles: tuple[str, ...], status: str, facts: tuple[bool, ...], *, in_list: bool) -> orjson.Fragment:
     names = """own limited within_limit base_currency self_approval lines ordered has_remaining submitted has_approver
         supplier_is_active"""
     actions = shared.allowed_actions(roles, status=status, **dict(zip(names.split(), facts, strict=True)))
-    return orjson.Fragment(orjson.dumps(actions))
+    return orjson.Fragment(orjson.dumps(shared.names_of(actions) if in_list else actions))
 
 
-def summary(row: Any, names: list[str], user: Any) -> dict[str, Any]:
+def summary(row: Any, names: list[str], user: Any, *, in_list: bool = False) -> dict[str, Any]:
     values = tuple(row)
     item = dict(zip(names, values, strict=False))
-    item["allowed_actions"] = rendered_actions(tuple(user["roles"]), item["status"], values[len(names) :])
+    item["allowed_actions"] = rendered_actions(
+        tuple(user["roles"]), item["status"], values[len(names) :], in_list=in_list
+    )
     return item
 
 
@@ -175,7 +179,7 @@ async def list_porfs(request: Request) -> Response:
     last = rows[limit - 1] if has_more else None
     return answer(
         {
-            "items": [summary(row, SUMMARY_NAMES, user) for row in rows[:limit]],
+            "items": [summary(row, SUMMARY_NAMES, user, in_list=True) for row in rows[:limit]],
             "next_cursor": last and shared.encode_cursor(last["created_at"], last["id"]),
             "has_more": has_more,
         }

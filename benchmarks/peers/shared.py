@@ -55,6 +55,11 @@ def taxes(lines: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_roundi
     ]
 
 
+def names_of(actions: dict[str, Any]) -> list[str]:
+    """The allowed actions as lists show them."""
+    return [action for action, answer in actions.items() if answer["allowed"]]
+
+
 # The rules stay in one table, po-api's own. Its answers depend on these facts only and are
 # cached here, so that the peers do not pay for evaluating the table.
 @cache

@@ -607,7 +607,7 @@ async def test_everything_but_submitting_and_converting_goes_on_with_an_inactive
     shown = await as_seen(organisation.buyer, porf)
     assert reasons(shown)["convert"] == "supplier_inactive"
     listed = (await ok(organisation.buyer.get("/porfs"))).json()["items"]
-    assert [item["allowed_actions"]["convert"]["reason"] for item in listed] == ["supplier_inactive"]
+    assert ["convert" in item["allowed_actions"] for item in listed] == [False]
     for options in ({}, {"params": {"dry_run": "true"}}):
         refusing = attempt(organisation, organisation.buyer, shown, "convert", **options)
         await refused(refusing, 409, "supplier_inactive")
@@ -654,7 +654,7 @@ async def test_a_cancelled_order_gives_its_quantities_back(organisation: TestOrg
     await ok(organisation.buyer.post(path, etag=order.headers["ETag"], json={"comment": "Wrong"}))
     (porf,) = (await ok(organisation.buyer.get("/porfs"))).json()["items"]
     assert porf["status"] == "approved"
-    assert porf["allowed_actions"]["reopen"]["allowed"]
+    assert "reopen" in porf["allowed_actions"]
 
 
 async def test_a_copy_is_a_new_draft_of_the_caller_with_the_same_content(organisation: TestOrganisation) -> None:

@@ -27,6 +27,7 @@ from po_api.porfs.models import ApprovalDecision, Porf
 from po_api.porfs.read_service import allowed_actions
 from po_api.suppliers.models import Supplier
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok
+from support.pages import as_listed
 from support.porf_facts import actors, facts
 
 # Everything that JSON writes in another way than it stands there, beside the plain.
@@ -82,6 +83,8 @@ def test_remembered_answers_are_those_of_the_table(
     }
     answer = allowed_actions(json.dumps(seen), member.roles, scopes, has_limit=limit is not None)
     assert json.loads(answer) == _allowed(state, member)
+    listed = allowed_actions(json.dumps(seen), member.roles, scopes, has_limit=limit is not None, in_list=True)
+    assert json.loads(listed) == as_listed({"allowed_actions": _allowed(state, member)})["allowed_actions"]
 
 
 def _allowed(state: PorfFacts, actor: Actor) -> dict[str, Any]:
@@ -144,7 +147,7 @@ async def _compare(team: TestOrganisation, shown: httpx.Response, readers: tuple
         assert answer.text == (await _plainly(team, reader, porf_id)).model_dump_json()
         listed = await ok(reader.get("/porfs?limit=100"))
         summary = {name: answer.json()[name] for name in schemas.PorfSummary.model_fields}
-        assert summary in listed.json()["items"]
+        assert as_listed(summary) in listed.json()["items"]
         assert listed.text.startswith('{"next_cursor":')
     lines = await ok(team.buyer.get(f"/porfs/{porf_id}/lines?limit=100"))
     assert lines.json()["items"] == (await ok(team.buyer.get(f"/porfs/{porf_id}"))).json()["lines"]

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from po_api.core.permissions import Role
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok, refused
-from support.pages import pages
+from support.pages import as_listed, pages
 
 
 def pointers(problem: dict[str, Any]) -> list[str]:
@@ -337,7 +337,7 @@ async def test_the_inbox_is_exactly_what_can_be_approved(organisation: TestOrgan
     ):
         everything = (await ok(member.get("/porfs"))).json()["items"]
         inbox = (await ok(member.get("/porfs", params={"waiting_for_me": "true"}))).json()["items"]
-        assert inbox == [item for item in everything if item["allowed_actions"]["approve"]["allowed"]]
+        assert inbox == [item for item in everything if "approve" in item["allowed_actions"]]
     assert await numbers(limited, waiting_for_me="true") == ["4", "2"]
     assert await numbers(both, waiting_for_me="true") == ["9", "8", "4"]
     assert await numbers(organisation.approver, waiting_for_me="true") == ["9", "8", "4", "2"]
@@ -464,11 +464,20 @@ async def test_a_sort_that_is_not_offered_is_refused(organisation: TestOrganisat
     await refused(organisation.requester.get("/porfs", params={"sort": sort}), 400, "invalid_sort")
 
 
+async def test_a_page_of_fifty_is_small(organisation: TestOrganisation) -> None:
+    title = "Desk lamps for the new office"
+    for _ in range(50):
+        await organisation.pending(title=title, cost_centre="4711")
+    page = await ok(organisation.admin.get("/porfs", headers={"Accept-Encoding": "identity"}))
+    assert len(page.json()["items"]) == 50
+    assert len(page.content) <= 25_000
+
+
 async def test_a_summary_agrees_with_the_full_representation(organisation: TestOrganisation) -> None:
     for status in ("draft", "pending", "ordered"):
         await organisation.in_status(status)
     for summary in (await ok(organisation.buyer.get("/porfs"))).json()["items"]:
-        whole = (await ok(organisation.buyer.get(f"/porfs/{summary['id']}"))).json()
+        whole = as_listed((await ok(organisation.buyer.get(f"/porfs/{summary['id']}"))).json())
         assert {name: whole[name] for name in summary} == summary
         assert not {"lines", "justification"} & summary.keys()
 

@@ -20,6 +20,7 @@ from po_api.purchase_orders.models import Allocation, PurchaseOrder
 from po_api.purchase_orders.schemas import PurchaseOrderLineRead, PurchaseOrderRead, PurchaseOrderSummary
 from po_api.suppliers.models import Supplier
 from support.organisations import Member, TestOrganisation, created, new_organisation, ok, perform
+from support.pages import as_listed
 
 LINES = [
     {"description": 'Lamp "漢" \\ \n<b>é😀', "quantity": "10.5", "unit_price": "24.9005", "tax_rate": "19"},
@@ -62,7 +63,7 @@ async def _compare(organisation: TestOrganisation, order_id: int) -> None:
         assert answer.text == (await _plainly(organisation, reader, order_id)).model_dump_json()
         listed = await ok(reader.get("/purchase-orders"))
         summary = {name: answer.json()[name] for name in PurchaseOrderSummary.model_fields}
-        assert listed.json() == {"items": [summary], "next_cursor": None, "has_more": False}
+        assert listed.json() == {"items": [as_listed(summary)], "next_cursor": None, "has_more": False}
 
 
 async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int) -> PurchaseOrderRead:

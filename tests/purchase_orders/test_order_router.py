@@ -22,6 +22,7 @@ from support.organisations import (
     perform,
     refused,
 )
+from support.pages import as_listed
 
 CHAIR = {"description": "Chair", "quantity": "4", "unit_price": "80", "tax_rate": "20"}
 
@@ -219,7 +220,7 @@ async def test_a_list_refuses_what_it_does_not_know(
 
 
 async def test_a_summary_is_the_whole_without_its_lines(organisation: TestOrganisation) -> None:
-    order = (await organisation.issued()).json()
+    order = as_listed((await organisation.issued()).json())
     (item,) = (await ok(organisation.buyer.get("/purchase-orders"))).json()["items"]
     assert item == {name: order[name] for name in item}
     assert order.keys() - item.keys() >= {"lines", "taxes", "terms"}
@@ -384,10 +385,7 @@ async def test_an_order_to_an_inactive_supplier_is_not_issued(organisation: Test
         "close": "invalid_transition",
     }
     listed = (await ok(organisation.buyer.get("/purchase-orders"))).json()["items"]
-    assert [item["allowed_actions"]["issue"]["reason"] for item in listed] == [
-        "invalid_transition",
-        "supplier_inactive",
-    ]
+    assert [item["allowed_actions"] for item in listed] == [["cancel", "close"], ["edit", "cancel"]]
     for options in ({}, {"params": {"dry_run": "true"}}):
         await refused(perform(organisation.buyer, order, "issue", **options), 409, "supplier_inactive")
     await ok(change(organisation, order, terms="Net"))

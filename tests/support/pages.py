@@ -28,3 +28,9 @@ async def pages(member: Member, path: str, **params: Any) -> AsyncIterator[httpx
 async def all_items(member: Member, path: str, **params: Any) -> list[dict[str, Any]]:
     """The items of all pages."""
     return [item async for page in pages(member, path, **params) for item in page.json()["items"]]
+
+
+def as_listed(whole: dict[str, Any]) -> dict[str, Any]:
+    """A request or an order as lists show it, with its other fields: `allowed_actions` has names without reasons."""
+    allowed = [action for action, answer in whole["allowed_actions"].items() if answer["allowed"]]
+    return {**whole, "allowed_actions": allowed}

@@ -92,6 +92,14 @@ def explained(refusals: Mapping[Any, type[AppError] | None]) -> str:
     return dumps(shown, separators=(",", ":"))
 
 
+def named(refusals: Mapping[Any, type[AppError] | None]) -> str:
+    """`allowed_actions` of an item of a list as JSON: the names of those that are allowed.
+
+    The reasons why others are not would be two thirds of a page.
+    """
+    return dumps([str(action) for action, refused in refusals.items() if refused is None], separators=(",", ":"))
+
+
 def everyone(_facts: Facts, _actor: Actor) -> type[AppError] | None:
     """any member who can see it"""
     return None

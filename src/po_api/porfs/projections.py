@@ -223,8 +223,11 @@ def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
     return select(Supplier.name).where(its_supplier).correlate(porf).scalar_subquery()
 
 
-def summary(porf: FromClause) -> AnySelect:
-    """`facts` for `read_service.allowed_actions`, and `item`: the summary without the allowed actions."""
+def summary(porf: FromClause, *, is_whole: bool = False) -> AnySelect:
+    """`facts` for `read_service.allowed_actions`, and `item`: the summary without the allowed actions.
+
+    `is_whole`: with the number of lines, for the representation of one request.
+    """
     source, known = _with_lines(porf)
     facts, facts_text = json_object("facts", _reduced(porf, known))
     fields = {
@@ -234,9 +237,9 @@ def summary(porf: FromClause) -> AnySelect:
         "supplier_name": _supplier_name(porf),
         # Fields that are listed above keep their places.
         **columns_of(porf, LISTED_FIELDS),
-        **columns_of(porf, ("currency", "net", "tax", "total")),
-        "line_count": known["line_count"],
-        **columns_of(porf, ("approval_round", "version", "submitted_at", "decided_at", "created_at", "updated_at")),
+        **columns_of(porf, ("currency", "total")),
+        **columns_of(porf, ("version", "submitted_at", "decided_at", "created_at", "updated_at")),
+        **({"line_count": known["line_count"]} if is_whole else {}),
     }
     item, text = json_object("item", fields)
     joined = source.join(facts, true()).join(item, true())
@@ -250,7 +253,7 @@ def details_object(porf: FromClause, *, shows_rights: bool) -> tuple[FromClause,
     """
     unlisted = [name for name in HEADER_FIELDS if name not in LISTED_FIELDS]
     fields = {
-        **columns_of(porf, (*unlisted, "tax_rounding")),
+        **columns_of(porf, (*unlisted, "net", "tax", "approval_round", "tax_rounding")),
         "over_order_percent": tolerance_of(porf),
         "maximum_total": maximum_of(porf),
         "decisions": nested(_decisions(porf, shows_limits=shows_rights)),

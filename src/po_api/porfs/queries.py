@@ -237,7 +237,7 @@ def _whole(visibility: Visibility, *, shows_rights: bool) -> Query[PorfDocumentR
         .lateral("content")
     )
     details, details_text = details_object(porf, shows_rights=shows_rights)
-    shown = summary(porf)
+    shown = summary(porf, is_whole=True)
     own = porf.c["id", "version", "currency", "tax_rounding"]
     statement = shown.with_only_columns(*content.c, details_text.label("details"), *own, *shown.selected_columns)
     return Query("porfs.whole", statement.join(content, true()).join(details, true()), PorfDocumentRow)

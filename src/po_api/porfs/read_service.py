@@ -8,7 +8,7 @@ from json import loads
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, taxes_by_rate
 from po_api.core.permissions import Permission, Role, Scope
-from po_api.core.state_machine import explained
+from po_api.core.state_machine import explained, named
 from po_api.db.json_sql import JsonDocument, plain, with_fields
 from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
@@ -39,7 +39,7 @@ class PorfReadService:
     async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
         page = await self._queries.page(filters, request)
-        return PageOf([self._summary(row) for row in page.items], page.next_cursor)
+        return PageOf([self._summary(row, in_list=True) for row in page.items], page.next_cursor)
 
     async def whole(self, porf_id: int) -> JsonDocument:
         """A request with its lines."""
@@ -101,16 +101,20 @@ class PorfReadService:
         """The lines of a request that the caller has checked to be visible."""
         return await self._queries.content(porf_id)
 
-    def _summary(self, row: PorfSummaryRow | PorfDocumentRow) -> str:
+    def _summary(self, row: PorfSummaryRow | PorfDocumentRow, *, in_list: bool = False) -> str:
         actor = self._actor
         has_limit = actor.approval_limit is not None
-        allowed = allowed_actions(row.facts, actor.roles, actor.scopes, has_limit=has_limit)
+        allowed = allowed_actions(row.facts, actor.roles, actor.scopes, has_limit=has_limit, in_list=in_list)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
 
 
 @lru_cache(maxsize=16384)
-def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope] | None, *, has_limit: bool) -> str:
+def allowed_actions(
+    facts: str, roles: frozenset[Role], scopes: frozenset[Scope] | None, *, has_limit: bool, in_list: bool = False
+) -> str:
     """`allowed_actions` as JSON for all requests and members with the same facts, roles, scopes and limit.
+
+    `in_list`: only the names of those that are allowed.
 
     `facts` are those of `projections.summary`, with few different values, so that the cache is effective: a page of
     fifty takes seven hundred evaluations of rules. A test compares the results with those of the table.
@@ -137,7 +141,7 @@ def allowed_actions(facts: str, roles: frozenset[Role], scopes: frozenset[Scope]
         supplier_has_changed=known["supplier_has_changed"],
     )
     member = Actor(0, 1, roles, Decimal(0) if has_limit else None, scopes)
-    return explained(MACHINE.allowed_actions(request, member))
+    return (named if in_list else explained)(MACHINE.allowed_actions(request, member))
 
 
 def document(summary: str, row: DocumentRow) -> JsonDocument:

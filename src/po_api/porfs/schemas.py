@@ -182,8 +182,8 @@ class PorfUpdate(Schema):
     supplier_id: Reference | None | MISSING = MISSING
 
 
-class PorfSummary(Schema):
-    """A purchase order request in a list."""
+class PorfBase(Schema):
+    """What a list and a single representation of a request have in common."""
 
     id: int
     number: str = Field(examples=["PORF-2026-000001"])
@@ -196,17 +196,21 @@ class PorfSummary(Schema):
     cost_centre: str | None
     needed_by: date | None
     currency: str
-    net: AmountString
-    tax: AmountString = Field(examples=["49.80"])
     total: AmountString = Field(examples=["298.80"])
-    line_count: int
-    approval_round: int
     version: int
     submitted_at: datetime | None = Field(description="The last submission in the current approval round")
     decided_at: datetime | None = Field(description="The approval or rejection in the current approval round")
     created_at: datetime
     updated_at: datetime
-    allowed_actions: AllowedActions
+
+
+class PorfSummary(PorfBase):
+    """A purchase order request in a list."""
+
+    allowed_actions: list[str] = Field(
+        description="What the caller may do now; the request itself says why the rest is not allowed",
+        examples=[["submit", "cancel"]],
+    )
 
 
 class TaxRead(Schema):
@@ -254,10 +258,15 @@ class EligibleApprovers(Schema):
     )
 
 
-class PorfRead(PorfSummary):
+class PorfRead(PorfBase):
     """A purchase order request with its lines."""
 
+    line_count: int
+    allowed_actions: AllowedActions
     justification: str | None = Field(examples=["The new office opens in December"])
+    net: AmountString
+    tax: AmountString = Field(examples=["49.80"])
+    approval_round: int
     tax_rounding: TaxRounding
     over_order_percent: ToleranceString = Field(
         description="Orders may exceed quantities by this tolerance, in per cent: the organisation's at the submission,"

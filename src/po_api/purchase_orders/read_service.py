@@ -7,7 +7,7 @@ from json import dumps
 
 from po_api.core.actor import Actor
 from po_api.core.permissions import Role, Scope
-from po_api.core.state_machine import explained
+from po_api.core.state_machine import explained, named
 from po_api.db.json_sql import JsonDocument, with_fields
 from po_api.db.pagination import PageOf, PageRequest
 from po_api.db.query import QueryExecutor
@@ -39,7 +39,7 @@ class PurchaseOrderReadService:
     async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
         page = await self._queries.page(filters, request)
-        return PageOf([self._summary(row) for row in page.items], page.next_cursor)
+        return PageOf([self._summary(row, in_list=True) for row in page.items], page.next_cursor)
 
     async def whole(self, order_id: int) -> JsonDocument:
         """An order with its lines."""
@@ -68,14 +68,19 @@ class PurchaseOrderReadService:
         redaction = NOTHING if sees_all(self._actor) else _OF_OTHERS
         return await self._history.of("purchase_order", order_id, request, redaction)
 
-    def _summary(self, row: OrderSummaryRow | OrderDocumentRow) -> str:
+    def _summary(self, row: OrderSummaryRow | OrderDocumentRow, *, in_list: bool = False) -> str:
         status = PurchaseOrderStatus(row.status)
         facts = PurchaseOrderFacts(status, row.supplier_is_active, row.supplier_has_changed, row.currency)
-        allowed = _allowed_actions(facts, self._actor.roles, self._actor.scopes)
+        allowed = _allowed_actions(facts, self._actor.roles, self._actor.scopes, in_list=in_list)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
 
 
 @lru_cache(maxsize=4096)
-def _allowed_actions(facts: PurchaseOrderFacts, roles: frozenset[Role], scopes: frozenset[Scope] | None) -> str:
-    """`allowed_actions` as JSON, cached: the guards look at nothing but these parameters."""
-    return explained(MACHINE.allowed_actions(facts, Actor(0, 0, roles, scopes=scopes)))
+def _allowed_actions(
+    facts: PurchaseOrderFacts, roles: frozenset[Role], scopes: frozenset[Scope] | None, *, in_list: bool
+) -> str:
+    """`allowed_actions` as JSON, cached: the guards look at nothing but these parameters.
+
+    `in_list`: only the names of those that are allowed.
+    """
+    return (named if in_list else explained)(MACHINE.allowed_actions(facts, Actor(0, 0, roles, scopes=scopes)))

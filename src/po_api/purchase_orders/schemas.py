@@ -79,8 +79,8 @@ class PurchaseOrderLineRead(Schema):
     released_quantity: RemainderString = Field(description="Quantity released by cancelling")
 
 
-class PurchaseOrderSummary(Schema):
-    """A purchase order in a list. It has a number once it is issued.
+class PurchaseOrderBase(Schema):
+    """What a list and a single representation of an order have in common. It has a number once it is issued.
 
     Requesters see the part of an order that comes from their own requests: amounts, `line_count`, `cost_centres` and
     `delivery_date` are those of its lines.
@@ -106,7 +106,15 @@ class PurchaseOrderSummary(Schema):
     issued_at: datetime | None
     created_at: datetime
     updated_at: datetime
-    allowed_actions: AllowedActions
+
+
+class PurchaseOrderSummary(PurchaseOrderBase):
+    """A purchase order in a list."""
+
+    allowed_actions: list[str] = Field(
+        description="What the caller may do now; the order itself says why the rest is not allowed",
+        examples=[["issue", "cancel"]],
+    )
 
 
 class OrderWarning(Schema):
@@ -119,13 +127,14 @@ class OrderWarning(Schema):
     detail: str = Field(examples=["the supplier has no address"])
 
 
-class PurchaseOrderRead(PurchaseOrderSummary):
+class PurchaseOrderRead(PurchaseOrderBase):
     """A purchase order with its lines.
 
     The supplier's name and tax id are those from its creation. E-mail address and address follow the supplier while the
     order is a draft; from then on, `supplier_is_frozen`.
     """
 
+    allowed_actions: AllowedActions
     supplier_email: str | None = Field(examples=["orders@mueller.example"])
     supplier_tax_id: str | None = Field(examples=["DE123456789"])
     supplier_address: str | None = Field(examples=["Hafenstraße 12\n20457 Hamburg"])
