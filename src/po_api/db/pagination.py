@@ -206,7 +206,7 @@ class _PageShape(Generic[R]):
 
 @lru_cache(maxsize=1024)
 def _page_query(shape: _PageShape[R], searched: Search | None) -> _PageQuery[R]:
-    return shape.query(searched.by_index(shape.rows()) if searched else shape.rows())
+    return shape.query(searched.by_index(shape.rows(), shape.listing.table) if searched else shape.rows())
 
 
 @lru_cache(maxsize=256)

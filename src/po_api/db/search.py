@@ -1,8 +1,8 @@
-"""Full-text search: every word of `q` is a prefix of a word of the document; a `q` without words matches nothing.
+"""Full-text search: every word of `q` is a prefix of a word of the document or the end of its number.
 
-There are two methods with the same result. Rows with a rare word are taken from the index and sorted. For a common
-word, of which the index has hundreds of thousands of entries, the rows of the list are scanned in their order until the
-page is full.
+A row's lines belong to its document; a `q` without words matches nothing. There are two methods with the same result.
+Rows with a rare word are taken from the indexes and sorted. For a common word, of which an index has hundreds of
+thousands of entries, the rows of the list are scanned in their order until the page is full.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Select, Text, any_, bindparam, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    SQLColumnExpression,
+    Text,
+    any_,
+    bindparam,
+    column,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
 
-from po_api.db.query import Query, QueryExecutor
+from po_api.db.query import AnySelect, Query, QueryExecutor
 
 # How many rows of a list are scanned for each row of a page. To scan 2,000 takes PostgreSQL about as long as to fetch
 # and sort the index entries of a word that is in 2.5 % of half a million rows (15 ms).
@@ -33,12 +49,16 @@ class _Share(NamedTuple):
 class Search:
     """The search of a table: `words` is the text of a row that the index `ix_<table>_search` is built on.
 
-    The parameter is `q`. Row-level security prevents the use of the index, except in security-definer functions, which
-    filter by organisation themselves.
+    `lines` selects the texts of the lines of a row of the outer query, if the table has lines; such a table also has a
+    `number`. The parameter is `q`. Row-level security prevents the use of the indexes, except in security-definer
+    functions, which filter by organisation themselves. `sees_all_lines`: the function looks at all lines of a row; if
+    the member does not see all of them, what it finds is compared again with those of `lines`.
     """
 
     table: FromClause
     words: Callable[[FromClause], ColumnElement[str]]
+    lines: Callable[[FromClause], AnySelect] | None = None
+    sees_all_lines: bool = True
 
     @cached_property
     def _share(self) -> Query[_Share]:
@@ -49,23 +69,40 @@ class Search:
         row = await executor.row(self._share, q=q)
         return row is not None and row.share * SCANNED_PER_ROW > 1
 
-    def by_index(self, statement: Select[Any]) -> Select[Any]:
-        """Those of the statement's rows that match."""
+    def by_index(self, statement: Select[Any], rows: FromClause) -> Select[Any]:
+        """Those of the statement's rows that match; it selects from `rows`, which have the table's columns."""
         found = select(self._function()(_Q)).scalar_subquery()
-        return statement.where(statement.selected_columns.id == any_(func.array(found)))
+        statement = statement.where(rows.c.id == any_(func.array(found)))
+        return statement if self.sees_all_lines else statement.where(self._matches(rows))
 
     def by_scan(self, rows: FromClause) -> Select[Any]:
         """Those of `rows`, which have the table's columns, that match."""
-        query = select(func.search_query(_Q)).scalar_subquery()
-        return select(*rows.c).where(func.to_tsvector(_CONFIGURATION, self.words(rows)).op("@@")(query))
+        return select(*rows.c).where(self._matches(rows))
+
+    def _matches(self, rows: FromClause) -> ColumnElement[bool]:
+        """Whether every word is in the document of the row; NULL without words."""
+        terms = func.search_terms(_Q).table_valued(column("query", TSQUERY), column("ending", Text), name="term")
+        found: list[ColumnElement[bool]] = [func.to_tsvector(_CONFIGURATION, self.words(rows)).op("@@")(terms.c.query)]
+        if self.lines is not None:
+            found.append(func.coalesce(func.reverse(func.lower(rows.c.number)).like(terms.c.ending), false()))
+            found.append(func.coalesce(_any_line(self.lines(rows), terms, rows), false()))
+        return select(func.bool_and(or_(*found))).select_from(terms).correlate(rows).scalar_subquery()
 
     def _function(self, suffix: str = "") -> Any:
         return getattr(func, f"search_{self.table}{suffix}")
 
 
-def spaced(*texts: ColumnElement[str]) -> ColumnElement[str]:
+def _any_line(lines: AnySelect, terms: FromClause, rows: FromClause) -> ColumnElement[bool]:
+    """Not EXISTS: PostgreSQL may execute it by hashing all lines of the organisation."""
+    (text,) = lines.selected_columns
+    matches: ColumnElement[bool] = func.to_tsvector(_CONFIGURATION, text).op("@@")(terms.c.query)
+    return lines.with_only_columns(func.bool_or(matches)).correlate(rows, terms).scalar_subquery()
+
+
+def spaced(*texts: SQLColumnExpression[str]) -> ColumnElement[str]:
     """Texts with a space between them; all of it is NULL if one is."""
     first, *others = texts
+    joined: ColumnElement[str] = type_coerce(first, Text)
     for text in others:
-        first = first + " " + text
-    return first
+        joined = joined + " " + text
+    return joined

@@ -31,6 +31,7 @@ class Member(Versioned, Timestamped, Base):
         # Without the user's id: a generic plan would prefer it to the primary key when it looks up a name.
         Index("ix_members_organisation_id_name", "organisation_id", "name"),
         Index("ix_members_organisation_id_created_at", "organisation_id", "created_at", "user_id"),
+        Index("ix_members_organisation_id_updated_at", "organisation_id", "updated_at", "user_id"),
         # For the question whether anybody may approve a request, for each draft on a list.
         Index(
             "ix_members_approvers",

@@ -54,6 +54,14 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
             "id",
             postgresql_where=text("cost_centre IS NOT NULL"),
         ),
+        Index(
+            "ix_porfs_organisation_id_needed_by",
+            "organisation_id",
+            "needed_by",
+            "created_at",
+            "id",
+            postgresql_where=text("needed_by IS NOT NULL"),
+        ),
     )
 
     number: Mapped[str]

@@ -196,7 +196,12 @@ def _words(porfs: FromClause) -> ColumnElement[str]:
     return spaced(c.number, c.title, func.coalesce(c.cost_centre, ""), func.coalesce(c.justification, ""))
 
 
-_SEARCH = Search(_PORFS, words=_words)
+def _texts_of_lines(porfs: FromClause) -> AnySelect:
+    of_porf = and_(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == porfs.c.id)
+    return select(spaced(PorfLine.description, func.coalesce(PorfLine.sku, ""))).where(of_porf)
+
+
+_SEARCH = Search(_PORFS, words=_words, lines=_texts_of_lines)
 _LIST = Listing("porfs.list", _PORFS, PorfSummaryRow, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
 _LINE_LIST = Listing("porfs.lines", _LINES, Item, sorts=LINE_SORTS, default="position", show=line_item)
 _COMMENT_LIST = Listing(

@@ -215,11 +215,18 @@ def _words(orders: FromClause) -> ColumnElement[str]:
     return spaced(func.coalesce(orders.c.number, ""), orders.c.supplier_name)
 
 
-_SEARCH = Search(ORDERS, words=_words)
+def _texts_of_lines(orders: FromClause, *, sees_all: bool) -> AnySelect:
+    """Nobody finds an order by a line that they do not see."""
+    texts: AnySelect = select(spaced(PurchaseOrderLine.description, func.coalesce(PurchaseOrderLine.sku, "")))
+    conditions = (PurchaseOrderLine.organisation_id == ORGANISATION_ID, of_order(orders))
+    if sees_all:
+        return texts.where(*conditions)
+    return texts.select_from(lines_with_requests()).where(*conditions, IS_OWN)
 
 
 @cache
 def _list(*, sees_all: bool) -> Listing[OrderSummaryRow]:
+    lines = partial(_texts_of_lines, sees_all=sees_all)
     return Listing(
         "purchase_orders.list",
         seen_orders(sees_all=sees_all),
@@ -227,7 +234,7 @@ def _list(*, sees_all: bool) -> Listing[OrderSummaryRow]:
         sorts=SORTS,
         default="-created_at",
         show=partial(summary, sees_all=sees_all),
-        search=_SEARCH,
+        search=Search(ORDERS, words=_words, lines=lines, sees_all_lines=sees_all),
     )
 
 

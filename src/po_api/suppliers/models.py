@@ -23,6 +23,7 @@ class Supplier(TenantRow, Versioned, Timestamped, Base):
         Index("ix_suppliers_organisation_id_id", "organisation_id", "id", postgresql_include=["name"]),
         Index("ix_suppliers_organisation_id_name", "organisation_id", "name", "id"),
         Index("ix_suppliers_organisation_id_created_at", "organisation_id", "created_at", "id"),
+        Index("ix_suppliers_organisation_id_updated_at", "organisation_id", "updated_at", "id"),
     )
 
     name: Mapped[str]
