@@ -133,6 +133,7 @@ def earlier_search_function(table: str) -> str:
 
 
 def earlier_share_function(table: str) -> str:
+    document = DOCUMENTS[table]
     return f"""
         CREATE OR REPLACE FUNCTION search_{table}_share(question text) RETURNS double precision
         LANGUAGE plpgsql {AS_OWNER} AS $$
@@ -145,8 +146,7 @@ def earlier_share_function(table: str) -> str:
                 RETURN 0;
             END IF;
             EXECUTE format($search$
-                EXPLAIN (FORMAT JSON) SELECT FROM public.{table}
-                WHERE to_tsvector('simple', {DOCUMENTS[table]}) @@ %L::tsquery
+                EXPLAIN (FORMAT JSON) SELECT FROM public.{table} WHERE to_tsvector('simple', {document}) @@ %L::tsquery
             $search$, query) INTO plan;
             RETURN (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision / all_rows;
         END $$

@@ -244,6 +244,9 @@ async def test_a_foreign_value_in_a_filter_or_a_search_finds_nothing(world: Worl
         f"/porfs?requester_id={victim.requester.user_id}",
         f"/purchase-orders?supplier_id={victim.supplier_id}",
         f"/purchase-orders?porf_id={world.porf['id']}",
+        f"/purchase-orders?requester_id={victim.requester.user_id}",
+        f"/purchase-orders?created_by_id={victim.buyer.user_id}",
+        f"/invitations?invited_by_id={victim.admin.user_id}",
         f"/users?email={victim.admin.email}",
         f"/users?q={victim.admin.email}",
         f"/audit-events?entity=porf&entity_id={world.porf['id']}",
@@ -270,6 +273,28 @@ async def test_lists_contain_no_rows_of_other_organisations(world: World) -> Non
         assert not {item["id"] for item in theirs} & {item["id"] for item in mine}, path
     response = await world.intruder.get("/organisations")
     assert response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "group_by"),
+    [
+        ("/porfs", "status"),
+        ("/porfs", "supplier_id"),
+        ("/porfs", "requester_id"),
+        ("/purchase-orders", "status"),
+        ("/suppliers", "is_active"),
+        ("/users", "is_active"),
+        ("/invitations", "status"),
+    ],
+)
+async def test_counts_are_those_of_the_own_list(world: World, path: str, group_by: str) -> None:
+    counted = (await ok(world.intruder.get(f"{path}/counts", params={"group_by": group_by}))).json()
+    listed = (await ok(world.intruder.get(path, params={"limit": 100}))).json()["items"]
+    values = [str(item[group_by]).lower() for item in listed]
+    assert counted["total"] == len(values)
+    assert {group["value"]: group["count"] for group in counted["items"]} == {
+        value: values.count(value) for value in values
+    }
 
 
 @pytest.mark.parametrize("path", ["/porfs", "/suppliers", "/users", "/audit-events"])

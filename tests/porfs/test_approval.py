@@ -16,12 +16,13 @@ from po_api.core.actor import Actor
 from po_api.core.currencies import minor_units
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
+from po_api.db.filters import Filters
 from po_api.db.pagination import PageRequest
 from po_api.db.query import TransactionExecutor
 from po_api.porfs.approval import APPROVES, DECIDES, Approver, refusal
 from po_api.porfs.domain import MACHINE, PorfAction
 from po_api.porfs.maximum import maximum_total
-from po_api.porfs.queries import PorfFilters, PorfQueries
+from po_api.porfs.queries import PorfQueries
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository
 from support.clusters import connected
@@ -181,10 +182,10 @@ async def test_predicates_and_sql_agree_on_who_may_approve(scene: Scene, case: C
         facts = await everything.facts(scene.pending_id)
         refused = MACHINE.refusal(PorfAction.APPROVE, facts, actor)
 
-        waiting = await own.page(PorfFilters(waiting_for_me=True), PageRequest())
+        waiting = await own.page(Filters(waiting_for_me=True), PageRequest())
         assert [json.loads(item)["id"] for item in waiting.items] == ([] if refused else [scene.pending_id])
 
-        shown = [json.loads(item) for item in (await own.page(PorfFilters(), PageRequest())).items]
+        shown = [json.loads(item) for item in (await own.page(Filters(), PageRequest())).items]
         allowed = ["approve" in porf["allowed_actions"] for porf in shown if porf["id"] == scene.pending_id]
         # Members who neither raised nor may approve it do not see it.
         assert allowed in ([], [refused is None])

@@ -97,6 +97,11 @@ BY_QUERY = {
     "listApiKeys",
     "listInvitations",
     "listAuditEvents",
+    "countPorfs",
+    "countPurchaseOrders",
+    "countSuppliers",
+    "countUsers",
+    "countInvitations",
 }
 
 # Requests that cannot refer to entities of other organisations.

@@ -54,6 +54,7 @@ listMyInvitations            -        -                     yes       yes      y
 acceptInvitation             mine     -                     yes/404   yes/404  yes/404 yes/404 yes/404 yes/404  yes/404
 declineInvitation            mine     -                     yes/404   yes/404  yes/404 yes/404 yes/404 yes/404  yes/404
 listUsers                    -        users:read            yes       yes      yes     yes     yes     org      org
+countUsers                   -        users:read            yes       yes       yes     yes     yes     org      org
 getUser                      user     users:read            yes       yes      yes     yes     yes     org      org
 updateUser                   user     users:write           yes/no    yes/no   yes/no  yes     yes/no  org      org
 deactivateUser               user     users:write           no        no       no      yes     no      org      org
@@ -61,6 +62,7 @@ activateUser                 user     users:write           no        no       n
 listUserHistory              user     users:read            yes       yes      yes     yes     yes     org      org
 
 listInvitations              -        users:write           no        no       no      yes     no      org      org
+countInvitations             -        users:write           no        no        no      yes     no      org      org
 createInvitation             -        users:write           no        no       no      yes     no      org      org
 getInvitation                invited  users:write           no        no       no      yes     no      org      org
 revokeInvitation             invited  users:write           no        no       no      yes     no      org      org
@@ -74,6 +76,7 @@ listOrganisationHistory      -        organisations:read    yes       yes      y
 getOrganisation              company  organisations:read    yes       yes      yes     yes     yes     404      yes
 
 listSuppliers                -        suppliers:read        yes       yes      yes     yes     yes     org      org
+countSuppliers               -        suppliers:read        yes       yes       yes     yes     yes     org      org
 createSupplier               -        suppliers:write       no        no       yes     yes     no      org      org
 getSupplier                  supplier suppliers:read        yes       yes      yes     yes     yes     org      org
 updateSupplier               supplier suppliers:write       no        no       yes     yes     no      org      org
@@ -82,6 +85,7 @@ activateSupplier             supplier suppliers:write       no        no       y
 listSupplierHistory          supplier suppliers:read        yes       yes      yes     yes     yes     org      org
 
 listPorfs                    -        porfs:read            yes       yes      yes     yes     yes     org      org
+countPorfs                   -        porfs:read            yes       yes       yes     yes     yes     org      org
 createPorf                   -        porfs:write           yes       no       yes     yes     no      org      org
 importPorf                   -        porfs:write           yes       no       yes     yes     no      org      org
 getPorfImportTemplate        -        porfs:read            yes       yes      yes     yes     yes     org      org
@@ -112,6 +116,7 @@ reassignPorf                 approved porfs:write           no/404    no       n
 convertPorf                  approved purchase_orders:write no        no       yes     yes     no      org      org
 createPurchaseOrder          approved purchase_orders:write no        no       yes     yes     no      org      org
 listPurchaseOrders           -        purchase_orders:read  yes       yes      yes     yes     yes     org      org
+countPurchaseOrders          -        purchase_orders:read  yes       yes       yes     yes     yes     org      org
 getPurchaseOrder             ordered  purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 updatePurchaseOrder          ordered  purchase_orders:write no/404    no       yes     yes     no      org      org
 issuePurchaseOrder           ordered  purchase_orders:write no/404    no       yes     yes     no      org      org
@@ -304,6 +309,8 @@ class World:
         options: Json = {"etag": "*"}
         if route.takes_dry_run:
             options["params"] = {"dry_run": "true"}
+        if name.startswith("count"):
+            options["params"] = {"group_by": "is_active" if name in {"countSuppliers", "countUsers"} else "status"}
         if name == "importPorf":
             options["data"] = {"title": "Imported"}
             options["files"] = {"file": ("lines.csv", b"description,quantity,unit_price\nLamp,1,2\n")}

@@ -1,7 +1,8 @@
 """Filters of lists: conditions on columns, whose values are parameters.
 
 The name of a parameter determines the condition: `status` is the column's value, `status_any` a list of values;
-`created_at_gte` is an inclusive lower bound, `created_at_lt` an exclusive upper bound.
+`created_at_gte` is an inclusive lower bound, `created_at_lt` an exclusive upper bound. web/filters.py declares the
+parameters of requests.
 """
 
 from collections.abc import Collection
@@ -9,6 +10,22 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, any_, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
+
+_COMPARISONS = frozenset({"any", "gte", "lt"})
+
+
+class Filters:
+    """The filters of a list that are used, by the names of their parameters; several values mean any of them."""
+
+    def __init__(self, **values: object) -> None:
+        self._given = {name: value for name, value in values.items() if value is not None and value != []}
+
+    def parameters(self) -> dict[str, object]:
+        """The parameters of the conditions, by the names that determine them."""
+        parameters: dict[str, object] = {}
+        for name, value in self._given.items():
+            parameters |= one_of(name, value) if isinstance(value, list) else {name: value}
+        return parameters
 
 
 def one_of(name: str, values: Collection[Any]) -> dict[str, Any]:
@@ -20,20 +37,25 @@ def one_of(name: str, values: Collection[Any]) -> dict[str, Any]:
     return {f"{name}_any": list(values)} if others else {name: only}
 
 
-def any_of(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """The column is one of the parameter's values."""
-    return column == any_(bindparam(name, type_=ARRAY(column.type)))
+def attribute_of(name: str) -> str:
+    """The attribute that the condition of a parameter is about, without the comparison."""
+    attribute, _, comparison = name.rpartition("_")
+    return attribute if comparison in _COMPARISONS else name
 
 
 def condition(table: FromClause, name: str) -> ColumnElement[bool]:
-    """The condition of a parameter."""
-    attribute, _, comparison = name.rpartition("_")
-    match comparison:
+    """The condition of a parameter on the table's column."""
+    return compare(table.c[attribute_of(name)], name)
+
+
+def compare(value: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """The condition of a parameter on the attribute's value."""
+    match name.removeprefix(f"{attribute_of(name)}_"):
         case "any":
-            return any_of(table.c[attribute], name)
+            return value == any_(bindparam(name, type_=ARRAY(value.type)))
         case "gte":
-            return table.c[attribute] >= bindparam(name, type_=table.c[attribute].type)
+            return value >= bindparam(name, type_=value.type)
         case "lt":
-            return table.c[attribute] < bindparam(name, type_=table.c[attribute].type)
+            return value < bindparam(name, type_=value.type)
         case _:
-            return table.c[name] == bindparam(name, type_=table.c[name].type)
+            return value == bindparam(name, type_=value.type)

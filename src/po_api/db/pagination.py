@@ -10,7 +10,21 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, literal_column, or_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 
 from po_api.core.errors import BadRequest, FieldError
 from po_api.core.records import field_names
@@ -22,6 +36,7 @@ T = TypeVar("T")
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 50
 MAX_CURSOR_LENGTH = 1024
+MAX_GROUPS = 100
 
 
 class InvalidCursor(BadRequest):
@@ -69,11 +84,28 @@ class _Key:
     descending: bool
 
 
+class GroupCount(NamedTuple):
+    """The number of rows with one value of a column, as text; `total` is the number of all rows."""
+
+    value: str | None
+    row_count: int
+    total: int
+
+
+class Counts(NamedTuple):
+    """How many rows of a list there are for each value of a column: at most MAX_GROUPS groups, the largest first."""
+
+    group_by: str
+    total: int
+    groups: Sequence[GroupCount]
+
+
 class Listing(Generic[R]):
     """A list that can be sorted and paged; `name` is that of its queries, `row` the type of its rows.
 
     `sorts` name columns of `table` that are never NULL and lead an index; every sort ends in the id. `show` selects the
-    columns of `row` for the rows of a page, and of them only; by default they are the table's own.
+    columns of `row` for the rows of a page, and of them only; by default they are the table's own. `groups` are values
+    to count by that are no columns of the table.
     """
 
     def __init__(
@@ -86,12 +118,14 @@ class Listing(Generic[R]):
         default: str,
         show: Callable[[FromClause], Select[Any]] | None = None,
         search: Search | None = None,
+        groups: Mapping[str, ColumnElement[Any]] | None = None,
     ) -> None:
         self.name = name
         self.table = table
         self.row = row
         self.show = show or (lambda rows: select(*columns_for(row, rows)))
         self.search = search
+        self._groups = groups
         self._sorts = frozenset(sorts)
         self._default = default
 
@@ -122,6 +156,23 @@ class Listing(Generic[R]):
         if len(listed) <= request.limit:
             return PageOf(rows, None)
         return PageOf(rows, _encode(binding, listed[request.limit - 1].sort_values))
+
+    async def counts(
+        self,
+        executor: QueryExecutor,
+        chosen: Callable[[], Select[Any]],
+        group_by: str,
+        parameters: Mapping[str, object],
+    ) -> "Counts":
+        """How many of the rows there are for each value of a column, in one query; see `page` for the parameters."""
+        searched = self.search if "q" in parameters else None
+        rows = await executor.rows(_count_query(self, chosen, group_by, searched), **parameters)
+        return Counts(group_by, rows[0].total if rows else 0, rows)
+
+    def group(self, name: str) -> ColumnElement[Any]:
+        """The value to count by."""
+        group: ColumnElement[Any] = self._groups[name] if self._groups else self.table.c[name]
+        return group
 
     async def _listed(
         self, executor: QueryExecutor, shape: "_PageShape[R]", parameters: Mapping[str, object]
@@ -221,6 +272,20 @@ def _rest_query(shape: _PageShape[Any]) -> Query[_Id]:
     """The first row after those that are scanned."""
     rows = shape.rows().offset(shape.scanned).limit(_number(1)).subquery("rest")
     return Query(f"{shape.listing.name}.rest", select(rows.c.id), _Id)
+
+
+@lru_cache(maxsize=256)
+def _count_query(
+    listing: Listing[Any], chosen: Callable[[], Select[Any]], group_by: str, searched: Search | None
+) -> Query[GroupCount]:
+    rows = searched.by_index(chosen(), listing.table) if searched else chosen()
+    value, count = listing.group(group_by), func.count()
+    total = cast(func.sum(count).over(), BigInteger)
+    counted = rows.with_only_columns(
+        cast(value, Text).label("value"), count.label("row_count"), total.label("total"), maintain_column_froms=True
+    )
+    grouped = counted.group_by(value).order_by(count.desc(), value).limit(_number(MAX_GROUPS))
+    return Query(f"{listing.name}.counts", grouped, GroupCount)
 
 
 def _number(value: int) -> ColumnElement[int]:

@@ -2,16 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Request
+from pydantic import AfterValidator
 
 from po_api.core.email import comparable_email
+from po_api.core.permissions import Role
+from po_api.db.filters import Filters
 from po_api.db.pagination import PageRequest
 from po_api.members.domain import InvitationStatus
 from po_api.members.invitation_service import InvitationService
-from po_api.members.queries import SORTS, InvitationFilters, InvitationQueries
+from po_api.members.queries import SORTS, InvitationQueries
 from po_api.members.service import MemberService
 from po_api.web.dependencies import ActorDep, executor_of, paging, session_of
-from po_api.web.schemas import Search
+from po_api.web.filters import CREATED_AT, UPDATED_AT, any_of, filters, moments, one
+from po_api.web.schemas import Id, Search
 
 
 async def _members(request: Request, actor: ActorDep) -> MemberService:
@@ -26,15 +30,19 @@ async def _service(request: Request, actor: ActorDep) -> InvitationService:
     return InvitationService(session_of(request), actor)
 
 
-async def _filters(
-    status: Annotated[list[InvitationStatus], Query(description="Any of these states")] = [],  # noqa: B006
-    email: Annotated[Search | None, Query(description="The exact e-mail address", examples=["ada@example.com"])] = None,
-) -> InvitationFilters:
-    return InvitationFilters(tuple(status), comparable_email(email) if email is not None else None)
+_filters = filters(
+    any_of("status", InvitationStatus, "Any of these states"),
+    one("email", Annotated[Search, AfterValidator(comparable_email)], "The exact e-mail address", "ada@example.com"),
+    any_of("role", Role, "Any of these roles"),
+    any_of("invited_by_id", Id, "Any of these inviting members"),
+    *CREATED_AT,
+    *UPDATED_AT,
+    *moments("expires_at"),
+)
 
 
 MemberServiceDep = Annotated[MemberService, Depends(_members)]
 InvitationQueriesDep = Annotated[InvitationQueries, Depends(_queries)]
 InvitationServiceDep = Annotated[InvitationService, Depends(_service)]
-InvitationFiltersDep = Annotated[InvitationFilters, Depends(_filters)]
+InvitationFiltersDep = Annotated[Filters, Depends(_filters)]
 InvitationPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

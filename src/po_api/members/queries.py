@@ -5,13 +5,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, FromClause, Text, and_, bindparam, not_, or_, select
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Text, any_, bindparam, case, select, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission
+from po_api.db.filters import Filters, attribute_of, compare, condition
 from po_api.db.models import Timestamp
-from po_api.db.pagination import Listing, PageOf, PageRequest
+from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, AnySelect, Query, QueryExecutor
 from po_api.members.domain import InvitationStatus
 from po_api.members.errors import InvitationNotFound
@@ -45,16 +47,23 @@ def _show(rows: FromClause) -> AnySelect:
 
 
 _INVITATIONS = Invitation.__table__
-_LIST = Listing("invitations.list", _INVITATIONS, InvitationRow, sorts=SORTS, default="-created_at", show=_show)
 _NOW = bindparam("now", type_=Timestamp)
-_UNANSWERED = and_(*(_INVITATIONS.c[name].is_(None) for name in ("accepted_at", "declined_at", "revoked_at")))
-_IS = {
-    InvitationStatus.OPEN: and_(_UNANSWERED, Invitation.expires_at > _NOW),
-    InvitationStatus.EXPIRED: and_(_UNANSWERED, not_(Invitation.expires_at > _NOW)),
-    InvitationStatus.ACCEPTED: Invitation.accepted_at.is_not(None),
-    InvitationStatus.DECLINED: Invitation.declined_at.is_not(None),
-    InvitationStatus.REVOKED: Invitation.revoked_at.is_not(None),
-}
+_STATUS = case(
+    (Invitation.accepted_at.is_not(None), InvitationStatus.ACCEPTED.value),
+    (Invitation.declined_at.is_not(None), InvitationStatus.DECLINED.value),
+    (Invitation.revoked_at.is_not(None), InvitationStatus.REVOKED.value),
+    (Invitation.expires_at > _NOW, InvitationStatus.OPEN.value),
+    else_=InvitationStatus.EXPIRED.value,
+)
+_LIST = Listing(
+    "invitations.list",
+    _INVITATIONS,
+    InvitationRow,
+    sorts=SORTS,
+    default="-created_at",
+    show=_show,
+    groups={"status": type_coerce(_STATUS, Text)},
+)
 _IS_OWN = Invitation.organisation_id == ORGANISATION_ID
 _ONE = Query(
     "invitations.get",
@@ -64,25 +73,24 @@ _ONE = Query(
 
 
 @dataclass(frozen=True)
-class InvitationFilters:
-    """The filters of a list of invitations; several statuses mean any of them."""
-
-    statuses: tuple[InvitationStatus, ...] = ()
-    email: str | None = None
-
-
-@dataclass(frozen=True)
 class _Chosen:
-    """The organisation's invitations in one of these states, of an address if one is given."""
+    """The invitations of one organisation that fulfil the conditions of these names."""
 
-    statuses: tuple[InvitationStatus, ...]
-    has_address: bool
+    narrowed_by: frozenset[str]
 
     def __call__(self) -> AnySelect:
-        chosen = select(_INVITATIONS).where(_IS_OWN)
-        if self.statuses:
-            chosen = chosen.where(or_(*(_IS[status] for status in self.statuses)))
-        return chosen.where(Invitation.email == bindparam("email", type_=Text)) if self.has_address else chosen
+        return select(_INVITATIONS).where(_IS_OWN, *map(_condition, sorted(self.narrowed_by)))
+
+
+def _condition(name: str) -> ColumnElement[bool]:
+    match attribute_of(name):
+        case "status":
+            return compare(type_coerce(_STATUS, Text), name)
+        case "role":
+            one_role, roles = bindparam(name, type_=Text), bindparam(name, type_=ARRAY(Text))
+            return one_role == any_(Invitation.roles) if name == "role" else Invitation.roles.overlap(roles)
+        case _:
+            return condition(_INVITATIONS, name)
 
 
 class InvitationQueries:
@@ -92,11 +100,14 @@ class InvitationQueries:
         self._executor = executor
         self._actor = actor
 
-    async def page(self, filters: InvitationFilters, request: PageRequest) -> PageOf[InvitationRow]:
-        await self._enter()
-        chosen = _Chosen(tuple(sorted(set(filters.statuses))), filters.email is not None)
-        parameters = {"organisation_id": self._actor.organisation_id, "now": utc_now(), "email": filters.email}
+    async def page(self, filters: Filters, request: PageRequest) -> PageOf[InvitationRow]:
+        chosen, parameters = await self._enter_for(filters)
         return await _LIST.page(self._executor, chosen, request, parameters)
+
+    async def counts(self, filters: Filters, group_by: str) -> Counts:
+        """The numbers of invitations for each value of a column."""
+        chosen, parameters = await self._enter_for(filters)
+        return await _LIST.counts(self._executor, chosen, group_by, parameters)
 
     async def get(self, invitation_id: int) -> InvitationRow:
         """Raises InvitationNotFound."""
@@ -105,6 +116,13 @@ class InvitationQueries:
         if found is None:
             raise InvitationNotFound
         return found
+
+    async def _enter_for(self, filters: Filters) -> tuple[_Chosen, dict[str, object]]:
+        """Enter the tenant for a list; returns its invitations, and the parameters of its filters."""
+        await self._enter()
+        given = filters.parameters()
+        parameters = {"organisation_id": self._actor.organisation_id, "now": utc_now(), **given}
+        return _Chosen(frozenset(given)), parameters
 
     async def _enter(self) -> None:
         self._actor.require(Permission.USERS_MANAGE)

@@ -1,8 +1,8 @@
 """/invitations: inviting to the caller's organisation."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from po_api.core.permissions import Permission
 from po_api.members.dependencies import (
@@ -12,16 +12,17 @@ from po_api.members.dependencies import (
     InvitationServiceDep,
 )
 from po_api.members.schemas import InvitationCreate, InvitationPage, InvitationRead
-from po_api.web.dependencies import DryRun, link_next
+from po_api.web.dependencies import DryRun, counts_of, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
 from po_api.web.routing import api_router, requires
-from po_api.web.schemas import MAX_ID
+from po_api.web.schemas import MAX_ID, Counts
 
 router = api_router(prefix="/invitations", tags=["invitations"])
 
 InvitationId = Annotated[int, Path(ge=1, le=MAX_ID)]
+GroupBy = Annotated[Literal["status"], Query(description="The value to count by")]
 
 
 @router.get(
@@ -42,6 +43,20 @@ async def list_invitations(
     page = await invitations.page(filters, paging)
     items = [InvitationRead.of(row, invited_by_name=row.invited_by_name) for row in page.items]
     return InvitationPage(items=items, **link_next(request, response, page))
+
+
+@router.get(
+    "/counts",
+    operation_id="countInvitations",
+    summary="Count invitations",
+    responses=problems(403),
+    openapi_extra=requires(Permission.USERS_MANAGE),
+)
+async def count_invitations(
+    invitations: InvitationQueriesDep, filters: InvitationFiltersDep, group_by: GroupBy
+) -> Counts:
+    """Count invitations by a value, with the filters of the list."""
+    return counts_of(await invitations.counts(filters, group_by))
 
 
 @router.post(

@@ -1,8 +1,8 @@
 """Reading requests, restricted to those that are visible to the member."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
@@ -12,9 +12,9 @@ from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, f
 
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
-from po_api.db.filters import condition, one_of
+from po_api.db.filters import Filters, condition
 from po_api.db.json_sql import json_array
-from po_api.db.pagination import Listing, PageOf, PageRequest
+from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
 from po_api.db.search import Search, spaced
 from po_api.organisations.models import Organisation
@@ -41,7 +41,6 @@ COMMENT_SORTS = ("created_at",)
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
 _PORF_ID = bindparam("porf_id", type_=BigInteger)
-_ANY_OF = ("status", "requester_id", "supplier_id", "currency", "cost_centre")
 
 
 class Item(NamedTuple):
@@ -123,28 +122,6 @@ class PorfLineItem(NamedTuple):
 
     version: int
     item: str | None
-
-
-@dataclass(frozen=True)
-class PorfFilters:
-    """The filters of a list of requests; several values of a filter mean any of them, `_lt` is an exclusive bound."""
-
-    status: Collection[PorfStatus] = ()
-    requester_id: Collection[int] = ()
-    supplier_id: Collection[int] = ()
-    currency: Collection[str] = ()
-    cost_centre: Collection[str] = ()
-    bounds: Mapping[str, date | datetime] = field(default_factory=dict)
-    q: str | None = None
-    waiting_for_me: bool = False
-
-    def given(self) -> dict[str, object]:
-        """The filters that are used, with their values as parameters."""
-        given: dict[str, object] = dict(self.bounds)
-        for name in _ANY_OF:
-            if values := getattr(self, name):
-                given |= one_of(name, values)
-        return given if self.q is None else {**given, "q": self.q}
 
 
 class Visibility(StrEnum):
@@ -298,12 +275,17 @@ class PorfQueries:
             "approval_limit": actor.approval_limit,
         }
 
-    async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[PorfSummaryRow]:
-        given = filters.given()
-        is_approver = self._actor.may(Permission.PORFS_DECIDE)
-        chosen = _Chosen(self._visibility, frozenset(given) - {"q"}, filters.waiting_for_me, is_approver)
+    async def page(self, filters: Filters, request: PageRequest) -> PageOf[PorfSummaryRow]:
+        chosen, given = self._chosen(filters)
         plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
         return await self._page(_LIST, chosen, request, given, plan_cache_mode=plans)
+
+    async def counts(self, filters: Filters, group_by: str) -> Counts:
+        """The numbers of visible requests for each value of a column."""
+        chosen, given = self._chosen(filters)
+        plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plans)
+        return await _LIST.counts(self._executor, chosen, group_by, {**self._who, **given})
 
     async def whole(self, porf_id: int) -> PorfDocumentRow | None:
         """A request as a whole; None if it is not visible to the member."""
@@ -340,6 +322,13 @@ class PorfQueries:
 
     async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
         return await self._page(_COMMENT_LIST, _comments_of_porf, request, {"porf_id": porf_id})
+
+    def _chosen(self, filters: Filters) -> tuple[_Chosen, dict[str, object]]:
+        """The requests of a list, and the parameters of its filters."""
+        given = filters.parameters()
+        waiting = bool(given.pop("waiting_for_me", False))
+        is_approver = self._actor.may(Permission.PORFS_DECIDE)
+        return _Chosen(self._visibility, frozenset(given) - {"q"}, waiting, is_approver), given
 
     async def _page(
         self,

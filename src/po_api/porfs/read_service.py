@@ -9,8 +9,9 @@ from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, taxes_by_rate
 from po_api.core.permissions import Permission, Role, Scope
 from po_api.core.state_machine import explained, named
+from po_api.db.filters import Filters
 from po_api.db.json_sql import JsonDocument, plain, with_fields
-from po_api.db.pagination import PageOf, PageRequest
+from po_api.db.pagination import Counts, PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.history.queries import HistoryQueries
 from po_api.porfs import errors
@@ -20,7 +21,6 @@ from po_api.porfs.queries import (
     DocumentRow,
     Item,
     PorfDocumentRow,
-    PorfFilters,
     PorfLineRow,
     PorfQueries,
     PorfRow,
@@ -36,10 +36,14 @@ class PorfReadService:
         self._queries = PorfQueries(executor, actor)
         self._history = HistoryQueries(executor, actor)
 
-    async def page(self, filters: PorfFilters, request: PageRequest) -> PageOf[str]:
+    async def page(self, filters: Filters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
         page = await self._queries.page(filters, request)
         return PageOf([self._summary(row, in_list=True) for row in page.items], page.next_cursor)
+
+    async def counts(self, filters: Filters, group_by: str) -> Counts:
+        """How many requests there are for each value of a column."""
+        return await self._queries.counts(filters, group_by)
 
     async def whole(self, porf_id: int) -> JsonDocument:
         """A request with its lines."""

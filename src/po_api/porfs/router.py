@@ -1,9 +1,9 @@
 """/porfs: purchase order requests, their lines, comments and history."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from po_api.core.permissions import Permission
 from po_api.history.dependencies import HistoryPaging
@@ -35,17 +35,21 @@ from po_api.porfs.schemas import (
     Reassignment,
 )
 from po_api.users.service import UserService
-from po_api.web.dependencies import DryRun, page_of_json, session_of
+from po_api.web.dependencies import DryRun, counts_of, page_of_json, session_of
 from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems, tagged
 from po_api.web.routing import api_router, requires
-from po_api.web.schemas import MAX_ID
+from po_api.web.schemas import MAX_ID, Counts
 
 router = api_router(prefix="/porfs", tags=["porfs"])
 
 PorfId = Annotated[int, Path(ge=1, le=MAX_ID)]
 LineId = Annotated[int, Path(ge=1, le=MAX_ID)]
+GroupBy = Annotated[
+    Literal["status", "requester_id", "supplier_id", "cost_centre", "currency"],
+    Query(description="The value to count by"),
+]
 NO_NOTE = ActionNote()
 
 _READING = problems(403, 404)
@@ -64,6 +68,18 @@ async def list_porfs(
     request: Request, porfs: PorfReadServiceDep, filters: PorfFiltersDep, paging: PorfPaging
 ) -> Response:
     return page_of_json(request, await porfs.page(filters, paging))
+
+
+@router.get(
+    "/counts",
+    operation_id="countPorfs",
+    summary="Count purchase order requests",
+    responses=problems(403),
+    openapi_extra=requires(Permission.PORFS_READ),
+)
+async def count_porfs(porfs: PorfReadServiceDep, filters: PorfFiltersDep, group_by: GroupBy) -> Counts:
+    """Count purchase order requests by a value, with the filters of the list."""
+    return counts_of(await porfs.counts(filters, group_by))
 
 
 @router.post(

@@ -1,7 +1,7 @@
 """Reading orders, restricted to those that are visible to the member."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, partial
@@ -29,9 +29,9 @@ from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
 from po_api.core.records import field_names
-from po_api.db.filters import any_of, condition, one_of
+from po_api.db.filters import Filters, attribute_of, compare, condition
 from po_api.db.json_sql import columns_of, json_array, json_object
-from po_api.db.pagination import Listing, PageOf, PageRequest
+from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R
 from po_api.db.search import Search, spaced
 from po_api.members.projections import member_name
@@ -64,9 +64,13 @@ from po_api.purchase_orders.projections import (
 SORTS = ("created_at", "updated_at", "total")
 
 _SHEETS = PurchaseOrderSheet.__table__
-_ANY_OF = ("status", "supplier_id", "currency", "number")
 # Filters by what an order has a line of: the columns that they look at.
-_OF_LINES = {"porf_id": Porf.__table__.c.id, "cost_centre": LINES.c.cost_centre}
+_OF_LINES: Mapping[str, ColumnElement[Any]] = {
+    "porf_id": Porf.__table__.c.id,
+    "requester_id": Porf.__table__.c.requester_id,
+    "cost_centre": LINES.c.cost_centre,
+    "needed_by": LINES.c.needed_by,
+}
 _ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
@@ -155,29 +159,6 @@ class OrderSheetRow(NamedTuple):
     cancelled_at: datetime | None
 
 
-@dataclass(frozen=True)
-class PurchaseOrderFilters:
-    """The filters of a list of orders; several values of a filter mean any of them, `_lt` is an exclusive bound."""
-
-    status: Collection[str] = ()
-    supplier_id: Collection[int] = ()
-    currency: Collection[str] = ()
-    number: Collection[str] = ()
-    porf_id: Collection[int] = ()
-    cost_centre: Collection[str] = ()
-    bounds: Mapping[str, datetime] = field(default_factory=dict)
-    q: str | None = None
-
-    def given(self) -> dict[str, object]:
-        """The filters that are used, with their values as parameters."""
-        given: dict[str, object] = {**self.bounds}
-        given |= {name: values for name in _OF_LINES if (values := getattr(self, name))}
-        for name in _ANY_OF:
-            if values := getattr(self, name):
-                given |= one_of(name, values)
-        return given if self.q is None else {**given, "q": self.q}
-
-
 def sees_all(actor: Actor) -> bool:
     """Whether the actor sees all orders; requesters only see those with allocations of their requests."""
     return actor.may(Permission.PURCHASE_ORDERS_READ_ALL)
@@ -200,15 +181,14 @@ class _Chosen:
 
     def __call__(self) -> AnySelect:
         orders = seen_orders(sees_all=self.sees_all)
-        conditions = [self._condition(orders, name) for name in sorted(self.narrowed_by)]
+        of_line = sorted(name for name in self.narrowed_by if attribute_of(name) in _OF_LINES)
+        conditions = [condition(orders, name) for name in sorted(self.narrowed_by.difference(of_line))]
+        if of_line:
+            # Nobody finds an order by a line that they do not see.
+            seen = () if self.sees_all else (IS_OWN,)
+            of_one = (compare(_OF_LINES[attribute_of(name)], name) for name in of_line)
+            conditions.append(has_line(orders, *of_one, *seen))
         return select(orders).where(orders.c.organisation_id == ORGANISATION_ID, *conditions)
-
-    def _condition(self, orders: FromClause, name: str) -> ColumnElement[bool]:
-        if name not in _OF_LINES:
-            return condition(orders, name)
-        # Nobody finds an order by a line that they do not see.
-        seen = () if self.sees_all else (IS_OWN,)
-        return has_line(orders, any_of(_OF_LINES[name], name), *seen)
 
 
 def _words(orders: FromClause) -> ColumnElement[str]:
@@ -376,12 +356,14 @@ class PurchaseOrderQueries:
         self._sees_all = sees_all(actor)
         self._who = {"organisation_id": actor.organisation_id, "user_id": actor.user_id}
 
-    async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[OrderSummaryRow]:
-        given = filters.given()
-        plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
-        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plans)
-        chosen = _Chosen(self._sees_all, frozenset(given) - {"q"})
-        return await _list(sees_all=self._sees_all).page(self._executor, chosen, request, {**self._who, **given})
+    async def page(self, filters: Filters, request: PageRequest) -> PageOf[OrderSummaryRow]:
+        chosen, parameters = await self._enter(filters)
+        return await _list(sees_all=self._sees_all).page(self._executor, chosen, request, parameters)
+
+    async def counts(self, filters: Filters, group_by: str) -> Counts:
+        """The numbers of visible orders for each value of a column."""
+        chosen, parameters = await self._enter(filters)
+        return await _list(sees_all=self._sees_all).counts(self._executor, chosen, group_by, parameters)
 
     async def whole(self, order_id: int) -> OrderDocumentRow | None:
         """An order as a whole; None if it is not visible to the member."""
@@ -412,6 +394,13 @@ class PurchaseOrderQueries:
         """The lines of a visible order in the order of their positions."""
         await self._executor.enter_tenant(self._actor.organisation_id)
         return await self._executor.rows(_CONTENT, **self._who, order_id=order_id)
+
+    async def _enter(self, filters: Filters) -> tuple[_Chosen, dict[str, object]]:
+        """Enter the tenant for a list; returns its orders, and the parameters of its filters."""
+        given = filters.parameters()
+        plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plans)
+        return _Chosen(self._sees_all, frozenset(given) - {"q"}), {**self._who, **given}
 
     async def _row(self, query: Query[R], order_id: int, **parameters: object) -> R | None:
         await self._executor.enter_tenant(self._actor.organisation_id)

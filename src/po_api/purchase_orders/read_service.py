@@ -8,8 +8,9 @@ from json import dumps
 from po_api.core.actor import Actor
 from po_api.core.permissions import Role, Scope
 from po_api.core.state_machine import explained, named
+from po_api.db.filters import Filters
 from po_api.db.json_sql import JsonDocument, with_fields
-from po_api.db.pagination import PageOf, PageRequest
+from po_api.db.pagination import Counts, PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.history.queries import NOTHING, HistoryQueries, Redaction
 from po_api.porfs.read_service import document
@@ -19,7 +20,6 @@ from po_api.purchase_orders.queries import (
     OrderDocumentRow,
     OrderLineRow,
     OrderSummaryRow,
-    PurchaseOrderFilters,
     PurchaseOrderQueries,
     sees_all,
 )
@@ -36,10 +36,14 @@ class PurchaseOrderReadService:
         self._queries = PurchaseOrderQueries(executor, actor)
         self._history = HistoryQueries(executor, actor)
 
-    async def page(self, filters: PurchaseOrderFilters, request: PageRequest) -> PageOf[str]:
+    async def page(self, filters: Filters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
         page = await self._queries.page(filters, request)
         return PageOf([self._summary(row, in_list=True) for row in page.items], page.next_cursor)
+
+    async def counts(self, filters: Filters, group_by: str) -> Counts:
+        """How many orders there are for each value of a column."""
+        return await self._queries.counts(filters, group_by)
 
     async def whole(self, order_id: int) -> JsonDocument:
         """An order with its lines."""

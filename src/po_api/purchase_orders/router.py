@@ -27,18 +27,21 @@ from po_api.purchase_orders.schemas import (
     PurchaseOrderUpdate,
 )
 from po_api.purchase_orders.service import Conversion
-from po_api.web.dependencies import DryRun, page_of_json
+from po_api.web.dependencies import DryRun, counts_of, page_of_json
 from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import binary, problems
 from po_api.web.routing import api_router, requires
-from po_api.web.schemas import MAX_ID
+from po_api.web.schemas import MAX_ID, Counts
 from po_api.web.turns import while_connected
 
 router = api_router(prefix="/purchase-orders", tags=["purchase orders"])
 conversion_router = api_router(prefix="/porfs", tags=["porfs"])
 
 OrderId = Annotated[int, Path(ge=1, le=MAX_ID)]
+GroupBy = Annotated[
+    Literal["status", "supplier_id", "currency", "created_by_id"], Query(description="The value to count by")
+]
 NO_NOTE = ActionNote()
 ALL_REMAINING = ConvertPorf()
 PDF = "application/pdf"
@@ -75,6 +78,20 @@ async def convert_porf(
     """
     order = await service.convert(_conversion(body, [porf_id]), expected=expected)
     return created(order, router.prefix, dry_run=dry_run)
+
+
+@router.get(
+    "/counts",
+    operation_id="countPurchaseOrders",
+    summary="Count purchase orders",
+    responses=problems(403),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
+)
+async def count_orders(
+    orders: PurchaseOrderReadServiceDep, filters: PurchaseOrderFiltersDep, group_by: GroupBy
+) -> Counts:
+    """Count purchase orders by a value, with the filters of the list."""
+    return counts_of(await orders.counts(filters, group_by))
 
 
 @router.post(

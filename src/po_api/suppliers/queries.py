@@ -1,19 +1,20 @@
 """Reading suppliers."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, FromClause, bindparam, func, select
+from sqlalchemy import BigInteger, ColumnElement, FromClause, bindparam, func, select
 
 from po_api.core.actor import Actor
-from po_api.db.pagination import Listing, PageOf, PageRequest
+from po_api.db.filters import Filters, condition
+from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, columns_for
 from po_api.db.search import Search, spaced
 from po_api.suppliers.errors import SupplierNotFound
 from po_api.suppliers.models import Supplier
 
-SORTS = ("created_at", "name")
+SORTS = ("created_at", "name", "updated_at")
 
 
 class SupplierRow(NamedTuple):
@@ -41,7 +42,6 @@ def _words(suppliers: FromClause) -> ColumnElement[str]:
 _SEARCH = Search(_SUPPLIERS, words=_words)
 _LIST = Listing("suppliers.list", _SUPPLIERS, SupplierRow, sorts=SORTS, default="created_at", search=_SEARCH)
 _IS_OWN = Supplier.organisation_id == ORGANISATION_ID
-_IS_ACTIVE = Supplier.is_active == bindparam("is_active", type_=Boolean)
 
 
 _ONE = Query(
@@ -54,19 +54,13 @@ _ONE = Query(
 
 
 @dataclass(frozen=True)
-class SupplierFilters:
-    """The filters of a list of suppliers."""
+class _Chosen:
+    """The suppliers of one organisation that fulfil the conditions of these names."""
 
-    is_active: bool | None = None
-    q: str | None = None
+    narrowed_by: frozenset[str]
 
-
-def _all() -> AnySelect:
-    return select(_SUPPLIERS).where(_IS_OWN)
-
-
-def _by_activity() -> AnySelect:
-    return _all().where(_IS_ACTIVE)
+    def __call__(self) -> AnySelect:
+        return select(_SUPPLIERS).where(_IS_OWN, *(condition(_SUPPLIERS, name) for name in sorted(self.narrowed_by)))
 
 
 class SupplierQueries:
@@ -88,9 +82,18 @@ class SupplierQueries:
             raise SupplierNotFound
         return supplier
 
-    async def page(self, filters: SupplierFilters, request: PageRequest) -> PageOf[SupplierRow]:
-        given = {name: value for name, value in asdict(filters).items() if value is not None}
+    async def page(self, filters: Filters, request: PageRequest) -> PageOf[SupplierRow]:
+        chosen, parameters = await self._enter(filters)
+        return await _LIST.page(self._executor, chosen, request, parameters)
+
+    async def counts(self, filters: Filters, group_by: str) -> Counts:
+        """The numbers of suppliers for each value of a column."""
+        chosen, parameters = await self._enter(filters)
+        return await _LIST.counts(self._executor, chosen, group_by, parameters)
+
+    async def _enter(self, filters: Filters) -> tuple[_Chosen, dict[str, object]]:
+        """Enter the tenant for a list; returns its suppliers, and the parameters of its filters."""
+        given = filters.parameters()
         plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
         await self._executor.enter_tenant(self._organisation_id, plan_cache_mode=plans)
-        chosen = _by_activity if "is_active" in given else _all
-        return await _LIST.page(self._executor, chosen, request, {"organisation_id": self._organisation_id, **given})
+        return _Chosen(frozenset(given) - {"q"}), {"organisation_id": self._organisation_id, **given}

@@ -1,8 +1,8 @@
 """/suppliers"""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from po_api.core.permissions import Permission
 from po_api.history.dependencies import HistoryPaging, HistoryQueriesDep
@@ -11,16 +11,17 @@ from po_api.suppliers.dependencies import SupplierFiltersDep, SupplierPaging, Su
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.queries import SupplierRow
 from po_api.suppliers.schemas import SupplierCreate, SupplierPage, SupplierRead, SupplierUpdate
-from po_api.web.dependencies import DryRun, link_next, page_of_json
+from po_api.web.dependencies import DryRun, counts_of, link_next, page_of_json
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
 from po_api.web.routing import api_router, requires
-from po_api.web.schemas import MAX_ID
+from po_api.web.schemas import MAX_ID, Counts
 
 router = api_router(prefix="/suppliers", tags=["suppliers"])
 
 SupplierId = Annotated[int, Path(ge=1, le=MAX_ID)]
+GroupBy = Annotated[Literal["is_active"], Query(description="The value to count by")]
 
 
 def _read(response: Response, supplier: Supplier | SupplierRow) -> SupplierRead:
@@ -45,6 +46,18 @@ async def list_suppliers(
     page = await suppliers.page(filters, paging)
     items = [SupplierRead.model_validate(row) for row in page.items]
     return SupplierPage(items=items, **link_next(request, response, page))
+
+
+@router.get(
+    "/counts",
+    operation_id="countSuppliers",
+    summary="Count suppliers",
+    responses=problems(403),
+    openapi_extra=requires(Permission.SUPPLIERS_READ),
+)
+async def count_suppliers(suppliers: SupplierQueriesDep, filters: SupplierFiltersDep, group_by: GroupBy) -> Counts:
+    """Count suppliers by a value, with the filters of the list."""
+    return counts_of(await suppliers.counts(filters, group_by))
 
 
 @router.post(

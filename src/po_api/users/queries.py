@@ -6,13 +6,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Text, any_, bindparam, cast, column, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Text, any_, bindparam, cast, column, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.core.actor import Actor, Principal
-from po_api.core.permissions import Permission, Role
+from po_api.core.permissions import Permission
+from po_api.db.filters import Filters, condition
 from po_api.db.models import Amount, Timestamp
-from po_api.db.pagination import Listing, PageOf, PageRequest
+from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, Query, QueryExecutor, columns_for
 from po_api.members.errors import UserNotFound
 from po_api.members.models import Member
@@ -22,7 +23,7 @@ from po_api.organisations.models import Organisation
 from po_api.organisations.queries import OrganisationRow
 from po_api.users.models import User
 
-SORTS = ("created_at", "name")
+SORTS = ("created_at", "name", "updated_at")
 
 
 class MemberRow(NamedTuple):
@@ -94,9 +95,8 @@ _COLUMNS = _MEMBERS.c
 _LIST = Listing("users.list", _MEMBERS, MemberRow, sorts=SORTS, default="created_at")
 _PART = bindparam("q", type_=Text)
 _CONDITIONS = {
-    "email": _COLUMNS.email == bindparam("email", type_=Text),
-    "roles": _COLUMNS.roles.overlap(bindparam("roles", type_=ARRAY(Text))),
-    "is_active": _COLUMNS.is_active == bindparam("is_active", type_=Boolean),
+    "role": bindparam("role", type_=Text) == any_(_COLUMNS.roles),
+    "role_any": _COLUMNS.roles.overlap(bindparam("role_any", type_=ARRAY(Text))),
     "q": or_(_COLUMNS.name.ilike(_PART, escape="\\"), _COLUMNS.email.ilike(_PART, escape="\\")),
 }
 _ACCOUNT = Query("users.account", select(*columns_for(AccountRow, _USERS)).where(User.id == USER_ID), AccountRow)
@@ -136,20 +136,9 @@ OPEN_INVITATIONS = Query(
 )
 
 
-@dataclass(frozen=True)
-class UserFilters:
-    """The filters of a list of users; several values of one mean any of them."""
-
-    email: str | None = None
-    roles: tuple[Role, ...] = ()
-    is_active: bool | None = None
-    q: str | None = None
-
-    def given(self) -> dict[str, object]:
-        """The filters that are used, with their values as parameters."""
-        part = None if self.q is None else f"%{_escaped(self.q)}%"
-        values = {"email": self.email, "roles": list(self.roles) or None, "is_active": self.is_active, "q": part}
-        return {name: value for name, value in values.items() if value is not None}
+def _parameters(filters: Filters) -> dict[str, object]:
+    given = filters.parameters()
+    return {**given, "q": f"%{_escaped(str(given['q']))}%"} if "q" in given else given
 
 
 def _escaped(text: str) -> str:
@@ -164,7 +153,11 @@ class _Chosen:
     conditions: frozenset[str]
 
     def __call__(self) -> AnySelect:
-        return select(_MEMBERS).where(*(_CONDITIONS[name] for name in sorted(self.conditions)))
+        return select(_MEMBERS).where(*(self._condition(name) for name in sorted(self.conditions)))
+
+    @staticmethod
+    def _condition(name: str) -> ColumnElement[bool]:
+        return _CONDITIONS[name] if name in _CONDITIONS else condition(_MEMBERS, name)
 
 
 class UserQueries:
@@ -198,10 +191,17 @@ class UserQueries:
         (shown,) = await self._shown(actor, [found])
         return shown
 
-    async def page(self, actor: Actor, filters: UserFilters, request: PageRequest) -> PageOf[ShownMember]:
+    async def counts(self, actor: Actor, filters: Filters, group_by: str) -> Counts:
+        """The numbers of members for each value of a column."""
+        await self._executor.enter_tenant(actor.organisation_id)
+        given = _parameters(filters)
+        parameters = {"organisation_id": actor.organisation_id, **given}
+        return await _LIST.counts(self._executor, _Chosen(frozenset(given)), group_by, parameters)
+
+    async def page(self, actor: Actor, filters: Filters, request: PageRequest) -> PageOf[ShownMember]:
         """Members of the actor's organisation, former ones included."""
         await self._executor.enter_tenant(actor.organisation_id)
-        given = filters.given()
+        given = _parameters(filters)
         parameters = {"organisation_id": actor.organisation_id, **given}
         page = await _LIST.page(self._executor, _Chosen(frozenset(given)), request, parameters)
         return PageOf(await self._shown(actor, page.items), page.next_cursor)

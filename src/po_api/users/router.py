@@ -1,9 +1,9 @@
 """/users: the members of the caller's organisation."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import MISSING
 
 from po_api.core.permissions import Permission
@@ -12,16 +12,17 @@ from po_api.members.dependencies import MemberServiceDep
 from po_api.users.dependencies import UserFiltersDep, UserPaging, UserQueriesDep, UserServiceDep
 from po_api.users.queries import ShownMember
 from po_api.users.schemas import UserPage, UserRead, UserUpdate
-from po_api.web.dependencies import ActorDep, DryRun, link_next
+from po_api.web.dependencies import ActorDep, DryRun, counts_of, link_next
 from po_api.web.etags import IfMatch, set_version
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
 from po_api.web.routing import api_router, requires
-from po_api.web.schemas import MAX_ID
+from po_api.web.schemas import MAX_ID, Counts
 
 router = api_router(prefix="/users", tags=["users"])
 
 UserId = Annotated[int, Path(ge=1, le=MAX_ID)]
+GroupBy = Annotated[Literal["is_active"], Query(description="The value to count by")]
 
 
 def _read(response: Response, shown: ShownMember, warnings: Sequence[ChangeWarning] = ()) -> UserRead:
@@ -47,6 +48,18 @@ async def list_users(
     page = await users.page(actor, filters, paging)
     items = [UserRead.of(shown) for shown in page.items]
     return UserPage(items=items, **link_next(request, response, page))
+
+
+@router.get(
+    "/counts",
+    operation_id="countUsers",
+    summary="Count members",
+    responses=problems(403),
+    openapi_extra=requires(Permission.USERS_READ),
+)
+async def count_users(actor: ActorDep, users: UserQueriesDep, filters: UserFiltersDep, group_by: GroupBy) -> Counts:
+    """Count members by a value, with the filters of the list."""
+    return counts_of(await users.counts(actor, filters, group_by))
 
 
 @router.get(

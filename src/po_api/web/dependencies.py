@@ -16,9 +16,11 @@ from po_api.core.errors import Unauthenticated
 from po_api.db.database import Database
 from po_api.db.json_sql import page as page_json
 from po_api.db.pagination import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, PageOf, PageRequest
+from po_api.db.pagination import Counts as FoundCounts
 from po_api.db.query import QueryExecutor, TransactionExecutor
 from po_api.web.cookies import ACCESS_COOKIE, SAFE_METHODS, CrossSiteRequest, cookie_of, require_own_site
 from po_api.web.rate_limits import RateLimiter
+from po_api.web.schemas import Counts, GroupCount
 from po_api.web.unit_of_work import UnitOfWork
 
 
@@ -189,6 +191,13 @@ def link_next(request: Request, response: Response, page: PageOf[Any]) -> dict[s
         url = request.url.include_query_params(cursor=page.next_cursor)
         response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
     return {"next_cursor": page.next_cursor, "has_more": page.next_cursor is not None}
+
+
+def counts_of(found: FoundCounts) -> Counts:
+    """The representation of the counts of a list."""
+    items = [GroupCount(value=group.value, count=group.row_count) for group in found.groups]
+    is_complete = sum(item.count for item in items) == found.total
+    return Counts(group_by=found.group_by, total=found.total, has_more=not is_complete, items=items)
 
 
 def page_of_json(request: Request, page: PageOf[str]) -> Response:

@@ -68,6 +68,25 @@ class Page(Schema):
     has_more: bool
 
 
+class GroupCount(Schema):
+    """The number of items with one value."""
+
+    value: str | None = Field(
+        description="The value, as the filter with the name of `group_by` takes it; null for items without one",
+        examples=["pending"],
+    )
+    count: int = Field(examples=[3])
+
+
+class Counts(Schema):
+    """How many items of a list there are, by their values. Values without items are omitted."""
+
+    group_by: str = Field(examples=["status"])
+    total: int = Field(description="The number of all items that match the filters", examples=[3])
+    has_more: bool = Field(description="Whether there are more values than the 100 with the most items")
+    items: list[GroupCount] = Field(description="The values with the most items first")
+
+
 def _text(*, multiline: bool) -> Callable[[str], str]:
     def check(text: str) -> str:
         if has_forbidden_characters(text, multiline=multiline):
