@@ -104,6 +104,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.heavy_requests = FairQueue(turns.SHARES)
     app.state.renderings = SharedWork[bytes]()
     app.state.max_body_bytes = settings.max_body_bytes
+    app.state.export_max_rows = settings.export_max_rows
     app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)
     app.state.listeners = all_listeners()
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]

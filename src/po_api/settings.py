@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     rate_limit_refresh: str = "30/minute"
     rate_limit_storage_uri: str = "memory://"
     max_body_bytes: Annotated[int, Field(ge=1024)] = 12 * 1024 * 1024
+    export_max_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
 
     metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
     metrics_host: str = "127.0.0.1"

@@ -102,6 +102,9 @@ BY_QUERY = {
     "countSuppliers",
     "countUsers",
     "countInvitations",
+    "exportPorfs",
+    "exportPurchaseOrders",
+    "exportSuppliers",
 }
 
 # Requests that cannot refer to entities of other organisations.

@@ -77,6 +77,7 @@ getOrganisation              company  organisations:read    yes       yes      y
 
 listSuppliers                -        suppliers:read        yes       yes      yes     yes     yes     org      org
 countSuppliers               -        suppliers:read        yes       yes       yes     yes     yes     org      org
+exportSuppliers              -        suppliers:read        yes       yes       yes     yes     yes     org      org
 createSupplier               -        suppliers:write       no        no       yes     yes     no      org      org
 getSupplier                  supplier suppliers:read        yes       yes      yes     yes     yes     org      org
 updateSupplier               supplier suppliers:write       no        no       yes     yes     no      org      org
@@ -86,6 +87,7 @@ listSupplierHistory          supplier suppliers:read        yes       yes      y
 
 listPorfs                    -        porfs:read            yes       yes      yes     yes     yes     org      org
 countPorfs                   -        porfs:read            yes       yes       yes     yes     yes     org      org
+exportPorfs                  -        porfs:read            yes       yes       yes     yes     yes     org      org
 createPorf                   -        porfs:write           yes       no       yes     yes     no      org      org
 importPorf                   -        porfs:write           yes       no       yes     yes     no      org      org
 getPorfImportTemplate        -        porfs:read            yes       yes      yes     yes     yes     org      org
@@ -117,6 +119,7 @@ convertPorf                  approved purchase_orders:write no        no       y
 createPurchaseOrder          approved purchase_orders:write no        no       yes     yes     no      org      org
 listPurchaseOrders           -        purchase_orders:read  yes       yes      yes     yes     yes     org      org
 countPurchaseOrders          -        purchase_orders:read  yes       yes       yes     yes     yes     org      org
+exportPurchaseOrders         -        purchase_orders:read  yes       yes       yes     yes     yes     org      org
 getPurchaseOrder             ordered  purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 updatePurchaseOrder          ordered  purchase_orders:write no/404    no       yes     yes     no      org      org
 issuePurchaseOrder           ordered  purchase_orders:write no/404    no       yes     yes     no      org      org

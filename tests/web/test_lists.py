@@ -57,6 +57,11 @@ def _lists(app: FastAPI) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from ((path, by_name[name]) for path, name in LISTS.items())
 
 
+def _by_path(app: FastAPI) -> dict[str, dict[str, Any]]:
+    found = operations(app)
+    return {path.removeprefix("/api/v1"): operation for method, path, operation in found if method == "GET"}
+
+
 def test_every_list_has_the_filters_of_its_fields(app: FastAPI) -> None:
     for path, operation in _lists(app):
         parameters = {parameter["name"] for parameter in operation["parameters"]}
@@ -74,6 +79,16 @@ def test_counts_have_the_filters_of_their_list(app: FastAPI) -> None:
     for path, operation in _lists(app):
         filters = {parameter["name"] for parameter in operation["parameters"]} - {"limit", "cursor", "sort"}
         assert {parameter["name"] for parameter in by_path[f"{path}/counts"]["parameters"]} == {*filters, "group_by"}
+
+
+def test_exports_have_the_filters_and_sorts_of_their_list(app: FastAPI) -> None:
+    by_path = {
+        path.removeprefix("/api/v1"): operation for method, path, operation in operations(app) if method == "GET"
+    }
+    for path, operation in _lists(app):
+        if path in {"/porfs", "/purchase-orders", "/suppliers"}:
+            expected = {parameter["name"] for parameter in operation["parameters"]} - {"limit", "cursor"}
+            assert {each["name"] for each in by_path[f"{path}/export"]["parameters"]} == {*expected, "format"}
 
 
 async def _ids(member: Member, path: str, **params: Any) -> list[int]:
@@ -177,7 +192,7 @@ async def test_invitations_are_filtered(organisation: TestOrganisation) -> None:
 async def _counts(member: Member, path: str, group_by: str, **params: Any) -> dict[str | None, int]:
     found = (await ok(member.get(f"{path}/counts", params={"group_by": group_by, **params}))).json()
     assert found["group_by"] == group_by
-    assert found["total"] == sum(group["count"] for group in found["items"])
+    assert found["count"] == sum(group["count"] for group in found["items"])
     assert not found["has_more"]
     assert [group["count"] for group in found["items"]] == sorted(
         (group["count"] for group in found["items"]), reverse=True
@@ -239,7 +254,7 @@ async def test_many_values_are_bounded_and_the_total_is_exact(organisation: Test
         await created(organisation.requester.post("/porfs", json=body))
     await created(organisation.requester.post("/porfs", json={"title": "T", "cost_centre": "C007"}))
     found = (await ok(organisation.buyer.get("/porfs/counts?group_by=cost_centre"))).json()
-    assert (found["total"], found["has_more"], len(found["items"])) == (103, True, 100)
+    assert (found["count"], found["has_more"], len(found["items"])) == (103, True, 100)
     assert found["items"][0] == {"value": "C007", "count": 2}
 
 

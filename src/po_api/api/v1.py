@@ -4,6 +4,7 @@ from fastapi import Response
 
 from po_api.api_keys.router import router as api_keys
 from po_api.core.permissions import Permission
+from po_api.exports import router as exports
 from po_api.history.router import invitations as invitation_history
 from po_api.history.router import organisations as organisation_history
 from po_api.history.router import router as audit_events
@@ -64,17 +65,17 @@ async def get_purchase_order_machine(_principal: PrincipalDep) -> Response:
     return _json(_PURCHASE_ORDER_MACHINE)
 
 
-# The order of the OpenAPI document, and the order of matching: /porfs/import-template has to come before
-# /porfs/{porf_id}.
+# The order of the OpenAPI document, and the order of matching: /porfs/import-template and the exports have to come
+# before /porfs/{porf_id}.
 GROUPS = (
     RouteGroup(sign_in, sessions),
     RouteGroup(api_keys),
     RouteGroup(me, users, user_history),
     RouteGroup(invitations, invitation_history),
     RouteGroup(organisations_of_members, organisations, organisation_history, single_organisations),
-    RouteGroup(suppliers),
-    RouteGroup(porf_files, porfs, conversion_router),
-    RouteGroup(purchase_orders),
+    RouteGroup(exports.suppliers_router, suppliers),
+    RouteGroup(exports.porfs_router, porf_files, porfs, conversion_router),
+    RouteGroup(exports.purchase_orders_router, purchase_orders),
     RouteGroup(audit_events),
     RouteGroup(_machines),
 )

@@ -169,6 +169,20 @@ class Listing(Generic[R]):
         rows = await executor.rows(_count_query(self, chosen, group_by, searched), **parameters)
         return Counts(group_by, rows[0].total if rows else 0, rows)
 
+    async def count(
+        self,
+        executor: QueryExecutor,
+        chosen: Callable[[], Select[Any]],
+        parameters: Mapping[str, object],
+        *,
+        limit: int,
+    ) -> int:
+        """How many of the rows there are, at most `limit`; see `page` for the parameters."""
+        searched = self.search if "q" in parameters else None
+        found = await executor.row(_size_query(self, chosen, searched, limit), **parameters)
+        assert found is not None
+        return found.row_count
+
     def group(self, name: str) -> ColumnElement[Any]:
         """The value to count by."""
         group: ColumnElement[Any] = self._groups[name] if self._groups else self.table.c[name]
@@ -286,6 +300,19 @@ def _count_query(
     )
     grouped = counted.group_by(value).order_by(count.desc(), value).limit(_number(MAX_GROUPS))
     return Query(f"{listing.name}.counts", grouped, GroupCount)
+
+
+class _Size(NamedTuple):
+    row_count: int
+
+
+@lru_cache(maxsize=256)
+def _size_query(
+    listing: Listing[Any], chosen: Callable[[], Select[Any]], searched: Search | None, limit: int
+) -> Query[_Size]:
+    rows = searched.by_index(chosen(), listing.table) if searched else chosen()
+    some = rows.with_only_columns(listing.table.c.id, maintain_column_froms=True).limit(_number(limit)).subquery("some")
+    return Query(f"{listing.name}.size", select(func.count().label("row_count")).select_from(some), _Size)
 
 
 def _number(value: int) -> ColumnElement[int]:

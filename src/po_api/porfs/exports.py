@@ -37,7 +37,7 @@ EXACT_DIGITS = 15
 # Spreadsheets disagree about dates before March 1900, which some of them take for a leap year.
 _FIRST_DATE = dt.date(1901, 1, 1)
 # A constant, so that the same lines always make the same file.
-_CREATED = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+CREATED = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
 class FileType(StrEnum):
@@ -54,26 +54,28 @@ class ExportedLine(PositionedLine):
     net: Decimal
 
 
-class _Kind(Enum):
+class Kind(Enum):
+    """What a column has: the format of its cells in a workbook."""
+
     TEXT = "@"
     NUMBER = "General"
     DATE = "yyyy-mm-dd"
 
 
 _LAYOUT = {  # in the export's order: kind and width in characters
-    "position": (_Kind.NUMBER, 9),
-    "description": (_Kind.TEXT, 50),
-    "sku": (_Kind.TEXT, 20),
-    "quantity": (_Kind.NUMBER, 12),
-    "unit": (_Kind.TEXT, 8),
-    "unit_price": (_Kind.NUMBER, 14),
-    "discount_percent": (_Kind.NUMBER, 17),
-    "tax_rate": (_Kind.NUMBER, 10),
-    "net": (_Kind.NUMBER, 16),
-    "needed_by": (_Kind.DATE, 13),
+    "position": (Kind.NUMBER, 9),
+    "description": (Kind.TEXT, 50),
+    "sku": (Kind.TEXT, 20),
+    "quantity": (Kind.NUMBER, 12),
+    "unit": (Kind.TEXT, 8),
+    "unit_price": (Kind.NUMBER, 14),
+    "discount_percent": (Kind.NUMBER, 17),
+    "tax_rate": (Kind.NUMBER, 10),
+    "net": (Kind.NUMBER, 16),
+    "needed_by": (Kind.DATE, 13),
 }
 COLUMNS = tuple(_LAYOUT)
-_Value = str | int | Decimal | dt.date | None
+Value = str | int | Decimal | dt.date | None
 # By column, the options of xlsxwriter's `data_validation`.
 Validations = Mapping[str, Mapping[str, object]]
 
@@ -85,7 +87,7 @@ def write(lines: Iterable[ExportedLine], file_type: FileType) -> bytes:
 
 def write_table(
     names: Sequence[str],
-    rows: Iterable[Sequence[_Value]],
+    rows: Iterable[Sequence[Value]],
     file_type: FileType,
     *,
     validations: Validations | None = None,
@@ -112,7 +114,7 @@ def significant_digits(value: Decimal) -> int:
     return len("".join(map(str, value.as_tuple().digits)).strip("0"))
 
 
-def _csv(names: Sequence[str], rows: Iterable[Sequence[_Value]]) -> bytes:
+def _csv(names: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
     """Comma, CRLF and quotation marks around each cell as in RFC 4180, and a byte order mark: without it Excel assumes
     the local legacy charset.
 
@@ -123,11 +125,12 @@ def _csv(names: Sequence[str], rows: Iterable[Sequence[_Value]]) -> bytes:
     writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_csv_cell(value) for value in row])
+        writer.writerow([csv_cell(value) for value in row])
     return buffer.getvalue().encode("utf-8-sig")
 
 
-def _csv_cell(value: _Value) -> str:
+def csv_cell(value: Value) -> str:
+    """The text of a cell in CSV."""
     if isinstance(value, str):
         return neutralise(value)
     if isinstance(value, Decimal):
@@ -136,13 +139,13 @@ def _csv_cell(value: _Value) -> str:
 
 
 def _xlsx(
-    names: Sequence[str], rows: Iterable[Sequence[_Value]], validations: Validations, validated_rows: int
+    names: Sequence[str], rows: Iterable[Sequence[Value]], validations: Validations, validated_rows: int
 ) -> bytes:
     buffer = BytesIO()
     workbook = Workbook(buffer, {"in_memory": True})
-    workbook.set_properties({"created": _CREATED})
+    workbook.set_properties({"created": CREATED})
     sheet = workbook.add_worksheet("Lines")
-    formats = _Formats(workbook)
+    formats = Formats(workbook)
     for column, name in enumerate(names):
         kind, width = _LAYOUT[name]
         sheet.set_column(column, column, width, formats.of(kind.value))
@@ -152,18 +155,18 @@ def _xlsx(
     sheet.freeze_panes(1, 0)
     for row, values in enumerate(rows, start=1):
         for column, value in enumerate(values):
-            _write_cell(sheet, row, column, value, formats)
+            write_cell(sheet, row, column, value, formats)
     workbook.close()
     return buffer.getvalue()
 
 
-class _Formats:
+class Formats:
     """A workbook's formats, each created once."""
 
     def __init__(self, workbook: Workbook):
         self._workbook = workbook
         self._made: dict[str, Format] = {}
-        self.header = workbook.add_format({"bold": True, "num_format": _Kind.TEXT.value})
+        self.header = workbook.add_format({"bold": True, "num_format": Kind.TEXT.value})
 
     def of(self, number_format: str) -> Format:
         if number_format not in self._made:
@@ -171,21 +174,21 @@ class _Formats:
         return self._made[number_format]
 
 
-def _write_cell(sheet: Worksheet, row: int, column: int, value: _Value, formats: _Formats) -> None:
+def write_cell(sheet: Worksheet, row: int, column: int, value: Value, formats: Formats) -> None:
     """Always by the method for the type: xlsxwriter's `write` would guess from the text."""
     if isinstance(value, Decimal) and significant_digits(value) > EXACT_DIGITS:
         # As a number it would be rounded. The import also reads numbers in text cells.
-        sheet.write_string(row, column, format(value, "f"), formats.of(_Kind.TEXT.value))
+        sheet.write_string(row, column, format(value, "f"), formats.of(Kind.TEXT.value))
     elif isinstance(value, Decimal):
         sheet.write_number(row, column, float(value), formats.of(_number_format(value)))
     elif isinstance(value, int):
         sheet.write_number(row, column, value)
     elif isinstance(value, str):
-        sheet.write_string(row, column, value, formats.of(_Kind.TEXT.value))
+        sheet.write_string(row, column, value, formats.of(Kind.TEXT.value))
     elif value is not None and value >= _FIRST_DATE:
-        sheet.write_datetime(row, column, value, formats.of(_Kind.DATE.value))
+        sheet.write_datetime(row, column, value, formats.of(Kind.DATE.value))
     elif value is not None:
-        sheet.write_string(row, column, value.isoformat(), formats.of(_Kind.TEXT.value))
+        sheet.write_string(row, column, value.isoformat(), formats.of(Kind.TEXT.value))
 
 
 def _number_format(value: Decimal) -> str:

@@ -25,7 +25,7 @@ MEDIA_TYPES = {
     imports.FileType.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 Format = Annotated[imports.FileType, Query(description="File format")]
-_FILES = binary("text/csv", MEDIA_TYPES[imports.FileType.XLSX])
+FILES = binary("text/csv", MEDIA_TYPES[imports.FileType.XLSX])
 
 
 def _file(content: bytes, name: str, file_type: imports.FileType) -> Response:
@@ -64,7 +64,7 @@ async def import_porf(
     operation_id="getPorfImportTemplate",
     summary="Get the import template",
     response_class=Response,
-    responses=_FILES | problems(403),
+    responses=FILES | problems(403),
     openapi_extra=requires(Permission.PORFS_READ),
 )
 async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) -> Response:  # noqa: A002
@@ -76,7 +76,7 @@ async def get_template(_actor: ActorDep, format: Format = imports.FileType.CSV) 
     operation_id="exportPorf",
     summary="Export the lines of a request",
     response_class=Response,
-    responses=_FILES | problems(403, 404),
+    responses=FILES | problems(403, 404),
     openapi_extra=requires(Permission.PORFS_READ, is_heavy=True),
 )
 async def export_porf(

@@ -246,6 +246,21 @@ def summary(porf: FromClause, *, is_whole: bool = False) -> AnySelect:
     return select(facts_text.label("facts"), text.label("item")).select_from(joined)
 
 
+def exported(porf: FromClause) -> AnySelect:
+    """`item`: the fields of a request in an export of the list."""
+    fields = {
+        **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
+        "requester_name": member_name(porf.c.requester_id),
+        "supplier_id": porf.c.supplier_id,
+        "supplier_name": _supplier_name(porf),
+        **columns_of(porf, LISTED_FIELDS),
+        **columns_of(porf, ("currency", "net", "tax", "total", "submitted_at", "decided_at")),
+        **columns_of(porf, ("created_at", "updated_at")),
+    }
+    item, text = json_object("item", fields)
+    return select(text.label("item")).select_from(porf).join(item, true())
+
+
 def details_object(porf: FromClause, *, shows_rights: bool) -> tuple[FromClause, ColumnElement[str]]:
     """The fields of the header that are not in the summary, and who decided or may decide.
 

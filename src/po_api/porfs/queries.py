@@ -27,6 +27,7 @@ from po_api.porfs.projections import (
     comment_item,
     details_object,
     excluded_approvers,
+    exported,
     line_item,
     line_object,
     of_porf,
@@ -180,6 +181,7 @@ def _texts_of_lines(porfs: FromClause) -> AnySelect:
 
 _SEARCH = Search(_PORFS, words=_words, lines=_texts_of_lines)
 _LIST = Listing("porfs.list", _PORFS, PorfSummaryRow, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
+_EXPORT = Listing("porfs.export", _PORFS, Item, sorts=SORTS, default="-created_at", show=exported, search=_SEARCH)
 _LINE_LIST = Listing("porfs.lines", _LINES, Item, sorts=LINE_SORTS, default="position", show=line_item)
 _COMMENT_LIST = Listing(
     "porfs.comments", PorfComment.__table__, Item, sorts=COMMENT_SORTS, default="created_at", show=comment_item
@@ -280,12 +282,23 @@ class PorfQueries:
         plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
         return await self._page(_LIST, chosen, request, given, plan_cache_mode=plans)
 
+    async def exported_page(self, filters: Filters, request: PageRequest) -> PageOf[Item]:
+        """A page of the list with the fields of an export."""
+        chosen, given = self._chosen(filters)
+        return await self._page(_EXPORT, chosen, request, given, plan_cache_mode=PlanCacheMode.CUSTOM)
+
     async def counts(self, filters: Filters, group_by: str) -> Counts:
         """The numbers of visible requests for each value of a column."""
         chosen, given = self._chosen(filters)
         plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
         await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plans)
         return await _LIST.counts(self._executor, chosen, group_by, {**self._who, **given})
+
+    async def count(self, filters: Filters, *, limit: int) -> int:
+        """The number of requests on the list, at most `limit`."""
+        chosen, given = self._chosen(filters)
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM)
+        return await _LIST.count(self._executor, chosen, {**self._who, **given}, limit=limit)
 
     async def whole(self, porf_id: int) -> PorfDocumentRow | None:
         """A request as a whole; None if it is not visible to the member."""

@@ -41,6 +41,14 @@ class PorfReadService:
         page = await self._queries.page(filters, request)
         return PageOf([self._summary(row, in_list=True) for row in page.items], page.next_cursor)
 
+    async def exported_page(self, filters: Filters, request: PageRequest) -> PageOf[str]:
+        """The requests of a page of the list, with the fields of an export."""
+        return _items(await self._queries.exported_page(filters, request))
+
+    async def count(self, filters: Filters, *, limit: int) -> int:
+        """The number of requests on the list, at most `limit`."""
+        return await self._queries.count(filters, limit=limit)
+
     async def counts(self, filters: Filters, group_by: str) -> Counts:
         """How many requests there are for each value of a column."""
         return await self._queries.counts(filters, group_by)

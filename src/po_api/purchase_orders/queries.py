@@ -360,6 +360,11 @@ class PurchaseOrderQueries:
         chosen, parameters = await self._enter(filters)
         return await _list(sees_all=self._sees_all).page(self._executor, chosen, request, parameters)
 
+    async def count(self, filters: Filters, *, limit: int) -> int:
+        """The number of orders on the list, at most `limit`."""
+        chosen, parameters = await self._enter(filters)
+        return await _list(sees_all=self._sees_all).count(self._executor, chosen, parameters, limit=limit)
+
     async def counts(self, filters: Filters, group_by: str) -> Counts:
         """The numbers of visible orders for each value of a column."""
         chosen, parameters = await self._enter(filters)

@@ -41,6 +41,15 @@ class PurchaseOrderReadService:
         page = await self._queries.page(filters, request)
         return PageOf([self._summary(row, in_list=True) for row in page.items], page.next_cursor)
 
+    async def exported_page(self, filters: Filters, request: PageRequest) -> PageOf[str]:
+        """The orders of a page of the list, without the allowed actions."""
+        page = await self._queries.page(filters, request)
+        return PageOf([row.item for row in page.items], page.next_cursor)
+
+    async def count(self, filters: Filters, *, limit: int) -> int:
+        """The number of orders on the list, at most `limit`."""
+        return await self._queries.count(filters, limit=limit)
+
     async def counts(self, filters: Filters, group_by: str) -> Counts:
         """How many orders there are for each value of a column."""
         return await self._queries.counts(filters, group_by)

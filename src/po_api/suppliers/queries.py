@@ -86,6 +86,11 @@ class SupplierQueries:
         chosen, parameters = await self._enter(filters)
         return await _LIST.page(self._executor, chosen, request, parameters)
 
+    async def count(self, filters: Filters, *, limit: int) -> int:
+        """The number of suppliers on the list, at most `limit`."""
+        chosen, parameters = await self._enter(filters)
+        return await _LIST.count(self._executor, chosen, parameters, limit=limit)
+
     async def counts(self, filters: Filters, group_by: str) -> Counts:
         """The numbers of suppliers for each value of a column."""
         chosen, parameters = await self._enter(filters)

@@ -197,7 +197,7 @@ def counts_of(found: FoundCounts) -> Counts:
     """The representation of the counts of a list."""
     items = [GroupCount(value=group.value, count=group.row_count) for group in found.groups]
     is_complete = sum(item.count for item in items) == found.total
-    return Counts(group_by=found.group_by, total=found.total, has_more=not is_complete, items=items)
+    return Counts(group_by=found.group_by, count=found.total, has_more=not is_complete, items=items)
 
 
 def page_of_json(request: Request, page: PageOf[str]) -> Response:

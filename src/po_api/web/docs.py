@@ -194,6 +194,7 @@ async def get_limits(request: Request) -> Response:
         ("Header fields", f"{HEADERS}, together with the URL {HEAD_BYTES:,} bytes"),
         ("Time for the header fields", f"{HEAD_SECONDS} seconds"),
         ("Rate of a request body", f"at least {BODY_BYTES:,} bytes in {HEAD_SECONDS} seconds"),
+        ("Rows of an exported list", f"{request.app.state.export_max_rows:,}"),
         ("Items per page", f"{MAX_LIMIT}, {DEFAULT_LIMIT} by default (<code>limit</code>)"),
     ]
     return _text_page("Limits", _LIMITS.format(rates=_table(rows), shares=_table(shares), sizes=_table(sizes)))

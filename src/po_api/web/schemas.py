@@ -82,7 +82,7 @@ class Counts(Schema):
     """How many items of a list there are, by their values. Values without items are omitted."""
 
     group_by: str = Field(examples=["status"])
-    total: int = Field(description="The number of all items that match the filters", examples=[3])
+    count: int = Field(description="The number of all items that match the filters", examples=[3])
     has_more: bool = Field(description="Whether there are more values than the 100 with the most items")
     items: list[GroupCount] = Field(description="The values with the most items first")
 
