@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -114,12 +113,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.router.routes.extend(v1.GROUPS)
     app.include_router(health.router)
     app.include_router(docs.router)
-    app.add_api_route("/openapi.json", _get_document, include_in_schema=False)
     return app
-
-
-async def _get_document(request: Request) -> JSONResponse:
-    return JSONResponse(request.app.openapi())
 
 
 def _authenticator(key: str, lifetimes: Lifetimes) -> Authenticator:

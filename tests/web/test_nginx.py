@@ -125,11 +125,12 @@ def _through(client: httpx.AsyncClient, member: Member) -> Member:
 async def test_a_weakened_etag_is_that_of_its_version(proxy: tuple[str, Path], organisation: TestOrganisation) -> None:
     draft = await organisation.draft(justification="x" * 2000)
     path = f"/porfs/{draft.json()['id']}"
+    plain = await ok(organisation.requester.get(path, headers={"Accept-Encoding": "identity"}))
     async with _client(proxy, **{"Accept-Encoding": "gzip"}) as client:
         requester = _through(client, organisation.requester)
         read = await ok(requester.get(path))
         etag = read.headers["ETag"]
-        assert (read.headers["Content-Encoding"], etag) == ("gzip", f"W/{draft.headers['ETag']}")
+        assert (read.headers["Content-Encoding"], etag) == ("gzip", f"W/{plain.headers['ETag']}")
         await ok(requester.get(path, headers={"If-None-Match": etag}), 304)
         changed = await ok(requester.patch(path, etag=etag, json={"title": "Other lamps"}))
         assert changed.headers["ETag"].startswith('W/"2-')

@@ -1,11 +1,13 @@
 """The documentation pages, served from the package without requests to other hosts."""
 
+import asyncio
 import html
 import json
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
@@ -13,6 +15,7 @@ from fastapi.responses import RedirectResponse
 from po_api.core.errors import AppError, NotFound
 from po_api.core.fair_queue import FairQueue
 from po_api.db.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from po_api.web.compression import StaticFile
 from po_api.web.field_codes import FIELD_CODES
 from po_api.web.http_protocol import BODY_BYTES, HEAD_BYTES, HEAD_SECONDS, HEADERS, URL_BYTES
 from po_api.web.openapi.display import displayed
@@ -104,27 +107,47 @@ async def get_redoc(request: Request) -> Response:
 
 
 @router.get("/docs/assets/{name}")
-async def get_asset(name: str) -> Response:
+async def get_asset(request: Request, name: str) -> Response:
     if name not in _BUNDLED | _OWN.keys():
         raise NotFound
+    asset = await asyncio.to_thread(_asset, name)
+    return await asset.respond(request, "public, max-age=3600")
+
+
+@cache
+def _asset(name: str) -> StaticFile:
     content = (
         (_STATIC / name).read_bytes().replace(_FOREIGN_LOGO, b"data:,")
         if name in _BUNDLED
         else _OWN[name].strip().encode()
     )
-    media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
-    return Response(content, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"})
+    return StaticFile(content, _MEDIA_TYPES[name.rpartition(".")[2]])
+
+
+@router.get("/openapi.json")
+async def get_document(request: Request) -> Response:
+    return await _document(request.app).respond(request)
+
+
+@lru_cache(maxsize=1)
+def _document(app: FastAPI) -> StaticFile:
+    return _json_file(app.openapi())
 
 
 @router.get("/docs/openapi.json")
 async def get_displayed_document(request: Request) -> Response:
     """The OpenAPI document as the pages show it (web/openapi/display.py)."""
-    return Response(_displayed(request.app), media_type="application/json")
+    return await _displayed(request.app).respond(request)
 
 
 @lru_cache(maxsize=1)
-def _displayed(app: FastAPI) -> str:
-    return json.dumps(displayed(app.openapi()))
+def _displayed(app: FastAPI) -> StaticFile:
+    return _json_file(displayed(app.openapi()))
+
+
+def _json_file(document: dict[str, Any]) -> StaticFile:
+    content = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return StaticFile(content.encode(), "application/json")
 
 
 def _text_page(title: str, content: str) -> Response:

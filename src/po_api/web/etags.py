@@ -3,8 +3,9 @@
 `If-Match` compares the version. The digest of the body makes it a strong ETag: a representation contains
 `allowed_actions`, which change without a new version of the entity.
 
-Proxies that compress change ETags: nginx weakens them (`W/"…"`), others append the coding (`"…-gzip"`). The version is
-still that of the representation that was read, so that both are compared like the original.
+A compressed representation has the coding appended: `"…-gzip"` (web/compression.py). Proxies that compress change
+ETags, too: nginx weakens them (`W/"…"`), others append the coding. The version is still that of the representation that
+was read, so that all are compared like the original.
 """
 
 import hashlib
@@ -18,8 +19,8 @@ from po_api.core.versions import ExpectedVersions
 from po_api.db.json_sql import JsonDocument
 
 _CODING = r"(?:-{1,2}|;)(?:br|deflate|gzip|zstd)"
-_TAG = re.compile(rf'(?:W/)?"(?:(\d{{1,18}})(?:-[0-9a-f]+)?(?:{_CODING})?|[^"]*)"')
-_CHANGED_BY_PROXIES = re.compile(rf'^W/|{_CODING}(?="$)')
+_TAG = re.compile(rf'(?:W/)?"(?:(\d{{1,18}})(?:-[0-9a-f]+)?(?:{_CODING})*|[^"]*)"')
+_CHANGED_BY_PROXIES = re.compile(rf'^W/|(?:{_CODING})+(?="$)')
 
 
 class InvalidIfMatch(BadRequest):
@@ -86,13 +87,19 @@ def finish(request: Request, response: Response) -> Response:
         return response
     tag = f'"{version.strip(chr(34))}-{hashlib.sha256(response.body).hexdigest()[:16]}"'
     response.headers["ETag"] = tag
-    if request.method == "GET" and "if-none-match" in request.headers and _is_known(tag, request):
+    if request.method == "GET" and "if-none-match" in request.headers and is_known(tag, request):
         return Response(status_code=304, headers={"ETag": tag})
     return response
 
 
-def _is_known(tag: str, request: Request) -> bool:
-    """The weak comparison (RFC 9110, 13.1.2)."""
+def name_coding(response: Response, coding: str) -> None:
+    """Append the coding to the ETag: a compressed body is another representation (RFC 9110, 8.8.3.3)."""
+    if "etag" in response.headers:
+        response.headers["ETag"] = f'{response.headers["etag"][:-1]}-{coding}"'
+
+
+def is_known(tag: str, request: Request) -> bool:
+    """Whether `If-None-Match` has the tag, in any coding: the weak comparison (RFC 9110, 13.1.2)."""
     named = ",".join(request.headers.getlist("if-none-match")).split(",")
     known = [_CHANGED_BY_PROXIES.sub("", part.strip()) for part in named]
     return known == ["*"] or tag in known

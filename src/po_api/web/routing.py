@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from po_api.core.errors import BadRequest, FieldError, Unprocessable, UnsupportedMediaType
 from po_api.core.permissions import GRANTS, Permission
-from po_api.web import etags, idempotency
+from po_api.web import compression, etags, idempotency
 from po_api.web.bodies import JsonRequest, require_distinct
 from po_api.web.errors import from_validation
 from po_api.web.fast_path import NarrowingRoute, query_parameters, repeatable_parameters
@@ -90,16 +90,15 @@ class ApiRoute(NarrowingRoute):
                 else:
                     response = await handle(request)
             except idempotency.Replay as replay:
-                return replay.response
+                varies = compression.is_compressible(replay.response, self.permission)
+                return await compression.negotiate(request, replay.response) if varies else replay.response
             except RequestValidationError as error:
                 await _count(request)
                 raise from_validation(error.errors(), body) from error
             except (BadRequest, UnsupportedMediaType, Unprocessable, HTTPException):
                 await _count(request)
                 raise
-            response = etags.finish(request, response)
-            await idempotency.remember(request, response)
-            return response
+            return await self._finished(request, response)
 
         async def handler(request: Request) -> Response:
             return await in_unit_of_work(
@@ -112,6 +111,13 @@ class ApiRoute(NarrowingRoute):
         # Public operations have no user whose turn it could be, and their bodies are short.
         has_large_bodies = self.body_field is not None and self.permission is not Permission.PUBLIC
         return self._is_heavy or (has_large_bodies and is_heavy_body(request))
+
+    async def _finished(self, request: Request, response: Response) -> Response:
+        """The response with its ETag, stored for a repetition, and compressed if the client accepts that."""
+        varies = compression.is_compressible(response, self.permission)
+        response = etags.finish(request, response)
+        await idempotency.remember(request, response)
+        return await compression.negotiate(request, response) if varies else response
 
     def _media_types(self) -> frozenset[str]:
         """The media types of the body; empty if the operation has none."""
