@@ -49,20 +49,49 @@ TERMS = r"""
 """
 
 
+def expected_function(table: str) -> str:
+    """In how many rows and lines PostgreSQL expects a word, from statistics.
+
+    Volatile, since PostgreSQL allows EXPLAIN in no other function; the word is part of the text, since it would not
+    look at a parameter.
+    """
+    lines, _ = LINES[table]
+    return f"""
+        CREATE FUNCTION search_{table}_expected(term tsquery) RETURNS double precision LANGUAGE plpgsql AS $$
+        DECLARE
+            in_rows json;
+            in_lines json;
+        BEGIN
+            EXECUTE format($search$
+                EXPLAIN (FORMAT JSON) SELECT FROM public.{table}
+                WHERE to_tsvector('simple', {DOCUMENTS[table]}) @@ %L::tsquery
+            $search$, term) INTO in_rows;
+            EXECUTE format($search$
+                EXPLAIN (FORMAT JSON) SELECT FROM public.{lines} WHERE to_tsvector('simple', {LINE}) @@ %L::tsquery
+            $search$, term) INTO in_lines;
+            RETURN (in_rows -> 0 -> 'Plan' ->> 'Plan Rows')::double precision
+                + (in_lines -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
+        END $$
+    """
+
+
 def search_function(table: str) -> str:
     """The rows that have every word: in the row itself, as the end of its number, or in one of its lines.
 
-    The longest word comes first, since it is likely to be the rarest; the others are looked for in what it finds.
+    The rarest word comes first; the others are looked for in what it finds.
     """
     lines, reference = LINES[table]
     return f"""
         CREATE OR REPLACE FUNCTION search_{table}(question text) RETURNS SETOF bigint
-        LANGUAGE plpgsql STABLE {AS_OWNER} AS $$
+        LANGUAGE plpgsql VOLATILE {AS_OWNER} AS $$
         DECLARE
             term record;
             found bigint[];
         BEGIN
-            FOR term IN SELECT query, ending FROM public.search_terms(question) ORDER BY length(query::text) DESC LOOP
+            FOR term IN
+                SELECT query, ending FROM public.search_terms(question)
+                ORDER BY public.search_{table}_expected(query)
+            LOOP
                 EXECUTE $search$
                     SELECT array(
                         SELECT id FROM public.{table}
@@ -83,37 +112,20 @@ def search_function(table: str) -> str:
 
 
 def share_function(table: str) -> str:
-    """The share of all rows, 0 to 1, in which PostgreSQL expects the question's words, from statistics.
-
-    Volatile, since PostgreSQL allows EXPLAIN in no other function; the words are part of the text, since it would not
-    look at a parameter.
-    """
-    lines, _ = LINES[table]
+    """The share of all rows, 0 to 1, in which PostgreSQL expects the question's words."""
     return f"""
         CREATE OR REPLACE FUNCTION search_{table}_share(question text) RETURNS double precision
         LANGUAGE plpgsql {AS_OWNER} AS $$
         DECLARE
             all_rows CONSTANT real := (SELECT reltuples FROM pg_class WHERE oid = 'public.{table}'::regclass);
             term tsquery;
-            in_rows json;
-            in_lines json;
-            expected double precision;
             share double precision;
         BEGIN
             IF all_rows <= 0 THEN
                 RETURN 0;
             END IF;
             FOR term IN SELECT query FROM public.search_terms(question) LOOP
-                EXECUTE format($search$
-                    EXPLAIN (FORMAT JSON) SELECT FROM public.{table}
-                    WHERE to_tsvector('simple', {DOCUMENTS[table]}) @@ %L::tsquery
-                $search$, term) INTO in_rows;
-                EXECUTE format($search$
-                    EXPLAIN (FORMAT JSON) SELECT FROM public.{lines} WHERE to_tsvector('simple', {LINE}) @@ %L::tsquery
-                $search$, term) INTO in_lines;
-                expected := (in_rows -> 0 -> 'Plan' ->> 'Plan Rows')::double precision
-                    + (in_lines -> 0 -> 'Plan' ->> 'Plan Rows')::double precision;
-                share := coalesce(share, 1) * least(1, expected / all_rows);
+                share := coalesce(share, 1) * least(1, public.search_{table}_expected(term) / all_rows);
             END LOOP;
             RETURN coalesce(share, 0);
         END $$
@@ -162,6 +174,7 @@ def upgrade() -> None:
             ddl.create_index(name, on)
     op.execute(TERMS)
     for table in LINES:
+        op.execute(expected_function(table))
         op.execute(search_function(table))
         op.execute(share_function(table))
 
@@ -170,6 +183,7 @@ def downgrade() -> None:
     for table, (lines, _) in LINES.items():
         op.execute(earlier_search_function(table))
         op.execute(earlier_share_function(table))
+        op.execute(f"DROP FUNCTION search_{table}_expected(tsquery)")
         op.drop_index(f"ix_{table}_number_search", table)
         op.drop_index(f"ix_{lines}_search", lines)
     op.execute("DROP FUNCTION search_terms(text)")
