@@ -83,8 +83,8 @@ async def get_root() -> Response:
 
 
 @router.get("/favicon.ico")
-async def get_icon() -> Response:
-    return await get_asset("icon.svg")
+async def get_icon(request: Request) -> Response:
+    return await get_asset(request, "icon.svg")
 
 
 @router.get("/docs")
