@@ -10,7 +10,7 @@ from alembic import op
 
 from po_api.operations import ddl
 
-revision = "029"
+revision = "025"
 down_revision = "024"
 branch_labels = None
 depends_on = None
