@@ -2,7 +2,7 @@
 
 Responses of the API are compressed if they are JSON of 1 kB or more and the operation is one that API keys may use:
 those never contain tokens or keys, whose compressed length could give them away (the BREACH attack). Documents and
-scripts are compressed once. Everything else is sent as it is: streams, PDFs, problems, answers to HEAD.
+scripts are compressed once. Everything else is sent as it is: streams, PDFs, problems.
 
 The routes do this rather than a middleware: they know what a response contains, and a request without Accept-Encoding
 takes no time.
@@ -34,9 +34,9 @@ _WEIGHT = re.compile(r"\s*;\s*q\s*=\s*", re.IGNORECASE)
 
 
 def accepts_gzip(request: Request) -> bool:
-    """Whether the client accepts gzip (RFC 9110, 12.5.3); not for HEAD, whose body nobody would receive."""
+    """Whether the client accepts gzip (RFC 9110, 12.5.3)."""
     headers = request.headers.getlist("accept-encoding")
-    if not headers or request.scope["state"].get("omits_body"):
+    if not headers:
         return False
     weights = dict(_weighted(part) for part in ",".join(headers).split(","))
     return weights.get(CODING, weights.get("x-gzip", weights.get("*", 0.0))) > 0

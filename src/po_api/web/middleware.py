@@ -59,7 +59,6 @@ class RequestContext:
         method = scope["method"] if scope["method"] in _METHODS else OTHER_METHOD
         if method == "HEAD":  # as GET; the server omits the body
             scope = {**scope, "method": "GET"}
-            state["omits_body"] = True
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
