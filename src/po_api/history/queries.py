@@ -1,8 +1,7 @@
 """Reading the audit trail: the history of one entity, and the events of an organisation."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -10,9 +9,9 @@ from sqlalchemy import ColumnElement, FromClause, Text, and_, func, literal_colu
 from sqlalchemy.dialects.postgresql import JSONB, array
 
 from po_api.audit import AuditedEntity, AuditEvent
-from po_api.core.actor import Actor, ActorKind
+from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
-from po_api.db.filters import condition, one_of
+from po_api.db.filters import Filters, attribute_of, condition
 from po_api.db.json_sql import columns_of, json_object
 from po_api.db.pagination import Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, QueryExecutor
@@ -24,7 +23,6 @@ SORTS = ("created_at",)
 _EVENTS = AuditEvent.__table__
 _EVENT = ("id", "action", "actor_kind", "actor_id")
 _CHANGE = ("request_id", "created_at")
-_ANY_OF = ("entity", "entity_id", "actor_kind", "actor_id", "action")
 # Columns that no representation has.
 _INTERNAL = frozenset({"name_key"})
 
@@ -49,26 +47,13 @@ class Redaction:
 NOTHING = Redaction()
 
 
-@dataclass(frozen=True)
-class AuditFilters:
-    """The filters of an organisation's events; several values of a filter mean any of them, `_lt` is exclusive."""
-
-    entity: Collection[AuditedEntity] = ()
-    entity_id: Collection[int] = ()
-    actor_kind: Collection[ActorKind] = ()
-    actor_id: Collection[int] = ()
-    action: Collection[str] = ()
-    bounds: Mapping[str, datetime] = field(default_factory=dict)
-
-    def given(self) -> dict[str, object]:
-        """The filters that are used, with their values as parameters. Raises EntityRequired."""
-        if self.entity_id and not self.entity:
-            raise EntityRequired
-        given: dict[str, object] = dict(self.bounds)
-        for name in _ANY_OF:
-            if values := getattr(self, name):
-                given |= one_of(name, values)
-        return given
+def _parameters(filters: Filters) -> dict[str, object]:
+    """The filters that are used, with their values as parameters. Raises EntityRequired."""
+    given = filters.parameters()
+    attributes = set(map(attribute_of, given))
+    if "entity_id" in attributes and "entity" not in attributes:
+        raise EntityRequired
+    return given
 
 
 def _names(attributes: Collection[str]) -> ColumnElement[Any]:
@@ -162,10 +147,10 @@ class HistoryQueries:
         """The events of an entity that the caller has checked to be visible, oldest first, as JSON."""
         return await self._page(_history(redaction), _OfEntity(redaction), request, entity=entity, entity_id=entity_id)
 
-    async def events(self, filters: AuditFilters, request: PageRequest) -> PageOf[str]:
+    async def events(self, filters: Filters, request: PageRequest) -> PageOf[str]:
         """The events of the organisation, newest first, as JSON (admins, auditors). Raises EntityRequired."""
         self._actor.require(Permission.AUDIT_READ)
-        given = filters.given()
+        given = _parameters(filters)
         plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
         return await self._page(_TRAIL, _OfOrganisation(frozenset(given)), request, plans, **given)
 

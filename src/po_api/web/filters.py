@@ -43,9 +43,9 @@ def one(name: str, type_: Any, description: str, *examples: Any) -> Filter:
     return Filter(name, type_, description, examples)
 
 
-def any_of(name: str, type_: Any, description: str) -> Filter:
+def any_of(name: str, type_: Any, description: str, *examples: Any) -> Filter:
     """A filter by one or several values, which mean any of them."""
-    return Filter(name, type_, description, default=[], repeatable=True)
+    return Filter(name, type_, description, examples, default=[], repeatable=True)
 
 
 def flag(name: str, description: str) -> Filter:
