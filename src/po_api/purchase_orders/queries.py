@@ -181,13 +181,15 @@ class _Chosen:
 
     def __call__(self) -> AnySelect:
         orders = seen_orders(sees_all=self.sees_all)
-        of_line = sorted(name for name in self.narrowed_by if attribute_of(name) in _OF_LINES)
-        conditions = [condition(orders, name) for name in sorted(self.narrowed_by.difference(of_line))]
-        if of_line:
-            # Nobody finds an order by a line that they do not see.
-            seen = () if self.sees_all else (IS_OWN,)
-            of_one = (compare(_OF_LINES[attribute_of(name)], name) for name in of_line)
-            conditions.append(has_line(orders, *of_one, *seen))
+        own = sorted(name for name in self.narrowed_by if attribute_of(name) not in _OF_LINES)
+        conditions = [condition(orders, name) for name in own]
+        # Nobody finds an order by a line that they do not see.
+        seen = () if self.sees_all else (IS_OWN,)
+        for attribute, value in _OF_LINES.items():
+            names = sorted(name for name in self.narrowed_by if attribute_of(name) == attribute)
+            if names:
+                # Both bounds of a range hold for one line.
+                conditions.append(has_line(orders, *(compare(value, name) for name in names), *seen))
         return select(orders).where(orders.c.organisation_id == ORGANISATION_ID, *conditions)
 
 
