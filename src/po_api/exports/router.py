@@ -61,7 +61,7 @@ async def _respond(
     summary="Export purchase order requests",
     response_class=Response,
     responses=FILES | problems(403),
-    openapi_extra=requires(Permission.PORFS_READ),
+    openapi_extra=requires(Permission.PORFS_READ, is_heavy=True),
 )
 async def export_porfs(
     request: Request,
@@ -88,7 +88,7 @@ async def export_porfs(
     summary="Export purchase orders",
     response_class=Response,
     responses=FILES | problems(403),
-    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ, is_heavy=True),
 )
 async def export_orders(
     request: Request,
@@ -115,7 +115,7 @@ async def export_orders(
     summary="Export suppliers",
     response_class=Response,
     responses=FILES | problems(403),
-    openapi_extra=requires(Permission.SUPPLIERS_READ),
+    openapi_extra=requires(Permission.SUPPLIERS_READ, is_heavy=True),
 )
 async def export_suppliers(
     request: Request,
