@@ -164,7 +164,11 @@ async def test_no_connection_is_held_for_a_slow_client(app: FastAPI, full: TestO
             taken.set()
             await blocked.wait()
 
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
     async def receive() -> Any:
+        for message in messages:
+            return message
         await asyncio.Event().wait()
 
     scope = {
