@@ -167,9 +167,9 @@ async def test_no_connection_is_held_for_a_slow_client(app: FastAPI, full: TestO
     messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     async def receive() -> Any:
-        for message in messages:
-            return message
-        await asyncio.Event().wait()
+        if (message := next(messages, None)) is None:
+            await asyncio.Event().wait()
+        return message
 
     scope = {
         "type": "http",

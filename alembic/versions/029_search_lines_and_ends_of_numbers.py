@@ -3,15 +3,15 @@
 Every word of a search is looked for on its own, in a request and in each of its lines: one index of the lines' words,
 which a change of a request does not touch, instead of a copy of all lines in each request.
 
-Revises: 027
+Revises: 028
 """
 
 from alembic import op
 
 from po_api.operations import ddl
 
-revision = "028"
-down_revision = "027"
+revision = "029"
+down_revision = "028"
 branch_labels = None
 depends_on = None
 
