@@ -40,7 +40,8 @@ COLUMNS = {
     "members": "organisation_id user_id email name roles approval_limit joined_at created_at updated_at",
     "suppliers": "organisation_id id name name_key email is_active created_at updated_at",
     "porfs": """organisation_id id number title justification cost_centre needed_by currency tax_rounding net tax total
-        status requester_id supplier_id submitted_at decided_at version created_at updated_at""",
+        status requester_id supplier_id submitted_at decided_at version created_at updated_at over_order_percent
+        maximum_total""",
     "porf_lines": """organisation_id id porf_id position description sku quantity unit unit_price discount_percent
         tax_rate needed_by net over_order_percent closed_quantity ordered_quantity created_at updated_at""",
     "approval_decisions": "organisation_id id porf_id round approver_id decision comment content_hash decided_at",
@@ -250,13 +251,13 @@ class DataSet:
         self._add_lines(request, body)
 
     def _add_header(self, request: Request, body: Body, history: "_History") -> None:
-        sums = body.totals
+        sums, is_draft = body.totals, request.status == "draft"
         self._rows["porfs"].append(
             f"{request.company.id}\t{request.id}\t{request.number}\t{request.title}\t{request.justification or NULL}"
             f"\t{request.cost_centre or NULL}\t{request.needed_by or NULL}\t{request.currency}\t{request.tax_rounding}"
             f"\t{sums.net}\t{sums.tax}\t{sums.total}\t{request.status}\t{request.requester_id}\t{request.supplier_id}"
             f"\t{history.submitted_at or NULL}\t{history.decided_at or NULL}\t{history.version}\t{request.created_at}"
-            f"\t{history.now}\n"
+            f"\t{history.now}\t{NULL if is_draft else 0}\t{NULL if is_draft else sums.total}\n"
         )
 
     def _add_lines(self, request: Request, body: Body) -> None:

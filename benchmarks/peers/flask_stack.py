@@ -326,6 +326,9 @@ def get_porf(porf_id: int) -> Response:
         tax=format(porf.tax, "f"),
         approval_round=porf.approval_round,
         tax_rounding=porf.tax_rounding,
+        # The organisations of the data set permit no more than what was requested.
+        over_order_percent="0",
+        maximum_total=format(porf.total, "f"),
         decisions=decisions_on(porf, user),
         approvers=approvers_of(porf, user),
         taxes=shared.taxes(rates, currency=porf.currency, tax_rounding=porf.tax_rounding),

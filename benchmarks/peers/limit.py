@@ -94,7 +94,12 @@ APPROVERS = """
     ) ELSE NULL END AS approvers
 """
 DETAILS = "l.line_count, p.justification, p.net::text, p.tax::text, p.approval_round, p.tax_rounding"
-WHOLE = f"SELECT {SUMMARY}, {DETAILS}, {DECISIONS}, {APPROVERS}, {GUARDS} {VISIBLE} AND p.id = $6"
+# The organisations of the data set permit no more than what was requested.
+TOLERANCE = """
+    trim_scale(coalesce(p.over_order_percent, o.over_order_percent))::text AS over_order_percent,
+    coalesce(p.maximum_total, p.total)::text AS maximum_total
+"""
+WHOLE = f"SELECT {SUMMARY}, {DETAILS}, {TOLERANCE}, {DECISIONS}, {APPROVERS}, {GUARDS} {VISIBLE} AND p.id = $6"
 LINES = """
     SELECT id, position, description, sku, trim_scale(quantity)::text AS quantity, unit,
         trim_scale(unit_price)::text AS unit_price, trim_scale(discount_percent)::text AS discount_percent,
@@ -109,6 +114,7 @@ SUMMARY_NAMES = """id number title status requester_id requester_name supplier_i
 WHOLE_NAMES = [
     *SUMMARY_NAMES,
     *("line_count", "justification", "net", "tax", "approval_round", "tax_rounding", "decisions", "approvers"),
+    *("over_order_percent", "maximum_total"),
 ]
 LINE_NAMES = """id position description sku quantity unit unit_price discount_percent tax_rate needed_by net
     ordered_quantity closed_quantity remaining_quantity""".split()
