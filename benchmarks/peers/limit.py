@@ -113,8 +113,8 @@ SUMMARY_NAMES = """id number title status requester_id requester_name supplier_i
     currency total version submitted_at decided_at created_at updated_at""".split()
 WHOLE_NAMES = [
     *SUMMARY_NAMES,
-    *("line_count", "justification", "net", "tax", "approval_round", "tax_rounding", "decisions", "approvers"),
-    *("over_order_percent", "maximum_total"),
+    *("line_count", "justification", "net", "tax", "approval_round", "tax_rounding"),
+    *("over_order_percent", "maximum_total", "decisions", "approvers"),
 ]
 LINE_NAMES = """id position description sku quantity unit unit_price discount_percent tax_rate needed_by net
     ordered_quantity closed_quantity remaining_quantity""".split()
