@@ -18,7 +18,7 @@ IN_SPA     := $(WITH_NODE) cd examples/spa &&
 WORKERS  := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(WORKERS) --dist worksteal)
 # Pure tests and those of single features.
-FAST := $(addprefix tests/,core db observability api_keys members organisations porfs purchase_orders sessions suppliers users web test_settings.py)
+FAST := $(addprefix tests/,core db exports history observability api_keys members organisations porfs purchase_orders sessions suppliers users web test_settings.py)
 
 .PHONY: run test test-fast coverage check test-server test-clients test-browser bench bench-migrations format lock lock-clients openapi clean help
 
