@@ -13,10 +13,17 @@ ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+# UTF-32 first: what is valid in it may be so in UTF-16, with zeros between the characters.
+_WIDE = {"utf-32-le": "UTF-32", "utf-32-be": "UTF-32"} | dict.fromkeys(
+    ("utf-16-le", "utf-16-be"), "UTF-16 without a byte order mark"
+)
 _ENCRYPTED = 0x1
 _MAX_TYPE_BYTES = 200
 _PROBED = 4096
-_HTML = re.compile(rb"\s*<(?:!doctype html|html|head|body|meta|style|table)\b", re.IGNORECASE)
+_HTML = re.compile(
+    rb"(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype html|html|head|body|meta|style|table|div|p)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _SEND = "; save the lines as .xlsx or as CSV in UTF-8, and send that file"
 
 
@@ -61,8 +68,6 @@ _BEGINNINGS: dict[bytes, _Kind] = {
     b"\xfd7zXZ\x00": _ARCHIVE,
     b"\x28\xb5\x2f\xfd": _ARCHIVE,
     b"MIME-Version:": _WEB_PAGE,
-    b"{": _JSON,
-    b"[": _JSON,
 }
 
 
@@ -82,30 +87,44 @@ def is_workbook(content: bytes) -> bool:
 def decoded(content: bytes) -> str:
     """The text of a CSV file. Raises InvalidFile for other encodings than UTF-8, and UTF-16 with a byte order mark."""
     if content.startswith(_UTF_32) or not content.startswith(_UTF_16):
-        _require_8_bit(content[:_PROBED])
+        _require_8_bit(content)
     try:
         return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         if content.startswith(_UTF_16):
             raise InvalidFile("damaged_file", f"The file's UTF-16 text is damaged{_SEND}") from error
-        if _is_binary(content[:_PROBED]):
+        name = next((name for name in _WIDE if _is_text_in(content, name)), None)
+        if name is None and _is_binary(content[:_PROBED]):
             raise _BINARY.error() from error
-        detail = "The file is text in another encoding than UTF-8, such as Windows-1252"
-        raise InvalidFile(
-            "unknown_encoding", f"{detail}; save it as CSV in UTF-8, or as .xlsx, and send that file"
-        ) from (error)
+        raise _encoded(_WIDE[name] if name else "another encoding than UTF-8, such as Windows-1252") from error
 
 
-def _require_8_bit(beginning: bytes) -> None:
-    """Raise InvalidFile for UTF-16 without a byte order mark, and for UTF-32: most of their bytes at a place are 0."""
-    quarter = len(beginning) // 4
-    if not quarter:
+def _encoded(name: str) -> InvalidFile:
+    detail = f"The file is text in {name}; save it as CSV in UTF-8, or as .xlsx, and send that file"
+    return InvalidFile("unknown_encoding", detail)
+
+
+def _require_8_bit(content: bytes) -> None:
+    """Raise InvalidFile for UTF-32, UTF-16 without a byte order mark, and binary files, which may be valid UTF-8."""
+    first_line = content[:_PROBED].partition(b"\n")[0]
+    if b"\0" not in first_line:
         return
-    zeros = [beginning[place::4].count(0) > quarter * 0.6 for place in range(4)]
-    if sum(zeros) >= 2 and not all(zeros):
-        name = "UTF-16 without a byte order mark" if sum(zeros) == 2 else "UTF-32"
-        detail = f"The file is text in {name}; save it as CSV in UTF-8, or as .xlsx, and send that file"
-        raise InvalidFile("unknown_encoding", detail)
+    name = next((name for name in _WIDE if _is_text_in(content, name)), None)
+    raise _encoded(_WIDE[name]) if name else _BINARY.error()
+
+
+def _is_text_in(content: bytes, encoding: str) -> bool:
+    """Whether the beginning is text in an encoding whose characters have two or four bytes: names of columns.
+
+    Other bytes, too, are characters of UTF-16, but hardly any of them have a separator or a line break.
+    """
+    beginning = content[: _PROBED - _PROBED % 4].removeprefix(codecs.BOM_UTF32_LE).removeprefix(codecs.BOM_UTF32_BE)
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(beginning)
+    except UnicodeDecodeError:
+        return False
+    is_printable = all(character.isprintable() or character in "\t\r\n" for character in text)
+    return is_printable and any(character in ",;\t\r\n" for character in text)
 
 
 def _is_binary(beginning: bytes) -> bool:
@@ -121,12 +140,19 @@ def _kind(content: bytes) -> _Kind | None:
     for beginning, kind in _BEGINNINGS.items():
         if text.startswith(beginning):
             return kind
-    if _HTML.match(text):
-        return _WEB_PAGE
-    if text.lstrip().startswith(b"<?xml"):
-        beginning = text[:_PROBED]
-        return _OPEN_DOCUMENT if b"opendocument" in beginning else _WEB_PAGE if b"<html" in beginning else _XML
+    text = text.lstrip()
+    if text.startswith((b"{", b"[")):
+        return _JSON
+    if text.startswith(b"<"):
+        return _markup_kind(text[:_PROBED])
     return _PDF if b"%PDF-" in content[:1024] and b"\0" in content else None
+
+
+def _markup_kind(beginning: bytes) -> _Kind:
+    """The kind of a file of elements, with or without a declaration of XML."""
+    if b"opendocument" in beginning:
+        return _OPEN_DOCUMENT
+    return _WEB_PAGE if _HTML.match(beginning) else _XML
 
 
 def _ole_kind(content: bytes) -> _Kind:
