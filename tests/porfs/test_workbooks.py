@@ -14,6 +14,7 @@ import xlsxwriter
 from po_api.core.errors import FieldError
 from po_api.porfs.content import LineInput
 from po_api.porfs.imports import FileType, ImportFailed, parse, template
+from po_api.porfs.xlsx_parts import InvalidFile
 
 HEADER = ["description", "sku", "quantity", "unit_price", "discount_percent", "tax_rate", "needed_by"]
 LETTERS = dict(zip(HEADER, "ABCDEFG", strict=True))
@@ -193,6 +194,13 @@ def test_a_percentage_is_read_as_it_is_shown(make: Make, column: str, value: Any
         ("needed_by", 46000, "General", "invalid_date"),
         ("needed_by", 46000, "@", "invalid_date"),
         ("needed_by", 46000, '[$-411]ggge"年"m"月"d"日"', "unclear_number_format"),
+        ("needed_by", 46000, "[$-41E]d mmmm yyyy", "unclear_number_format"),
+        ("needed_by", 46000, "[$-401]dd/mm/yyyy", "unclear_number_format"),
+        ("needed_by", 46000, "[$-fa-IR]yyyy-mm-dd", "unclear_number_format"),
+        ("needed_by", 46000, "[$-th-TH,107]d mmmm yyyy", "unclear_number_format"),
+        ("unit_price", 1250, "0'00", "unclear_number_format"),
+        ("unit_price", 1250, "0\\ 00", "unclear_number_format"),
+        ("unit_price", 1250000, "0\\ 000\\ 00", "unclear_number_format"),
     ],
 )
 def test_what_is_shown_differently_is_refused(make: Make, column: str, value: Any, code: str, error: str) -> None:
@@ -275,7 +283,18 @@ def test_a_price_is_shown_in_the_request_s_currency(currency: str, code: str) ->
 
 
 @LIBRARIES
-@pytest.mark.parametrize("code", ["yyyy-mm-dd", "d/m/yyyy;@", "mm-dd-yy", "[$-F800]dddd, mmmm dd, yyyy", "m/d/yy h:mm"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "yyyy-mm-dd",
+        "d/m/yyyy;@",
+        "mm-dd-yy",
+        "[$-F800]dddd, mmmm dd, yyyy",
+        "m/d/yy h:mm",
+        "[$-en-US]d-mmm-yy;@",
+        "[$-de-DE]d. mmmm yyyy",
+    ],
+)
 def test_a_date_is_read_from_any_format_that_shows_all_of_it(make: Make, code: str) -> None:
     assert only(make("needed_by", dt.date(2026, 12, 31), code)).needed_by == dt.date(2026, 12, 31)
 
@@ -377,6 +396,14 @@ def test_a_formula_without_a_stored_value_is_refused(column: str) -> None:
         assert "open the file in a spreadsheet program, save it there" in error.detail
 
 
+@pytest.mark.parametrize(("value", "book"), [("0.0", ""), ("0", '<calcPr fullCalcOnLoad="1"/>'), ("", "")])
+def test_what_libraries_store_for_a_formula_that_they_have_not_computed_is_no_value(value: str, book: str) -> None:
+    """Apache POI stores 0.0, XlsxWriter 0."""
+    content = by_hand(cell("tax_rate", value, formula=True), workbook=book)
+    assert error_of(content).code == "formula_without_value"
+    assert only(by_hand(cell("tax_rate", value or "0"))).tax_rate == 0
+
+
 def test_a_row_of_formulas_does_not_vanish() -> None:
     book = openpyxl.Workbook()
     sheet = book.active
@@ -416,7 +443,21 @@ def test_zeros_that_the_sheet_does_not_show_are_refused() -> None:
     assert only(by_hand(cell("unit_price", "1"), views=views)).unit_price == 1
 
 
-@pytest.mark.parametrize(("where", "is_refused"), [("C2:D9", True), ("A1 C2", True), ("B2:B9", False), ("C3", False)])
+@pytest.mark.parametrize(
+    ("where", "is_refused"),
+    [
+        ("C2:D9", True),
+        ("A1 C2", True),
+        ("$C$9:$C$2", True),
+        ("C:C", True),
+        ("B:D", True),
+        ("2:2", True),
+        ("B2:B9", False),
+        ("C3", False),
+        ("E:G", False),
+        ("3:9", False),
+    ],
+)
 def test_a_conditional_number_format_is_refused(where: str, is_refused: bool) -> None:
     styles = '<dxfs><dxf/><dxf><numFmt numFmtId="164" formatCode="0%"/></dxf></dxfs>'
     rule = f'<conditionalFormatting sqref="{where}"><cfRule type="cellIs" dxfId="1"/></conditionalFormatting>'
@@ -428,6 +469,34 @@ def test_a_conditional_number_format_is_refused(where: str, is_refused: bool) ->
     else:
         assert only(content).quantity == 5
     assert only(by_hand(cell("quantity", "5"), styles=styles, after=rule.replace('"1"', '"0"'))).quantity == 5
+
+
+@pytest.mark.parametrize("where", ["C2:C9", "C:C"])
+def test_a_conditional_number_format_of_excel_2010_is_refused(where: str) -> None:
+    """It contains its style, and its range is an element."""
+    rule = (
+        '<extLst><ext xmlns:x14="x" xmlns:xm="y"><x14:conditionalFormattings><x14:conditionalFormatting>'
+        '<x14:cfRule type="expression"><xm:f>TRUE</xm:f><x14:dxf><numFmt numFmtId="9" formatCode="0%"/></x14:dxf>'
+        f"</x14:cfRule><xm:sqref>{where}</xm:sqref></x14:conditionalFormatting></x14:conditionalFormattings></ext></extLst>"
+    )
+    assert error_of(by_hand(cell("quantity", "0.2"), after=rule)).code == "unclear_number_format"
+    colour = rule.replace('<numFmt numFmtId="9" formatCode="0%"/>', "<font/>")
+    assert only(by_hand(cell("quantity", "0.2"), after=colour)).quantity == Decimal("0.2")
+
+
+def test_a_sheet_with_too_many_conditional_formats_is_refused() -> None:
+    styles = '<dxfs><dxf><numFmt numFmtId="164" formatCode="0%"/></dxf></dxfs>'
+    ranges = " ".join(f"A{row}:G9999" for row in range(3, 100_000))
+    rule = f'<conditionalFormatting sqref="{ranges}"><cfRule type="cellIs" dxfId="0"/></conditionalFormatting>'
+    with pytest.raises(InvalidFile) as caught:
+        parse(by_hand(cell("quantity", "5"), styles=styles, after=rule))
+    assert caught.value.errors[0].code == "file_too_large"
+
+
+def test_a_cell_with_two_values_is_refused() -> None:
+    content = by_hand(cell("quantity", "5</v><v>9"))
+    with pytest.raises(InvalidFile):
+        parse(content)
 
 
 def test_hidden_rows_are_read_and_merged_cells_have_the_value_of_the_first() -> None:

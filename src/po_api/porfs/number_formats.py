@@ -17,6 +17,11 @@ _MAX_SECTIONS = 4
 _FIRST_FOUR_DIGITS = 0xFFFF
 # None, those of the euro's formats in Excel, and American English.
 _NEUTRAL_LOCALES = frozenset({0, 1, 2, 0x409})
+_NEUTRAL_TAGS = frozenset({"", "x-sysdate", "x-systime", "en", "en-us"})
+# Arabic, Thai, Persian, Pashto and Dari, by number and by tag: some programs show their dates in another calendar.
+_OTHER_CALENDARS = frozenset({0x01, 0x1E, 0x29, 0x63, 0x8C})
+_OTHER_CALENDAR_TAGS = frozenset({"ar", "th", "fa", "ps", "prs"})
+_LANGUAGE = 0x3FF  # the bits of a locale's number that are its language
 
 
 class Unclear(Exception):
@@ -161,7 +166,10 @@ _KINDS = {
 }
 _COLOUR = re.compile(r"black|blue|cyan|green|magenta|red|white|yellow|color ?[0-9]{1,2}", re.IGNORECASE)
 _CONDITION = re.compile(r"(<=|>=|<>|<|>|=) *(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)")
-_CURRENCY = re.compile(r"\$([^-]*)(?:-([0-9A-F]{1,8}|x-sysdate|x-systime))?", re.IGNORECASE)
+# A number, or a tag such as en-US.
+_CURRENCY = re.compile(
+    r"\$([^-]*)(?:-(?:(?P<number>[0-9A-F]{1,8})|(?P<tag>x-[a-z]+|[A-Z]{2,3}(?:-[A-Z0-9]{2,8})*)))?", re.IGNORECASE
+)
 _ELAPSED = re.compile(r"h+|m+|s+", re.IGNORECASE)
 _COMPARE = {"<=": le, ">=": ge, "<>": ne, "<": lt, ">": gt, "=": eq}
 
@@ -193,16 +201,19 @@ def _split(code: str) -> Iterator[list[tuple[str, str]]]:
 def _section(tokens: list[tuple[str, str]]) -> Section:
     parts: list[Part] = []
     condition = None
-    has_locale = is_unclear = False
+    has_locale = has_calendar = is_unclear = False
     for name, text in tokens:
         if name == "bracket":
             if match := _CONDITION.fullmatch(text):
                 is_unclear |= condition is not None
                 condition = _condition(match[1], Decimal(match[2]))
             elif match := _CURRENCY.fullmatch(text):
-                locale = _locale(match[2])
-                is_unclear |= locale > _FIRST_FOUR_DIGITS
-                has_locale |= locale not in _NEUTRAL_LOCALES
+                number, tag = int(match["number"] or "0", 16), (match["tag"] or "").lower()
+                # The digits before the last four name calendars and shapes of digits.
+                is_unclear |= number > _FIRST_FOUR_DIGITS
+                has_locale |= number not in _NEUTRAL_LOCALES or tag not in _NEUTRAL_TAGS
+                has_calendar |= number & _LANGUAGE in _OTHER_CALENDARS and number not in _NEUTRAL_LOCALES
+                has_calendar |= tag.partition("-")[0] in _OTHER_CALENDAR_TAGS
                 if match[1]:
                     parts.append(Part(Kind.CURRENCY, match[1]))
             elif _ELAPSED.fullmatch(text):
@@ -213,17 +224,13 @@ def _section(tokens: list[tuple[str, str]]) -> Section:
             parts.append(Part(_KINDS[name], text))
         else:
             is_unclear = True
-    return Section(tuple(parts), condition, has_locale, is_unclear)
+    section = Section(tuple(parts), condition, has_locale, is_unclear)
+    return replace(section, is_unclear=True) if has_calendar and section.is_date else section
 
 
 def _condition(operator: str, limit: Decimal) -> Callable[[Decimal], bool]:
     compare = _COMPARE[operator]
     return lambda value: bool(compare(value, limit))
-
-
-def _locale(text: str | None) -> int:
-    """The number of a language; the digits before its last four name calendars and shapes of digits."""
-    return 0 if text is None or text.lower().startswith("x-") else int(text, 16)
 
 
 _UNCLEAR = Section((), is_unclear=True)

@@ -4,15 +4,14 @@ The text has the separators of American English. Numbers that a format shows rou
 is read than the one that is seen. The width of columns, to which programs fit some numbers, is not regarded.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from enum import Enum
 from fractions import Fraction
-from functools import lru_cache
 
 from po_api.core.money import round_to_places
-from po_api.porfs.number_formats import Kind, NumberFormat, Part, Section, Unclear
+from po_api.porfs.number_formats import Kind, NumberFormat, Section, Unclear
+from po_api.porfs.number_layouts import Layout, layout_of, literal
 
 # Enough for each digit of a double, twice.
 _EXACT = Context(prec=700)
@@ -23,8 +22,7 @@ _GENERAL_WIDTH = 11
 _GENERAL_SMALLEST = Decimal("0.0001")
 _GENERAL_DIGITS = 6
 _LONGEST = Decimal(10) ** 15
-# Signs that separate groups of digits, besides the comma, or stand for zero.
-_GROUPING = frozenset(" '’\u00a0\u202f\u2009")
+# Signs that stand for zero.
 _DASHES = frozenset("-–—")
 _MAX_DENOMINATOR_DIGITS = 3
 
@@ -84,14 +82,14 @@ def is_percent(value: Decimal, number_format: NumberFormat) -> bool:
 def shown_number(value: Decimal, number_format: NumberFormat) -> Shown:
     """The number that a cell shows. Raises Unclear, also for one that is shown as a date."""
     section, _ = number_format.section(value)
-    layout = _layout(section)
+    layout = layout_of(section)
     if section.has(Kind.GENERAL):
         return _general_number(abs(value), layout)
     if section.has(Kind.EXPONENT):
         shown = _Scientific(abs(value), layout).value
-        return layout.shown(shown, is_exact=shown == abs(value))
+        return Shown(shown, shown == abs(value), layout.around)
     if section.has(Kind.SLASH):
-        return layout.shown(abs(value), is_exact=_is_exact_fraction(abs(value), layout))
+        return Shown(abs(value), _is_exact_fraction(abs(value), layout), layout.around)
     digits = _Digits(abs(value), layout)
     if layout.thousands:
         raise Unclear
@@ -107,7 +105,7 @@ def shown_number(value: Decimal, number_format: NumberFormat) -> Shown:
 def shown_text(value: Decimal, number_format: NumberFormat) -> str:
     """The text of a cell with a number, without white space around it. Raises Unclear."""
     section, has_minus = number_format.section(value)
-    layout = _layout(section)
+    layout = layout_of(section)
     if number_format.by_locale or section.has(Kind.SLASH) or not _is_filled_outside(section, has_minus=has_minus):
         raise Unclear
     if section.has(Kind.GENERAL):
@@ -130,7 +128,7 @@ def _is_filled_outside(section: Section, *, has_minus: bool) -> bool:
     return Kind.FILL not in (kinds[:-1] if has_minus else kinds[1:-1])
 
 
-def _text_of_digits(value: Decimal, layout: "_Layout") -> str:
+def _text_of_digits(value: Decimal, layout: Layout) -> str:
     """The digits with the point, where programs agree on them. Raises Unclear.
 
     They differ in the minus of a number that is rounded to zero, in a point without digits after it, in percent of
@@ -155,132 +153,13 @@ def text_of_text(text: str, number_format: NumberFormat) -> str:
         raise Unclear
     if not section.has(Kind.TEXT) or any(part.kind is Kind.FILL and part.text != " " for part in section.parts):
         raise Unclear
-    return "".join(text if part.kind is Kind.TEXT else _literal(part) for part in section.parts)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """A section for numbers: its digits, and the text before, between and after them.
-
-    `whole` and `decimals` are the places of digits (0, # or ?) and the literals between them; `exponent` follows E+ or
-    E-. `thousands` and `percents` count the commas that divide and the percent signs.
-    """
-
-    before: str
-    after: str
-    whole: tuple[Part, ...]
-    decimals: tuple[Part, ...]
-    tail: tuple[Part, ...]
-    has_point: bool
-    has_groups: bool
-    thousands: int
-    percents: int
-    around: str
-
-    def shown(self, number: Decimal, *, is_exact: bool) -> Shown:
-        return Shown(number, is_exact, self.around)
-
-
-_OF_NUMBER = (
-    Kind.DIGIT,
-    Kind.POINT,
-    Kind.COMMA,
-    Kind.EXPONENT,
-    Kind.SLASH,
-    Kind.DENOMINATOR,
-    Kind.GENERAL,
-)
-
-
-@lru_cache(maxsize=4096)
-def _layout(section: Section) -> _Layout:
-    """Raises Unclear for a section of another form: digits, a point, digits, an exponent or a slash with digits."""
-    if section.is_date:
-        raise Unclear
-    parts = section.parts
-    places = [index for index, part in enumerate(parts) if part.kind in _OF_NUMBER]
-    start, end = (places[0], places[-1] + 1) if places else (len(parts), len(parts))
-    before, middle, after = parts[:start], list(parts[start:end]), parts[end:]
-    commas = 0
-    while middle and middle[-1].kind is Kind.COMMA:
-        middle.pop()
-        commas += 1
-    whole, has_point, rest = _cut(middle, Kind.POINT)
-    decimals, has_exponent, tail = _cut(rest if has_point else whole, Kind.EXPONENT, Kind.SLASH)
-    if not has_point:
-        whole, decimals = decimals, []
-    while has_point and whole and whole[-1].kind is Kind.COMMA:
-        whole.pop()
-        commas += 1
-    _require_form(whole, decimals, tail, has_tail=has_exponent, has_general=section.has(Kind.GENERAL))
-    grouped = any(part.kind is Kind.COMMA for part in whole)
-    inner = "".join(_literal(part) for part in (*whole, *decimals))
-    if grouped and inner:
-        raise Unclear
-    strange = inner.translate({ord(character): None for character in _GROUPING})
-    return _Layout(
-        before="".join(_literal(part) for part in before),
-        after="".join(_literal(part) for part in after),
-        whole=tuple(part for part in whole if part.kind is not Kind.COMMA),
-        decimals=tuple(decimals),
-        tail=tuple(tail),
-        has_point=has_point,
-        has_groups=grouped,
-        thousands=commas,
-        percents=sum(part.kind is Kind.PERCENT for part in parts),
-        around="".join("".join(_literal(part).split()) for part in (*before, *after)) + strange,
-    )
-
-
-def _cut(parts: Sequence[Part], *kinds: Kind) -> tuple[list[Part], bool, list[Part]]:
-    """The parts before the first of these kinds, whether there is one, and the others: from it on, after a point."""
-    for index, part in enumerate(parts):
-        if part.kind in kinds:
-            return list(parts[:index]), True, list(parts[index + (part.kind is Kind.POINT) :])
-    return list(parts), False, []
-
-
-def _require_form(
-    whole: Sequence[Part], decimals: Sequence[Part], tail: Sequence[Part], *, has_tail: bool, has_general: bool
-) -> None:
-    inner = (Kind.DIGIT, Kind.LITERAL, Kind.CURRENCY, Kind.SPACE)
-    if has_general:
-        is_clear = [part.kind for part in whole] == [Kind.GENERAL] and not (decimals or tail)
-    else:
-        is_clear = (
-            all(part.kind in (*inner, Kind.COMMA) for part in whole)
-            and not (whole and whole[0].kind is Kind.COMMA)
-            and all(part.kind in inner for part in decimals)
-            and all(part.kind in (Kind.DIGIT, Kind.DENOMINATOR) for part in tail[1:])
-            and (not has_tail or len(tail) > 1)
-        )
-        # A comma between digits groups them; elsewhere its meaning differs.
-        is_clear &= all(
-            whole[index - 1].kind in (Kind.DIGIT, Kind.COMMA) and whole[index + 1].kind in (Kind.DIGIT, Kind.COMMA)
-            for index in range(1, len(whole) - 1)
-            if whole[index].kind is Kind.COMMA
-        ) and not (whole and whole[-1].kind is Kind.COMMA)
-    if not is_clear:
-        raise Unclear
-
-
-def _literal(part: Part) -> str:
-    """What is shown of a part that is neither a digit nor a point."""
-    if part.kind in (Kind.LITERAL, Kind.CURRENCY):
-        return part.text
-    if part.kind is Kind.PERCENT:
-        return "%"
-    if part.kind is Kind.SPACE:
-        return " "
-    if part.kind is Kind.FILL and part.text != " ":
-        raise Unclear
-    return " " if part.kind is Kind.FILL else ""
+    return "".join(text if part.kind is Kind.TEXT else literal(part) for part in section.parts)
 
 
 class _Digits:
     """A number without exponent: rounded to the decimals of the format, and its text."""
 
-    def __init__(self, value: Decimal, layout: _Layout) -> None:
+    def __init__(self, value: Decimal, layout: Layout) -> None:
         self.places = places = sum(part.kind is Kind.DIGIT for part in layout.decimals)
         with localcontext(_EXACT):
             self.scaled = value * _HUNDRED**layout.percents / _THOUSAND**layout.thousands
@@ -294,16 +173,16 @@ class _Digits:
         self.text = self._whole + ("." if layout.has_point else "") + self._decimals
 
 
-def _whole_places(digits: str, layout: _Layout) -> str:
+def _whole_places(digits: str, layout: Layout) -> str:
     """The digits in the places before the point; the first place takes those for which there is none."""
     places = sum(part.kind is Kind.DIGIT for part in layout.whole)
     if not places:
-        return (digits if layout.has_point else "") + "".join(_literal(part) for part in layout.whole)
+        return (digits if layout.has_point else "") + "".join(literal(part) for part in layout.whole)
     remaining = digits
     shown: list[str] = []
     for part in reversed(layout.whole):
         if part.kind is not Kind.DIGIT:
-            shown.append(_literal(part)[::-1])
+            shown.append(literal(part)[::-1])
             continue
         places -= 1
         taken = remaining if not places else remaining[-1:]
@@ -320,13 +199,13 @@ def _grouped(text: str) -> str:
     return blanks + ",".join([digits[:first], *(digits[index : index + 3] for index in range(first, len(digits), 3))])
 
 
-def _decimal_places(digits: str, layout: _Layout) -> str:
+def _decimal_places(digits: str, layout: Layout) -> str:
     """The digits in the places after the point; zeros at the end have a place only where the format has a zero."""
     shown: list[str] = []
     index = 0
     for part in layout.decimals:
         if part.kind is not Kind.DIGIT:
-            shown.append(_literal(part))
+            shown.append(literal(part))
             continue
         is_needed = part.text == "0" or bool(digits[index:].strip("0")) or _has_zero_after(layout, index)
         shown.append(digits[index] if is_needed else {"?": " "}.get(part.text, ""))
@@ -334,7 +213,7 @@ def _decimal_places(digits: str, layout: _Layout) -> str:
     return "".join(shown)
 
 
-def _has_zero_after(layout: _Layout, index: int) -> bool:
+def _has_zero_after(layout: Layout, index: int) -> bool:
     places = [part.text for part in layout.decimals if part.kind is Kind.DIGIT]
     return "0" in places[index + 1 :]
 
@@ -342,7 +221,7 @@ def _has_zero_after(layout: _Layout, index: int) -> bool:
 class _Scientific:
     """A number with an exponent, of a format with one digit before the point."""
 
-    def __init__(self, value: Decimal, layout: _Layout) -> None:
+    def __init__(self, value: Decimal, layout: Layout) -> None:
         whole = [part.kind for part in layout.whole]
         sign = layout.tail[0].text[1]
         places = [part.text for part in layout.tail[1:]]
@@ -370,7 +249,7 @@ class _Scientific:
         return mantissa + self._exponent
 
 
-def _is_exact_fraction(value: Decimal, layout: _Layout) -> bool:
+def _is_exact_fraction(value: Decimal, layout: Layout) -> bool:
     """Whether a fraction with the format's denominator, or one of its number of digits, is the number itself."""
     if layout.percents or layout.thousands or layout.has_point:
         raise Unclear
@@ -382,16 +261,16 @@ def _is_exact_fraction(value: Decimal, layout: _Layout) -> bool:
     raise Unclear
 
 
-def _general_number(value: Decimal, layout: _Layout) -> Shown:
+def _general_number(value: Decimal, layout: Layout) -> Shown:
     if layout.percents:
         raise Unclear
     plain = _plain(value)
     if plain is not None:
-        return layout.shown(value, is_exact=True)
+        return Shown(value, is_exact=True, around=layout.around)
     # Rounded either to eleven characters or, with an exponent, to six digits.
     with localcontext(_EXACT):
         is_short = value >= _THOUSAND and len(value.normalize().as_tuple().digits) <= _GENERAL_DIGITS
-    return layout.shown(value, is_exact=is_short or 0 < value < _GENERAL_SMALLEST)
+    return Shown(value, is_short or 0 < value < _GENERAL_SMALLEST, layout.around)
 
 
 def _general_text(value: Decimal) -> str:

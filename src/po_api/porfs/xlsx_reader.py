@@ -13,12 +13,13 @@ from po_api.core.errors import AppError, Unprocessable
 from po_api.porfs.cells import Cell, CellFailure, NumberCell, UnclearCell
 from po_api.porfs.number_formats import Unclear
 from po_api.porfs.shown_numbers import text_of_text
+from po_api.porfs.xlsx_conditions import ConditionalFormats, column_index
 from po_api.porfs.xlsx_parts import DamagedFile, InvalidFile, PartReader, Parts, UnpackedTooLarge, local_name
+from po_api.porfs.xlsx_strings import SharedStrings, TextReader, unescaped
 from po_api.porfs.xlsx_styles import Styles, number_of
 
 MAX_SHEET_ROWS = 20_000
 MAX_COLUMNS = 50
-MAX_STRINGS = 1_000_000
 # Of all cells together, before their own limits are checked; ten thousand of the longest lines have 21 million.
 MAX_CHARACTERS = 32 * 1024 * 1024
 
@@ -27,10 +28,7 @@ _EPOCH = dt.date(1899, 12, 30)
 _EPOCH_1904 = dt.date(1904, 1, 1)
 
 _CELL_REFERENCE = re.compile(r"([A-Za-z]{1,3})([0-9]{1,7})")
-_RANGE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})(?::([A-Z]{1,3})([0-9]{1,7}))?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
-# A character that XML cannot contain, or this notation itself.
-_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _TRUE = ("1", "true")
 _SECONDS_OF_DAY = Decimal(86_400)
 
@@ -81,7 +79,7 @@ def _first_sheet(parts: Parts) -> list[list[Cell]]:
     relationships = parts.read(f"{folder}_rels/{name}.rels", _Relationships())
     book = parts.read(workbook, _Book())
     styles = Styles()
-    strings = _Strings()
+    strings = SharedStrings()
     for kind, reader in (("styles", styles), ("sharedStrings", strings)):
         if parts.has(path := relationships.first(kind, folder)):
             parts.read(path, reader)
@@ -134,64 +132,6 @@ class _Book(PartReader):
             self.is_uncomputed = attributes.get("fullCalcOnLoad") in _TRUE
 
 
-class _Text(PartReader):
-    """Collects the text of the elements `t`, without phonetic hints."""
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._is_text = False
-        self._is_hint = False
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "rPh":
-            self._is_hint = True
-        self._is_text = name == "t" and not self._is_hint
-
-    def text(self, data: str) -> None:
-        if self._is_text:
-            self._pieces.append(data)
-
-    def end(self, name: str) -> None:
-        if name == "rPh":
-            self._is_hint = False
-        self._is_text = False
-
-    def take(self) -> str:
-        text = "".join(self._pieces)
-        self._pieces = []
-        return _unescaped(text)
-
-
-def _unescaped(text: str) -> str:
-    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text) if "_x" in text else text
-
-
-class _Strings(PartReader):
-    """The shared strings."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self._text = _Text()
-        self._is_inside = False
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "si":
-            if self._is_inside or len(self.texts) >= MAX_STRINGS:
-                raise DamagedFile
-            self._is_inside = True
-        elif self._is_inside:
-            self._text.start(name, attributes)
-
-    def text(self, data: str) -> None:
-        self._text.text(data)
-
-    def end(self, name: str) -> None:
-        self._text.end(name)
-        if name == "si":
-            self._is_inside = False
-            self.texts.append(self._text.take())
-
-
 class _Sheet(PartReader):
     """The cells of a sheet by position, from 0; the positions of rows and cells are optional in the file."""
 
@@ -203,8 +143,7 @@ class _Sheet(PartReader):
         self._row = self._column = self._characters = 0
         self._open: _OpenCell | None = None
         self._is_started = self._hides_zeros = False
-        self._ranges: list[str] = []
-        self._range = ""
+        self._conditions = ConditionalFormats(styles.conditional)
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._is_started and name != "worksheet":
@@ -219,14 +158,11 @@ class _Sheet(PartReader):
             self._open = _OpenCell(attributes.get("t", "n"), number_of(attributes.get("s", "0")))
         elif name == "sheetView":
             self._hides_zeros |= attributes.get("showZeros", "1") not in _TRUE
-        elif name == "conditionalFormatting":
-            self._range = attributes.get("sqref", "")
-        elif name == "cfRule" and "dxfId" in attributes and number_of(attributes["dxfId"]) in self._styles.conditional:
-            self._ranges.append(self._range)
+        else:
+            self._conditions.start(name, attributes)
 
     def text(self, data: str) -> None:
-        if self._open is not None:
-            self._open.text(data)
+        (self._open or self._conditions).text(data)
 
     def end(self, name: str) -> None:
         if name == "c" and self._open is not None:
@@ -240,6 +176,8 @@ class _Sheet(PartReader):
         elif name == "row":
             self._row += 1
             self._column = 0
+        else:
+            self._conditions.end(name)
 
     def rows(self) -> list[list[Cell]]:
         """The rows from the first one on. Raises TooManyColumns or TooManyRows for a large grid: one value in a
@@ -251,7 +189,10 @@ class _Sheet(PartReader):
             raise TooManyColumns(f"There are values to the right of column {column_letters(MAX_COLUMNS)}")
         if rows > MAX_SHEET_ROWS:
             raise TooManyRows(f"There are values below row {MAX_SHEET_ROWS}: the last is in row {rows}")
-        self._mark_conditional()
+        # Names of columns are read whatever their format.
+        candidates = [(row, column) for (row, column), cell in self._cells.items() if row and cell != ""]
+        for position in self._conditions.found(candidates):
+            self._cells[position] = UnclearCell("by a conditional format")
         grid: list[list[Cell]] = [[""] * columns for _ in range(rows)]
         for (row, column), cell in self._cells.items():
             grid[row][column] = cell
@@ -262,7 +203,7 @@ class _Sheet(PartReader):
             match = _CELL_REFERENCE.fullmatch(reference)
             if match is None:
                 raise DamagedFile
-            self._row, self._column = int(match[2]) - 1, _column_index(match[1])
+            self._row, self._column = int(match[2]) - 1, column_index(match[1])
 
     def _keep(self, cell: Cell) -> None:
         position = (self._row, self._column)
@@ -277,7 +218,7 @@ class _Sheet(PartReader):
     def _cell(self, source: "_OpenCell") -> Cell | None:
         """The cell, None without a value. Raises DamagedFile for an unknown type."""
         value = source.value
-        if source.has_formula and (value is None or (self._book.is_uncomputed and value in ("", "0"))):
+        if source.has_formula and self._is_uncomputed(value):
             return CellFailure.NO_VALUE
         if value is None:
             return None
@@ -297,6 +238,10 @@ class _Sheet(PartReader):
                 return NumberCell(days, self._styles.format_of(source.style), self._book.epoch)
         raise DamagedFile
 
+    def _is_uncomputed(self, value: str | None) -> bool:
+        # Apache POI writes 0.0 for what it has not computed; spreadsheet programs write 0 for a zero.
+        return value in (None, "0.0") or (self._book.is_uncomputed and value in ("", "0"))
+
     def _number(self, text: str, source: "_OpenCell") -> Cell | None:
         if not text:
             return CellFailure.NO_VALUE if source.has_formula else None
@@ -315,18 +260,6 @@ class _Sheet(PartReader):
         except Unclear:
             return UnclearCell(number_format.code)
 
-    def _mark_conditional(self) -> None:
-        """Mark the cells with a conditional number format: its condition is not computed here."""
-        for reference in " ".join(self._ranges).split():
-            match = _RANGE.fullmatch(reference)
-            if match is None:
-                raise DamagedFile
-            top, left = int(match[2]) - 1, _column_index(match[1])
-            bottom, right = (int(match[4]) - 1, _column_index(match[3])) if match[3] else (top, left)
-            for row, column in self._cells:
-                if top <= row <= bottom and left <= column <= right:
-                    self._cells[row, column] = UnclearCell("by a conditional format")
-
 
 class _OpenCell(PartReader):
     """A cell of the sheet while it is read; `value` is the text of `v`, or of an inline string."""
@@ -336,11 +269,11 @@ class _OpenCell(PartReader):
         self.style = style
         self.has_formula = False
         self.value: str | None = None
-        self._inline = _Text()
+        self._inline = TextReader()
         self._is_value = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "c":
+        if name == "c" or (name == "v" and self.value is not None):
             raise DamagedFile
         if name == "f":
             self.has_formula = True
@@ -361,15 +294,8 @@ class _OpenCell(PartReader):
         if name == "is":
             self.value = self._inline.take()
         elif name == "v" and self.type == "str":
-            self.value = _unescaped(self.value or "")
+            self.value = unescaped(self.value or "")
         self._is_value = False
-
-
-def _column_index(letters: str) -> int:
-    index = 0
-    for letter in letters.upper():
-        index = index * 26 + ord(letter) - ord("A") + 1
-    return index - 1
 
 
 def _days(text: str, epoch: dt.date) -> Decimal:
