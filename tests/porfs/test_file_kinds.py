@@ -2,6 +2,7 @@
 
 import codecs
 import zipfile
+from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import Any
 
@@ -130,6 +131,8 @@ def form(*parts: bytes, end: bytes = b"--x--\r\n") -> bytes:
     return b"".join(b"--x\r\n" + part + b"\r\n" for part in parts) + end
 
 
+LINES = b'Content-Disposition: form-data; name="file"; filename="lines.csv"\r\n\r\n' + TEXT.encode()
+CURRENCY = b'Content-Disposition: form-data; name="currency"\r\n\r\nUSD'
 TITLE = b'Content-Disposition: form-data; name="title"\r\n\r\nLamps'
 
 
@@ -138,9 +141,11 @@ TITLE = b'Content-Disposition: form-data; name="title"\r\n\r\nLamps'
     [
         (form(TITLE), "multipart/form-data", "no boundary"),
         (form(TITLE), "multipart/form-data; boundary=y", "separated and ended by the boundary"),
-        (form(TITLE, end=b""), "multipart/form-data; boundary=x", None),
+        (form(TITLE, end=b""), "multipart/form-data; boundary=x", "ends before the form does"),
+        (form(TITLE, LINES, CURRENCY)[:-12], "multipart/form-data; boundary=x", "ends before the form does"),
+        (form(TITLE, LINES, end=b"--x-"), "multipart/form-data; boundary=x", "ends before the form does"),
         (b"title=Lamps", "multipart/form-data; boundary=x", "separated and ended by the boundary"),
-        (b"", "multipart/form-data; boundary=x", None),
+        (b"", "multipart/form-data; boundary=x", "ends before the form does"),
         (form(b"Content-Disposition: form-data\r\n\r\nx"), "multipart/form-data; boundary=x", "has no name"),
         (form(b"nonsense"), "multipart/form-data; boundary=x", None),
         (
@@ -149,7 +154,7 @@ TITLE = b'Content-Disposition: form-data; name="title"\r\n\r\nLamps'
             "with a file name",
         ),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 async def test_a_malformed_form_is_explained(
     organisation: TestOrganisation, body: bytes, content_type: str, explanation: str | None
@@ -162,6 +167,16 @@ async def test_a_malformed_form_is_explained(
     else:
         assert (answer.status_code, problem["code"]) == (400, "invalid_form"), answer.text
         assert explanation in problem["detail"]
+
+
+async def test_the_end_of_a_form_may_arrive_in_pieces(organisation: TestOrganisation) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for byte in form(TITLE, LINES, CURRENCY):
+            yield bytes([byte])
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    porf = await created(organisation.requester.post("/porfs/import", content=pieces(), headers=headers))
+    assert porf.json()["currency"] == "USD"
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/csv", "application/json"])

@@ -31,6 +31,7 @@ from po_api.core.errors import (
 )
 from po_api.core.sqlstate import CONNECTION_LOST, DEADLOCK, SERIALISATION_FAILURE, sqlstate_of
 from po_api.observability.logging import get_logger
+from po_api.web.forms import NO_END
 from po_api.web.names import Explanations, fields_at
 from po_api.web.schemas import FieldProblem, Problem
 
@@ -136,8 +137,9 @@ def _detail(item: Mapping[str, Any]) -> str:
     return message[0].lower() + message[1:]
 
 
-# By a part of the message of Starlette, which is not repeated: it is written for programmers.
+# By a part of the parser's message, which is not repeated: it is written for programmers.
 _FORM_ERRORS = {
+    NO_END: "the body ends before the form does; send all of it, with the boundary and two hyphens as its last line",
     "boundary": "the Content-Type has no boundary; let the HTTP client set it",
     'field "name"': "a part has no name in its Content-Disposition",
     "maximum size": "a text field is larger than 1 MB; send a file as a part with a file name",

@@ -16,6 +16,7 @@ from po_api.web import compression, etags, idempotency
 from po_api.web.bodies import JsonRequest, require_distinct
 from po_api.web.errors import from_validation
 from po_api.web.fast_path import NarrowingRoute, query_parameters, repeatable_parameters
+from po_api.web.forms import FormRequest
 from po_api.web.names import Explanations
 from po_api.web.openapi import KEY_SCOPE
 from po_api.web.rate_limits import RateLimiter
@@ -101,9 +102,11 @@ class ApiRoute(NarrowingRoute):
             return await self._finished(request, response)
 
         async def handler(request: Request) -> Response:
-            return await in_unit_of_work(
-                JsonRequest(request, body) if media_types and not is_form else request, respond
-            )
+            if is_form:
+                request = FormRequest(request)
+            elif media_types:
+                request = JsonRequest(request, body)
+            return await in_unit_of_work(request, respond)
 
         return handler
 
