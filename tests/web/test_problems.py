@@ -1,6 +1,7 @@
 """Every error is a problem of RFC 9457 that explains the error, without values of the request."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -223,6 +224,31 @@ async def test_a_text_without_visible_characters_is_refused(organisation: TestOr
         assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(pointer, "invisible")]
     draft = await created(organisation.requester.post("/porfs", json={"title": f"{text}x"}))
     assert "x" in draft.json()["title"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "code", "detail"),
+    [
+        ({"title": "x" * 256}, "/title", "string_too_long", "must have at most 255 characters"),
+        ({"title": "x", "justification": "x" * 5001}, "/justification", "string_too_long", "at most 5000 char"),
+        ({"title": 1}, "/title", "string_type", "must be text"),
+        ({"title": "x", "lines": {}}, "/lines", "list_type", "must be a JSON array"),
+        ({"title": "x", "lines": [1]}, "/lines/0", "model_attributes_type", "must be a JSON object"),
+        ([], "", "model_attributes_type", "must be a JSON object"),
+    ],
+)
+async def test_the_details_are_about_json(requester: Member, body: Any, pointer: str, code: str, detail: str) -> None:
+    problem = await refused(requester.post("/porfs", json=body), 422, "validation_failed")
+    found = {error["pointer"]: error for error in problem["errors"] if error["code"] != "unknown_field"}
+    assert found[pointer]["code"] == code
+    assert detail in found[pointer]["detail"]
+
+
+async def test_a_time_without_an_offset_is_explained(requester: Member) -> None:
+    for value in ("2026-01-01", "2026-01-01T00:00:00"):
+        pending = requester.get("/porfs", params={"created_at_gte": value})
+        (error,) = (await refused(pending, 422, "validation_failed"))["errors"]
+        assert (error["code"], "an offset from UTC" in error["detail"]) == ("timezone_aware", True)
 
 
 async def test_pointers_name_the_place_in_the_body(requester: Member) -> None:

@@ -128,10 +128,28 @@ def _field_error(item: Mapping[str, Any], body: Any, explanations: Explanations)
         # The name of an unknown field is text from the request.
         detail = explanations.of("field", str(path[-1]), lambda: fields_at(body, path[:-1]))
         return FieldError(pointer.rpartition("/")[0], "unknown_field", detail, str(location))
-    return FieldError(pointer, str(item["type"]), _detail(item), str(location))
+    code = "string_too_long" if _is_long_text(item) else str(item["type"])
+    return FieldError(pointer, code, _detail(code, item), str(location))
 
 
-def _detail(item: Mapping[str, Any]) -> str:
+# Texts of Pydantic that are written for programmers, by code.
+_DETAILS = {
+    **dict.fromkeys(("dict_type", "model_attributes_type", "model_type"), "must be a JSON object"),
+    "list_type": "must be a JSON array",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_type": "must be text",
+    "timezone_aware": "must have an offset from UTC, as in 2026-12-31T12:00:00Z",
+}
+
+
+def _is_long_text(item: Mapping[str, Any]) -> bool:
+    # Pydantic takes a text that a validator has returned for a list.
+    return item["type"] == "too_long" and isinstance(item["input"], str)
+
+
+def _detail(code: str, item: Mapping[str, Any]) -> str:
+    if code in _DETAILS:
+        return _DETAILS[code].format_map(item.get("ctx", {}))
     message = str(item["msg"])
     # `value_error` and the errors of enumerations quote the expected values, never the input.
     return message[0].lower() + message[1:]
