@@ -114,6 +114,14 @@ async def test_a_draft_is_edited_but_neither_submitted_nor_copied(
     await refused(organisation.requester.post(f"{path}/copy"), 409, "currency_withdrawn")
     line = await created(organisation.requester.post(f"{path}/lines", etag=shown.headers["ETag"], json=LINE))
     assert line.json()["net"] == "249.00"
+    # A form sends all fields that it shows.
+    whole = {"title": "Other lamps", "currency": WITHDRAWN}
+    changed = await ok(organisation.requester.patch(path, etag="*", json=whole))
+    assert (changed.json()["title"], changed.json()["currency"]) == ("Other lamps", WITHDRAWN)
+    await ok(organisation.requester.patch(path, etag="*", json={"currency": "EUR"}))
+    back = organisation.requester.patch(path, etag="*", json=whole)
+    (error,) = (await refused(back, 422, "validation_failed"))["errors"]
+    assert (error["pointer"], error["code"]) == ("/currency", "withdrawn_currency")
 
 
 @pytest.mark.parametrize("currency", [WITHDRAWN, "HRK", "DEM"])
@@ -139,6 +147,8 @@ async def test_an_organisation_whose_base_currency_it_is_states_another_one(
 ) -> None:
     organisation = await new_organisation(app, client, currency=WITHDRAWN)
     assert (await ok(organisation.admin.get("/organisations/current"))).json()["currency"] == WITHDRAWN
+    settings = {"name": "Renamed", "currency": WITHDRAWN}
+    await ok(organisation.admin.patch("/organisations/current", etag="*", json=settings))
     await organisation.member(Role.APPROVER, approval_limit="1000")
     await ok(organisation.admin.get("/users"))
     body = {"title": "Lamps", "supplier_id": organisation.supplier_id, "lines": [LINE]}

@@ -10,6 +10,11 @@ from functools import lru_cache
 
 from iso4217 import Currency
 
+from po_api.core.errors import FieldError, Unprocessable
+
+WITHDRAWN_CODE = "withdrawn_currency"
+WITHDRAWN_DETAIL = "must be a current currency; this one was legal tender until {last}"
+
 # Codes of ISO 4217 that have minor units: without gold, test codes and the like.
 _MINOR_UNITS = {currency.code: currency.exponent for currency in Currency if currency.exponent is not None}
 CURRENCIES = frozenset(_MINOR_UNITS)
@@ -70,3 +75,10 @@ def last_day(currency: str) -> dt.date | None:
     periods = [period for territory in get_global("territory_currencies").values() for period in territory]
     ends = [end for code, _, end, is_tender in periods if code == currency and is_tender and end is not None]
     return dt.date(*max(ends)) if ends else None
+
+
+def require_current(currency: str) -> None:
+    """Raise Unprocessable for a withdrawn currency in the field `currency` of a body."""
+    if (last := last_day(currency)) is not None:
+        detail = WITHDRAWN_DETAIL.format(last=last.isoformat())
+        raise Unprocessable(errors=(FieldError("/currency", WITHDRAWN_CODE, detail),))

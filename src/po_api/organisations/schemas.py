@@ -9,7 +9,17 @@ from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
 from po_api.core.permissions import Role
-from po_api.web.schemas import AmountString, Currency, Multiline, Page, Schema, ShortText, Title, ToleranceString
+from po_api.web.schemas import (
+    AmountString,
+    Currency,
+    KnownCurrency,
+    Multiline,
+    Page,
+    Schema,
+    ShortText,
+    Title,
+    ToleranceString,
+)
 
 
 def _known_timezone(name: str) -> str:
@@ -51,7 +61,7 @@ class OrganisationUpdate(Schema):
     """A merge patch: omitted fields keep their values."""
 
     name: OrganisationName | MISSING = MISSING
-    currency: Currency | MISSING = MISSING
+    currency: KnownCurrency | MISSING = MISSING
     timezone: Timezone | MISSING = MISSING
     tax_rounding: TaxRounding | MISSING = MISSING
     over_order_percent: ToleranceString | MISSING = MISSING

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
+from po_api.core.currencies import require_current
 from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
@@ -62,8 +63,11 @@ class OrganisationService:
         assert organisation is not None
         require_version(organisation.version, expected)
         before, after = merge_patch.apply(organisation, values)
-        if "currency" in after and (uses := await listeners.notify(self._session, BaseCurrencyChanging(actor))):
-            raise CurrencyInUse(errors=tuple(FieldError("/currency", CurrencyInUse.code, use.detail) for use in uses))
+        if "currency" in after:
+            require_current(organisation.currency)
+            if uses := await listeners.notify(self._session, BaseCurrencyChanging(actor)):
+                problems = (FieldError("/currency", CurrencyInUse.code, use.detail) for use in uses)
+                raise CurrencyInUse(errors=tuple(problems))
         if changed := {name: after[name] for name in OTHER_PREFIX if name in after}:
             _require_distinct(changed, await self._prefixes(organisation, before))
         if after:

@@ -26,6 +26,7 @@ from po_api.web.schemas import (
     Currency,
     Id,
     IsoDate,
+    KnownCurrency,
     LongText,
     Multiline,
     Page,
@@ -178,7 +179,7 @@ class PorfUpdate(Schema):
     justification: LongText | None | MISSING = MISSING
     cost_centre: ShortText | None | MISSING = MISSING
     needed_by: IsoDate | None | MISSING = MISSING
-    currency: Currency | MISSING = MISSING
+    currency: KnownCurrency | MISSING = MISSING
     supplier_id: Reference | None | MISSING = MISSING
 
 

@@ -10,7 +10,7 @@ from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.currencies import last_day
+from po_api.core.currencies import last_day, require_current
 from po_api.core.errors import FieldError
 from po_api.core.money import Totals
 from po_api.core.permissions import Permission
@@ -94,6 +94,7 @@ class PorfService:
         before, after = merge_patch.apply(porf, values)
         if after:
             if "currency" in after:
+                require_current(porf.currency)
                 await self._reprice(porf)
             await self._retotal(porf)
             await self._touch("porf.update", porf, before, after)

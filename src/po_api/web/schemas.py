@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from po_api.core.currencies import CURRENCIES, last_day
+from po_api.core.currencies import CURRENCIES, WITHDRAWN_CODE, WITHDRAWN_DETAIL, last_day
 from po_api.core.text import has_forbidden_characters, is_visible, normalise
 from po_api.db.json_sql import plain
 
@@ -121,12 +121,11 @@ def _known_currency(code: str) -> str:
 
 def _current_currency(code: str) -> str:
     if (last := last_day(code)) is not None:
-        detail = "must be a current currency; this one was legal tender until {last}"
-        raise PydanticCustomError("withdrawn_currency", detail, {"last": last.isoformat()})
+        raise PydanticCustomError(WITHDRAWN_CODE, WITHDRAWN_DETAIL, {"last": last.isoformat()})
     return code
 
 
-# Including withdrawn ones, in which there may be documents.
+# Including withdrawn ones, in which there may be documents; a patch may repeat what was read.
 KnownCurrency = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Z]{3}$"),
