@@ -18,15 +18,10 @@ from po_api.db.database import enter_tenant
 from po_api.db.query import QueryExecutor, TransactionExecutor
 from po_api.organisations.queries import OrganisationQueries, OrganisationRow
 from po_api.purchase_orders import errors
+from po_api.purchase_orders.document_queries import OrderDocumentQueries, OrderFileRow, OrderSheetRow
 from po_api.purchase_orders.documents import cancelled_mark, draft_mark, printed, sheet_of
 from po_api.purchase_orders.domain import CURRENT_TEMPLATE, FIRST_TEMPLATE, FileKind, PurchaseOrderStatus
-from po_api.purchase_orders.queries import (
-    OrderFileRow,
-    OrderHeaderRow,
-    OrderLineRow,
-    OrderSheetRow,
-    PurchaseOrderQueries,
-)
+from po_api.purchase_orders.queries import OrderHeaderRow, OrderLineRow, PurchaseOrderQueries
 from po_api.purchase_orders.repository import DocumentKey, PurchaseOrderRepository
 from po_api.purchase_orders.typesetter import Order, TypesettingError, queue_for, typeset
 
@@ -95,7 +90,7 @@ class DocumentService:
         return Document(f"purchase-order-{order_id}-DRAFT.pdf", None, content)
 
     async def _found(self, order_id: int, *, as_issued: bool) -> OrderFileRow:
-        row = await PurchaseOrderQueries(self._access.executor, self._actor).document(order_id, as_issued=as_issued)
+        row = await OrderDocumentQueries(self._access.executor, self._actor).document(order_id, as_issued=as_issued)
         if row is None:
             raise errors.PurchaseOrderNotFound
         if row.hides_lines:
@@ -153,6 +148,7 @@ class _Source:
         executor = TransactionExecutor(session)
         self._actor = actor
         self._queries = PurchaseOrderQueries(executor, actor)
+        self._documents = OrderDocumentQueries(executor, actor)
         self._organisations = OrganisationQueries(executor)
 
     async def header(self, order_id: int) -> OrderHeaderRow:
@@ -165,7 +161,7 @@ class _Source:
         return await self._queries.content(order_id)
 
     async def sheet(self, key: DocumentKey) -> OrderSheetRow:
-        return await self._queries.sheet(key.order_id, key.revision)
+        return await self._documents.sheet(key.order_id, key.revision)
 
     async def organisation(self) -> OrganisationRow:
         return await self._organisations.own(self._actor)

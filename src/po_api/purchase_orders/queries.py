@@ -9,23 +9,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     ColumnElement,
     FromClause,
-    Integer,
     SQLColumnExpression,
     and_,
     bindparam,
-    case,
-    false,
     func,
-    literal_column,
-    not_,
     select,
     true,
 )
 
-from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
 from po_api.core.records import field_names
@@ -38,11 +31,10 @@ from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS, LineContent
 from po_api.porfs.models import Porf
 from po_api.porfs.queries import DocumentRow
-from po_api.purchase_orders.domain import FileKind, PurchaseOrderFacts, PurchaseOrderStatus
+from po_api.purchase_orders.domain import PurchaseOrderFacts
 from po_api.purchase_orders.models import (
     Allocation,
     PurchaseOrder,
-    PurchaseOrderFile,
     PurchaseOrderLine,
     PurchaseOrderSheet,
 )
@@ -53,7 +45,6 @@ from po_api.purchase_orders.projections import (
     details,
     facts_of,
     has_line,
-    hides_lines,
     lines_with_requests,
     of_order,
     seen_orders,
@@ -71,7 +62,7 @@ _OF_LINES: Mapping[str, ColumnElement[Any]] = {
     "cost_centre": LINES.c.cost_centre,
     "needed_by": LINES.c.needed_by,
 }
-_ORDER_ID = bindparam("order_id", type_=BigInteger)
+ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
 class OrderSummaryRow(NamedTuple):
@@ -130,33 +121,6 @@ class OrderHeaderRow:
     cost_centres: Sequence[str]
     issued_at: datetime | None
     created_by_name: str
-
-
-class OrderFileRow(NamedTuple):
-    """A document of an order; `content` is None until it is rendered, `number` until the order is issued.
-
-    `hides_lines`: the order has lines that the member does not see.
-    """
-
-    hides_lines: bool
-    number: str | None
-    revision: int
-    kind: str
-    status: str
-    line_count: int
-    content: bytes | None
-
-
-class OrderSheetRow(NamedTuple):
-    """What the documents of an order are rendered from.
-
-    The first three are None if a version before revision 027 has issued the order.
-    """
-
-    sheet: str | None
-    template: int | None
-    timezone: str | None
-    cancelled_at: datetime | None
 
 
 def sees_all(actor: Actor) -> bool:
@@ -220,13 +184,13 @@ def _list(*, sees_all: bool) -> Listing[OrderSummaryRow]:
     )
 
 
-def _visible_order(*, sees_all: bool) -> FromClause:
-    return select(ORDERS).where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID).subquery("orders")
+def visible_order(*, sees_all: bool) -> FromClause:
+    return select(ORDERS).where(visible(sees_all=sees_all), PurchaseOrder.id == ORDER_ID).subquery("orders")
 
 
 @cache
 def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
-    order = _visible_order(sees_all=sees_all)
+    order = visible_order(sees_all=sees_all)
     fields = {
         **columns_of(LINES, ("id", "position", *LINE_FIELDS, "cost_centre", "net")),
         "porf_id": Porf.id,
@@ -261,7 +225,7 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
 
 @cache
 def _facts(*, sees_all: bool) -> Query[PurchaseOrderFacts]:
-    statement = select(*facts_of(_visible_order(sees_all=sees_all)))
+    statement = select(*facts_of(visible_order(sees_all=sees_all)))
     return Query("purchase_orders.facts", statement, PurchaseOrderFacts)
 
 
@@ -276,7 +240,7 @@ def _content() -> Query[OrderLineRow]:
     statement: AnySelect = (
         select(*[column.label(name) for name, column in columns.items()])
         .select_from(lines_with_requests())
-        .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == _ORDER_ID)
+        .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == ORDER_ID)
         .order_by(PurchaseOrderLine.position)
     )
     return Query("purchase_orders.content", statement, OrderLineRow)
@@ -295,58 +259,8 @@ def header_columns(orders: FromClause) -> list[ColumnElement[Any]]:
 
 @cache
 def _header(*, sees_all: bool) -> Query[OrderHeaderRow]:
-    statement = select(*header_columns(_visible_order(sees_all=sees_all)))
+    statement = select(*header_columns(visible_order(sees_all=sees_all)))
     return Query("purchase_orders.header", statement, OrderHeaderRow)
-
-
-@cache
-def _document(*, sees_all: bool) -> Query[OrderFileRow]:
-    order = _visible_order(sees_all=sees_all)
-    is_cancelled = and_(order.c.status == PurchaseOrderStatus.CANCELLED, not_(bindparam("as_issued", type_=Boolean)))
-    kind = case((is_cancelled, literal_column(f"'{FileKind.CANCELLED}'")), else_=literal_column(f"'{FileKind.ISSUED}'"))
-    content = (
-        select(PurchaseOrderFile.content)
-        .where(
-            PurchaseOrderFile.organisation_id == ORGANISATION_ID,
-            PurchaseOrderFile.purchase_order_id == order.c.id,
-            PurchaseOrderFile.revision == order.c.revision,
-            PurchaseOrderFile.kind == kind,
-        )
-        .scalar_subquery()
-    )
-    count = select(func.count()).where(
-        PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == order.c.id
-    )
-    hides = false() if sees_all else hides_lines(order)
-    columns = (
-        hides.label("hides_lines"),
-        order.c.number,
-        order.c.revision,
-        kind.label("kind"),
-        order.c.status,
-        count.scalar_subquery().label("line_count"),
-        content.label("content"),
-    )
-    return Query("purchase_orders.document", select(*columns), OrderFileRow)
-
-
-def _sheet() -> Query[OrderSheetRow]:
-    """What the documents of one revision of a visible order are rendered from."""
-    own = (PurchaseOrderSheet.organisation_id == ORGANISATION_ID, PurchaseOrderSheet.purchase_order_id == _ORDER_ID)
-    of_revision = PurchaseOrderSheet.revision == bindparam("revision", type_=Integer)
-    sheet = select(*_SHEETS.c["sheet", "template", "timezone"]).where(*own, of_revision).subquery("sheet")
-    cancelled_at = select(func.max(AuditEvent.created_at).label("cancelled_at")).where(
-        AuditEvent.organisation_id == ORGANISATION_ID,
-        AuditEvent.entity == "purchase_order",
-        AuditEvent.entity_id == _ORDER_ID,
-        AuditEvent.action == "purchase_order.cancel",
-    )
-    event = cancelled_at.subquery("event")
-    statement = select(*sheet.c, *event.c).select_from(event.outerjoin(sheet, true()))
-    return Query("purchase_orders.sheet", statement, OrderSheetRow)
-
-
-_SHEET = _sheet()
 
 
 class PurchaseOrderQueries:
@@ -384,19 +298,6 @@ class PurchaseOrderQueries:
         """The printed fields of the header; None if the order is not visible to the member."""
         return await self._row(_header(sees_all=self._sees_all), order_id)
 
-    async def document(self, order_id: int, *, as_issued: bool) -> OrderFileRow | None:
-        """The document of the current revision; None if the order is not visible to the member.
-
-        That of a cancelled order is of the kind `cancelled`, or with `as_issued` the one that it had before.
-        """
-        return await self._row(_document(sees_all=self._sees_all), order_id, as_issued=as_issued)
-
-    async def sheet(self, order_id: int, revision: int) -> OrderSheetRow:
-        """What the documents of a visible order are rendered from."""
-        row = await self._row(_SHEET, order_id, revision=revision)
-        assert row is not None
-        return row
-
     async def content(self, order_id: int) -> Sequence[OrderLineRow]:
         """The lines of a visible order in the order of their positions."""
         await self._executor.enter_tenant(self._actor.organisation_id)
@@ -409,6 +310,6 @@ class PurchaseOrderQueries:
         await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plans)
         return _Chosen(self._sees_all, frozenset(given) - {"q"}), {**self._who, **given}
 
-    async def _row(self, query: Query[R], order_id: int, **parameters: object) -> R | None:
+    async def _row(self, query: Query[R], order_id: int) -> R | None:
         await self._executor.enter_tenant(self._actor.organisation_id)
-        return await self._executor.row(query, **self._who, **parameters, order_id=order_id)
+        return await self._executor.row(query, **self._who, order_id=order_id)

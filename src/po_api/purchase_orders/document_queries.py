@@ -1,0 +1,122 @@
+"""Reading the documents of orders, restricted to orders that are visible to the member."""
+
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+
+from sqlalchemy import Boolean, Integer, and_, bindparam, case, false, func, literal_column, not_, select, true
+
+from po_api.audit import AuditEvent
+from po_api.core.actor import Actor
+from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor
+from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.models import PurchaseOrderFile, PurchaseOrderLine, PurchaseOrderSheet
+from po_api.purchase_orders.projections import hides_lines
+from po_api.purchase_orders.queries import ORDER_ID, sees_all, visible_order
+
+_SHEETS = PurchaseOrderSheet.__table__
+
+
+class OrderFileRow(NamedTuple):
+    """A document of an order; `content` is None until it is rendered, `number` until the order is issued.
+
+    `hides_lines`: the order has lines that the member does not see.
+    """
+
+    hides_lines: bool
+    number: str | None
+    revision: int
+    kind: str
+    status: str
+    line_count: int
+    content: bytes | None
+
+
+class OrderSheetRow(NamedTuple):
+    """What the documents of an order are rendered from.
+
+    The first three are None if a version before revision 027 has issued the order.
+    """
+
+    sheet: str | None
+    template: int | None
+    timezone: str | None
+    cancelled_at: datetime | None
+
+
+@cache
+def _document(*, sees_all: bool) -> Query[OrderFileRow]:
+    order = visible_order(sees_all=sees_all)
+    is_cancelled = and_(order.c.status == PurchaseOrderStatus.CANCELLED, not_(bindparam("as_issued", type_=Boolean)))
+    kind = case((is_cancelled, literal_column(f"'{FileKind.CANCELLED}'")), else_=literal_column(f"'{FileKind.ISSUED}'"))
+    content = (
+        select(PurchaseOrderFile.content)
+        .where(
+            PurchaseOrderFile.organisation_id == ORGANISATION_ID,
+            PurchaseOrderFile.purchase_order_id == order.c.id,
+            PurchaseOrderFile.revision == order.c.revision,
+            PurchaseOrderFile.kind == kind,
+        )
+        .scalar_subquery()
+    )
+    count = select(func.count()).where(
+        PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == order.c.id
+    )
+    hides = false() if sees_all else hides_lines(order)
+    columns = (
+        hides.label("hides_lines"),
+        order.c.number,
+        order.c.revision,
+        kind.label("kind"),
+        order.c.status,
+        count.scalar_subquery().label("line_count"),
+        content.label("content"),
+    )
+    return Query("purchase_orders.document", select(*columns), OrderFileRow)
+
+
+def _sheet() -> Query[OrderSheetRow]:
+    """What the documents of one revision of a visible order are rendered from."""
+    own = (PurchaseOrderSheet.organisation_id == ORGANISATION_ID, PurchaseOrderSheet.purchase_order_id == ORDER_ID)
+    of_revision = PurchaseOrderSheet.revision == bindparam("revision", type_=Integer)
+    sheet = select(*_SHEETS.c["sheet", "template", "timezone"]).where(*own, of_revision).subquery("sheet")
+    cancelled_at = select(func.max(AuditEvent.created_at).label("cancelled_at")).where(
+        AuditEvent.organisation_id == ORGANISATION_ID,
+        AuditEvent.entity == "purchase_order",
+        AuditEvent.entity_id == ORDER_ID,
+        AuditEvent.action == "purchase_order.cancel",
+    )
+    event = cancelled_at.subquery("event")
+    statement = select(*sheet.c, *event.c).select_from(event.outerjoin(sheet, true()))
+    return Query("purchase_orders.sheet", statement, OrderSheetRow)
+
+
+_SHEET = _sheet()
+
+
+class OrderDocumentQueries:
+    """Reads the documents of the orders that are visible to the member, and what they are rendered from."""
+
+    def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
+        self._executor = executor
+        self._organisation_id = actor.organisation_id
+        self._sees_all = sees_all(actor)
+        self._who = {"organisation_id": actor.organisation_id, "user_id": actor.user_id}
+
+    async def document(self, order_id: int, *, as_issued: bool) -> OrderFileRow | None:
+        """The document of the current revision; None if the order is not visible to the member.
+
+        That of a cancelled order is of the kind `cancelled`, or with `as_issued` the one that it had before.
+        """
+        await self._executor.enter_tenant(self._organisation_id)
+        parameters = {**self._who, "order_id": order_id, "as_issued": as_issued}
+        return await self._executor.row(_document(sees_all=self._sees_all), **parameters)
+
+    async def sheet(self, order_id: int, revision: int) -> OrderSheetRow:
+        """What the documents of a visible order are rendered from."""
+        await self._executor.enter_tenant(self._organisation_id)
+        row = await self._executor.row(
+            _SHEET, organisation_id=self._organisation_id, order_id=order_id, revision=revision
+        )
+        assert row is not None
+        return row
