@@ -89,6 +89,9 @@ async def test_nothing_about_the_other_lines_is_in_any_answer(
         "/purchase-orders",
         "/purchase-orders?sort=total",
         "/purchase-orders?q=Müller",
+        "/purchase-orders/export",
+        "/purchase-orders/export?sort=-total&q=lamp",
+        "/purchase-orders/counts?group_by=status",
     ):
         response = await ok(requester.get(place))
         for hidden in ("Chair", "chairs", "4712", "2030-01-01", "641.20", "569.00", "72.20", "320.00", "342.40"):
@@ -102,6 +105,8 @@ async def test_the_summary_in_a_list_is_the_part_that_the_requester_sees(
 ) -> None:
     (item,) = await listed(organisation.requester)
     seen = (await again(organisation.requester, order)).json()
+    allowed = item.pop("allowed_actions")
+    assert allowed == [name for name, action in seen["allowed_actions"].items() if action["allowed"]]
     assert item == {name: seen[name] for name in item}
     (item,) = await listed(organisation.buyer)
     assert (item["total"], item["is_partial"]) == ("641.20", False)
@@ -227,3 +232,34 @@ async def test_the_totals_of_a_part_are_rounded_as_those_of_a_document(
         seen = (await again(organisation.requester, order)).json()
         assert [seen[name] for name in AMOUNTS] == [f"{getattr(expected, name):f}" for name in AMOUNTS], lines
         assert [tax["tax"] for tax in seen["taxes"]] == [f"{tax.tax:f}" for tax in expected.taxes], lines
+
+
+@pytest.mark.parametrize("sort", ["-created_at", "total"])
+@pytest.mark.parametrize(
+    ("filters", "is_found"),
+    [
+        ({"q": "lamp"}, True),
+        ({"q": "chair"}, False),
+        ({"q": "lamp chair"}, False),
+        ({"q": "müller lamp"}, True),
+        ({"q": "müller chair"}, False),
+        ({"total_gte": "298.80", "total_lt": "298.81"}, True),
+        ({"total_gte": "641.20"}, False),
+        ({"needed_by_lt": "2031-01-01"}, False),
+        ({"needed_by_gte": "2031-05-06"}, True),
+        ({"cost_centre": "4711"}, True),
+        ({"cost_centre": "4712"}, False),
+        ({"cost_centre": ["4711", "4712"]}, True),
+    ],
+    ids=str,
+)
+async def test_nothing_is_found_by_the_lines_of_others(
+    organisation: TestOrganisation, order: httpx.Response, filters: dict[str, Any], is_found: bool, sort: str
+) -> None:
+    requester = organisation.requester
+    assert [item["id"] for item in await listed(requester, sort=sort, **filters)] == [order.json()["id"]] * is_found
+    export = await ok(requester.get("/purchase-orders/export", params={"sort": sort, **filters}))
+    assert export.text.count("\r\n") == 1 + is_found
+    counts = await ok(requester.get("/purchase-orders/counts", params={"group_by": "status", **filters}))
+    assert ("draft" in counts.text) == is_found
+    assert len(await listed(organisation.buyer, sort=sort, **filters)) == (filters.get("total_lt") is None)
