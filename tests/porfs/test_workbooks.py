@@ -64,8 +64,12 @@ def by_hand(
     after: str = "",
     views: str = "",
     code: str | None = None,
+    properties: str = "",
 ) -> bytes:
-    """A workbook with the header and `cells` in row 2; `styles` are elements, style 1 has the format `code`."""
+    """A workbook with the header and `cells` in row 2; `styles` are elements, style 1 has the format `code`.
+
+    `properties` is the path of a part with properties of the document.
+    """
     if code is not None:
         escaped = code.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
         styles = (
@@ -78,7 +82,9 @@ def by_hand(
     parts = {
         "[Content_Types].xml": "<Types/>",
         "_rels/.rels": f'<Relationships xmlns="{package}">'
-        f'<Relationship Id="a" Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        f'<Relationship Id="a" Type="{office}/officeDocument" Target="xl/workbook.xml"/>'
+        + (f'<Relationship Id="p" Type="{office}/extended-properties" Target="{properties}"/>' if properties else "")
+        + "</Relationships>",
         "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}">'
         f'<Relationship Id="a" Type="{office}/worksheet" Target="worksheets/sheet1.xml"/>'
         f'<Relationship Id="b" Type="{office}/styles" Target="styles.xml"/>'
@@ -396,12 +402,24 @@ def test_a_formula_without_a_stored_value_is_refused(column: str) -> None:
         assert "open the file in a spreadsheet program, save it there" in error.detail
 
 
-@pytest.mark.parametrize(("value", "book"), [("0.0", ""), ("0", '<calcPr fullCalcOnLoad="1"/>'), ("", "")])
-def test_what_libraries_store_for_a_formula_that_they_have_not_computed_is_no_value(value: str, book: str) -> None:
+COMPUTE = '<calcPr fullCalcOnLoad="1"/>'
+
+
+@pytest.mark.parametrize(
+    ("value", "book", "properties"),
+    [("0.0", "", "docProps/app.xml"), ("0.0", COMPUTE, ""), ("0", COMPUTE, "docProps/app.xml"), ("", "", "")],
+)
+def test_what_libraries_store_for_a_formula_that_they_have_not_computed_is_no_value(
+    value: str, book: str, properties: str
+) -> None:
     """Apache POI stores 0.0, XlsxWriter 0."""
-    content = by_hand(cell("tax_rate", value, formula=True), workbook=book)
+    content = by_hand(cell("tax_rate", value, formula=True), workbook=book, properties=properties)
     assert error_of(content).code == "formula_without_value"
-    assert only(by_hand(cell("tax_rate", value or "0"))).tax_rate == 0
+    assert only(by_hand(cell("tax_rate", value or "0"), workbook=book, properties=properties)).tax_rate == 0
+
+
+def test_a_computed_zero_without_properties_of_the_document_is_a_value() -> None:
+    assert only(by_hand(cell("tax_rate", "0.0", formula=True))).tax_rate == 0
 
 
 def test_a_row_of_formulas_does_not_vanish() -> None:

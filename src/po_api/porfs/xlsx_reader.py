@@ -77,7 +77,7 @@ def _first_sheet(parts: Parts) -> list[list[Cell]]:
     folder = "".join(workbook.rpartition("/")[:2])
     name = workbook.removeprefix(folder)
     relationships = parts.read(f"{folder}_rels/{name}.rels", _Relationships())
-    book = parts.read(workbook, _Book())
+    book = parts.read(workbook, _Book(has_properties=bool(package.first("extended-properties", ""))))
     styles = Styles()
     strings = SharedStrings()
     for kind, reader in (("styles", styles), ("sharedStrings", strings)):
@@ -117,8 +117,9 @@ class _Relationships(PartReader):
 class _Book(PartReader):
     """workbook.xml: the relationships of the visible sheets, and how values are to be understood."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_properties: bool) -> None:
         self.visible: list[str] = []
+        self.has_properties = has_properties
         self.epoch = _EPOCH
         # Libraries that do not compute formulas store 0 or nothing, and ask for computation on opening.
         self.is_uncomputed = False
@@ -239,8 +240,11 @@ class _Sheet(PartReader):
         raise DamagedFile
 
     def _is_uncomputed(self, value: str | None) -> bool:
-        # Apache POI writes 0.0 for what it has not computed; spreadsheet programs write 0 for a zero.
-        return value in (None, "0.0") or (self._book.is_uncomputed and value in ("", "0"))
+        # Apache POI writes 0.0 for what it has not computed. Excel and LibreOffice write 0 for a zero; Google Sheets,
+        # whose files have no properties, may write 0.0.
+        if value == "0.0":
+            return self._book.has_properties or self._book.is_uncomputed
+        return value is None or (self._book.is_uncomputed and value in ("", "0"))
 
     def _number(self, text: str, source: "_OpenCell") -> Cell | None:
         if not text:
