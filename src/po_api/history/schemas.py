@@ -32,20 +32,11 @@ class HistoryPage(Page):
     items: list[HistoryEvent]
 
 
-class AuditEventRead(Schema):
+class AuditEventRead(HistoryEvent):
     """An event of the organisation's audit trail: an event of the history of `entity`."""
 
-    id: int
-    action: str = Field(examples=["porf.submit"])
-    actor_kind: ActorKind | None
-    actor_id: int | None = Field(description="The member, also for an API key; null for all other kinds of actors")
-    actor_name: str | None = Field(examples=["Bo Buyer"])
     entity: AuditedEntity
     entity_id: int
-    before: Attributes
-    after: Attributes
-    request_id: str | None = Field(examples=["6f1c2d"])
-    created_at: datetime
 
 
 class AuditEventPage(Page):

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Insert, Integer, Text, Update, and_, bindparam, func, select, update
+from sqlalchemy import Insert, Integer, Text, Update, and_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,7 +24,7 @@ from po_api.purchase_orders.models import (
     PurchaseOrderSheet,
 )
 from po_api.purchase_orders.projections import supplier_has_changed
-from po_api.purchase_orders.queries import OrderHeaderRow, header_columns, sees_all, visible
+from po_api.purchase_orders.queries import ORDER_ID, OrderHeaderRow, header_columns, sees_all, visible
 from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
@@ -43,7 +43,6 @@ _ROWS_OF_LINES = json_rows(
 _STATE = ("status", "number", "issued_at", "supplier_email", "supplier_address", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
 _ROWS_OF_SHEET = json_rows("sheets", *_SHEETS.c["purchase_order_id", "revision", "template", "timezone"])
-_ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
 class CreatedOrder(NamedTuple):
@@ -114,7 +113,7 @@ def _release() -> Update:
     of_order = and_(
         PurchaseOrderLine.organisation_id == Allocation.organisation_id,
         PurchaseOrderLine.id == Allocation.purchase_order_line_id,
-        PurchaseOrderLine.purchase_order_id == _ORDER_ID,
+        PurchaseOrderLine.purchase_order_id == ORDER_ID,
     )
     return (
         update(Allocation)
@@ -129,7 +128,7 @@ _CANCEL = _change("purchase_orders.cancel", _release())
 _ISSUE = _change("purchase_orders.issue", insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)))
 _FILE: dict[str, Any] = {
     "organisation_id": ORGANISATION_ID,
-    "purchase_order_id": _ORDER_ID,
+    "purchase_order_id": ORDER_ID,
     "revision": bindparam("revision", type_=Integer),
     "kind": bindparam("kind", type_=Text),
 }
@@ -165,7 +164,7 @@ def _lock(*, sees_all: bool) -> Query[LockedOrder]:
     )
     statement = (
         select(*header_columns(_ORDERS), PurchaseOrder.version, *looked_up)
-        .where(visible(sees_all=sees_all), PurchaseOrder.id == _ORDER_ID)
+        .where(visible(sees_all=sees_all), PurchaseOrder.id == ORDER_ID)
         .with_for_update(of=_ORDERS, key_share=True)
     )
     return Query("purchase_orders.lock", statement, LockedOrder)
