@@ -502,6 +502,14 @@ def test_a_conditional_number_format_of_excel_2010_is_refused(where: str) -> Non
     assert only(by_hand(cell("quantity", "0.2"), after=colour)).quantity == Decimal("0.2")
 
 
+@pytest.mark.parametrize("kind", ["dataBar", "iconSet"])
+def test_a_number_that_a_bar_or_an_icon_replaces_is_refused(kind: str) -> None:
+    rule = f'<cfRule type="{kind}"><{kind} showValue="0"/></cfRule>'
+    rule = f'<conditionalFormatting sqref="C2">{rule}</conditionalFormatting>'
+    assert error_of(by_hand(cell("quantity", "5"), after=rule)).code == "unclear_number_format"
+    assert only(by_hand(cell("quantity", "5"), after=rule.replace(' showValue="0"', ""))).quantity == 5
+
+
 def test_a_sheet_with_too_many_conditional_formats_is_refused() -> None:
     styles = '<dxfs><dxf><numFmt numFmtId="164" formatCode="0%"/></dxf></dxfs>'
     ranges = " ".join(f"A{row}:G9999" for row in range(3, 100_000))

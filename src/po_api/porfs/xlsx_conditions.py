@@ -34,8 +34,10 @@ def column_index(letters: str) -> int:
 
 
 class ConditionalFormats(PartReader):
-    """Reads the rules of a sheet that change the number format: those of the first version, whose styles are in
-    styles.xml, and those of Excel 2010, which contain theirs and whose ranges are the text of an element.
+    """Reads the rules of a sheet that change the number format or hide the number.
+
+    Those of the first version have their styles in styles.xml. Those of Excel 2010 contain theirs, and their ranges are
+    the text of an element.
 
     `styles` are the numbers of the conditional styles that have a number format.
     """
@@ -54,6 +56,9 @@ class ConditionalFormats(PartReader):
             self._has_format |= number_of(attributes["dxfId"]) in self._styles
         elif name == "numFmt":
             self._has_format = True
+        elif name in ("dataBar", "iconSet"):
+            # Bars and icons may replace the number.
+            self._has_format |= attributes.get("showValue", "1") in ("0", "false")
         self._is_reference = name == "sqref"
 
     def text(self, data: str) -> None:
