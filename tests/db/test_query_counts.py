@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Awaitable
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
+from support.applications import client_of, new_app
 from support.organisations import LINE, TestOrganisation, act, created, new_organisation, ok
 from support.statements import sent_to
 
@@ -216,3 +218,15 @@ async def _smaller_things(organisation: TestOrganisation, counter: Counter) -> d
     draft = await organisation.draft()
     counts["comment"], _ = await counter.of(admin.post(f"/porfs/{draft.json()['id']}/comments", json={"text": "x"}))
     return counts
+
+
+async def test_the_longest_statements_stay_prepared(urls: tuple[str, str]) -> None:
+    """Parsing and planning take PostgreSQL several times as long as reading one request."""
+    app = new_app(urls[1], db_pool_size=1, db_max_overflow=0)
+    async with client_of(app) as client:
+        organisation = await new_organisation(app, client)
+        path = f"/porfs/{(await organisation.draft()).json()['id']}"
+        await ok(organisation.admin.get(path))
+        async with app.state.database.engine.connect() as connection:
+            kept = "SELECT max(length(statement)) FROM pg_prepared_statements"
+            assert await connection.scalar(text(kept)) > 15 * 1024

@@ -20,6 +20,9 @@ from po_api.observability.instrumentation import listen, timed
 from po_api.settings import Settings
 
 TENANT_SETTING = "app.organisation_id"
+# The driver prepares longer statements for each execution: PostgreSQL would parse and plan them again each time.
+# Its default of 15 KiB is less than what one request as a whole takes.
+MAX_STATEMENT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ async def connect_to(hosts: Hosts, settings: Settings) -> Any:
     """A new asyncpg connection with the settings of the application's connections."""
     return await hosts.connect(
         server_settings=_server_settings(settings),
+        max_cacheable_statement_size=MAX_STATEMENT_BYTES,
         # Behind PgBouncer the next transaction may use another server connection, without these prepared statements.
         **({"statement_cache_size": 0} if settings.db_pgbouncer else {}),
     )
