@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,6 +17,7 @@ from po_api.api_keys.domain import is_api_key
 from po_api.api_keys.queries import ApiKeyQueries
 from po_api.core.actor import Principal
 from po_api.core.fair_queue import FairQueue
+from po_api.core.offload import SWITCH_SECONDS
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
 from po_api.db.query import QueryExecutor
@@ -67,6 +69,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
             # rarely cyclic; the default thresholds would take 3 % of their time.
             gc.freeze()
             gc.set_threshold(10_000, 20, 50)
+            sys.setswitchinterval(SWITCH_SECONDS)
             yield
         finally:
             await app.state.database.dispose()

@@ -6,6 +6,9 @@ A code is part of the interface: stable, snake_case, documented by the class's d
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+# In one response; more would help nobody.
+MAX_LISTED_ERRORS = 1_000
+
 
 @dataclass(frozen=True)
 class FieldError:

@@ -10,6 +10,7 @@ from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
+from po_api.core.offload import offload
 from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
@@ -117,13 +118,14 @@ class PorfActions:
     async def _decision(
         self, porf: LockedPorf, decision: Decision, comment: str | None, approver: Actor, facts: PorfFacts
     ) -> dict[str, object]:
+        lines = await self._porfs.lines(porf.id)
         return {
             "porf_id": porf.id,
             "round": porf.approval_round,
             "approver_id": approver.user_id,
             "decision": decision,
             "comment": comment,
-            "content_hash": content_hash(porf, await self._porfs.lines(porf.id)),
+            "content_hash": await offload(len(lines), content_hash, porf, lines),
             "approver_limit": approver.approval_limit,
             "limit_currency": facts.base_currency,
             "hash_version": HASH_VERSION,

@@ -1,7 +1,7 @@
 """Allocating quantities of requests' lines to purchase orders: the interface for the purchase orders' feature."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
@@ -12,6 +12,7 @@ from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
+from po_api.core.offload import offload
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.porfs import errors
 from po_api.porfs.content import MAX_LINES, is_approved_content
@@ -108,11 +109,11 @@ class AllocationService:
         locked = await self._lock(porf_ids)
         require_compatible(locked.porfs)
         approvals = await self._require_approved(locked)
-        allocated = _chosen(locked.lines, requested)
+        allocated = await offload(len(locked.lines), _chosen, locked.lines, requested)
         if len(locked.porfs) == 1:
             require_version(locked.porfs[0].version, expected)
         quantities = {item.line.id: item.quantity for item in allocated}
-        lines = [LineQuantities.of(line, ordered=quantities.get(line.id, _NONE)) for line in locked.lines]
+        lines = await offload(len(locked.lines), _with_ordered, locked.lines, quantities)
         await self._write("porf.convert", locked.porfs, lines, quantities.keys())
         return Allocated(locked.porfs, allocated, [approval.approved_supplier_hash for approval in approvals])
 
@@ -126,13 +127,7 @@ class AllocationService:
         holder = await lock_holder()
         quantities = {line.line_id: line.quantity for line in held}
         closed = {porf.id for porf in locked.porfs if porf.status == PorfStatus.CLOSED}
-        lines = []
-        for line in locked.lines:
-            quantity = quantities.get(line.id, _NONE)
-            released = LineQuantities.of(line, ordered=-quantity)
-            if line.porf_id in closed:
-                released = LineQuantities.of(released, closed=min(quantity, remaining(released)))
-            lines.append(released)
+        lines = await offload(len(locked.lines), _without_released, locked.lines, quantities, closed)
         await self._write("porf.release", locked.porfs, lines, quantities.keys())
         return holder
 
@@ -152,7 +147,9 @@ class AllocationService:
             MACHINE.require(PorfAction.CONVERT, approval, self._actor)
             content = sorted(by_porf[porf.id], key=lambda line: line.position)
             approved, version = approval.approved_hash, approval.hash_version
-            if not is_approved_content(porf, content, approved_hash=approved, version=version):
+            if not await offload(
+                len(content), is_approved_content, porf, content, approved_hash=approved, version=version
+            ):
                 raise errors.ApprovalMismatch
         return approvals
 
@@ -206,6 +203,24 @@ def _named(lines: Iterable[PorfLineRow], requested: Sequence[RequestedLine]) -> 
     if problems:
         raise errors.QuantityExceedsRemaining("; ".join(item.detail for item in problems), errors=tuple(problems))
     return allocated
+
+
+def _with_ordered(lines: Iterable[PorfLineRow], quantities: Mapping[int, Decimal]) -> list[LineQuantities]:
+    return [LineQuantities.of(line, ordered=quantities.get(line.id, _NONE)) for line in lines]
+
+
+def _without_released(
+    lines: Iterable[PorfLineRow], quantities: Mapping[int, Decimal], closed: Collection[int]
+) -> list[LineQuantities]:
+    """The lines without the released quantities; those of the requests `closed` become closed quantities."""
+    after = []
+    for line in lines:
+        quantity = quantities.get(line.id, _NONE)
+        released = LineQuantities.of(line, ordered=-quantity)
+        if line.porf_id in closed:
+            released = LineQuantities.of(released, closed=min(quantity, remaining(released)))
+        after.append(released)
+    return after
 
 
 def _by_porf(lines: Iterable[L]) -> defaultdict[int, list[L]]:

@@ -1,15 +1,17 @@
 """/porfs/import, the import template and the export: lines as CSV and XLSX."""
 
-import asyncio
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import Form, Query, Request, Response
 
+from po_api.core.offload import offload_file
 from po_api.core.permissions import Permission
 from po_api.core.records import extract
 from po_api.porfs import exports, imports
 from po_api.porfs.content import HEADER_FIELDS, PorfInput
 from po_api.porfs.dependencies import PorfReadServiceDep, PorfServiceDep
+from po_api.porfs.queries import PorfLineRow
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ImportPorfBody, PorfRead
 from po_api.web.dependencies import ActorDep, unit_of
@@ -55,7 +57,7 @@ async def import_porf(
     """
     header: dict[str, Any] = dict.fromkeys(HEADER_FIELDS) | body.model_dump(exclude={"file"})
     currency = header.get("currency") or await service.base_currency()
-    lines = await asyncio.to_thread(imports.parse, await body.file.read(), currency)
+    lines = await offload_file(imports.parse, await body.file.read(), currency)
     return created(await service.create(PorfInput(**header, lines=lines)), router.prefix)
 
 
@@ -87,6 +89,9 @@ async def export_porf(
 ) -> Response:
     header, content = await porfs.content(porf_id)
     await unit_of(request).executor.close()  # no connection is held while the file is written
-    lines = [extract(exports.ExportedLine, line) for line in content]
-    file = await asyncio.to_thread(exports.write, lines, format)
+    file = await offload_file(_exported, content, format)
     return _file(file, header.number, format)
+
+
+def _exported(lines: Iterable[PorfLineRow], file_type: imports.FileType) -> bytes:
+    return exports.write([extract(exports.ExportedLine, line) for line in lines], file_type)

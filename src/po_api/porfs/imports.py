@@ -13,7 +13,7 @@ from decimal import Decimal
 from io import StringIO
 from typing import Any
 
-from po_api.core.errors import FieldError, PayloadTooLarge, Unprocessable
+from po_api.core.errors import MAX_LISTED_ERRORS, FieldError, PayloadTooLarge, Unprocessable
 from po_api.core.text import has_forbidden_characters, is_visible, name_key, normalise
 from po_api.porfs.cells import Cell, CellFailure
 from po_api.porfs.content import LineInput
@@ -43,7 +43,6 @@ __all__ = ["COLUMNS", "MAX_FILE_BYTES", "MAX_ROWS", "FileType", "ImportFailed", 
 
 MAX_ROWS = 10_000
 MAX_FILE_BYTES = 10 * 1024 * 1024
-MAX_LISTED_ERRORS = 1_000
 
 _MAX_CSV_LINE = 131_072  # the csv module's limit for a field, in characters
 _MAX_NAME_SHOWN = 40

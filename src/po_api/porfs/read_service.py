@@ -7,6 +7,7 @@ from json import loads
 
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, taxes_by_rate
+from po_api.core.offload import offload
 from po_api.core.permissions import Permission, Role, Scope
 from po_api.core.state_machine import explained, named
 from po_api.db.filters import Filters
@@ -58,7 +59,7 @@ class PorfReadService:
         row = await self._queries.whole(porf_id)
         if row is None:
             raise errors.PorfNotFound
-        return document(self._summary(row), row)
+        return await offload(len(row.nets or ()), document, self._summary(row), row)
 
     async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[str]:
         await self.header(porf_id)

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core.actor import Actor
+from po_api.core.offload import offload
 from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
 from po_api.db.models import Percent
@@ -194,10 +195,18 @@ class PorfRepository:
         assert rules is not None
         return rules
 
-    async def create(self, porf: Mapping[str, object], lines: Rows, change: audit.Change, *, now: datetime) -> int:
+    async def create(
+        self,
+        porf: Mapping[str, object],
+        lines: Collection[Mapping[str, object]],
+        change: audit.Change,
+        *,
+        now: datetime,
+    ) -> int:
         """Insert a request with its lines and its audit event; returns its id."""
         rows = {"porfs": [porf], "lines": lines}
-        created = await self._executor.row(_CREATE, **audit.parameters(self._actor, [change], now=now, rows=rows))
+        parameters = await offload(len(lines), audit.parameters, self._actor, [change], now=now, rows=rows)
+        created = await self._executor.row(_CREATE, **parameters)
         assert created is not None
         return created.id
 
@@ -207,7 +216,7 @@ class PorfRepository:
         changes: Iterable[audit.Change],
         *,
         now: datetime,
-        lines: Iterable[LineQuantities] = (),
+        lines: Collection[LineQuantities] = (),
         decisions: Rows = (),
         comments: Rows = (),
         tolerance: Decimal | None = None,
@@ -219,7 +228,7 @@ class PorfRepository:
         quantities = (line._asdict() for line in lines)
         rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "decisions": decisions, "comments": comments}
         porf_ids = [porf["id"] for porf in porfs]
-        parameters = audit.parameters(self._actor, changes, now=now, rows=rows)
+        parameters = await offload(len(lines), audit.parameters, self._actor, changes, now=now, rows=rows)
         if tolerance is None:
             await self._executor.execute(_CHANGE, **parameters)
         else:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import Path, Query, Request, Response
 
+from po_api.core.offload import offload
 from po_api.core.permissions import Permission
 from po_api.history.dependencies import HistoryPaging
 from po_api.history.schemas import HistoryPage
@@ -93,9 +94,12 @@ async def count_porfs(porfs: PorfReadServiceDep, filters: PorfFiltersDep, group_
     openapi_extra=requires(Permission.PORFS_WRITE),
 )
 async def create_porf(service: PorfServiceDep, body: PorfCreate) -> Response:
+    return created(await service.create(await offload(len(body.lines), _requested, body)), router.prefix)
+
+
+def _requested(body: PorfCreate) -> PorfInput:
     lines = [LineInput(**line.model_dump()) for line in body.lines]
-    porf = await service.create(PorfInput(**body.model_dump(exclude={"lines"}), lines=lines))
-    return created(porf, router.prefix)
+    return PorfInput(**body.model_dump(exclude={"lines"}), lines=lines)
 
 
 @router.get(

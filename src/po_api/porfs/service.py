@@ -1,6 +1,6 @@
 """The content of requests: create, edit, copy, delete, comment. Changes of the status are in `actions`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -13,6 +13,7 @@ from po_api.core.clock import utc_now
 from po_api.core.currencies import last_day, require_current
 from po_api.core.errors import FieldError
 from po_api.core.money import Totals
+from po_api.core.offload import offload
 from po_api.core.permissions import Permission
 from po_api.core.records import extract
 from po_api.core.versions import ExpectedVersions, require_version
@@ -36,8 +37,9 @@ from po_api.porfs.domain import (
     totals_of_nets,
 )
 from po_api.porfs.models import Porf, PorfComment, PorfLine
+from po_api.porfs.queries import PorfLineRow
 from po_api.porfs.read_service import PorfReadService
-from po_api.porfs.repository import PorfRepository
+from po_api.porfs.repository import CreationRules, PorfRepository
 from po_api.suppliers.service import SupplierService
 
 
@@ -65,7 +67,7 @@ class PorfService:
         currency = requested.currency or rules.currency
         if (last := last_day(currency)) is not None:
             raise _withdrawn(last)
-        nets, totals = _amounts(requested, currency=currency, tax_rounding=rules.tax_rounding)
+        lines, totals = await offload(len(requested.lines), _priced, requested, rules, currency)
         now = utc_now()
         number = await OrganisationService(self._session).next_number(rules, DocumentType.PORF, now)
         porf = {name: getattr(requested, name) for name in HEADER_FIELDS} | {
@@ -78,10 +80,6 @@ class PorfService:
             "tax": totals.tax,
             "total": totals.total,
         }
-        lines = (
-            _columns(position, line, net, rules.over_order_percent)
-            for position, (line, net) in enumerate(zip(requested.lines, nets, strict=True), start=1)
-        )
         after = {"number": number, "title": requested.title, "total": totals.total, "copied_from": copied_from}
         change = audit.Change("porf.create", "porf", None, None, after)
         return await self._porfs.whole(await self._repository.create(porf, lines, change, now=now))
@@ -112,7 +110,7 @@ class PorfService:
         header, lines = await self._porfs.content(porf_id)
         MACHINE.require(PorfAction.COPY, await self._porfs.facts(porf_id), self._actor)
         supplier_id = await self._active(header.supplier_id)
-        copied = [extract(LineInput, line, net=None) for line in lines]
+        copied = await offload(len(lines), _copied, lines)
         draft = extract(PorfInput, header, supplier_id=supplier_id, total=None, lines=copied)
         return await self.create(draft, copied_from=porf_id)
 
@@ -202,18 +200,12 @@ class PorfService:
 
     async def _reprice(self, porf: Porf) -> None:
         lines = await self._porfs.lines(porf.id)
-        await self._repository.set_nets(
-            [
-                {"organisation_id": porf.organisation_id, "id": line.id, "net": net}
-                for line in lines
-                if (net := net_of(line, porf.currency)) != line.net
-                or net.as_tuple().exponent != line.net.as_tuple().exponent
-            ]
-        )
+        nets = await offload(len(lines), _changed_nets, lines, porf.currency)
+        await self._repository.set_nets([{"organisation_id": porf.organisation_id, **net} for net in nets])
 
     async def _retotal(self, porf: Porf) -> None:
         lines = await self._porfs.lines(porf.id)
-        totals = totals_of(lines, currency=porf.currency, tax_rounding=porf.tax_rounding)
+        totals = await offload(len(lines), totals_of, lines, currency=porf.currency, tax_rounding=porf.tax_rounding)
         porf.net, porf.tax, porf.total = totals.net, totals.tax, totals.total
 
     async def _touch(
@@ -237,15 +229,32 @@ def _withdrawn(last: date) -> errors.WithdrawnBaseCurrency:
     )
 
 
-def _amounts(requested: PorfInput, *, currency: str, tax_rounding: str) -> tuple[list[Decimal], Totals]:
-    """The lines' nets and the totals. Raises AmountTooLarge or TotalMismatch."""
+def _priced(requested: PorfInput, rules: CreationRules, currency: str) -> tuple[Sequence[Mapping[str, object]], Totals]:
+    """The columns of the lines, and the totals. Raises AmountTooLarge or TotalMismatch."""
     nets = [net_of(line, currency) for line in requested.lines]
     taxed = ((line.tax_rate, net) for line, net in zip(requested.lines, nets, strict=True))
-    totals = totals_of_nets(taxed, currency=currency, tax_rounding=tax_rounding)
+    totals = totals_of_nets(taxed, currency=currency, tax_rounding=rules.tax_rounding)
     require_equal(totals.total, requested.total, "/total")
     for index, (line, net) in enumerate(zip(requested.lines, nets, strict=True)):
         require_equal(net, line.net, f"/lines/{index}/net")
-    return nets, totals
+    columns = [
+        _columns(position, line, net, rules.over_order_percent)
+        for position, (line, net) in enumerate(zip(requested.lines, nets, strict=True), start=1)
+    ]
+    return columns, totals
+
+
+def _copied(lines: Iterable[PorfLineRow]) -> list[LineInput]:
+    return [extract(LineInput, line, net=None) for line in lines]
+
+
+def _changed_nets(lines: Iterable[PorfLineRow], currency: str) -> list[dict[str, object]]:
+    """The ids and the nets of the lines whose nets another currency changes."""
+    return [
+        {"id": line.id, "net": net}
+        for line in lines
+        if (net := net_of(line, currency)) != line.net or net.as_tuple().exponent != line.net.as_tuple().exponent
+    ]
 
 
 def _columns(position: int, line: LineInput, net: Decimal, tolerance: Decimal) -> dict[str, object]:

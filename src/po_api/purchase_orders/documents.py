@@ -4,7 +4,6 @@ Numbers and dates are formatted here, without rounding. An issued order keeps it
 depend on what changes afterwards: the organisation, names of members, or this module.
 """
 
-import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -15,13 +14,11 @@ from zoneinfo import ZoneInfo
 
 from po_api.core.currencies import minor_units
 from po_api.core.money import Totals
+from po_api.core.offload import offload
 from po_api.core.records import extract
 from po_api.organisations.queries import OrganisationRow
 from po_api.porfs.domain import totals_of
 from po_api.purchase_orders.queries import OrderHeaderRow, OrderLineRow
-
-# A few milliseconds of CPU time.
-_LINES_ON_THE_LOOP = 500
 
 _MONTHS = "January February March April May June July August September October November December".split()
 
@@ -186,7 +183,7 @@ async def sheet_of(
     def made() -> str:
         return sheet(document_of(order, organisation, lines, issued_at))
 
-    return made() if len(lines) <= _LINES_ON_THE_LOOP else await asyncio.to_thread(made)
+    return await offload(len(lines), made)
 
 
 def printed(sheet: str, *, number: str | None, mark: Mark | None = None) -> bytes:

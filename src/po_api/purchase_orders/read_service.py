@@ -6,6 +6,7 @@ from functools import lru_cache
 from json import dumps
 
 from po_api.core.actor import Actor
+from po_api.core.offload import offload
 from po_api.core.permissions import Role, Scope
 from po_api.core.state_machine import explained, named
 from po_api.db.filters import Filters
@@ -59,7 +60,7 @@ class PurchaseOrderReadService:
         row = await self._queries.whole(order_id)
         if row is None:
             raise errors.PurchaseOrderNotFound
-        shown = document(self._summary(row), row)
+        shown = await offload(len(row.nets or ()), document, self._summary(row), row)
         warnings = warnings_about(PurchaseOrderStatus(row.status), row.supplier_tax_id, row.supplier_address)
         text = dumps([warning._asdict() for warning in warnings], separators=(",", ":"))
         return replace(shown, json=with_fields(shown.json, f'"warnings":{text}'))

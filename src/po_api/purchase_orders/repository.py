@@ -1,7 +1,7 @@
 """Locks and changes rows of orders, restricted to those that are visible to the member."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core.actor import Actor
+from po_api.core.offload import offload
 from po_api.db.bulk_write import Rows, combine, insert_from, json_rows, update_from
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.porfs.content import LINE_FIELDS
@@ -188,9 +189,16 @@ class PurchaseOrderRepository:
         assert counted is not None
         return counted.total
 
-    async def create(self, order: Mapping[str, object], lines: Rows, change: audit.Change, *, now: datetime) -> int:
+    async def create(
+        self,
+        order: Mapping[str, object],
+        lines: Collection[Mapping[str, object]],
+        change: audit.Change,
+        *,
+        now: datetime,
+    ) -> int:
         """Insert an order with its lines, each with the `porf_line_id` that it is allocated from; returns its id."""
-        parameters = self._parameters(change, now, orders=[order], lines=lines)
+        parameters = await offload(len(lines), self._parameters, change, now, orders=[order], lines=lines)
         created = await self._executor.row(_CREATE, **parameters)
         assert created is not None
         return created.id

@@ -13,6 +13,7 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import PricedLine, Totals
+from po_api.core.offload import offload
 from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
@@ -90,7 +91,7 @@ class PurchaseOrderService:
         for porf, approved in zip(porfs, allocated.supplier_hashes, strict=True):
             # Again, on the data that the order gets: the supplier is not locked.
             require_unchanged(porf.number, approved, identity_hash(supplier), SINCE_APPROVAL)
-        lines, totals = _ordered(allocated)
+        lines, totals = await offload(len(allocated.lines), _ordered, allocated)
         order: dict[str, object] = {
             **_supplied_by(supplier),
             "created_by_id": self._actor.member_id,

@@ -7,18 +7,24 @@ filter and the API, could take different ones.
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from po_api.core.errors import FieldError, Unprocessable
+from po_api.core.offload import offload_file
 from po_api.web.names import fields_at
 
 MAX_LISTED = 20
 # In characters: finding the places in a larger body would take too long.
 MAX_LOCATED = 2 * 1024 * 1024
 _MAX_DEPTH = 16
+# In bytes; parsing and validating them takes a few milliseconds.
+MAX_ON_THE_LOOP = 32 * 1024
+_INVALID = object()
 _Path = tuple[str | int, ...]
 
 
@@ -33,12 +39,39 @@ class JsonRequest(Request):
         super().__init__(request.scope, request.receive)
         self._annotation = annotation
         self._parsed: tuple[Any] | None = None
+        self._errors: list[dict[str, Any]] | None = None
 
     async def json(self) -> Any:
-        """The body. Raises ValueError if it is not JSON, and Unprocessable for a name that appears twice."""
+        """The body. Raises ValueError if it is not JSON, and Unprocessable for a name that appears twice.
+
+        A large one is validated as well, outside of the event loop: FastAPI takes an instance of the model as it is.
+        If it is not valid, the result is an object that no model accepts, and `errors_of` has the errors.
+        """
         if self._parsed is None:
-            self._parsed = (parse_json(await self.body(), self._annotation),)
+            body = await self.body()
+            if len(body) <= MAX_ON_THE_LOOP:
+                self._parsed = (parse_json(body, self._annotation),)
+            else:
+                self._parsed = (await offload_file(self._validated, body),)
         return self._parsed[0]
+
+    def _validated(self, body: bytes) -> Any:
+        value = parse_json(body, self._annotation)
+        if not (isinstance(self._annotation, type) and issubclass(self._annotation, BaseModel)):
+            return value
+        try:
+            return self._annotation.model_validate(value)
+        except ValidationError as error:
+            listed = error.errors(include_url=False, include_input=False)
+            self._errors = [{**item, "loc": ("body", *item["loc"])} for item in listed]
+            return _INVALID
+
+    def errors_of(self, error: RequestValidationError) -> Sequence[Any]:
+        """The errors of a request that FastAPI has refused, those of a large body included."""
+        found = error.errors()
+        if self._errors is None:
+            return found
+        return [*(item for item in found if item["loc"][:1] != ("body",)), *self._errors]
 
 
 def parse_json(body: bytes, annotation: Any) -> Any:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
 from po_api.core.errors import (
+    MAX_LISTED_ERRORS,
     AppError,
     BadRequest,
     Busy,
@@ -114,7 +115,10 @@ def from_validation(errors: Sequence[Mapping[str, Any]], body: Any = None) -> Ap
     if any(item["type"] == "json_invalid" for item in errors):
         return _not_json()
     explanations = Explanations()
-    return Unprocessable(errors=tuple(_field_error(item, body, explanations) for item in errors))
+    found = [_field_error(item, body, explanations) for item in errors[:MAX_LISTED_ERRORS]]
+    if more := len(errors) - len(found):
+        found.append(FieldError("", "more_errors", f"Errors not listed: {more}", found[-1].location))
+    return Unprocessable(errors=tuple(found))
 
 
 def _not_json() -> AppError:

@@ -55,7 +55,7 @@ FIELD_CODES = {
     "missing_column": "The file lacks a column that is required.",
     "model_attributes_type": "Send a JSON object.",
     "model_type": "Send a JSON object.",
-    "more_errors": "The file has more errors than are listed.",
+    "more_errors": "The file or the body has more errors than are listed.",
     "no_sheet": "The workbook has no visible sheet.",
     "none_required": "The field accepts only `null`.",
     "numbers_file": "The file is a document of Apple Numbers; export it as XLSX or CSV.",

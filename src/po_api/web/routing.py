@@ -95,7 +95,8 @@ class ApiRoute(NarrowingRoute):
                 return await compression.negotiate(request, replay.response) if varies else replay.response
             except RequestValidationError as error:
                 await _count(request)
-                raise from_validation(error.errors(), body) from error
+                errors = request.errors_of(error) if isinstance(request, JsonRequest) else error.errors()
+                raise from_validation(errors, body) from error
             except (BadRequest, UnsupportedMediaType, Unprocessable, HTTPException):
                 await _count(request)
                 raise
