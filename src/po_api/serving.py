@@ -23,7 +23,7 @@ from po_api.operations.embedded.supervisor import Supervisor
 from po_api.operations.metrics.exposition import exposed, metrics_app
 from po_api.operations.metrics.processes import workers_files
 from po_api.settings import Settings, SettingsError
-from po_api.web.http_protocol import LimitedProtocol
+from po_api.web.http_protocol import LimitedProtocol, limit_unread
 
 # Less than the 30 seconds after which process managers kill a server by default.
 GRACEFUL_SECONDS = 25
@@ -51,11 +51,13 @@ def listen_to_scrapes(settings: Settings) -> socket.socket | None:
 def _listen(variables: str, host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         # Python appends the address in brackets to some of the system's reasons.
         reason = (error.strerror or str(error)).partition(" (")[0]
         raise SettingsError(f"{variables}: cannot listen on {host}:{port}: {reason}") from None
+    limit_unread(listener)
+    return listener
 
 
 def serve(

@@ -14,7 +14,7 @@ from po_api.app import create_app
 from po_api.observability import logging
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
-from po_api.web.http_protocol import LimitedProtocol
+from po_api.web.http_protocol import LimitedProtocol, limit_unread
 from support.organisations import LINE, PREFIX, Member
 
 JSON = {"Content-Type": "application/json"}
@@ -56,6 +56,7 @@ def serving(app: Any) -> Iterator[str]:
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        limit_unread(listener)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

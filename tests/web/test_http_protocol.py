@@ -2,10 +2,12 @@
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -121,3 +123,44 @@ def test_a_large_body_is_read(port: int) -> None:
     body = b'{"title": "' + b"x" * 3_000_000 + b'"}'
     answers = _answers(port, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body), body)
     assert answers.split()[1] in {b"401", b"413"}
+
+
+def test_many_requests_at_once_do_not_hold_up_others(port: int) -> None:
+    request = GET + b"\r\n"
+    few = _answers(port, request * 16 + GET + b"Connection: close\r\n\r\n")
+    assert few.count(b"HTTP/1.1 200 ") == 17
+    # One is served, sixteen wait, and the rest is not parsed.
+    assert _answers(port, request * 30).count(b"HTTP/1.1 200 ") == 17
+    assert _answers(port, request * 100_000).count(b"HTTP/1.1 200 ") <= 17
+
+
+def test_a_body_of_tiny_chunks_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "CHUNKS", 100)
+    chunk = b"1\r\n \r\n"
+    end = b"0\r\n\r\n"
+    assert _problem(_answers(port, CHUNKED + chunk * 101 + end)) == (400, "bad_request")
+    closing = CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert _answers(port, closing + chunk * 99 + end).split()[1] != b"400"
+
+
+def test_a_client_that_does_not_read_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "UNREAD_SECONDS", 1)
+    has_ended = threading.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for event in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{event}.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(MUCH // 65536):
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+        has_ended.set()
+
+    with serving(application) as address, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", int(address.rpartition(":")[2])))
+        connection.sendall(GET + b"\r\n")
+        # It waits until it can send more, or until the connection is closed.
+        assert has_ended.wait(timeout=30)

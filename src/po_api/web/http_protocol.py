@@ -5,6 +5,7 @@ of it that are used here are not documented: tests/web/test_http_protocol.py fai
 """
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -23,6 +24,13 @@ HEADERS = 100
 HEAD_SECONDS = 10
 # The least part of a body in each HEAD_SECONDS: 1 kB/s.
 BODY_BYTES = HEAD_SECONDS * 1000
+# Chunks of one body, the empty last one included: a client that sends single bytes as chunks would keep the event loop
+# busy with little traffic.
+CHUNKS = 100_000
+# Requests that wait for the response to an earlier one of their connection. Browsers and most libraries send none.
+PIPELINED = 16
+# A client that reads nothing of its responses for this time is disconnected.
+UNREAD_SECONDS = 60
 # A client that is still sending has this time to read why its request was refused, and may send as much meanwhile.
 LINGER_SECONDS = 2
 LINGER_BYTES = 1024 * 1024
@@ -57,6 +65,15 @@ class TooSlow(AppError):
     page = "/docs/limits"
 
 
+def limit_unread(listener: socket.socket) -> None:
+    """Let the system close the accepted connections whose clients do not read.
+
+    The protocol cannot measure it: the buffers of the system hold megabytes, which a slow client reads for minutes.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; it includes the time in which the client's buffer is full
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1000))
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """A connection of one client. A request beyond the limits gets a problem, and the connection is closed."""
 
@@ -65,7 +82,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.url = b""
         # Bytes that the parser has got since it last made something of them.
         self._pending = 0
-        self._body_bytes = 0
+        self._body_bytes = self._chunks = 0
         self._is_in_message = self._is_in_head = self._is_refused = False
         self._problem: AppError | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -112,6 +129,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self._problem = UrlTooLong()
         elif len(self.headers) > HEADERS:
             self._problem = HeadersTooLarge()
+        elif len(self.pipeline) >= PIPELINED:
+            self._problem = BadRequest(f"more than {PIPELINED} requests of the connection wait for a response")
         if self._problem is not None:
             raise ValueError  # the parser stops, and send_400_response is called
         self._pending = 0
@@ -124,8 +143,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_bytes += len(body)
         super().on_body(body)
 
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > CHUNKS:
+            self._problem = BadRequest(f"the body has more than {CHUNKS} chunks; send larger ones")
+            raise ValueError
+
     def on_message_complete(self) -> None:
-        self._pending = self._body_bytes = 0
+        self._pending = self._body_bytes = self._chunks = 0
         self._is_in_message = False
         self._set_deadline(None)
         super().on_message_complete()
