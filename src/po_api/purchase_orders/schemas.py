@@ -39,7 +39,9 @@ class ConvertPorf(Schema):
     """The lines of a request to order; without lines, all remaining quantities."""
 
     lines: OrderedLines = Field(default=[], examples=[[]])
-    supplier_id: Reference | None = Field(default=None, description="Required if the request names no supplier")
+    supplier_id: Reference | None = Field(
+        default=None, description="Required if the request names no supplier", examples=[1]
+    )
     terms: Terms | None = None
     delivery_address: Address | None = None
 
