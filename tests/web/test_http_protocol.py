@@ -125,6 +125,21 @@ def test_a_large_body_is_read(port: int) -> None:
     assert answers.split()[1] in {b"401", b"413"}
 
 
+# Java's HttpClient sends it by default.
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+
+
+def test_an_offer_to_upgrade_is_declined(port: int) -> None:
+    answers = _answers(port, GET + UPGRADE + b"\r\n")
+    assert answers.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in answers
+
+
+def test_a_body_behind_an_offer_to_upgrade_is_not_ignored(port: int) -> None:
+    for length, body in ((b"Content-Length: 2", b"{}"), (b"Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n")):
+        assert _problem(_answers(port, POST + UPGRADE + length + b"\r\n\r\n" + body)) == (400, "bad_request")
+
+
 def test_many_requests_at_once_do_not_hold_up_others(port: int) -> None:
     request = GET + b"\r\n"
     few = _answers(port, request * 16 + GET + b"Connection: close\r\n\r\n")

@@ -131,12 +131,23 @@ class LimitedProtocol(HttpToolsProtocol):
             self._problem = HeadersTooLarge()
         elif len(self.pipeline) >= PIPELINED:
             self._problem = BadRequest(f"more than {PIPELINED} requests of the connection wait for a response")
+        elif self.parser.should_upgrade() and self._has_body():
+            self._problem = BadRequest("connections are not upgraded: send the request without the header Upgrade")
         if self._problem is not None:
             raise ValueError  # the parser stops, and send_400_response is called
         self._pending = 0
         self._is_in_head = False
         self._set_deadline(None)
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # the parser takes all that follows for the other protocol
+
+    def _has_body(self) -> bool:
+        """Whether the head announces a body. After an offer to upgrade, the parser would skip it."""
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
 
     def on_body(self, body: bytes) -> None:
         self._pending = 0
