@@ -38,10 +38,10 @@ OrderedLines = Annotated[list[OrderedLine], Field(max_length=MAX_LINES)]
 class ConvertPorf(Schema):
     """The lines of a request to order; without lines, all remaining quantities."""
 
-    lines: OrderedLines = Field(default=[], examples=[[]])
     supplier_id: Reference | None = Field(
         default=None, description="Required if the request names no supplier", examples=[1]
     )
+    lines: OrderedLines = Field(default=[], examples=[[]])
     terms: Terms | None = None
     delivery_address: Address | None = None
 
