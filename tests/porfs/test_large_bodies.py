@@ -54,4 +54,5 @@ async def test_the_version_is_required_first(organisation: TestOrganisation) -> 
     path, body = f"/porfs/{made.json()['id']}", {"justification": "x" * (MAX_ON_THE_LOOP + 1)}
     assert (await requester.patch(path, json=body)).json()["code"] == "if_match_required"
     refused = await requester.patch(path, json=body, etag=made.headers["etag"])
+    assert refused.status_code == 422, refused.text
     assert [item["pointer"] for item in refused.json()["errors"]] == ["/justification"]

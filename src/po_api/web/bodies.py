@@ -62,7 +62,7 @@ class JsonRequest(Request):
         try:
             return self._annotation.model_validate(value)
         except ValidationError as error:
-            listed = error.errors(include_url=False, include_input=False)
+            listed = error.errors(include_url=False)
             self._errors = [{**item, "loc": ("body", *item["loc"])} for item in listed]
             return _INVALID
 
