@@ -10,10 +10,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
 from po_api.web import http_protocol
-from support.applications import serving
+from support.applications import new_app, serving
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: test\r\n"
 POST = b"POST /api/v1/porfs HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
@@ -23,8 +22,9 @@ MUCH = 32 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def port(app: FastAPI) -> Iterator[int]:
-    with serving(app) as address:
+def port(urls: tuple[str, str]) -> Iterator[int]:
+    # An application of its own: connections of the common one belong to the event loop of the other tests.
+    with serving(new_app(urls[1])) as address:
         yield int(address.rpartition(":")[2])
 
 
