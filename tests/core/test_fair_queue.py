@@ -126,3 +126,14 @@ async def test_a_failure_gives_the_turn_back() -> None:
         async with queue.turn(ADA):
             raise ZeroDivisionError
     assert queue.running == 0
+
+
+async def test_who_gives_up_just_before_the_turn_is_passed_over() -> None:
+    queue = FairQueue(ONE)
+    await queue.acquire(ADA)
+    first, second = await waiting(queue, BOB, EVE)
+    first.cancel()  # its task has not run yet
+    queue.release(ADA)
+    await second
+    assert first.cancelled()
+    assert (queue.running, queue.waiting) == (1, 0)

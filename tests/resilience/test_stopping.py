@@ -93,7 +93,8 @@ async def test_requests_in_progress_are_answered_completely(
             await hold_numbers(owner, organisation)
             uploads = [upload(requester, str(number)) for number in range(3)]
             issuing = asyncio.create_task(perform(buyer, order, "issue"))
-            await until_blocked(urls[0], 4)
+            # In one process, the other uploads of that user wait for their turn.
+            await until_blocked(urls[0], 2)
             server.process.send_signal(signal.SIGTERM)
             await refuses(server)
             server.process.send_signal(signal.SIGTERM)

@@ -114,6 +114,8 @@ class FairQueue:
         while (following := self._next()) is not None:
             turn = self._waiting[following.organisation_id][following.user_id][0]
             self._forget(following, turn)
+            if turn.cancelled():
+                continue  # it has given up, and its task is not aware of that yet
             self._move_last(following)
             self._begin(following)
             turn.set_result(None)
@@ -153,7 +155,9 @@ class FairQueue:
         return _fewest(filter(self._may_run, owners), self._running.__getitem__)
 
     def _forget(self, owner: Owner, turn: asyncio.Future[None]) -> None:
-        users = self._waiting[owner.organisation_id]
+        users = self._waiting.get(owner.organisation_id, {})
+        if turn not in users.get(owner.user_id, ()):
+            return
         users[owner.user_id].remove(turn)
         if not users[owner.user_id]:
             del users[owner.user_id]
