@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from po_api.operations.backups.catalogue import Backup, Catalogue, Kind
+from po_api.operations.backups.catalogue import COPY, MANIFEST, Backup, Catalogue, Kind
 from po_api.operations.metrics.backups import BackupFigures
 
 
@@ -13,7 +13,10 @@ async def test_moments_are_seconds_since_1970_and_none_is_no_sample(tmp_path: Pa
     assert [metric.samples for metric in await figures()] == [[], []]
     at = datetime(2026, 11, 27, 10, tzinfo=UTC)
     name = f"{at:%Y%m%dT%H%M%SZ}-full"
+    copy = tmp_path / name / COPY
     catalogue.make_directory(tmp_path / name)
+    copy.mkdir()
+    (copy / MANIFEST).touch()
     catalogue.write(
         Backup(name=name, kind=Kind.FULL, started_at=at, finished_at=at, revision="012", server_version=180004, size=1)
     )
