@@ -1,6 +1,6 @@
 """The files in `~/.postgresql` that PostgreSQL's clients read unless the URL names others.
 
-HOME may be another user's, for instance root's in a container that runs as somebody else: files that cannot be read
+HOME may be another user's, for instance root's in a container of an unprivileged user: files that cannot be read
 count as absent there.
 """
 

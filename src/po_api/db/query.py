@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import BigInteger, BindParameter, FromClause, Select, Text, bindparam, case, func
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, FromClause, Select, Text, bindparam, case, func
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.elements import KeyedColumnElement
@@ -27,6 +27,7 @@ R = TypeVar("R", bound=Record)
 
 # A SELECT whose columns are checked against a row type when it is compiled, not by the type checker.
 AnySelect = Select[*tuple[Any, ...]]
+AnyColumn = ColumnElement[Any]
 
 # Parameters of every query that is executed for a signed-in user.
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)

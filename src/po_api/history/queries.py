@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, FromClause, Text, and_, func, literal_column, not_, select, true
 from sqlalchemy.dialects.postgresql import JSONB, array
@@ -14,7 +14,7 @@ from po_api.core.permissions import Permission
 from po_api.db.filters import Filters, attribute_of, condition
 from po_api.db.json_sql import columns_of, json_object
 from po_api.db.pagination import Listing, PageOf, PageRequest
-from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, QueryExecutor
+from po_api.db.query import ORGANISATION_ID, AnyColumn, AnySelect, PlanCacheMode, QueryExecutor
 from po_api.history.errors import EntityRequired
 from po_api.members.projections import member_name
 
@@ -56,11 +56,11 @@ def _parameters(filters: Filters) -> dict[str, object]:
     return given
 
 
-def _names(attributes: Collection[str]) -> ColumnElement[Any]:
+def _names(attributes: Collection[str]) -> AnyColumn:
     return array(sorted(attributes), type_=Text)
 
 
-def _without(change: ColumnElement[Any], attributes: Collection[str]) -> ColumnElement[Any]:
+def _without(change: AnyColumn, attributes: Collection[str]) -> AnyColumn:
     """The attributes of a change but for these."""
     return change.op("-", return_type=JSONB())(_names(attributes))
 

@@ -25,7 +25,7 @@ DELIVERY_ADDRESS = "Goods entrance\n3 Mill Lane\nLondon E1 6AN\nUnited Kingdom"
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody asks for; lines are a description, a quantity, a unit and a unit price, taxed with 20 %."""
+    """A request; lines are a description, a quantity, a unit and a unit price, taxed with 20 %."""
 
     title: str
     cost_centre: str

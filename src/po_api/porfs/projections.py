@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -27,7 +26,7 @@ from po_api.core.permissions import GRANTS, Permission
 from po_api.core.records import field_names
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
 from po_api.db.models import Amount, Quantity
-from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
 from po_api.members.models import Member
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
@@ -306,7 +305,7 @@ def _decisions(porf: FromClause, *, shows_limits: bool) -> ColumnElement[str]:
     return select(json_array(text, c.id.desc())).select_from(joined).correlate(porf).scalar_subquery()
 
 
-def _may_approve_now(porf: FromClause, *, shows_names: bool) -> ColumnElement[Any]:
+def _may_approve_now(porf: FromClause, *, shows_names: bool) -> AnyColumn:
     """The number of members who may approve a pending request and, if names are shown, the first of them."""
     eligible = _eligible_members(porf)
     count = select(func.count()).select_from(eligible.lateral("eligible")).correlate(porf).scalar_subquery()
@@ -326,7 +325,7 @@ def _eligible_members(porf: FromClause) -> AnySelect:
     )
 
 
-def _first_of(eligible: AnySelect, porf: FromClause) -> ColumnElement[Any]:
+def _first_of(eligible: AnySelect, porf: FromClause) -> AnyColumn:
     """The first of the members by name, as a JSON array."""
     by_name = eligible.order_by(*eligible.selected_columns["name", "id"]).limit(literal_column(str(_MOST_NAMES)))
     first = by_name.lateral("first")

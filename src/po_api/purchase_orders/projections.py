@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from po_api.db.json_sql import columns_of, json_object
 from po_api.db.models import Amount
 from po_api.db.money_sql import tax_at_rate
-from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
 from po_api.members.projections import member_name
 from po_api.porfs.models import Porf, PorfLine
 from po_api.purchase_orders.domain import PurchaseOrderStatus
@@ -89,7 +89,7 @@ def seen_orders(*, sees_all: bool) -> FromClause:
     return seen.subquery("orders_of_requester")
 
 
-def _seen_amount(name: str) -> ColumnElement[Any]:
+def _seen_amount(name: str) -> AnyColumn:
     amounts = _seen_amounts(ORDERS)
     return type_coerce(amounts.with_only_columns(amounts.selected_columns[name]).scalar_subquery(), Amount)
 
@@ -159,7 +159,7 @@ def details(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
     }
 
 
-def facts_of(orders: FromClause) -> list[ColumnElement[Any]]:
+def facts_of(orders: FromClause) -> list[AnyColumn]:
     """The columns of `PurchaseOrderFacts`."""
     return [
         orders.c.status,

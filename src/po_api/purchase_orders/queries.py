@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -25,7 +25,7 @@ from po_api.core.records import field_names
 from po_api.db.filters import Filters, attribute_of, compare, condition
 from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
-from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R
+from po_api.db.query import ORGANISATION_ID, AnyColumn, AnySelect, PlanCacheMode, Query, QueryExecutor, R
 from po_api.db.search import Search, spaced
 from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS, LineContent
@@ -56,7 +56,7 @@ SORTS = ("created_at", "updated_at", "total")
 
 _SHEETS = PurchaseOrderSheet.__table__
 # Filters by what an order has a line of: the columns that they look at.
-_OF_LINES: Mapping[str, ColumnElement[Any]] = {
+_OF_LINES: Mapping[str, AnyColumn] = {
     "porf_id": Porf.__table__.c.id,
     "requester_id": Porf.__table__.c.requester_id,
     "cost_centre": LINES.c.cost_centre,
@@ -216,7 +216,7 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     shown = summary(order, sees_all=sees_all)
     own = order.c["id", "version", "currency", "tax_rounding"]
     tax_id, address = more["supplier_tax_id"], more["supplier_address"]
-    particulars: list[ColumnElement[Any]] = [tax_id.label("supplier_tax_id"), address.label("supplier_address")]
+    particulars: list[AnyColumn] = [tax_id.label("supplier_tax_id"), address.label("supplier_address")]
     others = [column for column in shown.selected_columns if column.name not in own]
     columns = (*content.c, details_text.label("details"), *own, *particulars, *others)
     statement = shown.with_only_columns(*columns).join(content, true()).join(item, true())
@@ -249,11 +249,11 @@ def _content() -> Query[OrderLineRow]:
 _CONTENT = _content()
 
 
-def header_columns(orders: FromClause) -> list[ColumnElement[Any]]:
+def header_columns(orders: FromClause) -> list[AnyColumn]:
     """The columns of `OrderHeaderRow`."""
     *own, creator = field_names(OrderHeaderRow)
     contact = supplier_contact(orders)
-    columns: list[ColumnElement[Any]] = [contact.get(name, orders.c[name]).label(name) for name in own]
+    columns: list[AnyColumn] = [contact.get(name, orders.c[name]).label(name) for name in own]
     return [*columns, member_name(orders.c.created_by_id).label(creator)]
 
 

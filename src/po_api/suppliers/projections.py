@@ -1,10 +1,8 @@
 """Columns of suppliers for the statements of other features."""
 
-from typing import Any
-
 from sqlalchemy import Column, ColumnElement, Text, and_, false, func, select, true, type_coerce
 
-from po_api.db.query import ORGANISATION_ID
+from po_api.db.query import ORGANISATION_ID, AnyColumn
 from po_api.suppliers.identity import IDENTITY_FIELDS
 from po_api.suppliers.models import Supplier
 
@@ -34,11 +32,11 @@ def keeps_identity(supplier_id: SupplierId, **snapshot: ColumnElement[str | None
     return func.coalesce(_of(supplier_id, and_(*same)), false())
 
 
-def supplier_value(supplier_id: SupplierId, name: str) -> ColumnElement[Any]:
+def supplier_value(supplier_id: SupplierId, name: str) -> AnyColumn:
     """A column of that supplier."""
     return _of(supplier_id, Supplier.__table__.c[name])
 
 
-def _of(supplier_id: SupplierId, column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _of(supplier_id: SupplierId, column: AnyColumn) -> AnyColumn:
     found = select(column).where(Supplier.organisation_id == ORGANISATION_ID, Supplier.id == supplier_id)
     return found.correlate(supplier_id.table).scalar_subquery()
