@@ -90,5 +90,5 @@ const issued = unwrap(
     buyer,
   ),
 );
-const document = unwrap(await getPurchaseOrderDocument(converted.data.id, {}, buyer));
+const document = unwrap(await getPurchaseOrderDocument(converted.data.id, {}, {}, buyer));
 await finish(issued.data, document.data);
