@@ -271,3 +271,9 @@ async def test_a_request_without_lines_is_a_file_with_a_header(organisation: Tes
 async def test_there_are_two_kinds_of_files(organisation: TestOrganisation) -> None:
     for path in ("import-template", f"{(await organisation.draft()).json()['id']}/export"):
         await refused(organisation.requester.get(f"/porfs/{path}", params={"format": "pdf"}), 422, "validation_failed")
+
+
+async def test_an_import_without_a_body_lacks_its_fields(organisation: TestOrganisation) -> None:
+    for headers in ({}, {"Idempotency-Key": "without a body"}):
+        problem = await refused(organisation.requester.post("/porfs/import", headers=headers), 422, "validation_failed")
+        assert {item["pointer"] for item in problem["errors"]} >= {"/title"}

@@ -20,11 +20,13 @@ class FormRequest(Request):
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         _, options = parse_options_header(self.headers.get("content-type"))
-        end = b"--" + options.get(b"boundary", b"") + b"--"
+        boundary = options.get(b"boundary")
+        end = b"--" + (boundary or b"") + b"--"
         tail, has_ended = b"", False
         async for chunk in super().stream():
             tail = tail[1 - len(end) :] + chunk
             has_ended = has_ended or end in tail
             yield chunk
-        if not has_ended:
+        # A body of another type, or none, is refused for that.
+        if boundary is not None and not has_ended:
             raise MultiPartException(NO_END)  # here, so that the parser closes its files
