@@ -17,7 +17,8 @@ from po_api.suppliers.identity import Identity, identity_hash
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.projections import keeps_identity, supplier_hash
 from support.invariants import check_connection
-from support.organisations import LINE, TestOrganisation, act, again, created, names_allowed, ok, perform, refused
+from support.organisations import LINE, TestOrganisation, act, again, created, ok, perform, refused
+from support.pages import as_listed
 
 _SUPPLIER = Supplier.__table__.alias("named")
 CHANGES: list[tuple[dict[str, str | None], list[str], str]] = [
@@ -46,7 +47,7 @@ async def reason(organisation: TestOrganisation, porf: httpx.Response) -> str | 
     (listed,) = [
         item for item in (await ok(organisation.buyer.get("/porfs"))).json()["items"] if item["id"] == shown["id"]
     ]
-    assert listed["allowed_actions"] == names_allowed(shown)
+    assert listed["allowed_actions"] == as_listed(shown)["allowed_actions"]
     found: str | None = shown["allowed_actions"]["convert"]["reason"]
     return found
 
@@ -238,7 +239,7 @@ async def test_a_draft_order_whose_suppliers_identity_changed_is_not_issued(
     shown = await again(organisation.buyer, order)
     assert shown.json()["allowed_actions"]["issue"]["reason"] == "supplier_changed"
     (listed,) = (await ok(organisation.buyer.get("/purchase-orders"))).json()["items"]
-    assert listed["allowed_actions"] == names_allowed(shown.json())
+    assert listed["allowed_actions"] == as_listed(shown.json())["allowed_actions"]
     for options in ({}, {"params": {"dry_run": "true"}}):
         problem = await refused(perform(organisation.buyer, order, "issue", **options), 409, "supplier_changed")
         assert [error["pointer"] for error in problem["errors"]] == pointers

@@ -23,12 +23,12 @@ from support.organisations import (
     act,
     again,
     created,
-    names_allowed,
     new_organisation,
     ok,
     perform,
     refused,
 )
+from support.pages import as_listed
 
 HUNDRED = {"description": "Desk", "quantity": "10", "unit_price": "10"}
 
@@ -77,7 +77,7 @@ async def test_a_limit_is_compared_with_what_can_be_ordered_at_most(
     porf = await organisation.pending(lines=[HUNDRED])
     seen = (await ok(approver.get(f"/porfs/{porf.json()['id']}"))).json()
     (listed,) = (await ok(approver.get("/porfs"))).json()["items"]
-    assert listed["allowed_actions"] == names_allowed(seen)
+    assert listed["allowed_actions"] == as_listed(seen)["allowed_actions"]
     reasons = {seen["allowed_actions"][action]["reason"] for action in ("approve", "return")}
     assert reasons == {None if is_enough else "over_approval_limit"}
     assert seen["allowed_actions"]["reject"]["allowed"]
@@ -126,7 +126,7 @@ async def test_a_draft_follows_the_setting_and_a_submission_fixes_it(app: FastAP
     assert tolerance(shown) == ("100.00", "12.5", "112.50")
     assert shown.json()["allowed_actions"]["submit"]["reason"] == "no_approver"
     (listed,) = (await ok(organisation.requester.get("/porfs"))).json()["items"]
-    assert listed["allowed_actions"] == names_allowed(shown.json())
+    assert listed["allowed_actions"] == as_listed(shown.json())["allowed_actions"]
     await set_tolerance(organisation, "0")
     pending = await act(organisation.requester, shown, "submit")
     await set_tolerance(organisation, "50")

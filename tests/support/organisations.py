@@ -275,8 +275,3 @@ async def refused(pending: Any, status: int, code: str) -> dict[str, Any]:
     assert problem["status"] == status
     assert problem["request_id"] == response.headers["x-request-id"]
     return problem
-
-
-def names_allowed(shown: dict[str, Any]) -> list[str]:
-    """The actions that a whole representation allows, as lists show them."""
-    return [name for name, action in shown["allowed_actions"].items() if action["allowed"]]

@@ -26,18 +26,18 @@ async def offload(lines: int, compute: Callable[P, T], /, *args: P.args, **kwarg
     """`compute(*args, **kwargs)`, in a thread if it is about many lines. It must not use the database."""
     if lines <= LINES_ON_THE_LOOP:
         return compute(*args, **kwargs)
-    return await to_thread.run_sync(partial(compute, *args, **kwargs), limiter=_one(_of_transactions))
+    return await to_thread.run_sync(partial(compute, *args, **kwargs), limiter=limiter_of(_of_transactions))
 
 
 async def offload_file(compute: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """`compute(*args, **kwargs)` in a thread: reading or writing a whole file or a large body."""
-    return await to_thread.run_sync(partial(compute, *args, **kwargs), limiter=_one(_of_files))
+    return await to_thread.run_sync(partial(compute, *args, **kwargs), limiter=limiter_of(_of_files))
 
 
-def _one(variable: RunVar[CapacityLimiter]) -> CapacityLimiter:
-    """The limiter of the event loop, to one thread."""
+def limiter_of(variable: RunVar[CapacityLimiter], tokens: int = 1) -> CapacityLimiter:
+    """The limiter of the running event loop, which is made when it is first asked for."""
     try:
         return variable.get()
     except LookupError:
-        variable.set(limiter := CapacityLimiter(1))
+        variable.set(limiter := CapacityLimiter(tokens))
         return limiter

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from po_api.core.errors import BadRequest
 from po_api.core.fair_queue import FairQueue, Owner, Shares
+from po_api.core.offload import limiter_of
 from po_api.web.dependencies import SIGNED_IN
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ async def turn(request: Request, *, has_form: bool) -> AsyncIterator[None]:
     try:
         if not has_form:
             await _read_body(request)
-        async with _checks():
+        async with limiter_of(_limiter, _CHECKS):
             principal = await SIGNED_IN.before_its_turn(request)
         owner = Owner(principal.organisation_id or 0, principal.user_id)
         await while_connected(request, queue.acquire(owner))
@@ -81,15 +82,6 @@ async def while_connected(request: Request, work: Awaitable[T]) -> T:
         finally:
             watch.cancel()
     raise ClientDisconnected
-
-
-def _checks() -> CapacityLimiter:
-    """The limiter of the event loop."""
-    try:
-        return _limiter.get()
-    except LookupError:
-        _limiter.set(limiter := CapacityLimiter(_CHECKS))
-        return limiter
 
 
 async def _read_body(request: Request) -> None:
