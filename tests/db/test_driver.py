@@ -63,7 +63,7 @@ async def test_the_socket_is_the_one_that_leads_to_the_server(urls: tuple[str, s
 
 @pytest.fixture
 def closed_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home directory whose `.postgresql` the user may not enter, with a certificate of somebody else."""
+    """A home directory whose `.postgresql` the user may not enter, with a certificate of another user."""
     monkeypatch.setenv("HOME", str(tmp_path))
     files = tmp_path / ".postgresql"
     files.mkdir()

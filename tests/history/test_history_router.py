@@ -1,4 +1,4 @@
-"""The history of each entity: who reads it, and what it shows to whom."""
+"""The history of each entity: its readers, and what each of them sees."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The identity of a supplier: the fields that say to whom an order is made out. Its other data may change.
+"""The identity of a supplier: the fields that an order is made out to. Its other data may change.
 
 An approval covers the identity as a digest: a SHA-256 (hex) of each field, so that a comparison can name the fields
 that differ. `suppliers.projections.supplier_hash` is the same in SQL; a test compares both.
