@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -22,6 +23,7 @@ from structlog.testing import capture_logs
 
 from po_api.operations.embedded import server_user
 from po_api.operations.embedded.errors import EmbeddedServerError
+from po_api.operations.embedded.programs import failure
 from po_api.operations.embedded.secret_key import embedded_secret_key
 from po_api.operations.embedded.server import embedded_server
 from support.demo_data import fast_directory
@@ -482,3 +484,21 @@ def test_users_let_in_at_once_all_pass(tmp_path: Path) -> None:
         return  # no access lists here: all users may traverse it
     entries = os.getxattr(closed, "system.posix_acl_access")[4:]
     assert set(uids) <= {who for _, _, who in struct.iter_unpack("<HHI", entries)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("userdel"), reason="only root creates system users")
+def test_processes_that_start_at_once_create_one_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two calls of useradd can both succeed; the id of the first is then nobody's."""
+    monkeypatch.setattr(server_user, "SERVER_USER", name := f"po-api-test-{os.getpid()}")
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(server_user.find, [tmp_path] * 8))
+        assert {user.pw_uid for user in found if user} == {pwd.getpwnam(name).pw_uid}
+    finally:
+        subprocess.run(["userdel", name], check=True, capture_output=True)
+
+
+def test_a_program_that_names_no_error_fails_with_its_last_line() -> None:
+    result = subprocess.CompletedProcess([], 1, "", "initdb: could not look up effective user ID 999\n")
+    assert failure("initdb", result) == "initdb failed: initdb: could not look up effective user ID 999"
+    assert failure("initdb", subprocess.CompletedProcess([], 1, "", "")) == "initdb failed: no reason given"

@@ -6,8 +6,7 @@ Passwords are passed in the environment, since all users of the machine can read
 import os
 import re
 import shutil
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from po_api.db.client_files import home_of_programs
 from po_api.db.database import libpq_url
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.embedded.errors import EmbeddedServerError
-from po_api.operations.embedded.programs import Programs, reason
+from po_api.operations.embedded.programs import Programs, failure
 from po_api.operations.embedded.server import embedded_binaries
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class Tools:
         """Run a tool; returns its stdout. Raises BackupError with the reason if it fails."""
         result = self.programs.run(command, environment=self.environment, stdin=stdin, cwd=cwd)
         if result.returncode:
-            raise BackupError(_failure(command[0], result))
+            raise BackupError(failure(command[0], result))
         return result.stdout
 
     def follow(self, *command: str, on_line: Callable[[str], None], pass_fds: tuple[int, ...] = ()) -> None:
@@ -47,7 +46,7 @@ class Tools:
         if it fails."""
         result = self.programs.follow(command, on_line, environment=self.environment, pass_fds=pass_fds)
         if result.returncode:
-            raise BackupError(_failure(command[0], result))
+            raise BackupError(failure(command[0], result))
 
     def query(self, statement: str) -> list[list[str]]:
         """The rows of a query, as texts. Raises BackupError."""
@@ -167,11 +166,3 @@ def _missing(version: str) -> BackupError:
         f"pg_dump, pg_restore and psql of PostgreSQL {version} are not installed (looked for on PATH and in {_DEBIAN}):"
         " on Debian, install postgresql-client"
     )
-
-
-def _failure(program: str, result: subprocess.CompletedProcess[str]) -> str:
-    lines: Sequence[str] = result.stderr.strip().splitlines()
-    found = reason(result.stderr)
-    if found == "no reason given" and lines:
-        found = lines[-1]
-    return f"{program} failed: {found}"

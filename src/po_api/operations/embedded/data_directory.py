@@ -13,7 +13,7 @@ from typing import IO, Self
 
 from po_api.operations.embedded import server_user, sockets
 from po_api.operations.embedded.errors import EmbeddedServerError
-from po_api.operations.embedded.programs import Programs, reason
+from po_api.operations.embedded.programs import Programs, failure, reason
 
 if sys.platform != "win32":
     import fcntl
@@ -235,7 +235,7 @@ class DataDirectory:
             timeout=self._seconds,
         )
         if check and result.returncode:
-            raise EmbeddedServerError(f"{command[0]} of the embedded PostgreSQL failed: {reason(result.stderr)}")
+            raise EmbeddedServerError(failure(f"{command[0]} of the embedded PostgreSQL", result))
         return result
 
 

@@ -14,6 +14,7 @@ from typing import Any
 if sys.platform != "win32":
     import pwd
 
+_NO_REASON = "no reason given"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -111,4 +112,11 @@ class Programs:
 def reason(output: str) -> str:
     """The last error in the output of PostgreSQL's programs, without its time stamp."""
     found = re.findall(r"(?:FATAL|PANIC|ERROR|error|pg_ctl): +(.+)", output)
-    return found[-1] if found else "no reason given"
+    return found[-1] if found else _NO_REASON
+
+
+def failure(program: str, result: subprocess.CompletedProcess[str]) -> str:
+    """One line that says why a program failed: its last error, or else the last line that it wrote to stderr."""
+    lines = result.stderr.strip().splitlines()
+    found = reason(result.stderr)
+    return f"{program} failed: {lines[-1] if found == _NO_REASON and lines else found}"

@@ -32,16 +32,28 @@ def find(data_dir: Path) -> "pwd.struct_passwd | None":
     with suppress(KeyError):
         return pwd.getpwuid(owner) if owner != 0 else pwd.getpwnam(SERVER_USER)
     try:
+        return _create()
+    except (OSError, subprocess.CalledProcessError, KeyError) as error:
+        raise NoServerUserError(
+            "PostgreSQL does not run as root, and no system user could be created: use an ordinary user or DATABASE_URL"
+        ) from error
+
+
+def _create() -> "pwd.struct_passwd":
+    """Create the system user, unless another process has done so meanwhile.
+
+    useradd looks for the name before it locks the file of users: a second one would replace the first one's user by one
+    with another id, as which the first process could not run anything.
+    """
+    with _alone(Path("/etc")):
+        with suppress(KeyError):
+            return pwd.getpwnam(SERVER_USER)
         subprocess.run(  # noqa: S603 - no arguments from outside
             ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER],  # noqa: S607
             check=True,
             capture_output=True,
         )
         return pwd.getpwnam(SERVER_USER)
-    except (OSError, subprocess.CalledProcessError, KeyError) as error:
-        raise NoServerUserError(
-            "PostgreSQL does not run as root, and no system user could be created: use an ordinary user or DATABASE_URL"
-        ) from error
 
 
 def give_to_owner_of(directory: Path, descriptor: int) -> None:
@@ -67,7 +79,7 @@ def admit(uid: int, path: Path) -> None:
 
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
-    """Hold a lock on the directory: of two concurrent changes of its access list, one would be lost."""
+    """Hold a lock on a directory: of two concurrent changes in it, or of its access list, one would be lost."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
