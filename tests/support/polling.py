@@ -12,6 +12,8 @@ from support.clusters import connected
 # Only ever reached where something is wrong, so longer than a busy machine needs.
 DEADLINE_SECONDS = 120
 _PAUSE_SECONDS = 0.01
+# A condition that is expensive to check, such as a scrape, would otherwise take the processor from what it waits for.
+_PAUSES_PER_CHECK = 3
 _BLOCKED = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'po-api' AND cardinality(pg_blocking_pids(pid)) > 0"
 )
@@ -34,19 +36,28 @@ class Deadline:
 def wait_until(condition: Callable[[], T], expected: str) -> T:
     """The first result of `condition` that is true."""
     deadline = Deadline(expected)
+    started = time.monotonic()
     while not (result := condition()):
         deadline.check()
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(_pause(started))
+        started = time.monotonic()
     return result
 
 
 async def until(condition: Callable[[], Awaitable[T]], expected: str) -> T:
     """The same for a coroutine function."""
     deadline = Deadline(expected)
+    started = time.monotonic()
     while not (result := await condition()):
         deadline.check()
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(_pause(started))
+        started = time.monotonic()
     return result
+
+
+def _pause(started: float) -> float:
+    """The seconds to wait after a check that began at `started`, a time of the monotonic clock."""
+    return max(_PAUSE_SECONDS, _PAUSES_PER_CHECK * (time.monotonic() - started))
 
 
 async def until_blocked(url: str, number: int = 1) -> list[int]:
