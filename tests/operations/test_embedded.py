@@ -35,11 +35,13 @@ FAST = {"fsync": "off", "full_page_writes": "off"}
 
 # Prints the URL of the server, runs until the end of stdin, and prints after Ctrl-C whether the server still responds.
 USER = """
-import json, socket, sys
+import json, signal, socket, sys
 from pathlib import Path
 from sqlalchemy import make_url
 from po_api.operations.embedded.server import embedded_server
 
+# A shell ignores Ctrl-C in what it runs in the background, and so would the processes of tests that run there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_server(Path(sys.argv[1]), settings=json.loads(sys.argv[2])) as urls:
     try:
         print(urls.app, flush=True)
