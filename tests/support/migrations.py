@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 from sqlalchemy import Engine, event
 
 from po_api.db.database import libpq_url
@@ -41,9 +42,19 @@ CONTRACTING = ["ban-drop-column", "ban-drop-function", "require-concurrent-index
 # The author becomes the requester: no other version works during this revision, however it is done.
 RENAMING = ["renaming-column", "renaming-object"]
 
+# As many of the last steps are tested by `make test`.
+_RECENT = 3
+
 _serial = itertools.count(1)
 # The databases that are copied, by the directory of their server and their revision.
 _templates: dict[tuple[Path, str], str] = {}
+
+
+def steps(names: list[str]) -> list[pytest.ParameterSet]:
+    """Pairs of successive revisions. Landed ones are never edited: all but the last ones are exhaustive tests."""
+    pairs = list(itertools.pairwise(names))
+    landed = [pytest.param(*pair, marks=pytest.mark.exhaustive) for pair in pairs[:-_RECENT]]
+    return landed + [pytest.param(*pair) for pair in pairs[-_RECENT:]]
 
 
 @dataclass(frozen=True)

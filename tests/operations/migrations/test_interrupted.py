@@ -1,7 +1,6 @@
 """Revisions on tables in use: they can be run again after a kill at any point, and block no other sessions."""
 
 import asyncio
-import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -15,7 +14,7 @@ from po_api.operations import migrations
 from po_api.operations.migrations import MigrationError
 from po_api.operations.progress import Progress
 from support.clusters import Cluster
-from support.migrations import REVISIONS, Fresh, alembic_until, assert_sound, fresh_database, insert_everywhere
+from support.migrations import REVISIONS, Fresh, alembic_until, assert_sound, fresh_database, insert_everywhere, steps
 from support.polling import until
 
 pytestmark = pytest.mark.heavy
@@ -24,9 +23,6 @@ pytestmark = pytest.mark.heavy
 READING = ("SELECT", "SHOW", "SET", "RESET", "select", "show", "DROP INDEX CONCURRENTLY IF EXISTS")
 KILLED = -9
 NEVER = -1
-# Landed revisions are never edited: `make test` interrupts the last ones only.
-STEPS = list(itertools.pairwise(("base", *REVISIONS)))
-LANDED = [pytest.param(*step, marks=pytest.mark.exhaustive) for step in STEPS[:-3]]
 Filled = Callable[[str], Awaitable[str]]
 
 
@@ -117,7 +113,7 @@ async def _has_column(database: Fresh, column: str) -> bool:
     return bool(found)
 
 
-@pytest.mark.parametrize(("before", "after"), [*LANDED, *STEPS[-3:]])
+@pytest.mark.parametrize(("before", "after"), steps(["base", *REVISIONS]))
 async def test_an_upgrade_killed_anywhere_is_run_again(
     cluster: Cluster, filled: Filled, before: str, after: str
 ) -> None:

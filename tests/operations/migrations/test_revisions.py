@@ -1,7 +1,6 @@
 """The chain of revisions: up and down on databases with data, alone and concurrently, online and as SQL."""
 
 import asyncio
-import itertools
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -36,6 +35,7 @@ from support.migrations import (
     printed_sql,
     run_sql,
     squawk,
+    steps,
 )
 
 pytestmark = pytest.mark.heavy
@@ -81,7 +81,7 @@ async def test_each_revision_declares_what_its_downgrade_loses() -> None:
     assert [revision.name for revision in revisions.chain() if revision.loses == revisions.NOT_SAID] == []
 
 
-@pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
+@pytest.mark.parametrize(("before", "after"), steps(REVISIONS))
 async def test_data_survives_up_down_up_and_the_schema_comes_back(at_before: Fresh, before: str, after: str) -> None:
     await insert_everywhere(at_before)
     old_columns, old_schema = await columns_of(at_before), await at_before.schema()
@@ -103,7 +103,7 @@ async def test_data_survives_up_down_up_and_the_schema_comes_back(at_before: Fre
     assert await content_of(at_before, common) == content
 
 
-@pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(REVISIONS)))
+@pytest.mark.parametrize(("before", "after"), steps(REVISIONS))
 async def test_data_of_a_revision_survives_down_and_up(at_after: Fresh, before: str, after: str) -> None:
     await insert_everywhere(at_after)
     new_columns, new_schema = await columns_of(at_after), await at_after.schema()
