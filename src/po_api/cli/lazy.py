@@ -1,7 +1,9 @@
 """Commands that are imported when they are called."""
 
+import gc
 from collections.abc import Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 import typer
@@ -37,8 +39,17 @@ class LazyGroup(TyperGroup):
 
 def load(name: str, lazy: Lazy) -> Any:
     """The command or the group of commands of a module."""
-    group = typer.main.get_group(import_module(lazy.module).app)
+    group = typer.main.get_group(_imported(lazy.module).app)
     # In a module of one command, the command has the name of the list; in a group, none has.
     command = group.commands.get(name, group)
     command.name = name
     return command
+
+
+def _imported(name: str) -> ModuleType:
+    """The module. Imports leave no garbage, and looking for it would take a fifth of their time."""
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        gc.enable()
