@@ -1,5 +1,8 @@
 # The main targets are `make run` and `make test`. Both need only Python 3.11 or later.
 
+# Where compiled modules are not kept, every process and every run compiles all modules and tests again.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -20,7 +23,7 @@ PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(WORKERS) --dist workstea
 # Pure tests and those of single features.
 FAST := $(addprefix tests/,core db exports history observability api_keys members organisations porfs purchase_orders sessions suppliers users web test_settings.py)
 
-.PHONY: run test test-fast coverage check test-server test-clients test-browser bench bench-migrations format lock lock-clients openapi clean help
+.PHONY: run test test-fast coverage check check-format check-types test-server test-clients test-browser bench bench-migrations format lock lock-clients openapi clean help
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,8 +46,12 @@ $(READY): $(RUNS) requirements-dev.txt
 run: $(RUNS) ## start everything: database, migrations, demo data, API
 	@exec $(BIN)/po-api serve --demo
 
-test: check ## format, lint, types, import rules, and all tests but the exhaustive ones
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not exhaustive"
+# The types and import rules take one processor at a time, so they are checked beside the tests; their result comes last.
+test: check-format ## format, lint, types, import rules, and all tests but the exhaustive ones
+	@mkdir -p build; $(MAKE) --no-print-directory check-types >build/check-types 2>&1 & types=$$!; \
+		trap 'kill $$types' INT TERM; \
+		$(BIN)/python -m pytest $(PARALLEL) -m "not exhaustive"; failed=$$?; \
+		wait $$types || failed=1; cat build/check-types; exit $$failed
 
 test-fast: $(READY) ## the tests of single features, without those that start servers or processes
 	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not heavy" $(FAST)
@@ -53,9 +60,13 @@ test-fast: $(READY) ## the tests of single features, without those that start se
 coverage: check ## make test and the exhaustive tests, with line and branch coverage
 	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95
 
-check: $(READY)
+check: check-format check-types
+
+check-format: $(READY)
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
+
+check-types: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
 
@@ -134,4 +145,4 @@ lock-clients: $(READY) clients/.venv/.ready ## lock the tools of test-clients ag
 		clients/package-lock.json examples/spa/package-lock.json
 
 clean: ## remove the environments and caches; .data, the database, is kept
-	rm -rf $(VENV) benchmarks/.venv clients/.venv clients/node_modules clients/build examples/spa/node_modules examples/spa/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) benchmarks/.venv clients/.venv clients/node_modules clients/build examples/spa/node_modules examples/spa/build build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
