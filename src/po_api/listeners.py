@@ -3,7 +3,7 @@
 from po_api.api_keys.service import end_keys
 from po_api.db.listeners import Listeners
 from po_api.members.events import MemberChanged, MembershipEnded, MembershipRestored
-from po_api.members.service import find_limits
+from po_api.members.service import exclude_documents, find_limits
 from po_api.organisations.events import BaseCurrencyChanging
 from po_api.porfs.service import find_porfs, warn_of_missing_approvers
 from po_api.purchase_orders.service import find_orders
@@ -19,6 +19,7 @@ def all_listeners() -> Listeners:
     listeners.add(MembershipEnded, end_keys)
     listeners.add(MembershipRestored, restore_membership)
     listeners.add(MemberChanged, warn_of_missing_approvers)
+    listeners.add(BaseCurrencyChanging, exclude_documents)
     listeners.add(BaseCurrencyChanging, find_porfs)
     listeners.add(BaseCurrencyChanging, find_orders)
     listeners.add(BaseCurrencyChanging, find_limits)

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy import select, text, true
 
 from po_api.app import create_app
-from po_api.db.database import TENANT_SETTING, Database, libpq_url
+from po_api.db.database import Database, libpq_url
 from po_api.db.query import Query
 from po_api.db.replica import status as replicas
 from po_api.db.replica.executor import ReplicaExecutor
@@ -24,6 +24,7 @@ from support.clusters import Cluster, Standby
 from support.organisations import LINE, Member, TestOrganisation, created, new_organisation, ok
 from support.polling import Deadline, until
 from support.statements import Sent, sent_through, sent_to
+from support.tenant_tables import TENANT_SETTING
 
 pytestmark = pytest.mark.heavy
 

@@ -14,13 +14,13 @@ from sqlalchemy import ForeignKeyConstraint, Table, text
 
 from po_api.app import create_app
 from po_api.core.permissions import Role
-from po_api.db.database import TENANT_SETTING, libpq_url
+from po_api.db.database import libpq_url
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
 from support.operations import BY_BODY, BY_PATH, BY_QUERY, NAMES_NOTHING, Json, operations
 from support.organisations import LINE, PREFIX, Member, TestOrganisation, act, created, new_organisation, ok
-from support.tenant_tables import TENANT_TABLES
+from support.tenant_tables import TENANT_SETTING, TENANT_TABLES
 
 MISSING = 8_000_000_000_000_000_000
 ANY_VERSION = "*"

@@ -239,7 +239,7 @@ async def _plan(owner: asyncpg.Connection, table: str, organisation_id: int, ten
     """The plan of the statement of a search function, which alone may use these indexes."""
     source: str = await owner.fetchval("SELECT prosrc FROM pg_proc WHERE proname = $1", f"search_{table}")
     query = source.split("$search$")[1]
-    values = {"$1": "search_query('laptop')", "$2": "'410000%'", "$3": "NULL::bigint[]", TENANT: tenant}
+    values = {"$1": "search_query('laptop')", "$2": "'410000%'", "$3": "NULL::bigint[]", "organisation_id = $4": tenant}
     for name, value in values.items():
         query = query.replace(name, value)
     async with owner.transaction():

@@ -2,6 +2,9 @@
 
 from po_api.tables import metadata
 
+# The setting that row-level security compares with.
+TENANT_SETTING = "app.organisation_id"
+
 # These name an organisation in their keys, but are read before a tenant is entered: a stored response by the user who
 # repeats a request, and the place of an invitation by the digest of an address.
 _BEFORE_THE_TENANT = {"idempotency_records", "invitation_addresses"}

@@ -48,7 +48,7 @@ class _Check(NamedTuple):
     approval_limit: Decimal | None
     is_operator: bool
     credentials_version: int
-    tenant: str
+    tenant: str | None
 
 
 _KEYS = ApiKey.__table__

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import Text
 
+from po_api.db import distribution
 from po_api.db.checkout_timeout import CheckoutTimeout
 from po_api.db.driver import engine_by
 from po_api.db.hosts import Hosts
@@ -19,7 +20,6 @@ from po_api.db.replica.status import Replica
 from po_api.observability.instrumentation import listen, timed
 from po_api.settings import Settings
 
-TENANT_SETTING = "app.organisation_id"
 # The driver prepares longer statements for each execution: PostgreSQL would parse and plan them again each time.
 # Its default of 15 KiB is less than what one request as a whole takes.
 MAX_STATEMENT_BYTES = 64 * 1024
@@ -47,7 +47,13 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
     primary = primary_at(url, seconds=settings.db_pool_timeout)
 
     async def connect(**_: Any) -> Any:
-        return await timed("connect", connect_to(primary, settings))
+        connection = await timed("connect", connect_to(primary, settings))
+        try:
+            await distribution.find_out(engine, connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     async def connect_to_replica(**_: Any) -> Any:
         connection = await timed("connect", connect_to(standby, settings))
@@ -129,16 +135,15 @@ def libpq_url(url: str) -> str:
     return f"{scheme.split('+')[0]}://{rest}"
 
 
-def tenant_setting(organisation_id: int | InstrumentedAttribute[int | None]) -> ColumnElement[str]:
-    """The expression that makes one organisation's rows visible until the end of the transaction.
+def tenant_setting(organisation_id: int | InstrumentedAttribute[int | None]) -> ColumnElement[str | None]:
+    """The expression that makes one organisation's rows visible until the end of the transaction; NULL for none.
 
     It is `SET LOCAL` as a function, so that it can be part of another statement; a setting of the session would leak
-    into the next request on the pooled connection.
+    into the next request on the pooled connection. `set_config` would not reach the other servers of a distributed
+    database.
     """
     value: Any = organisation_id
-    if isinstance(value, int):
-        return func.set_config(TENANT_SETTING, str(value), True)
-    return func.set_config(TENANT_SETTING, func.coalesce(value.cast(Text), ""), True)
+    return func.enter_tenant(str(value) if isinstance(value, int) else value.cast(Text), type_=Text)
 
 
 async def enter_tenant(session: AsyncSession, organisation_id: int) -> None:

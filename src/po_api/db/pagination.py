@@ -165,7 +165,7 @@ class Listing(Generic[R]):
         parameters: Mapping[str, object],
     ) -> "Counts":
         """How many of the rows there are for each value of a column, in one query; see `page` for the parameters."""
-        searched = self.search if "q" in parameters else None
+        searched, parameters = await self._searched(executor, parameters)
         rows = await executor.rows(_count_query(self, chosen, group_by, searched), **parameters)
         return Counts(group_by, rows[0].total if rows else 0, rows)
 
@@ -178,7 +178,7 @@ class Listing(Generic[R]):
         limit: int,
     ) -> int:
         """How many of the rows there are, at most `limit`; see `page` for the parameters."""
-        searched = self.search if "q" in parameters else None
+        searched, parameters = await self._searched(executor, parameters)
         found = await executor.row(_size_query(self, chosen, searched, limit), **parameters)
         assert found is not None
         return found.row_count
@@ -192,12 +192,20 @@ class Listing(Generic[R]):
         self, executor: QueryExecutor, shape: "_PageShape[R]", parameters: Mapping[str, object]
     ) -> Sequence["_Listed[R]"]:
         """The page's rows, and one more if there is a next page."""
-        searched = self.search if "q" in parameters else None
+        searched, parameters = await self._searched(executor, parameters)
         if searched and shape.follows_an_index and await searched.is_common(executor, str(parameters["q"])):
             listed = await executor.rows(_scan_query(shape, searched), **parameters)
             if len(listed) > shape.limit or await executor.row(_rest_query(shape), **parameters) is None:
                 return listed
         return await executor.rows(_page_query(shape, searched), **parameters)
+
+    async def _searched(
+        self, executor: QueryExecutor, parameters: Mapping[str, object]
+    ) -> tuple[Search | None, Mapping[str, object]]:
+        """The search, if there is one, and the parameters of its statements."""
+        if self.search is None or "q" not in parameters:
+            return None, parameters
+        return await self.search.prepared(executor, parameters)
 
     def _keys(self, sort: str) -> tuple[_Key, ...]:
         keys = [_Key(name.removeprefix("-"), name.startswith("-")) for name in sort.split(",")]

@@ -17,7 +17,7 @@ from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.records import Record, field_names
-from po_api.db.database import TENANT_SETTING
+from po_api.db.distribution import is_distributed
 from po_api.db.driver import pooled_connection
 from po_api.observability.instrumentation import count_errors, timed
 
@@ -128,6 +128,10 @@ class PlanCacheMode(StrEnum):
 class QueryExecutor(Protocol):
     """Executes queries: on a connection, in a transaction, or on a replica."""
 
+    @property
+    def is_distributed(self) -> bool:
+        """Whether the database is distributed over several servers, which is known once a connection has been used."""
+
     async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]: ...
 
     async def row(self, query: Query[R], **parameters: object) -> R | None:
@@ -141,11 +145,13 @@ class QueryExecutor(Protocol):
 
 
 def enter_tenant_sql(organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> str:
-    """The statements that enter a tenant; SET takes no parameters."""
-    script = f"SET LOCAL {TENANT_SETTING} = '{organisation_id:d}'"
+    """The statements that enter a tenant in a transaction. AUTO is the mode of distributed databases, where a SET of
+    ours would be sent to the other servers with all of the message that it is in.
+    """
+    script = f"SELECT enter_tenant('{organisation_id:d}')"
     if plan_cache_mode is PlanCacheMode.AUTO:
         return script
-    return f"{script}; SET LOCAL plan_cache_mode = {plan_cache_mode}"
+    return f"SET LOCAL plan_cache_mode = {plan_cache_mode}; {script}"
 
 
 class ConnectionExecutor:
@@ -164,6 +170,10 @@ class ConnectionExecutor:
     def credentials(self) -> QueryExecutor:
         """Executes the check of a request's credentials."""
         return self
+
+    @property
+    def is_distributed(self) -> bool:
+        return is_distributed(self._engine)
 
     async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]:
         return [*map(query.make_row, await self.records(query, query.sql, parameters))]
@@ -187,8 +197,11 @@ class ConnectionExecutor:
         return await timed(query.name, connection.fetchrow(sql, *query.arguments(parameters)))
 
     async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
-        if not self._has_tenant:
-            await self.run_script(tenant=enter_tenant_sql(organisation_id, plan_cache_mode=plan_cache_mode))
+        if self._has_tenant:
+            return
+        await self._connection()
+        mode = PlanCacheMode.AUTO if self.is_distributed else plan_cache_mode
+        await self.run_script(tenant=enter_tenant_sql(organisation_id, plan_cache_mode=mode))
 
     async def run_script(self, *statements: str, tenant: str | None = None) -> str:
         """The command tag of the last of some statements without parameters, in a read-only transaction.
@@ -240,6 +253,10 @@ class TransactionExecutor:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+
+    @property
+    def is_distributed(self) -> bool:
+        return isinstance(self._session.bind, AsyncEngine) and is_distributed(self._session.bind)
 
     async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]:
         return [*map(query.make_row, await self._records(query, parameters))]

@@ -5,12 +5,13 @@ Rows with a rare word are taken from the indexes and sorted. For a common word, 
 thousands of entries, the rows of the list are scanned in their order until the page is full.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     FromClause,
     Select,
@@ -26,7 +27,7 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
 
 from po_api.db.query import AnySelect, Query, QueryExecutor
 
@@ -37,6 +38,13 @@ SCANNED_PER_ROW = 40
 # No language: the texts are in several.
 _CONFIGURATION: ColumnElement[str] = literal_column("'simple'")
 _Q = bindparam("q", type_=Text)
+_FOUND: ColumnElement[Any] = bindparam("found", type_=ARRAY(BigInteger))
+
+
+class _Id(NamedTuple):
+    """The id of a row that matches."""
+
+    id: int
 
 
 class _Share(NamedTuple):
@@ -52,13 +60,31 @@ class Search:
     `lines` selects the texts of the lines of a row of the outer query, if the table has lines; such a table also has a
     `number`. The parameter is `q`. Row-level security prevents the use of the indexes, except in security-definer
     functions, which filter by organisation themselves. `sees_all_lines`: the function looks at all lines of a row; if
-    the member does not see all of them, what it finds is compared again with those of `lines`.
+    the member does not see all of them, what it finds is compared again with those of `lines`. `is_found`: the result
+    of the function is in the parameter `found`.
     """
 
     table: FromClause
     words: Callable[[FromClause], ColumnElement[str]]
     lines: Callable[[FromClause], AnySelect] | None = None
     sees_all_lines: bool = True
+    is_found: bool = False
+
+    async def prepared(
+        self, executor: QueryExecutor, parameters: Mapping[str, object]
+    ) -> tuple["Search", Mapping[str, object]]:
+        """The search for a statement with these parameters, and the statement's parameters.
+
+        In a distributed database the function cannot be part of a statement on its tables, and is executed first.
+        """
+        if not executor.is_distributed:
+            return self, parameters
+        rows = await executor.rows(self._found, q=parameters["q"])
+        return replace(self, is_found=True), {**parameters, "found": [row.id for row in rows]}
+
+    @cached_property
+    def _found(self) -> Query[_Id]:
+        return Query(f"{self.table}.search", select(self._function()(_Q).label("id")), _Id)
 
     @cached_property
     def _share(self) -> Query[_Share]:
@@ -66,13 +92,15 @@ class Search:
 
     async def is_common(self, executor: QueryExecutor, q: str) -> bool:
         """Whether a scan is likely to fill a page; the tenant has been entered."""
+        if self.is_found:
+            return False
         row = await executor.row(self._share, q=q)
         return row is not None and row.share * SCANNED_PER_ROW > 1
 
     def by_index(self, statement: Select[Any], rows: FromClause) -> Select[Any]:
         """Those of the statement's rows that match; it selects from `rows`, which have the table's columns."""
-        found = select(self._function()(_Q)).scalar_subquery()
-        statement = statement.where(rows.c.id == any_(func.array(found)))
+        found = _FOUND if self.is_found else func.array(select(self._function()(_Q)).scalar_subquery())
+        statement = statement.where(rows.c.id == any_(found))
         return statement if self.sees_all_lines else statement.where(self._matches(rows))
 
     def by_scan(self, rows: FromClause) -> Select[Any]:

@@ -66,6 +66,12 @@ class MemberRepository:
         )
         return (await self._session.execute(statement)).scalars().all()
 
+    async def lock_all(self) -> None:
+        """Lock all members, also against rows that refer to them; waits for those of transactions in progress."""
+        await self._session.execute(
+            select(Member.user_id).where(self._is_own()).order_by(Member.user_id).with_for_update()
+        )
+
     async def rights(self, user_id: int) -> MemberRights | None:
         """The committed rights of a member, locked against changes until the transaction ends."""
         executor = TransactionExecutor(self._session)

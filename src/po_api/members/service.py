@@ -136,6 +136,12 @@ class MemberService:
         require_grantable_limit(self._actor, member.approval_limit, before=earlier.approval_limit)
 
 
+async def exclude_documents(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:
+    """Wait for the members who are creating requests or setting limits; from now on, they wait for the change."""
+    await MemberRepository(session, event.actor.organisation_id).lock_all()
+    return []
+
+
 async def find_limits(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:
     """Warnings about the approval limits of members and of open invitations, which are in the base currency."""
     organisation_id = event.actor.organisation_id

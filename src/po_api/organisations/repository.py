@@ -59,9 +59,8 @@ class OrganisationRepository:
     async def get(self, organisation_id: int) -> Organisation | None:
         return await self._session.get(Organisation, organisation_id)
 
-    async def locked(self, organisation_id: int, *, excludes_documents: bool = False) -> Organisation | None:
-        """The organisation, locked; optionally also against new rows of the tenant, for which it waits."""
-        lock = {"key_share": not excludes_documents}
+    async def locked(self, organisation_id: int) -> Organisation | None:
+        lock = {"key_share": True}
         return await self._session.get(Organisation, organisation_id, with_for_update=lock, populate_existing=True)
 
     async def former_prefixes(self, organisation_id: int) -> Sequence[FormerPrefixes]:

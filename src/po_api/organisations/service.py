@@ -59,7 +59,7 @@ class OrganisationService:
         Raises MissingRole, PreconditionFailed, CurrencyInUse or PrefixInUse.
         """
         actor.require(Permission.ORGANISATIONS_WRITE)
-        organisation = await self._repository.locked(actor.organisation_id, excludes_documents="currency" in values)
+        organisation = await self._repository.locked(actor.organisation_id)
         assert organisation is not None
         require_version(organisation.version, expected)
         before, after = merge_patch.apply(organisation, values)

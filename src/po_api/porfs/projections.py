@@ -64,7 +64,7 @@ def _any(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def of_porf(porf: FromClause) -> ColumnElement[bool]:
-    return and_(PorfLine.organisation_id == porf.c.organisation_id, PorfLine.porf_id == porf.c.id)
+    return and_(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == porf.c.id)
 
 
 def was_submitted(porf: FromClause) -> ColumnElement[bool]:
@@ -218,7 +218,7 @@ def _reduced(porf: FromClause, facts: Columns) -> Columns:
 
 
 def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
-    its_supplier = and_(Supplier.organisation_id == porf.c.organisation_id, Supplier.id == porf.c.supplier_id)
+    its_supplier = and_(Supplier.organisation_id == ORGANISATION_ID, Supplier.id == porf.c.supplier_id)
     return select(Supplier.name).where(its_supplier).correlate(porf).scalar_subquery()
 
 

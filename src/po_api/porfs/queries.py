@@ -164,7 +164,7 @@ class _Chosen:
         statement = select(_PORFS).where(visible(self.visibility), *conditions)
         if not self.waiting:
             return statement
-        return statement.join(Organisation, Organisation.id == Porf.organisation_id).where(
+        return statement.join(Organisation, Organisation.id == ORGANISATION_ID).where(
             Porf.status == PorfStatus.PENDING, approvable(_PORFS, is_approver=self.is_approver)
         )
 

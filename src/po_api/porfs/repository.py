@@ -15,7 +15,7 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
-    false,
+    column,
     func,
     select,
     update,
@@ -29,7 +29,7 @@ from po_api.core.offload import offload
 from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
 from po_api.db.models import Percent
-from po_api.db.query import ORGANISATION_ID, AnySelect, NoRow, Query, TransactionExecutor, columns_for
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, NoRow, Query, TransactionExecutor, columns_for
 from po_api.organisations.models import Organisation
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS
 from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
@@ -122,20 +122,12 @@ def _grant_tolerance() -> Update:
 
 
 def _creation_rules() -> Query[CreationRules]:
-    named = and_(Supplier.organisation_id == Organisation.id, Supplier.id == bindparam("supplier_id", type_=BigInteger))
+    """A function, since the rules have to be read after the member is locked: from then on, the base currency stays."""
     *of_organisation, is_active = field_names(CreationRules)
-    statement = (
-        select(
-            *(Organisation.__table__.c[name] for name in of_organisation),
-            func.coalesce(Supplier.is_active, false()).label(is_active),
-        )
-        .select_from(Organisation)
-        .outerjoin(Supplier, named)
-        .where(Organisation.id == ORGANISATION_ID)
-        # Inserting the request takes this lock, too: from here on, the base currency stays.
-        .with_for_update(read=True, key_share=True, of=Organisation.__table__)
-    )
-    return Query("porfs.creation_rules", statement, CreationRules)
+    columns = (*Organisation.__table__.c[tuple(of_organisation)], Supplier.__table__.c.is_active)
+    named = (column(name, like.type) for name, like in zip((*of_organisation, is_active), columns, strict=True))
+    rules = func.creation_rules(ORGANISATION_ID, USER_ID, bindparam("supplier_id", type_=BigInteger))
+    return Query("porfs.creation_rules", select(rules.table_valued(*named, name="rules")), CreationRules)
 
 
 _CREATE, _CREATION_RULES = _creation(), _creation_rules()
@@ -281,9 +273,9 @@ class PorfRepository:
         """The pending requests, as (id, number), that no active member may approve."""
         statement = (
             select(Porf.id, Porf.number)
-            .join(Organisation, Organisation.id == Porf.organisation_id)
+            .join(Organisation, Organisation.id == ORGANISATION_ID)
             .where(
-                Porf.organisation_id == self._actor.organisation_id,
+                Porf.organisation_id == ORGANISATION_ID,
                 Porf.status == PorfStatus.PENDING,
                 ~eligible_approver(Porf.__table__).exists(),
             )

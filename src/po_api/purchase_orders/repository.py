@@ -112,7 +112,7 @@ def _change(name: str, *more: Insert | Update) -> Query[NoRow]:
 def _release() -> Update:
     """Release all allocations of the order."""
     of_order = and_(
-        PurchaseOrderLine.organisation_id == Allocation.organisation_id,
+        PurchaseOrderLine.organisation_id == ORGANISATION_ID,
         PurchaseOrderLine.id == Allocation.purchase_order_line_id,
         PurchaseOrderLine.purchase_order_id == ORDER_ID,
     )

@@ -45,7 +45,7 @@ class _Check(NamedTuple):
     approval_limit: Decimal | None
     is_operator: bool
     credentials_version: int
-    tenant: str
+    tenant: str | None
 
 
 _SESSIONS = UserSession.__table__

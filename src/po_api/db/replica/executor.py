@@ -42,6 +42,10 @@ class CredentialsExecutor:
         self._primary = primary
         self.log_position: str | None = None
 
+    @property
+    def is_distributed(self) -> bool:
+        return self._primary.is_distributed
+
     async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]:
         return await self._primary.rows(query, **parameters)
 
@@ -70,6 +74,10 @@ class ReplicaExecutor:
         self._tenant: tuple[int, PlanCacheMode] | None = None
         self._is_decided = False
         self.credentials = CredentialsExecutor(self._primary)
+
+    @property
+    def is_distributed(self) -> bool:
+        return self._primary.is_distributed
 
     async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]:
         return await self._try(lambda executor: executor.rows(query, **parameters))
