@@ -16,8 +16,10 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
+from po_api.db.schema_info import SchemaInfo
 from po_api.operations import migrations
 from po_api.settings import Settings
+from po_api.tables import metadata
 from support.applications import application_on, client_of
 from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
@@ -117,19 +119,36 @@ async def database_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
     """The owner's and the application's URL of the migrated database.
 
     DATABASE_TEST_URL names a database of another server, with one role for both; its content is deleted.
+    PO_TEST_CITUS_URL is the owner's URL of a migrated and distributed database (deploy/citus), whose rows are deleted;
+    the application's role is po_app.
     """
-    url = os.environ.get("DATABASE_TEST_URL")
-    if url is None:
-        cluster: Cluster = request.getfixturevalue("cluster")
-        urls = cluster.url("po_api", "po_owner"), cluster.url("po_api", "po_app")
-    else:
-        name = make_url(url).database or ""
-        if "test" not in name:
-            pytest.exit(f"DATABASE_TEST_URL: the database {name!r} is not marked as a test database by its name", 2)
+    if url := _database_of("PO_TEST_CITUS_URL"):
+        urls = url, make_url(url).set(username="po_app").render_as_string(hide_password=False)
+        await _delete_rows(url)
+    elif url := _database_of("DATABASE_TEST_URL"):
         urls = url, url
         await migrations.upgrade(owner_url=url, app_url=url, to="base", may_lose_data=True)
+    else:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        urls = cluster.url("po_api", "po_owner"), cluster.url("po_api", "po_app")
     await migrations.upgrade(owner_url=urls[0], app_url=urls[1])
     return urls
+
+
+def _database_of(variable: str) -> str | None:
+    """The URL in an environment variable, if it is set, of a database that tests may change."""
+    url = os.environ.get(variable)
+    name = (make_url(url).database or "") if url else ""
+    if url and "test" not in name:
+        pytest.exit(f"{variable}: the database {name!r} is not marked as a test database by its name", 2)
+    return url
+
+
+async def _delete_rows(url: str) -> None:
+    async with connected(url) as connection:
+        for table in reversed(metadata.sorted_tables):
+            if table.name != SchemaInfo.__tablename__:
+                await connection.execute(f"TRUNCATE {table.name} CASCADE")
 
 
 @pytest.fixture(scope="session")

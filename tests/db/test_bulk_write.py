@@ -78,3 +78,11 @@ async def test_what_the_driver_is_refused_is_known_by_its_constraint(
         await connection.execute("INSERT INTO users (email, name) VALUES ($1, 'X')", organisation.buyer.email)
     await connection.close()
     assert isinstance(violated(refusal.value), EmailTaken)
+
+
+@pytest.mark.parametrize("name", ["uq_users_email", "uq_users_email_102041"])
+def test_a_constraint_of_another_server_is_named_by_the_message(name: str) -> None:
+    """A distributed database reports the constraint of a part of the table, without a name of its own."""
+    error = asyncpg.UniqueViolationError(f'duplicate key value violates unique constraint "{name}"')
+    assert isinstance(violated(error), EmailTaken)
+    assert violated(asyncpg.UniqueViolationError('violates unique constraint "uq_users"')) is None

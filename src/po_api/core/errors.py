@@ -3,11 +3,16 @@
 A code is part of the interface: stable, snake_case, documented by the class's docstring (served at /docs/errors).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 # In one response; more would help nobody.
 MAX_LISTED_ERRORS = 1_000
+
+# Unique constraints, CHECK, foreign keys, exclusion.
+_VIOLATIONS = frozenset({"23505", "23514", "23503", "23P01"})
+_CONSTRAINT = re.compile(r'constraint "(\w+?)(?:_\d{6,})?"')
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,19 @@ def violated(error: object) -> AppError | None:
 
     `error` is the driver's exception, or SQLAlchemy's wrapper around it.
     """
-    name = getattr(getattr(error, "driver_exception", error), "constraint_name", None)
+    driven: Any = getattr(error, "driver_exception", error)
+    name = getattr(driven, "constraint_name", None) or _constraint_in(driven)
     if name is None:
         return None
     return next((known() for known in AppError.known() if known.constraint == name), None)
+
+
+def _constraint_in(error: object) -> str | None:
+    """The name in the message: what another server of a distributed database reports has it only there, with the number
+    of a part of the table."""
+    is_violation = getattr(error, "sqlstate", None) in _VIOLATIONS
+    named = _CONSTRAINT.search(str(error)) if is_violation else None
+    return named[1] if named else None
 
 
 class BadRequest(AppError):

@@ -50,7 +50,9 @@ def insert_from(table: Any, source: FromClause, **others: Any) -> Insert:
     """Insert the rows of `source`: those of its columns that the table has, and `others`."""
     values = {"organisation_id": ORGANISATION_ID, **_timestamps(table, "created_at", "updated_at")}
     values |= {same.key: same for same in source.c if same.key in table.c} | others
-    return insert(table).from_select(list(values), select(*values.values()), include_defaults=False)
+    inserted = insert(table).from_select(list(values), select(*values.values()), include_defaults=False)
+    # Without RETURNING, a distributed database would copy the rows, which row-level security refuses.
+    return inserted.returning(table.c.organisation_id)
 
 
 def update_from(table: Any, source: FromClause, **others: Any) -> Update:
