@@ -21,6 +21,7 @@ from po_api.operations import migrations
 from po_api.settings import Settings
 from po_api.tables import metadata
 from support.applications import application_on, client_of
+from support.checked_statements import CheckedStatements, checked_statements
 from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
 from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
@@ -78,6 +79,20 @@ def _depends_on_server(item: pytest.Item) -> bool:
 def _watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with watched(tmp_path_factory.getbasetemp()):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _checked_statements() -> Iterator[CheckedStatements]:
+    with checked_statements() as checked:
+        yield checked
+
+
+@pytest.fixture(autouse=True)
+def _distributable(_checked_statements: CheckedStatements) -> Iterator[None]:
+    """Every statement of the application also works in a database that is distributed by organisation."""
+    yield
+    found = _checked_statements.take()
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture(scope="session", autouse=True)

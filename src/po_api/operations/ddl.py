@@ -314,3 +314,29 @@ def tenant_reference(table: str, column: str, referred: str, *, ondelete: str | 
         name=f"fk_{table}_organisation_id_{column}",
         ondelete=ondelete,
     )
+
+
+def create_tenant_table(table: str, *items: sa.Column[Any] | sa.Constraint) -> None:
+    """Create a table of organisations, in the last transaction.
+
+    In a distributed database it is distributed like the other ones; only then may it refer to them.
+    """
+    keys = [item for item in items if isinstance(item, sa.ForeignKeyConstraint)]
+    op.create_table(table, *(item for item in items if not isinstance(item, sa.ForeignKeyConstraint)))
+    op.execute(
+        f"""
+        DO $do$
+        BEGIN
+            IF to_regclass('pg_dist_partition') IS NOT NULL THEN
+                IF EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'members'::regclass) THEN
+                    PERFORM create_distributed_table('{table}', 'organisation_id', colocate_with => 'members');
+                END IF;
+            END IF;
+        END
+        $do$
+        """
+    )
+    for key in keys:
+        referred = [element.target_fullname.split(".") for element in key.elements]
+        (target,), columns = {name for name, _ in referred}, [column for _, column in referred]
+        op.create_foreign_key(str(key.name), table, target, [*key.column_keys], columns, ondelete=key.ondelete)

@@ -1,0 +1,87 @@
+"""Every statement that the application sends in any test is looked at for obstacles of a distributed database.
+
+Those of `Query` when they are compiled, all others when SQLAlchemy sends them on one of the application's engines. The
+latter are the application's if the innermost function of this project on the stack is: tests may send what they like.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from greenlet import getcurrent
+from sqlalchemy import Engine, event
+
+from po_api.db.pool import PrimaryPool, ReplicaPool
+from po_api.db.query import Query
+from support.distribution import obstacles
+
+_PROJECT = Path(__file__).parents[2]
+_APPLICATION, _TESTS = str(_PROJECT / "src"), str(_PROJECT / "tests")
+_CHECKER = __file__
+
+
+class CheckedStatements:
+    """The obstacles in the statements that were sent, each statement looked at once."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+        self._found: list[str] = []
+
+    def look_at(self, sql: str) -> None:
+        if sql not in self.known:
+            self.known.add(sql)
+            self._found += [f"{obstacle}: {sql}" for obstacle in obstacles(sql)]
+
+    def take(self) -> list[str]:
+        """What was found since the last call."""
+        found, self._found = self._found, []
+        return found
+
+
+@contextmanager
+def checked_statements() -> Iterator[CheckedStatements]:
+    """Look at all statements while the context is open."""
+    checked = CheckedStatements()
+    compile_ = Query._compile
+
+    def compiled(statement: Any) -> Any:
+        made = compile_(statement)
+        if _is_applications(sys._getframe(1)):
+            checked.look_at(str(made))
+        return made
+
+    def before(connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        pool = connection.engine.pool
+        is_primary = isinstance(pool, PrimaryPool) and not isinstance(pool, ReplicaPool)
+        if is_primary and sql not in checked.known and _is_applications(sys._getframe(1)):
+            checked.look_at(sql)
+
+    event.listen(Engine, "before_cursor_execute", before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Query, "_compile", staticmethod(compiled))
+        yield checked
+    event.remove(Engine, "before_cursor_execute", before)
+
+
+def _is_applications(frame: FrameType | None) -> bool:
+    for file in _files(frame):
+        if file.startswith(_APPLICATION):
+            return True
+        if file.startswith(_TESTS) and file != _CHECKER:
+            return False
+    return True
+
+
+def _files(frame: FrameType | None) -> Iterator[str]:
+    """The files of the functions on the stack, the innermost first; also of those that wait for SQLAlchemy."""
+    greenlet = getcurrent()
+    while frame is not None:
+        while frame is not None:
+            yield frame.f_code.co_filename
+            frame = frame.f_back
+        greenlet = greenlet.parent
+        frame = greenlet.gr_frame if greenlet is not None else None

@@ -1,0 +1,323 @@
+"""What a database that is distributed by organisation (Citus) refuses, or executes on all servers.
+
+Statements are parsed, not executed: `obstacles` finds in SQL what docs/development/writing.md rules out.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pglast
+from pglast import parse_plpgsql, parse_sql
+from pglast.enums import AlterTableType, BoolExprType, ConstrType, JoinType, LockClauseStrength
+
+from support.tenant_tables import GLOBAL_TABLES, TENANT_SETTING, TENANT_TABLES
+
+TENANT = frozenset(table.name for table in TENANT_TABLES)
+GLOBAL = frozenset(table.name for table in GLOBAL_TABLES)
+# Global tables that are on every server; the others are on the coordinator only.
+REFERENCE = frozenset({"organisations"})
+# Functions that read tables of organisations: a statement on such tables cannot call them.
+READING = frozenset({"creation_rules", "member_of", "open_invitations"})
+# The application knows that where the database is distributed, and executes them first (db/search.py).
+SEARCHING = frozenset({"search_porfs", "search_purchase_orders", "search_suppliers"})
+_DISTRIBUTES = re.compile(r"create_distributed_table\('(\w+)', 'organisation_id'")
+_STATEMENT = 0  # PL/pgSQL's parse modes: a statement, otherwise an expression
+_SHARED = (LockClauseStrength.LCS_FORSHARE, LockClauseStrength.LCS_FORKEYSHARE)
+
+# Not by their classes, in which every attribute is optional.
+Node = Any
+ast: Any = pglast.ast
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An item of a FROM, or the target of a change: a table, or None for anything else."""
+
+    alias: str
+    table: str | None
+
+
+def obstacles(sql: str, *, in_function: bool = False, is_distributed: bool = False) -> list[str]:
+    """Each obstacle in a message of one or more statements.
+
+    `in_function`: names that are no columns are variables. `is_distributed`: the application knew that the database is.
+    """
+    statements = [item.stmt for item in parse_sql(sql)]
+    found = [*_in_message(statements)]
+    for statement in statements:
+        found += _in_statement(statement, frozenset(), is_variable=in_function)
+        found += _in_whole(statement, READING | SEARCHING if is_distributed else READING)
+    return found
+
+
+def function_obstacles(sql: str) -> list[str]:
+    """Each obstacle in the statements of a CREATE FUNCTION; in PL/pgSQL also in those that EXECUTE has as a text."""
+    found: list[str] = []
+    for kind, expression in _expressions(parse_plpgsql(sql)):
+        query = expression if kind == _STATEMENT else f"SELECT {expression.partition(':=')[2] or expression}"
+        found += obstacles(query, in_function=True)
+        for text in _nodes(parse_sql(query)[0].stmt, ast.String):
+            if text.sval.lstrip().upper().startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
+                found += obstacles(text.sval)
+    return found
+
+
+def revision_obstacles(sql: str) -> list[str]:
+    """Each obstacle in the SQL of revisions, as `alembic upgrade --sql` prints it."""
+    found: list[str] = []
+    distributed: set[str] = set()
+    created: set[str] = set()
+    text = sql.encode()
+    for item in parse_sql(sql):
+        statement, start = item.stmt, item.stmt_location
+        source = text[start : start + item.stmt_len].decode() if item.stmt_len else text[start:].decode()
+        distributed |= set(_DISTRIBUTES.findall(source))
+        if isinstance(statement, ast.CreateStmt):
+            created |= {statement.relation.relname} if _is_of_tenant(statement) else set()
+        found += _in_revision(statement, source)
+    found += [f"{table} is not distributed: use ddl.create_tenant_table" for table in sorted(created - distributed)]
+    return found
+
+
+def _in_revision(statement: Node, source: str) -> Iterator[str]:
+    if isinstance(statement, ast.CreateFunctionStmt) and "plpgsql" in source:
+        yield from function_obstacles(source)
+    if isinstance(statement, ast.CreateTrigStmt):
+        yield f"trigger {statement.trigname}"
+    if isinstance(statement, ast.DoStmt) and "ctid" in source:
+        yield "backfill by ctid: use ddl.backfill_by_key"
+    if isinstance(statement, ast.AlterTableStmt):
+        kinds = [command.subtype for command in statement.cmds]
+        if AlterTableType.AT_AddConstraint in kinds and len(kinds) > 1:
+            yield f"ADD CONSTRAINT with other subcommands on {statement.relation.relname}"
+    if isinstance(statement, ast.CreateStmt | ast.AlterTableStmt):
+        yield from _in_references(statement)
+
+
+def _in_references(statement: Node) -> Iterator[str]:
+    table = statement.relation.relname
+    for constraint in _nodes(statement, ast.Constraint):
+        if constraint.contype == ConstrType.CONSTR_FOREIGN:
+            if isinstance(statement, ast.CreateStmt) and _is_of_tenant(statement):
+                yield f"{table} refers to other tables before it is distributed: use ddl.create_tenant_table"
+            elif constraint.pktable.relname in TENANT | REFERENCE and not _is_known_tenant(statement):
+                yield f"the global table {table} refers to {constraint.pktable.relname}"
+
+
+def _is_known_tenant(statement: Node) -> bool:
+    """An altered table is one of organisations unless it is known to be global."""
+    return isinstance(statement, ast.AlterTableStmt) and statement.relation.relname not in GLOBAL
+
+
+def _is_of_tenant(statement: Node) -> bool:
+    """Whether the organisation leads the primary key of a new table."""
+    keys = [item for item in _nodes(statement, ast.Constraint) if item.contype == ConstrType.CONSTR_PRIMARY]
+    leading = {key.keys[0].sval for key in keys if key.keys}
+    return leading == {"organisation_id"} and statement.relation.relname not in GLOBAL
+
+
+def _expressions(node: Any) -> Iterator[tuple[int, str]]:
+    """The kind and the text of each statement and expression of a parsed function."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _expressions(item)
+    elif isinstance(node, dict):
+        if "query" in node and isinstance(node["query"], str):
+            yield node.get("parseMode", _STATEMENT), node["query"]
+        for item in node.values():
+            yield from _expressions(item)
+
+
+def _in_message(statements: list[Node]) -> Iterator[str]:
+    for position, statement in enumerate(statements):
+        if isinstance(statement, ast.VariableSetStmt) and statement.name == TENANT_SETTING:
+            yield "SET of the tenant takes its whole message to the other servers: call enter_tenant"
+        calls = {_name(call.funcname) for call in _nodes(statement, ast.FuncCall)}
+        if "set_config" in calls:
+            yield "set_config does not reach the other servers: call enter_tenant"
+        if "enter_tenant" in calls and position != len(statements) - 1:
+            yield "a statement after enter_tenant in the same message"
+
+
+def _in_whole(statement: Node, reading: frozenset[str]) -> Iterator[str]:
+    """What concerns a statement with all that it contains."""
+    tables = {item.relname for item in _nodes(statement, ast.RangeVar)}
+    calls = {_name(call.funcname) for call in _nodes(statement, ast.FuncCall)}
+    if tables & TENANT and calls & reading:
+        yield f"{sorted(calls & reading)} would read distributed tables from another server"
+    if tables & TENANT and tables & (GLOBAL - REFERENCE):
+        yield f"{sorted(tables & (GLOBAL - REFERENCE))} are not on the servers of {sorted(tables & TENANT)}"
+
+
+def _in_statement(statement: Node, known: frozenset[str], *, is_variable: bool) -> Iterator[str]:
+    """What concerns each SELECT, INSERT, UPDATE and DELETE by itself; `known` are the names of CTEs."""
+    ctes = [*statement.withClause.ctes] if getattr(statement, "withClause", None) else []
+    known |= {cte.ctename for cte in ctes}
+    for cte in ctes:
+        yield from _in_statement(cte.ctequery, known, is_variable=is_variable)
+    for part in (getattr(statement, "larg", None), getattr(statement, "rarg", None)):
+        if isinstance(statement, ast.SelectStmt) and part is not None:
+            yield from _in_statement(part, known, is_variable=is_variable)
+    if isinstance(statement, ast.InsertStmt):
+        yield from _in_insert(statement)
+        if statement.selectStmt is not None:
+            yield from _in_statement(statement.selectStmt, known, is_variable=is_variable)
+    elif isinstance(statement, ast.SelectStmt | ast.UpdateStmt | ast.DeleteStmt):
+        sources = [*_sources(statement, known)]
+        yield from _uncompared(statement, sources, is_variable=is_variable)
+        yield from _locked(statement, sources)
+        for source in _global_left_joins(statement):
+            yield f"a global table LEFT JOIN {source}: use a scalar subquery"
+    for query in _subqueries(statement):
+        yield from _in_statement(query, known, is_variable=is_variable)
+
+
+def _in_insert(statement: Node) -> Iterator[str]:
+    table = statement.relation.relname
+    if table not in TENANT:
+        return
+    if "organisation_id" not in {target.name for target in statement.cols or ()}:
+        yield f"INSERT INTO {table} without organisation_id"
+    select = statement.selectStmt
+    if select is not None and not select.valuesLists and not _returns(statement):
+        yield f"INSERT INTO {table} … SELECT without RETURNING"
+
+
+def _returns(statement: Node) -> bool:
+    clause = getattr(statement, "returningClause", None)
+    return clause is not None and bool(clause.exprs)
+
+
+def _uncompared(statement: Node, sources: list[_Source], *, is_variable: bool) -> Iterator[str]:
+    aliases = {source.alias for source in sources}
+    compared = {
+        alias
+        for condition in _conditions(statement)
+        for alias in _compared(condition, aliases, is_variable=is_variable)
+    }
+    for source in sources:
+        names = {source.alias, ""} if len([item for item in sources if item.table]) == 1 else {source.alias}
+        if source.table in TENANT and not compared & names:
+            yield f"{source.alias} ({source.table}) is not compared with :organisation_id in its own SELECT"
+
+
+def _compared(condition: Node, aliases: set[str], *, is_variable: bool) -> Iterator[str]:
+    """The tables whose organisation a condition compares with a value; "" for a column without a table."""
+    if not isinstance(condition, ast.A_Expr) or _name(condition.name) != "=":
+        return
+    for column, value in ((condition.lexpr, condition.rexpr), (condition.rexpr, condition.lexpr)):
+        *table, name = _fields(column) or [""]
+        if name == "organisation_id" and _is_value(value, aliases, is_variable=is_variable):
+            yield table[0] if table else ""
+
+
+def _is_value(node: Node, aliases: set[str], *, is_variable: bool) -> bool:
+    while isinstance(node, ast.TypeCast):
+        node = node.arg
+    fields = _fields(node)
+    return isinstance(node, ast.ParamRef | ast.A_Const) or bool(is_variable and fields and fields[0] not in aliases)
+
+
+def _locked(statement: Node, sources: list[_Source]) -> Iterator[str]:
+    for clause in getattr(statement, "lockingClause", None) or ():
+        names = {item.relname for item in clause.lockedRels or ()}
+        locked = {source.table for source in sources if source.table and (not names or source.alias in names)}
+        others = {source.table for source in sources if source.table} - locked
+        if locked & REFERENCE and (clause.strength in _SHARED or others or len(locked) > 1):
+            yield f"FOR … on {sorted(locked & REFERENCE)} locks the table on all servers"
+        elif locked & GLOBAL and (others | locked) & TENANT:
+            yield f"FOR … on {sorted(locked & GLOBAL)} together with tables of organisations"
+
+
+def _global_left_joins(statement: Node) -> Iterator[str]:
+    for item in getattr(statement, "fromClause", None) or ():
+        for join in _joins(item):
+            left, right = ({table.relname for table in _nodes(side, ast.RangeVar)} for side in (join.larg, join.rarg))
+            if join.jointype != JoinType.JOIN_INNER and left & GLOBAL and not left & TENANT:
+                yield from sorted(right & TENANT)
+
+
+def _joins(item: Node) -> Iterator[Node]:
+    if isinstance(item, ast.JoinExpr):
+        yield item
+        yield from _joins(item.larg)
+        yield from _joins(item.rarg)
+
+
+def _sources(statement: Node, known: frozenset[str]) -> Iterator[_Source]:
+    if isinstance(statement, ast.UpdateStmt | ast.DeleteStmt):
+        yield from _tables(statement.relation, known)
+    for name in ("fromClause", "usingClause"):
+        for item in getattr(statement, name, None) or ():
+            yield from _tables(item, known)
+
+
+def _tables(item: Node, known: frozenset[str]) -> Iterator[_Source]:
+    if isinstance(item, ast.JoinExpr):
+        yield from _tables(item.larg, known)
+        yield from _tables(item.rarg, known)
+    elif isinstance(item, ast.RangeVar):
+        alias = item.alias.aliasname if item.alias else item.relname
+        yield _Source(alias, None if item.relname in known else item.relname)
+    elif getattr(item, "alias", None):
+        yield _Source(item.alias.aliasname, None)
+
+
+def _conditions(statement: Node) -> Iterator[Node]:
+    """The conditions that hold for every row: those of WHERE and of joins, connected by AND."""
+    yield from _conjuncts(statement.whereClause)
+    for item in getattr(statement, "fromClause", None) or getattr(statement, "usingClause", None) or ():
+        for join in _joins(item):
+            yield from _conjuncts(join.quals)
+
+
+def _conjuncts(condition: Node) -> Iterator[Node]:
+    if isinstance(condition, ast.BoolExpr) and condition.boolop == BoolExprType.AND_EXPR:
+        for part in condition.args:
+            yield from _conjuncts(part)
+    elif condition is not None:
+        yield condition
+
+
+def _subqueries(statement: Node) -> Iterator[Node]:
+    """The SELECTs directly inside of a statement, but for its CTEs and the parts of a UNION."""
+    for name in statement:
+        if name not in {"withClause", "larg", "rarg", "selectStmt"}:
+            yield from _selects(getattr(statement, name))
+
+
+def _selects(node: Node) -> Iterator[Node]:
+    if isinstance(node, ast.SelectStmt):
+        yield node
+    elif isinstance(node, tuple):
+        for item in node:
+            yield from _selects(item)
+    elif isinstance(node, ast.Node):
+        for name in node:
+            yield from _selects(getattr(node, name))
+
+
+def _nodes(node: Node, kind: type) -> Iterator[Any]:
+    """All nodes of a kind, at any depth."""
+    if isinstance(node, kind):
+        yield node
+    if isinstance(node, tuple):
+        for item in node:
+            yield from _nodes(item, kind)
+    elif isinstance(node, ast.Node):
+        for name in node:
+            yield from _nodes(getattr(node, name), kind)
+
+
+def _fields(node: Node) -> list[str]:
+    """The parts of a column's name."""
+    if not isinstance(node, ast.ColumnRef):
+        return []
+    return [item.sval for item in node.fields if isinstance(item, ast.String)]
+
+
+def _name(parts: Iterable[Node]) -> str:
+    *_, last = parts
+    return str(last.sval)
