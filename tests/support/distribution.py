@@ -71,7 +71,7 @@ def revision_obstacles(sql: str) -> list[str]:
     created: set[str] = set()
     text = sql.encode()
     for item in parse_sql(sql):
-        statement, start = item.stmt, item.stmt_location
+        statement, start = item.stmt, item.stmt_location or 0
         source = text[start : start + item.stmt_len].decode() if item.stmt_len else text[start:].decode()
         distributed |= set(_DISTRIBUTES.findall(source))
         if isinstance(statement, ast.CreateStmt):
