@@ -134,8 +134,8 @@ def _in_message(statements: list[Node]) -> Iterator[str]:
     for position, statement in enumerate(statements):
         if isinstance(statement, ast.VariableSetStmt) and statement.name == TENANT_SETTING:
             yield "SET of the tenant takes its whole message to the other servers: call enter_tenant"
-        calls = {_name(call.funcname) for call in _nodes(statement, ast.FuncCall)}
-        if "set_config" in calls:
+        calls = {_name(call.funcname): call.args for call in _nodes(statement, ast.FuncCall)}
+        if any(text.sval == TENANT_SETTING for text in _nodes(calls.get("set_config"), ast.String)):
             yield "set_config does not reach the other servers: call enter_tenant"
         if "enter_tenant" in calls and position != len(statements) - 1:
             yield "a statement after enter_tenant in the same message"

@@ -19,6 +19,7 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.db.bulk_write import Rows, as_json, insert_from, json_rows
 from po_api.db.models import Base, TenantRow
+from po_api.db.separate_writes import SeparateWrites
 
 # The kinds of entities that have events. A session is one of its user's in the organisation that they were in.
 AuditedEntity = Literal[
@@ -114,9 +115,20 @@ def parameters(
 
     `rows` are those of each `bulk_write.json_rows` in it; an event is added for each of the `changes`.
     """
-    recorded = [_columns(actor, change) for change in changes]
-    texts = {name: as_json(table) for name, table in {**rows, "events": recorded}.items()}
+    texts = {name: as_json(table) for name, table in {**rows, "events": _rows(actor, changes)}.items()}
     return {"organisation_id": actor.organisation_id, "now": now, **texts}
+
+
+async def insert_separately(
+    writes: SeparateWrites, actor: Actor, changes: Iterable[Change], *, entity_id: int | None = None
+) -> None:
+    """Add the events of changes that are made by `writes`; `entity_id` is that of the entity that was inserted."""
+    others = {} if entity_id is None else {"entity_id": entity_id}
+    await writes.insert(AuditEvent.__table__, _rows(actor, changes), **others)
+
+
+def _rows(actor: Actor, changes: Iterable[Change]) -> list[dict[str, object]]:
+    return [_columns(actor, change) for change in changes]
 
 
 def _as_json(values: Mapping[str, object] | None) -> dict[str, object] | None:

@@ -30,6 +30,7 @@ from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
 from po_api.db.models import Percent
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, NoRow, Query, TransactionExecutor, columns_for
+from po_api.db.separate_writes import SeparateWrites
 from po_api.organisations.models import Organisation
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS
 from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
@@ -51,7 +52,8 @@ _STATE = (
     *("over_order_percent", "maximum_total"),
 )
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
-_ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c["id", "ordered_quantity", "closed_quantity"])
+_QUANTITIES = ("id", "ordered_quantity", "closed_quantity")
+_ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c[_QUANTITIES])
 _DECISION = (
     *("porf_id", "round", "approver_id", "decision", "comment", "content_hash", "hash_version", "supplier_hash"),
     *("approver_limit", "limit_currency"),
@@ -131,6 +133,7 @@ def _creation_rules() -> Query[CreationRules]:
 
 
 _CREATE, _CREATION_RULES = _creation(), _creation_rules()
+_GRANT_TOLERANCE = Query("porfs.grant_tolerance", _grant_tolerance(), NoRow)
 _CHANGE, _SUBMIT = _change("porfs.change"), _change("porfs.submit", _grant_tolerance())
 
 
@@ -196,6 +199,12 @@ class PorfRepository:
         now: datetime,
     ) -> int:
         """Insert a request with its lines and its audit event; returns its id."""
+        if self._executor.is_distributed:
+            writes = self._separate_writes(now)
+            ((porf_id,),) = await writes.insert(_PORFS, [porf], "id")
+            await writes.insert(_LINES, lines, porf_id=porf_id)
+            await audit.insert_separately(writes, self._actor, [change], entity_id=porf_id)
+            return int(porf_id)
         rows = {"porfs": [porf], "lines": lines}
         parameters = await offload(len(lines), audit.parameters, self._actor, [change], now=now, rows=rows)
         created = await self._executor.row(_CREATE, **parameters)
@@ -217,7 +226,18 @@ class PorfRepository:
 
         All lines get the `tolerance`, in per cent; with None they keep theirs.
         """
-        quantities = (line._asdict() for line in lines)
+        quantities = [{name: getattr(line, name) for name in _QUANTITIES} for line in lines]
+        if self._executor.is_distributed:
+            writes = self._separate_writes(now)
+            await writes.update(_PORFS, porfs, version=Porf.version + 1)
+            await writes.update(_LINES, quantities)
+            await writes.insert(_DECISIONS, decisions, decided_at=now)
+            await writes.insert(_COMMENTS, comments)
+            await audit.insert_separately(writes, self._actor, changes)
+            if tolerance is not None:
+                granted = {"porf_ids": [porf["id"] for porf in porfs], "over_order_percent": tolerance, "now": now}
+                await self._executor.execute(_GRANT_TOLERANCE, **self._who, **granted)
+            return
         rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "decisions": decisions, "comments": comments}
         porf_ids = [porf["id"] for porf in porfs]
         parameters = await offload(len(lines), audit.parameters, self._actor, changes, now=now, rows=rows)
@@ -283,6 +303,9 @@ class PorfRepository:
         )
         parameters = {"organisation_id": self._actor.organisation_id}
         return [(row.id, row.number) for row in await self._session.execute(statement, parameters)]
+
+    def _separate_writes(self, now: datetime) -> SeparateWrites:
+        return SeparateWrites(self._session, self._actor.organisation_id, now)
 
     def _of(self, porf_id: int) -> ColumnElement[bool]:
         return and_(PorfLine.organisation_id == self._actor.organisation_id, PorfLine.porf_id == porf_id)

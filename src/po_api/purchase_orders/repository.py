@@ -16,6 +16,7 @@ from po_api.core.actor import Actor
 from po_api.core.offload import offload
 from po_api.db.bulk_write import Rows, combine, insert_from, json_rows, update_from
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
+from po_api.db.separate_writes import SeparateWrites
 from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.models import (
     Allocation,
@@ -125,6 +126,7 @@ def _release() -> Update:
 
 _CREATE = _creation()
 _CHANGE = _change("purchase_orders.change")
+_RELEASE = Query("purchase_orders.release", _release(), NoRow)
 _CANCEL = _change("purchase_orders.cancel", _release())
 _ISSUE = _change("purchase_orders.issue", insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)))
 _FILE: dict[str, Any] = {
@@ -175,6 +177,7 @@ class PurchaseOrderRepository:
     """The rows of orders of the actor's organisation that are visible to the member."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._session = session
         self._executor = TransactionExecutor(session)
         self._actor = actor
 
@@ -198,17 +201,49 @@ class PurchaseOrderRepository:
         now: datetime,
     ) -> int:
         """Insert an order with its lines, each with the `porf_line_id` that it is allocated from; returns its id."""
+        if self._executor.is_distributed:
+            return await self._create_separately(order, lines, change, now)
         parameters = await offload(len(lines), self._parameters, change, now, orders=[order], lines=lines)
         created = await self._executor.row(_CREATE, **parameters)
         assert created is not None
         return created.id
 
+    async def _create_separately(
+        self, order: Mapping[str, object], lines: Collection[Mapping[str, Any]], change: audit.Change, now: datetime
+    ) -> int:
+        writes = self._separate_writes(now)
+        ((order_id,),) = await writes.insert(_ORDERS, [order], "id")
+        of_porf_lines = {line["position"]: (line["porf_line_id"], line["quantity"]) for line in lines}
+        allocations = []
+        for line_id, position in await writes.insert(_LINES, lines, "id", "position", purchase_order_id=order_id):
+            porf_line_id, quantity = of_porf_lines[position]
+            allocations.append({"purchase_order_line_id": line_id, "porf_line_id": porf_line_id, "quantity": quantity})
+        await writes.insert(_ALLOCATIONS, allocations)
+        await audit.insert_separately(writes, self._actor, [change], entity_id=order_id)
+        return int(order_id)
+
+    async def _change_separately(
+        self, state: Mapping[str, object], change: audit.Change, now: datetime
+    ) -> SeparateWrites:
+        writes = self._separate_writes(now)
+        await writes.update(_ORDERS, [state], version=PurchaseOrder.version + 1)
+        await audit.insert_separately(writes, self._actor, [change])
+        return writes
+
     async def change(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
         """Write the `state_of` a locked order, incrementing its version."""
+        if self._executor.is_distributed:
+            await self._change_separately(state, change, now)
+            return
         await self._executor.execute(_CHANGE, **self._parameters(change, now, orders=[state]))
 
     async def cancel(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
         """Write the state as `change` does, and release all allocations of the order."""
+        if self._executor.is_distributed:
+            await self._change_separately(state, change, now)
+            mine = {"organisation_id": self._actor.organisation_id, "order_id": state["id"]}
+            await self._executor.execute(_RELEASE, **mine)
+            return
         parameters = self._parameters(change, now, orders=[state])
         await self._executor.execute(_CANCEL, **parameters, order_id=state["id"])
 
@@ -222,6 +257,10 @@ class PurchaseOrderRepository:
         now: datetime,
     ) -> None:
         """Write the state as `change` does, and what the documents are rendered from."""
+        if self._executor.is_distributed:
+            writes = await self._change_separately(state, change, now)
+            await writes.insert(_SHEETS, [frozen], sheet=sheet)
+            return
         parameters = self._parameters(change, now, orders=[state], sheets=[frozen])
         await self._executor.execute(_ISSUE, **parameters, sheet=sheet)
 
@@ -234,6 +273,9 @@ class PurchaseOrderRepository:
             stored = await self._executor.row(_STORED, **key)
             assert stored is not None
         return stored.content
+
+    def _separate_writes(self, now: datetime) -> SeparateWrites:
+        return SeparateWrites(self._session, self._actor.organisation_id, now)
 
     def _parameters(self, change: audit.Change, now: datetime, **rows: Rows) -> dict[str, object]:
         return audit.parameters(self._actor, [change], now=now, rows=rows)
