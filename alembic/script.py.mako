@@ -11,7 +11,7 @@ Revises: ${down_revision | comma,n}
 #   statements come after it, in the transaction that stamps the revision: new tables with their indexes, drops and
 #   renames. A revision that was interrupted anywhere can be run again.
 # - An index on an existing table: `ddl.create_index` (CONCURRENTLY; never IF NOT EXISTS, which keeps an invalid one).
-#   Unique: `ddl.add_unique`. CHECK and foreign key: `ddl.add_checks`, `ddl.add_tenant_reference` (NOT VALID, then
+#   Unique: `ddl.add_unique`. CHECK and foreign key: `ddl.add_check`, `ddl.add_reference` (NOT VALID, then
 #   VALIDATE in a later transaction). Tables created in the same revision need none of this.
 # - A new column is nullable or has a constant default. To require an existing one: `ddl.require` (SET NOT NULL with a
 #   validated check).

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import event, func, literal, select
 
 from po_api.db.database import Database, open_database
-from po_api.db.query import ConnectionExecutor, NoRow, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, USER_ID, ConnectionExecutor, NoRow, Query, TransactionExecutor
+from po_api.members.models import Member
 from po_api.settings import Settings
 
 
@@ -93,3 +94,19 @@ async def test_a_query_whose_columns_are_not_the_fields_of_its_rows_is_refused(
     with pytest.raises(TypeError, match=r"test\.wrong selects \('process',\)"):
         await executor.row(wrong)
     await executor.close()
+
+
+class _UserId(NamedTuple):
+    user_id: int
+
+
+@pytest.mark.parametrize("user_first", [True, False])
+def test_where_the_database_is_distributed_the_text_says_which_organisation(user_first: bool) -> None:
+    conditions = [Member.organisation_id == ORGANISATION_ID, Member.user_id == USER_ID]
+    mine = select(Member.user_id).where(*(reversed(conditions) if user_first else conditions))
+    query = Query("test.members", mine.where(Member.organisation_id == ORGANISATION_ID), _UserId)
+    text, arguments = query.for_distributed({"organisation_id": 42, "user_id": 7})
+    assert text.count("members.organisation_id = 42::BIGINT") == 2
+    assert "members.user_id = $1::BIGINT" in text
+    assert arguments == [7]
+    assert query.for_distributed({"organisation_id": None, "user_id": 7})[0] == query.sql

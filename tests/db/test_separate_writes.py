@@ -59,7 +59,7 @@ async def test_the_main_job_has_the_same_result(organisation: TestOrganisation, 
     for sql in {item.sql for item in sent}:
         assert obstacles(sql, is_distributed=True) == [], sql
         assert "plan_cache_mode" not in sql
-        assert not sql.startswith("WITH"), sql
+        assert not (sql.startswith("WITH") and ("INSERT" in sql or "UPDATE" in sql)), sql
 
 
 async def test_rows_that_are_written_are_written_by_values(organisation: TestOrganisation) -> None:

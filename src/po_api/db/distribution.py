@@ -1,7 +1,7 @@
 """Whether a database is distributed over several servers by Citus; found once for each engine.
 
-It executes the same statements as any other PostgreSQL, with these differences, which are about time: plan cache modes
-are its own choice, and what is one statement elsewhere is several here (bulk_write.py, search.py).
+The differences are about time, but for searches: plan cache modes are its own choice, the organisation's id is in the
+text of statements (query.py), and what is one statement elsewhere is several here (separate_writes.py, search.py).
 """
 
 from typing import Any

@@ -4,6 +4,7 @@ A query takes one round trip, without entities, without a transaction around it,
 again. docs/scaling.md has the figures, docs/development/reading.md describes when to use one.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
@@ -33,6 +34,7 @@ AnyColumn = ColumnElement[Any]
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
 USER_ID = bindparam("user_id", type_=BigInteger)
 
+_PLACEHOLDER = re.compile(r"\$(\d+)")
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
 
 # A confirmed commit has been written to the log; with synchronous_commit off it has only been inserted.
@@ -75,6 +77,23 @@ class Query(Generic[R]):
     def arguments(self, parameters: Mapping[str, object]) -> list[object]:
         """The values of the parameters in the order in which the driver takes them."""
         return [parameters[name] for name in self._names]
+
+    def for_distributed(self, parameters: Mapping[str, object]) -> tuple[str, list[object]]:
+        """The text with the organisation's id in it, and the other arguments.
+
+        Citus keeps the plan of a join only if the text says which server has the rows.
+        """
+        organisation_id = parameters.get("organisation_id")
+        if organisation_id is None or "organisation_id" not in self._names:
+            return self.sql, self.arguments(parameters)
+        place = self._names.index("organisation_id") + 1
+
+        def numbered(found: re.Match[str]) -> str:
+            number = int(found[1])
+            return f"{organisation_id:d}" if number == place else f"${number - (number > place)}"
+
+        others = [parameters[name] for name in self._names if name != "organisation_id"]
+        return _PLACEHOLDER.sub(numbered, self.sql), others
 
     def make_row(self, record: Any) -> R:
         """The row of a record of the driver."""
@@ -188,13 +207,18 @@ class ConnectionExecutor:
     async def records(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> Sequence[Any]:
         """The driver's records for one of the query's texts."""
         connection = await self._connection()
-        records: Sequence[Any] = await timed(query.name, connection.fetch(sql, *query.arguments(parameters)))
+        text, arguments = self._sent(query, sql, parameters)
+        records: Sequence[Any] = await timed(query.name, connection.fetch(text, *arguments))
         return records
 
     async def record(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> Any:
         """The only record; None if there is none."""
         connection = await self._connection()
-        return await timed(query.name, connection.fetchrow(sql, *query.arguments(parameters)))
+        text, arguments = self._sent(query, sql, parameters)
+        return await timed(query.name, connection.fetchrow(text, *arguments))
+
+    def _sent(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> tuple[str, list[object]]:
+        return query.for_distributed(parameters) if self.is_distributed else (sql, query.arguments(parameters))
 
     async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
         if self._has_tenant:
@@ -275,7 +299,10 @@ class TransactionExecutor:
         connection = await self._session.connection()
         driver: Any = (await connection.get_raw_connection()).driver_connection
         if driver.is_in_transaction():
-            records: Sequence[Any] = await timed(query.name, driver.fetch(query.sql, *query.arguments(parameters)))
+            text, arguments = query.sql, query.arguments(parameters)
+            if self.is_distributed:
+                text, arguments = query.for_distributed(parameters)
+            records: Sequence[Any] = await timed(query.name, driver.fetch(text, *arguments))
             return records
         # SQLAlchemy begins the transaction with the first statement that it sends itself.
         named = {"operation": query.name}

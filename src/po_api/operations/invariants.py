@@ -18,11 +18,13 @@ from po_api.tables import metadata
 # `identity_issuer` of users whose address is that of another user, too: nobody signs in by it (revision 015).
 ADDRESS_CONFLICT = "urn:po-api:address-conflict"
 
-# Each query selects the rows that violate an invariant; $1 is the organisation, NULL for all.
+# Each query selects the rows that violate an invariant; $1 is the organisation, NULL for all. Tables are joined by the
+# organisation, too: in a distributed database, each server then compares its own rows.
 _VIOLATIONS = {
     "a line's ordered quantity is the sum of its allocations": """
         SELECT l.id, l.ordered_quantity, coalesce(sum(a.quantity - a.released_quantity), 0) AS held
-        FROM porf_lines l LEFT JOIN allocations a ON a.porf_line_id = l.id
+        FROM porf_lines l
+        LEFT JOIN allocations a ON a.organisation_id = l.organisation_id AND a.porf_line_id = l.id
         WHERE $1::bigint IS NULL OR l.organisation_id = $1
         GROUP BY l.organisation_id, l.id
         HAVING l.ordered_quantity <> coalesce(sum(a.quantity - a.released_quantity), 0)
@@ -38,7 +40,7 @@ _VIOLATIONS = {
         JOIN LATERAL (
             SELECT coalesce(sum(l.ordered_quantity), 0) AS ordered, coalesce(sum(l.closed_quantity), 0) AS closed,
                    coalesce(sum(greatest(l.quantity - l.ordered_quantity - l.closed_quantity, 0)), 0) AS left_over
-            FROM porf_lines l WHERE l.porf_id = p.id
+            FROM porf_lines l WHERE l.organisation_id = p.organisation_id AND l.porf_id = p.id
         ) sums ON true
         WHERE ($1::bigint IS NULL OR p.organisation_id = $1)
           AND NOT CASE p.status
@@ -50,8 +52,8 @@ _VIOLATIONS = {
     """,
     "a cancelled order has no allocations, any other those of all its lines": """
         SELECT o.id, o.status FROM purchase_orders o
-        JOIN purchase_order_lines l ON l.purchase_order_id = o.id
-        LEFT JOIN allocations a ON a.purchase_order_line_id = l.id
+        JOIN purchase_order_lines l ON l.organisation_id = o.organisation_id AND l.purchase_order_id = o.id
+        LEFT JOIN allocations a ON a.organisation_id = o.organisation_id AND a.purchase_order_line_id = l.id
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
           AND (a.quantity IS DISTINCT FROM l.quantity
                OR a.released_quantity <> CASE o.status WHEN 'cancelled' THEN a.quantity ELSE 0 END)
@@ -69,18 +71,6 @@ _VIOLATIONS = {
           AND (NOT (o.cost_centres @> lines.cost_centres AND o.cost_centres <@ lines.cost_centres)
                OR o.delivery_date IS NOT NULL AND o.delivery_date IS DISTINCT FROM lines.needed_by)
     """,
-    "a user in an organisation is an active member of it, and no active member is elsewhere": """
-        SELECT u.id, u.organisation_id, m.organisation_id AS member_of
-        FROM users u FULL JOIN members m ON m.user_id = u.id AND m.organisation_id = u.organisation_id
-        WHERE ($1::bigint IS NULL OR coalesce(u.organisation_id, m.organisation_id) = $1)
-          AND CASE WHEN u.organisation_id IS NULL THEN m.is_active ELSE m.is_active IS NOT TRUE END
-    """,
-    "an invitation has an address to be found by until it is answered or revoked": """
-        SELECT i.id FROM invitations i
-        FULL JOIN invitation_addresses a ON a.organisation_id = i.organisation_id AND a.invitation_id = i.id
-        WHERE ($1::bigint IS NULL OR coalesce(i.organisation_id, a.organisation_id) = $1)
-          AND (a.digest IS NULL) <> (num_nonnulls(i.accepted_at, i.declined_at, i.revoked_at) = 1)
-    """,
     "an order's number has the year of its issue in the organisation's time zone": """
         SELECT o.id, o.number FROM purchase_orders o JOIN organisations g ON g.id = o.organisation_id
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
@@ -88,9 +78,10 @@ _VIOLATIONS = {
     """,
     "an issued order has its document or the sheet to render it from, and no other order has one": """
         SELECT o.id, o.number FROM purchase_orders o
-        LEFT JOIN purchase_order_files f
-            ON f.purchase_order_id = o.id AND f.revision = o.revision AND f.kind = 'issued'
-        LEFT JOIN purchase_order_sheets s ON s.purchase_order_id = o.id AND s.revision = o.revision
+        LEFT JOIN purchase_order_files f ON f.organisation_id = o.organisation_id
+            AND f.purchase_order_id = o.id AND f.revision = o.revision AND f.kind = 'issued'
+        LEFT JOIN purchase_order_sheets s ON s.organisation_id = o.organisation_id
+            AND s.purchase_order_id = o.id AND s.revision = o.revision
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
           AND (o.number IS NULL) <> (f.id IS NULL AND s.id IS NULL)
     """,
@@ -109,7 +100,8 @@ _VIOLATIONS = {
             SELECT 'porf' AS entity, organisation_id, id, version FROM porfs
             UNION ALL SELECT 'purchase_order', organisation_id, id, version FROM purchase_orders
         ) e
-        LEFT JOIN audit_events a ON a.entity = e.entity AND a.entity_id = e.id
+        LEFT JOIN audit_events a
+            ON a.organisation_id = e.organisation_id AND a.entity = e.entity AND a.entity_id = e.id
         WHERE $1::bigint IS NULL OR e.organisation_id = $1
         GROUP BY e.entity, e.organisation_id, e.id, e.version
         HAVING count(a.id) <> e.version
@@ -117,7 +109,8 @@ _VIOLATIONS = {
     "the statuses in the events have no gap": """
         WITH changes AS (
             SELECT entity, entity_id, id, before ->> 'status' AS was, after ->> 'status' AS became,
-                   coalesce(lag(after ->> 'status') OVER (PARTITION BY entity, entity_id ORDER BY id), 'draft') AS known
+                   coalesce(lag(after ->> 'status') OVER (
+                       PARTITION BY organisation_id, entity, entity_id ORDER BY id), 'draft') AS known
             FROM audit_events
             WHERE ($1::bigint IS NULL OR organisation_id = $1) AND after ? 'status'
         )
@@ -125,27 +118,50 @@ _VIOLATIONS = {
     """,
     "an order is made out to the supplier that was approved": """
         SELECT DISTINCT o.id, o.supplier_name, o.supplier_tax_id FROM purchase_orders o
-        JOIN purchase_order_lines l ON l.purchase_order_id = o.id
-        JOIN allocations a ON a.purchase_order_line_id = l.id
-        JOIN porf_lines r ON r.id = a.porf_line_id
-        JOIN porfs p ON p.id = r.porf_id
-        JOIN approval_decisions d
-          ON d.porf_id = p.id AND d.round = p.approval_round AND d.decision = 'approved'
+        JOIN purchase_order_lines l ON l.organisation_id = o.organisation_id AND l.purchase_order_id = o.id
+        JOIN allocations a ON a.organisation_id = o.organisation_id AND a.purchase_order_line_id = l.id
+        JOIN porf_lines r ON r.organisation_id = o.organisation_id AND r.id = a.porf_line_id
+        JOIN porfs p ON p.organisation_id = o.organisation_id AND p.id = r.porf_id
+        JOIN approval_decisions d ON d.organisation_id = o.organisation_id
+          AND d.porf_id = p.id AND d.round = p.approval_round AND d.decision = 'approved'
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1) AND o.status <> 'cancelled'
           AND d.supplier_hash <> encode(sha256(convert_to(o.supplier_name, 'UTF8')), 'hex')
                               || encode(sha256(convert_to(coalesce(o.supplier_tax_id, ''), 'UTF8')), 'hex')
     """,
     "the last event has the current status": """
-        SELECT e.entity, e.id, e.status, last.status FROM (
+        SELECT e.entity, e.id, e.status, last.status AS last_status FROM (
             SELECT 'porf' AS entity, organisation_id, id, status FROM porfs
             UNION ALL SELECT 'purchase_order', organisation_id, id, status FROM purchase_orders
         ) e
-        LEFT JOIN LATERAL (
-            SELECT a.after ->> 'status' AS status FROM audit_events a
-            WHERE a.entity = e.entity AND a.entity_id = e.id AND a.after ? 'status' ORDER BY a.id DESC LIMIT 1
-        ) last ON true
+        LEFT JOIN (
+            SELECT organisation_id, entity, entity_id, (array_agg(after ->> 'status' ORDER BY id DESC))[1] AS status
+            FROM audit_events WHERE ($1::bigint IS NULL OR organisation_id = $1) AND after ? 'status'
+            GROUP BY organisation_id, entity, entity_id
+        ) last ON last.organisation_id = e.organisation_id AND last.entity = e.entity AND last.entity_id = e.id
         WHERE ($1::bigint IS NULL OR e.organisation_id = $1) AND e.status <> coalesce(last.status, 'draft')
     """,
+}
+
+# Two queries for each rule, which have to select the same rows: one on global tables, one on those of organisations,
+# which may be on different servers.
+_SAME = {
+    "a user in an organisation is an active member of it, and no active member is elsewhere": (
+        """
+        SELECT organisation_id, id FROM users
+        WHERE organisation_id IS NOT NULL AND ($1::bigint IS NULL OR organisation_id = $1)
+        """,
+        "SELECT organisation_id, user_id AS id FROM members"
+        " WHERE is_active AND ($1::bigint IS NULL OR organisation_id = $1)",
+    ),
+    "an invitation has an address to be found by until it is answered or revoked": (
+        "SELECT organisation_id, invitation_id AS id FROM invitation_addresses"
+        " WHERE $1::bigint IS NULL OR organisation_id = $1",
+        """
+        SELECT organisation_id, id FROM invitations
+        WHERE num_nonnulls(accepted_at, declined_at, revoked_at) = 0
+          AND ($1::bigint IS NULL OR organisation_id = $1)
+        """,
+    ),
 }
 
 _NUMBER = re.compile(r"[A-Z0-9]{1,10}-(\d{4})-(\d{6,})")
@@ -165,6 +181,10 @@ async def broken_rules(connection: Any, organisation_id: int | None = None) -> A
     for rule, query in (_VIOLATIONS | _references()).items():
         if found := await connection.fetch(query, organisation_id):
             yield f"violated: {rule}: {[dict(row) for row in found[:5]]}"
+    for rule, queries in _SAME.items():
+        some, others = [{tuple(row) for row in await connection.fetch(query, organisation_id)} for query in queries]
+        if found := sorted(some ^ others)[:5]:
+            yield f"violated: {rule}: (organisation_id, id) {found}"
     async for line in _addresses(connection, organisation_id):
         yield line
     # One organisation at a time: its documents are held in memory.
@@ -177,18 +197,19 @@ async def broken_rules(connection: Any, organisation_id: int | None = None) -> A
 
 def _references() -> dict[str, str]:
     """Queries that check every foreign key again: its index may be damaged, or the referenced row may belong to another
-    organisation (ids are unique across organisations, so a join on the id finds it)."""
+    organisation, in which it is not looked for."""
     queries = {}
     for table in metadata.sorted_tables:
         for key in table.constraints:
             if isinstance(key, ForeignKeyConstraint):
                 *owner, column = key.column_keys
                 mine = "($1::bigint IS NULL OR c.organisation_id = $1)" if owner else "$1::bigint IS NULL"
-                same = " OR r.organisation_id IS DISTINCT FROM c.organisation_id" if owner else ""
+                same = " AND r.organisation_id = c.organisation_id" if owner else ""
                 (referred,) = [item.column.name for item in key.elements][-1:]
                 queries[f"{table.name}.{column} refers to a row of the same organisation"] = (
-                    f"SELECT c.* FROM {table.name} c LEFT JOIN {key.referred_table.name} r ON r.{referred} = c.{column}"  # noqa: S608
-                    f" WHERE {mine} AND c.{column} IS NOT NULL AND (r.{referred} IS NULL{same})"
+                    f"SELECT c.* FROM {table.name} c LEFT JOIN {key.referred_table.name} r"  # noqa: S608
+                    f" ON r.{referred} = c.{column}{same}"
+                    f" WHERE {mine} AND c.{column} IS NOT NULL AND r.{referred} IS NULL"
                 )
     return queries
 
