@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from po_api.db.query import PlanCacheMode, enter_tenant_sql
 from po_api.operations import ddl
+from po_api.operations.migrations import find_status
 from po_api.porfs.models import Porf
 from support.checked_statements import CheckedStatements
 from support.clusters import Cluster
@@ -154,8 +155,18 @@ def test_what_a_revision_may_do_is_no_obstacle(sql: str) -> None:
     assert revision_obstacles(sql) == []
 
 
-async def test_a_new_table_of_organisations_has_its_references(fresh: Fresh) -> None:
-    """On one server, where it is not distributed."""
+# The parts of Citus that migrations look at and call.
+CATALOGUE = """
+    CREATE TABLE pg_dist_partition (logicalrelid regclass);
+    INSERT INTO pg_dist_partition SELECT to_regclass(tablename) FROM pg_policies WHERE tablename <> 'porfs';
+    CREATE FUNCTION create_distributed_table(r regclass, k text, colocate_with text) RETURNS void LANGUAGE sql AS $$
+        INSERT INTO pg_dist_partition SELECT r WHERE k = 'organisation_id' AND colocate_with = 'members' $$;
+"""
+
+
+@pytest.mark.parametrize("catalogue", ["", CATALOGUE])
+async def test_a_new_table_of_organisations_has_its_references(fresh: Fresh, catalogue: str) -> None:
+    await fresh.connection.execute(f"SELECT 1; {catalogue}")
 
     def create(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
@@ -176,6 +187,15 @@ async def test_a_new_table_of_organisations_has_its_references(fresh: Fresh) -> 
         "FOREIGN KEY (organisation_id) REFERENCES organisations(id)",
         "FOREIGN KEY (organisation_id, porf_id) REFERENCES porfs(organisation_id, id) ON DELETE CASCADE",
     ]
+    if catalogue:
+        assert await fresh.fetch("SELECT FROM pg_dist_partition WHERE logicalrelid = 'notes'::regclass") != []
+
+
+async def test_a_table_that_is_not_distributed_like_the_others_is_a_defect(fresh: Fresh) -> None:
+    assert (await find_status(fresh.owner)).defects == []
+    await fresh.connection.execute(CATALOGUE)
+    (defect,) = (await find_status(fresh.owner)).defects
+    assert defect.startswith("table porfs is not distributed (SELECT create_distributed_table('porfs'")
 
 
 def test_revisions_can_be_run_on_a_distributed_database(tmp_path: Path) -> None:

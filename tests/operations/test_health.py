@@ -22,6 +22,7 @@ async def test_it_lives_and_is_ready(client: httpx.AsyncClient, urls: tuple[str,
         "revision": head_revision(),
         "expected_revision": head_revision(),
         "row_level_security": "active" if urls[0] != urls[1] else "inactive",
+        "distribution": "none",
         "replica": None,
     }
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from po_api.core.permissions import Permission
 from po_api.core.sqlstate import CONNECTION_LOST
 from po_api.db.database import Database
+from po_api.db.distribution import is_distributed
 from po_api.db.replica.executor import examine
 from po_api.db.replica.status import Trouble
 from po_api.operations.backups.state import unconfirmed
@@ -75,6 +76,9 @@ class Readiness(Schema):
     row_level_security: Literal["active", "inactive"] = Field(
         description="inactive if the application connects as the owner of the tables"
     )
+    distribution: Literal["none", "by_organisation"] | None = Field(
+        description="by_organisation: the database is distributed over several servers (Citus); null if unreachable"
+    )
     replica: ReplicaReadiness | None = Field(default=None, description="null if DATABASE_REPLICA_URL is not set")
 
 
@@ -111,7 +115,8 @@ async def _readiness(database: Database, data_dir: Path | None) -> Readiness:
     try:
         async with database.engine.connect() as connection:
             readiness = await _examine(connection, data_dir)
-        return readiness.model_copy(update={"replica": await _examine_replica(database)})
+            distribution = "by_organisation" if is_distributed(database.engine) else "none"
+        return readiness.model_copy(update={"distribution": distribution, "replica": await _examine_replica(database)})
     except (SQLAlchemyError, asyncpg.PostgresError, *CONNECTION_LOST):
         return await _unreachable(data_dir)
 
@@ -128,6 +133,7 @@ async def _unreachable(data_dir: Path | None) -> Readiness:
         revision=None,
         expected_revision=head_revision(),
         row_level_security="inactive",
+        distribution=None,
     )
 
 
@@ -152,6 +158,7 @@ async def _examine(connection: AsyncConnection, data_dir: Path | None) -> Readin
         revision=schema.revision,
         expected_revision=head_revision(),
         row_level_security="active" if is_restricted else "inactive",
+        distribution=None,
     )
 
 

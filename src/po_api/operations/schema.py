@@ -12,6 +12,20 @@ from po_api.observability.logging import get_logger
 from po_api.operations.revisions import head_revision, is_known
 
 _HAS_NO_INFO = text(f"SELECT to_regclass('{SchemaInfo.__tablename__}') IS NULL")
+_HAS_CITUS = text("SELECT to_regclass('pg_dist_partition') IS NOT NULL")
+# Those with a policy are the tables of organisations.
+_NOT_DISTRIBUTED = text(
+    """
+    SELECT format('table %s is not distributed (SELECT create_distributed_table(%L, %L, colocate_with => %L))',
+                  tablename, tablename, 'organisation_id', 'members')
+    FROM pg_policies
+    WHERE schemaname = current_schema()
+      AND EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('members'))
+      AND NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass(tablename))
+      AND tablename !~ '_\\d{6,}$'
+    ORDER BY tablename
+    """
+)
 
 _log = get_logger(__name__)
 
@@ -85,7 +99,8 @@ async def require_head(connection: AsyncConnection) -> None:
 
 
 async def find_defects(connection: AsyncConnection) -> Sequence[str]:
-    """Invalid indexes, which PostgreSQL does not use, and constraints that were not validated; each with its remedy."""
+    """Invalid indexes, which PostgreSQL does not use, constraints that were not validated, and tables of organisations
+    that are not distributed like the others (Citus); each with its remedy."""
     query = text(
         """
         SELECT format('index %s is invalid (REINDEX INDEX CONCURRENTLY %1$s)', indexrelid::regclass)
@@ -98,4 +113,7 @@ async def find_defects(connection: AsyncConnection) -> Sequence[str]:
         ORDER BY 1
         """
     )
-    return (await connection.scalars(query)).all()
+    defects = [*(await connection.scalars(query)).all()]
+    if await connection.scalar(_HAS_CITUS):
+        defects += (await connection.scalars(_NOT_DISTRIBUTED)).all()
+    return defects
