@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_stack
 from types import FrameType
 from typing import Any
 
@@ -76,12 +77,10 @@ def _is_applications(frame: FrameType | None) -> bool:
     return True
 
 
-def _files(frame: FrameType | None) -> Iterator[str]:
+def _files(frame: FrameType | None, greenlet: Any = None) -> Iterator[str]:
     """The files of the functions on the stack, the innermost first; also of those that wait for SQLAlchemy."""
-    greenlet = getcurrent()
-    while frame is not None:
-        while frame is not None:
-            yield frame.f_code.co_filename
-            frame = frame.f_back
-        greenlet = greenlet.parent
-        frame = greenlet.gr_frame if greenlet is not None else None
+    if frame is not None:
+        yield from (item.f_code.co_filename for item, _ in walk_stack(frame))
+    parent = (greenlet or getcurrent()).parent
+    if parent is not None:
+        yield from _files(parent.gr_frame, parent)

@@ -214,8 +214,8 @@ def _compared(condition: Node, aliases: set[str], *, is_variable: bool) -> Itera
 
 
 def _is_value(node: Node, aliases: set[str], *, is_variable: bool) -> bool:
-    while isinstance(node, ast.TypeCast):
-        node = node.arg
+    if isinstance(node, ast.TypeCast):
+        return _is_value(node.arg, aliases, is_variable=is_variable)
     fields = _fields(node)
     return isinstance(node, ast.ParamRef | ast.A_Const) or bool(is_variable and fields and fields[0] not in aliases)
 
