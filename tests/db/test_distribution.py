@@ -100,7 +100,7 @@ def test_a_search_function_is_no_part_of_a_statement_where_the_database_is_distr
 
 @pytest.mark.parametrize("mode", PlanCacheMode)
 def test_a_tenant_is_entered_by_the_last_statement_of_a_message(mode: PlanCacheMode) -> None:
-    assert obstacles(f"BEGIN READ ONLY; {enter_tenant_sql(1, plan_cache_mode=mode)}") == []
+    assert obstacles(f"BEGIN READ ONLY; {enter_tenant_sql(1, plan_cache_mode=mode, distributed=True)}") == []
 
 
 async def test_the_statements_of_the_application_are_looked_at(

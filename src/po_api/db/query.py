@@ -163,14 +163,20 @@ class QueryExecutor(Protocol):
         """Make the rows of one organisation visible from now on."""
 
 
-def enter_tenant_sql(organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> str:
-    """The statements that enter a tenant in a transaction. AUTO is the mode of distributed databases, where a SET of
-    ours would be sent to the other servers with all of the message that it is in.
+def enter_tenant_sql(
+    organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO, distributed: bool = False
+) -> str:
+    """The statements that enter a tenant in a transaction.
+
+    In a distributed database a SET of ours would be sent to the other servers with all of the message that it is in:
+    there it is a function's, and the mode is the database's choice.
     """
-    script = f"SELECT enter_tenant('{organisation_id:d}')"
+    if distributed:
+        return f"SELECT enter_tenant('{organisation_id:d}')"
+    script = f"SET LOCAL app.organisation_id = '{organisation_id:d}'"
     if plan_cache_mode is PlanCacheMode.AUTO:
         return script
-    return f"SET LOCAL plan_cache_mode = {plan_cache_mode}; {script}"
+    return f"{script}; SET LOCAL plan_cache_mode = {plan_cache_mode}"
 
 
 class ConnectionExecutor:
@@ -224,8 +230,8 @@ class ConnectionExecutor:
         if self._has_tenant:
             return
         await self._connection()
-        mode = PlanCacheMode.AUTO if self.is_distributed else plan_cache_mode
-        await self.run_script(tenant=enter_tenant_sql(organisation_id, plan_cache_mode=mode))
+        tenant = enter_tenant_sql(organisation_id, plan_cache_mode=plan_cache_mode, distributed=self.is_distributed)
+        await self.run_script(tenant=tenant)
 
     async def run_script(self, *statements: str, tenant: str | None = None) -> str:
         """The command tag of the last of some statements without parameters, in a read-only transaction.
