@@ -178,6 +178,19 @@ async def test_a_member_who_changes_their_name_waits_for_the_account_first(
     await ok(renaming)
 
 
+async def test_a_person_who_joins_while_the_base_currency_changes_creates_requests_in_the_new_one(
+    app: FastAPI, client: httpx.AsyncClient, admin: Member, both: Both
+) -> None:
+    person = await new_member(app, client, None, [])
+    invitation_id = await _invited(admin, person.email)
+
+    def changes() -> Awaitable[httpx.Response]:
+        return admin.patch("/organisations/current", etag="*", json={"currency": "USD"})
+
+    for response in await both(OF_MEMBER, admin.user_id, changes, _accept(person, invitation_id)):
+        assert response.status_code == 200, response.text
+
+
 # Invitations that would give more than the member has
 
 

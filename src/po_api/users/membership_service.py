@@ -109,6 +109,8 @@ class MembershipService:
         await MemberService(self._session, actor, self._listeners).leave(expected=None)
 
     async def _take_up(self, user: User, organisation_id: int, invitation_id: int, expected: ExpectedVersions) -> None:
+        # A change of the base currency waits for its members, whom it has to see.
+        await self._repository.lock_organisations([organisation_id])
         await enter_tenant(self._session, organisation_id)
         await join_by_invitation(self._session, organisation_id, invitation_id, _person(user), expected=expected)
         _move(user, organisation_id)

@@ -63,6 +63,8 @@ class UserService:
         self._session.add(user)
         await self._session.flush()
         if organisation_id is not None:
+            # As for everybody who joins: a change of the base currency waits for its members, whom it has to see.
+            await self._repository.lock_organisations([organisation_id])
             person = Person(user.id, user.email, name)
             member = await add_member(self._session, organisation_id, person, roles, approval_limit=approval_limit)
             after = {"roles": member.roles, "approval_limit": approval_limit}
