@@ -36,6 +36,12 @@ from po_api.web.dependencies import Authenticator
 from po_api.web.errors import add_error_handlers
 from po_api.web.middleware import BodyLimit, RequestContext
 from po_api.web.rate_limits import RateLimiter
+from po_api.work import all_work
+from po_api.worker.worker import Worker
+
+# For what a worker in this process is doing when the process stops: it is given back after that. Requests in progress
+# have had their time before (serving.GRACEFUL_SECONDS), and the process has to end five seconds after that.
+WORKER_SECONDS = 1
 
 EXPOSED_HEADERS = (
     "ETag",
@@ -70,8 +76,11 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
             gc.freeze()
             gc.set_threshold(10_000, 20, 50)
             sys.setswitchinterval(SWITCH_SECONDS)
+            if settings.worker:
+                app.state.worker.start()
             yield
         finally:
+            await app.state.worker.stop(seconds=WORKER_SECONDS)
             await app.state.database.dispose()
             if traces is not None:
                 await asyncio.to_thread(traces.shut_down)
@@ -105,6 +114,8 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.rate_limiter = RateLimiter(settings)
     app.state.heavy_requests = FairQueue(turns.SHARES)
     app.state.renderings = SharedWork[bytes]()
+    work = all_work(app.state.database, secret_key=found.secret_key, renderings=app.state.renderings)
+    app.state.worker = Worker(app.state.database, work)
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.export_max_rows = settings.export_max_rows
     app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)

@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     web_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
+    worker: bool = True
 
     @field_validator("cors_origins", "frontend_url", "oidc_hosted_domain", "trusted_proxies", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from po_api import audit
 from po_api.api_keys import models as api_keys
-from po_api.db import schema_info
+from po_api.db import periodic, schema_info
 from po_api.db.models import Base
 from po_api.members import models as members
 from po_api.organisations import models as organisations
@@ -19,6 +19,7 @@ __all__ = [
     "members",
     "metadata",
     "organisations",
+    "periodic",
     "porfs",
     "purchase_orders",
     "schema_info",

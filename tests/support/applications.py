@@ -33,7 +33,8 @@ async def application_on(urls: tuple[str, str], settings: Settings) -> AsyncIter
 
 def new_app(url: str, **settings: Any) -> FastAPI:
     is_checked = settings.pop("is_checked", False)
-    values = {"rate_limit_per_user": "1000/minute", "rate_limit_per_address": "1000/minute"} | settings
+    values: dict[str, Any] = {"rate_limit_per_user": "1000/minute", "rate_limit_per_address": "1000/minute"}
+    values |= {"worker": False} | settings
     return create_app(Settings(_env_file=None, **values), Connections(url, url, SECRET_KEY), is_checked=is_checked)
 
 

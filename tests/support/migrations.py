@@ -222,6 +222,10 @@ SPECIAL = {
     ("members", "is_active"): "false",
     # Without a file, so that there is something to lose.
     ("purchase_order_sheets", "revision"): "2",
+    # Exactly queued rows have a next attempt.
+    ("document_renderings", "status"): "'failed'",
+    ("document_renderings", "next_attempt_at"): "NULL",
+    ("document_renderings", "leased_until"): "NULL",
     ("invitations", "declined_at"): "NULL",
     ("invitations", "revoked_at"): "NULL",
 }
@@ -242,6 +246,7 @@ ORDER = (
     "allocations",
     "purchase_order_files",
     "purchase_order_sheets",
+    "document_renderings",
     "approval_decisions",
     "porf_comments",
     "audit_events",
@@ -252,6 +257,7 @@ ORDER = (
     "sign_in_codes",
     "used_id_tokens",
     "api_keys",
+    "worker_tasks",
 )
 
 

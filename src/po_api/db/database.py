@@ -17,6 +17,7 @@ from po_api.db.hosts import Hosts
 from po_api.db.pool import PrimaryPool, ReplicaPool, export_checkins
 from po_api.db.replica import status
 from po_api.db.replica.status import Replica
+from po_api.db.wakeups import Wakeups
 from po_api.observability.instrumentation import listen, timed
 from po_api.settings import Settings
 
@@ -27,10 +28,14 @@ MAX_STATEMENT_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Database:
-    """The primary's engine and session factory, and the replica that safe requests read from."""
+    """The primary's engine and session factory, and the replica that safe requests read from.
+
+    `wakeups` are those of the sessions (`db.wakeups`).
+    """
 
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
+    wakeups: Wakeups
     replica: Replica | None = None
 
     async def dispose(self) -> None:
@@ -65,11 +70,12 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
         return connection
 
     engine = _engine(connect, settings, PrimaryPool)
-    sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+    wakeups = Wakeups()
+    sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False, **wakeups.session_options())
     if replica_url is None:
-        return Database(engine, sessions)
+        return Database(engine, sessions, wakeups)
     standby = Hosts(libpq_url(replica_url), seconds=status.CONNECT_SECONDS)
-    return Database(engine, sessions, Replica(_engine(connect_to_replica, settings, ReplicaPool)))
+    return Database(engine, sessions, wakeups, Replica(_engine(connect_to_replica, settings, ReplicaPool)))
 
 
 def primary_at(url: str, *, seconds: float) -> Hosts:

@@ -67,3 +67,20 @@ POOL_WAITING = Gauge(
     "po_db_pool_waiting", "Pool checkouts that are waiting", ["pool"], registry=REGISTRY, multiprocess_mode="livesum"
 )
 POOL_TIMEOUTS = Counter("po_db_pool_timeouts_total", "Pool checkouts that timed out", ["pool"], registry=REGISTRY)
+
+# Seconds. Most work takes milliseconds; attempts have time-outs of minutes.
+_WORK_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120)
+
+WORKER_RUNS = Counter(
+    "po_worker_runs_total",
+    "Attempts of a queue's rows and runs of tasks, by outcome: done, retried, failed, interrupted",
+    ["work", "outcome"],
+    registry=REGISTRY,
+)
+WORKER_SECONDS = Histogram(
+    "po_worker_run_duration_seconds",
+    "Time that attempts of a queue's rows and runs of tasks took",
+    ["work"],
+    buckets=_WORK_BUCKETS,
+    registry=REGISTRY,
+)

@@ -35,6 +35,12 @@ class OrganisationRow(NamedTuple):
     updated_at: datetime
 
 
+class OrganisationKey(NamedTuple):
+    """The key of an organisation."""
+
+    id: int
+
+
 ORGANISATIONS = Organisation.__table__
 LIST = Listing("organisations.list", ORGANISATIONS, OrganisationRow, sorts=SORTS, default="created_at")
 _ONE = Query(
@@ -42,6 +48,7 @@ _ONE = Query(
     select(*columns_for(OrganisationRow, ORGANISATIONS)).where(Organisation.id == ORGANISATION_ID),
     OrganisationRow,
 )
+_IDS = Query("organisations.ids", select(Organisation.id).order_by(Organisation.id), OrganisationKey)
 
 
 class OrganisationQueries:
@@ -59,6 +66,10 @@ class OrganisationQueries:
         if organisation_id != principal.organisation_id and not principal.is_operator:
             raise OrganisationNotFound
         return await self._get(organisation_id)
+
+    async def ids(self) -> list[int]:
+        """All organisations, for work that is done in each."""
+        return [row.id for row in await self._executor.rows(_IDS)]
 
     async def _get(self, organisation_id: int) -> OrganisationRow:
         organisation = await self._executor.row(_ONE, organisation_id=organisation_id)

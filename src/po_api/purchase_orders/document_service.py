@@ -55,7 +55,8 @@ class DocumentService:
     def __init__(self, access: Access, actor: Actor, renderings: SharedWork[bytes]) -> None:
         self._access = access
         self._actor = actor
-        self._owner = Owner(actor.organisation_id, actor.member_id)
+        # The organisation itself for a worker.
+        self._owner = Owner(actor.organisation_id, actor.user_id or 0)
         self._renderings = renderings
 
     async def stored(self, order_id: int, *, as_issued: bool) -> Document:

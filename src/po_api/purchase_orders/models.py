@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, Te
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from po_api.db.leases import Leased, lease_constraints
 from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
 
 
@@ -181,3 +182,25 @@ class PurchaseOrderFile(TenantRow, Base):
     content: Mapped[bytes] = mapped_column(BYTEA)
     digest: Mapped[str]
     created_at: Mapped[datetime]
+
+
+class DocumentRendering(TenantRow, Leased, Base):
+    """A document that is rendered by a worker, or was; one that is stored may have none."""
+
+    __tablename__ = "document_renderings"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "purchase_order_id"], ["purchase_orders.organisation_id", "purchase_orders.id"]
+        ),
+        UniqueConstraint(
+            "organisation_id", "purchase_order_id", "revision", "kind", name="uq_document_renderings_kind"
+        ),
+        CheckConstraint("kind IN ('issued', 'cancelled', 'superseded')", name="kind"),
+        CheckConstraint("status IN ('queued', 'done', 'failed')", name="status"),
+        *lease_constraints("document_renderings"),
+    )
+
+    purchase_order_id: Mapped[int]
+    revision: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(sort_order=90)

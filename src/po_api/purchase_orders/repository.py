@@ -7,19 +7,35 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Insert, Integer, Text, Update, and_, bindparam, func, select, update
+from sqlalchemy import (
+    FromClause,
+    Insert,
+    Integer,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.offload import offload
-from po_api.db.bulk_write import Rows, combine, insert_from, json_rows, update_from
+from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
+from po_api.db.leases import WorkStatus
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.porfs.content import LINE_FIELDS
+from po_api.purchase_orders.domain import FileKind
 from po_api.purchase_orders.models import (
     Allocation,
+    DocumentRendering,
     PurchaseOrder,
     PurchaseOrderFile,
     PurchaseOrderLine,
@@ -31,6 +47,7 @@ from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
 _FILES, _SHEETS = PurchaseOrderFile.__table__, PurchaseOrderSheet.__table__
+_RENDERINGS = DocumentRendering.__table__
 
 _SUPPLIER = ("supplier_id", "supplier_name", "supplier_email", "supplier_tax_id", "supplier_address")
 _TOTALS = ("currency", "tax_rounding", "net", "tax", "total")
@@ -124,27 +141,64 @@ def _release() -> Update:
     )
 
 
+def _queue(kind: FileKind, orders: FromClause) -> Insert:
+    """Queue the rendering of a document of each of the orders, whose ids and revisions are in `orders`."""
+    return insert_from(_RENDERINGS, orders, kind=literal_column(f"'{kind}'"), next_attempt_at=NOW)
+
+
+def _cancelled() -> FromClause:
+    """The order to cancel, if it has a number: a draft has no document."""
+    return (
+        select(PurchaseOrder.id.label("purchase_order_id"), PurchaseOrder.revision)
+        .where(
+            PurchaseOrder.organisation_id == ORGANISATION_ID,
+            PurchaseOrder.id == ORDER_ID,
+            PurchaseOrder.number.is_not(None),
+        )
+        .subquery("numbered")
+    )
+
+
 _CREATE = _creation()
 _CHANGE = _change("purchase_orders.change")
 _RELEASE = Query("purchase_orders.release", _release(), NoRow)
-_CANCEL = _change("purchase_orders.cancel", _release())
-_ISSUE = _change("purchase_orders.issue", insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)))
+_QUEUE_CANCELLED = Query("purchase_orders.queue_cancelled", _queue(FileKind.CANCELLED, _cancelled()), NoRow)
+_CANCEL = _change("purchase_orders.cancel", _release(), _queue(FileKind.CANCELLED, _cancelled()))
+_ISSUE = _change(
+    "purchase_orders.issue",
+    insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)),
+    _queue(FileKind.ISSUED, _ROWS_OF_SHEET),
+)
 _FILE: dict[str, Any] = {
     "organisation_id": ORGANISATION_ID,
     "purchase_order_id": ORDER_ID,
     "revision": bindparam("revision", type_=Integer),
     "kind": bindparam("kind", type_=Text),
 }
-_STORE = Query(
-    "purchase_orders.store_document",
-    insert(PurchaseOrderFile)
-    .values(
-        **_FILE, **{name: bindparam(name, type_=_FILES.c[name].type) for name in ("content", "digest", "created_at")}
+
+
+def _storing() -> Query[StoredFile]:
+    """Store a document unless there is one; its rendering is done."""
+    others = {name: bindparam(name, type_=_FILES.c[name].type) for name in ("content", "digest", "created_at")}
+    stored = (
+        insert(PurchaseOrderFile)
+        .values(**_FILE, **others)
+        .on_conflict_do_nothing(constraint="uq_purchase_order_files_kind")
+        .returning(PurchaseOrderFile.content)
+        .cte("stored")
     )
-    .on_conflict_do_nothing(constraint="uq_purchase_order_files_kind")
-    .returning(PurchaseOrderFile.content),
-    StoredFile,
-)
+    done = {"status": str(WorkStatus.DONE), "next_attempt_at": null(), "leased_until": null(), "error_code": null()}
+    rendered = (
+        update(DocumentRendering)
+        .where(and_(*(_RENDERINGS.c[name] == value for name, value in _FILE.items())))
+        .values(**done, finished_at=others["created_at"])
+        .returning(_RENDERINGS.c.id)
+        .cte("rendered")
+    )
+    return Query("purchase_orders.store_document", select(stored.c.content).add_cte(rendered), StoredFile)
+
+
+_STORE = _storing()
 _STORED = Query(
     "purchase_orders.stored_document",
     select(PurchaseOrderFile.content).where(and_(*(_FILES.c[name] == value for name, value in _FILE.items()))),
@@ -243,6 +297,7 @@ class PurchaseOrderRepository:
             await self._change_separately(state, change, now)
             mine = {"organisation_id": self._actor.organisation_id, "order_id": state["id"]}
             await self._executor.execute(_RELEASE, **mine)
+            await self._executor.execute(_QUEUE_CANCELLED, **mine, now=now)
             return
         parameters = self._parameters(change, now, orders=[state])
         await self._executor.execute(_CANCEL, **parameters, order_id=state["id"])
@@ -260,6 +315,7 @@ class PurchaseOrderRepository:
         if self._executor.is_distributed:
             writes = await self._change_separately(state, change, now)
             await writes.insert(_SHEETS, [frozen], sheet=sheet)
+            await writes.insert(_RENDERINGS, [frozen], kind=FileKind.ISSUED, next_attempt_at=now)
             return
         parameters = self._parameters(change, now, orders=[state], sheets=[frozen])
         await self._executor.execute(_ISSUE, **parameters, sheet=sheet)

@@ -19,6 +19,7 @@ from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
 from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
+from po_api.db.wakeups import notify_after_commit
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.queries import OrganisationQueries
@@ -38,6 +39,7 @@ from po_api.purchase_orders.domain import (
     PurchaseOrderStatus,
 )
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
+from po_api.purchase_orders.renderings import RENDERINGS
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 from po_api.suppliers.identity import (
@@ -120,8 +122,8 @@ class PurchaseOrderService:
         """Assign the number, freeze the content, and store what the documents are rendered from.
 
         Nothing is typeset here, while rows are locked. The number is taken last: its row stays locked until the
-        transaction ends, and other orders of the organisation wait for it. `DocumentService` renders the document when
-        it is first read.
+        transaction ends, and other orders of the organisation wait for it. A worker renders the document soon after, or
+        the first reader before it.
         """
         order = await self._locked(order_id, PurchaseOrderAction.ISSUE, expected)
         organisation = await self._organisations.own(self._actor)
@@ -140,6 +142,7 @@ class PurchaseOrderService:
             "timezone": organisation.timezone,
         }
         await self._repository.issue(state_of(order, **issued, issued_at=now), source, frozen, change, now=now)
+        notify_after_commit(self._session, RENDERINGS.name)
         return await self._orders.whole(order_id)
 
     async def cancel(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> JsonDocument:
@@ -158,6 +161,7 @@ class PurchaseOrderService:
         order = await self._allocation.release(held, lock_holder=lock_order)
         state, change = _finished(order, PurchaseOrderAction.CANCEL, comment)
         await self._repository.cancel(state, change, now=utc_now())
+        notify_after_commit(self._session, RENDERINGS.name)
         return await self._orders.whole(order_id)
 
     async def close(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> JsonDocument:

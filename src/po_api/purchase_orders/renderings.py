@@ -1,0 +1,129 @@
+"""Rendering in the background: a worker renders the documents of orders soon after their issue or cancellation."""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, func, literal_column, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core.shared_work import SharedWork
+from po_api.db.database import Database, enter_tenant
+from po_api.db.leases import Job
+from po_api.db.query import ORGANISATION_ID, ConnectionExecutor, Query, TransactionExecutor
+from po_api.db.work import Queue
+from po_api.organisations.queries import OrganisationQueries
+from po_api.purchase_orders.document_service import Access, DocumentService
+from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.models import DocumentRendering, PurchaseOrder, PurchaseOrderFile
+
+# An attempt waits for its turn and typesets, each for at most a minute. Two at once, since a long order has a process
+# of its own. A fault of a template or a font is tried for a week: the number of the order cannot be undone.
+RENDERINGS = Queue(
+    "documents",
+    DocumentRendering.__table__,
+    seconds=150,
+    delays=(
+        timedelta(seconds=5),
+        timedelta(minutes=1),
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+        timedelta(hours=2),
+        timedelta(hours=6),
+    ),
+    attempts=30,
+    at_once=2,
+)
+
+
+class _RenderingRow(NamedTuple):
+    purchase_order_id: int
+    kind: str
+
+
+class _Id(NamedTuple):
+    id: int
+
+
+_ROW = Query(
+    "document_renderings.get",
+    select(DocumentRendering.purchase_order_id, DocumentRendering.kind).where(
+        DocumentRendering.organisation_id == ORGANISATION_ID,
+        DocumentRendering.id == bindparam("id", type_=BigInteger),
+    ),
+    _RenderingRow,
+)
+
+
+class RenderingHandler:
+    """Renders the documents of the queue as a first reader would, whose work it shares; the first to store wins.
+
+    `renderings` are those in progress in this process.
+    """
+
+    def __init__(self, database: Database, renderings: SharedWork[bytes]) -> None:
+        self._database = database
+        self._renderings = renderings
+
+    async def perform(self, job: Job) -> None:
+        executor = ConnectionExecutor(self._database.engine)
+        try:
+            await executor.enter_tenant(job.organisation_id)
+            row = await executor.row(_ROW, organisation_id=job.organisation_id, id=job.id)
+            assert row is not None
+            access = Access(executor, executor.close, self._database.sessions.begin)
+            documents = DocumentService(access, job.actor, self._renderings)
+            await documents.stored(row.purchase_order_id, as_issued=row.kind == FileKind.ISSUED)
+            await executor.close()
+        except BaseException:
+            executor.discard()
+            raise
+
+    async def failed(self, session: AsyncSession, job: Job) -> None:
+        """The order shows it; the next reader of the document tries again."""
+
+
+def _missing(kind: FileKind) -> Query[_Id]:
+    """Queue the documents of a kind that are neither stored nor queued."""
+    key = {
+        "organisation_id": ORGANISATION_ID,
+        "purchase_order_id": PurchaseOrder.id,
+        "revision": PurchaseOrder.revision,
+    }
+    columns = {**key, "kind": literal_column(f"'{kind}'"), "next_attempt_at": func.now(), "created_at": func.now()}
+    absent = [
+        ~exists().where(*(table.c[name] == value for name, value in key.items()), table.c.kind == str(kind))
+        for table in (PurchaseOrderFile.__table__, DocumentRendering.__table__)
+    ]
+    conditions: list[ColumnElement[bool]] = [
+        PurchaseOrder.organisation_id == ORGANISATION_ID,
+        PurchaseOrder.number.is_not(None),
+        *absent,
+    ]
+    if kind is FileKind.CANCELLED:
+        conditions.append(PurchaseOrder.status == PurchaseOrderStatus.CANCELLED)
+    orders = select(*columns.values()).where(*conditions)
+    statement = insert(DocumentRendering).from_select([*columns], orders, include_defaults=False)
+    return Query(
+        "document_renderings.queue_missing", statement.on_conflict_do_nothing().returning(DocumentRendering.id), _Id
+    )
+
+
+_MISSING = (_missing(FileKind.ISSUED), _missing(FileKind.CANCELLED))
+
+
+async def queue_missing(database: Database) -> int:
+    """Queue the documents of all organisations that no worker would render; returns their number.
+
+    There are none, but for orders that the version before revision 031 has issued while it was replaced.
+    """
+    async with database.sessions.begin() as session:
+        organisations = await OrganisationQueries(TransactionExecutor(session)).ids()
+    found = 0
+    for organisation_id in organisations:
+        async with database.sessions.begin() as session:
+            await enter_tenant(session, organisation_id)
+            executor = TransactionExecutor(session)
+            for query in _MISSING:
+                found += len(await executor.rows(query, organisation_id=organisation_id))
+    return found

@@ -1,0 +1,41 @@
+"""The work of all features that a worker does."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+from po_api.core.clock import utc_now
+from po_api.core.shared_work import SharedWork
+from po_api.db.database import Database
+from po_api.db.work import PeriodicTask, Queue, Work
+from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing
+from po_api.sessions.service import SessionService
+from po_api.web import idempotency
+
+# What ended or was stored before is deleted; also the defaults of the commands.
+SESSIONS_KEPT = timedelta(days=30)
+RESPONSES_KEPT = timedelta(hours=48)
+
+QUEUES: Sequence[Queue] = (RENDERINGS,)
+
+
+def all_work(database: Database, *, secret_key: str, renderings: SharedWork[bytes]) -> Work:
+    """The work of the application; `renderings` are those of documents that are in progress in this process."""
+    return Work(
+        queues=((RENDERINGS, RenderingHandler(database, renderings)),),
+        periodic_tasks=(
+            PeriodicTask("sessions.purge", timedelta(hours=1), partial(_purge_sessions, database, secret_key)),
+            PeriodicTask("idempotency_keys.purge", timedelta(hours=1), partial(_purge_responses, database)),
+            PeriodicTask("documents.find_missing", timedelta(hours=1), partial(queue_missing, database)),
+        ),
+    )
+
+
+async def _purge_sessions(database: Database, secret_key: str) -> int:
+    async with database.sessions.begin() as session:
+        return await SessionService(session, key=secret_key).purge(before=utc_now() - SESSIONS_KEPT)
+
+
+async def _purge_responses(database: Database) -> int:
+    async with database.sessions.begin() as session:
+        return await idempotency.purge(session, before=utc_now() - RESPONSES_KEPT)

@@ -1,0 +1,193 @@
+"""Doing the work of a queue: each row under a lease, in a process that may stop or die at any time."""
+
+import asyncio
+import random
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from time import perf_counter
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core.errors import AppError
+from po_api.db.database import Database, enter_tenant
+from po_api.db.leases import INTERRUPTED, Job, WorkStatus, organisations_with_work
+from po_api.db.query import ConnectionExecutor, TransactionExecutor
+from po_api.db.work import Failure, Handler, Queue, Record, Retry, TenantTask
+from po_api.observability import metrics
+from po_api.observability.logging import get_logger
+
+# A lease is longer than the time-out of the attempt by this time in seconds, in which its result is written.
+MARGIN_SECONDS = 30
+# The limit for giving a job back when the process stops.
+GIVE_BACK_SECONDS = 3
+
+TIMED_OUT = "timed_out"
+UNEXPECTED = "unexpected_error"
+
+_log = get_logger(__name__)
+
+
+class QueueRunner:
+    """Does the rows of one queue. Several runners, in any processes, do each row once."""
+
+    def __init__(self, database: Database, queue: Queue, handler: Handler) -> None:
+        self._database = database
+        self._queue = queue
+        self._handler = handler
+
+    async def organisations(self) -> list[int]:
+        """The organisations with due rows, in random order: runners begin with different ones."""
+        return await _shuffled_organisations(self._database, self._queue.table.name)
+
+    async def run_in(self, organisation_id: int) -> bool:
+        """Do one row of the organisation; returns False if none is due."""
+        job = await self._take(organisation_id)
+        if job is None:
+            return False
+        if not job.is_spent:
+            await self._attempt(job)
+        return True
+
+    async def _take(self, organisation_id: int) -> Job | None:
+        queue = self._queue
+        lease = timedelta(seconds=queue.seconds + MARGIN_SECONDS)
+        async with self._transaction(organisation_id) as session:
+            executor = TransactionExecutor(session)
+            job = await queue.leases.take(executor, organisation_id, lease, most=queue.attempts)
+            if job is not None and job.is_spent:
+                await self._handler.failed(session, job)
+                self._report(job, "failed", (INTERRUPTED, None))
+        return job
+
+    async def _attempt(self, job: Job) -> None:
+        started = perf_counter()
+        try:
+            try:
+                async with asyncio.timeout(self._queue.seconds):
+                    record = await self._handler.perform(job)
+            except Failure as failure:
+                await self._fail(job, failure.error)
+            except Exception as error:
+                await self._retry(job, *_explained(error))
+            else:
+                await self._succeed(job, record)
+        except BaseException:
+            await self._give_back(job)
+            raise
+        finally:
+            metrics.WORKER_SECONDS.labels(self._queue.name).observe(perf_counter() - started)
+
+    async def _succeed(self, job: Job, record: Record | None) -> None:
+        if await self._end(job, self._queue.done, record=record):
+            self._report(job, "done")
+
+    async def _retry(self, job: Job, error: tuple[str, str | None], after: timedelta | None) -> None:
+        if job.attempts >= self._queue.attempts:
+            await self._fail(job, error)
+        elif await self._end(job, WorkStatus.QUEUED, after=after or self._delay(job.attempts), error=error):
+            self._report(job, "retried", error)
+
+    async def _fail(self, job: Job, error: tuple[str, str | None]) -> None:
+        async def record(session: AsyncSession) -> None:
+            await self._handler.failed(session, job)
+
+        if await self._end(job, WorkStatus.FAILED, error=error, record=record):
+            self._report(job, "failed", error)
+
+    async def _give_back(self, job: Job) -> None:
+        """Make the row due again at once, for another process. If that fails, it is due when the lease ends."""
+        try:
+            async with asyncio.timeout(GIVE_BACK_SECONDS):
+                if await self._end(job, WorkStatus.QUEUED, after=timedelta(0), error=(INTERRUPTED, None)):
+                    self._report(job, "interrupted", (INTERRUPTED, None))
+        except Exception as error:
+            _log.warning("work_not_given_back", work=self._queue.name, error=type(error).__name__)
+
+    async def _end(
+        self,
+        job: Job,
+        status: str,
+        *,
+        after: timedelta | None = None,
+        error: tuple[str, str | None] | None = None,
+        record: Record | None = None,
+    ) -> bool:
+        async with self._transaction(job.organisation_id) as session:
+            executor = TransactionExecutor(session)
+            is_ours = await self._queue.leases.end(executor, job, status, after=after, error=error)
+            if is_ours and record is not None:
+                await record(session)
+        return is_ours
+
+    def _delay(self, attempts: int) -> timedelta:
+        """The time until the next attempt. It differs by a tenth: what failed together is not tried together."""
+        delays = self._queue.delays
+        return delays[min(attempts, len(delays)) - 1] * random.uniform(0.9, 1.1)  # noqa: S311
+
+    def _report(self, job: Job, outcome: str, error: tuple[str, str | None] | None = None) -> None:
+        metrics.WORKER_RUNS.labels(self._queue.name, outcome).inc()
+        if error is not None:
+            _log.warning(f"work_{outcome}", work=self._queue.name, id=job.id, attempts=job.attempts, error=error[0])
+
+    @asynccontextmanager
+    async def _transaction(self, organisation_id: int) -> AsyncIterator[AsyncSession]:
+        async with self._database.sessions.begin() as session:
+            await enter_tenant(session, organisation_id)
+            yield session
+
+
+class TenantTaskRunner:
+    """Does a task of organisations, which takes its own locks."""
+
+    def __init__(self, database: Database, task: TenantTask) -> None:
+        self._database = database
+        self._task = task
+
+    async def organisations(self) -> list[int]:
+        """The organisations with rows for the task, in random order."""
+        return await _shuffled_organisations(self._database, self._task.table)
+
+    async def run_in(self, organisation_id: int) -> bool:
+        """Do some of the organisation's work; returns whether there was any."""
+        name, started = self._task.name, perf_counter()
+        try:
+            found = await self._task.run(organisation_id)
+        except Exception as error:
+            stack = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("task_failed", task=name, error=type(error).__name__, stack=stack)
+            metrics.WORKER_RUNS.labels(name, "failed").inc()
+            return False
+        finally:
+            metrics.WORKER_SECONDS.labels(name).observe(perf_counter() - started)
+        if found:
+            metrics.WORKER_RUNS.labels(name, "done").inc()
+        return found
+
+
+def _explained(error: Exception) -> tuple[tuple[str, str | None], timedelta | None]:
+    """What is shown of an error, and the delay that it asks for. An unknown one is logged without its message, which
+    may quote data."""
+    match error:
+        case Retry():
+            return error.error, error.after
+        case TimeoutError():
+            return (TIMED_OUT, None), None
+        case AppError():
+            return (error.code, None), None
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("work_failed_unexpectedly", error=type(error).__name__, stack=stack)
+    return (UNEXPECTED, None), None
+
+
+async def _shuffled_organisations(database: Database, table: str) -> list[int]:
+    executor = ConnectionExecutor(database.engine)
+    try:
+        found = [*await organisations_with_work(executor, table)]
+        await executor.close()
+    except BaseException:
+        executor.discard()
+        raise
+    random.shuffle(found)
+    return found

@@ -1,0 +1,29 @@
+"""Doing the work of one organisation: the tests of a process share a database, and leave work of others behind."""
+
+from po_api.core.shared_work import SharedWork
+from po_api.work import all_work
+from po_api.worker.queues import QueueRunner, TenantTaskRunner
+from support.organisations import Tenant
+from support.polling import Deadline
+
+KEY = "tests-only-0123456789abcdef0123456789abcdef"
+
+
+async def work_until_idle(tenant: Tenant, *, names: frozenset[str] | None = None) -> int:
+    """Do all work of the organisation that is due, of these names or of all; returns how often there was some."""
+    database = tenant.database
+    work = all_work(database, secret_key=KEY, renderings=SharedWork())
+    runners: list[QueueRunner | TenantTaskRunner] = [
+        QueueRunner(database, queue, handler) for queue, handler in work.queues if names is None or queue.name in names
+    ]
+    runners += [TenantTaskRunner(database, task) for task in work.tenant_tasks if names is None or task.name in names]
+    return sum([await run_until_idle(runner, tenant.organisation_id) for runner in runners])
+
+
+async def run_until_idle(runner: QueueRunner | TenantTaskRunner, organisation_id: int) -> int:
+    """Do all that is due in the organisation; returns how often there was some."""
+    count, deadline = 0, Deadline("an organisation without work")
+    while await runner.run_in(organisation_id):
+        deadline.check()
+        count += 1
+    return count
