@@ -15,12 +15,14 @@ class Commands(LazyGroup):
 
     modules: ClassVar = {
         "serve": Lazy("po_api.cli.serve", "Serve the API until interrupted (Ctrl-C, SIGTERM)."),
+        "worker": Lazy("po_api.cli.worker", "Do the work that is due, until interrupted (Ctrl-C, SIGTERM)."),
         "migrate": Lazy(
             "po_api.cli.migrate", "Migrate the database schema to the revision of this version, or to another revision."
         ),
         "seed-demo": Lazy("po_api.cli.seed_demo", "Create the demo organisation with a user for each role."),
         "openapi": Lazy("po_api.cli.openapi", "Print the OpenAPI document."),
         "backup": Lazy("po_api.cli.backup", "Create, verify and restore backups."),
+        "documents": Lazy("po_api.cli.documents", "Manage the documents of orders."),
         "idempotency-keys": Lazy("po_api.cli.idempotency_keys", "Manage stored idempotency keys."),
         "organisations": Lazy("po_api.cli.organisations", "Manage organisations."),
         "users": Lazy("po_api.cli.users", "Manage users."),

@@ -1,9 +1,9 @@
 """Rows that are work to do, and the leases under which it is done.
 
 A row that is due (`next_attempt_at`) is leased in a short transaction, which counts the attempt. The work is done
-outside of any transaction, and its result is written only if no other attempt has begun since (`attempts` is the
-fencing token, which never decreases). The lease of a worker that dies ends by itself, so that nothing is lost; since
-attempts are counted when they begin, a row that kills its worker ends as failed.
+outside of any transaction, and its result is written only if no other attempt has begun since: the attempt's number
+and the end of its lease are the fencing token. The lease of a worker that dies ends by itself, so that nothing is lost;
+since attempts are counted when they begin, a row that kills its worker ends as failed.
 
 Tried instead: procrastinate leaves the work of killed workers in progress, pgqueuer counts no attempts of theirs; both
 need a row beside the one that the API shows.
@@ -90,6 +90,7 @@ class Job:
     organisation_id: int
     id: int
     attempts: int
+    leased_until: datetime | None
     is_spent: bool = False
 
     @property
@@ -101,6 +102,7 @@ class Job:
 class _TakenRow(NamedTuple):
     id: int
     attempts: int
+    leased_until: datetime | None
     status: str
 
 
@@ -128,7 +130,8 @@ class Leases:
         row = await executor.row(self._take, organisation_id=organisation_id, lease=lease, most=most)
         if row is None:
             return None
-        return Job(organisation_id, row.id, row.attempts, is_spent=row.status == WorkStatus.FAILED)
+        is_spent = row.status == WorkStatus.FAILED
+        return Job(organisation_id, row.id, row.attempts, row.leased_until, is_spent=is_spent)
 
     async def end(
         self,
@@ -142,9 +145,10 @@ class Leases:
         """Write the result of an attempt; with `after`, the row is queued again. Returns False if it is no longer the
         job's: another attempt has begun, or the row was cancelled."""
         code, detail = error or (None, None)
-        values = {"id": job.id, "attempts": job.attempts, "status": status, "after": after}
-        parameters = {"organisation_id": job.organisation_id, "error_code": code, "error_detail": detail, **values}
-        return await executor.row(self._end, **parameters) is not None
+        attempt = {"id": job.id, "attempts": job.attempts, "leased_until": job.leased_until}
+        result = {"status": status, "after": after, "error_code": code, "error_detail": detail}
+        ended = await executor.row(self._end, organisation_id=job.organisation_id, **attempt, **result)
+        return ended is not None
 
     def _taking(self) -> Query[_TakenRow]:
         row = self._table.c
@@ -172,7 +176,7 @@ class Leases:
                 error_code=case((is_spent, INTERRUPTED), else_=row.error_code),
                 finished_at=case((is_spent, func.now()), else_=null()),
             )
-            .returning(row.id, row.attempts, row.status)
+            .returning(row.id, row.attempts, row.leased_until, row.status)
         )
         return Query(f"{self._table.name}.take", statement, _TakenRow)
 
@@ -185,6 +189,7 @@ class Leases:
                 row.organisation_id == ORGANISATION_ID,
                 row.id == bindparam("id", type_=row.id.type),
                 row.attempts == bindparam("attempts", type_=Integer),
+                row.leased_until == bindparam("leased_until", type_=row.leased_until.type),
                 row.status == str(WorkStatus.QUEUED),
             )
             .values(

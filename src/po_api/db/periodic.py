@@ -50,18 +50,8 @@ class Run(NamedTuple):
     attempts: int
 
 
-class TaskRow(NamedTuple):
-    """The state of a task; `late_seconds` is the time since it was due, 0 if it is not or runs."""
-
-    name: str
-    late_seconds: float
-    succeeded_at: datetime | None
-    failures: int
-    error: str | None
-
-
 _NAME, _ATTEMPTS = bindparam("name", type_=Text), bindparam("attempts", type_=Integer)
-_IS_FREE = or_(WorkerTask.leased_until.is_(None), WorkerTask.leased_until <= func.now())
+IS_FREE = or_(WorkerTask.leased_until.is_(None), WorkerTask.leased_until <= func.now())
 
 _ADD = Query(
     "worker.add_task",
@@ -75,7 +65,7 @@ _ADD = Query(
 _TAKE = Query(
     "worker.take_task",
     update(WorkerTask)
-    .where(WorkerTask.name == _NAME, WorkerTask.next_run_at <= func.now(), _IS_FREE)
+    .where(WorkerTask.name == _NAME, WorkerTask.next_run_at <= func.now(), IS_FREE)
     .values(
         attempts=WorkerTask.attempts + 1,
         leased_until=func.now() + bindparam("lease", type_=Interval),
@@ -98,18 +88,6 @@ _END = Query(
     ),
     NoRow,
 )
-_LATE = func.greatest(func.extract("epoch", func.now() - WorkerTask.next_run_at), 0)
-_ALL = Query(
-    "worker.tasks",
-    select(
-        WorkerTask.name,
-        case((_IS_FREE, _LATE), else_=0).label("late_seconds"),
-        WorkerTask.succeeded_at,
-        WorkerTask.failures,
-        WorkerTask.error,
-    ).order_by(WorkerTask.name),
-    TaskRow,
-)
 
 
 async def add_task(executor: QueryExecutor, name: str) -> None:
@@ -131,8 +109,3 @@ async def end_task(
     """
     key = {"name": run.name, "attempts": run.attempts}
     await executor.execute(_END, **key, after=after, error=error, is_done=is_done)
-
-
-async def tasks(executor: QueryExecutor) -> list[TaskRow]:
-    """All tasks that a worker has ever added."""
-    return [*await executor.rows(_ALL)]

@@ -1,6 +1,7 @@
 """Liveness and readiness."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from po_api.operations.disk import shortage
 from po_api.operations.disk_reserve import is_archiving_off
 from po_api.operations.revisions import head_revision
 from po_api.operations.schema import read_schema
+from po_api.operations.work_state import LATE_SECONDS, queue_states, task_states
 from po_api.web.openapi import problems
 from po_api.web.routing import ApiRoute, requires
 from po_api.web.schemas import Schema
@@ -55,6 +57,16 @@ class Reason(Schema):
     detail: str = Field(examples=["the database is at revision 008, this version needs 009: run `po-api migrate`"])
 
 
+class ReadinessWarning(Schema):
+    """A state that an operator should look at, although requests are served."""
+
+    code: Literal["work_overdue", "work_failed"] = Field(
+        description="work_overdue: no worker does what is due, or it cannot keep up; work_failed: something could not"
+        " be done, and is not tried again, or a periodic task fails"
+    )
+    detail: str = Field(examples=["documents: due for 412 s"])
+
+
 class ReplicaReadiness(Schema):
     """Whether safe requests read from the replica; otherwise the primary serves them."""
 
@@ -67,6 +79,7 @@ class Readiness(Schema):
 
     status: Literal["ready", "not_ready"]
     reasons: list[Reason] = Field(description="Empty if ready")
+    warnings: list[ReadinessWarning] = Field(default=[], description="They do not make the process unready")
     database: Literal["reachable", "unreachable"]
     wal_archive: Literal["not_failing", "failing"] | None = Field(
         description="failing: recent changes cannot be restored; WAL accumulates, or archiving is off for lack of space"
@@ -146,6 +159,7 @@ async def _examine(connection: AsyncConnection, data_dir: Path | None) -> Readin
     if restored := await unconfirmed(connection):
         detail = f"restored {restored}: check the data, then run `po-api backup confirm`"
         reasons.append(Reason(code="restore_unconfirmed", detail=detail))
+    warnings = [] if schema.problem else [warning async for warning in _warnings(connection)]
     archive_fails = await connection.scalar(_ARCHIVE_FAILS) or (data_dir is not None and is_archiving_off(data_dir))
     await connection.rollback()
     if found := await shortage(data_dir, connection):
@@ -153,6 +167,7 @@ async def _examine(connection: AsyncConnection, data_dir: Path | None) -> Readin
     return Readiness(
         status="not_ready" if reasons else "ready",
         reasons=reasons,
+        warnings=warnings,
         database="reachable",
         wal_archive="failing" if archive_fails else "not_failing",
         revision=schema.revision,
@@ -160,6 +175,19 @@ async def _examine(connection: AsyncConnection, data_dir: Path | None) -> Readin
         row_level_security="active" if is_restricted else "inactive",
         distribution=None,
     )
+
+
+async def _warnings(connection: AsyncConnection) -> AsyncIterator[ReadinessWarning]:
+    for queue in await queue_states(connection):
+        if queue.late_seconds > LATE_SECONDS:
+            yield ReadinessWarning(code="work_overdue", detail=f"{queue.name}: due for {queue.late_seconds:.0f} s")
+        if queue.failed:
+            yield ReadinessWarning(code="work_failed", detail=f"{queue.name}: {queue.failed} failed")
+    for task in await task_states(connection):
+        if task.late_seconds > LATE_SECONDS:
+            yield ReadinessWarning(code="work_overdue", detail=f"{task.name}: due for {task.late_seconds:.0f} s")
+        if task.error:
+            yield ReadinessWarning(code="work_failed", detail=f"{task.name}: the last run failed ({task.error})")
 
 
 async def _examine_replica(database: Database) -> ReplicaReadiness | None:

@@ -85,6 +85,18 @@ _VIOLATIONS = {
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
           AND (o.number IS NULL) <> (f.id IS NULL AND s.id IS NULL)
     """,
+    "each document of an order is stored, due, or could not be rendered": """
+        SELECT o.id, o.number, k.kind, r.status FROM purchase_orders o
+        JOIN (VALUES ('issued'), ('cancelled')) AS k (kind) ON k.kind = 'issued' OR o.status = 'cancelled'
+        LEFT JOIN purchase_order_files f
+            ON f.organisation_id = o.organisation_id AND f.purchase_order_id = o.id AND f.revision = o.revision
+            AND f.kind = k.kind
+        LEFT JOIN document_renderings r
+            ON r.organisation_id = o.organisation_id AND r.purchase_order_id = o.id AND r.revision = o.revision
+            AND r.kind = k.kind
+        WHERE ($1::bigint IS NULL OR o.organisation_id = $1) AND o.number IS NOT NULL
+          AND CASE WHEN f.id IS NULL THEN r.status IS NULL OR r.status = 'done' ELSE r.status <> 'done' END
+    """,
     "a stored document is unchanged, and of a kind that its order has": """
         SELECT o.id, o.number, f.kind FROM purchase_order_files f
         JOIN purchase_orders o ON o.organisation_id = f.organisation_id AND o.id = f.purchase_order_id

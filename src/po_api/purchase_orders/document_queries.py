@@ -4,14 +4,14 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import Boolean, Integer, and_, bindparam, case, false, func, literal_column, not_, select, true
+from sqlalchemy import Boolean, Integer, and_, bindparam, false, func, not_, select, true
 
 from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
 from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor
-from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.models import PurchaseOrderFile, PurchaseOrderLine, PurchaseOrderSheet
-from po_api.purchase_orders.projections import hides_lines
+from po_api.purchase_orders.projections import file_kind, hides_lines
 from po_api.purchase_orders.queries import ORDER_ID, sees_all, visible_order
 
 _SHEETS = PurchaseOrderSheet.__table__
@@ -48,7 +48,7 @@ class OrderSheetRow(NamedTuple):
 def _document(*, sees_all: bool) -> Query[OrderFileRow]:
     order = visible_order(sees_all=sees_all)
     is_cancelled = and_(order.c.status == PurchaseOrderStatus.CANCELLED, not_(bindparam("as_issued", type_=Boolean)))
-    kind = case((is_cancelled, literal_column(f"'{FileKind.CANCELLED}'")), else_=literal_column(f"'{FileKind.ISSUED}'"))
+    kind = file_kind(is_cancelled)
     content = (
         select(PurchaseOrderFile.content)
         .where(

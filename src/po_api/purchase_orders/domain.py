@@ -27,6 +27,14 @@ class FileKind(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class DocumentStatus(StrEnum):
+    """Whether the document of an order is stored, is about to be rendered, or could not be."""
+
+    DUE = "due"
+    STORED = "stored"
+    FAILED = "failed"
+
+
 class PurchaseOrderStatus(StrEnum):
     """The status of a purchase order; `closed` and `cancelled` are final."""
 

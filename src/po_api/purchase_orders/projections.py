@@ -17,7 +17,9 @@ from sqlalchemy import (
     case,
     false,
     func,
+    literal_column,
     not_,
+    null,
     select,
     true,
     type_coerce,
@@ -25,13 +27,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
 from po_api.db.json_sql import columns_of, json_object
+from po_api.db.leases import WorkStatus
 from po_api.db.models import Amount
 from po_api.db.money_sql import tax_at_rate
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
 from po_api.members.projections import member_name
 from po_api.porfs.models import Porf, PorfLine
-from po_api.purchase_orders.domain import PurchaseOrderStatus
-from po_api.purchase_orders.models import Allocation, PurchaseOrder, PurchaseOrderLine
+from po_api.purchase_orders.domain import DocumentStatus, FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.models import Allocation, DocumentRendering, PurchaseOrder, PurchaseOrderLine
 from po_api.suppliers.identity import IDENTITY_FIELDS
 from po_api.suppliers.projections import keeps_identity, supplier_is_active, supplier_value
 
@@ -156,6 +159,42 @@ def details(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
         "supplier_address": contact["supplier_address"],
         "supplier_is_frozen": orders.c.status != PurchaseOrderStatus.DRAFT,
         **columns_of(orders, ("tax_rounding", "terms", "delivery_address")),
+    }
+
+
+def rendering_of(orders: FromClause) -> FromClause:
+    """The rendering of the document of the order of the outer query; an order may have none."""
+    return (
+        select(DocumentRendering.status, DocumentRendering.attempts, DocumentRendering.error_code)
+        .where(
+            DocumentRendering.organisation_id == ORGANISATION_ID,
+            DocumentRendering.purchase_order_id == orders.c.id,
+            DocumentRendering.revision == orders.c.revision,
+            DocumentRendering.kind == file_kind(orders.c.status == PurchaseOrderStatus.CANCELLED),
+        )
+        .correlate(orders)
+        .lateral("rendering")
+    )
+
+
+def file_kind(is_cancelled: ColumnElement[bool]) -> ColumnElement[str]:
+    """The kind of the document of an order."""
+    cancelled, issued = (literal_column(f"'{kind}'", Text) for kind in (FileKind.CANCELLED, FileKind.ISSUED))
+    return case((is_cancelled, cancelled), else_=issued)
+
+
+def about_document(orders: FromClause, rendering: FromClause) -> dict[str, SQLColumnExpression[Any]]:
+    """The state of an order's document."""
+    unless_stored = {WorkStatus.QUEUED: DocumentStatus.DUE, WorkStatus.FAILED: DocumentStatus.FAILED}
+    status = case(
+        (orders.c.number.is_(None), null()),
+        *((rendering.c.status == str(found), str(shown)) for found, shown in unless_stored.items()),
+        else_=str(DocumentStatus.STORED),
+    )
+    return {
+        "document_status": type_coerce(status, Text),
+        "document_attempts": func.coalesce(rendering.c.attempts, 0),
+        "document_error": rendering.c.error_code,
     }
 
 

@@ -42,11 +42,13 @@ from po_api.purchase_orders.projections import (
     IS_OWN,
     LINES,
     ORDERS,
+    about_document,
     details,
     facts_of,
     has_line,
     lines_with_requests,
     of_order,
+    rendering_of,
     seen_orders,
     summary,
     supplier_contact,
@@ -211,7 +213,8 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
         .where(of_order(order), *(() if sees_all else (IS_OWN,)))
         .lateral("content")
     )
-    more = details(order)
+    rendering = rendering_of(order)
+    more = details(order) | about_document(order, rendering)
     item, details_text = json_object("details", more)
     shown = summary(order, sees_all=sees_all)
     own = order.c["id", "version", "currency", "tax_rounding"]
@@ -219,7 +222,7 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     particulars: list[AnyColumn] = [tax_id.label("supplier_tax_id"), address.label("supplier_address")]
     others = [column for column in shown.selected_columns if column.name not in own]
     columns = (*content.c, details_text.label("details"), *own, *particulars, *others)
-    statement = shown.with_only_columns(*columns).join(content, true()).join(item, true())
+    statement = shown.with_only_columns(*columns).join(content, true()).outerjoin(rendering, true()).join(item, true())
     return Query("purchase_orders.whole", statement, OrderDocumentRow)
 
 

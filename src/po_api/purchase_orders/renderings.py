@@ -3,13 +3,13 @@
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, func, literal_column, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database, enter_tenant
-from po_api.db.leases import Job
+from po_api.db.leases import Job, WorkStatus
 from po_api.db.query import ORGANISATION_ID, ConnectionExecutor, Query, TransactionExecutor
 from po_api.db.work import Queue
 from po_api.organisations.queries import OrganisationQueries
@@ -110,6 +110,26 @@ def _missing(kind: FileKind) -> Query[_Id]:
 
 
 _MISSING = (_missing(FileKind.ISSUED), _missing(FileKind.CANCELLED))
+
+
+_AGAIN = Query(
+    "document_renderings.queue_failed",
+    update(DocumentRendering)
+    .where(DocumentRendering.organisation_id == ORGANISATION_ID, DocumentRendering.status == str(WorkStatus.FAILED))
+    .values(status=str(WorkStatus.QUEUED), attempts=0, next_attempt_at=func.now(), finished_at=null())
+    .returning(DocumentRendering.id),
+    _Id,
+)
+
+
+async def queue_failed(session: AsyncSession) -> int:
+    """Queue the documents of all organisations that could not be rendered; returns their number."""
+    executor = TransactionExecutor(session)
+    found = 0
+    for organisation_id in await OrganisationQueries(executor).ids():
+        await enter_tenant(session, organisation_id)
+        found += len(await executor.rows(_AGAIN, organisation_id=organisation_id))
+    return found
 
 
 async def queue_missing(database: Database) -> int:

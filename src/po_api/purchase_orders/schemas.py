@@ -9,7 +9,7 @@ from po_api.core.money import TaxRounding
 from po_api.organisations.schemas import Address
 from po_api.porfs.content import MAX_LINES
 from po_api.porfs.schemas import AllowedActions, TaxRead
-from po_api.purchase_orders.domain import PurchaseOrderStatus
+from po_api.purchase_orders.domain import DocumentStatus, PurchaseOrderStatus
 from po_api.web.schemas import (
     AmountString,
     LongText,
@@ -144,6 +144,15 @@ class PurchaseOrderRead(PurchaseOrderBase):
     tax_rounding: TaxRounding
     terms: str | None
     delivery_address: str | None
+    document_status: DocumentStatus | None = Field(
+        description="`due`: rendered soon, or by its first reader; `failed`: it could not be rendered, and only the"
+        " next reader tries again; null before the issue",
+        examples=["stored"],
+    )
+    document_attempts: int = Field(description="How often rendering was attempted in the background", examples=[1])
+    document_error: str | None = Field(
+        description="Code of the last attempt's error; null if it succeeded", examples=["document_not_rendered"]
+    )
     taxes: list[TaxRead]
     lines: list[PurchaseOrderLineRead]
     warnings: list[OrderWarning]

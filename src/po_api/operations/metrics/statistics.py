@@ -12,6 +12,7 @@ from sqlalchemy import column, func, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.operations.capacity import AVAILABLE_CONNECTIONS
+from po_api.operations.metrics.work import work
 from po_api.operations.migrations import is_migrating
 from po_api.operations.revisions import head_revision
 from po_api.operations.schema import find_defects, read_schema
@@ -153,7 +154,7 @@ async def size(connection: AsyncConnection) -> list[Metric]:
 
 
 # In this order: the last ones are missing if the time is up.
-PARTS: tuple[Part, ...] = (connections, traffic, archiving, migration, statements, size)
+PARTS: tuple[Part, ...] = (connections, traffic, archiving, migration, work, statements, size)
 
 
 def _gauge(name: str, documentation: str, value: Any) -> Metric:

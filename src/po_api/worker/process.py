@@ -1,0 +1,48 @@
+"""`po-api worker`: a worker in a process of its own."""
+
+import asyncio
+import signal
+
+from po_api.core.shared_work import SharedWork
+from po_api.db.database import open_database
+from po_api.observability import instrumentation
+from po_api.observability.logging import get_logger
+from po_api.operations.databases import Connections
+from po_api.operations.schema import require_head
+from po_api.settings import Settings
+from po_api.work import all_work
+from po_api.worker.worker import Worker
+
+# For what is in progress at SIGTERM; then it is given back. Less than the 30 seconds after which process managers kill.
+STOP_SECONDS = 20
+
+_log = get_logger(__name__)
+
+
+async def work(settings: Settings, found: Connections, *, once: bool) -> None:
+    """Work until SIGTERM or SIGINT, or with `once` until nothing is due. Raises StaleSchema."""
+    instrumentation.configure(slow_query_ms=settings.db_slow_query_ms)
+    database = open_database(found.app_url, settings)
+    try:
+        async with database.engine.connect() as connection:
+            await require_head(connection)
+        worker = Worker(database, all_work(database, secret_key=found.secret_key, renderings=SharedWork()))
+        if once:
+            await worker.run_until_idle()
+            return
+        stopping = _stopped_by(signal.SIGTERM, signal.SIGINT)
+        worker.start()
+        _log.info("worker_started")
+        await stopping.wait()
+        await worker.stop(seconds=STOP_SECONDS)
+        _log.info("worker_stopped")
+    finally:
+        await database.dispose()
+
+
+def _stopped_by(*signals: signal.Signals) -> asyncio.Event:
+    """An event that the signals set, from now on."""
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in signals:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
+    return stopping
