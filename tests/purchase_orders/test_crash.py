@@ -87,6 +87,7 @@ class Server:
             "DB_STATEMENT_TIMEOUT_MS": "60000",
             "DB_TRANSACTION_TIMEOUT_MS": "120000",
             "LOG_LEVEL": "ERROR",
+            "WORKER": "off",
         }
         self._process: ForkedServer | None = None
 

@@ -103,6 +103,10 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
             },
             "taxes": [TaxRead.model_validate(tax) for tax in taxes],
             "lines": [_line(line, taken[line.id]) for line in sorted(order.lines, key=lambda line: line.position)],
+            # No worker runs: what was issued or cancelled is due.
+            "document_status": None if order.number is None else "due",
+            "document_attempts": 0,
+            "document_error": None,
             "warnings": warnings_about(
                 PurchaseOrderStatus(order.status),
                 order.supplier_tax_id,

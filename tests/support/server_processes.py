@@ -33,9 +33,12 @@ def free_port() -> int:
 
 
 def environment_of(place: Path, **variables: str) -> Environment:
-    """One process with the embedded server in `place`, unless the variables configure another database."""
+    """One process with the embedded server in `place`, unless the variables configure another database.
+
+    It does no work in the background: a database that tests share has work of all of them.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
-    return kept | {"PO_DATA_DIR": str(place / "data"), "PORT": str(free_port())} | variables
+    return kept | {"PO_DATA_DIR": str(place / "data"), "PORT": str(free_port()), "WORKER": "off"} | variables
 
 
 def environment_in(place: Path) -> Environment:

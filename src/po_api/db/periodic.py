@@ -50,7 +50,8 @@ class Run(NamedTuple):
     attempts: int
 
 
-_NAME, _ATTEMPTS = bindparam("name", type_=Text), bindparam("attempts", type_=Integer)
+# Their names differ from those of columns: SQLAlchemy would take these for values to set.
+_NAME, _ATTEMPTS = bindparam("of_task", type_=Text), bindparam("of_attempt", type_=Integer)
 IS_FREE = or_(WorkerTask.leased_until.is_(None), WorkerTask.leased_until <= func.now())
 
 _ADD = Query(
@@ -74,7 +75,7 @@ _TAKE = Query(
     .returning(WorkerTask.name, WorkerTask.attempts),
     Run,
 )
-_ERROR, _IS_DONE = bindparam("error", type_=Text), bindparam("is_done", type_=Boolean)
+_ERROR, _IS_DONE = bindparam("of_error", type_=Text), bindparam("is_done", type_=Boolean)
 _END = Query(
     "worker.end_task",
     update(WorkerTask)
@@ -92,12 +93,12 @@ _END = Query(
 
 async def add_task(executor: QueryExecutor, name: str) -> None:
     """Add the row of a task, due at once, unless there is one."""
-    await executor.row(_ADD, name=name)
+    await executor.row(_ADD, of_task=name)
 
 
 async def take_task(executor: QueryExecutor, name: str, lease: timedelta) -> Run | None:
     """Lease a task that is due; None if it is not, or another worker has it."""
-    return await executor.row(_TAKE, name=name, lease=lease)
+    return await executor.row(_TAKE, of_task=name, lease=lease)
 
 
 async def end_task(
@@ -107,5 +108,5 @@ async def end_task(
 
     A run that is neither done nor ended by an error was interrupted.
     """
-    key = {"name": run.name, "attempts": run.attempts}
-    await executor.execute(_END, **key, after=after, error=error, is_done=is_done)
+    key = {"of_task": run.name, "of_attempt": run.attempts}
+    await executor.execute(_END, **key, after=after, of_error=error, is_done=is_done)

@@ -95,7 +95,7 @@ _VIOLATIONS = {
             ON r.organisation_id = o.organisation_id AND r.purchase_order_id = o.id AND r.revision = o.revision
             AND r.kind = k.kind
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1) AND o.number IS NOT NULL
-          AND CASE WHEN f.id IS NULL THEN r.status IS NULL OR r.status = 'done' ELSE r.status <> 'done' END
+          AND f.id IS NULL AND coalesce(r.status, 'done') = 'done'
     """,
     "a stored document is unchanged, and of a kind that its order has": """
         SELECT o.id, o.number, f.kind FROM purchase_order_files f

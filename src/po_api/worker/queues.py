@@ -67,12 +67,11 @@ class QueueRunner:
             try:
                 async with asyncio.timeout(self._queue.seconds):
                     record = await self._handler.perform(job)
+                await self._succeed(job, record)
             except Failure as failure:
                 await self._fail(job, failure.error)
             except Exception as error:
                 await self._retry(job, *_explained(error))
-            else:
-                await self._succeed(job, record)
         except BaseException:
             await self._give_back(job)
             raise

@@ -1,10 +1,11 @@
-"""The application's state after a restore: all sessions are ended, and an operator has to confirm the restore.
+"""The application's state after a restore: all sessions are ended, nothing leaves the house, and an operator has to
+confirm the restore.
 
 A comment on Alembic's table marks a restored database that is not confirmed: it is visible to every worker and machine,
 the table exists at every revision, its owner may comment on it, and it is written in the transaction of the restore.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from po_api.core.clock import utc_now
+from po_api.db.work import Queue
 from po_api.operations.migrations import connect_as_owner
+from po_api.work import QUEUES
 
 _MARK = "restored: "
 _COMMENT = """
@@ -33,18 +36,35 @@ DO $$ BEGIN
     IF to_regclass('idempotency_records') IS NOT NULL THEN
         DELETE FROM idempotency_records;
     END IF;
+    {held}
 END $$;
 COMMENT ON TABLE alembic_version IS '{mark}';
 """
 
 
-def settle_sql(what: str) -> str:
-    """SQL that ends sessions and sign-ins, deletes idempotency records and marks the database as restored.
+def settle_sql(what: str, *, queues: Iterable[Queue] = QUEUES) -> str:
+    """SQL that ends sessions and sign-ins, deletes idempotency records, holds what would leave the house, and marks the
+    database as restored.
 
     `what` describes what was restored, for operators.
     """
     mark = f"{_MARK}{what}, at {utc_now():%Y-%m-%dT%H:%M:%SZ}".replace("'", "''")
-    return _SETTLE.replace("{mark}", mark)
+    return _SETTLE.replace("{mark}", mark).replace("{held}", _held_sql(queues))
+
+
+def _held_sql(queues: Iterable[Queue]) -> str:
+    """Statements that hold the queued rows of what leaves the house: much of it was sent after the time of the backup,
+    and somebody has to look at each. Until the restore is confirmed, workers do nothing of it anyway."""
+    return " ".join(
+        f"""
+        IF to_regclass('{queue.table.name}') IS NOT NULL THEN
+            UPDATE {queue.table.name} SET status = 'held', next_attempt_at = NULL, leased_until = NULL
+            WHERE status = 'queued';
+        END IF;
+        """  # noqa: S608 - names of tables
+        for queue in queues
+        if queue.leaves_the_house
+    )
 
 
 async def unconfirmed(connection: AsyncConnection) -> str | None:
