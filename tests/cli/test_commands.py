@@ -21,7 +21,7 @@ from po_api.cli import main as cli
 from po_api.cli.lazy import load
 from support.applications import CANARY, SECRET_KEY, canary_answers
 from support.forked import Forked, po_api
-from support.organisations import Member, TestOrganisation, ok
+from support.organisations import Member, TestOrganisation, again, ok
 
 pytestmark = pytest.mark.heavy
 
@@ -119,6 +119,16 @@ async def test_a_deactivated_user_is_signed_out(
 def test_purge_prints_the_number_of_deleted_sessions(configured: Environment, tmp_path: Path) -> None:
     done = _run(configured, tmp_path, "sessions", "purge", "--days", "3650")
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+async def test_a_worker_does_what_is_due_once(
+    configured: Environment, tmp_path: Path, organisation: TestOrganisation
+) -> None:
+    order = await organisation.issued()
+    assert _run(configured, tmp_path, "documents", "retry").returncode == 0
+    done = _run(configured, tmp_path, "worker", "--once")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (await again(organisation.buyer, order)).json()["document_status"] == "stored"
 
 
 def test_migrate_prints_the_status_of_the_database(configured: Environment, tmp_path: Path) -> None:

@@ -30,10 +30,11 @@ po_http_request_duration_seconds_bucket po_db_query_duration_seconds_bucket po_d
 po_db_pool_capacity po_db_pool_checked_out po_db_pool_overflow po_db_pool_waiting po_db_pool_timeouts_total
 po_migration_in_progress po_migration_failed po_migration_current_info po_wal_archive_failed_total
 po_wal_archive_lag_seconds po_disk_free_bytes po_disk_size_bytes po_db_cache_hit_ratio po_db_connections
-po_db_size_bytes
+po_db_size_bytes po_worker_due po_worker_oldest_due_seconds po_worker_failed po_worker_runs_total
+po_worker_run_duration_seconds_bucket po_worker_task_failures_total po_worker_task_last_success_timestamp_seconds
 """.split()
 LABELS = {"route", "method", "status", "operation", "sqlstate_class", "pool", "state", "outcome", "directory", "le"}
-LABELS |= {"revision", "expected"}
+LABELS |= {"revision", "expected", "work"}
 
 
 @pytest.fixture(scope="module")

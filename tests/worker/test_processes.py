@@ -1,6 +1,6 @@
 """Workers in processes: stopped, killed at random, inside of `po-api serve`.
 
-PO_TEST_WORKER_KILLS (default 6) makes it longer.
+PO_TEST_WORKER_KILLS (default 4) makes it longer.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from support.server_processes import environment_of, serving
 
 pytestmark = pytest.mark.heavy
 
-KILLS = int(os.environ.get("PO_TEST_WORKER_KILLS", "6"))
+KILLS = int(os.environ.get("PO_TEST_WORKER_KILLS", "4"))
 ORDERS = 4 * KILLS
 SEED = 20_261_130
 

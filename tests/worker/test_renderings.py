@@ -6,8 +6,9 @@ import asyncpg
 import httpx
 import pytest
 
+from po_api.purchase_orders.renderings import queue_failed, queue_missing
 from support.invariants import check
-from support.organisations import TestOrganisation, ok, perform
+from support.organisations import TestOrganisation, again, ok, perform
 from support.workers import work_until_idle
 
 pytestmark = pytest.mark.heavy
@@ -59,3 +60,97 @@ async def test_a_dry_run_queues_nothing(organisation: TestOrganisation, owner: a
     order = await organisation.ordered()
     await ok(perform(organisation.buyer, order, "issue", params={"dry_run": "true"}))
     assert await renderings(owner, order) == []
+
+
+async def test_a_fault_of_a_template_is_shown_and_tried_again(
+    organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    order = await organisation.issued()
+    shown = (await again(organisation.buyer, order)).json()
+    assert [shown[f"document_{name}"] for name in ("status", "attempts", "error")] == ["due", 0, None]
+    template = "UPDATE purchase_order_sheets SET template = $2 WHERE purchase_order_id = $1"
+    await owner.execute(template, order.json()["id"], 999)
+    assert await work_until_idle(organisation) == 1
+    shown = (await again(organisation.buyer, order)).json()
+    expected = ["due", 1, "document_not_rendered"]
+    assert [shown[f"document_{name}"] for name in ("status", "attempts", "error")] == expected
+    await check(urls[0], organisation.organisation_id)
+
+    await owner.execute(template, order.json()["id"], 1)
+    due_now = "UPDATE document_renderings SET next_attempt_at = now() WHERE purchase_order_id = $1"
+    await owner.execute(due_now, order.json()["id"])
+    assert await work_until_idle(organisation) == 1
+    shown = (await again(organisation.buyer, order)).json()
+    assert [shown[f"document_{name}"] for name in ("status", "attempts", "error")] == ["stored", 2, None]
+
+
+async def _exhaust(owner: asyncpg.Connection, order: httpx.Response) -> None:
+    await owner.execute(
+        "UPDATE document_renderings SET status = 'failed', attempts = 30, next_attempt_at = NULL,"
+        " error_code = 'document_not_rendered' WHERE purchase_order_id = $1",
+        order.json()["id"],
+    )
+
+
+async def test_what_has_failed_is_rendered_by_its_next_reader(
+    organisation: TestOrganisation, owner: asyncpg.Connection
+) -> None:
+    order = await organisation.issued()
+    await _exhaust(owner, order)
+    assert (await again(organisation.buyer, order)).json()["document_status"] == "failed"
+    assert await work_until_idle(organisation) == 0
+    await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
+    assert (await again(organisation.buyer, order)).json()["document_status"] == "stored"
+
+
+async def test_what_has_failed_is_rendered_when_an_operator_asks_for_it(
+    organisation: TestOrganisation, owner: asyncpg.Connection
+) -> None:
+    order = await organisation.issued()
+    await _exhaust(owner, order)
+    async with organisation.database.sessions.begin() as session:
+        assert await queue_failed(session) >= 1
+    assert await work_until_idle(organisation) == 1
+    assert await stored(owner, order) == ["issued"]
+
+
+async def test_documents_that_an_earlier_version_has_left_are_found(
+    organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    issued, read, cancelled, draft = [
+        await organisation.issued(),
+        await organisation.issued(),
+        await ok(perform(organisation.buyer, await organisation.issued(), "cancel")),
+        await organisation.ordered(),
+    ]
+    await ok(organisation.buyer.get(f"/purchase-orders/{read.json()['id']}/document.pdf"))
+    await owner.execute("DELETE FROM document_renderings WHERE organisation_id = $1", organisation.organisation_id)
+    await queue_missing(organisation.database)
+    await queue_missing(organisation.database)
+    found = [[row["kind"] for row in await renderings(owner, order)] for order in (issued, read, cancelled, draft)]
+    assert found == [["issued"], [], ["cancelled", "issued"], []]
+    assert await work_until_idle(organisation) == 3
+    await check(urls[0], organisation.organisation_id)
+
+
+async def test_what_nobody_does_is_a_warning_and_the_process_is_ready(
+    organisation: TestOrganisation, owner: asyncpg.Connection
+) -> None:
+    one, other = await organisation.issued(), await organisation.issued()
+    await owner.execute(
+        "UPDATE document_renderings SET next_attempt_at = now() - interval '400 s' WHERE purchase_order_id = $1",
+        one.json()["id"],
+    )
+    await _exhaust(owner, other)
+    name = f"test.readiness.{organisation.organisation_id}"
+    await owner.execute(
+        "INSERT INTO worker_tasks (name, next_run_at, error, failures)"
+        " VALUES ($1, now() - interval '500 s', 'OSError', 3)",
+        name,
+    )
+    answer = await ok(organisation.client.get("/health/ready"))
+    await owner.execute("DELETE FROM worker_tasks WHERE name = $1", name)
+    assert (answer.json()["status"], answer.json()["reasons"]) == ("ready", [])
+    warnings = [(item["code"], item["detail"].partition(": ")[0]) for item in answer.json()["warnings"]]
+    assert {("work_overdue", "documents"), ("work_failed", "documents")} <= {*warnings}
+    assert {("work_overdue", name), ("work_failed", name)} <= {*warnings}

@@ -23,7 +23,10 @@ app = typer.Typer()
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Do what is due now, then exit.")] = False,
 ) -> None:
-    """Do the work that is due, until interrupted (Ctrl-C, SIGTERM). `po-api serve` does it, too, unless WORKER=off."""
+    """Do the work that is due, until interrupted (Ctrl-C, SIGTERM).
+
+    `po-api serve` does it, too, unless WORKER=off. Any number of workers do everything once.
+    """
     settings = load_settings()
     logging.configure(settings.log_level)
     # Until the worker has started; exiting runs the exit handlers that stop the embedded server.
