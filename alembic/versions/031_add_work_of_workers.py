@@ -93,7 +93,7 @@ def upgrade() -> None:
         "ix_document_renderings_next_attempt_at",
         "document_renderings",
         ["organisation_id", "next_attempt_at", "id"],
-        postgresql_where="next_attempt_at IS NOT NULL",
+        postgresql_where="next_attempt_at IS NOT NULL OR status = 'failed'",
     )
     op.execute(f"CREATE POLICY tenant ON document_renderings USING ({TENANT}) WITH CHECK ({TENANT})")
     op.execute("ALTER TABLE document_renderings ENABLE ROW LEVEL SECURITY")

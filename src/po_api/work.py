@@ -1,8 +1,10 @@
 """The work of all features that a worker does."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.clock import utc_now
 from po_api.core.shared_work import SharedWork
@@ -15,6 +17,8 @@ from po_api.web import idempotency
 # What ended or was stored before is deleted; also the defaults of the commands.
 SESSIONS_KEPT = timedelta(days=30)
 RESPONSES_KEPT = timedelta(hours=48)
+# The rows of one statement, which has a time-out: after years without purging there may be millions.
+BATCH = 10_000
 
 QUEUES: Sequence[Queue] = (RENDERINGS,)
 
@@ -32,10 +36,24 @@ def all_work(database: Database, *, secret_key: str, renderings: SharedWork[byte
 
 
 async def _purge_sessions(database: Database, secret_key: str) -> int:
-    async with database.sessions.begin() as session:
-        return await SessionService(session, key=secret_key).purge(before=utc_now() - SESSIONS_KEPT)
+    async def purge(session: AsyncSession) -> int:
+        return await SessionService(session, key=secret_key).purge(before=utc_now() - SESSIONS_KEPT, most=BATCH)
+
+    return await _in_batches(database, purge)
 
 
 async def _purge_responses(database: Database) -> int:
-    async with database.sessions.begin() as session:
-        return await idempotency.purge(session, before=utc_now() - RESPONSES_KEPT)
+    async def purge(session: AsyncSession) -> int:
+        return await idempotency.purge(session, before=utc_now() - RESPONSES_KEPT, most=BATCH)
+
+    return await _in_batches(database, purge)
+
+
+async def _in_batches(database: Database, purge: Callable[[AsyncSession], Awaitable[int]]) -> int:
+    """Purge in a transaction for each batch, until one is not full."""
+    total, deleted = 0, BATCH
+    while deleted == BATCH:
+        async with database.sessions.begin() as session:
+            deleted = await purge(session)
+        total += deleted
+    return total

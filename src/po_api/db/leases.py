@@ -75,7 +75,8 @@ def lease_constraints(table: str) -> list[Any]:
             "organisation_id",
             "next_attempt_at",
             "id",
-            postgresql_where=text("next_attempt_at IS NOT NULL"),
+            # Also for the figures of operators, which include what has failed.
+            postgresql_where=text("next_attempt_at IS NOT NULL OR status = 'failed'"),
         ),
     ]
 

@@ -78,11 +78,12 @@ class SessionRepository:
         )
         await self._session.execute(statement.values(revoked_at=now).execution_options(synchronize_session=False))
 
-    async def purge(self, before: datetime) -> int:
-        """Delete the sessions that ended before `before`; returns their number."""
+    async def purge(self, before: datetime, *, most: int | None = None) -> int:
+        """Delete the sessions that ended before `before`, at most so many; returns their number."""
+        ended = select(UserSession.id).where(func.coalesce(UserSession.revoked_at, UserSession.expires_at) < before)
         statement = (
             delete(UserSession)
-            .where(func.coalesce(UserSession.revoked_at, UserSession.expires_at) < before)
+            .where(UserSession.id.in_(ended.limit(most)))
             .returning(UserSession.id)
             .execution_options(synchronize_session=False)
         )

@@ -116,10 +116,11 @@ class SessionService:
         self._record_own(principal, "session.revoke_all", _session_id(principal))
         await self._session.flush()
 
-    async def purge(self, *, before: datetime) -> int:
-        """Delete sessions that ended before `before`, and abandoned sign-ins; returns the number of sessions."""
+    async def purge(self, *, before: datetime, most: int | None = None) -> int:
+        """Delete sessions that ended before `before`, at most so many, and abandoned sign-ins; returns the number of
+        sessions."""
         await SignInRepository(self._session).purge(utc_now())
-        return await self._repository.purge(before)
+        return await self._repository.purge(before, most=most)
 
     async def _add(self, user: User, secret: str, lifetime: timedelta, device: Device) -> UserSession:
         if not user.is_active:

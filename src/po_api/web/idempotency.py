@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import UploadFile
 
@@ -138,9 +138,12 @@ IDEMPOTENT = Depends(_in_organisation)
 IDEMPOTENT_FOR_USER = Depends(_of_user)
 
 
-async def purge(session: AsyncSession, *, before: datetime) -> int:
-    """Delete the responses stored before `before`; returns their number."""
-    statement = delete(IdempotencyRecord).where(IdempotencyRecord.created_at < before)
+async def purge(session: AsyncSession, *, before: datetime, most: int | None = None) -> int:
+    """Delete the responses stored before `before`, at most so many; returns their number."""
+    record = IdempotencyRecord
+    key = (record.organisation_id, record.user_id, record.route, record.key)
+    old = select(*key).where(record.created_at < before).limit(most)
+    statement = delete(record).where(tuple_(*key).in_(old))
     result = await session.execute(statement.returning(IdempotencyRecord.user_id))
     return len(result.all())
 
