@@ -45,7 +45,7 @@ class Recorded(Handler):
 
         return record
 
-    async def failed(self, _session: AsyncSession, job: Job) -> None:
+    async def failed(self, _session: AsyncSession, job: Job, _code: str) -> None:
         self.given_up.append(job.id)
 
 
@@ -284,7 +284,7 @@ async def test_a_worker_that_stops_gives_back_what_it_has_not_finished(
     await until(holds_two, "a worker that has begun")
     await worker.stop(seconds=0)
     rows = await owner.fetch(ROWS, organisation.organisation_id)
-    assert {(row["status"], row["leased_until"]) for row in rows} == {("queued", None)}
+    assert {(row["status"], row["attempts"], row["leased_until"]) for row in rows} == {("queued", 0, None)}
     assert sorted(row["error_code"] or "" for row in rows) == ["", "interrupted", "interrupted"]
     quiet = Recorded()
     assert await run_until_idle(runner(organisation, quiet), organisation.organisation_id) == 3

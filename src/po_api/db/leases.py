@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     ColumnElement,
     Index,
@@ -48,7 +49,7 @@ class WorkStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-# An attempt that ended without a result: the process was killed, or stopped before the work was done.
+# The last attempt ended without a result: the process was killed, or stopped before the work was done.
 INTERRUPTED = "interrupted"
 
 
@@ -142,11 +143,12 @@ class Leases:
         *,
         after: timedelta | None = None,
         error: tuple[str, str | None] | None = None,
+        counts: bool = True,
     ) -> bool:
-        """Write the result of an attempt; with `after`, the row is queued again. Returns False if it is no longer the
-        job's: another attempt has begun, or the row was cancelled."""
+        """Write the result of an attempt; with `after`, the row is queued again, as if there had been no attempt unless
+        it `counts`. Returns False if it is no longer the job's: another attempt has begun, or the row was cancelled."""
         code, detail = error or (None, None)
-        attempt = {"id": job.id, "attempts": job.attempts, "leased_until": job.leased_until}
+        attempt = {"id": job.id, "attempts": job.attempts, "leased_until": job.leased_until, "taken_back": not counts}
         result = {"status": status, "after": after, "error_code": code, "error_detail": detail}
         ended = await executor.row(self._end, organisation_id=job.organisation_id, **attempt, **result)
         return ended is not None
@@ -195,6 +197,7 @@ class Leases:
             )
             .values(
                 status=status,
+                attempts=row.attempts - case((bindparam("taken_back", type_=Boolean), 1), else_=0),
                 next_attempt_at=func.now() + after,
                 leased_until=null(),
                 error_code=bindparam("error_code", type_=Text),

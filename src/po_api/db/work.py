@@ -43,8 +43,8 @@ class Handler(Protocol):
     async def perform(self, job: Job) -> Record | None:
         """Do the work, outside of any transaction. Raises Retry or Failure; any other error is retried and logged."""
 
-    async def failed(self, session: AsyncSession, job: Job) -> None:
-        """Record that there will be no more attempts, in the transaction that says so."""
+    async def failed(self, session: AsyncSession, job: Job, code: str) -> None:
+        """Record that there will be no more attempts, in the transaction that says so; `code` is the last error's."""
 
 
 @dataclass(frozen=True, eq=False)

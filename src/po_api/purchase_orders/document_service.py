@@ -1,4 +1,4 @@
-"""The documents of orders: stored files, rendered when they are first read, and previews of drafts.
+"""The documents of orders: stored files, rendered by a worker or by their first reader, and previews of drafts.
 
 No connection is held while a document is typeset or waits for its turn.
 """
@@ -62,7 +62,7 @@ class DocumentService:
     async def stored(self, order_id: int, *, as_issued: bool) -> Document:
         """The document of an issued order. A cancelled one has the mark, or is with `as_issued` as it was before.
 
-        The first reader renders and stores it. Raises NotIssued, NotRendered, QueueFull or QueueTimeout.
+        If none is stored yet, it is rendered and stored. Raises NotIssued, NotRendered, QueueFull or QueueTimeout.
         """
         row = await self._found(order_id, as_issued=as_issued)
         number = row.number

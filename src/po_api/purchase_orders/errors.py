@@ -62,8 +62,8 @@ class PreviewAsIssued(Unprocessable):
 
 
 class NotRendered(Unavailable):
-    """The document could not be typeset. The order and its number are not affected, and the next reading tries again;
-    if it keeps failing, the operator finds `typesetting_failed` in the log."""
+    """The document could not be typeset. The order and its number are not affected, and it is tried again, in the
+    background and by the next reading; if it keeps failing, the operator finds `typesetting_failed` in the log."""
 
     code = "document_not_rendered"
     title = "Document not rendered"

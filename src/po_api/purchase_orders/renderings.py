@@ -79,7 +79,7 @@ class RenderingHandler:
             executor.discard()
             raise
 
-    async def failed(self, session: AsyncSession, job: Job) -> None:
+    async def failed(self, session: AsyncSession, job: Job, code: str) -> None:
         """The order shows it; the next reader of the document tries again."""
 
 

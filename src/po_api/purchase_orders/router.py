@@ -238,7 +238,8 @@ async def get_document(
     ] = None,
 ) -> Response:
     """The PDF of an issued order. That of a cancelled one is marked as cancelled, with the date; `as=issued` returns
-    the one that the supplier has. Each is typeset when it is first read, then stored, and never changes.
+    the one that the supplier has. Each is typeset soon after the issue or the cancellation, or when it is first read,
+    then stored, and never changes.
 
     A draft has no document, but a preview without a number: it is not stored and has no ETag.
     """

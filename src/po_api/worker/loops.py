@@ -55,7 +55,10 @@ class Loop:
         """Whether work was found; None after an error."""
         try:
             found = await self._run_once()
-        except Exception as error:  # the loop has to go on
+        except (Exception, asyncio.CancelledError) as error:
+            # Only the worker ends the loop: not work that somebody else has cancelled.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
             name = type(error).__name__
             if name != self._error:
                 _log.error("worker_failed", work=self.name, error=name)

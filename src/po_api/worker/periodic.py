@@ -56,7 +56,7 @@ class PeriodicRunner:
             stack = "".join(traceback.format_tb(error.__traceback__))
             _log.error("task_failed", task=task.name, error=type(error).__name__, stack=stack)
             await self._end(run, "failed", RETRY, type(error).__name__)
-        except BaseException:
+        except asyncio.CancelledError:
             await self._give_back(run)
             raise
         else:

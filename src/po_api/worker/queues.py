@@ -57,7 +57,7 @@ class QueueRunner:
             executor = TransactionExecutor(session)
             job = await queue.leases.take(executor, organisation_id, lease, most=queue.attempts)
             if job is not None and job.is_spent:
-                await self._handler.failed(session, job)
+                await self._handler.failed(session, job, INTERRUPTED)
                 self._report(job, "failed", (INTERRUPTED, None))
         return job
 
@@ -72,7 +72,7 @@ class QueueRunner:
                 await self._fail(job, failure.error)
             except Exception as error:
                 await self._retry(job, *_explained(error))
-        except BaseException:
+        except asyncio.CancelledError:
             await self._give_back(job)
             raise
         finally:
@@ -85,21 +85,24 @@ class QueueRunner:
     async def _retry(self, job: Job, error: tuple[str, str | None], after: timedelta | None) -> None:
         if job.attempts >= self._queue.attempts:
             await self._fail(job, error)
-        elif await self._end(job, WorkStatus.QUEUED, after=after or self._delay(job.attempts), error=error):
+            return
+        after = self._delay(job.attempts) if after is None else after
+        if await self._end(job, WorkStatus.QUEUED, after=after, error=error):
             self._report(job, "retried", error)
 
     async def _fail(self, job: Job, error: tuple[str, str | None]) -> None:
         async def record(session: AsyncSession) -> None:
-            await self._handler.failed(session, job)
+            await self._handler.failed(session, job, error[0])
 
         if await self._end(job, WorkStatus.FAILED, error=error, record=record):
             self._report(job, "failed", error)
 
     async def _give_back(self, job: Job) -> None:
-        """Make the row due again at once, for another process. If that fails, it is due when the lease ends."""
+        """Make the row due again at once, for another process, and do not count the attempt. If that fails, it is due
+        when the lease ends."""
         try:
             async with asyncio.timeout(GIVE_BACK_SECONDS):
-                if await self._end(job, WorkStatus.QUEUED, after=timedelta(0), error=(INTERRUPTED, None)):
+                if await self._end(job, WorkStatus.QUEUED, after=timedelta(0), error=(INTERRUPTED, None), counts=False):
                     self._report(job, "interrupted", (INTERRUPTED, None))
         except Exception as error:
             _log.warning("work_not_given_back", work=self._queue.name, error=type(error).__name__)
@@ -112,10 +115,11 @@ class QueueRunner:
         after: timedelta | None = None,
         error: tuple[str, str | None] | None = None,
         record: Record | None = None,
+        counts: bool = True,
     ) -> bool:
         async with self._transaction(job.organisation_id) as session:
             executor = TransactionExecutor(session)
-            is_ours = await self._queue.leases.end(executor, job, status, after=after, error=error)
+            is_ours = await self._queue.leases.end(executor, job, status, after=after, error=error, counts=counts)
             if is_ours and record is not None:
                 await record(session)
         return is_ours
