@@ -1,11 +1,11 @@
 #!/bin/sh
-# Distribute a migrated database over the workers of a Citus cluster, organisation by organisation. docs/citus.md describes the
-# cluster, the roles, and what has to be stopped meanwhile.
+# Distribute a migrated database over the workers of a Citus cluster, by organisation. docs/citus.md describes the cluster, its
+# roles, and what to stop meanwhile.
 #
-#   convert.sh [--dry-run] URL     URL: the database on the coordinator, as the owner of the tables
+#   convert.sh [--dry-run] URL     URL: the database on the coordinator, as the owner of its tables
 #
-# It executes what is still missing, statement by statement, and prints each of them; with --dry-run it only prints them.
-# After an interruption run it again.
+# Executes what is missing, statement by statement, and prints each; with --dry-run it only prints them. After an interruption
+# run it again.
 set -eu
 
 dry_run=off
@@ -14,8 +14,9 @@ if [ "${1:-}" = --dry-run ]; then
     shift
 fi
 if [ "$#" -ne 1 ]; then
-    echo "usage: $0 [--dry-run] postgresql://po_owner:…@coordinator/po" >&2
+    echo "usage: convert.sh [--dry-run] postgresql://po_owner@coordinator/po" >&2
     exit 2
 fi
 
-exec psql "$1" -X -q -A -t -v ON_ERROR_STOP=1 -v dry_run="$dry_run" -f "$(dirname "$0")/convert.sql"
+exec psql --no-psqlrc --quiet --no-align --tuples-only --set ON_ERROR_STOP=1 --set dry_run="$dry_run" \
+    --file "$(dirname "$0")/convert.sql" "$1"

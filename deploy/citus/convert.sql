@@ -1,20 +1,22 @@
--- What convert.sh executes. The statements are made from the catalogue, so that those that were executed are left out.
+-- What convert.sh executes. The statements are made from the catalogue, which leaves out what was executed before.
 
 \set VERBOSITY terse
 SET client_min_messages = warning;
 SET statement_timeout = 0;
--- pg_tables without the shards, whatever is set for the role.
-SET citus.override_table_visibility = on;
 -- Otherwise Citus makes distributed tables of local ones that refer to a reference table.
 SET citus.enable_local_reference_table_foreign_keys = off;
+-- pg_tables without the shards, whatever is set for the role.
+SET citus.override_table_visibility = on;
+
+SELECT $$DO 'BEGIN RAISE EXCEPTION USING MESSAGE = ''this database has no Citus: see docs/citus.md''; END'$$
+WHERE to_regclass('pg_dist_node') IS NULL \gexec
 
 -- Where each table is. The order is that of the foreign keys. tests/operations/test_citus_conversion.py compares the list
 -- with the models.
-CREATE TEMP TABLE placement (
-    number integer GENERATED ALWAYS AS IDENTITY, name text, kind text CHECK (kind IN ('reference', 'distributed', 'local')));
+CREATE TEMP TABLE placement (number integer GENERATED ALWAYS AS IDENTITY, name text, kind text);
 INSERT INTO placement (name, kind) VALUES
-    ('organisations', 'reference'),  -- on every node; every tenant table refers to it
-    ('members', 'distributed'),
+    ('organisations', 'reference'),  -- on every node, since every tenant table refers to it
+    ('members', 'distributed'),      -- by organisation, with all that follow
     ('invitations', 'distributed'),
     ('number_series', 'distributed'),
     ('suppliers', 'distributed'),
@@ -28,7 +30,7 @@ INSERT INTO placement (name, kind) VALUES
     ('purchase_order_sheets', 'distributed'),
     ('purchase_order_files', 'distributed'),
     ('audit_events', 'distributed'),
-    ('users', 'local'),  -- on the coordinator; read before an organisation is entered
+    ('users', 'local'),              -- on the coordinator only: read before an organisation is entered
     ('sessions', 'local'),
     ('rotated_tokens', 'local'),
     ('sign_in_attempts', 'local'),
@@ -42,37 +44,37 @@ INSERT INTO placement (name, kind) VALUES
 
 -- The statements that are missing, in their order.
 CREATE TEMP TABLE missing AS
-    WITH current AS (
+    WITH placed AS (
         SELECT *, to_regclass(name) AS table_id, to_regclass(name) IN (SELECT logicalrelid FROM pg_dist_partition) AS is_done
-        FROM placement WHERE kind <> 'local')
+        FROM placement)
     -- Citus would check these keys as the owner, on other connections than those of the transaction, and wait for itself.
-    SELECT 0 AS step, number, format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS statement
-    FROM pg_constraint JOIN placement ON to_regclass(name) = conrelid
-    WHERE kind = 'local' AND contype = 'f'
-      AND confrelid IN (SELECT to_regclass(name) FROM placement WHERE kind = 'reference')
-    UNION ALL SELECT 1, number, CASE kind
-        WHEN 'reference' THEN format('SELECT create_reference_table(%L)', name)
+    SELECT 1 AS step, number, format('ALTER TABLE %s DROP CONSTRAINT %I', table_id, conname) AS statement
+    FROM pg_constraint JOIN placed ON table_id = conrelid
+    WHERE kind = 'local' AND contype = 'f' AND confrelid IN (SELECT table_id FROM placed WHERE kind = 'reference')
+    UNION ALL SELECT 2, number, CASE
+        WHEN kind = 'reference' THEN format('SELECT create_reference_table(%L)', name)
         ELSE format('SELECT create_distributed_table(%L, ''organisation_id'', colocate_with => %L)', name,
             CASE name WHEN 'members' THEN 'none' ELSE 'members' END) END
-    FROM current WHERE NOT is_done
-    -- The rows that were copied are still in the coordinator's table, hidden.
-    UNION ALL SELECT 2, number, format('SELECT truncate_local_data_after_distributing_table(%L)', name)
-    FROM current WHERE pg_relation_size(table_id) > 0
-    UNION ALL SELECT 3, number, format('ANALYZE %I', name) FROM current WHERE NOT is_done;
+    FROM placed WHERE kind <> 'local' AND NOT is_done
+    -- The rows that were copied are also in the coordinator's table, hidden.
+    UNION ALL SELECT 3, number, format('SELECT truncate_local_data_after_distributing_table(%L)', name)
+    FROM placed WHERE kind <> 'local' AND pg_relation_size(table_id) > 0
+    UNION ALL SELECT 4, number, format('ANALYZE %I', name) FROM placed WHERE kind <> 'local' AND NOT is_done;
 
--- What is in the way. The lock is the one of po-api migrate, and is kept until the end.
-SELECT format('DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = %L; END $$', problem) FROM (
-    SELECT 'citus.shard_replication_factor has to be 1' AS problem
-    WHERE current_setting('citus.shard_replication_factor') <> '1'
-    UNION ALL SELECT 'the cluster has no workers: see docs/citus.md'
-    WHERE NOT EXISTS (SELECT FROM pg_dist_node WHERE isactive AND shouldhaveshards)
-    UNION ALL SELECT 'another process is migrating this database' WHERE NOT pg_try_advisory_lock(7302251100)
+-- What is in the way. The lock is that of po-api migrate, and is kept until the end.
+SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L; END', problem)) FROM (
+    SELECT 'another process is migrating this database' AS problem WHERE NOT pg_try_advisory_lock(7302251100)
     UNION ALL SELECT format('table %s does not exist: run po-api migrate, of the version of these files', name)
     FROM placement WHERE to_regclass(name) IS NULL
     UNION ALL SELECT format('table %s has no place: use the files of the version that migrated', tablename)
     FROM pg_tables WHERE schemaname = current_schema() AND tablename NOT IN (SELECT name FROM placement)
-    UNION ALL SELECT format('stop po-api: it serves, with %s connections', count(*)) FROM pg_stat_activity
-    WHERE application_name = 'po-api' AND datname = current_database() AND EXISTS (SELECT FROM missing)
+    UNION ALL SELECT 'there are no workers: see docs/citus.md'
+    WHERE NOT EXISTS (SELECT FROM pg_dist_node WHERE isactive AND shouldhaveshards)
+    UNION ALL SELECT 'the coordinator is not in its own list of nodes: see docs/citus.md'
+    WHERE NOT EXISTS (SELECT FROM pg_dist_node WHERE groupid = 0)
+    UNION ALL SELECT format('stop po-api first: it has %s connections', count(*)) FROM pg_stat_activity
+    WHERE application_name = 'po-api' AND datname = current_database()
+        AND EXISTS (SELECT FROM missing) AND NOT :'dry_run'::boolean
     HAVING count(*) > 0
 ) AS problems LIMIT 1 \gexec
 
