@@ -2,7 +2,7 @@
 
 The version before goes on: the worker queues the documents of the orders that it issues meanwhile.
 
-Revises: 029
+Revises: 030
 """
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from po_api.operations import ddl
 
 revision = "031"
-down_revision = "029"
+down_revision = "030"
 branch_labels = None
 depends_on = None
 
@@ -60,7 +60,7 @@ FUNCTIONS = {"organisations_with_work(text)": ORGANISATIONS_WITH_WORK, "work_in(
 
 
 def upgrade() -> None:
-    op.create_table(
+    ddl.create_tenant_table(
         "document_renderings",
         *ddl.tenant_columns(),
         sa.Column("purchase_order_id", sa.BigInteger, nullable=False),
