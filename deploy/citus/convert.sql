@@ -29,6 +29,7 @@ INSERT INTO placement (name, kind) VALUES
     ('allocations', 'distributed'),
     ('purchase_order_sheets', 'distributed'),
     ('purchase_order_files', 'distributed'),
+    ('document_renderings', 'distributed'),
     ('audit_events', 'distributed'),
     ('users', 'local'),              -- on the coordinator only: read before an organisation is entered
     ('sessions', 'local'),
@@ -39,6 +40,7 @@ INSERT INTO placement (name, kind) VALUES
     ('api_keys', 'local'),
     ('invitation_addresses', 'local'),
     ('idempotency_records', 'local'),
+    ('worker_tasks', 'local'),
     ('schema_info', 'local'),
     ('alembic_version', 'local');
 
