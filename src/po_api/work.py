@@ -6,10 +6,14 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api import audit
+from po_api.audit import feed
 from po_api.core.clock import utc_now
 from po_api.core.shared_work import SharedWork
-from po_api.db.database import Database
-from po_api.db.work import PeriodicTask, Queue, Work
+from po_api.db.database import Database, enter_tenant
+from po_api.db.query import TransactionExecutor
+from po_api.db.work import PeriodicTask, Queue, TenantTask, Work
+from po_api.organisations.queries import OrganisationQueries
 from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing
 from po_api.sessions.service import SessionService
 from po_api.web import idempotency
@@ -27,10 +31,12 @@ def all_work(database: Database, *, secret_key: str, renderings: SharedWork[byte
     """The work of the application; `renderings` are those of documents that are in progress in this process."""
     return Work(
         queues=((RENDERINGS, RenderingHandler(database, renderings)),),
+        tenant_tasks=(TenantTask(audit.RELAY, "event_outbox", partial(feed.relay_in, database)),),
         periodic_tasks=(
             PeriodicTask("sessions.purge", timedelta(hours=1), partial(_purge_sessions, database, secret_key)),
             PeriodicTask("idempotency_keys.purge", timedelta(hours=1), partial(_purge_responses, database)),
             PeriodicTask("documents.find_missing", timedelta(hours=1), partial(queue_missing, database)),
+            PeriodicTask("events.find_missing", timedelta(hours=1), partial(_queue_events, database)),
         ),
     )
 
@@ -40,6 +46,17 @@ async def _purge_sessions(database: Database, secret_key: str) -> int:
         return await SessionService(session, key=secret_key).purge(before=utc_now() - SESSIONS_KEPT, most=BATCH)
 
     return await _in_batches(database, purge)
+
+
+async def _queue_events(database: Database) -> int:
+    async with database.sessions.begin() as session:
+        organisations = await OrganisationQueries(TransactionExecutor(session)).ids()
+    found = 0
+    for organisation_id in organisations:
+        async with database.sessions.begin() as session:
+            await enter_tenant(session, organisation_id)
+            found += await feed.queue_missing(session, organisation_id)
+    return found
 
 
 async def _purge_responses(database: Database) -> int:

@@ -13,6 +13,8 @@ from support.workers import work_until_idle
 
 pytestmark = pytest.mark.heavy
 
+DOCUMENTS = frozenset({"documents"})
+
 
 async def renderings(owner: asyncpg.Connection, order: httpx.Response) -> list[dict[str, Any]]:
     rows = await owner.fetch(
@@ -32,13 +34,13 @@ async def test_a_worker_renders_what_was_issued_and_cancelled(
 ) -> None:
     order = await organisation.issued()
     assert [row["status"] for row in await renderings(owner, order)] == ["queued"]
-    assert await work_until_idle(organisation) == 1
+    assert await work_until_idle(organisation, names=DOCUMENTS) == 1
     assert await stored(owner, order) == ["issued"]
     await ok(perform(organisation.buyer, order, "cancel"))
-    assert await work_until_idle(organisation) == 1
+    assert await work_until_idle(organisation, names=DOCUMENTS) == 1
     assert await stored(owner, order) == ["cancelled", "issued"]
     assert [(row["status"], row["attempts"]) for row in await renderings(owner, order)] == [("done", 1)] * 2
-    assert await work_until_idle(organisation) == 0
+    assert await work_until_idle(organisation, names=DOCUMENTS) == 0
     await check(urls[0], organisation.organisation_id)
 
 
@@ -46,7 +48,7 @@ async def test_the_first_reader_may_be_faster(organisation: TestOrganisation, ow
     order = await organisation.issued()
     read = await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
     assert [(row["status"], row["attempts"]) for row in await renderings(owner, order)] == [("done", 0)]
-    assert await work_until_idle(organisation) == 0
+    assert await work_until_idle(organisation, names=DOCUMENTS) == 0
     again = await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
     assert again.content == read.content
 
@@ -70,7 +72,7 @@ async def test_a_fault_of_a_template_is_shown_and_tried_again(
     assert [shown[f"document_{name}"] for name in ("status", "attempts", "error")] == ["due", 0, None]
     template = "UPDATE purchase_order_sheets SET template = $2 WHERE purchase_order_id = $1"
     await owner.execute(template, order.json()["id"], 999)
-    assert await work_until_idle(organisation) == 1
+    assert await work_until_idle(organisation, names=DOCUMENTS) == 1
     shown = (await again(organisation.buyer, order)).json()
     expected = ["due", 1, "document_not_rendered"]
     assert [shown[f"document_{name}"] for name in ("status", "attempts", "error")] == expected
@@ -79,7 +81,7 @@ async def test_a_fault_of_a_template_is_shown_and_tried_again(
     await owner.execute(template, order.json()["id"], 1)
     due_now = "UPDATE document_renderings SET next_attempt_at = now() WHERE purchase_order_id = $1"
     await owner.execute(due_now, order.json()["id"])
-    assert await work_until_idle(organisation) == 1
+    assert await work_until_idle(organisation, names=DOCUMENTS) == 1
     shown = (await again(organisation.buyer, order)).json()
     assert [shown[f"document_{name}"] for name in ("status", "attempts", "error")] == ["stored", 2, None]
 
@@ -98,7 +100,7 @@ async def test_what_has_failed_is_rendered_by_its_next_reader(
     order = await organisation.issued()
     await _exhaust(owner, order)
     assert (await again(organisation.buyer, order)).json()["document_status"] == "failed"
-    assert await work_until_idle(organisation) == 0
+    assert await work_until_idle(organisation, names=DOCUMENTS) == 0
     await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
     assert (await again(organisation.buyer, order)).json()["document_status"] == "stored"
 
@@ -110,7 +112,7 @@ async def test_what_has_failed_is_rendered_when_an_operator_asks_for_it(
     await _exhaust(owner, order)
     async with organisation.database.sessions.begin() as session:
         assert await queue_failed(session) >= 1
-    assert await work_until_idle(organisation) == 1
+    assert await work_until_idle(organisation, names=DOCUMENTS) == 1
     assert await stored(owner, order) == ["issued"]
 
 
@@ -129,7 +131,7 @@ async def test_documents_that_an_earlier_version_has_left_are_found(
     await queue_missing(organisation.database)
     found = [[row["kind"] for row in await renderings(owner, order)] for order in (issued, read, cancelled, draft)]
     assert found == [["issued"], [], ["cancelled", "issued"], []]
-    assert await work_until_idle(organisation) == 3
+    assert await work_until_idle(organisation, names=DOCUMENTS) == 3
     await check(urls[0], organisation.organisation_id)
 
 

@@ -31,8 +31,7 @@ class ApiKeyService:
     ) -> tuple[ApiKey, str]:
         """Create a key of the caller; returns its row and the key, which is not stored."""
         row, key = await self._add(principal, name, sorted(scopes), lifetime)
-        self._record(principal, "api_key.create", row)
-        await self._session.flush()
+        await self._record(principal, "api_key.create", row)
         return row, key
 
     async def rotate(
@@ -46,16 +45,14 @@ class ApiKeyService:
         now = utc_now()
         row, key = await self._add(principal, old.name, old.scopes, lifetime)
         old.expires_at = min(old.expires_at, now + overlap)
-        self._record(principal, "api_key.rotate", old, successor=row.id)
-        await self._session.flush()
+        await self._record(principal, "api_key.rotate", old, successor=row.id)
         return row, key
 
     async def revoke(self, principal: Principal, key_id: int) -> None:
         """Revoke a key of the caller or, for an admin, of any member, with immediate effect. Raises ApiKeyNotFound."""
         row = await self._found(principal, key_id, administered(principal))
         row.revoked_at = utc_now()
-        self._record(principal, "api_key.revoke", row)
-        await self._session.flush()
+        await self._record(principal, "api_key.revoke", row)
 
     async def _found(self, principal: Principal, key_id: int, organisation_id: int | None) -> ApiKey:
         row = await self._repository.get(key_id, utc_now(), user_id=principal.user_id, organisation_id=organisation_id)
@@ -84,11 +81,13 @@ class ApiKeyService:
         row.token = digest(key)
         return row, key
 
-    def _record(self, principal: Principal, action: str, row: ApiKey, **details: object) -> None:
-        # Audit events belong to an organisation.
+    async def _record(self, principal: Principal, action: str, row: ApiKey, **details: object) -> None:
+        """Flush the change of a key, with its event if the user is in an organisation."""
+        await self._session.flush()
         if principal.organisation_id is not None:
             after = {"name": row.name, "scopes": row.scopes, "expires_at": row.expires_at, **details}
-            audit.record(self._session, principal.actor(), audit.Change(action, "api_key", row.id, None, after))
+            change = audit.Change(action, "api_key", row.id, None, after)
+            await audit.record(self._session, principal.actor(), change)
 
 
 async def end_keys(session: AsyncSession, event: MembershipEnded) -> Iterable[ChangeWarning]:

@@ -1,4 +1,4 @@
-"""The events of the audit trail.
+"""The events of the audit trail, and the outbox of those that have no number in the feed yet.
 
 The application's role may add events and read them, nothing else (domain.md, invariant 5).
 """
@@ -10,16 +10,21 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import structlog
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Insert, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Insert, Integer, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.db.bulk_write import Rows, as_json, insert_from, json_rows
+from po_api.db.bulk_write import Rows, as_json, combine, insert_from, json_rows
 from po_api.db.models import Base, TenantRow
+from po_api.db.query import TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
+from po_api.db.wakeups import notify_after_commit
+
+# The work of numbering events, of which the worker in this process is told when they are committed.
+RELAY = "events.relay"
 
 # The kinds of entities that have events. A session is one of its user's in the organisation that they were in.
 AuditedEntity = Literal[
@@ -30,7 +35,9 @@ AuditedEntity = Literal[
 class AuditEvent(TenantRow, Base):
     """Who did what to which entity; `actor_id` is set exactly for members and API keys.
 
-    `actor_kind` is None in events of the version before revision 014, which may be running at the same time.
+    `entity_version` is the version of the entity after the change; None for entities without versions, for deletions,
+    and in events of before revision 033. `actor_kind` is None in events of the version before revision 014, which may
+    be running at the same time.
     """
 
     __tablename__ = "audit_events"
@@ -60,20 +67,37 @@ class AuditEvent(TenantRow, Base):
     action: Mapped[str]
     entity: Mapped[str]
     entity_id: Mapped[int]
+    entity_version: Mapped[int | None] = mapped_column(Integer)
     before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     request_id: Mapped[str | None]
     created_at: Mapped[datetime]
 
 
-_OF_CHANGE = ("actor_kind", "actor_id", "action", "entity", "entity_id", "before", "after", "request_id")
+class EventOutbox(Base):
+    """An event that has no number in the feed of its organisation yet (`feed`); written by the event's statement."""
+
+    __tablename__ = "event_outbox"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "event_id"], ["audit_events.organisation_id", "audit_events.id"]),
+    )
+
+    organisation_id: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[int] = mapped_column(primary_key=True)
+
+
+_OF_CHANGE = (
+    *("actor_kind", "actor_id", "action", "entity", "entity_id", "entity_version"),
+    *("before", "after", "request_id"),
+)
 
 
 @dataclass(frozen=True)
 class Change:
     """The change of an entity; `before` and `after` hold the attributes that differ.
 
-    `entity_id` is None for the entity that the same statement inserts.
+    `entity_id` is None for the entity that the same statement inserts. `version` is that of the entity after the
+    change, if it has one.
     """
 
     action: str
@@ -81,11 +105,18 @@ class Change:
     entity_id: int | None
     before: Mapping[str, object] | None = None
     after: Mapping[str, object] | None = None
+    version: int | None = None
 
 
-def record(session: AsyncSession, actor: Actor, change: Change) -> None:
-    """Add one event to the transaction; it is written with the next flush."""
-    session.add(AuditEvent(organisation_id=actor.organisation_id, created_at=utc_now(), **_columns(actor, change)))
+async def record(session: AsyncSession, actor: Actor, change: Change) -> None:
+    """Flush the session, and write one event in a statement of its own."""
+    await session.flush()
+    executor, now = TransactionExecutor(session), utc_now()
+    if executor.is_distributed:
+        await insert_separately(SeparateWrites(session, actor.organisation_id, now), actor, [change])
+        return
+    await executor.execute(_RECORD, **parameters(actor, [change], now=now, rows={}))
+    notify_after_commit(session, RELAY)
 
 
 def _columns(actor: Actor, change: Change) -> dict[str, object]:
@@ -96,6 +127,7 @@ def _columns(actor: Actor, change: Change) -> dict[str, object]:
         "action": change.action,
         "entity": change.entity,
         "entity_id": change.entity_id,
+        "entity_version": change.version,
         "before": _as_json(change.before),
         "after": _as_json(change.after),
         "request_id": structlog.contextvars.get_contextvars().get("request_id"),
@@ -103,9 +135,18 @@ def _columns(actor: Actor, change: Change) -> dict[str, object]:
 
 
 def insert_events(**others: Any) -> Insert:
-    """The part of a statement that adds its events; `others` as in `bulk_write.insert_from`."""
+    """The part of a statement that adds its events, and their rows in the outbox; `others` as in
+    `bulk_write.insert_from`.
+
+    Call `notify_after_commit(session, RELAY)` afterwards.
+    """
     table = AuditEvent.__table__
-    return insert_from(table, json_rows("events", *table.c[_OF_CHANGE]), **others)
+    rows = json_rows("events", *table.c[_OF_CHANGE])
+    events = insert_from(table, rows, **others).returning(AuditEvent.id.label("event_id")).cte("events")
+    return insert_from(EventOutbox.__table__, events).returning(EventOutbox.event_id)
+
+
+_RECORD = combine("audit.record", insert_events())
 
 
 def parameters(
@@ -124,7 +165,9 @@ async def insert_separately(
 ) -> None:
     """Add the events of changes that are made by `writes`; `entity_id` is that of the entity that was inserted."""
     others = {} if entity_id is None else {"entity_id": entity_id}
-    await writes.insert(AuditEvent.__table__, _rows(actor, changes), **others)
+    added = await writes.insert(AuditEvent.__table__, _rows(actor, changes), "id", **others)
+    await writes.insert(EventOutbox.__table__, [{"event_id": event_id} for (event_id,) in added])
+    notify_after_commit(writes.session, RELAY)
 
 
 def _rows(actor: Actor, changes: Iterable[Change]) -> list[dict[str, object]]:

@@ -67,8 +67,7 @@ class InvitationService:
         )
         await self._invitations.add(invitation, address_digest(email))
         after = {"email": email, "roles": invitation.roles, "approval_limit": approval_limit}
-        self._record("invitation.create", invitation, after)
-        await self._session.flush()
+        await self._record("invitation.create", invitation, after)
         return invitation, inviter.name
 
     async def withdraw(self, email: str) -> None:
@@ -105,16 +104,16 @@ class InvitationService:
 
     async def _close(self, invitation: Invitation, status: InvitationStatus) -> None:
         await self._invitations.close(invitation, f"{status}_at", utc_now())
-        self._record(f"invitation.{_ACTIONS[status]}", invitation, {"status": status})
-        await self._session.flush()
+        await self._record(f"invitation.{_ACTIONS[status]}", invitation, {"status": status})
 
     async def _with_inviter(self, invitation: Invitation) -> tuple[Invitation, str]:
         inviter = await self._members.get(invitation.invited_by_id)
         assert inviter is not None
         return invitation, inviter.name
 
-    def _record(self, action: str, invitation: Invitation, after: Mapping[str, object]) -> None:
-        audit.record(self._session, self._actor, audit.Change(action, "invitation", invitation.id, None, after))
+    async def _record(self, action: str, invitation: Invitation, after: Mapping[str, object]) -> None:
+        change = audit.Change(action, "invitation", invitation.id, None, after, invitation.version)
+        await audit.record(self._session, self._actor, change)
 
 
 _ACTIONS = {

@@ -58,5 +58,5 @@ async def join_by_invitation(
     member.is_active, member.left_at, member.joined_at = True, None, utc_now()
     member.version += 1
     after = {"roles": member.roles, "approval_limit": member.approval_limit}
-    audit.record(session, actor, audit.Change("user.join", "user", person.user_id, None, after))
-    await session.flush()
+    change = audit.Change("user.join", "user", person.user_id, None, after, member.version)
+    await audit.record(session, actor, change)

@@ -116,8 +116,8 @@ class MemberService:
         if was_admin and not any(candidate.is_active_admin for candidate in members):
             raise LastAdmin
         member.version += 1
-        audit.record(self._session, self._actor, audit.Change(action, "user", user_id, before, after))
-        await self._session.flush()
+        change = audit.Change(action, "user", user_id, before, after, member.version)
+        await audit.record(self._session, self._actor, change)
         if was_admin and not member.is_active_admin:
             await InvitationService(self._session, self._actor).withdraw_all_of(user_id)
         return member, await self._listeners.notify(self._session, MemberChanged(self._actor, user_id))

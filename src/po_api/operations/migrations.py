@@ -39,7 +39,9 @@ _LOCK_NOT_AVAILABLE = "55P03"
 STATEMENT_TIMEOUT = "30s"
 
 # Tables that the application's role may only insert into and read (domain.md, invariant 5).
-APPEND_ONLY = frozenset({"approval_decisions", "audit_events", "purchase_order_files", "purchase_order_sheets"})
+APPEND_ONLY = frozenset(
+    {"approval_decisions", "audit_events", "event_log", "purchase_order_files", "purchase_order_sheets"}
+)
 # Tables that it may only read: migrations write them.
 READ_ONLY = frozenset({SchemaInfo.__tablename__})
 

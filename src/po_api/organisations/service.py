@@ -72,9 +72,10 @@ class OrganisationService:
             _require_distinct(changed, await self._prefixes(organisation, before))
         if after:
             organisation.version += 1
-            change = audit.Change("organisation.update", "organisation", organisation.id, before, after)
-            audit.record(self._session, actor, change)
-            await self._session.flush()
+            change = audit.Change(
+                "organisation.update", "organisation", organisation.id, before, after, organisation.version
+            )
+            await audit.record(self._session, actor, change)
         return organisation
 
     async def _prefixes(self, organisation: Organisation, before: Mapping[str, str]) -> Mapping[str, set[str]]:

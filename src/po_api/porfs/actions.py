@@ -64,7 +64,7 @@ class PorfActions:
         after = _state_after(action, porf, facts, actor, now)
         await self._repository.change(
             [after],
-            [_change(action, porf, after, comment)],
+            [_change(action, porf, after, comment, facts)],
             now=now,
             lines=await self._closed_lines(porf_id) if action is PorfAction.CLOSE else (),
             decisions=() if decision is None else [await self._decision(porf, decision, comment, actor, facts)],
@@ -86,9 +86,8 @@ class PorfActions:
         ):
             error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
             raise errors.UnknownRequester(errors=(error,))
-        change = audit.Change(
-            "porf.reassign", "porf", porf.id, {"requester_id": porf.requester_id}, {"requester_id": requester_id}
-        )
+        before, after = {"requester_id": porf.requester_id}, {"requester_id": requester_id}
+        change = audit.Change("porf.reassign", "porf", porf.id, before, after, porf.version + 1)
         state = state_of(porf, requester_id=requester_id, author_ids=authors_of(porf, requester_id))
         await self._repository.change([state], [change], now=utc_now())
         return await self._porfs.whole(porf_id)
@@ -164,7 +163,12 @@ def _state_after(
     return state_of(porf, **changed)
 
 
-def _change(action: PorfAction, porf: LockedPorf, state: Mapping[str, object], comment: str | None) -> audit.Change:
+def _change(
+    action: PorfAction, porf: LockedPorf, state: Mapping[str, object], comment: str | None, facts: PorfFacts
+) -> audit.Change:
+    """The event. A submission and an approval are about the content: their events have its total."""
     before = {"status": porf.status, "approval_round": porf.approval_round}
     after = {name: state[name] for name in before} | ({} if comment is None else {"comment": comment})
-    return audit.Change(f"porf.{action}", "porf", porf.id, before, after)
+    if action in (PorfAction.SUBMIT, PorfAction.APPROVE):
+        after |= {"total": facts.total, "currency": facts.currency}
+    return audit.Change(f"porf.{action}", "porf", porf.id, before, after, porf.version + 1)

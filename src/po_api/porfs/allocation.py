@@ -163,7 +163,8 @@ class AllocationService:
             is_closed = porf.status == PorfStatus.CLOSED
             status = porf.status if is_closed else ordering_status(by_porf[porf.id])
             states.append(state_of(porf, status=status))
-            changes.append(audit.Change(action, "porf", porf.id, {"status": porf.status}, {"status": status}))
+            before, after = {"status": porf.status}, {"status": status}
+            changes.append(audit.Change(action, "porf", porf.id, before, after, porf.version + 1))
         written = [line for line in lines if line.id in changed]
         await self._repository.change(states, changes, now=utc_now(), lines=written)
 

@@ -31,6 +31,7 @@ from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, upd
 from po_api.db.models import Percent
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, NoRow, Query, TransactionExecutor, columns_for
 from po_api.db.separate_writes import SeparateWrites
+from po_api.db.wakeups import notify_after_commit
 from po_api.organisations.models import Organisation
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS
 from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
@@ -209,6 +210,7 @@ class PorfRepository:
         parameters = await offload(len(lines), audit.parameters, self._actor, [change], now=now, rows=rows)
         created = await self._executor.row(_CREATE, **parameters)
         assert created is not None
+        notify_after_commit(self._session, audit.RELAY)
         return created.id
 
     async def change(
@@ -245,6 +247,7 @@ class PorfRepository:
             await self._executor.execute(_CHANGE, **parameters)
         else:
             await self._executor.execute(_SUBMIT, **parameters, porf_ids=porf_ids, over_order_percent=tolerance)
+        notify_after_commit(self._session, audit.RELAY)
 
     async def lock(self, porf_ids: Collection[int]) -> Sequence[LockedPorf]:
         """The requests that are visible to the member, locked in the order of their ids."""

@@ -81,7 +81,7 @@ class PorfService:
             "total": totals.total,
         }
         after = {"number": number, "title": requested.title, "total": totals.total, "copied_from": copied_from}
-        change = audit.Change("porf.create", "porf", None, None, after)
+        change = audit.Change("porf.create", "porf", None, None, after, version=1)
         return await self._porfs.whole(await self._repository.create(porf, lines, change, now=now))
 
     async def update(self, porf_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> JsonDocument:
@@ -101,7 +101,8 @@ class PorfService:
     async def delete(self, porf_id: int, *, expected: ExpectedVersions) -> None:
         """Delete a draft that was never submitted. Its number is not reused."""
         porf = await self._locked(porf_id, PorfAction.DELETE, expected)
-        await self._record("porf.delete", porf, {"number": porf.number, "title": porf.title}, None)
+        deleted = {"number": porf.number, "title": porf.title}
+        await audit.record(self._session, self._actor, audit.Change("porf.delete", "porf", porf.id, deleted))
         await self._session.delete(porf)
         await self._session.flush()
 
@@ -213,13 +214,8 @@ class PorfService:
     ) -> None:
         porf.version += 1
         porf.author_ids = authors_of(porf, self._actor.user_id)
-        await self._record(action, porf, before, after)
-
-    async def _record(
-        self, action: str, porf: Porf, before: Mapping[str, object] | None, after: Mapping[str, object] | None
-    ) -> None:
-        audit.record(self._session, self._actor, audit.Change(action, "porf", porf.id, before, after))
-        await self._session.flush()
+        change = audit.Change(action, "porf", porf.id, before, after, porf.version)
+        await audit.record(self._session, self._actor, change)
 
 
 def _withdrawn(last: date) -> errors.WithdrawnBaseCurrency:

@@ -31,6 +31,7 @@ from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, upd
 from po_api.db.leases import WorkStatus
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
+from po_api.db.wakeups import notify_after_commit
 from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.domain import FileKind
 from po_api.purchase_orders.models import (
@@ -260,6 +261,7 @@ class PurchaseOrderRepository:
         parameters = await offload(len(lines), self._parameters, change, now, orders=[order], lines=lines)
         created = await self._executor.row(_CREATE, **parameters)
         assert created is not None
+        notify_after_commit(self._session, audit.RELAY)
         return created.id
 
     async def _create_separately(
@@ -290,6 +292,7 @@ class PurchaseOrderRepository:
             await self._change_separately(state, change, now)
             return
         await self._executor.execute(_CHANGE, **self._parameters(change, now, orders=[state]))
+        notify_after_commit(self._session, audit.RELAY)
 
     async def cancel(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
         """Write the state as `change` does, and release all allocations of the order."""
@@ -301,6 +304,7 @@ class PurchaseOrderRepository:
             return
         parameters = self._parameters(change, now, orders=[state])
         await self._executor.execute(_CANCEL, **parameters, order_id=state["id"])
+        notify_after_commit(self._session, audit.RELAY)
 
     async def issue(
         self,
@@ -319,6 +323,7 @@ class PurchaseOrderRepository:
             return
         parameters = self._parameters(change, now, orders=[state], sheets=[frozen])
         await self._executor.execute(_ISSUE, **parameters, sheet=sheet)
+        notify_after_commit(self._session, audit.RELAY)
 
     async def store(self, file: DocumentKey, content: bytes, *, now: datetime) -> bytes:
         """Store a document unless there is one, and return the stored one: it never changes."""

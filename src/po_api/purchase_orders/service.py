@@ -106,7 +106,7 @@ class PurchaseOrderService:
             "delivery_address": conversion.delivery_address,
         } | _of_requests(allocated)
         after = {"porfs": [porf.number for porf in porfs], "total": totals.total, "supplier": supplier.name}
-        change = audit.Change("purchase_order.create", "purchase_order", None, None, after)
+        change = audit.Change("purchase_order.create", "purchase_order", None, None, after, version=1)
         return await self._orders.whole(await self._repository.create(order, lines, change, now=utc_now()))
 
     async def update(self, order_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> JsonDocument:
@@ -268,7 +268,7 @@ def _finished(
 
 
 def _change(action: str, order: LockedOrder, before: Mapping[str, object], after: Mapping[str, object]) -> audit.Change:
-    return audit.Change(action, "purchase_order", order.id, before, after)
+    return audit.Change(action, "purchase_order", order.id, before, after, order.version + 1)
 
 
 async def find_orders(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:

@@ -87,7 +87,7 @@ class SessionService:
         row.revoked_at = now
         if organisation_id is not None:
             await enter_tenant(self._session, organisation_id)
-            self._record(Actor(organisation_id, row.user_id, frozenset()), "session.refresh_token_reused", row.id)
+            await self._record(Actor(organisation_id, row.user_id, frozenset()), "session.refresh_token_reused", row.id)
         _log.warning("refresh_token_reused", user_id=row.user_id, session_id=row.id)
         await self._session.flush()
         raise RefreshTokenReused
@@ -103,8 +103,7 @@ class SessionService:
         """End one of the caller's sessions, from the next request on."""
         found = await self.get(principal, session_id)
         found.revoked_at = utc_now()
-        self._record_own(principal, "session.revoke", session_id)
-        await self._session.flush()
+        await self._record_own(principal, "session.revoke", session_id)
 
     async def revoke_current(self, principal: Principal) -> None:
         """End the session of the request."""
@@ -113,8 +112,7 @@ class SessionService:
     async def revoke_all(self, principal: Principal) -> None:
         """End all of the caller's sessions, this one included."""
         await self._repository.revoke_all(principal.user_id, utc_now())
-        self._record_own(principal, "session.revoke_all", _session_id(principal))
-        await self._session.flush()
+        await self._record_own(principal, "session.revoke_all", _session_id(principal))
 
     async def purge(self, *, before: datetime, most: int | None = None) -> int:
         """Delete sessions that ended before `before`, at most so many, and abandoned sign-ins; returns the number of
@@ -147,13 +145,14 @@ class SessionService:
         owner = tokens.AccessToken(row.user_id, row.id)
         return tokens.sign(owner, key=self._key, issued_at=utc_now(), lifetime=lifetime)
 
-    def _record_own(self, principal: Principal, action: str, session_id: int) -> None:
-        # Audit events belong to an organisation.
+    async def _record_own(self, principal: Principal, action: str, session_id: int) -> None:
+        """Flush the change of a session, with its event if the user is in an organisation."""
+        await self._session.flush()
         if principal.organisation_id is not None:
-            self._record(principal.actor(), action, session_id)
+            await self._record(principal.actor(), action, session_id)
 
-    def _record(self, actor: Actor, action: str, session_id: int) -> None:
-        audit.record(self._session, actor, audit.Change(action, "session", session_id))
+    async def _record(self, actor: Actor, action: str, session_id: int) -> None:
+        await audit.record(self._session, actor, audit.Change(action, "session", session_id))
 
 
 async def end_sessions(session: AsyncSession, event: MembershipEnded) -> Iterable[ChangeWarning]:

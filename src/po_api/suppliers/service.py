@@ -61,12 +61,11 @@ class SupplierService:
         before, after = merge_patch.apply(supplier, values)
         if after:
             supplier.version += 1
-            await self._session.flush()
             await self._record(action, supplier, before, after)
         return supplier
 
     async def _record(
         self, action: str, supplier: Supplier, before: Mapping[str, object] | None, after: Mapping[str, object]
     ) -> None:
-        audit.record(self._session, self._actor, audit.Change(action, "supplier", supplier.id, before, after))
-        await self._session.flush()
+        change = audit.Change(action, "supplier", supplier.id, before, after, supplier.version)
+        await audit.record(self._session, self._actor, change)

@@ -44,9 +44,8 @@ class MembershipService:
         _move(user, organisation.id)
         founder = Actor(organisation.id, user.id, frozenset(FOUNDERS_ROLES))
         after = {"name": organisation.name}
-        change = audit.Change("organisation.create", "organisation", organisation.id, None, after)
-        audit.record(self._session, founder, change)
-        await self._session.flush()
+        change = audit.Change("organisation.create", "organisation", organisation.id, None, after, organisation.version)
+        await audit.record(self._session, founder, change)
         return organisation
 
     async def accept(

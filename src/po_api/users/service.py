@@ -68,9 +68,8 @@ class UserService:
             person = Person(user.id, user.email, name)
             member = await add_member(self._session, organisation_id, person, roles, approval_limit=approval_limit)
             after = {"roles": member.roles, "approval_limit": approval_limit}
-            change = audit.Change("user.create", "user", user.id, None, after)
-            audit.record(self._session, Actor.command_line(organisation_id), change)
-            await self._session.flush()
+            change = audit.Change("user.create", "user", user.id, None, after, member.version)
+            await audit.record(self._session, Actor.command_line(organisation_id), change)
         return user
 
     async def identified(self, identity: Identity) -> User:
@@ -95,7 +94,7 @@ class UserService:
             if user.organisation_id is not None:
                 await enter_tenant(self._session, user.organisation_id)
                 actor = Actor(user.organisation_id, user.id, frozenset())
-                audit.record(self._session, actor, audit.Change("user.identify", "user", user.id))
+                await audit.record(self._session, actor, audit.Change("user.identify", "user", user.id))
             await self._session.flush()
         elif (user.identity_issuer, user.google_id) != (identity.issuer, identity.subject):
             raise IdentityMismatch

@@ -1,0 +1,107 @@
+"""Events get numbers without gaps in the order of their commits, with seals that show later changes.
+
+A new event is written with a row in the outbox; the relay numbers it, seals it, and deletes that row. The log refers to
+the events, so that none of them can be deleted by mistake. Events have the version of their entity.
+
+The version before goes on: revision 034 adds its events to the outbox, and the worker those that it writes afterwards.
+
+Revises: 032
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+from po_api.operations import ddl
+
+revision = "033"
+down_revision = "032"
+branch_labels = None
+depends_on = None
+
+expands = True
+loses = "the numbers and seals of events, and the versions of entities in them"
+lost_rows = ("event_log", "audit_events WHERE entity_version IS NOT NULL")
+
+TENANT = "organisation_id = nullif(current_setting('app.organisation_id', true), '')::bigint"
+TABLES = ("event_outbox", "event_feeds", "event_log")
+AS_OWNER = "SECURITY DEFINER SET search_path = pg_catalog, public"
+
+# With the owner's rights, since no tenant is entered: the time of one event, of all organisations. Of each only the
+# first is looked at: a backlog of many events is not read as a whole.
+OLDEST = f"""
+    CREATE FUNCTION oldest_waiting_event() RETURNS timestamptz LANGUAGE sql STABLE {AS_OWNER} AS $$
+        WITH RECURSIVE waiting AS (
+            SELECT min(organisation_id) AS organisation_id FROM public.event_outbox
+            UNION ALL
+            SELECT (SELECT min(organisation_id) FROM public.event_outbox WHERE organisation_id > w.organisation_id)
+            FROM waiting w WHERE w.organisation_id IS NOT NULL
+        )
+        SELECT min(first.created_at) FROM waiting CROSS JOIN LATERAL (
+            SELECT e.created_at FROM public.event_outbox o
+            JOIN public.audit_events e ON e.organisation_id = o.organisation_id AND e.id = o.event_id
+            WHERE o.organisation_id = waiting.organisation_id ORDER BY o.event_id LIMIT 1
+        ) AS first
+    $$
+"""
+
+
+def _of_event(table: str) -> sa.Constraint:
+    return ddl.tenant_reference(table, "event_id", "audit_events")
+
+
+def upgrade() -> None:
+    with ddl.steps():
+        ddl.add_columns("audit_events", sa.Column("entity_version", sa.Integer))
+
+    op.create_table(
+        "event_outbox",
+        sa.Column("organisation_id", sa.BigInteger, nullable=False),
+        sa.Column("event_id", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("organisation_id", "event_id", name="pk_event_outbox"),
+        _of_event("event_outbox"),
+    )
+    op.create_table(
+        "event_feeds",
+        *ddl.tenant_columns(),
+        sa.Column(
+            "feed",
+            sa.Text,
+            server_default=sa.text("left(replace(gen_random_uuid()::text, '-', ''), 16)"),
+            nullable=False,
+        ),
+        sa.Column("last_number", sa.BigInteger, server_default="0", nullable=False),
+        sa.Column("last_seal", sa.Text, server_default="0" * 64, nullable=False),
+        sa.Column("sealed_at", TIMESTAMP(timezone=True)),
+        sa.Column("ended_at", TIMESTAMP(timezone=True)),
+        *ddl.tenant_constraints("event_feeds"),
+        sa.UniqueConstraint("organisation_id", "feed", name="uq_event_feeds_organisation_id_feed"),
+        sa.CheckConstraint("last_number >= 0", name=op.f("ck_event_feeds_last_number")),
+        sa.Index(
+            "uq_event_feeds_current", "organisation_id", unique=True, postgresql_where=sa.text("ended_at IS NULL")
+        ),
+    )
+    op.create_table(
+        "event_log",
+        sa.Column("organisation_id", sa.BigInteger, nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("event_id", sa.BigInteger, nullable=False),
+        sa.Column("seal", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("organisation_id", "number", name="pk_event_log"),
+        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name="fk_event_log_organisation_id"),
+        _of_event("event_log"),
+        sa.UniqueConstraint("organisation_id", "event_id", name="uq_event_log_organisation_id_event_id"),
+        sa.CheckConstraint("number > 0", name=op.f("ck_event_log_number")),
+    )
+    for table in TABLES:
+        op.execute(f"CREATE POLICY tenant ON {table} USING ({TENANT}) WITH CHECK ({TENANT})")
+        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(OLDEST)
+    op.execute("REVOKE ALL ON FUNCTION oldest_waiting_event() FROM PUBLIC")
+
+
+def downgrade() -> None:
+    op.execute("DROP FUNCTION oldest_waiting_event()")
+    for table in TABLES:
+        op.drop_table(table)
+    op.drop_column("audit_events", "entity_version")
