@@ -129,6 +129,8 @@ getPurchaseOrderDocument     issued   purchase_orders:read  yes/404   yes      y
 listPurchaseOrderHistory     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 
 listAuditEvents              -        audit:read            no        no       no      yes     yes     org      org
+getSeal                      -        audit:read            no        no       no      yes     yes     org      org
+listEvents                   -        events:read           no        no       no      yes     yes     org      org
 
 getPorfStateMachine          -        porfs:read            yes       yes      yes     yes     yes     yes      yes
 getPurchaseOrderStateMachine -        porfs:read            yes       yes      yes     yes     yes     yes      yes

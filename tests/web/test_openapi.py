@@ -75,8 +75,8 @@ def test_the_committed_document_is_the_present_one(project: Path) -> None:
     committed = (project / "openapi.json").read_text()
     assert _without_texts(json.loads(printed)) == _without_texts(json.loads(committed)), "the API has changed"
     assert printed == committed, "only texts have changed; run: make openapi"
-    # What operations have in common is in components.
-    assert len(printed) / sum(map(len, json.loads(printed)["paths"].values())) < 4_100
+    # What operations have in common is in components. Events have a schema for each form of their data.
+    assert len(printed) / sum(map(len, json.loads(printed)["paths"].values())) < 4_400
 
 
 def test_it_is_openapi_3_1(document: Json) -> None:

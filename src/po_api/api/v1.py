@@ -4,6 +4,8 @@ from fastapi import Response
 
 from po_api.api_keys.router import router as api_keys
 from po_api.core.permissions import Permission
+from po_api.events.router import router as events
+from po_api.events.router import seals
 from po_api.exports import router as exports
 from po_api.history.router import invitations as invitation_history
 from po_api.history.router import organisations as organisation_history
@@ -76,6 +78,7 @@ GROUPS = (
     RouteGroup(exports.suppliers_router, suppliers),
     RouteGroup(exports.porfs_router, porf_files, porfs, conversion_router),
     RouteGroup(exports.purchase_orders_router, purchase_orders),
-    RouteGroup(audit_events),
+    RouteGroup(events),
+    RouteGroup(audit_events, seals),
     RouteGroup(_machines),
 )

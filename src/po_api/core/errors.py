@@ -127,6 +127,18 @@ class InvalidTransition(Conflict):
     title = "Not possible in the current status"
 
 
+class Gone(AppError):
+    """What the request refers to is no longer there; `next`, if there is one, is what to use instead."""
+
+    status = 410
+    code = "gone"
+    title = "Gone"
+
+    def __init__(self, detail: str = "", *, next_position: str | None = None, **kwargs: Any):
+        super().__init__(detail, **kwargs)
+        self.next = next_position
+
+
 class PreconditionFailed(AppError):
     """`If-Match` does not name the current version: read the resource again."""
 

@@ -38,6 +38,7 @@ class Scope(StrEnum):
     ORGANISATIONS_READ = "organisations:read"
     ORGANISATIONS_WRITE = "organisations:write"
     AUDIT_READ = "audit:read"
+    EVENTS_READ = "events:read"
 
 
 class Permission(StrEnum):
@@ -59,6 +60,7 @@ class Permission(StrEnum):
     ORGANISATIONS_WRITE = "organisations_write"
 
     AUDIT_READ = "audit_read"
+    EVENTS_READ = "events_read"
 
     SUPPLIERS_READ = "suppliers_read"
     SUPPLIERS_WRITE = "suppliers_write"
@@ -110,6 +112,7 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.ORGANISATIONS_WRITE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
     # The events of all entities, with values that representations hide from other roles.
     Permission.AUDIT_READ: Grant(frozenset({Role.ADMIN, Role.AUDITOR}), Scope.AUDIT_READ),
+    Permission.EVENTS_READ: Grant(frozenset({Role.ADMIN, Role.AUDITOR}), Scope.EVENTS_READ),
     Permission.SUPPLIERS_READ: Grant(_ANY_ROLE, Scope.SUPPLIERS_READ),
     Permission.SUPPLIERS_WRITE: Grant(_BUYERS, Scope.SUPPLIERS_WRITE),
     Permission.PORFS_READ: Grant(_ANY_ROLE, Scope.PORFS_READ),

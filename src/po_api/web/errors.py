@@ -22,6 +22,7 @@ from po_api.core.errors import (
     Busy,
     Conflict,
     FieldError,
+    Gone,
     NotFound,
     PayloadTooLarge,
     TookTooLong,
@@ -106,6 +107,7 @@ def problem_response(request: Request, error: AppError) -> Response:
             FieldProblem(location=item.location, pointer=item.pointer, code=item.code, detail=item.detail)
             for item in error.errors
         ],
+        next=error.next if isinstance(error, Gone) else None,
     )
     return Response(problem.model_dump_json(), error.status, error.headers, MEDIA_TYPE)
 

@@ -57,6 +57,12 @@ class Problem(Schema):
     code: str = Field(examples=["not_found"])
     request_id: str = Field(examples=["6f1c2d"])
     errors: list[FieldProblem] = Field(description="The invalid parts of the request, if they can be located")
+    next: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Of a 410 only: the position to continue with",
+        examples=["5f0c9d3e8b7a4c21:42"],
+    )
 
 
 class Page(Schema):

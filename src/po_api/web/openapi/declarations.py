@@ -18,6 +18,7 @@ FAMILIES = {
         errors.Forbidden,
         errors.NotFound,
         errors.Conflict,
+        errors.Gone,
         errors.PreconditionFailed,
         errors.PayloadTooLarge,
         errors.UnsupportedMediaType,

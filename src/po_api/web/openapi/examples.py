@@ -65,8 +65,9 @@ class _Examples:
         for key in ("examples", "enum"):
             if schema.get(key):
                 return schema[key][0]
-        if "anyOf" in schema:
-            return self._of(schema["anyOf"][0])
+        for key in ("anyOf", "oneOf"):
+            if key in schema:
+                return self._of(schema[key][0])
         match schema.get("type"):
             case "object":
                 return {name: self._field(name, field) for name, field in schema.get("properties", {}).items()}

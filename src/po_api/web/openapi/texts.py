@@ -11,6 +11,7 @@ TAGS = {
     "users": "Members of the caller's organisation",
     "invitations": "Invitations to the caller's organisation",
     "organisations": "Organisations (tenants) and their settings",
+    "events": "The feed of all changes, for other systems to follow",
     "audit trail": "Who changed what and when, in the whole organisation",
     "sessions": "Sign-in, and the caller's own sessions",
     "API keys": "Keys with which scripts act as a user",

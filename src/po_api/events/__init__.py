@@ -1,0 +1,1 @@
+"""The feed of events, which integrators follow, and the seals of the audit trail."""
