@@ -4,6 +4,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 
 from po_api.core.errors import AppError, violated
+from po_api.operations.audit_chain import AuditTrailDamaged
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.migrations import MigrationError
@@ -11,7 +12,10 @@ from po_api.operations.revisions import UnknownRevision
 from po_api.operations.schema import StaleSchema
 from po_api.settings import SettingsError
 
-_EXPLAINED = (SettingsError, EmbeddedServerError, StaleSchema, MigrationError, UnknownRevision, BackupError)
+_EXPLAINED = (
+    *(SettingsError, EmbeddedServerError, StaleSchema, MigrationError, UnknownRevision, BackupError),
+    AuditTrailDamaged,
+)
 
 
 def explanation(error: Exception) -> str | None:

@@ -21,6 +21,7 @@ class Commands(LazyGroup):
         ),
         "seed-demo": Lazy("po_api.cli.seed_demo", "Create the demo organisation with a user for each role."),
         "openapi": Lazy("po_api.cli.openapi", "Print the OpenAPI document."),
+        "audit": Lazy("po_api.cli.audit", "Verify the audit trail."),
         "backup": Lazy("po_api.cli.backup", "Create, verify and restore backups."),
         "documents": Lazy("po_api.cli.documents", "Manage the documents of orders."),
         "idempotency-keys": Lazy("po_api.cli.idempotency_keys", "Manage stored idempotency keys."),

@@ -9,12 +9,14 @@ import asyncpg
 import pytest
 
 from po_api.core.clock import utc_now
-from po_api.db.database import libpq_url
+from po_api.db.database import libpq_url, open_database
 from po_api.operations import migrations
 from po_api.operations.revisions import chain, head_revision
+from po_api.settings import Settings
 from support.applications import SECRET_KEY
 from support.clusters import Cluster
 from support.command_line import CommandLine
+from support.feeds import relayed
 
 pytestmark = pytest.mark.heavy
 
@@ -88,6 +90,50 @@ def test_what_other_tools_have_restored_is_settled_and_confirmed(po: CommandLine
     assert _execute(owner_url, "SELECT FROM sessions WHERE revoked_at IS NULL") == []
     assert po.ok("backup", "confirm").startswith("confirmed: the state of 2026-11-22T10:00:00Z, by other tools, at ")
     assert "there is no restore to confirm" in po.fails("backup", "confirm")
+
+
+def test_a_changed_event_is_found_in_the_database_and_in_its_backup(po: CommandLine, owner_url: str) -> None:
+    asyncio.run(_number_events(po.environment["DATABASE_URL"]))
+    name, _, noted = po.ok("audit", "verify").removesuffix("\n").partition(": ")
+    assert name == "organisation 1"
+    expecting = ("audit", "verify", "--organisation", "1", "--expect")
+    assert po.ok(*expecting, noted) == f"organisation 1: {noted}\n"
+    assert "--expect: requires --organisation" in po.fails("audit", "verify", "--expect", noted)
+    assert "--expect: expected a number" in po.fails(*expecting, "1")
+    assert "there is no organisation 99" in po.fails("audit", "verify", "--organisation", "99")
+    second = "(SELECT event_id FROM event_log WHERE number = 2)"
+    change = f"UPDATE audit_events SET entity_id = entity_id {{}} 1 WHERE id = {second}"
+    _execute(owner_url, change.format("+"))
+    try:
+        code, output, errors = po.run("audit", "verify")
+        assert (code, errors.startswith("po-api: the audit trail was changed: 1 faults")) == (1, True)
+        assert "(number 2) or its seal was changed" in output
+        po.backup()
+        assert "(number 2) or its seal was changed" in po.fails("backup", "verify")
+    finally:
+        _execute(owner_url, change.format("-"))
+    assert po.ok("audit", "verify").startswith("organisation 1: ")
+
+
+def test_a_restore_begins_another_feed(po: CommandLine, owner_url: str) -> None:
+    asyncio.run(_number_events(po.environment["DATABASE_URL"]))
+    current = "SELECT feed, last_number, last_seal FROM event_feeds WHERE ended_at IS NULL"
+    name, (before,) = po.backup(), _execute(owner_url, current)
+    po.ok("backup", "restore", name, "--replace")
+    (after,) = _execute(owner_url, current)
+    assert after["feed"] != before["feed"]
+    assert [*after.values()][1:] == [*before.values()][1:]
+    assert before["feed"] in {row["feed"] for row in _execute(owner_url, "SELECT feed FROM event_feeds")}
+    po.ok("backup", "confirm")
+    assert po.ok("audit", "verify") == f"organisation 1: {after['last_number']}:{after['last_seal']}\n"
+
+
+async def _number_events(app_url: str) -> None:
+    database = open_database(app_url, Settings(_env_file=None))
+    try:
+        await relayed(database, 1)
+    finally:
+        await database.dispose()
 
 
 def test_a_damaged_dump_is_found_before_anything_is_replaced(po: CommandLine) -> None:

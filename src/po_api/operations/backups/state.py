@@ -1,5 +1,5 @@
-"""The application's state after a restore: all sessions are ended, nothing leaves the house, and an operator has to
-confirm the restore.
+"""The application's state after a restore: all sessions and feeds are ended, nothing leaves the house, and an operator
+has to confirm the restore.
 
 A comment on Alembic's table marks a restored database that is not confirmed: it is visible to every worker and machine,
 the table exists at every revision, its owner may comment on it, and it is written in the transaction of the restore.
@@ -22,8 +22,9 @@ _COMMENT = """
 SELECT mark FROM obj_description(to_regclass('alembic_version'), 'pg_class') AS mark WHERE mark LIKE 'restored: %'
 """
 
-# Otherwise sessions ended since would be live again, and responses for undone changes would be replayed. Earlier
-# revisions lack some of the tables.
+# Otherwise sessions ended since would be live again, and responses for undone changes would be replayed. Each feed of
+# events ends, and another one begins at its position: its next numbers may have been given before, to other events.
+# Earlier revisions lack some of the tables.
 _SETTLE = """
 DO $$ BEGIN
     IF to_regclass('sessions') IS NOT NULL THEN
@@ -37,14 +38,19 @@ DO $$ BEGIN
         DELETE FROM idempotency_records;
     END IF;
     {held}
+    IF to_regclass('event_feeds') IS NOT NULL THEN
+        UPDATE event_feeds SET ended_at = now() WHERE ended_at IS NULL;
+        INSERT INTO event_feeds (organisation_id, last_number, last_seal, sealed_at)
+        SELECT organisation_id, last_number, last_seal, sealed_at FROM event_feeds WHERE ended_at = now();
+    END IF;
 END $$;
 COMMENT ON TABLE alembic_version IS '{mark}';
 """
 
 
 def settle_sql(what: str, *, queues: Iterable[Queue] = QUEUES) -> str:
-    """SQL that ends sessions and sign-ins, deletes idempotency records, holds what would leave the house, and marks the
-    database as restored.
+    """SQL that ends sessions, sign-ins and feeds, deletes idempotency records, holds what would leave the house, and
+    marks the database as restored.
 
     `what` describes what was restored, for operators.
     """

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from po_api.core.clock import utc_now
 from po_api.db.database import libpq_url
 from po_api.operations import invariants, migrations, revisions
+from po_api.operations.audit_chain import verify_chains
 from po_api.operations.backups import state
 from po_api.operations.backups.catalogue import Backup, Catalogue
 from po_api.operations.backups.errors import BackupError
@@ -82,16 +83,26 @@ async def _check(settings: Settings, backup: Backup, urls: EmbeddedUrls, make_ap
         raise BackupError(f"{backup.name} is at revision {before or 'none'}, its record says {backup.revision}")
     if before != after:
         progress.done(f"brought from revision {before or 'none'} to {after}", 0)
-    with progress.stage("checked the rules: references, totals, approvals, numbers, history"):
+    with progress.stage("checked the rules: references, totals, approvals, numbers, history, seals"):
         connection = await asyncpg.connect(libpq_url(urls.owner))
         try:
             if found := await invariants.violations(connection):
                 rule = found[0].removeprefix("violated: ").partition(": ")[0]  # without the rows, which are user data
                 raise BackupError(f"{backup.name} violates {len(found)} rules; the first: {rule}")
+            await _check_chains(connection, backup)
         finally:
             await connection.close()
     with progress.stage("checked the API"):
         await _check_api(settings, urls, make_app)
+
+
+async def _check_chains(connection: Any, backup: Backup) -> None:
+    """Raise BackupError if an event of the audit trail was changed, removed or inserted."""
+    async for result in verify_chains(connection):
+        if result.faults:
+            raise BackupError(
+                f"{backup.name}: the audit trail of organisation {result.organisation_id}: {result.faults[0]}"
+            )
 
 
 @asynccontextmanager

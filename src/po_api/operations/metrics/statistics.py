@@ -55,6 +55,7 @@ _ARCHIVER = text(
     FROM pg_stat_archiver WHERE current_setting('archive_mode') <> 'off' AND NOT pg_is_in_recovery()
     """
 )
+_FEED_LAG = text("SELECT greatest(0, coalesce(extract(epoch FROM clock_timestamp() - oldest_waiting_event()), 0))")
 _SIZE = text("SELECT pg_database_size(current_database())")
 _STATEMENTS_SCHEMA = text(
     "SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_stat_statements'"
@@ -133,6 +134,12 @@ async def migration(connection: AsyncConnection) -> list[Metric]:
     ]
 
 
+async def event_feeds(connection: AsyncConnection) -> list[Metric]:
+    """How far the feeds of events are behind."""
+    lag = await connection.scalar(_FEED_LAG)
+    return [_gauge("po_event_feed_lag_seconds", "Age of the oldest event without a number; 0 if there is none", lag)]
+
+
 async def statements(connection: AsyncConnection) -> list[Metric]:
     """Totals of pg_stat_statements; without samples where it is not installed."""
     calls = CounterMetricFamily("po_db_statements_total", "Statements executed by the database")
@@ -154,7 +161,7 @@ async def size(connection: AsyncConnection) -> list[Metric]:
 
 
 # In this order: the last ones are missing if the time is up.
-PARTS: tuple[Part, ...] = (connections, traffic, archiving, migration, work, statements, size)
+PARTS: tuple[Part, ...] = (connections, traffic, archiving, migration, work, event_feeds, statements, size)
 
 
 def _gauge(name: str, documentation: str, value: Any) -> Metric:
