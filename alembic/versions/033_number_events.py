@@ -54,14 +54,14 @@ def upgrade() -> None:
     with ddl.steps():
         ddl.add_columns("audit_events", sa.Column("entity_version", sa.Integer))
 
-    op.create_table(
+    ddl.create_tenant_table(
         "event_outbox",
         sa.Column("organisation_id", sa.BigInteger, nullable=False),
         sa.Column("event_id", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("organisation_id", "event_id", name="pk_event_outbox"),
         _of_event("event_outbox"),
     )
-    op.create_table(
+    ddl.create_tenant_table(
         "event_feeds",
         *ddl.tenant_columns(),
         sa.Column(
@@ -81,7 +81,7 @@ def upgrade() -> None:
             "uq_event_feeds_current", "organisation_id", unique=True, postgresql_where=sa.text("ended_at IS NULL")
         ),
     )
-    op.create_table(
+    ddl.create_tenant_table(
         "event_log",
         sa.Column("organisation_id", sa.BigInteger, nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),

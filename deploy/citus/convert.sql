@@ -31,6 +31,9 @@ INSERT INTO placement (name, kind) VALUES
     ('purchase_order_files', 'distributed'),
     ('document_renderings', 'distributed'),
     ('audit_events', 'distributed'),
+    ('event_outbox', 'distributed'),
+    ('event_feeds', 'distributed'),
+    ('event_log', 'distributed'),
     ('users', 'local'),              -- on the coordinator only: read before an organisation is entered
     ('sessions', 'local'),
     ('rotated_tokens', 'local'),
