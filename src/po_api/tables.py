@@ -1,9 +1,11 @@
 """The tables of all features, for Alembic and the tests."""
 
 from po_api import audit
+from po_api.addresses import models as addresses
 from po_api.api_keys import models as api_keys
 from po_api.db import periodic, schema_info
 from po_api.db.models import Base
+from po_api.external_references import models as external_references
 from po_api.members import models as members
 from po_api.organisations import models as organisations
 from po_api.porfs import models as porfs
@@ -14,8 +16,10 @@ from po_api.users import models as users
 from po_api.web import models as web
 
 __all__ = [
+    "addresses",
     "api_keys",
     "audit",
+    "external_references",
     "members",
     "metadata",
     "organisations",

@@ -19,6 +19,7 @@ from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
 from support.feeds import relayed
+from support.images import png
 from support.operations import BY_BODY, BY_PATH, BY_QUERY, NAMES_NOTHING, Json, operations
 from support.organisations import LINE, PREFIX, Member, TestOrganisation, act, created, new_organisation, ok
 from support.tenant_tables import TENANT_SETTING, TENANT_TABLES
@@ -41,6 +42,18 @@ class World:
     own_approved: httpx.Response
 
 
+async def give_parties(organisation: TestOrganisation, porf_id: int) -> None:
+    """A logo, an address, a contact of the supplier, and an external reference."""
+    buyer = organisation.buyer
+    logo = {"file": ("logo.png", png())}
+    await ok(organisation.admin.put("/organisations/current/logo", etag="*", files=logo))
+    await created(buyer.post("/addresses", json={"kind": "delivery", "name": "Zanzibar warehouse"}))
+    contact = {"email": "zanzibar@supplier.example", "purpose": "invoices"}
+    await created(buyer.post(f"/suppliers/{organisation.supplier_id}/contacts", etag="*", json=contact))
+    reference = {"entity": "porf", "entity_id": porf_id, "system": "zanzibar", "external_id": "4711"}
+    await created(buyer.put("/external-references", json=reference))
+
+
 async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     """A request and its order, with a row in every table."""
     approved = await organisation.approved(title="Zanzibar lamps")
@@ -49,6 +62,7 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     # The events so far get numbers, those of the order wait for theirs.
     await relayed(organisation.database, organisation.organisation_id)
     await created(organisation.admin.post("/invitations", json={"email": "zanzibar@invited.example"}))
+    await give_parties(organisation, approved.json()["id"])
     order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
     issue = f"/purchase-orders/{order.json()['id']}/issue"
     issued = await ok(organisation.buyer.post(issue, etag=order.headers["ETag"]))
@@ -63,6 +77,9 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     session = (await ok(victim.admin.get("/sessions/current"))).json()["id"]
     key = await created(victim.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
     await created(own.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
+    (contact,) = (await ok(victim.buyer.get(f"/suppliers/{victim.supplier_id}/contacts"))).json()["items"]
+    (address,) = (await ok(victim.buyer.get("/addresses"))).json()["items"]
+    (reference,) = (await ok(victim.buyer.get("/external-references"))).json()["items"]
     (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
     ids = {
         "session_id": session,
@@ -71,6 +88,9 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
         "user_id": victim.requester.user_id,
         "organisation_id": victim.organisation_id,
         "supplier_id": victim.supplier_id,
+        "contact_id": contact["id"],
+        "address_id": address["id"],
+        "reference_id": reference["id"],
         "porf_id": porf["id"],
         "line_id": porf["lines"][0]["id"],
         "order_id": order["id"],
@@ -108,6 +128,9 @@ async def _victim_sees(world: World) -> list[Any]:
         "/users",
         "/invitations",
         "/suppliers",
+        f"/suppliers/{world.ids['supplier_id']}/contacts",
+        "/addresses",
+        "/external-references",
         "/porfs",
         f"/porfs/{world.ids['porf_id']}",
         f"/porfs/{world.ids['porf_id']}/history",
@@ -178,6 +201,11 @@ def _bodies(world: World) -> dict[str, tuple[str, str, Json]]:
     return {
         "createPorf": ("POST", "/porfs", {"title": "T", "supplier_id": "{supplier_id}"}),
         "updatePorf": ("PATCH", f"/porfs/{own['id']}", {"supplier_id": "{supplier_id}"}),
+        "putExternalReference": (
+            "PUT",
+            "/external-references",
+            {"entity": "supplier", "entity_id": "{supplier_id}", "system": "sap", "external_id": "1"},
+        ),
         "reassignPorf": ("POST", f"/porfs/{own['id']}/reassign", {"requester_id": "{user_id}"}),
         "convertPorf: supplier": ("POST", convert, {"supplier_id": "{supplier_id}"}),
         "convertPorf: line": ("POST", convert, {"lines": [{"line_id": "{line_id}"}]}),
@@ -267,6 +295,8 @@ async def test_lists_contain_no_rows_of_other_organisations(world: World) -> Non
         "/purchase-orders",
         "/suppliers",
         "/users",
+        "/addresses",
+        "/external-references",
         "/invitations",
         "/sessions",
         "/api-keys",

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Text, literal, select
+from sqlalchemy import literal, select
 
 from po_api.db.database import enter_tenant
-from po_api.suppliers.identity import Identity, identity_hash
+from po_api.suppliers.identity import digest_of, identity_hash
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.projections import keeps_identity, supplier_hash
 from support.invariants import check_connection
@@ -26,6 +26,18 @@ CHANGES: list[tuple[dict[str, str | None], list[str], str]] = [
     ({"tax_id": "GB999999999"}, ["/tax_id"], "tax id"),
     ({"tax_id": None}, ["/tax_id"], "tax id"),
     ({"name": "Mallory Ltd", "tax_id": "GB999999999"}, ["/name", "/tax_id"], "name and tax id"),
+    ({"legal_name": "Mallory Limited"}, ["/legal_name"], "legal name"),
+    ({"vat_id": "FR40303265045"}, ["/vat_id"], "VAT id"),
+    (
+        {"company_scheme": "0002", "company_id": "1"},
+        ["/company_scheme", "/company_id"],
+        "company scheme and company id",
+    ),
+    (
+        {"endpoint_scheme": "0088", "endpoint_id": "5790000436101"},
+        ["/endpoint_scheme", "/endpoint_id"],
+        "endpoint scheme and endpoint id",
+    ),
 ]
 
 
@@ -223,7 +235,7 @@ async def test_a_decision_keeps_the_version_of_its_hash_and_the_suppliers_identi
         "SELECT porf_id, hash_version, supplier_hash FROM approval_decisions WHERE organisation_id = $1 ORDER BY id",
         organisation.organisation_id,
     )
-    digest = identity_hash(Identity("Müller & Söhne GmbH", "DE123456789"))
+    digest = digest_of("Müller & Söhne GmbH", "DE123456789", *[None] * 6)
     assert [tuple(row) for row in rows] == [(porf.json()["id"], 2, digest), (without.json()["id"], 2, None)]
 
 
@@ -278,22 +290,29 @@ async def test_converting_and_renaming_at_once(organisation: TestOrganisation, o
     await check_connection(owner, organisation.organisation_id)
 
 
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+# The columns of the identity that have no constraint of their own.
+_COMPARED = ("name", "tax_id", "legal_name", "vat_id", "company_id")
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    name=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20),
-    tax_id=st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
+    name=_TEXTS.filter(bool),
+    others=st.lists(st.none() | _TEXTS, min_size=len(_COMPARED) - 1, max_size=len(_COMPARED) - 1),
 )
 async def test_digests_of_the_database_are_those_of_python(
-    organisation: TestOrganisation, owner: asyncpg.Connection, name: str, tax_id: str | None
+    organisation: TestOrganisation, owner: asyncpg.Connection, name: str, others: list[str | None]
 ) -> None:
-    supplier_id = organisation.supplier_id
-    await owner.execute("UPDATE suppliers SET name = $2, tax_id = $3 WHERE id = $1", supplier_id, name, tax_id)
+    supplier_id, values = organisation.supplier_id, [name, *others]
+    assignments = ", ".join(f"{column} = ${n}" for n, column in enumerate(_COMPARED, start=2))
+    await owner.execute(f"UPDATE suppliers SET {assignments} WHERE id = $1", supplier_id, *values)
+    supplier = Supplier(**dict(zip(_COMPARED, values, strict=True)))
+    short, other = digest_of(name, others[0]), digest_of(name + "x")
     async with organisation.database.sessions() as session:
         await enter_tenant(session, organisation.organisation_id)
         statement = select(
             supplier_hash(_SUPPLIER.c.id),
-            keeps_identity(_SUPPLIER.c.id, name=literal(name), tax_id=literal(tax_id, Text)),
-            keeps_identity(_SUPPLIER.c.id, name=literal(name), tax_id=literal("other")),
+            *(keeps_identity(_SUPPLIER.c.id, literal(digest)) for digest in (identity_hash(supplier), short, other)),
         ).where(_SUPPLIER.c.id == supplier_id)
         found = (await session.execute(statement, {"organisation_id": organisation.organisation_id})).one()
-    assert found == (identity_hash(Identity(name, tax_id)), True, tax_id == "other")
+    assert found == (identity_hash(supplier), True, True, False)

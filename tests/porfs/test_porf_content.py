@@ -80,10 +80,12 @@ def test_the_hashes_of_a_request_are_those_that_were_stored() -> None:
         discount_percent=Decimal(0),
         tax_rate=Decimal(7),
     )
+    header = replace(header, delivery_address="Tor 7\nHamburg")
     lines = [replace(lamp, over_order_percent=Decimal("12.5000")), bulb]
     assert [content_hash(header, lines, version=version) for version in HASHED_FIELDS] == [
         "21f0dfb219eeaef4011e360c70768d52cbdc02a1082279bcee204efef96980fc",
         "105da00181b744ee0463ee06bf76469cf85c93143e992f513803a8ef4b04db9f",
+        "70cc60ea114cc78af487e4622f761cb9ee7fc93f47c7d4a488fd76637db4e005",
     ]
 
 
@@ -97,6 +99,8 @@ def test_the_hashes_of_a_request_are_those_that_were_stored() -> None:
         {"currency": "USD"},
         {"tax_rounding": "line"},
         {"supplier_id": 1},
+        {"delivery_address_id": 1},
+        {"delivery_address": "Gate 7"},
     ],
 )
 def test_the_hash_covers_every_field_of_the_header(change: dict[str, Any]) -> None:

@@ -1,24 +1,36 @@
 """The representation of an order by PostgreSQL equals that from its entities, the rules in Python and the schema."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
+from po_api.addresses.models import Address
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, totals
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.members.models import Member as MemberRow
+from po_api.organisations.models import Organisation
 from po_api.porfs.domain import priced
 from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.schemas import TaxRead
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus, warnings_about
 from po_api.purchase_orders.models import Allocation, PurchaseOrder
-from po_api.purchase_orders.schemas import PurchaseOrderLineRead, PurchaseOrderRead, PurchaseOrderSummary
+from po_api.purchase_orders.schemas import (
+    BuyerRead,
+    OrderAddressRead,
+    OrderSupplierRead,
+    PurchaseOrderLineRead,
+    PurchaseOrderRead,
+    PurchaseOrderSummary,
+)
 from po_api.suppliers.models import Supplier
+from po_api.web.schemas import Schema
 from support.organisations import Member, TestOrganisation, created, new_organisation, ok, perform
 from support.pages import as_listed
 
@@ -36,6 +48,13 @@ async def test_the_json_of_an_order_is_that_of_its_schema(app: Any, client: Any,
     organisation = await new_organisation(app, client, tax_rounding=rounding)
     approved = await organisation.approved(currency=currency, lines=LINES)
     order = await created(organisation.convert(approved, terms="30 days", delivery_address="Quai 1\n75013 Paris"))
+    await _compare(organisation, order.json()["id"])
+    for kind in ("delivery", "billing"):
+        body = {"kind": kind, "name": f'The "{kind}"', "lines": "漢\n2", "country": "FR", "is_default": True}
+        made = await created(organisation.buyer.post("/addresses", json=body))
+        if kind == "delivery":
+            address = {"delivery_address": None, "delivery_address_id": made.json()["id"]}
+            order = await ok(organisation.buyer.patch(f"/purchase-orders/{order.json()['id']}", etag="*", json=address))
     await _compare(organisation, order.json()["id"])
     await organisation.set_supplier(active=False)
     await _compare(organisation, order.json()["id"])
@@ -72,14 +91,15 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
         statement = select(PurchaseOrder).options(selectinload(PurchaseOrder.lines))
         order = (await session.scalars(statement.where(PurchaseOrder.id == order_id))).one()
         supplier = await session.get_one(Supplier, (order.organisation_id, order.supplier_id))
+        is_draft = order.status == PurchaseOrderStatus.DRAFT
         maker = await session.get_one(MemberRow, (order.organisation_id, order.created_by_id))
         member = await session.get_one(MemberRow, (order.organisation_id, reader.user_id))
         sources = select(Allocation, PorfLine, Porf).where(
             Allocation.porf_line_id == PorfLine.id, Porf.id == PorfLine.porf_id
         )
         taken = {row.Allocation.purchase_order_line_id: row for row in await session.execute(sources)}
+        parties = await _parties(session, order, supplier) if is_draft else json.loads(order.parties or "")
     actor = Actor(order.organisation_id, member.user_id, frozenset(Role(role) for role in member.roles))
-    is_draft = order.status == PurchaseOrderStatus.DRAFT
     has_changed = (order.supplier_name, order.supplier_tax_id) != (supplier.name, supplier.tax_id)
     status = PurchaseOrderStatus(order.status)
     facts = PurchaseOrderFacts(status, supplier.is_active, is_draft and has_changed, order.currency)
@@ -107,13 +127,34 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
             "document_status": None if order.number is None else "due",
             "document_attempts": 0,
             "document_error": None,
+            "parties": parties,
             "warnings": warnings_about(
                 PurchaseOrderStatus(order.status),
-                order.supplier_tax_id,
-                contact.address if contact else order.supplier_address,
+                tax_id=order.supplier_tax_id,
+                address=contact.address if contact else order.supplier_address,
+                currency=order.currency,
+                supplier=parties["supplier"],
             ),
         }
     )
+
+
+async def _parties(session: AsyncSession, order: PurchaseOrder, supplier: Supplier) -> dict[str, Any]:
+    """The parties of a draft, as they are now."""
+    buyer = await session.get_one(Organisation, order.organisation_id)
+    mine = Address.organisation_id == order.organisation_id
+    chosen = {"delivery": Address.id == order.delivery_address_id, "billing": Address.kind == "billing"}
+    addresses = {
+        name: (await session.scalars(select(Address).where(mine, which))).first() for name, which in chosen.items()
+    }
+    schemas: dict[str, type[Schema]] = {
+        "buyer": BuyerRead,
+        "supplier": OrderSupplierRead,
+        "delivery": OrderAddressRead,
+        "billing": OrderAddressRead,
+    }
+    found = {"buyer": buyer, "supplier": supplier, **addresses}
+    return {name: row and schemas[name].model_validate(row).model_dump(mode="json") for name, row in found.items()}
 
 
 def _line(line: Any, taken: Any) -> PurchaseOrderLineRead:

@@ -10,9 +10,23 @@ from pypdf import PdfReader
 from support.organisations import TestOrganisation, again, created, ok, perform, refused
 
 CONTACT = ("supplier_email", "supplier_address", "supplier_is_frozen")
-TAX_ID = {"code": "supplier_without_tax_id", "pointer": "/supplier_tax_id", "detail": "the supplier has no tax id"}
+TAX_ID = {
+    "code": "supplier_without_tax_id",
+    "pointer": "/supplier_tax_id",
+    "detail": "the supplier has neither a VAT id nor a tax id",
+}
+VAT_ID = {
+    "code": "supplier_without_vat_id",
+    "pointer": "/parties/supplier/vat_id",
+    "detail": "the supplier has a tax id, but no VAT id",
+}
+CURRENCY = {
+    "code": "supplier_currency",
+    "pointer": "/currency",
+    "detail": "the supplier invoices in another currency",
+}
 ADDRESS = {"code": "supplier_without_address", "pointer": "/supplier_address", "detail": "the supplier has no address"}
-COMPLETE = {"tax_id": "DE123456789", "address": "Hafenstraße 12\n20457 Hamburg"}
+COMPLETE = {"vat_id": "DE136695976", "address": "Hafenstraße 12\n20457 Hamburg"}
 
 
 def contact(order: httpx.Response) -> list[Any]:
@@ -97,7 +111,11 @@ async def test_a_draft_to_a_renamed_supplier_is_cancelled_and_an_issued_order_st
     ("supplier", "expected"),
     [
         ({}, [TAX_ID, ADDRESS]),
-        ({"tax_id": "DE123456789"}, [ADDRESS]),
+        ({"tax_id": "DE123456789"}, [VAT_ID, ADDRESS]),
+        ({"vat_id": "DE136695976"}, [ADDRESS]),
+        ({"city": "Hamburg"}, [TAX_ID]),
+        (COMPLETE | {"currency": "USD"}, [CURRENCY]),
+        (COMPLETE | {"currency": "GBP"}, []),
         ({"address": "Hamburg"}, [TAX_ID]),
         (COMPLETE, []),
     ],

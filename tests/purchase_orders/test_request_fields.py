@@ -34,6 +34,7 @@ HEADER = {
     "cost_centre": "CC-4711",
     "needed_by": "2031-05-06",
 }
+ADDRESS = {"kind": "delivery", "name": "Warehouse North", "street": "Hafenstraße 12", "city": "Hamburg"}
 LINE = {
     "description": "Desk lamp",
     "sku": "LAMP-7",
@@ -50,6 +51,8 @@ OF_HEADER = {
     "justification": Arrival(instead="for the approvers; the order names the request"),
     "cost_centre": Arrival(order="cost_centres", line="cost_centre", printed="Cost centre CC-4711"),
     "needed_by": Arrival(order="delivery_date", line="needed_by", printed="Delivery date 6 May 2031"),
+    "delivery_address_id": Arrival(order="delivery_address_id", printed="Warehouse North"),
+    "delivery_address": Arrival(order="delivery_address", instead="the other form of the address is printed"),
     "supplier_id": Arrival(order="supplier_id", printed=SUPPLIER),
     "currency": Arrival(order="currency", printed="Currency TND"),
     "tax_rounding": Arrival(order="tax_rounding", instead="the taxes are printed"),
@@ -81,7 +84,9 @@ def test_every_field_of_a_request_has_a_decision() -> None:
 @pytest.fixture
 async def porf(app: FastAPI, client: httpx.AsyncClient) -> tuple[TestOrganisation, httpx.Response]:
     organisation = await new_organisation(app, client, tax_rounding="line")
-    return organisation, await organisation.approved(**HEADER, currency="TND", lines=[LINE])
+    address = await created(organisation.buyer.post("/addresses", json=ADDRESS))
+    header = HEADER | {"delivery_address_id": address.json()["id"]}
+    return organisation, await organisation.approved(**header, currency="TND", lines=[LINE])
 
 
 async def text_of(organisation: TestOrganisation, order: httpx.Response) -> str:

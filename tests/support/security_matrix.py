@@ -10,6 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from po_api.core.permissions import Role, Scope
+from support.images import png
 from support.operations import BY_PATH, Json, operations
 from support.organisations import (
     PREFIX,
@@ -24,6 +25,7 @@ from support.organisations import (
 
 Ids = dict[str, int]
 _serial = itertools.count()
+PNG = png()
 
 # Members with exactly this role. Strangers belong to no organisation, nor do operators, who run the installation.
 COLUMNS = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "operator")
@@ -73,6 +75,9 @@ listOrganisations            -        organisations:read    ops       ops      o
 getCurrentOrganisation       -        organisations:read    yes       yes      yes     yes     yes     org      org
 updateCurrentOrganisation    -        organisations:write   no        no       no      yes     no      org      org
 listOrganisationHistory      -        organisations:read    yes       yes      yes     yes     yes     org      org
+getLogo                      logo     organisations:read    yes       yes      yes     yes     yes     org      org
+setLogo                      -        organisations:write   no        no       no      yes     no      org      org
+deleteLogo                   logo     organisations:write   no        no       no      yes     no      org      org
 getOrganisation              company  organisations:read    yes       yes      yes     yes     yes     404      yes
 
 listSuppliers                -        suppliers:read        yes       yes      yes     yes     yes     org      org
@@ -84,6 +89,25 @@ updateSupplier               supplier suppliers:write       no        no       y
 deactivateSupplier           supplier suppliers:write       no        no       yes     yes     no      org      org
 activateSupplier             supplier suppliers:write       no        no       yes     yes     no      org      org
 listSupplierHistory          supplier suppliers:read        yes       yes      yes     yes     yes     org      org
+
+listSupplierContacts         supplier suppliers:read        yes       yes      yes     yes     yes     org      org
+addSupplierContact           supplier suppliers:write       no        no       yes     yes     no      org      org
+getSupplierContact           contact  suppliers:read        yes       yes      yes     yes     yes     org      org
+updateSupplierContact        contact  suppliers:write       no        no       yes     yes     no      org      org
+deactivateSupplierContact    contact  suppliers:write       no        no       yes     yes     no      org      org
+activateSupplierContact      contact  suppliers:write       no        no       yes     yes     no      org      org
+
+listAddresses                -        organisations:read    yes       yes      yes     yes     yes     org      org
+createAddress                -        organisations:write   no        no       yes     yes     no      org      org
+getAddress                   address  organisations:read    yes       yes      yes     yes     yes     org      org
+updateAddress                address  organisations:write   no        no       yes     yes     no      org      org
+deactivateAddress            address  organisations:write   no        no       yes     yes     no      org      org
+activateAddress              address  organisations:write   no        no       yes     yes     no      org      org
+listAddressHistory           address  organisations:read    yes       yes      yes     yes     yes     org      org
+
+listExternalReferences       -        external_references:read no     no       yes     yes     yes     org      org
+putExternalReference         supplier external_references:write no    no       yes     yes     no      org      org
+deleteExternalReference      reference external_references:write no   no       yes     yes     no      org      org
 
 listPorfs                    -        porfs:read            yes       yes      yes     yes     yes     org      org
 countPorfs                   -        porfs:read            yes       yes       yes     yes     yes     org      org
@@ -122,6 +146,7 @@ countPurchaseOrders          -        purchase_orders:read  yes       yes       
 exportPurchaseOrders         -        purchase_orders:read  yes       yes       yes     yes     yes     org      org
 getPurchaseOrder             ordered  purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 updatePurchaseOrder          ordered  purchase_orders:write no/404    no       yes     yes     no      org      org
+updatePurchaseOrderLine      ordered  purchase_orders:write no/404    no       yes     yes     no      org      org
 issuePurchaseOrder           ordered  purchase_orders:write no/404    no       yes     yes     no      org      org
 cancelPurchaseOrder          ordered  purchase_orders:write no/404    no       yes     yes     no      org      org
 closePurchaseOrder           issued   purchase_orders:write no/404    no       yes     yes     no      org      org
@@ -170,13 +195,14 @@ USED_UP_CALLERS = {"revokeAllSessions", "revokeCurrentSession", "createOrganisat
 # These operations delete or use up their entity, or need one whose supplier no other test has renamed since.
 USED_UP_THINGS = {
     *("revokeSession", "revokeApiKey", "deletePorf", "deletePorfLine"),
+    *("deleteExternalReference", "deleteLogo"),
     *("convertPorf", "createPurchaseOrder", "issuePurchaseOrder"),
 }
 # Entities that only some roles can own: others may not raise requests.
 REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
-SHARED = {"-", "company", "supplier", "invited"}
+SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
 
 
 @dataclass(frozen=True)
@@ -269,6 +295,8 @@ class World:
                 return {"organisation_id": self.organisation.organisation_id}
             case "supplier":
                 return {"supplier_id": self.organisation.supplier_id}
+            case "contact" | "address" | "reference" | "logo":
+                return await self._of_organisation(on)
             case "user":
                 return {"user_id": owner.user_id}
             case "invited":
@@ -282,11 +310,31 @@ class World:
                 made = await self.new_key(owner, Scope.PORFS_READ)
                 return {"key_id": int(made.token.split("_")[1])}
             case "ordered":
-                return {"order_id": (await theirs.ordered()).json()["id"]}
+                order = (await theirs.ordered()).json()
+                return {"order_id": order["id"], "line_id": order["lines"][0]["id"]}
             case "issued":
                 return {"order_id": (await theirs.issued()).json()["id"]}
         porf = (await theirs.in_status(on)).json()
         return {"porf_id": porf["id"], "line_id": porf["lines"][0]["id"]}
+
+    async def _of_organisation(self, on: str) -> Ids:
+        """Something of the organisation as a party."""
+        supplier_id, number = self.organisation.supplier_id, next(_serial)
+        buyer, admin = self.organisation.buyer, self.organisation.admin
+        match on:
+            case "contact":
+                body: Json = {"email": f"contact{number}@supplier.example"}
+                made = await created(buyer.post(f"/suppliers/{supplier_id}/contacts", etag="*", json=body))
+                return {"supplier_id": supplier_id, "contact_id": made.json()["id"]}
+            case "address":
+                made = await created(buyer.post("/addresses", json={"kind": "delivery", "name": "Warehouse"}))
+                return {"address_id": made.json()["id"]}
+            case "reference":
+                body = {"entity": "supplier", "entity_id": supplier_id, "system": "sap", "external_id": f"ref {number}"}
+                made = await created(buyer.put("/external-references", json=body))
+                return {"reference_id": made.json()["id"]}
+        await ok(admin.put("/organisations/current/logo", etag="*", files={"file": ("logo.png", PNG)}))
+        return {}
 
     async def _invitation(self, organisation: TestOrganisation, email: str) -> Ids:
         made = await created(organisation.admin.post("/invitations", json={"email": email}))
@@ -302,6 +350,14 @@ class World:
             "createOrganisation": {"name": "Founded"},
             "updateCurrentOrganisation": {"name": "Company"},
             "createSupplier": {"name": f"Supplier {number}"},
+            "addSupplierContact": {"email": f"contact{number}@supplier.example"},
+            "createAddress": {"kind": "delivery", "name": "Warehouse"},
+            "putExternalReference": {
+                "entity": "supplier",
+                "entity_id": self.organisation.supplier_id,
+                "system": "sap",
+                "external_id": f"matrix {number}",
+            },
             "createPorf": {"title": "Lamps"},
             "createPurchaseOrder": {"porf_ids": [ids.get("porf_id")]},
             "reassignPorf": {"requester_id": self.other.user_id},
@@ -319,6 +375,8 @@ class World:
         if name == "importPorf":
             options["data"] = {"title": "Imported"}
             options["files"] = {"file": ("lines.csv", b"description,quantity,unit_price\nLamp,1,2\n")}
+        elif name == "setLogo":
+            options["files"] = {"file": ("logo.png", PNG)}
         elif (body := self.body(name, ids)) is not None:
             options["json"] = body
         return route.method, route.path.removeprefix(PREFIX).format_map(ids), options

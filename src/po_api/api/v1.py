@@ -2,11 +2,13 @@
 
 from fastapi import Response
 
+from po_api.addresses.router import router as addresses
 from po_api.api_keys.router import router as api_keys
 from po_api.core.permissions import Permission
 from po_api.events.router import router as events
 from po_api.events.router import seals
 from po_api.exports import router as exports
+from po_api.external_references.router import router as external_references
 from po_api.history.router import invitations as invitation_history
 from po_api.history.router import organisations as organisation_history
 from po_api.history.router import router as audit_events
@@ -21,6 +23,7 @@ from po_api.purchase_orders.router import conversion_router
 from po_api.purchase_orders.router import router as purchase_orders
 from po_api.sessions.router import router as sessions
 from po_api.sessions.sign_in_router import router as sign_in
+from po_api.suppliers.contact_router import router as supplier_contacts
 from po_api.suppliers.router import router as suppliers
 from po_api.users.me_router import router as me
 from po_api.users.organisations_router import router as organisations_of_members
@@ -75,7 +78,9 @@ GROUPS = (
     RouteGroup(me, users, user_history),
     RouteGroup(invitations, invitation_history),
     RouteGroup(organisations_of_members, organisations, organisation_history, single_organisations),
-    RouteGroup(exports.suppliers_router, suppliers),
+    RouteGroup(addresses),
+    RouteGroup(external_references),
+    RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
     RouteGroup(exports.porfs_router, porf_files, porfs, conversion_router),
     RouteGroup(exports.purchase_orders_router, purchase_orders),
     RouteGroup(events),

@@ -28,7 +28,16 @@ RELAY = "events.relay"
 
 # The kinds of entities that have events. A session is one of its user's in the organisation that they were in.
 AuditedEntity = Literal[
-    "api_key", "invitation", "organisation", "porf", "purchase_order", "session", "supplier", "user"
+    "address",
+    "api_key",
+    "external_reference",
+    "invitation",
+    "organisation",
+    "porf",
+    "purchase_order",
+    "session",
+    "supplier",
+    "user",
 ]
 
 

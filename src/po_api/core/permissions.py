@@ -39,6 +39,8 @@ class Scope(StrEnum):
     ORGANISATIONS_WRITE = "organisations:write"
     AUDIT_READ = "audit:read"
     EVENTS_READ = "events:read"
+    EXTERNAL_REFERENCES_READ = "external_references:read"
+    EXTERNAL_REFERENCES_WRITE = "external_references:write"
 
 
 class Permission(StrEnum):
@@ -61,6 +63,12 @@ class Permission(StrEnum):
 
     AUDIT_READ = "audit_read"
     EVENTS_READ = "events_read"
+
+    ADDRESSES_READ = "addresses_read"
+    ADDRESSES_WRITE = "addresses_write"
+
+    EXTERNAL_REFERENCES_READ = "external_references_read"
+    EXTERNAL_REFERENCES_WRITE = "external_references_write"
 
     SUPPLIERS_READ = "suppliers_read"
     SUPPLIERS_WRITE = "suppliers_write"
@@ -113,6 +121,11 @@ GRANTS: Mapping[Permission, Grant] = {
     # The events of all entities, with values that representations hide from other roles.
     Permission.AUDIT_READ: Grant(frozenset({Role.ADMIN, Role.AUDITOR}), Scope.AUDIT_READ),
     Permission.EVENTS_READ: Grant(frozenset({Role.ADMIN, Role.AUDITOR}), Scope.EVENTS_READ),
+    Permission.ADDRESSES_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),
+    Permission.ADDRESSES_WRITE: Grant(_BUYERS, Scope.ORGANISATIONS_WRITE),
+    # Those who see all requests and orders: a reference names an entity.
+    Permission.EXTERNAL_REFERENCES_READ: Grant(_OVERSIGHT, Scope.EXTERNAL_REFERENCES_READ),
+    Permission.EXTERNAL_REFERENCES_WRITE: Grant(_BUYERS, Scope.EXTERNAL_REFERENCES_WRITE),
     Permission.SUPPLIERS_READ: Grant(_ANY_ROLE, Scope.SUPPLIERS_READ),
     Permission.SUPPLIERS_WRITE: Grant(_BUYERS, Scope.SUPPLIERS_WRITE),
     Permission.PORFS_READ: Grant(_ANY_ROLE, Scope.PORFS_READ),

@@ -49,7 +49,7 @@ def json_array(objects: ColumnElement[str], *order: SQLColumnExpression[Any]) ->
     return func.concat("[", joined, "]")
 
 
-def nested(json: ColumnElement[str]) -> ColumnElement[Any]:
+def nested(json: ColumnElement[str] | ColumnElement[str | None]) -> ColumnElement[Any]:
     """The text of a JSON object or array as the value of a field of another object."""
     return cast(json, JSON)
 

@@ -61,6 +61,7 @@ _PURCHASE_ORDER = {
     "issue": "issued",
     "cancel": "cancelled",
     "close": "closed",
+    "update_line": "line_updated",
 }
 _INVITATION = {"create": "created", "accept": "accepted", "decline": "declined", "revoke": "revoked"}
 
@@ -83,6 +84,16 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "supplier.update": EventType("supplier.updated"),
     "supplier.activate": EventType("supplier.activated"),
     "supplier.deactivate": EventType("supplier.deactivated"),
+    "supplier.add_contact": EventType("supplier.contact_added"),
+    "supplier.update_contact": EventType("supplier.contact_updated"),
+    "supplier.activate_contact": EventType("supplier.contact_activated"),
+    "supplier.deactivate_contact": EventType("supplier.contact_deactivated"),
+    "address.create": EventType("address.created"),
+    "address.update": EventType("address.updated"),
+    "address.activate": EventType("address.activated"),
+    "address.deactivate": EventType("address.deactivated"),
+    "external_reference.create": EventType("external_reference.created"),
+    "external_reference.delete": EventType("external_reference.deleted"),
     "organisation.create": EventType("organisation.created"),
     "organisation.update": EventType("organisation.updated"),
     "user.create": EventType("user.created"),

@@ -3,30 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Protocol, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field
 
 from po_api.core.clock import utc_now
-from po_api.core.email import MAX_EMAIL_LENGTH, canonical_email
 from po_api.core.permissions import Role
 from po_api.members.domain import InvitationStatus, Invited, status_of
-from po_api.web.schemas import AmountString, Page, Schema, SingleLine, unique
-
-
-def _address(text: str) -> str:
-    try:
-        return canonical_email(text)
-    except ValueError:
-        raise PydanticCustomError("invalid_email", "must be an e-mail address") from None
-
-
-Email = Annotated[
-    SingleLine,
-    StringConstraints(max_length=MAX_EMAIL_LENGTH),
-    AfterValidator(_address),
-    Field(json_schema_extra={"format": "email"}, examples=["ada@example.com"]),
-]
-
+from po_api.web.schemas import AmountString, Email, Page, Schema, unique
 
 Roles = Annotated[list[Role], Field(min_length=1, max_length=10), AfterValidator(unique)]
 

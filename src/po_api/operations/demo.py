@@ -1,8 +1,11 @@
 """The demo organisation: something to try the API with."""
 
+from typing import Any
+
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.addresses.service import AddressService
 from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
@@ -20,24 +23,63 @@ USERS = {
     "buyer@demo.example": ("Bo Buyer", Role.BUYER),
     "auditor@demo.example": ("Aoife Auditor", Role.AUDITOR),
 }
-ADDRESS = "1 Demo Street\nLondon E1 6AN\nUnited Kingdom"
-SUPPLIERS = (
+SETTINGS: dict[str, object] = {
+    "name": ORGANISATION,
+    "timezone": "Europe/London",
+    "currency": "GBP",
+    "tax_id": "GB123456789",
+    "legal_name": "Demo Organisation Ltd",
+    "street": "1 Demo Street",
+    "city": "London",
+    "postal_code": "E1 6AN",
+    "country": "GB",
+    "contact_name": "Bo Buyer",
+    "contact_email": "purchasing@demo.example",
+    "contact_phone": "+44 20 7946 0000",
+    "default_terms": "Quote the order number on invoice and delivery note.",
+    "payment_days": 30,
+    "incoterms": "DAP",
+    "incoterms_place": "London",
+    "footer_lines": ["Demo Organisation Ltd · 1 Demo Street · London E1 6AN"],
+}
+DELIVERY_ADDRESS: dict[str, object] = {
+    "kind": "delivery",
+    "name": "Goods entrance",
+    "street": "3 Mill Lane",
+    "city": "London",
+    "postal_code": "E1 6AN",
+    "country": "GB",
+    "is_default": True,
+}
+SUPPLIERS: tuple[dict[str, Any], ...] = (
     {
         "name": MUELLER,
         "email": "orders@mueller.example",
         "tax_id": "DE123456789",
-        "address": "Hafenstraße 12\n20457 Hamburg\nGermany",
+        "vat_id": "DE136695976",
+        "street": "Hafenstraße 12",
+        "city": "Hamburg",
+        "postal_code": "20457",
+        "country": "DE",
+        "language": "de",
     },
     {
         "name": LUMIERE,
         "email": "commandes@lumiere.example",
         "tax_id": "FR40303265045",
-        "address": "7 rue de la République\n69002 Lyon\nFrance",
+        "vat_id": "FR40303265045",
+        "street": "7 rue de la République",
+        "city": "Lyon",
+        "postal_code": "69002",
+        "country": "FR",
+        "language": "fr",
+        "payment_days": 45,
     },
     {
         "name": THORNBURY,
         "email": "sales@thornbury.example",
         "tax_id": "GB980780684",
+        # In one text, as suppliers of before there were structured addresses have it.
         "address": "22 Canal Road\nLeeds LS1 4AP\nUnited Kingdom",
     },
 )
@@ -51,15 +93,14 @@ async def is_empty(session: AsyncSession) -> bool:
 async def seed(session: AsyncSession) -> None:
     """Create the demo organisation with a user for each role, suppliers in three countries, and requests and orders in
     every state. Raises EmailTaken if it exists."""
-    organisation = await OrganisationService(session).create(
-        name=ORGANISATION, timezone="Europe/London", currency="GBP", tax_id="GB123456789", address=ADDRESS
-    )
+    organisation = await OrganisationService(session).create(**SETTINGS)
     await enter_tenant(session, organisation.id)
     users = UserService(session)
     members = {}
     for email, (name, role) in USERS.items():
         user = await users.create(email=email, name=name, organisation_id=organisation.id, roles=[role])
         members[role] = Actor(organisation.id, user.id, frozenset({role}))
+    await AddressService(session, members[Role.BUYER]).create(**DELIVERY_ADDRESS)
     suppliers = SupplierService(session, members[Role.BUYER])
     ids = {values["name"]: (await suppliers.create(**values)).id for values in SUPPLIERS}
     await DemoDocuments(session, members, ids).make()

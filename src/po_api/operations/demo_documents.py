@@ -19,9 +19,6 @@ from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.service import PorfService
 from po_api.purchase_orders.service import Conversion, PurchaseOrderService
 
-TERMS = "Payment within 30 days of the invoice. Quote the order number on invoice and delivery note."
-DELIVERY_ADDRESS = "Goods entrance\n3 Mill Lane\nLondon E1 6AN\nUnited Kingdom"
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -112,6 +109,8 @@ class DemoDocuments:
                 cost_centre=wish.cost_centre,
                 needed_by=_in_weeks(4),
                 supplier_id=self._suppliers[wish.supplier],
+                delivery_address_id=None,
+                delivery_address=None,
                 currency=wish.currency,
                 lines=[_line(*line) for line in wish.lines],
             )
@@ -127,7 +126,7 @@ class DemoDocuments:
 
     async def _issued(self, wish: Wish) -> JsonDocument:
         approved = await self._approved(wish)
-        draft = await self._orders.convert(Conversion([approved.id], terms=TERMS, delivery_address=DELIVERY_ADDRESS))
+        draft = await self._orders.convert(Conversion([approved.id]))
         return await self._orders.issue(draft.id, expected=None)
 
     async def _partly_ordered(self, wish: Wish) -> int:
@@ -135,7 +134,7 @@ class DemoDocuments:
         approved = await self._approved(wish)
         first, *_ = await self._lines.lines(approved.id)
         lines = [RequestedLine(first.id, None, "")]
-        await self._orders.convert(Conversion([approved.id], lines, terms=TERMS, delivery_address=DELIVERY_ADDRESS))
+        await self._orders.convert(Conversion([approved.id], lines))
         return approved.id
 
 

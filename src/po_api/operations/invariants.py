@@ -137,8 +137,8 @@ _VIOLATIONS = {
         JOIN approval_decisions d ON d.organisation_id = o.organisation_id
           AND d.porf_id = p.id AND d.round = p.approval_round AND d.decision = 'approved'
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1) AND o.status <> 'cancelled'
-          AND d.supplier_hash <> encode(sha256(convert_to(o.supplier_name, 'UTF8')), 'hex')
-                              || encode(sha256(convert_to(coalesce(o.supplier_tax_id, ''), 'UTF8')), 'hex')
+          AND left(d.supplier_hash, 128) <> encode(sha256(convert_to(o.supplier_name, 'UTF8')), 'hex')
+                                         || encode(sha256(convert_to(coalesce(o.supplier_tax_id, ''), 'UTF8')), 'hex')
     """,
     "the last event has the current status": """
         SELECT e.entity, e.id, e.status, last.status AS last_status FROM (

@@ -14,6 +14,13 @@ class DocumentType(StrEnum):
     PURCHASE_ORDER = "purchase_order"
 
 
+class Paper(StrEnum):
+    """The format of printed documents."""
+
+    A4 = "a4"
+    LETTER = "letter"
+
+
 class NumberingRules(Protocol):
     """The settings of an organisation that determine the numbers of its documents."""
 

@@ -37,3 +37,18 @@ class OperatorsOnly(Forbidden):
 
     code = "operators_only"
     title = "Operators only"
+
+
+class LogoNotFound(NotFound):
+    """The organisation has no logo."""
+
+    code = "logo_not_found"
+    title = "Logo not found"
+
+
+class InvalidLogo(Unprocessable):
+    """The file is not a PNG image that can be printed: it has another type, is damaged, or has more than 512 kB or
+    2,048 pixels in one direction."""
+
+    code = "invalid_logo"
+    title = "Not a usable PNG image"

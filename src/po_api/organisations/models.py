@@ -3,17 +3,27 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ForeignKey
+from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from po_api.db.models import Base, GlobalRow, Percent, Timestamped, Versioned
+from po_api.core.parties import Incoterm
+from po_api.db.models import Base, GlobalRow, Percent, TenantRow, Timestamped, Versioned
+from po_api.organisations.parties import PartyColumns, party_constraints
 
 if TYPE_CHECKING:
     from po_api.users.models import User
 
+MAX_LOGO_BYTES = 512 * 1024
+_INCOTERMS = ", ".join(f"'{rule}'" for rule in Incoterm)
 
-class Organisation(GlobalRow, Versioned, Timestamped, Base):
-    """A tenant: `currency` is its base currency (ISO 4217), `timezone` (IANA) determines the year in numbers."""
+
+class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
+    """A tenant: `currency` is its base currency (ISO 4217), `timezone` (IANA) determines the year in numbers.
+
+    New orders take its terms of delivery and payment; `payment_days` and `payment_terms` where their supplier has none.
+    `logo_digest` is the SHA-256 (hex) of the logo, `accent_colour` of its documents is #rrggbb.
+    """
 
     __tablename__ = "organisations"
     __table_args__ = (
@@ -22,6 +32,11 @@ class Organisation(GlobalRow, Versioned, Timestamped, Base):
         CheckConstraint("tax_rounding IN ('document', 'line')", name="tax_rounding"),
         CheckConstraint("over_order_percent >= 0", name="over_order_percent"),
         CheckConstraint("porf_prefix ~ '^[A-Z0-9]{1,10}$' AND po_prefix ~ '^[A-Z0-9]{1,10}$'", name="prefixes"),
+        CheckConstraint(f"incoterms IN ({_INCOTERMS})", name="incoterms"),
+        CheckConstraint("paper IN ('a4', 'letter')", name="paper"),
+        CheckConstraint("accent_colour ~ '^#[0-9a-f]{6}$'", name="accent_colour"),
+        CheckConstraint("cardinality(footer_lines) <= 4", name="footer_lines"),
+        *party_constraints(),
     )
 
     name: Mapped[str]
@@ -35,8 +50,28 @@ class Organisation(GlobalRow, Versioned, Timestamped, Base):
     po_prefix: Mapped[str] = mapped_column(default="PO", server_default="PO")
     tax_id: Mapped[str | None]
     address: Mapped[str | None]
+    buyer_reference: Mapped[str | None]
+    default_terms: Mapped[str | None]
+    incoterms: Mapped[str | None]
+    incoterms_place: Mapped[str | None]
+    accent_colour: Mapped[str | None]
+    paper: Mapped[str] = mapped_column(default="a4", server_default="a4")
+    footer_lines: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default="{}")
+    logo_digest: Mapped[str | None]
 
     users: Mapped[list["User"]] = relationship(back_populates="organisation", lazy="raise")
+
+
+class OrganisationLogo(TenantRow, Base):
+    """The logo of an organisation: a PNG image, byte for byte as it was uploaded."""
+
+    __tablename__ = "organisation_logos"
+    __table_args__ = (
+        UniqueConstraint("organisation_id"),
+        CheckConstraint(f"octet_length(content) BETWEEN 1 AND {MAX_LOGO_BYTES}", name="content"),
+    )
+
+    content: Mapped[bytes] = mapped_column(BYTEA)
 
 
 class NumberSeries(Base):

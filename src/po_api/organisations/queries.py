@@ -1,5 +1,7 @@
 """Reading organisations. The table is global: each query names the organisation."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -9,13 +11,15 @@ from sqlalchemy import select
 from po_api.core.actor import Actor, Principal
 from po_api.db.pagination import Listing
 from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor, columns_for
-from po_api.organisations.errors import OrganisationNotFound
-from po_api.organisations.models import Organisation
+from po_api.organisations.errors import LogoNotFound, OrganisationNotFound
+from po_api.organisations.models import Organisation, OrganisationLogo
+from po_api.organisations.parties import PartyRow
 
 SORTS = ("created_at", "name")
 
 
-class OrganisationRow(NamedTuple):
+@dataclass(frozen=True)
+class OrganisationRow(PartyRow):
     """An organisation with its settings."""
 
     id: int
@@ -30,6 +34,14 @@ class OrganisationRow(NamedTuple):
     po_prefix: str
     tax_id: str | None
     address: str | None
+    buyer_reference: str | None
+    default_terms: str | None
+    incoterms: str | None
+    incoterms_place: str | None
+    accent_colour: str | None
+    paper: str
+    footer_lines: Sequence[str]
+    logo_digest: str | None
     version: int
     created_at: datetime
     updated_at: datetime
@@ -51,6 +63,19 @@ _ONE = Query(
 _IDS = Query("organisations.ids", select(Organisation.id).order_by(Organisation.id), OrganisationKey)
 
 
+class LogoRow(NamedTuple):
+    """The bytes of a logo."""
+
+    content: bytes
+
+
+_LOGO = Query(
+    "organisations.logo",
+    select(OrganisationLogo.content).where(OrganisationLogo.organisation_id == ORGANISATION_ID),
+    LogoRow,
+)
+
+
 class OrganisationQueries:
     """Reads organisations. Raises OrganisationNotFound for those that the caller may not see."""
 
@@ -60,6 +85,14 @@ class OrganisationQueries:
     async def own(self, actor: Actor) -> OrganisationRow:
         """The actor's organisation."""
         return await self._get(actor.organisation_id)
+
+    async def logo(self, actor: Actor) -> bytes:
+        """The logo of the actor's organisation. Raises LogoNotFound."""
+        await self._executor.enter_tenant(actor.organisation_id)
+        logo = await self._executor.row(_LOGO, organisation_id=actor.organisation_id)
+        if logo is None:
+            raise LogoNotFound
+        return logo.content
 
     async def visible(self, principal: Principal, organisation_id: int) -> OrganisationRow:
         """The caller's own organisation, or any for an operator."""

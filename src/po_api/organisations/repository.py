@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Text, bindparam, select
+from sqlalchemy import Text, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.audit.events import AuditEvent
 from po_api.core.records import field_names
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
-from po_api.organisations.models import NumberSeries, Organisation
+from po_api.organisations.models import NumberSeries, Organisation, OrganisationLogo
 
 
 class _Value(NamedTuple):
@@ -62,6 +62,14 @@ class OrganisationRepository:
     async def locked(self, organisation_id: int) -> Organisation | None:
         lock = {"key_share": True}
         return await self._session.get(Organisation, organisation_id, with_for_update=lock, populate_existing=True)
+
+    async def set_logo(self, organisation_id: int, content: bytes | None) -> None:
+        """Replace the logo of a locked organisation; None deletes it."""
+        old = delete(OrganisationLogo).where(OrganisationLogo.organisation_id == organisation_id)
+        await self._session.execute(old)
+        if content is not None:
+            self._session.add(OrganisationLogo(organisation_id=organisation_id, content=content))
+            await self._session.flush()
 
     async def former_prefixes(self, organisation_id: int) -> Sequence[FormerPrefixes]:
         """The prefixes before each change of a prefix, from the audit trail; its tenant has been entered."""

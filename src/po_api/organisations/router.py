@@ -1,16 +1,22 @@
 """/organisations/current: the settings of the caller's organisation. The rest of /organisations is about members."""
 
-from fastapi import Response
+from typing import Annotated
 
+from fastapi import Form, Response
+
+from po_api.core.offload import offload_file
 from po_api.core.permissions import Permission
 from po_api.organisations.dependencies import ListenersDep, OrganisationQueriesDep, OrganisationServiceDep
-from po_api.organisations.schemas import OrganisationRead, OrganisationUpdate
+from po_api.organisations.models import MAX_LOGO_BYTES
+from po_api.organisations.png import require_png
+from po_api.organisations.schemas import LogoBody, OrganisationRead, OrganisationUpdate
 from po_api.web.dependencies import ActorDep
 from po_api.web.etags import IfMatch, set_version
-from po_api.web.openapi import problems
+from po_api.web.openapi import binary, problems
 from po_api.web.routing import api_router, requires
 
 router = api_router(prefix="/organisations", tags=["organisations"])
+PNG = "image/png"
 
 
 @router.get(
@@ -45,5 +51,58 @@ async def update_current(
 
     The base currency can be changed as long as there are no documents and no approval limits."""
     organisation = await service.update(actor, listeners, expected=expected, values=body.model_dump())
+    set_version(response, organisation.version)
+    return OrganisationRead.of(organisation)
+
+
+@router.get(
+    "/current/logo",
+    operation_id="getLogo",
+    summary="Get the logo of the caller's organisation",
+    response_class=Response,
+    responses=binary(PNG) | problems(403, 404),
+    openapi_extra=requires(Permission.ORGANISATIONS_READ),
+)
+async def get_logo(actor: ActorDep, organisations: OrganisationQueriesDep) -> Response:
+    headers = {"Content-Disposition": 'attachment; filename="logo.png"'}
+    return Response(await organisations.logo(actor), media_type=PNG, headers=headers)
+
+
+@router.put(
+    "/current/logo",
+    operation_id="setLogo",
+    summary="Upload the logo of the caller's organisation",
+    responses=problems(403, 412, 413, 428),
+    openapi_extra=requires(Permission.ORGANISATIONS_WRITE),
+)
+async def set_logo(
+    response: Response,
+    actor: ActorDep,
+    service: OrganisationServiceDep,
+    expected: IfMatch,
+    body: Annotated[LogoBody, Form(media_type="multipart/form-data")],
+) -> OrganisationRead:
+    """Upload a PNG image of at most 512 kB, which replaces the present one. Requires the role `admin`.
+
+    The ETag is that of the organisation."""
+    content = await body.file.read(MAX_LOGO_BYTES + 1)
+    await offload_file(require_png, content)
+    organisation = await service.set_logo(actor, content, expected=expected)
+    set_version(response, organisation.version)
+    return OrganisationRead.of(organisation)
+
+
+@router.delete(
+    "/current/logo",
+    operation_id="deleteLogo",
+    summary="Delete the logo of the caller's organisation",
+    responses=problems(403, 404, 412, 428),
+    openapi_extra=requires(Permission.ORGANISATIONS_WRITE),
+)
+async def delete_logo(
+    response: Response, actor: ActorDep, service: OrganisationServiceDep, expected: IfMatch
+) -> OrganisationRead:
+    """Delete the logo. Requires the role `admin`. The ETag is that of the organisation."""
+    organisation = await service.set_logo(actor, None, expected=expected)
     set_version(response, organisation.version)
     return OrganisationRead.of(organisation)

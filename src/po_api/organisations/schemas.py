@@ -4,21 +4,36 @@ from datetime import datetime
 from typing import Annotated, Self
 from zoneinfo import available_timezones
 
-from pydantic import MISSING, AfterValidator, Field, StrictBool, StringConstraints
+from fastapi import UploadFile
+from pydantic import (
+    MISSING,
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
+from po_api.core.parties import Incoterm
 from po_api.core.permissions import Role
+from po_api.organisations.domain import Paper
+from po_api.organisations.party_schemas import PartyFields, PartyPatch, PartyRead
 from po_api.web.schemas import (
     AmountString,
     Currency,
     KnownCurrency,
+    LongText,
     Multiline,
     Page,
     Schema,
     ShortText,
     Title,
     ToleranceString,
+    require_file,
 )
 
 
@@ -39,9 +54,16 @@ Address = Annotated[
 
 
 OrganisationName = Annotated[Title, Field(examples=["Acme Ltd"])]
+BuyerReference = Annotated[ShortText, Field(description="What invoices have to name", examples=["COST-4711"])]
+Terms = Annotated[LongText, Field(examples=["Payment within 30 days net"])]
+Place = Annotated[Title, Field(description="The place that the Incoterms rule names", examples=["Hamburg"])]
+Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$"), Field(examples=["#004a99"])]
+FooterLines = Annotated[
+    list[Title], Field(max_length=4, description="Printed on every page", examples=[["Acme Ltd · acme.example"]])
+]
 
 
-class OrganisationCreate(Schema):
+class OrganisationCreate(PartyFields):
     """A new organisation. Omitted fields get their defaults."""
 
     name: OrganisationName
@@ -55,9 +77,16 @@ class OrganisationCreate(Schema):
     workspace_folder_id: FolderId | None = None
     tax_id: ShortText | None = None
     address: Address | None = None
+    buyer_reference: BuyerReference | None = None
+    default_terms: Terms | None = None
+    incoterms: Incoterm | None = None
+    incoterms_place: Place | None = None
+    accent_colour: Colour | None = None
+    paper: Paper = Paper.A4
+    footer_lines: FooterLines = Field(default=[])
 
 
-class OrganisationUpdate(Schema):
+class OrganisationUpdate(PartyPatch):
     """A merge patch: omitted fields keep their values."""
 
     name: OrganisationName | MISSING = MISSING
@@ -71,6 +100,13 @@ class OrganisationUpdate(Schema):
     workspace_folder_id: FolderId | None | MISSING = MISSING
     tax_id: ShortText | None | MISSING = MISSING
     address: Address | None | MISSING = MISSING
+    buyer_reference: BuyerReference | None | MISSING = MISSING
+    default_terms: Terms | None | MISSING = MISSING
+    incoterms: Incoterm | None | MISSING = MISSING
+    incoterms_place: Place | None | MISSING = MISSING
+    accent_colour: Colour | None | MISSING = MISSING
+    paper: Paper | MISSING = MISSING
+    footer_lines: FooterLines | MISSING = MISSING
 
 
 class OrganisationSummary(Schema):
@@ -103,8 +139,9 @@ class Member(Schema):
     )
 
 
-class OrganisationRead(OrganisationSummary):
-    """An organisation; `users` only with `include=users`."""
+class OrganisationRead(PartyRead, OrganisationSummary):
+    """An organisation; `users` only with `include=users`. The address in one text is printed if there is no structured
+    one."""
 
     workspace_folder_id: str | None
     tax_rounding: TaxRounding
@@ -114,6 +151,18 @@ class OrganisationRead(OrganisationSummary):
     po_prefix: str
     tax_id: str | None
     address: str | None
+    buyer_reference: str | None
+    default_terms: str | None
+    incoterms: Incoterm | None
+    incoterms_place: str | None
+    accent_colour: str | None
+    paper: Paper
+    footer_lines: list[str] = Field(examples=[["Acme Ltd · acme.example"]])
+    payment_days: int | None
+    payment_terms: str | None
+    logo_digest: str | None = Field(
+        description="SHA-256 of the logo (hexadecimal); null if there is none", examples=["9f86d081884c7d65"]
+    )
     users: list[Member] | None = None
 
     @classmethod
@@ -127,3 +176,11 @@ class OrganisationPage(Page):
     """One page of organisations."""
 
     items: list[OrganisationSummary]
+
+
+class LogoBody(BaseModel):
+    """The form of an upload."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: Annotated[UploadFile, BeforeValidator(require_file), Field(description="A PNG image of at most 512 kB")]

@@ -1,5 +1,6 @@
 """Organisations: their settings, and the numbers of their documents."""
 
+import hashlib
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.currencies import require_current
 from po_api.core.errors import FieldError
+from po_api.core.parties import require_whole_identifiers
 from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.listeners import Listeners
@@ -22,9 +24,10 @@ from po_api.organisations.domain import (
     period_of,
     prefix_of,
 )
-from po_api.organisations.errors import CurrencyInUse, OrganisationNotFound, PrefixInUse
+from po_api.organisations.errors import CurrencyInUse, LogoNotFound, OrganisationNotFound, PrefixInUse
 from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.models import Organisation
+from po_api.organisations.parties import after_change
 from po_api.organisations.repository import OrganisationRepository
 
 
@@ -36,8 +39,9 @@ class OrganisationService:
         self._repository = OrganisationRepository(session)
 
     async def create(self, **values: object) -> Organisation:
-        """Create an organisation without members. Raises PrefixInUse."""
+        """Create an organisation without members. Raises PrefixInUse, IncompleteIdentifier or InvalidGln."""
         organisation = Organisation(**values)
+        require_whole_identifiers(after_change(organisation, values))
         self._session.add(organisation)
         await self._session.flush()
         prefixes = {name: getattr(organisation, name) for name in OTHER_PREFIX}
@@ -56,12 +60,13 @@ class OrganisationService:
     ) -> Organisation:
         """Change the settings of the actor's organisation; existing documents keep the settings they were created with.
 
-        Raises MissingRole, PreconditionFailed, CurrencyInUse or PrefixInUse.
+        Raises MissingRole, PreconditionFailed, IncompleteIdentifier, InvalidGln, CurrencyInUse or PrefixInUse.
         """
         actor.require(Permission.ORGANISATIONS_WRITE)
         organisation = await self._repository.locked(actor.organisation_id)
         assert organisation is not None
         require_version(organisation.version, expected)
+        require_whole_identifiers(after_change(organisation, values))
         before, after = merge_patch.apply(organisation, values)
         if "currency" in after:
             require_current(organisation.currency)
@@ -71,12 +76,35 @@ class OrganisationService:
         if changed := {name: after[name] for name in OTHER_PREFIX if name in after}:
             _require_distinct(changed, await self._prefixes(organisation, before))
         if after:
-            organisation.version += 1
-            change = audit.Change(
-                "organisation.update", "organisation", organisation.id, before, after, organisation.version
-            )
-            await audit.record(self._session, actor, change)
+            await self._record(actor, organisation, before, after)
         return organisation
+
+    async def set_logo(self, actor: Actor, content: bytes | None, *, expected: ExpectedVersions) -> Organisation:
+        """Store or, with None, delete the logo (admins); a change of it is one of the organisation.
+
+        `content` is a PNG image that `png.require_png` has checked. Raises LogoNotFound if there is none to delete.
+        """
+        actor.require(Permission.ORGANISATIONS_WRITE)
+        organisation = await self._repository.locked(actor.organisation_id)
+        assert organisation is not None
+        require_version(organisation.version, expected)
+        if content is None and organisation.logo_digest is None:
+            raise LogoNotFound
+        digest = None if content is None else hashlib.sha256(content).hexdigest()
+        before, after = merge_patch.apply(organisation, {"logo_digest": digest})
+        if after:
+            await self._repository.set_logo(organisation.id, content)
+            await self._record(actor, organisation, before, after)
+        return organisation
+
+    async def _record(
+        self, actor: Actor, organisation: Organisation, before: Mapping[str, object], after: Mapping[str, object]
+    ) -> None:
+        organisation.version += 1
+        change = audit.Change(
+            "organisation.update", "organisation", organisation.id, before, after, organisation.version
+        )
+        await audit.record(self._session, actor, change)
 
     async def _prefixes(self, organisation: Organisation, before: Mapping[str, str]) -> Mapping[str, set[str]]:
         """The present and former values of each prefix; `before` are those before the change in progress."""

@@ -26,6 +26,9 @@ class PorfHeader:
     cost_centre: str | None
     needed_by: date | None
     supplier_id: int | None
+    # One of these, or none: an address of the organisation, or a text.
+    delivery_address_id: int | None
+    delivery_address: str | None
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,10 @@ _FIRST = HashedFields(
 )
 
 _SECOND = HashedFields(_FIRST.header, (*_FIRST.line, "over_order_percent"))
+_THIRD = HashedFields((*_SECOND.header, "delivery_address_id", "delivery_address"), _SECOND.line)
 
 # By version. Never change one, add the next: decisions keep the version of their hash, and are compared with it.
-HASHED_FIELDS = {1: _FIRST, 2: _SECOND}
+HASHED_FIELDS = {1: _FIRST, 2: _SECOND, 3: _THIRD}
 # The version of new decisions.
 HASH_VERSION = max(HASHED_FIELDS)
 

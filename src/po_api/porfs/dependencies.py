@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from po_api.db.filters import Filters
 from po_api.db.pagination import PageRequest
+from po_api.external_references.dependencies import BY_EXTERNAL_ID
 from po_api.porfs.actions import PorfActions
 from po_api.porfs.domain import PorfStatus
 from po_api.porfs.queries import COMMENT_SORTS, LINE_SORTS, SORTS
@@ -35,6 +36,7 @@ _filters = filters(
     any_of("supplier_id", Id, "Any of these suppliers"),
     any_of("currency", KnownCurrency, "Any of these currencies"),
     any_of("cost_centre", ShortText, "Any of these cost centres"),
+    *BY_EXTERNAL_ID,
     *CREATED_AT,
     *UPDATED_AT,
     *moments("submitted_at"),

@@ -153,7 +153,7 @@ def _current_currency(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
 
 
 def _approved_supplier(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """the supplier, if there is one, has the name and the tax id that were approved"""
+    """the supplier, if there is one, has the identity that was approved"""
     return SupplierChanged if facts.supplier_has_changed else None
 
 

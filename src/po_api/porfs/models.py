@@ -24,7 +24,9 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
         UniqueConstraint("organisation_id", "number"),
         ForeignKeyConstraint(["organisation_id", "requester_id"], ["members.organisation_id", "members.user_id"]),
         ForeignKeyConstraint(["organisation_id", "supplier_id"], ["suppliers.organisation_id", "suppliers.id"]),
+        ForeignKeyConstraint(["organisation_id", "delivery_address_id"], ["addresses.organisation_id", "addresses.id"]),
         CheckConstraint("title <> '' AND length(title) <= 255", name="title"),
+        CheckConstraint("num_nonnulls(delivery_address_id, delivery_address) <= 1", name="delivery_address"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint("tax_rounding IN ('document', 'line')", name="tax_rounding"),
         CheckConstraint(
@@ -62,6 +64,12 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
             "id",
             postgresql_where=text("needed_by IS NOT NULL"),
         ),
+        Index(
+            "ix_porfs_organisation_id_delivery_address_id",
+            "organisation_id",
+            "delivery_address_id",
+            postgresql_where=text("delivery_address_id IS NOT NULL"),
+        ),
     )
 
     number: Mapped[str]
@@ -78,6 +86,8 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
     requester_id: Mapped[int]
     author_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}")
     supplier_id: Mapped[int | None]
+    delivery_address_id: Mapped[int | None]
+    delivery_address: Mapped[str | None]
     approval_round: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     submitted_at: Mapped[datetime | None]
     decided_at: Mapped[datetime | None]
@@ -151,7 +161,7 @@ class ApprovalDecision(TenantRow, Base):
         CheckConstraint("decision IN ('approved', 'rejected', 'returned')", name="decision"),
         CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash"),
         CheckConstraint("hash_version >= 1", name="hash_version"),
-        CheckConstraint("supplier_hash ~ '^[0-9a-f]{128}$'", name="supplier_hash"),
+        CheckConstraint("supplier_hash ~ '^(([0-9a-f]{64}){2}|([0-9a-f]{64}){8})$'", name="supplier_hash"),
         CheckConstraint("decision = 'approved' OR comment IS NOT NULL", name="comment"),
         CheckConstraint("approver_limit IS NULL OR limit_currency IS NOT NULL", name="approver_limit"),
         Index(

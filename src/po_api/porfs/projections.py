@@ -43,7 +43,7 @@ from po_api.porfs.domain import MACHINE, Decision, PorfAction, PorfFacts, PorfSt
 from po_api.porfs.maximum import maximum_of, tolerance_of
 from po_api.porfs.models import ApprovalDecision, PorfLine
 from po_api.suppliers.models import Supplier
-from po_api.suppliers.projections import supplier_hash, supplier_is_active
+from po_api.suppliers.projections import keeps_identity, supplier_hash, supplier_is_active
 
 _APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 # Several decisions of one round are returns, and at most one more. The audit trail has all of them.
@@ -182,7 +182,7 @@ def _supplier_has_changed(porf: FromClause, has_remaining: ColumnElement[bool]) 
     """Whether the supplier's identity is not the approved one: evaluated for requests that can be converted only."""
     approved = select(ApprovalDecision.supplier_hash).where(approval_of_round(porf)).correlate(porf).scalar_subquery()
     convertible = porf.c.status.in_(sorted(MACHINE.rules[PorfAction.CONVERT].sources))
-    differs = func.coalesce(supplier_hash(porf.c.supplier_id) != approved, false())
+    differs = func.coalesce(not_(keeps_identity(porf.c.supplier_id, approved)), false())
     return case((and_(convertible, has_remaining, porf.c.supplier_id.is_not(None)), differs), else_=false())
 
 

@@ -17,6 +17,8 @@ from po_api.db.json_sql import json_array
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
 from po_api.db.search import Search, spaced
+from po_api.external_references.domain import ReferencedEntity
+from po_api.external_references.projections import EXTERNAL_FILTERS, has_external_reference
 from po_api.organisations.models import Organisation
 from po_api.porfs.approval import ExcludedApprovers
 from po_api.porfs.content import ApprovedLine, PorfContent, PorfHeader
@@ -160,7 +162,9 @@ class _Chosen:
     is_approver: bool
 
     def __call__(self) -> AnySelect:
-        conditions = [condition(_PORFS, name) for name in sorted(self.narrowed_by)]
+        conditions = [condition(_PORFS, name) for name in sorted(self.narrowed_by - EXTERNAL_FILTERS)]
+        if external := self.narrowed_by & EXTERNAL_FILTERS:
+            conditions.append(has_external_reference(_PORFS, ReferencedEntity.PORF, external))
         statement = select(_PORFS).where(visible(self.visibility), *conditions)
         if not self.waiting:
             return statement

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
+from po_api.organisations.schemas import Address
 from po_api.porfs.content import MAX_LINES
 from po_api.porfs.domain import Decision, PorfStatus, remaining
 from po_api.porfs.models import PorfLine
@@ -39,6 +40,7 @@ from po_api.web.schemas import (
     ShortText,
     Title,
     ToleranceString,
+    require_file,
 )
 
 
@@ -137,6 +139,10 @@ class PorfCreate(Schema):
     needed_by: IsoDate | None = None
     currency: Currency | None = Field(default=None, description="Default: the organisation's base currency")
     supplier_id: Reference | None = None
+    delivery_address_id: Reference | None = Field(
+        default=None, description="An active delivery address of the organisation; or `delivery_address`"
+    )
+    delivery_address: Address | None = Field(default=None, description="Where to deliver, in one text")
     total: AmountString | None = None
     lines: Annotated[list[PorfLineCreate], Field(max_length=MAX_LINES)] = Field(
         default=[],
@@ -144,27 +150,20 @@ class PorfCreate(Schema):
     )
 
 
-def _require_file(value: object) -> object:
-    # Starlette takes a part without a file name for a text.
-    if isinstance(value, str):
-        raise PydanticCustomError(
-            "file_required", "must be a file: send the part with a file name, as curl does with -F file=@lines.xlsx"
-        )
-    return value
-
-
 class ImportPorfBody(BaseModel):
     """The form of an import: a file of lines, and the header. An empty field counts as omitted."""
 
     model_config = ConfigDict(extra="forbid")
 
-    file: Annotated[UploadFile, BeforeValidator(_require_file)]
+    file: Annotated[UploadFile, BeforeValidator(require_file)]
     title: PorfTitle
     justification: LongText | MISSING = MISSING
     cost_centre: ShortText | MISSING = MISSING
     needed_by: IsoDate | MISSING = MISSING
     currency: Currency | MISSING = MISSING
     supplier_id: Id | MISSING = MISSING
+    delivery_address_id: Id | MISSING = MISSING
+    delivery_address: Address | MISSING = MISSING
 
     @model_validator(mode="before")
     @classmethod
@@ -181,6 +180,8 @@ class PorfUpdate(Schema):
     needed_by: IsoDate | None | MISSING = MISSING
     currency: KnownCurrency | MISSING = MISSING
     supplier_id: Reference | None | MISSING = MISSING
+    delivery_address_id: Reference | None | MISSING = MISSING
+    delivery_address: Address | None | MISSING = MISSING
 
 
 class PorfBase(Schema):
@@ -265,6 +266,8 @@ class PorfRead(PorfBase):
     line_count: int
     allowed_actions: AllowedActions
     justification: str | None = Field(examples=["The new office opens in December"])
+    delivery_address_id: int | None
+    delivery_address: str | None
     net: AmountString
     tax: AmountString = Field(examples=["49.80"])
     approval_round: int

@@ -7,6 +7,7 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
+from po_api.addresses.service import AddressService
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -51,6 +52,7 @@ class PorfService:
         self._actor = actor
         self._repository = PorfRepository(session, actor)
         self._porfs = PorfReadService(TransactionExecutor(session), actor)
+        self._addresses = AddressService(session, actor)
 
     async def base_currency(self) -> str:
         """The currency of requests that name none."""
@@ -64,6 +66,7 @@ class PorfService:
         rules = await self._repository.creation_rules(requested.supplier_id)
         if requested.supplier_id is not None and not rules.supplier_is_active:
             raise _unknown_supplier()
+        await self._addresses.require_delivery(requested.delivery_address_id, requested.delivery_address)
         currency = requested.currency or rules.currency
         if (last := last_day(currency)) is not None:
             raise _withdrawn(last)
@@ -90,6 +93,8 @@ class PorfService:
         if isinstance(supplier_id := values.get("supplier_id"), int):
             await self._require_supplier(supplier_id)
         before, after = merge_patch.apply(porf, values)
+        is_new = "delivery_address_id" in after
+        await self._addresses.require_delivery(porf.delivery_address_id, porf.delivery_address, is_new=is_new)
         if after:
             if "currency" in after:
                 require_current(porf.currency)
@@ -107,12 +112,14 @@ class PorfService:
         await self._session.flush()
 
     async def copy(self, porf_id: int) -> JsonDocument:
-        """Create a draft of the caller with the same content, except an inactive supplier."""
+        """Create a draft of the caller with the same content, except an inactive supplier or address."""
         header, lines = await self._porfs.content(porf_id)
         MACHINE.require(PorfAction.COPY, await self._porfs.facts(porf_id), self._actor)
         supplier_id = await self._active(header.supplier_id)
         copied = await offload(len(lines), _copied, lines)
-        draft = extract(PorfInput, header, supplier_id=supplier_id, total=None, lines=copied)
+        address_id = await self._addresses.deliverable(header.delivery_address_id)
+        others = {"supplier_id": supplier_id, "delivery_address_id": address_id}
+        draft = extract(PorfInput, header, **others, total=None, lines=copied)
         return await self.create(draft, copied_from=porf_id)
 
     async def add_line(self, porf_id: int, requested: LineInput, *, expected: ExpectedVersions) -> tuple[PorfLine, int]:

@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from po_api.db.filters import Filters
 from po_api.db.pagination import PageRequest
+from po_api.external_references.dependencies import BY_EXTERNAL_ID
 from po_api.purchase_orders.document_service import Access, DocumentService
 from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.queries import SORTS
@@ -39,6 +40,7 @@ _filters = filters(
     any_of("cost_centre", ShortText, "With a line of any of these cost centres"),
     any_of("porf_id", Id, "Allocated from any of these requests"),
     any_of("requester_id", Id, "With a line of a request of any of these requesters"),
+    *BY_EXTERNAL_ID,
     *CREATED_AT,
     *UPDATED_AT,
     *moments("issued_at"),

@@ -6,15 +6,18 @@ depend on what changes afterwards: the organisation, names of members, or this m
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from po_api.addresses.domain import printed_address
 from po_api.core.currencies import minor_units
 from po_api.core.money import Totals
 from po_api.core.offload import offload
+from po_api.core.parties import ADDRESS_FIELDS, address_lines
 from po_api.core.records import extract
 from po_api.organisations.queries import OrganisationRow
 from po_api.porfs.domain import totals_of
@@ -81,6 +84,7 @@ class Party:
     address: str | None = None
     tax_id: str | None = None
     email: str | None = None
+    vat_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,9 @@ class PurchaseOrderDocument:
     prepared_by: str | None
     delivery_date: date | None = None
     cost_centres: tuple[str, ...] = ()
+    payment_terms: str | None = None
+    incoterms: str | None = None
+    buyer_reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,21 +157,46 @@ def document_of(
     order: OrderHeaderRow, organisation: OrganisationRow, lines: Sequence[OrderLineRow], issued_at: datetime | None
 ) -> PurchaseOrderDocument:
     """The data of the document; its date is in the organisation's time zone."""
+    parties = {"supplier": {}, "delivery": None} if order.parties is None else json.loads(order.parties)
+    delivery = parties["delivery"]
     return PurchaseOrderDocument(
         revision=order.revision,
         issued_on=issued_at and issued_at.astimezone(ZoneInfo(organisation.timezone)).date(),
         currency=order.currency,
-        buyer=Party(organisation.name, organisation.address, organisation.tax_id),
-        supplier=Party(order.supplier_name, order.supplier_address, order.supplier_tax_id, order.supplier_email),
+        buyer=_printed_party(organisation.name, organisation.address, organisation.tax_id, vars(organisation)),
+        supplier=_printed_party(
+            order.supplier_name,
+            order.supplier_address,
+            order.supplier_tax_id,
+            parties["supplier"],
+            order.supplier_email,
+        ),
         lines=tuple(extract(DocumentLine, line) for line in lines),
         totals=totals_of(lines, currency=order.currency, tax_rounding=order.tax_rounding),
         terms=order.terms,
-        delivery_address=order.delivery_address,
+        delivery_address=order.delivery_address if delivery is None else printed_address(delivery),
+        payment_terms=_payment_terms(order),
+        incoterms=" ".join(part for part in (order.incoterms, order.incoterms_place) if order.incoterms and part),
+        buyer_reference=order.buyer_reference,
         delivery_date=order.delivery_date,
         cost_centres=tuple(order.cost_centres),
         requests=tuple(sorted({line.porf_number for line in lines})),
         prepared_by=order.created_by_name or None,
     )
+
+
+def _printed_party(
+    name: str, address: str | None, tax_id: str | None, data: Mapping[str, Any], email: str | None = None
+) -> Party:
+    """A party with its structured address and VAT id, if it has them: the text and the tax id are printed otherwise."""
+    structured = address_lines({part: data.get(part) for part in ADDRESS_FIELDS})
+    return Party(name, "\n".join(structured) or address, tax_id, email, vat_id=data.get("vat_id"))
+
+
+def _payment_terms(order: OrderHeaderRow) -> str | None:
+    if order.payment_terms is not None or order.payment_days is None:
+        return order.payment_terms
+    return f"{order.payment_days} days net" if order.payment_days else "Immediately"
 
 
 def sheet(document: PurchaseOrderDocument) -> str:
@@ -225,6 +257,8 @@ def _data(document: PurchaseOrderDocument) -> dict[str, object]:
 
 def _party(party: Party) -> dict[str, object]:
     tax_id = f"Tax ID {party.tax_id}" if party.tax_id else None
+    if party.vat_id:
+        tax_id = f"VAT ID {party.vat_id}"
     details = (_text(party.address), tax_id, party.email)
     return {"name": party.name, "details": [detail for detail in details if detail]}
 
@@ -237,6 +271,12 @@ def _facts(document: PurchaseOrderDocument) -> list[tuple[str, str]]:
     for label, values in (("Request", document.requests), ("Cost centre", document.cost_centres)):
         if values:
             facts.append((label if len(values) == 1 else f"{label}s", ", ".join(values)))
+    terms = (
+        ("Payment", document.payment_terms),
+        ("Incoterms", document.incoterms),
+        ("Buyer reference", document.buyer_reference),
+    )
+    facts += [(label, value) for label, value in terms if value]
     if document.prepared_by:
         facts.append(("Prepared by", document.prepared_by))
     return facts

@@ -1,16 +1,19 @@
 """The rules of a purchase order: its state machine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.currencies import CURRENCIES
-from po_api.core.errors import AppError
+from po_api.core.errors import AppError, FieldError
+from po_api.core.parties import ADDRESS_FIELDS
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.porfs.errors import CurrencyWithdrawn
+from po_api.purchase_orders.errors import TaxCategoryMismatch
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
 # The versions of the template, which `typesetting` has: the one that orders are issued with from now on, and that of
@@ -35,6 +38,36 @@ class DocumentStatus(StrEnum):
     FAILED = "failed"
 
 
+class TaxCategory(StrEnum):
+    """A tax category of UNCL5305: standard rate, zero rate, exempt, reverse charge, not subject to tax, supply within
+    the European Union, export."""
+
+    STANDARD = "S"
+    ZERO_RATED = "Z"
+    EXEMPT = "E"
+    REVERSE_CHARGE = "AE"
+    OUT_OF_SCOPE = "O"
+    INTRA_COMMUNITY = "K"
+    EXPORT = "G"
+
+
+# The categories that have no reason of an exemption.
+_WITHOUT_REASON = frozenset({TaxCategory.STANDARD, TaxCategory.ZERO_RATED})
+
+
+def require_tax_category(rate: Decimal, category: str | None, reason: str | None) -> None:
+    """Raise TaxCategoryMismatch unless the category fits the rate (0–100), and the reason the category."""
+    problems = []
+    if category is not None and (category == TaxCategory.STANDARD) != (rate > 0):
+        detail = "S is for rates above 0, all others for a rate of 0"
+        problems.append(FieldError("/tax_category", TaxCategoryMismatch.code, detail))
+    if reason is not None and (category is None or category in _WITHOUT_REASON):
+        detail = "only the categories E, AE, O, K and G have a reason"
+        problems.append(FieldError("/tax_exemption_reason", TaxCategoryMismatch.code, detail))
+    if problems:
+        raise TaxCategoryMismatch(errors=tuple(problems))
+
+
 class PurchaseOrderStatus(StrEnum):
     """The status of a purchase order; `closed` and `cancelled` are final."""
 
@@ -55,8 +88,8 @@ class PurchaseOrderAction(StrEnum):
 
 @dataclass(frozen=True)
 class PurchaseOrderFacts:
-    """The data that guards look at. `supplier_has_changed`: the supplier's name or tax id is not the one that the order
-    was created with (evaluated for drafts only)."""
+    """The data that guards look at. `supplier_has_changed`: the supplier has another identity than at the order's
+    creation (evaluated for drafts only)."""
 
     status: PurchaseOrderStatus
     supplier_is_active: bool
@@ -72,18 +105,39 @@ class OrderWarning(NamedTuple):
     detail: str
 
 
-_WITHOUT_TAX_ID = OrderWarning("supplier_without_tax_id", "/supplier_tax_id", "the supplier has no tax id")
+_WITHOUT_TAX_ID = OrderWarning(
+    "supplier_without_tax_id", "/supplier_tax_id", "the supplier has neither a VAT id nor a tax id"
+)
+_WITHOUT_VAT_ID = OrderWarning(
+    "supplier_without_vat_id", "/parties/supplier/vat_id", "the supplier has a tax id, but no VAT id"
+)
+_OTHER_CURRENCY = OrderWarning("supplier_currency", "/currency", "the supplier invoices in another currency")
 _WITHOUT_ADDRESS = OrderWarning("supplier_without_address", "/supplier_address", "the supplier has no address")
 
 
 def warnings_about(
-    status: PurchaseOrderStatus, supplier_tax_id: str | None, supplier_address: str | None
+    status: PurchaseOrderStatus,
+    *,
+    tax_id: str | None,
+    address: str | None,
+    currency: str,
+    supplier: Mapping[str, str | None],
 ) -> list[OrderWarning]:
-    """What is missing on the document of an order; nothing once it is closed or cancelled."""
+    """What is missing on the document of an order, or unusual; nothing once it is closed or cancelled.
+
+    `tax_id` and `address` are those of the order's supplier snapshot, `supplier` its further data, if there are any.
+    """
     if status not in (PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED):
         return []
-    missing = ((_WITHOUT_TAX_ID, supplier_tax_id), (_WITHOUT_ADDRESS, supplier_address))
-    return [warning for warning, value in missing if not value]
+    has_vat_id = bool(supplier.get("vat_id"))
+    has_address = bool(address) or any(supplier.get(name) for name in ADDRESS_FIELDS)
+    found = (
+        (_WITHOUT_TAX_ID, not tax_id and not has_vat_id),
+        (_WITHOUT_VAT_ID, bool(tax_id) and not has_vat_id),
+        (_WITHOUT_ADDRESS, not has_address),
+        (_OTHER_CURRENCY, supplier.get("currency") not in (None, currency)),
+    )
+    return [warning for warning, applies in found if applies]
 
 
 def _buyer(_facts: PurchaseOrderFacts, actor: Actor) -> type[AppError] | None:
@@ -97,7 +151,7 @@ def _active_supplier(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError]
 
 
 def _same_supplier(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None:
-    """the supplier has the name and the tax id that the order was created with"""
+    """the supplier has the identity that the order was created with"""
     return SupplierChanged if facts.supplier_has_changed else None
 
 

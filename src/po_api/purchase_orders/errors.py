@@ -77,3 +77,25 @@ class NotIssued(Conflict):
 
     code = "not_issued"
     title = "Purchase order not issued"
+
+
+class MixedDeliveryAddresses(Conflict):
+    """A purchase order is delivered to one address; the requests name different ones: name one in the body, or order
+    them separately."""
+
+    code = "mixed_delivery_addresses"
+    title = "Mixed delivery addresses"
+
+
+class TaxCategoryMismatch(Unprocessable):
+    """The tax category does not fit the tax rate of the line, or has no reason of an exemption."""
+
+    code = "tax_category_mismatch"
+    title = "Tax category does not fit"
+
+
+class OrderLineNotFound(NotFound):
+    """The order has no line with this id."""
+
+    code = "order_line_not_found"
+    title = "Line of the order not found"

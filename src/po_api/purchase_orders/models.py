@@ -7,15 +7,21 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, Te
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from po_api.core.parties import Incoterm
 from po_api.db.leases import Leased, lease_constraints
 from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
+
+_INCOTERMS = ", ".join(f"'{rule}'" for rule in Incoterm)
 
 
 class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
     """An order to one supplier, with a supplier snapshot: copies of the supplier's data at the order's creation.
+    `supplier_hash` is the digest of its identity then; null in orders of before revision 035.
 
     Drafts do not show the snapshot's contact data, but the supplier's; the issue renews them.
     `cost_centres` are those of its lines, sorted; `delivery_date` is the earliest date by which a line is needed.
+    `parties` are buyer, supplier, delivery and billing address as JSON (projections.parties), frozen like the contact
+    data; null in orders that were frozen before revision 036.
     """
 
     __tablename__ = "purchase_orders"
@@ -23,6 +29,10 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
         UniqueConstraint("organisation_id", "number"),
         ForeignKeyConstraint(["organisation_id", "supplier_id"], ["suppliers.organisation_id", "suppliers.id"]),
         ForeignKeyConstraint(["organisation_id", "created_by_id"], ["members.organisation_id", "members.user_id"]),
+        ForeignKeyConstraint(["organisation_id", "delivery_address_id"], ["addresses.organisation_id", "addresses.id"]),
+        CheckConstraint("num_nonnulls(delivery_address_id, delivery_address) <= 1", name="delivery_address"),
+        CheckConstraint("payment_days BETWEEN 0 AND 365", name="payment_days"),
+        CheckConstraint(f"incoterms IN ({_INCOTERMS})", name="incoterms"),
         CheckConstraint("status IN ('draft', 'issued', 'closed', 'cancelled')", name="status"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint("tax_rounding IN ('document', 'line')", name="tax_rounding"),
@@ -34,12 +44,19 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
         CheckConstraint("status NOT IN ('issued', 'closed') OR number IS NOT NULL", name="issued"),
         CheckConstraint("status <> 'draft' OR number IS NULL", name="draft"),
         CheckConstraint("revision >= 1", name="revision"),
+        CheckConstraint("supplier_hash ~ '^([0-9a-f]{64}){8}$'", name="supplier_hash"),
         Index("ix_purchase_orders_organisation_id_created_at", "organisation_id", "created_at", "id"),
         Index("ix_purchase_orders_organisation_id_updated_at", "organisation_id", "updated_at", "id"),
         Index("ix_purchase_orders_organisation_id_total", "organisation_id", "total", "id"),
         Index("ix_purchase_orders_organisation_id_status", "organisation_id", "status", "created_at", "id"),
         Index("ix_purchase_orders_organisation_id_supplier_id", "organisation_id", "supplier_id", "created_at", "id"),
         Index("ix_purchase_orders_organisation_id_created_by_id", "organisation_id", "created_by_id"),
+        Index(
+            "ix_purchase_orders_organisation_id_delivery_address_id",
+            "organisation_id",
+            "delivery_address_id",
+            postgresql_where=text("delivery_address_id IS NOT NULL"),
+        ),
     )
 
     number: Mapped[str | None]
@@ -50,6 +67,7 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
     supplier_email: Mapped[str | None]
     supplier_tax_id: Mapped[str | None]
     supplier_address: Mapped[str | None]
+    supplier_hash: Mapped[str | None]
     created_by_id: Mapped[int]
     currency: Mapped[str]
     tax_rounding: Mapped[str]
@@ -58,6 +76,13 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
     total: Mapped[Decimal] = mapped_column(Amount)
     terms: Mapped[str | None]
     delivery_address: Mapped[str | None]
+    delivery_address_id: Mapped[int | None]
+    payment_days: Mapped[int | None] = mapped_column(Integer)
+    payment_terms: Mapped[str | None]
+    incoterms: Mapped[str | None]
+    incoterms_place: Mapped[str | None]
+    buyer_reference: Mapped[str | None]
+    parties: Mapped[str | None]
     delivery_date: Mapped[date | None]
     cost_centres: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     issued_at: Mapped[datetime | None]
@@ -74,6 +99,7 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
 class PurchaseOrderLine(TenantRow, Base):
     """An ordered line, with its content at the order's creation.
 
+    `tax_category` is a code of UNCL5305, which the buyer states, with the reason of an exemption.
     The cost centre is that of its request, and so is `needed_by` where the requested line has no date.
     """
 
@@ -89,6 +115,15 @@ class PurchaseOrderLine(TenantRow, Base):
         CheckConstraint("unit_price >= 0 AND unit_price < 'Infinity'", name="unit_price"),
         CheckConstraint("discount_percent BETWEEN 0 AND 100", name="discount_percent"),
         CheckConstraint("tax_rate BETWEEN 0 AND 100", name="tax_rate"),
+        CheckConstraint(
+            "tax_category IS NULL OR (tax_category = 'S' AND tax_rate > 0)"
+            " OR (tax_category IN ('Z', 'E', 'AE', 'O', 'K', 'G') AND tax_rate = 0)",
+            name="tax_category",
+        ),
+        CheckConstraint(
+            "tax_exemption_reason IS NULL OR (tax_category IS NOT NULL AND tax_category IN ('E', 'AE', 'O', 'K', 'G'))",
+            name="tax_exemption_reason",
+        ),
         Index(
             "ix_purchase_order_lines_organisation_id_cost_centre",
             "organisation_id",
@@ -109,6 +144,8 @@ class PurchaseOrderLine(TenantRow, Base):
     tax_rate: Mapped[Decimal] = mapped_column(Percent)
     needed_by: Mapped[date | None]
     cost_centre: Mapped[str | None]
+    tax_category: Mapped[str | None]
+    tax_exemption_reason: Mapped[str | None]
     net: Mapped[Decimal] = mapped_column(Amount)
 
     purchase_order: Mapped[PurchaseOrder] = relationship(back_populates="lines", lazy="raise")

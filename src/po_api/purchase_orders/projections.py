@@ -4,7 +4,7 @@ A requester sees the lines of their own requests, with totals, dates and cost ce
 columns of `purchase_orders` with these values, so that lists sort, filter and page by them, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,17 +26,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
-from po_api.db.json_sql import columns_of, json_object
+from po_api.addresses.domain import AddressKind
+from po_api.addresses.projections import address_json, default_address_json
+from po_api.core.parties import PARTY_FIELDS
+from po_api.db.json_sql import columns_of, json_object, nested
 from po_api.db.leases import WorkStatus
 from po_api.db.models import Amount
 from po_api.db.money_sql import tax_at_rate
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
 from po_api.members.projections import member_name
+from po_api.organisations.models import Organisation
 from po_api.porfs.models import Porf, PorfLine
 from po_api.purchase_orders.domain import DocumentStatus, FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import Allocation, DocumentRendering, PurchaseOrder, PurchaseOrderLine
-from po_api.suppliers.identity import IDENTITY_FIELDS
-from po_api.suppliers.projections import keeps_identity, supplier_is_active, supplier_value
+from po_api.suppliers.identity import FIRST_FIELDS
+from po_api.suppliers.models import Supplier
+from po_api.suppliers.projections import digest_sql, keeps_identity, supplier_is_active, supplier_value
 
 ORDERS, LINES = PurchaseOrder.__table__, PurchaseOrderLine.__table__
 # The lines that a requester sees, in a statement from `lines_with_requests`.
@@ -44,6 +49,13 @@ IS_OWN = Porf.requester_id == USER_ID
 
 # The columns that a requester sees the totals of their own lines in.
 _AMOUNTS = ("net", "tax", "total")
+# What an order says about delivery and payment besides its text fields.
+TRADE_TERMS = (
+    *("delivery_address_id", "payment_days", "payment_terms", "incoterms", "incoterms_place"),
+    "buyer_reference",
+)
+_OF_BUYER = (*PARTY_FIELDS, "name", "tax_id", "address")
+_OF_SUPPLIER = (*_OF_BUYER, "email", "currency")
 # The parts of the supplier snapshot that a draft takes from its supplier.
 _CONTACT = ("email", "address")
 
@@ -150,15 +162,44 @@ def supplier_contact(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
     return {column: case((is_draft, current), else_=orders.c[column]) for column, current in columns.items()}
 
 
+def parties(orders: FromClause) -> ColumnElement[str | None]:
+    """Buyer, supplier, delivery and billing address as JSON: of a draft as they are now, of any other order as frozen.
+
+    NULL for an order that was frozen before revision 036.
+    """
+    now = {
+        "buyer": _party_json(Organisation.__table__, _OF_BUYER, Organisation.id == ORGANISATION_ID),
+        "supplier": _supplier_json(orders),
+        "delivery": address_json(orders.c.delivery_address_id),
+        "billing": default_address_json(AddressKind.BILLING),
+    }
+    item, text = json_object("parties_now", {name: nested(part) for name, part in now.items()})
+    current = select(text).select_from(item).correlate(orders).scalar_subquery()
+    is_draft = orders.c.status == PurchaseOrderStatus.DRAFT
+    return case((is_draft, current), else_=orders.c.parties)
+
+
+def _party_json(table: FromClause, names: Sequence[str], *conditions: ColumnElement[bool]) -> ColumnElement[str]:
+    item, text = json_object("party", columns_of(table, names))
+    return select(text).select_from(table.join(item, true())).where(*conditions).scalar_subquery()
+
+
+def _supplier_json(orders: FromClause) -> ColumnElement[str]:
+    item, text = json_object("party", columns_of(Supplier.__table__, _OF_SUPPLIER))
+    found = select(text).select_from(Supplier.__table__.join(item, true()))
+    found = found.where(Supplier.organisation_id == ORGANISATION_ID, Supplier.id == orders.c.supplier_id)
+    return found.correlate(orders).scalar_subquery()
+
+
 def details(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
-    """The fields of an order that are not in its summary, but for its lines, taxes and warnings."""
+    """The fields of an order that are not in its summary, but for its lines, taxes, parties and warnings."""
     contact = supplier_contact(orders)
     return {
         "supplier_email": contact["supplier_email"],
         "supplier_tax_id": orders.c.supplier_tax_id,
         "supplier_address": contact["supplier_address"],
         "supplier_is_frozen": orders.c.status != PurchaseOrderStatus.DRAFT,
-        **columns_of(orders, ("tax_rounding", "terms", "delivery_address")),
+        **columns_of(orders, ("tax_rounding", "terms", "delivery_address", *TRADE_TERMS)),
     }
 
 
@@ -209,10 +250,11 @@ def facts_of(orders: FromClause) -> list[AnyColumn]:
 
 
 def supplier_has_changed(orders: FromClause) -> ColumnElement[bool]:
-    """Whether a draft's supplier has another identity than its snapshot; false for other orders."""
-    snapshot = {name: orders.c[f"supplier_{name}"] for name in IDENTITY_FIELDS}
+    """Whether a draft's supplier has another identity than at its creation; false for other orders."""
+    first = digest_sql(*(orders.c[f"supplier_{name}"] for name in FIRST_FIELDS))
+    keeps = keeps_identity(orders.c.supplier_id, func.coalesce(orders.c.supplier_hash, first))
     is_draft = orders.c.status == PurchaseOrderStatus.DRAFT
-    return case((is_draft, not_(keeps_identity(orders.c.supplier_id, **snapshot))), else_=false())
+    return case((is_draft, not_(func.coalesce(keeps, false()))), else_=false())
 
 
 def summary(orders: FromClause, *, sees_all: bool) -> AnySelect:

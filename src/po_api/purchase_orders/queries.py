@@ -27,6 +27,8 @@ from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, AnyColumn, AnySelect, PlanCacheMode, Query, QueryExecutor, R
 from po_api.db.search import Search, spaced
+from po_api.external_references.domain import ReferencedEntity
+from po_api.external_references.projections import EXTERNAL_FILTERS, has_external_reference
 from po_api.members.projections import member_name
 from po_api.porfs.content import LINE_FIELDS, LineContent
 from po_api.porfs.models import Porf
@@ -48,6 +50,7 @@ from po_api.purchase_orders.projections import (
     has_line,
     lines_with_requests,
     of_order,
+    parties,
     rendering_of,
     seen_orders,
     summary,
@@ -64,6 +67,8 @@ _OF_LINES: Mapping[str, AnyColumn] = {
     "cost_centre": LINES.c.cost_centre,
     "needed_by": LINES.c.needed_by,
 }
+# What a buyer states about the tax of a line.
+TAX_CATEGORY = ("tax_category", "tax_exemption_reason")
 ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
@@ -83,6 +88,7 @@ class OrderDocumentRow(DocumentRow):
 
     supplier_tax_id: str | None
     supplier_address: str | None
+    parties: str | None
     status: str
     supplier_is_active: bool
     supplier_has_changed: bool
@@ -96,6 +102,9 @@ class OrderLineRow(LineContent):
     position: int
     net: Decimal
     cost_centre: str | None
+    id: int
+    tax_category: str | None
+    tax_exemption_reason: str | None
     porf_line_id: int
     released_quantity: Decimal
     porf_id: int
@@ -119,6 +128,13 @@ class OrderHeaderRow:
     tax_rounding: str
     terms: str | None
     delivery_address: str | None
+    delivery_address_id: int | None
+    payment_days: int | None
+    payment_terms: str | None
+    incoterms: str | None
+    incoterms_place: str | None
+    buyer_reference: str | None
+    parties: str | None
     delivery_date: date | None
     cost_centres: Sequence[str]
     issued_at: datetime | None
@@ -147,8 +163,10 @@ class _Chosen:
 
     def __call__(self) -> AnySelect:
         orders = seen_orders(sees_all=self.sees_all)
-        own = sorted(name for name in self.narrowed_by if attribute_of(name) not in _OF_LINES)
+        own = sorted(name for name in self.narrowed_by - EXTERNAL_FILTERS if attribute_of(name) not in _OF_LINES)
         conditions = [condition(orders, name) for name in own]
+        if external := self.narrowed_by & EXTERNAL_FILTERS:
+            conditions.append(has_external_reference(orders, ReferencedEntity.PURCHASE_ORDER, external))
         # Nobody finds an order by a line that they do not see.
         seen = () if self.sees_all else (IS_OWN,)
         for attribute, value in _OF_LINES.items():
@@ -194,7 +212,7 @@ def visible_order(*, sees_all: bool) -> FromClause:
 def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     order = visible_order(sees_all=sees_all)
     fields = {
-        **columns_of(LINES, ("id", "position", *LINE_FIELDS, "cost_centre", "net")),
+        **columns_of(LINES, ("id", "position", *LINE_FIELDS, "cost_centre", *TAX_CATEGORY, "net")),
         "porf_id": Porf.id,
         "porf_number": Porf.number,
         "porf_title": Porf.title,
@@ -219,7 +237,11 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     shown = summary(order, sees_all=sees_all)
     own = order.c["id", "version", "currency", "tax_rounding"]
     tax_id, address = more["supplier_tax_id"], more["supplier_address"]
-    particulars: list[AnyColumn] = [tax_id.label("supplier_tax_id"), address.label("supplier_address")]
+    particulars: list[AnyColumn] = [
+        tax_id.label("supplier_tax_id"),
+        address.label("supplier_address"),
+        parties(order).label("parties"),
+    ]
     others = [column for column in shown.selected_columns if column.name not in own]
     columns = (*content.c, details_text.label("details"), *own, *particulars, *others)
     statement = shown.with_only_columns(*columns).join(content, true()).outerjoin(rendering, true()).join(item, true())
@@ -234,7 +256,7 @@ def _facts(*, sees_all: bool) -> Query[PurchaseOrderFacts]:
 
 def _content() -> Query[OrderLineRow]:
     columns: dict[str, SQLColumnExpression[object]] = {
-        **columns_of(LINES, (*LINE_FIELDS, "position", "net", "cost_centre")),
+        **columns_of(LINES, (*LINE_FIELDS, "position", "net", "cost_centre", "id", *TAX_CATEGORY)),
         "porf_line_id": Allocation.porf_line_id,
         "released_quantity": Allocation.released_quantity,
         "porf_id": Porf.id,
@@ -255,7 +277,7 @@ _CONTENT = _content()
 def header_columns(orders: FromClause) -> list[AnyColumn]:
     """The columns of `OrderHeaderRow`."""
     *own, creator = field_names(OrderHeaderRow)
-    contact = supplier_contact(orders)
+    contact = {**supplier_contact(orders), "parties": parties(orders)}
     columns: list[AnyColumn] = [contact.get(name, orders.c[name]).label(name) for name in own]
     return [*columns, member_name(orders.c.created_by_id).label(creator)]
 

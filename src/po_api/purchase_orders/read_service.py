@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from json import dumps
+from json import dumps, loads
 
 from po_api.core.actor import Actor
 from po_api.core.offload import offload
@@ -61,9 +61,16 @@ class PurchaseOrderReadService:
         if row is None:
             raise errors.PurchaseOrderNotFound
         shown = await offload(len(row.nets or ()), document, self._summary(row), row)
-        warnings = warnings_about(PurchaseOrderStatus(row.status), row.supplier_tax_id, row.supplier_address)
+        warnings = warnings_about(
+            PurchaseOrderStatus(row.status),
+            tax_id=row.supplier_tax_id,
+            address=row.supplier_address,
+            currency=row.currency,
+            supplier={} if row.parties is None else loads(row.parties)["supplier"],
+        )
         text = dumps([warning._asdict() for warning in warnings], separators=(",", ":"))
-        return replace(shown, json=with_fields(shown.json, f'"warnings":{text}'))
+        more = f'"parties":{row.parties or "null"},"warnings":{text}'
+        return replace(shown, json=with_fields(shown.json, more))
 
     async def facts(self, order_id: int) -> PurchaseOrderFacts:
         """The facts for the guards."""

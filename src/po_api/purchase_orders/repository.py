@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     FromClause,
     Insert,
     Integer,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     func,
     literal_column,
     null,
@@ -25,6 +27,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
+from po_api.addresses.domain import AddressKind
+from po_api.addresses.projections import default_address_id
 from po_api.core.actor import Actor
 from po_api.core.offload import offload
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
@@ -32,6 +36,7 @@ from po_api.db.leases import WorkStatus
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
+from po_api.organisations.models import Organisation
 from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.domain import FileKind
 from po_api.purchase_orders.models import (
@@ -42,17 +47,18 @@ from po_api.purchase_orders.models import (
     PurchaseOrderLine,
     PurchaseOrderSheet,
 )
-from po_api.purchase_orders.projections import supplier_has_changed
-from po_api.purchase_orders.queries import ORDER_ID, OrderHeaderRow, header_columns, sees_all, visible
+from po_api.purchase_orders.projections import TRADE_TERMS, supplier_has_changed
+from po_api.purchase_orders.queries import ORDER_ID, TAX_CATEGORY, OrderHeaderRow, header_columns, sees_all, visible
 from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
+_ORGANISATIONS = Organisation.__table__
 _FILES, _SHEETS = PurchaseOrderFile.__table__, PurchaseOrderSheet.__table__
 _RENDERINGS = DocumentRendering.__table__
 
-_SUPPLIER = ("supplier_id", "supplier_name", "supplier_email", "supplier_tax_id", "supplier_address")
+_SUPPLIER = ("supplier_id", "supplier_name", "supplier_email", "supplier_tax_id", "supplier_address", "supplier_hash")
 _TOTALS = ("currency", "tax_rounding", "net", "tax", "total")
-_TERMS = ("terms", "delivery_address")
+_TERMS = ("terms", "delivery_address", *TRADE_TERMS)
 _OF_REQUESTS = ("delivery_date", "cost_centres")
 _ROWS_OF_ORDER = json_rows("orders", *_ORDERS.c[("created_by_id", *_SUPPLIER, *_TOTALS, *_TERMS, *_OF_REQUESTS)])
 _ROWS_OF_LINES = json_rows(
@@ -60,8 +66,9 @@ _ROWS_OF_LINES = json_rows(
 )
 
 # The columns of an order that are written after its creation.
-_STATE = ("status", "number", "issued_at", "supplier_email", "supplier_address", *_TERMS)
+_STATE = ("status", "number", "issued_at", "supplier_email", "supplier_address", "parties", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
+_ROWS_OF_LINE = json_rows("lines", _LINES.c.id, *_LINES.c[TAX_CATEGORY])
 _ROWS_OF_SHEET = json_rows("sheets", *_SHEETS.c["purchase_order_id", "revision", "template", "timezone"])
 
 
@@ -99,6 +106,7 @@ class LockedOrder(OrderHeaderRow):
     or renamed at the same time counts as deactivated or renamed afterwards.
     """
 
+    supplier_hash: str | None
     version: int
     supplier_is_active: bool
     supplier_has_changed: bool
@@ -106,7 +114,7 @@ class LockedOrder(OrderHeaderRow):
 
 def _creation() -> Query[CreatedOrder]:
     """Insert an order with its lines, their allocations and its event."""
-    order = insert_from(_ORDERS, _ROWS_OF_ORDER).returning(PurchaseOrder.id).cte("added_order")
+    order = insert_from(_ORDERS, _ROWS_OF_ORDER, **_defaults()).returning(PurchaseOrder.id).cte("added_order")
     requested = select(_ROWS_OF_LINES).cte("requested")
     lines = (
         insert_from(_LINES, requested, purchase_order_id=order.c.id)
@@ -121,6 +129,28 @@ def _creation() -> Query[CreatedOrder]:
     allocations = insert_from(_ALLOCATIONS, allocated).cte("added_allocations")
     event = audit.insert_events(entity_id=order.c.id).cte("added_event")
     return Query("purchase_orders.create", select(order.c.id).add_cte(allocations, event), CreatedOrder)
+
+
+def _defaults() -> dict[str, ColumnElement[Any]]:
+    """Terms and addresses that neither the order nor its requests and supplier have: those of the organisation."""
+    rows = _ROWS_OF_ORDER.c
+
+    def own(name: str) -> ColumnElement[Any]:
+        return select(_ORGANISATIONS.c[name]).where(_ORGANISATIONS.c.id == ORGANISATION_ID).scalar_subquery()
+
+    def unless_given(*names: str) -> dict[str, ColumnElement[Any]]:
+        is_missing = func.num_nonnulls(*(rows[name] for name in names)) == 0
+        return {name: case((is_missing, own(name)), else_=rows[name]) for name in names}
+
+    is_undelivered = func.num_nonnulls(rows.delivery_address_id, rows.delivery_address) == 0
+    default_id = default_address_id(AddressKind.DELIVERY)
+    return {
+        "terms": func.coalesce(rows.terms, own("default_terms")),
+        "buyer_reference": func.coalesce(rows.buyer_reference, own("buyer_reference")),
+        **unless_given("payment_days", "payment_terms"),
+        **unless_given("incoterms", "incoterms_place"),
+        "delivery_address_id": case((is_undelivered, default_id), else_=rows.delivery_address_id),
+    }
 
 
 def _change(name: str, *more: Insert | Update) -> Query[NoRow]:
@@ -162,6 +192,7 @@ def _cancelled() -> FromClause:
 
 _CREATE = _creation()
 _CHANGE = _change("purchase_orders.change")
+_CHANGE_LINE = _change("purchase_orders.change_line", update_from(_LINES, _ROWS_OF_LINE))
 _RELEASE = Query("purchase_orders.release", _release(), NoRow)
 _QUEUE_CANCELLED = Query("purchase_orders.queue_cancelled", _queue(FileKind.CANCELLED, _cancelled()), NoRow)
 _CANCEL = _change("purchase_orders.cancel", _release(), _queue(FileKind.CANCELLED, _cancelled()))
@@ -221,7 +252,7 @@ def _lock(*, sees_all: bool) -> Query[LockedOrder]:
         supplier_has_changed(_ORDERS).label("supplier_has_changed"),
     )
     statement = (
-        select(*header_columns(_ORDERS), PurchaseOrder.version, *looked_up)
+        select(*header_columns(_ORDERS), PurchaseOrder.supplier_hash, PurchaseOrder.version, *looked_up)
         .where(visible(sees_all=sees_all), PurchaseOrder.id == ORDER_ID)
         .with_for_update(of=_ORDERS, key_share=True)
     )
@@ -292,6 +323,17 @@ class PurchaseOrderRepository:
             await self._change_separately(state, change, now)
             return
         await self._executor.execute(_CHANGE, **self._parameters(change, now, orders=[state]))
+        notify_after_commit(self._session, audit.RELAY)
+
+    async def change_line(
+        self, state: Mapping[str, object], line: Mapping[str, object], change: audit.Change, *, now: datetime
+    ) -> None:
+        """Write the state as `change` does, and the tax category of a line."""
+        if self._executor.is_distributed:
+            writes = await self._change_separately(state, change, now)
+            await writes.update(_LINES, [line])
+            return
+        await self._executor.execute(_CHANGE_LINE, **self._parameters(change, now, orders=[state], lines=[line]))
         notify_after_commit(self._session, audit.RELAY)
 
     async def cancel(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:

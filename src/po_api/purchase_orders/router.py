@@ -19,9 +19,11 @@ from po_api.purchase_orders.dependencies import (
     PurchaseOrderServiceDep,
 )
 from po_api.purchase_orders.errors import PreviewAsIssued
+from po_api.purchase_orders.projections import TRADE_TERMS
 from po_api.purchase_orders.schemas import (
     ConvertPorf,
     PurchaseOrderCreate,
+    PurchaseOrderLineUpdate,
     PurchaseOrderPage,
     PurchaseOrderRead,
     PurchaseOrderUpdate,
@@ -39,6 +41,7 @@ router = api_router(prefix="/purchase-orders", tags=["purchase orders"])
 conversion_router = api_router(prefix="/porfs", tags=["porfs"])
 
 OrderId = Annotated[int, Path(ge=1, le=MAX_ID)]
+LineId = Annotated[int, Path(ge=1, le=MAX_ID)]
 GroupBy = Annotated[
     Literal["status", "supplier_id", "currency", "created_by_id"], Query(description="The value to count by")
 ]
@@ -52,7 +55,8 @@ _CHANGING = problems(403, 404, 409, 412, 428)
 
 def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
     lines = [RequestedLine(line.line_id, line.quantity, f"/lines/{index}") for index, line in enumerate(body.lines)]
-    return Conversion(porf_ids, lines, body.supplier_id, body.terms, body.delivery_address)
+    terms = {name: getattr(body, name) for name in ("terms", "delivery_address", *TRADE_TERMS)}
+    return Conversion(porf_ids, lines, body.supplier_id, terms)
 
 
 @conversion_router.post(
@@ -155,8 +159,27 @@ async def update_order(
     expected: IfMatch,
     body: PurchaseOrderUpdate,
 ) -> Response:
-    """Update the terms or the delivery address of a draft. Requires the role `buyer` or `admin`."""
+    """Update the terms or the addresses of a draft. Requires the role `buyer` or `admin`."""
     return shown(await service.update(order_id, expected=expected, values=body.model_dump()))
+
+
+@router.patch(
+    "/{order_id}/lines/{line_id}",
+    operation_id="updatePurchaseOrderLine",
+    summary="Update a line of a draft order",
+    response_model=PurchaseOrderRead,
+    responses=_CHANGING,
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE),
+)
+async def update_line(
+    service: PurchaseOrderServiceDep,
+    order_id: OrderId,
+    line_id: LineId,
+    expected: IfMatch,
+    body: PurchaseOrderLineUpdate,
+) -> Response:
+    """State the tax category of a line of a draft. Requires the role `buyer` or `admin`. Returns the order."""
+    return shown(await service.update_line(order_id, line_id, expected=expected, values=body.model_dump()))
 
 
 @router.post(

@@ -6,13 +6,14 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from po_api.core.money import TaxRounding
-from po_api.organisations.schemas import Address
+from po_api.core.parties import Incoterm
+from po_api.organisations.party_schemas import AddressRead, PartyRead, PaymentDays, PaymentTerms
+from po_api.organisations.schemas import Address, BuyerReference, Place, Terms
 from po_api.porfs.content import MAX_LINES
 from po_api.porfs.schemas import AllowedActions, TaxRead
-from po_api.purchase_orders.domain import DocumentStatus, PurchaseOrderStatus
+from po_api.purchase_orders.domain import DocumentStatus, PurchaseOrderStatus, TaxCategory
 from po_api.web.schemas import (
     AmountString,
-    LongText,
     Page,
     PercentString,
     PriceString,
@@ -20,9 +21,8 @@ from po_api.web.schemas import (
     Reference,
     RemainderString,
     Schema,
+    Title,
 )
-
-Terms = Annotated[LongText, Field(examples=["Payment within 30 days net"])]
 
 
 class OrderedLine(Schema):
@@ -32,11 +32,16 @@ class OrderedLine(Schema):
     quantity: QuantityString | None = None
 
 
+ShortReason = Annotated[Title, Field(examples=["Intra-community supply"])]
 OrderedLines = Annotated[list[OrderedLine], Field(max_length=MAX_LINES)]
 
 
 class ConvertPorf(Schema):
-    """The lines of a request to order; without lines, all remaining quantities."""
+    """The lines of a request to order; without lines, all remaining quantities.
+
+    Omitted terms are those of the supplier (payment) or of the organisation. An omitted delivery address is that of the
+    request, or the default one of the organisation.
+    """
 
     supplier_id: Reference | None = Field(
         default=None, description="Required if the request names no supplier", examples=[1]
@@ -44,6 +49,14 @@ class ConvertPorf(Schema):
     lines: OrderedLines = Field(default=[], examples=[[]])
     terms: Terms | None = None
     delivery_address: Address | None = None
+    delivery_address_id: Reference | None = Field(
+        default=None, description="An active delivery address of the organisation; or `delivery_address`"
+    )
+    payment_days: PaymentDays | None = None
+    payment_terms: PaymentTerms | None = None
+    incoterms: Incoterm | None = None
+    incoterms_place: Place | None = None
+    buyer_reference: BuyerReference | None = None
 
 
 class PurchaseOrderCreate(ConvertPorf):
@@ -57,6 +70,23 @@ class PurchaseOrderUpdate(Schema):
 
     terms: Terms | None | MISSING = MISSING
     delivery_address: Address | None | MISSING = MISSING
+    delivery_address_id: Reference | None | MISSING = MISSING
+    payment_days: PaymentDays | None | MISSING = MISSING
+    payment_terms: PaymentTerms | None | MISSING = MISSING
+    incoterms: Incoterm | None | MISSING = MISSING
+    incoterms_place: Place | None | MISSING = MISSING
+    buyer_reference: BuyerReference | None | MISSING = MISSING
+
+
+class PurchaseOrderLineUpdate(Schema):
+    """A merge patch of a line of a draft: omitted fields keep their values. The rest of a line is what was approved."""
+
+    tax_category: TaxCategory | None | MISSING = Field(
+        default=MISSING, description="Code of UNCL5305: S for a rate above 0, else Z, E, AE, O, K or G", examples=["S"]
+    )
+    tax_exemption_reason: ShortReason | None | MISSING = Field(
+        default=MISSING, description="With E, AE, O, K and G only"
+    )
 
 
 class PurchaseOrderLineRead(Schema):
@@ -73,6 +103,8 @@ class PurchaseOrderLineRead(Schema):
     tax_rate: PercentString
     needed_by: date | None = Field(description="The date of the requested line, or else that of its request")
     cost_centre: str | None = Field(description="The cost centre of the request", examples=["4711"])
+    tax_category: TaxCategory | None = Field(description="Code of UNCL5305", examples=["S"])
+    tax_exemption_reason: str | None
     net: AmountString
     porf_id: int
     porf_number: str = Field(examples=["PORF-2026-000001"])
@@ -123,17 +155,52 @@ class OrderWarning(Schema):
     """Something about the order that needs attention. It prevents no action."""
 
     code: str = Field(
-        description="`supplier_without_tax_id` or `supplier_without_address`", examples=["supplier_without_address"]
+        description="`supplier_without_tax_id`, `supplier_without_vat_id`, `supplier_without_address` or"
+        " `supplier_currency`",
+        examples=["supplier_without_address"],
     )
     pointer: str = Field(description="RFC 6901 JSON pointer into the order", examples=["/supplier_address"])
     detail: str = Field(examples=["the supplier has no address"])
 
 
+class BuyerRead(PartyRead):
+    """The organisation as the buyer."""
+
+    name: str = Field(examples=["Acme Ltd"])
+    tax_id: str | None
+    address: str | None = Field(description="In one text, printed if there is no structured address")
+
+
+class OrderSupplierRead(BuyerRead):
+    """The supplier of an order."""
+
+    email: str | None
+    currency: str | None
+
+
+class OrderAddressRead(AddressRead):
+    """An address of the organisation."""
+
+    name: str
+    lines: str | None
+    contact: str | None
+    phone: str | None
+
+
+class OrderParties(Schema):
+    """Buyer and supplier, and the addresses of delivery and invoice."""
+
+    buyer: BuyerRead
+    supplier: OrderSupplierRead
+    delivery: OrderAddressRead | None = Field(description="That of `delivery_address_id`")
+    billing: OrderAddressRead | None = Field(description="The organisation's default billing address")
+
+
 class PurchaseOrderRead(PurchaseOrderBase):
     """A purchase order with its lines.
 
-    The supplier's name and tax id are those from its creation. E-mail address and address follow the supplier while the
-    order is a draft; from then on, `supplier_is_frozen`.
+    `supplier_name` and `supplier_tax_id` are those from its creation. E-mail address, address and `parties` follow the
+    supplier while the order is a draft; from then on, `supplier_is_frozen`.
     """
 
     allowed_actions: AllowedActions
@@ -153,8 +220,18 @@ class PurchaseOrderRead(PurchaseOrderBase):
     document_error: str | None = Field(
         description="Code of the last attempt's error; null if it succeeded", examples=["document_not_rendered"]
     )
+    delivery_address_id: int | None
+    payment_days: int | None = Field(examples=[30])
+    payment_terms: str | None
+    incoterms: Incoterm | None
+    incoterms_place: str | None
+    buyer_reference: str | None
     taxes: list[TaxRead]
     lines: list[PurchaseOrderLineRead]
+    parties: OrderParties | None = Field(
+        description="As they are now while the order is a draft, then frozen; null in orders that were issued before"
+        " there were parties"
+    )
     warnings: list[OrderWarning]
 
 

@@ -1,13 +1,15 @@
 """Purchase orders: created from requests, issued with a number, cancelled, closed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
+from po_api.addresses.service import AddressService
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -37,7 +39,10 @@ from po_api.purchase_orders.domain import (
     PurchaseOrderAction,
     PurchaseOrderFacts,
     PurchaseOrderStatus,
+    require_tax_category,
 )
+from po_api.purchase_orders.projections import TRADE_TERMS
+from po_api.purchase_orders.queries import TAX_CATEGORY
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.renderings import RENDERINGS
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
@@ -45,26 +50,28 @@ from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 from po_api.suppliers.identity import (
     SINCE_APPROVAL,
     SINCE_CREATION,
-    Identity,
+    digest_of,
     identity_hash,
     require_unchanged,
 )
 from po_api.suppliers.queries import SupplierRow
 from po_api.suppliers.service import SupplierService
 
+_DELIVERY = ("delivery_address_id", "delivery_address")
+
 
 @dataclass(frozen=True)
 class Conversion:
     """The parameters of a conversion. Without `lines`, all that remains of the requests is ordered.
 
-    `supplier_id` is required unless a request names the supplier.
+    `supplier_id` is required unless a request names the supplier. `terms` are columns of an order: its terms and its
+    delivery address; what is missing is that of the requests, of the supplier or of the organisation.
     """
 
     porf_ids: Sequence[int]
     lines: Sequence[RequestedLine] = ()
     supplier_id: int | None = None
-    terms: str | None = None
-    delivery_address: str | None = None
+    terms: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PurchaseOrderService:
@@ -78,6 +85,7 @@ class PurchaseOrderService:
         executor = TransactionExecutor(session)
         self._orders = PurchaseOrderReadService(executor, actor)
         self._organisations = OrganisationQueries(executor)
+        self._addresses = AddressService(session, actor)
 
     async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> JsonDocument:
         """Create a draft order from approved requests of one supplier, currency and tax rounding (buyers, admins).
@@ -89,6 +97,7 @@ class PurchaseOrderService:
             conversion.porf_ids, conversion.lines, require_compatible=_require_compatible, expected=expected
         )
         porfs = allocated.porfs
+        terms = await self._terms(porfs, conversion)
         supplier = await self._supplier(porfs, conversion.supplier_id)
         for porf, approved in zip(porfs, allocated.supplier_hashes, strict=True):
             # Again, on the data that the order gets: the supplier is not locked.
@@ -102,20 +111,38 @@ class PurchaseOrderService:
             "net": totals.net,
             "tax": totals.tax,
             "total": totals.total,
-            "terms": conversion.terms,
-            "delivery_address": conversion.delivery_address,
+            **_with_payment(terms, supplier),
         } | _of_requests(allocated)
         after = {"porfs": [porf.number for porf in porfs], "total": totals.total, "supplier": supplier.name}
         change = audit.Change("purchase_order.create", "purchase_order", None, None, after, version=1)
         return await self._orders.whole(await self._repository.create(order, lines, change, now=utc_now()))
 
     async def update(self, order_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> JsonDocument:
-        """Change a draft's terms or delivery address."""
+        """Change a draft's terms or delivery address. Raises TwoAddresses or UnknownAddress."""
         order = await self._locked(order_id, PurchaseOrderAction.EDIT, expected)
         before, after = merge_patch.differing(order, values)
+        address_id, text = (after.get(name, getattr(order, name)) for name in _DELIVERY)
+        await self._addresses.require_delivery(address_id, text, is_new="delivery_address_id" in after)
         if after:
             change = _change("purchase_order.update", order, before, after)
             await self._repository.change(state_of(order, **after), change, now=utc_now())
+        return await self._orders.whole(order_id)
+
+    async def update_line(
+        self, order_id: int, line_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]
+    ) -> JsonDocument:
+        """State the tax category of a draft's line. Raises OrderLineNotFound or TaxCategoryMismatch."""
+        order = await self._locked(order_id, PurchaseOrderAction.EDIT, expected)
+        line = next((line for line in await self._orders.content(order_id) if line.id == line_id), None)
+        if line is None:
+            raise errors.OrderLineNotFound
+        before, after = merge_patch.differing(line, values)
+        if after:
+            stated = {name: after.get(name, getattr(line, name)) for name in TAX_CATEGORY}
+            require_tax_category(line.tax_rate, stated["tax_category"], stated["tax_exemption_reason"])
+            key = {"line_id": line_id}
+            change = _change("purchase_order.update_line", order, {**key, **before}, {**key, **after})
+            await self._repository.change_line(state_of(order), {"id": line_id, **stated}, change, now=utc_now())
         return await self._orders.whole(order_id)
 
     async def issue(self, order_id: int, *, expected: ExpectedVersions) -> JsonDocument:
@@ -193,8 +220,21 @@ class PurchaseOrderService:
         """Raise SupplierChanged with the fields that have changed."""
         supplier = await SupplierService(self._session, self._actor).find_active(order.supplier_id)
         if supplier is not None:
-            snapshot = Identity(order.supplier_name, order.supplier_tax_id)
-            require_unchanged("the draft", identity_hash(snapshot), identity_hash(supplier), SINCE_CREATION)
+            created = order.supplier_hash or digest_of(order.supplier_name, order.supplier_tax_id)
+            require_unchanged("the draft", created, identity_hash(supplier), SINCE_CREATION)
+
+    async def _terms(self, porfs: Sequence[LockedPorf], conversion: Conversion) -> Mapping[str, object]:
+        """The terms of the conversion, with the delivery address of the requests unless it has one itself."""
+        given = {name: conversion.terms.get(name) for name in ("terms", "delivery_address", *TRADE_TERMS)}
+        address_id, text = conversion.terms.get("delivery_address_id"), conversion.terms.get("delivery_address")
+        await self._addresses.require_delivery(address_id, text)
+        if address_id is not None or text is not None:
+            return given
+        requested = {(porf.delivery_address_id, porf.delivery_address) for porf in porfs} - {(None, None)}
+        if len(requested) > 1:
+            raise errors.MixedDeliveryAddresses
+        address_id, text = next(iter(requested), (None, None))
+        return {**given, "delivery_address_id": address_id, "delivery_address": text}
 
     async def _supplier(self, porfs: Sequence[LockedPorf], named: int | None) -> SupplierRow:
         chosen = {
@@ -252,10 +292,17 @@ def _needed_by(line: PorfLineRow, porfs: Mapping[int, LockedPorf]) -> date | Non
     return line.needed_by or porfs[line.porf_id].needed_by
 
 
+def _with_payment(terms: Mapping[str, object], supplier: SupplierRow) -> Mapping[str, object]:
+    """The terms with the supplier's terms of payment, unless they have their own."""
+    if terms["payment_days"] is not None or terms["payment_terms"] is not None:
+        return terms
+    return {**terms, "payment_days": supplier.payment_days, "payment_terms": supplier.payment_terms}
+
+
 def _supplied_by(supplier: SupplierRow) -> dict[str, object]:
     """The supplier snapshot: the current data of the supplier, as columns of an order."""
     copied = {f"supplier_{name}": getattr(supplier, name) for name in ("name", "email", "tax_id", "address")}
-    return {"supplier_id": supplier.id, **copied}
+    return {"supplier_id": supplier.id, "supplier_hash": identity_hash(supplier), **copied}
 
 
 def _finished(

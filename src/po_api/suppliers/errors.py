@@ -28,10 +28,25 @@ class SupplierNameTaken(Conflict):
 
 
 class SupplierChanged(Conflict):
-    """The name or the tax id of the supplier is not the one that was approved, or that the draft order was created
-    with; `errors` names the fields. Cancel the draft order, reopen the request and have it approved again, or correct
-    the supplier. Of a request that is ordered in part, close the rest and copy the request. Other data of the supplier
-    may change."""
+    """The supplier has another identity than the one that was approved, or that the draft order was created with: name,
+    legal name, tax id, VAT id, company id, or electronic address; `errors` names the fields. Cancel the draft order,
+    reopen the request and have it approved again, or correct the supplier. Of a request that is ordered in part, close
+    the rest and copy the request. Other data of the supplier may change."""
 
     code = "supplier_changed"
     title = "Supplier changed"
+
+
+class ContactNotFound(NotFound):
+    """The supplier has no such contact."""
+
+    code = "contact_not_found"
+    title = "Contact not found"
+
+
+class ContactExists(Conflict):
+    """Another active contact of the supplier has this e-mail address."""
+
+    code = "contact_exists"
+    title = "Contact exists"
+    constraint = "uq_supplier_contacts_email"

@@ -1,6 +1,6 @@
 """Columns of suppliers for the statements of other features."""
 
-from sqlalchemy import Column, ColumnElement, Text, and_, false, func, select, true, type_coerce
+from sqlalchemy import Boolean, Column, ColumnElement, Text, func, select, true, type_coerce
 
 from po_api.db.query import ORGANISATION_ID, AnyColumn
 from po_api.suppliers.identity import IDENTITY_FIELDS
@@ -19,17 +19,19 @@ def supplier_is_active(supplier_id: SupplierId) -> ColumnElement[bool]:
 
 def supplier_hash(supplier_id: SupplierId) -> ColumnElement[str | None]:
     """`identity.identity_hash` of that supplier; NULL where there is none."""
-    values = (func.coalesce(Supplier.__table__.c[name], "") for name in IDENTITY_FIELDS)
-    digests = func.concat(*(func.encode(func.sha256(func.convert_to(value, "UTF8")), "hex") for value in values))
-    return _of(supplier_id, type_coerce(digests, Text))
+    return _of(supplier_id, digest_sql(*(Supplier.__table__.c[name] for name in IDENTITY_FIELDS)))
 
 
-def keeps_identity(supplier_id: SupplierId, **snapshot: ColumnElement[str | None]) -> ColumnElement[bool]:
-    """Whether the fields of that supplier's identity have the values of `snapshot`."""
-    same = (
-        func.coalesce(Supplier.__table__.c[name], "") == func.coalesce(value, "") for name, value in snapshot.items()
-    )
-    return func.coalesce(_of(supplier_id, and_(*same)), false())
+def digest_sql(*values: ColumnElement[str | None]) -> ColumnElement[str]:
+    """`identity.digest_of` these values."""
+    texts = (func.coalesce(value, "") for value in values)
+    digests = func.concat(*(func.encode(func.sha256(func.convert_to(text, "UTF8")), "hex") for text in texts))
+    return type_coerce(digests, Text)
+
+
+def keeps_identity(supplier_id: SupplierId, digest: ColumnElement[str | None]) -> ColumnElement[bool]:
+    """Whether that supplier has the identity of the digest; NULL without a supplier or a digest."""
+    return type_coerce(func.starts_with(supplier_hash(supplier_id), digest), Boolean)
 
 
 def supplier_value(supplier_id: SupplierId, name: str) -> AnyColumn:

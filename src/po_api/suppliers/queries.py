@@ -4,20 +4,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, bindparam, func, select
+from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, func, select
 
 from po_api.core.actor import Actor
 from po_api.db.filters import Filters, condition
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, columns_for
 from po_api.db.search import Search, spaced
-from po_api.suppliers.errors import SupplierNotFound
-from po_api.suppliers.models import Supplier
+from po_api.external_references.domain import ReferencedEntity
+from po_api.external_references.projections import EXTERNAL_FILTERS, has_external_reference
+from po_api.organisations.parties import PartyRow
+from po_api.suppliers.errors import ContactNotFound, SupplierNotFound
+from po_api.suppliers.models import Supplier, SupplierContact
 
 SORTS = ("created_at", "name", "updated_at")
+CONTACT_SORTS = ("created_at",)
 
 
-class SupplierRow(NamedTuple):
+@dataclass(frozen=True)
+class SupplierRow(PartyRow):
     """A supplier."""
 
     id: int
@@ -25,13 +30,41 @@ class SupplierRow(NamedTuple):
     email: str | None
     tax_id: str | None
     address: str | None
+    currency: str | None
     is_active: bool
     version: int
     created_at: datetime
     updated_at: datetime
 
 
-_SUPPLIERS = Supplier.__table__
+class ContactRow(NamedTuple):
+    """A contact of a supplier."""
+
+    id: int
+    name: str | None
+    email: str
+    purpose: str
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class SingleContactRow:
+    """A contact, with the version of its supplier."""
+
+    id: int
+    name: str | None
+    email: str
+    purpose: str
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+    supplier_version: int
+
+
+_SUPPLIERS, _CONTACTS = Supplier.__table__, SupplierContact.__table__
+_SUPPLIER_ID = bindparam("supplier_id", type_=BigInteger)
 
 
 def _words(suppliers: FromClause) -> ColumnElement[str]:
@@ -46,11 +79,26 @@ _IS_OWN = Supplier.organisation_id == ORGANISATION_ID
 
 _ONE = Query(
     "suppliers.get",
-    select(*columns_for(SupplierRow, _SUPPLIERS)).where(
-        _IS_OWN, Supplier.id == bindparam("supplier_id", type_=BigInteger)
-    ),
+    select(*columns_for(SupplierRow, _SUPPLIERS)).where(_IS_OWN, Supplier.id == _SUPPLIER_ID),
     SupplierRow,
 )
+_CONTACT_LIST = Listing("suppliers.contacts", _CONTACTS, ContactRow, sorts=CONTACT_SORTS, default="created_at")
+_ARE_OF_SUPPLIER = and_(SupplierContact.organisation_id == ORGANISATION_ID, SupplierContact.supplier_id == _SUPPLIER_ID)
+
+
+def _one_contact() -> Query[SingleContactRow]:
+    version = select(Supplier.version).where(_IS_OWN, Supplier.id == _SUPPLIER_ID).scalar_subquery()
+    statement = select(*columns_for(ContactRow, _CONTACTS), version.label("supplier_version")).where(
+        _ARE_OF_SUPPLIER, SupplierContact.id == bindparam("contact_id", type_=BigInteger)
+    )
+    return Query("suppliers.contact", statement, SingleContactRow)
+
+
+_ONE_CONTACT = _one_contact()
+
+
+def _contacts_of_supplier() -> AnySelect:
+    return select(_CONTACTS).where(_ARE_OF_SUPPLIER)
 
 
 @dataclass(frozen=True)
@@ -60,7 +108,10 @@ class _Chosen:
     narrowed_by: frozenset[str]
 
     def __call__(self) -> AnySelect:
-        return select(_SUPPLIERS).where(_IS_OWN, *(condition(_SUPPLIERS, name) for name in sorted(self.narrowed_by)))
+        conditions = [condition(_SUPPLIERS, name) for name in sorted(self.narrowed_by - EXTERNAL_FILTERS)]
+        if external := self.narrowed_by & EXTERNAL_FILTERS:
+            conditions.append(has_external_reference(_SUPPLIERS, ReferencedEntity.SUPPLIER, external))
+        return select(_SUPPLIERS).where(_IS_OWN, *conditions)
 
 
 class SupplierQueries:
@@ -81,6 +132,21 @@ class SupplierQueries:
         if supplier is None:
             raise SupplierNotFound
         return supplier
+
+    async def contacts(self, supplier_id: int, request: PageRequest) -> PageOf[ContactRow]:
+        """The contacts of a supplier. Raises SupplierNotFound."""
+        await self.get(supplier_id)
+        parameters = {"organisation_id": self._organisation_id, "supplier_id": supplier_id}
+        return await _CONTACT_LIST.page(self._executor, _contacts_of_supplier, request, parameters)
+
+    async def contact(self, supplier_id: int, contact_id: int) -> SingleContactRow:
+        """A contact of a supplier. Raises SupplierNotFound or ContactNotFound."""
+        await self.get(supplier_id)
+        parameters = {"organisation_id": self._organisation_id, "supplier_id": supplier_id}
+        contact = await self._executor.row(_ONE_CONTACT, **parameters, contact_id=contact_id)
+        if contact is None:
+            raise ContactNotFound
+        return contact
 
     async def page(self, filters: Filters, request: PageRequest) -> PageOf[SupplierRow]:
         chosen, parameters = await self._enter(filters)

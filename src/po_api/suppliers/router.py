@@ -99,8 +99,11 @@ async def update_supplier(
 ) -> SupplierRead:
     """Update a supplier. Requires the role `buyer` or `admin`. Draft orders follow its contact data.
 
-    After a change of the name or the tax id, requests that were approved before are not converted, and draft orders are
-    not issued (`supplier_changed`).
+    After a change of what identifies it (name, legal name, tax id, VAT id, company id, electronic address), requests
+    that were approved before are not converted, and draft orders are not issued (`supplier_changed`).
+
+    `email` is the address of the first active contact for orders: it changes that contact or adds one. null deactivates
+    the contact; then the next one is the first, if there is one.
     """
     return _read(response, await service.update(supplier_id, expected=expected, values=body.model_dump()))
 

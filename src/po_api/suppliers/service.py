@@ -7,10 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
+from po_api.core.parties import require_whole_identifiers
 from po_api.core.permissions import Permission
 from po_api.core.text import name_key
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.query import TransactionExecutor
+from po_api.organisations.parties import after_change
 from po_api.suppliers.errors import SupplierNotFound
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.queries import SupplierQueries, SupplierRow
@@ -31,17 +33,26 @@ class SupplierService:
         supplier = await self._queries.find(supplier_id)
         return supplier if supplier is not None and supplier.is_active else None
 
-    async def create(self, *, name: str, **values: str | None) -> Supplier:
-        """Create a supplier (buyers, admins). A name in use violates a constraint (SupplierNameTaken)."""
+    async def create(self, *, name: str, **values: object) -> Supplier:
+        """Create a supplier (buyers, admins). A name in use violates a constraint (SupplierNameTaken).
+
+        Raises IncompleteIdentifier or InvalidGln."""
         self._actor.require(Permission.SUPPLIERS_WRITE)
+        require_whole_identifiers(after_change(None, values))
         supplier = Supplier(organisation_id=self._actor.organisation_id, name=name, name_key=name_key(name), **values)
         self._session.add(supplier)
         await self._session.flush()
+        if supplier.email is not None:
+            await self._repository.write_first_contact(supplier)
         await self._record("supplier.create", supplier, None, {"name": name, **values})
         return supplier
 
     async def update(self, supplier_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Supplier:
-        """Change a supplier (buyers, admins). Draft orders follow its contact data."""
+        """Change a supplier (buyers, admins). Draft orders follow its contact data.
+
+        `email` is the address of the first contact, which is changed, too. Raises ContactExists by a constraint,
+        IncompleteIdentifier or InvalidGln.
+        """
         named = {**values, "name_key": name_key(str(values["name"]))} if "name" in values else dict(values)
         return await self._change(supplier_id, "supplier.update", named, expected)
 
@@ -58,7 +69,11 @@ class SupplierService:
             raise SupplierNotFound
         self._actor.require(Permission.SUPPLIERS_WRITE)
         require_version(supplier.version, expected)
+        require_whole_identifiers(after_change(supplier, values))
         before, after = merge_patch.apply(supplier, values)
+        if "email" in after:
+            await self._repository.write_first_contact(supplier)
+            after["email"] = supplier.email
         if after:
             supplier.version += 1
             await self._record(action, supplier, before, after)

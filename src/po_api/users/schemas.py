@@ -8,10 +8,10 @@ from pydantic import MISSING, Field, StrictBool
 
 from po_api.core.permissions import Role
 from po_api.db.listeners import ChangeWarning
-from po_api.members.schemas import Email, Roles
+from po_api.members.schemas import Roles
 from po_api.organisations.schemas import Member
 from po_api.users.queries import AccountRow, MemberRow, OpenInvitation, ShownMember
-from po_api.web.schemas import AmountString, Page, Schema, Title
+from po_api.web.schemas import AmountString, Email, Page, Schema, Title
 
 UserName = Annotated[Title, Field(examples=["Ada Lovelace"])]
 

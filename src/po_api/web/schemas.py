@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from po_api.core.currencies import CURRENCIES, WITHDRAWN_CODE, WITHDRAWN_DETAIL, last_day
+from po_api.core.email import MAX_EMAIL_LENGTH, canonical_email
 from po_api.core.text import has_forbidden_characters, is_visible, normalise
 from po_api.db.json_sql import plain
 
@@ -119,6 +120,21 @@ LongText = Annotated[Multiline, StringConstraints(min_length=1, max_length=5000)
 Search = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_text(multiline=False))]
 
 
+def _email(text: str) -> str:
+    try:
+        return canonical_email(text)
+    except ValueError:
+        raise PydanticCustomError("invalid_email", "must be an e-mail address") from None
+
+
+Email = Annotated[
+    SingleLine,
+    StringConstraints(max_length=MAX_EMAIL_LENGTH),
+    AfterValidator(_email),
+    Field(json_schema_extra={"format": "email"}, examples=["ada@example.com"]),
+]
+
+
 def _known_currency(code: str) -> str:
     if code not in CURRENCIES and last_day(code) is None:
         raise PydanticCustomError("unknown_currency", "must be an ISO 4217 currency code")
@@ -139,6 +155,15 @@ KnownCurrency = Annotated[
     Field(description="ISO 4217 code", examples=["EUR"]),
 ]
 Currency = Annotated[KnownCurrency, AfterValidator(_current_currency)]
+
+
+def require_file(value: object) -> object:
+    """The part of a form, which has to be a file. Starlette takes a part without a file name for a text."""
+    if isinstance(value, str):
+        raise PydanticCustomError(
+            "file_required", "must be a file: send the part with a file name, as curl does with -F file=@lines.xlsx"
+        )
+    return value
 
 
 def unique(values: list[T]) -> list[T]:

@@ -8,6 +8,8 @@ TAGS = {
     "porfs": "Purchase order requests (PORFs): create, approve, convert",
     "purchase orders": "Purchase orders, their numbers and documents",
     "suppliers": "Suppliers of the organisation",
+    "addresses": "Delivery and billing addresses of the organisation",
+    "external references": "Ids of suppliers, requests and orders in other systems",
     "users": "Members of the caller's organisation",
     "invitations": "Invitations to the caller's organisation",
     "organisations": "Organisations (tenants) and their settings",
