@@ -31,17 +31,9 @@ AS_OWNER = "SECURITY DEFINER SET search_path = pg_catalog, public"
 # first is looked at: a backlog of many events is not read as a whole.
 OLDEST = f"""
     CREATE FUNCTION oldest_waiting_event() RETURNS timestamptz LANGUAGE sql STABLE {AS_OWNER} AS $$
-        WITH RECURSIVE waiting AS (
-            SELECT min(organisation_id) AS organisation_id FROM public.event_outbox
-            UNION ALL
-            SELECT (SELECT min(organisation_id) FROM public.event_outbox WHERE organisation_id > w.organisation_id)
-            FROM waiting w WHERE w.organisation_id IS NOT NULL
-        )
-        SELECT min(first.created_at) FROM waiting CROSS JOIN LATERAL (
-            SELECT e.created_at FROM public.event_outbox o
-            JOIN public.audit_events e ON e.organisation_id = o.organisation_id AND e.id = o.event_id
-            WHERE o.organisation_id = waiting.organisation_id ORDER BY o.event_id LIMIT 1
-        ) AS first
+        SELECT min(e.created_at)
+        FROM (SELECT organisation_id, min(event_id) AS id FROM public.event_outbox GROUP BY organisation_id) AS first
+        JOIN public.audit_events e ON e.organisation_id = first.organisation_id AND e.id = first.id
     $$
 """
 

@@ -68,7 +68,7 @@ async def test_rows_that_are_written_are_written_by_values(organisation: TestOrg
         await organisation.draft(lines=[LINE] * 40)
     inserts = [item.sql for item in sent if item.sql.startswith("INSERT")]
     tables = sorted(sql.split()[2] for sql in inserts)
-    assert tables == ["audit_events", "number_series", "porf_lines", "porfs"]
+    assert tables == ["audit_events", "event_outbox", "number_series", "porf_lines", "porfs"]
     assert all(" VALUES " in sql for sql in inserts), inserts
 
 

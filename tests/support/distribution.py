@@ -60,8 +60,13 @@ def function_obstacles(sql: str) -> list[str]:
         found += obstacles(query, in_function=True)
         for text in _nodes(parse_sql(query)[0].stmt, ast.String):
             if text.sval.lstrip().upper().startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
-                found += obstacles(text.sval)
+                found += obstacles(_filled(text.sval))
     return found
+
+
+def _filled(template: str) -> str:
+    """The template of a statement for PostgreSQL's format(), as a statement about an unknown table."""
+    return template.replace("%I", "some_table").replace("%s", "true").replace("%L", "NULL")
 
 
 def revision_obstacles(sql: str) -> list[str]:

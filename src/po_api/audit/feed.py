@@ -175,7 +175,7 @@ def _missing() -> Query[_Id]:
         exists().where(table.c.organisation_id == ORGANISATION_ID, table.c.event_id == AuditEvent.id)
         for table in (EventOutbox.__table__, EventLogEntry.__table__)
     ]
-    migrated = select(SchemaInfo.updated_at).scalar_subquery()
+    migrated = bindparam("migrated_at", type_=SchemaInfo.updated_at.type)
     events = select(AuditEvent.organisation_id, AuditEvent.id).where(
         AuditEvent.organisation_id == ORGANISATION_ID,
         AuditEvent.created_at.between(migrated - BEFORE_MIGRATION, migrated + AFTER_MIGRATION),
@@ -228,7 +228,10 @@ async def queue_missing(session: AsyncSession, organisation_id: int) -> int:
     Only those from around the last migration: any other event without a number was not written by the application, and
     is for the verification to find. The tenant has been entered, and the caller commits.
     """
-    missing = await TransactionExecutor(session).rows(_MISSING, organisation_id=organisation_id)
+    # In a statement before: the table is on another server than those of organisations.
+    migrated_at = await session.scalar(select(SchemaInfo.updated_at))
+    parameters = {"organisation_id": organisation_id, "migrated_at": migrated_at}
+    missing = await TransactionExecutor(session).rows(_MISSING, **parameters)
     notify_after_commit(session, RELAY)
     return len(missing)
 

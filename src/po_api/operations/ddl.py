@@ -341,7 +341,8 @@ def tenant_reference(table: str, column: str, referred: str, *, ondelete: str | 
 def create_tenant_table(table: str, *items: sa.Column[Any] | sa.Constraint) -> None:
     """Create a table of organisations, in the last transaction.
 
-    In a distributed database it is distributed like the other ones; only then may it refer to them.
+    In a distributed database it is distributed like the other ones; only then may it refer to them. Each server's part is
+    created on one connection, since what follows in the transaction changes it on one.
     """
     keys = [item for item in items if isinstance(item, sa.ForeignKeyConstraint)]
     op.create_table(table, *(item for item in items if not isinstance(item, sa.ForeignKeyConstraint)))
@@ -351,6 +352,7 @@ def create_tenant_table(table: str, *items: sa.Column[Any] | sa.Constraint) -> N
         BEGIN
             IF to_regclass('pg_dist_partition') IS NOT NULL THEN
                 IF EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'members'::regclass) THEN
+                    SET LOCAL citus.multi_shard_modify_mode = 'sequential';
                     PERFORM create_distributed_table('{table}', 'organisation_id', colocate_with => 'members');
                 END IF;
             END IF;

@@ -19,10 +19,10 @@ from po_api.db.query import QueryExecutor, TransactionExecutor
 from po_api.organisations.queries import OrganisationQueries, OrganisationRow
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.document_queries import OrderDocumentQueries, OrderFileRow, OrderSheetRow
+from po_api.purchase_orders.document_repository import DocumentKey, DocumentRepository
 from po_api.purchase_orders.documents import cancelled_mark, draft_mark, printed, sheet_of
 from po_api.purchase_orders.domain import CURRENT_TEMPLATE, FIRST_TEMPLATE, FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.queries import OrderHeaderRow, OrderLineRow, PurchaseOrderQueries
-from po_api.purchase_orders.repository import DocumentKey, PurchaseOrderRepository
 from po_api.purchase_orders.typesetter import Order, TypesettingError, queue_for, typeset
 
 
@@ -104,7 +104,7 @@ class DocumentService:
             content = await _typeset(await self._issued(key, number, lines))
         with CancelScope(shield=True):
             async with self._transaction() as session:
-                content = await PurchaseOrderRepository(session, self._actor).store(key, content, now=utc_now())
+                content = await DocumentRepository(session, self._actor).store(key, content, now=utc_now())
         return content
 
     async def _draft(self, order_id: int) -> Order:

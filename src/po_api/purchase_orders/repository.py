@@ -1,8 +1,7 @@
 """Locks and changes rows of orders, restricted to those that are visible to the member."""
 
-import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Insert,
-    Integer,
     Text,
     Update,
     and_,
@@ -19,11 +17,9 @@ from sqlalchemy import (
     case,
     func,
     literal_column,
-    null,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
@@ -32,7 +28,6 @@ from po_api.addresses.projections import default_address_id
 from po_api.core.actor import Actor
 from po_api.core.offload import offload
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
-from po_api.db.leases import WorkStatus
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
@@ -43,7 +38,6 @@ from po_api.purchase_orders.models import (
     Allocation,
     DocumentRendering,
     PurchaseOrder,
-    PurchaseOrderFile,
     PurchaseOrderLine,
     PurchaseOrderSheet,
 )
@@ -53,7 +47,7 @@ from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
 _ORGANISATIONS = Organisation.__table__
-_FILES, _SHEETS = PurchaseOrderFile.__table__, PurchaseOrderSheet.__table__
+_SHEETS = PurchaseOrderSheet.__table__
 _RENDERINGS = DocumentRendering.__table__
 
 _SUPPLIER = ("supplier_id", "supplier_name", "supplier_email", "supplier_tax_id", "supplier_address", "supplier_hash")
@@ -78,23 +72,8 @@ class CreatedOrder(NamedTuple):
     id: int
 
 
-class StoredFile(NamedTuple):
-    """The bytes of a stored document."""
-
-    content: bytes
-
-
 class _Total(NamedTuple):
     total: int
-
-
-@dataclass(frozen=True)
-class DocumentKey:
-    """What identifies a document in its organisation."""
-
-    order_id: int
-    revision: int
-    kind: str
 
 
 @dataclass(frozen=True)
@@ -201,43 +180,6 @@ _ISSUE = _change(
     insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)),
     _queue(FileKind.ISSUED, _ROWS_OF_SHEET),
 )
-_FILE: dict[str, Any] = {
-    "organisation_id": ORGANISATION_ID,
-    "purchase_order_id": ORDER_ID,
-    "revision": bindparam("revision", type_=Integer),
-    "kind": bindparam("kind", type_=Text),
-}
-
-
-def _storing() -> Query[StoredFile]:
-    """Store a document unless there is one; its rendering is done."""
-    others = {name: bindparam(name, type_=_FILES.c[name].type) for name in ("content", "digest", "created_at")}
-    stored = (
-        insert(PurchaseOrderFile)
-        .values(**_FILE, **others)
-        .on_conflict_do_nothing(constraint="uq_purchase_order_files_kind")
-        .returning(PurchaseOrderFile.content)
-        .cte("stored")
-    )
-    done = {"status": str(WorkStatus.DONE), "next_attempt_at": null(), "leased_until": null(), "error_code": null()}
-    rendered = (
-        update(DocumentRendering)
-        .where(and_(*(_RENDERINGS.c[name] == value for name, value in _FILE.items())))
-        .values(**done, finished_at=others["created_at"])
-        .returning(_RENDERINGS.c.id)
-        .cte("rendered")
-    )
-    return Query("purchase_orders.store_document", select(stored.c.content).add_cte(rendered), StoredFile)
-
-
-_STORE = _storing()
-_STORED = Query(
-    "purchase_orders.stored_document",
-    select(PurchaseOrderFile.content).where(and_(*(_FILES.c[name] == value for name, value in _FILE.items()))),
-    StoredFile,
-)
-
-
 _COUNT = Query(
     "purchase_orders.count",
     select(func.count().label("total")).select_from(_ORDERS).where(PurchaseOrder.organisation_id == ORGANISATION_ID),
@@ -366,16 +308,6 @@ class PurchaseOrderRepository:
         parameters = self._parameters(change, now, orders=[state], sheets=[frozen])
         await self._executor.execute(_ISSUE, **parameters, sheet=sheet)
         notify_after_commit(self._session, audit.RELAY)
-
-    async def store(self, file: DocumentKey, content: bytes, *, now: datetime) -> bytes:
-        """Store a document unless there is one, and return the stored one: it never changes."""
-        key = {"organisation_id": self._actor.organisation_id, **asdict(file)}
-        digest = hashlib.sha256(content).hexdigest()
-        stored = await self._executor.row(_STORE, **key, content=content, digest=digest, created_at=now)
-        if stored is None:
-            stored = await self._executor.row(_STORED, **key)
-            assert stored is not None
-        return stored.content
 
     def _separate_writes(self, now: datetime) -> SeparateWrites:
         return SeparateWrites(self._session, self._actor.organisation_id, now)

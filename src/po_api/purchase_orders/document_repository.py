@@ -1,0 +1,105 @@
+"""Storing the documents of orders."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Insert, Integer, Text, Update, and_, bindparam, null, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.core.actor import Actor
+from po_api.db.leases import WorkStatus
+from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
+from po_api.purchase_orders.models import DocumentRendering, PurchaseOrderFile
+from po_api.purchase_orders.queries import ORDER_ID
+
+_FILES, _RENDERINGS = PurchaseOrderFile.__table__, DocumentRendering.__table__
+
+
+class StoredFile(NamedTuple):
+    """The bytes of a stored document."""
+
+    content: bytes
+
+
+@dataclass(frozen=True)
+class DocumentKey:
+    """What identifies a document in its organisation."""
+
+    order_id: int
+    revision: int
+    kind: str
+
+
+_FILE: dict[str, Any] = {
+    "organisation_id": ORGANISATION_ID,
+    "purchase_order_id": ORDER_ID,
+    "revision": bindparam("revision", type_=Integer),
+    "kind": bindparam("kind", type_=Text),
+}
+
+
+def _storing() -> Insert:
+    """Store a document unless there is one."""
+    others = {name: bindparam(name, type_=_FILES.c[name].type) for name in ("content", "digest", "created_at")}
+    return (
+        insert(PurchaseOrderFile)
+        .values(**_FILE, **others)
+        .on_conflict_do_nothing(constraint="uq_purchase_order_files_kind")
+        .returning(PurchaseOrderFile.content)
+    )
+
+
+def _rendered() -> Update:
+    """The rendering of a document is done."""
+    done = {"status": str(WorkStatus.DONE), "next_attempt_at": null(), "leased_until": null(), "error_code": null()}
+    finished_at = bindparam("created_at", type_=_FILES.c.created_at.type)
+    return (
+        update(DocumentRendering)
+        .where(and_(*(_RENDERINGS.c[name] == value for name, value in _FILE.items())))
+        .values(**done, finished_at=finished_at)
+        .returning(_RENDERINGS.c.id)
+    )
+
+
+def _storing_rendered() -> Query[StoredFile]:
+    stored = _storing().cte("stored")
+    return Query(
+        "purchase_orders.store_document", select(stored.c.content).add_cte(_rendered().cte("rendered")), StoredFile
+    )
+
+
+_STORE = _storing_rendered()
+_STORE_FILE = Query("purchase_orders.store_file", _storing(), StoredFile)
+_RENDERED = Query("purchase_orders.rendered", _rendered(), NoRow)
+_STORED = Query(
+    "purchase_orders.stored_document",
+    select(PurchaseOrderFile.content).where(and_(*(_FILES.c[name] == value for name, value in _FILE.items()))),
+    StoredFile,
+)
+
+
+class DocumentRepository:
+    """The stored documents of an organisation's orders; their permissions are checked by the service."""
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._executor = TransactionExecutor(session)
+        self._actor = actor
+
+    async def store(self, file: DocumentKey, content: bytes, *, now: datetime) -> bytes:
+        """Store a document unless there is one, and return the stored one: it never changes."""
+        key = {"organisation_id": self._actor.organisation_id, **asdict(file)}
+        digest = hashlib.sha256(content).hexdigest()
+        stored = await self._store(**key, content=content, digest=digest, created_at=now)
+        if stored is None:
+            stored = await self._executor.row(_STORED, **key)
+            assert stored is not None
+        return stored.content
+
+    async def _store(self, **parameters: object) -> StoredFile | None:
+        if not self._executor.is_distributed:
+            return await self._executor.row(_STORE, **parameters)
+        await self._executor.execute(_RENDERED, **parameters)
+        return await self._executor.row(_STORE_FILE, **parameters)
