@@ -341,8 +341,8 @@ def tenant_reference(table: str, column: str, referred: str, *, ondelete: str | 
 def create_tenant_table(table: str, *items: sa.Column[Any] | sa.Constraint) -> None:
     """Create a table of organisations, in the last transaction.
 
-    In a distributed database it is distributed like the other ones; only then may it refer to them. Each server's part is
-    created on one connection, since what follows in the transaction changes it on one.
+    In a distributed database it is distributed like the other ones; only then may it refer to them. Its parts on a
+    server are created on one connection, since what follows in the transaction changes them on one.
     """
     keys = [item for item in items if isinstance(item, sa.ForeignKeyConstraint)]
     op.create_table(table, *(item for item in items if not isinstance(item, sa.ForeignKeyConstraint)))
