@@ -172,9 +172,10 @@ def urls(database_urls: tuple[str, str]) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def settings() -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         _env_file=None,
+        filing_dir=tmp_path_factory.mktemp("filed"),
         rate_limit_per_user="1000000/minute",
         rate_limit_per_address="1000000/minute",
         rate_limit_sign_in="1000000/minute",

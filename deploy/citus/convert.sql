@@ -34,6 +34,8 @@ INSERT INTO placement (name, kind) VALUES
     ('purchase_order_sheets', 'distributed'),
     ('purchase_order_files', 'distributed'),
     ('document_renderings', 'distributed'),
+    ('document_filings', 'distributed'),
+    ('filing_folders', 'distributed'),
     ('audit_events', 'distributed'),
     ('event_outbox', 'distributed'),
     ('event_feeds', 'distributed'),

@@ -21,6 +21,7 @@ from po_api.core.offload import SWITCH_SECONDS
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
 from po_api.db.query import QueryExecutor
+from po_api.filing.destinations import destination_of
 from po_api.listeners import all_listeners
 from po_api.observability import instrumentation, tracing
 from po_api.operations import health
@@ -114,7 +115,13 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.rate_limiter = RateLimiter(settings)
     app.state.heavy_requests = FairQueue(turns.SHARES)
     app.state.renderings = SharedWork[bytes]()
-    work = all_work(app.state.database, secret_key=found.secret_key, renderings=app.state.renderings)
+    app.state.filing = destination_of(settings)
+    work = all_work(
+        app.state.database,
+        secret_key=found.secret_key,
+        renderings=app.state.renderings,
+        filing=app.state.filing,
+    )
     app.state.worker = Worker(app.state.database, work)
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.export_max_rows = settings.export_max_rows

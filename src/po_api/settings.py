@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from po_api.core.database_url import postgresql_url
 from po_api.core.domains import a_label
 from po_api.core.key_strength import weakness
+from po_api.core.service_account import ServiceAccount
 from po_api.core.urls import WebUrl, web_url
 
 MIN_SECRET_BYTES = 32
@@ -63,6 +64,10 @@ class Settings(BaseSettings):
     session_lifetime: Seconds = 30 * 86400
     session_idle_timeout: Seconds = 7 * 86400
 
+    google_drive_credentials: Annotated[ServiceAccount | None, NoDecode] = None
+    google_drive_url: str = "https://www.googleapis.com"
+    filing_dir: Path | None = None
+
     frontend_url: List = ()
     cors_origins: List = ()
     trusted_proxies: List = ()
@@ -109,7 +114,25 @@ class Settings(BaseSettings):
     def _exact_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_origin(item) for item in value)
 
-    @field_validator("oidc_issuer", "google_redirect_uri")
+    @field_validator("google_drive_credentials", mode="before")
+    @classmethod
+    def _service_account(cls, value: object) -> object:
+        if not isinstance(value, str | Path):
+            return value
+        try:
+            text = Path(value).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            raise ValueError("the file cannot be read") from None
+        return ServiceAccount.parse(text)
+
+    @field_validator("filing_dir")
+    @classmethod
+    def _one_destination(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("google_drive_credentials") is not None:
+            raise ValueError("documents are filed in one place, and GOOGLE_DRIVE_CREDENTIALS is set as well")
+        return value
+
+    @field_validator("oidc_issuer", "google_redirect_uri", "google_drive_url")
     @classmethod
     def _over_tls(cls, value: str | None) -> str | None:
         # The provider compares both as they are written, so that they are not normalised.

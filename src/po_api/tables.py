@@ -6,6 +6,7 @@ from po_api.api_keys import models as api_keys
 from po_api.db import periodic, schema_info
 from po_api.db.models import Base
 from po_api.external_references import models as external_references
+from po_api.filing import models as filing
 from po_api.members import models as members
 from po_api.organisations import models as organisations
 from po_api.porfs import models as porfs
@@ -20,6 +21,7 @@ __all__ = [
     "api_keys",
     "audit",
     "external_references",
+    "filing",
     "members",
     "metadata",
     "organisations",

@@ -13,6 +13,9 @@ from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database, enter_tenant
 from po_api.db.query import TransactionExecutor
 from po_api.db.work import PeriodicTask, Queue, TenantTask, Work
+from po_api.filing import filings
+from po_api.filing.destinations import Destination
+from po_api.filing.filings import FILINGS, FilingHandler
 from po_api.organisations.queries import OrganisationQueries
 from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing
 from po_api.sessions.service import SessionService
@@ -24,15 +27,24 @@ RESPONSES_KEPT = timedelta(hours=48)
 # The rows of one statement, which has a time-out: after years without purging there may be millions.
 BATCH = 10_000
 
-QUEUES: Sequence[Queue] = (RENDERINGS,)
+QUEUES: Sequence[Queue] = (RENDERINGS, FILINGS)
 
 
-def all_work(database: Database, *, secret_key: str, renderings: SharedWork[bytes]) -> Work:
-    """The work of the application; `renderings` are those of documents that are in progress in this process."""
+def all_work(database: Database, *, secret_key: str, renderings: SharedWork[bytes], filing: Destination | None) -> Work:
+    """The work of the application; `renderings` are those of documents that are in progress in this process.
+
+    `filing` is where the documents are filed.
+    """
+    is_filed = filing is not None
+    find_unfiled = PeriodicTask("filings.find_missing", timedelta(hours=1), partial(filings.queue_missing, database))
     return Work(
-        queues=((RENDERINGS, RenderingHandler(database, renderings)),),
+        queues=(
+            (RENDERINGS, RenderingHandler(database, renderings, is_filed=is_filed)),
+            (FILINGS, FilingHandler(database, filing)),
+        ),
         tenant_tasks=(TenantTask(audit.RELAY, "event_outbox", partial(feed.relay_in, database)),),
         periodic_tasks=(
+            *((find_unfiled,) if is_filed else ()),
             PeriodicTask("sessions.purge", timedelta(hours=1), partial(_purge_sessions, database, secret_key)),
             PeriodicTask("idempotency_keys.purge", timedelta(hours=1), partial(_purge_responses, database)),
             PeriodicTask("documents.find_missing", timedelta(hours=1), partial(queue_missing, database)),

@@ -21,7 +21,7 @@ from support.feeds import followed, relayed
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
 
 _ACTION = re.compile(
-    r'"((?:address|api_key|external_reference|invitation|organisation|porf|purchase_order|session|supplier|user)'
+    r'"((?:address|api_key|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|user)'
     r'\.[a-z_]+)"'
 )
 # Edits have actions of their own, and a copy is a creation.

@@ -12,6 +12,7 @@ from po_api.audit import AuditedEntity
 from po_api.core.permissions import Role, Scope
 from po_api.db.database import Database
 from support.clusters import connected
+from support.filings import held_filing
 from support.organisations import (
     LINE,
     Member,
@@ -48,6 +49,7 @@ async def busy(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
     await ok(organisation.buyer.delete(f"/api-keys/{key['id']}"), 204)
     other = await with_new_session(app, organisation.buyer)
     await ok(other.delete("/sessions/current"), 204)
+    await ok(admin.post(f"/filings/{await held_filing(organisation)}/retry"))
     return organisation
 
 

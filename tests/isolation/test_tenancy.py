@@ -14,7 +14,9 @@ from sqlalchemy import ForeignKeyConstraint, Table, text
 
 from po_api.app import create_app
 from po_api.core.permissions import Role
-from po_api.db.database import libpq_url
+from po_api.db.database import enter_tenant, libpq_url
+from po_api.db.query import TransactionExecutor
+from po_api.filing.repository import FilingRepository
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
@@ -67,6 +69,10 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     issue = f"/purchase-orders/{order.json()['id']}/issue"
     issued = await ok(organisation.buyer.post(issue, etag=order.headers["ETag"]))
     await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
+    async with organisation.database.sessions.begin() as session:
+        await enter_tenant(session, organisation.organisation_id)
+        repository = FilingRepository(TransactionExecutor(session), organisation.organisation_id)
+        await repository.keep_folder("Orders", "2026", "1AbC_dEf")
     return (await ok(organisation.admin.get(path))).json(), issued.json()
 
 
@@ -81,8 +87,10 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     (address,) = (await ok(victim.buyer.get("/addresses"))).json()["items"]
     (reference,) = (await ok(victim.buyer.get("/external-references"))).json()["items"]
     (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
+    (filing,) = (await ok(victim.admin.get("/filings"))).json()["items"]
     ids = {
         "session_id": session,
+        "filing_id": filing["id"],
         "invitation_id": invitation["id"],
         "key_id": key.json()["id"],
         "user_id": victim.requester.user_id,
@@ -131,6 +139,8 @@ async def _victim_sees(world: World) -> list[Any]:
         f"/suppliers/{world.ids['supplier_id']}/contacts",
         "/addresses",
         "/external-references",
+        "/filings",
+        "/organisations/current/filing",
         "/porfs",
         f"/porfs/{world.ids['porf_id']}",
         f"/porfs/{world.ids['porf_id']}/history",
@@ -282,6 +292,7 @@ async def test_a_foreign_value_in_a_filter_or_a_search_finds_nothing(world: Worl
         f"/invitations?invited_by_id={victim.admin.user_id}",
         f"/users?email={victim.admin.email}",
         f"/users?q={victim.admin.email}",
+        f"/filings?purchase_order_id={world.order['id']}",
         f"/audit-events?entity=porf&entity_id={world.porf['id']}",
         f"/audit-events?actor_id={victim.admin.user_id}",
     )
@@ -300,6 +311,7 @@ async def test_lists_contain_no_rows_of_other_organisations(world: World) -> Non
         "/invitations",
         "/sessions",
         "/api-keys",
+        "/filings",
         "/audit-events",
         "/events",
     ):

@@ -39,7 +39,8 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
         ("UPDATE purchase_order_files SET content = content || 'x'::bytea", "a stored document is unchanged"),
         ("UPDATE purchase_order_files SET kind = 'cancelled'", "of a kind that its order has"),
         (
-            "WITH d AS (DELETE FROM purchase_order_sheets) DELETE FROM purchase_order_files",
+            "WITH d AS (DELETE FROM purchase_order_sheets), f AS (DELETE FROM document_filings)"
+            " DELETE FROM purchase_order_files",
             "has its document or the sheet",
         ),
         ("UPDATE porfs SET version = version + 1", "has one event"),

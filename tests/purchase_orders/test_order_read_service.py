@@ -128,6 +128,8 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
             "document_attempts": 0,
             "document_error": None,
             "parties": parties,
+            "filed_at": None,
+            "filed_url": None,
             "warnings": warnings_about(
                 PurchaseOrderStatus(order.status),
                 tax_id=order.supplier_tax_id,

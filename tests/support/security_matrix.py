@@ -10,6 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from po_api.core.permissions import Role, Scope
+from support.filings import held_filing
 from support.images import png
 from support.operations import BY_PATH, Json, operations
 from support.organisations import (
@@ -153,6 +154,11 @@ closePurchaseOrder           issued   purchase_orders:write no/404    no       y
 getPurchaseOrderDocument     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 listPurchaseOrderHistory     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 
+getFilingSettings            -        organisations:write   no        no       no      yes     no      org      org
+checkFiling                  -        organisations:write   no        no       no      yes     no      org      org
+listFilings                  -        purchase_orders:read  no        no       yes     yes     yes     org      org
+retryFiling                  filing   organisations:write   no        no       no      yes     no      org      org
+
 listAuditEvents              -        audit:read            no        no       no      yes     yes     org      org
 getSeal                      -        audit:read            no        no       no      yes     yes     org      org
 listEvents                   -        events:read           no        no       no      yes     yes     org      org
@@ -196,13 +202,13 @@ USED_UP_CALLERS = {"revokeAllSessions", "revokeCurrentSession", "createOrganisat
 USED_UP_THINGS = {
     *("revokeSession", "revokeApiKey", "deletePorf", "deletePorfLine"),
     *("deleteExternalReference", "deleteLogo"),
-    *("convertPorf", "createPurchaseOrder", "issuePurchaseOrder"),
+    *("convertPorf", "createPurchaseOrder", "issuePurchaseOrder", "retryFiling"),
 }
 # Entities that only some roles can own: others may not raise requests.
 REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
-SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
+SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited", "filing"}
 
 
 @dataclass(frozen=True)
@@ -309,6 +315,8 @@ class World:
             case "key":
                 made = await self.new_key(owner, Scope.PORFS_READ)
                 return {"key_id": int(made.token.split("_")[1])}
+            case "filing":
+                return {"filing_id": await held_filing(self.organisation)}
             case "ordered":
                 order = (await theirs.ordered()).json()
                 return {"order_id": order["id"], "line_id": order["lines"][0]["id"]}

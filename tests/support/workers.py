@@ -12,7 +12,8 @@ KEY = "tests-only-0123456789abcdef0123456789abcdef"
 async def work_until_idle(tenant: Tenant, *, names: frozenset[str] | None = None) -> int:
     """Do all work of the organisation that is due, of these names or of all; returns how often there was some."""
     database = tenant.database
-    work = all_work(database, secret_key=KEY, renderings=SharedWork())
+    filing = tenant.app.state.filing
+    work = all_work(database, secret_key=KEY, renderings=SharedWork(), filing=filing)
     runners: list[QueueRunner | TenantTaskRunner] = [
         QueueRunner(database, queue, handler) for queue, handler in work.queues if names is None or queue.name in names
     ]

@@ -148,7 +148,7 @@ async def test_the_applications_tasks_delete_what_has_ended(
     await owner.execute(
         f"UPDATE idempotency_records SET created_at = {old} WHERE organisation_id = $1", organisation.organisation_id
     )
-    work = all_work(organisation.database, secret_key=SECRET_KEY, renderings=SharedWork())
+    work = all_work(organisation.database, secret_key=SECRET_KEY, renderings=SharedWork(), filing=None)
     for task in work.periodic_tasks:
         await task.run()
     assert await owner.fetchval(sessions, used) == 0

@@ -9,6 +9,8 @@ from po_api.events.router import router as events
 from po_api.events.router import seals
 from po_api.exports import router as exports
 from po_api.external_references.router import router as external_references
+from po_api.filing.router import router as filings
+from po_api.filing.router import settings_router as filing_settings
 from po_api.history.router import invitations as invitation_history
 from po_api.history.router import organisations as organisation_history
 from po_api.history.router import router as audit_events
@@ -77,12 +79,13 @@ GROUPS = (
     RouteGroup(api_keys),
     RouteGroup(me, users, user_history),
     RouteGroup(invitations, invitation_history),
-    RouteGroup(organisations_of_members, organisations, organisation_history, single_organisations),
+    RouteGroup(organisations_of_members, organisations, organisation_history, filing_settings, single_organisations),
     RouteGroup(addresses),
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
     RouteGroup(exports.porfs_router, porf_files, porfs, conversion_router),
     RouteGroup(exports.purchase_orders_router, purchase_orders),
+    RouteGroup(filings),
     RouteGroup(events),
     RouteGroup(audit_events, seals),
     RouteGroup(_machines),

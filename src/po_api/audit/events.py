@@ -31,6 +31,7 @@ AuditedEntity = Literal[
     "address",
     "api_key",
     "external_reference",
+    "filing",
     "invitation",
     "organisation",
     "porf",

@@ -24,6 +24,7 @@ class Commands(LazyGroup):
         "audit": Lazy("po_api.cli.audit", "Verify the audit trail."),
         "backup": Lazy("po_api.cli.backup", "Create, verify and restore backups."),
         "documents": Lazy("po_api.cli.documents", "Manage the documents of orders."),
+        "filings": Lazy("po_api.cli.filings", "Manage the filing of documents."),
         "idempotency-keys": Lazy("po_api.cli.idempotency_keys", "Manage stored idempotency keys."),
         "organisations": Lazy("po_api.cli.organisations", "Manage organisations."),
         "users": Lazy("po_api.cli.users", "Manage users."),

@@ -86,6 +86,9 @@ class Permission(StrEnum):
     PURCHASE_ORDERS_READ_ALL = "purchase_orders_read_all"
     PURCHASE_ORDERS_WRITE = "purchase_orders_write"
 
+    FILINGS_READ = "filings_read"
+    FILINGS_MANAGE = "filings_manage"
+
 
 @dataclass(frozen=True)
 class Grant:
@@ -139,6 +142,8 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.PURCHASE_ORDERS_READ: Grant(_ANY_ROLE, Scope.PURCHASE_ORDERS_READ),
     Permission.PURCHASE_ORDERS_READ_ALL: Grant(_OVERSIGHT | _APPROVER, Scope.PURCHASE_ORDERS_READ),
     Permission.PURCHASE_ORDERS_WRITE: Grant(_BUYERS, Scope.PURCHASE_ORDERS_WRITE),
+    Permission.FILINGS_READ: Grant(_OVERSIGHT, Scope.PURCHASE_ORDERS_READ),
+    Permission.FILINGS_MANAGE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
 }
 
 

@@ -37,11 +37,19 @@ class Failure(Exception):
         self.error = (code, detail)
 
 
+class Hold(Exception):
+    """The work waits for somebody to act, who then asks for it: it is not tried again by itself."""
+
+    def __init__(self, code: str, detail: str | None = None) -> None:
+        super().__init__(code)
+        self.error = (code, detail)
+
+
 class Handler(Protocol):
     """Does the work of a queue."""
 
     async def perform(self, job: Job) -> Record | None:
-        """Do the work, outside of any transaction. Raises Retry or Failure; any other error is retried and logged."""
+        """Do the work, outside of any transaction. Raises Retry, Failure or Hold; others are retried and logged."""
 
     async def failed(self, session: AsyncSession, job: Job, code: str) -> None:
         """Record that there will be no more attempts, in the transaction that says so; `code` is the last error's."""

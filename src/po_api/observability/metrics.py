@@ -73,7 +73,7 @@ _WORK_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120)
 
 WORKER_RUNS = Counter(
     "po_worker_runs_total",
-    "Attempts of a queue's rows and runs of tasks, by outcome: done, retried, failed, interrupted",
+    "Attempts of a queue's rows and runs of tasks, by outcome: done, retried, held, failed, interrupted",
     ["work", "outcome"],
     registry=REGISTRY,
 )
@@ -82,5 +82,11 @@ WORKER_SECONDS = Histogram(
     "Time that attempts of a queue's rows and runs of tasks took",
     ["work"],
     buckets=_WORK_BUCKETS,
+    registry=REGISTRY,
+)
+FILING_PROBLEMS = Counter(
+    "po_filing_problems_total",
+    "Attempts to file a document that have failed, by error code",
+    ["code"],
     registry=REGISTRY,
 )

@@ -1,4 +1,4 @@
-"""The rules of an organisation: the numbers of its documents, and the year in its time zone."""
+"""The rules of an organisation: the numbers of its documents, the year in its time zone, and its folder."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -48,6 +48,11 @@ def clashing_prefixes(changed: Mapping[str, str], earlier: Mapping[str, Collecti
     each setting, those of `changed` included.
     """
     return [name for name, prefix in changed.items() if prefix in earlier[OTHER_PREFIX[name]]]
+
+
+def is_verified(folder_id: str | None, verified_id: str | None) -> bool:
+    """Whether an organisation's folder is the one that it has proved to be its own."""
+    return folder_id is not None and folder_id == verified_id
 
 
 def period_of(moment: datetime, timezone: str) -> str:

@@ -32,6 +32,16 @@ class PrefixInUse(Unprocessable):
     title = "Prefix of other documents"
 
 
+class FolderUnverified(Conflict):
+    """The folder in Google Drive is not verified. Either there is no such folder, it is not shared with the service
+    account, the file that `GET /organisations/current/filing` names is not in it, or it belongs to another
+    organisation."""
+
+    code = "folder_unverified"
+    title = "Folder not verified"
+    constraint = "uq_organisations_verified_folder_id"
+
+
 class OperatorsOnly(Forbidden):
     """Only the operators of this installation may list organisations."""
 

@@ -3,12 +3,13 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from po_api.core.parties import Incoterm
 from po_api.db.models import Base, GlobalRow, Percent, TenantRow, Timestamped, Versioned
+from po_api.organisations.domain import is_verified
 from po_api.organisations.parties import PartyColumns, party_constraints
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
 
     New orders take its terms of delivery and payment; `payment_days` and `payment_terms` where their supplier has none.
     `logo_digest` is the SHA-256 (hex) of the logo, `accent_colour` of its documents is #rrggbb.
+    `workspace_folder_id` is the folder in Google Drive for its documents, which is used once it is the verified one.
     """
 
     __tablename__ = "organisations"
@@ -37,10 +39,18 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
         CheckConstraint("accent_colour ~ '^#[0-9a-f]{6}$'", name="accent_colour"),
         CheckConstraint("cardinality(footer_lines) <= 4", name="footer_lines"),
         *party_constraints(),
+        # Partial: an update of a column that a foreign key could refer to would wait for the rows of tenants.
+        Index(
+            "uq_organisations_verified_folder_id",
+            "verified_folder_id",
+            unique=True,
+            postgresql_where=text("verified_folder_id IS NOT NULL"),
+        ),
     )
 
     name: Mapped[str]
     workspace_folder_id: Mapped[str | None]
+    verified_folder_id: Mapped[str | None]
     timezone: Mapped[str] = mapped_column(default="UTC", server_default="UTC")
     currency: Mapped[str] = mapped_column(default="EUR", server_default="EUR")
     tax_rounding: Mapped[str] = mapped_column(default="document", server_default="document")
@@ -60,6 +70,10 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     logo_digest: Mapped[str | None]
 
     users: Mapped[list["User"]] = relationship(back_populates="organisation", lazy="raise")
+
+    @property
+    def workspace_folder_verified(self) -> bool:
+        return is_verified(self.workspace_folder_id, self.verified_folder_id)
 
 
 class OrganisationLogo(TenantRow, Base):

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from po_api.core.actor import Actor, Principal
 from po_api.db.pagination import Listing
 from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor, columns_for
+from po_api.organisations.domain import is_verified
 from po_api.organisations.errors import LogoNotFound, OrganisationNotFound
 from po_api.organisations.models import Organisation, OrganisationLogo
 from po_api.organisations.parties import PartyRow
@@ -25,6 +26,7 @@ class OrganisationRow(PartyRow):
     id: int
     name: str
     workspace_folder_id: str | None
+    verified_folder_id: str | None
     timezone: str
     currency: str
     tax_rounding: str
@@ -45,6 +47,10 @@ class OrganisationRow(PartyRow):
     version: int
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def workspace_folder_verified(self) -> bool:
+        return is_verified(self.workspace_folder_id, self.verified_folder_id)
 
 
 class OrganisationKey(NamedTuple):

@@ -144,6 +144,7 @@ class OrganisationRead(PartyRead, OrganisationSummary):
     one."""
 
     workspace_folder_id: str | None
+    workspace_folder_verified: bool = Field(description="Documents are filed in the folder only if it is verified")
     tax_rounding: TaxRounding
     over_order_percent: ToleranceString
     allow_self_approval: bool

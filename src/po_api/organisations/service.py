@@ -24,7 +24,13 @@ from po_api.organisations.domain import (
     period_of,
     prefix_of,
 )
-from po_api.organisations.errors import CurrencyInUse, LogoNotFound, OrganisationNotFound, PrefixInUse
+from po_api.organisations.errors import (
+    CurrencyInUse,
+    FolderUnverified,
+    LogoNotFound,
+    OrganisationNotFound,
+    PrefixInUse,
+)
 from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.models import Organisation
 from po_api.organisations.parties import after_change
@@ -98,13 +104,32 @@ class OrganisationService:
         return organisation
 
     async def _record(
-        self, actor: Actor, organisation: Organisation, before: Mapping[str, object], after: Mapping[str, object]
+        self,
+        actor: Actor,
+        organisation: Organisation,
+        before: Mapping[str, object],
+        after: Mapping[str, object],
+        *,
+        action: str = "organisation.update",
     ) -> None:
         organisation.version += 1
-        change = audit.Change(
-            "organisation.update", "organisation", organisation.id, before, after, organisation.version
-        )
+        change = audit.Change(action, "organisation", organisation.id, before, after, organisation.version)
         await audit.record(self._session, actor, change)
+
+    async def verify_folder(self, actor: Actor, folder_id: str) -> bool:
+        """Record that the organisation has proved that the folder is its own; returns False if that is known.
+
+        Raises FolderUnverified if its folder is another one by now, or the folder is another organisation's.
+        """
+        organisation = await self._repository.locked(actor.organisation_id)
+        assert organisation is not None
+        if organisation.workspace_folder_id != folder_id:
+            raise FolderUnverified
+        if organisation.workspace_folder_verified:
+            return False
+        before, after = merge_patch.apply(organisation, {"verified_folder_id": folder_id})
+        await self._record(actor, organisation, before, after, action="organisation.verify_folder")
+        return True
 
     async def _prefixes(self, organisation: Organisation, before: Mapping[str, str]) -> Mapping[str, set[str]]:
         """The present and former values of each prefix; `before` are those before the change in progress."""

@@ -28,7 +28,8 @@ async def _service(request: Request, principal: PrincipalDep) -> PurchaseOrderSe
 async def _document_service(request: Request, principal: PrincipalDep) -> DocumentService:
     executor, database = unit_of(request).executor, request.app.state.database
     access = Access(executor, executor.close, database.sessions.begin)
-    return DocumentService(access, principal.actor(), request.app.state.renderings)
+    state = request.app.state
+    return DocumentService(access, principal.actor(), state.renderings, is_filed=state.filing is not None)
 
 
 _filters = filters(

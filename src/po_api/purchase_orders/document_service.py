@@ -16,12 +16,20 @@ from po_api.core.fair_queue import Owner
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import enter_tenant
 from po_api.db.query import QueryExecutor, TransactionExecutor
+from po_api.db.wakeups import notify_after_commit
 from po_api.organisations.queries import OrganisationQueries, OrganisationRow
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.document_queries import OrderDocumentQueries, OrderFileRow, OrderSheetRow
 from po_api.purchase_orders.document_repository import DocumentKey, DocumentRepository
 from po_api.purchase_orders.documents import cancelled_mark, draft_mark, printed, sheet_of
-from po_api.purchase_orders.domain import CURRENT_TEMPLATE, FIRST_TEMPLATE, FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.domain import (
+    CURRENT_TEMPLATE,
+    FILING_WORK,
+    FIRST_TEMPLATE,
+    FileKind,
+    PurchaseOrderStatus,
+    document_name,
+)
 from po_api.purchase_orders.queries import OrderHeaderRow, OrderLineRow, PurchaseOrderQueries
 from po_api.purchase_orders.typesetter import Order, TypesettingError, queue_for, typeset
 
@@ -49,15 +57,16 @@ class DocumentService:
     """The documents of the orders that are visible to the member. Raises PurchaseOrderNotFound for others, and
     PartlyVisible unless all lines are visible.
 
-    `renderings` are those in progress in this process.
+    `renderings` are those in progress in this process; with `is_filed`, stored documents are filed by a worker.
     """
 
-    def __init__(self, access: Access, actor: Actor, renderings: SharedWork[bytes]) -> None:
+    def __init__(self, access: Access, actor: Actor, renderings: SharedWork[bytes], *, is_filed: bool) -> None:
         self._access = access
         self._actor = actor
         # The organisation itself for a worker.
         self._owner = Owner(actor.organisation_id, actor.user_id or 0)
         self._renderings = renderings
+        self._is_filed = is_filed
 
     async def stored(self, order_id: int, *, as_issued: bool) -> Document:
         """The document of an issued order. A cancelled one has the mark, or is with `as_issued` as it was before.
@@ -75,7 +84,7 @@ class DocumentService:
             content = await self._renderings.result(
                 (self._actor.organisation_id, key), lambda: self._render(key, number, row.line_count)
             )
-        return Document(_name(number, row.revision, row.kind), row.revision, content)
+        return Document(document_name(number, row.revision, row.kind), row.revision, content)
 
     async def preview(self, order_id: int) -> Document:
         """The document of a draft as it would be now, with the mark and without a number; it is not stored.
@@ -104,7 +113,10 @@ class DocumentService:
             content = await _typeset(await self._issued(key, number, lines))
         with CancelScope(shield=True):
             async with self._transaction() as session:
-                content = await DocumentRepository(session, self._actor).store(key, content, now=utc_now())
+                repository = DocumentRepository(session, self._actor)
+                content = await repository.store(key, content, is_filed=self._is_filed, now=utc_now())
+                if self._is_filed:
+                    notify_after_commit(session, FILING_WORK)
         return content
 
     async def _draft(self, order_id: int) -> Order:
@@ -173,9 +185,3 @@ async def _typeset(order: Order) -> bytes:
         return await typeset(order)
     except TypesettingError:
         raise errors.NotRendered from None
-
-
-def _name(number: str, revision: int, kind: str) -> str:
-    """The name of the file, as in PO-2026-000001-r2-CANCELLED.pdf; numbers need no quoting."""
-    parts = [number, *([f"r{revision}"] if revision > 1 else []), *([] if kind == FileKind.ISSUED else [kind.upper()])]
-    return f"{'-'.join(parts)}.pdf"

@@ -20,6 +20,8 @@ from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 # orders from before revision 027.
 CURRENT_TEMPLATE = 1
 FIRST_TEMPLATE = 1
+# The queue of the documents that are stored and not filed yet.
+FILING_WORK = "filings"
 
 
 class FileKind(StrEnum):
@@ -28,6 +30,12 @@ class FileKind(StrEnum):
     ISSUED = "issued"
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
+
+
+def document_name(number: str, revision: int, kind: str) -> str:
+    """The name of a document's file, as in PO-2026-000001-r2-CANCELLED.pdf; numbers need no quoting."""
+    parts = [number, *([f"r{revision}"] if revision > 1 else []), *([] if kind == FileKind.ISSUED else [kind.upper()])]
+    return f"{'-'.join(parts)}.pdf"
 
 
 class DocumentStatus(StrEnum):

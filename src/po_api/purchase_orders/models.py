@@ -241,3 +241,26 @@ class DocumentRendering(TenantRow, Leased, Base):
     revision: Mapped[int] = mapped_column(Integer)
     kind: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(sort_order=90)
+
+
+class DocumentFiling(TenantRow, Leased, Base):
+    """A stored document that is filed in the organisation's folder: when it is done, since `finished_at`.
+
+    In Google Drive, `drive_id` is its id there, which is kept before the upload, and `url` its link.
+    """
+
+    __tablename__ = "document_filings"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "file_id"], ["purchase_order_files.organisation_id", "purchase_order_files.id"]
+        ),
+        UniqueConstraint("organisation_id", "file_id", name="uq_document_filings_file_id"),
+        CheckConstraint("status IN ('queued', 'held', 'done', 'failed')", name="status"),
+        *lease_constraints("document_filings"),
+        Index("ix_document_filings_created_at", "organisation_id", "created_at", "id"),
+    )
+
+    file_id: Mapped[int]
+    drive_id: Mapped[str | None]
+    url: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(sort_order=90)

@@ -38,7 +38,14 @@ from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
 from po_api.porfs.models import Porf, PorfLine
 from po_api.purchase_orders.domain import DocumentStatus, FileKind, PurchaseOrderStatus
-from po_api.purchase_orders.models import Allocation, DocumentRendering, PurchaseOrder, PurchaseOrderLine
+from po_api.purchase_orders.models import (
+    Allocation,
+    DocumentFiling,
+    DocumentRendering,
+    PurchaseOrder,
+    PurchaseOrderFile,
+    PurchaseOrderLine,
+)
 from po_api.suppliers.identity import FIRST_FIELDS
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.projections import digest_sql, keeps_identity, supplier_is_active, supplier_value
@@ -218,13 +225,36 @@ def rendering_of(orders: FromClause) -> FromClause:
     )
 
 
+def filing_of(orders: FromClause) -> FromClause:
+    """Where the document of the order of the outer query is filed; an order may have no row."""
+    return (
+        select(DocumentFiling.finished_at.label("filed_at"), DocumentFiling.url.label("filed_url"))
+        .join_from(
+            PurchaseOrderFile,
+            DocumentFiling,
+            and_(DocumentFiling.organisation_id == ORGANISATION_ID, DocumentFiling.file_id == PurchaseOrderFile.id),
+        )
+        .where(
+            PurchaseOrderFile.organisation_id == ORGANISATION_ID,
+            PurchaseOrderFile.purchase_order_id == orders.c.id,
+            PurchaseOrderFile.revision == orders.c.revision,
+            PurchaseOrderFile.kind == file_kind(orders.c.status == PurchaseOrderStatus.CANCELLED),
+            DocumentFiling.status == str(WorkStatus.DONE),
+        )
+        .correlate(orders)
+        .lateral("filing")
+    )
+
+
 def file_kind(is_cancelled: ColumnElement[bool]) -> ColumnElement[str]:
     """The kind of the document of an order."""
     cancelled, issued = (literal_column(f"'{kind}'", Text) for kind in (FileKind.CANCELLED, FileKind.ISSUED))
     return case((is_cancelled, cancelled), else_=issued)
 
 
-def about_document(orders: FromClause, rendering: FromClause) -> dict[str, SQLColumnExpression[Any]]:
+def about_document(
+    orders: FromClause, rendering: FromClause, filing: FromClause
+) -> dict[str, SQLColumnExpression[Any]]:
     """The state of an order's document."""
     unless_stored = {WorkStatus.QUEUED: DocumentStatus.DUE, WorkStatus.FAILED: DocumentStatus.FAILED}
     status = case(
@@ -236,6 +266,7 @@ def about_document(orders: FromClause, rendering: FromClause) -> dict[str, SQLCo
         "document_status": type_coerce(status, Text),
         "document_attempts": func.coalesce(rendering.c.attempts, 0),
         "document_error": rendering.c.error_code,
+        **dict(filing.c),
     }
 
 

@@ -47,6 +47,7 @@ from po_api.purchase_orders.projections import (
     about_document,
     details,
     facts_of,
+    filing_of,
     has_line,
     lines_with_requests,
     of_order,
@@ -231,8 +232,8 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
         .where(of_order(order), *(() if sees_all else (IS_OWN,)))
         .lateral("content")
     )
-    rendering = rendering_of(order)
-    more = details(order) | about_document(order, rendering)
+    rendering, filing = rendering_of(order), filing_of(order)
+    more = details(order) | about_document(order, rendering, filing)
     item, details_text = json_object("details", more)
     shown = summary(order, sees_all=sees_all)
     own = order.c["id", "version", "currency", "tax_rounding"]
@@ -244,7 +245,8 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     ]
     others = [column for column in shown.selected_columns if column.name not in own]
     columns = (*content.c, details_text.label("details"), *own, *particulars, *others)
-    statement = shown.with_only_columns(*columns).join(content, true()).outerjoin(rendering, true()).join(item, true())
+    states = shown.with_only_columns(*columns).outerjoin(rendering, true()).outerjoin(filing, true())
+    statement = states.join(content, true()).join(item, true())
     return Query("purchase_orders.whole", statement, OrderDocumentRow)
 
 

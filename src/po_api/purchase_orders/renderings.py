@@ -58,12 +58,13 @@ _ROW = Query(
 class RenderingHandler:
     """Renders the documents of the queue as a first reader would, whose work it shares; the first to store wins.
 
-    `renderings` are those in progress in this process.
+    `renderings` are those in progress in this process; with `is_filed`, the documents are filed afterwards.
     """
 
-    def __init__(self, database: Database, renderings: SharedWork[bytes]) -> None:
+    def __init__(self, database: Database, renderings: SharedWork[bytes], *, is_filed: bool) -> None:
         self._database = database
         self._renderings = renderings
+        self._is_filed = is_filed
 
     async def perform(self, job: Job) -> None:
         executor = ConnectionExecutor(self._database.engine)
@@ -72,7 +73,7 @@ class RenderingHandler:
             row = await executor.row(_ROW, organisation_id=job.organisation_id, id=job.id)
             assert row is not None
             access = Access(executor, executor.close, self._database.sessions.begin)
-            documents = DocumentService(access, job.actor, self._renderings)
+            documents = DocumentService(access, job.actor, self._renderings, is_filed=self._is_filed)
             await documents.stored(row.purchase_order_id, as_issued=row.kind == FileKind.ISSUED)
             await executor.close()
         except BaseException:

@@ -226,6 +226,11 @@ class PurchaseOrderRead(PurchaseOrderBase):
     incoterms: Incoterm | None
     incoterms_place: str | None
     buyer_reference: str | None
+    filed_at: datetime | None = Field(description="When the document was filed in the organisation's folder")
+    filed_url: str | None = Field(
+        description="Where the filed document is shown; null in a directory",
+        examples=["https://drive.google.com/file/d/1AbC_dEf/view"],
+    )
     taxes: list[TaxRead]
     lines: list[PurchaseOrderLineRead]
     parties: OrderParties | None = Field(

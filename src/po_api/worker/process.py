@@ -5,6 +5,7 @@ import signal
 
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
+from po_api.filing.destinations import destination_of
 from po_api.observability import instrumentation
 from po_api.observability.logging import get_logger
 from po_api.operations.databases import Connections
@@ -26,7 +27,9 @@ async def work(settings: Settings, found: Connections, *, once: bool) -> None:
     try:
         async with database.engine.connect() as connection:
             await require_head(connection)
-        worker = Worker(database, all_work(database, secret_key=found.secret_key, renderings=SharedWork()))
+        filing = destination_of(settings)
+        everything = all_work(database, secret_key=found.secret_key, renderings=SharedWork(), filing=filing)
+        worker = Worker(database, everything)
         if once:
             await worker.run_until_idle()
             return

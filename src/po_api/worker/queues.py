@@ -14,7 +14,7 @@ from po_api.core.errors import AppError
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import INTERRUPTED, Job, WorkStatus, organisations_with_work
 from po_api.db.query import ConnectionExecutor, TransactionExecutor
-from po_api.db.work import Failure, Handler, Queue, Record, Retry, TenantTask
+from po_api.db.work import Failure, Handler, Hold, Queue, Record, Retry, TenantTask
 from po_api.observability import metrics
 from po_api.observability.logging import get_logger
 
@@ -70,6 +70,9 @@ class QueueRunner:
                 await self._succeed(job, record)
             except Failure as failure:
                 await self._fail(job, failure.error)
+            except Hold as held:
+                if await self._end(job, WorkStatus.HELD, error=held.error):
+                    self._report(job, "held", held.error)
             except Exception as error:
                 await self._retry(job, *_explained(error))
         except asyncio.CancelledError:
