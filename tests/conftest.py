@@ -27,6 +27,7 @@ from support.identity_provider import Provider, running_provider
 from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
 from support.watchdog import watched
+from support.webhooks import LOOPBACK_NETWORKS, Receiver, receiving
 
 # Modules and collected tests stay: looking for garbage among them takes a fifth of the time until the tests run.
 gc.disable()
@@ -188,6 +189,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         db_statement_timeout_ms=60_000,
         db_transaction_timeout_ms=120_000,
         cors_origins="https://spa.example",
+        webhook_allowed_networks=LOOPBACK_NETWORKS,
         log_level="WARNING",
     )
 
@@ -252,6 +254,13 @@ async def signing(urls: tuple[str, str], app: FastAPI, provider: Provider) -> As
 @pytest.fixture
 async def browser(signing: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with browser_at(signing) as made:
+        yield made
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of webhooks."""
+    async with receiving() as made:
         yield made
 
 

@@ -21,7 +21,7 @@ depends_on = None
 
 expands = True
 loses = "the numbers and seals of events, and the versions of entities in them"
-lost_rows = ("event_log", "audit_events WHERE entity_version IS NOT NULL")
+lost_rows = ("event_log", "event_feeds", "audit_events WHERE entity_version IS NOT NULL")
 
 TENANT = "organisation_id = nullif(current_setting('app.organisation_id', true), '')::bigint"
 TABLES = ("event_outbox", "event_feeds", "event_log")

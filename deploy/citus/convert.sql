@@ -40,6 +40,9 @@ INSERT INTO placement (name, kind) VALUES
     ('event_outbox', 'distributed'),
     ('event_feeds', 'distributed'),
     ('event_log', 'distributed'),
+    ('webhook_endpoints', 'distributed'),
+    ('webhook_messages', 'distributed'),
+    ('webhook_deliveries', 'distributed'),
     ('users', 'local'),              -- on the coordinator only: read before an organisation is entered
     ('sessions', 'local'),
     ('rotated_tokens', 'local'),

@@ -37,6 +37,9 @@ from po_api.web.dependencies import Authenticator
 from po_api.web.errors import add_error_handlers
 from po_api.web.middleware import BodyLimit, RequestContext
 from po_api.web.rate_limits import RateLimiter
+from po_api.webhooks.encryption import SecretCipher
+from po_api.webhooks.networks import Destinations
+from po_api.webhooks.sending import Sender
 from po_api.work import all_work
 from po_api.worker.worker import Worker
 
@@ -116,11 +119,14 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.heavy_requests = FairQueue(turns.SHARES)
     app.state.renderings = SharedWork[bytes]()
     app.state.filing = destination_of(settings)
+    app.state.webhook_destinations = Destinations.of(settings.webhook_allowed_networks)
+    app.state.secret_cipher = SecretCipher(found.secret_key)
     work = all_work(
         app.state.database,
         secret_key=found.secret_key,
         renderings=app.state.renderings,
         filing=app.state.filing,
+        sender=Sender(app.state.webhook_destinations),
     )
     app.state.worker = Worker(app.state.database, work)
     app.state.max_body_bytes = settings.max_body_bytes
@@ -132,6 +138,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     _add_middleware(app, settings)
     add_error_handlers(app)
     app.router.routes.extend(v1.GROUPS)
+    app.webhooks.routes.extend(v1.SENT.routes)
     app.include_router(health.router)
     app.include_router(docs.router)
     return app

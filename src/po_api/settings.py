@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     frontend_url: List = ()
     cors_origins: List = ()
     trusted_proxies: List = ()
+    webhook_allowed_networks: List = ()
 
     db_pool_size: Annotated[int, Field(ge=1, le=500)] = 20
     db_max_overflow: Annotated[int, Field(ge=0, le=500)] = 0
@@ -102,7 +103,14 @@ class Settings(BaseSettings):
     web_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
     worker: bool = True
 
-    @field_validator("cors_origins", "frontend_url", "oidc_hosted_domain", "trusted_proxies", mode="before")
+    @field_validator(
+        "cors_origins",
+        "frontend_url",
+        "oidc_hosted_domain",
+        "trusted_proxies",
+        "webhook_allowed_networks",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -164,6 +172,16 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("each must be an IP address or a network such as 10.0.0.0/8") from None
         _require_narrow(networks)
+        return value
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            for item in value:
+                ip_network(item)
+        except ValueError:
+            raise ValueError("each must be an IP address or a network such as 10.0.0.0/8") from None
         return value
 
     @field_validator("log_level", mode="before")

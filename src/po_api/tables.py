@@ -15,6 +15,7 @@ from po_api.sessions import models as sessions
 from po_api.suppliers import models as suppliers
 from po_api.users import models as users
 from po_api.web import models as web
+from po_api.webhooks import models as webhooks
 
 __all__ = [
     "addresses",
@@ -33,6 +34,7 @@ __all__ = [
     "suppliers",
     "users",
     "web",
+    "webhooks",
 ]
 
 metadata = Base.metadata

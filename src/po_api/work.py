@@ -11,6 +11,7 @@ from po_api.audit import feed
 from po_api.core.clock import utc_now
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database, enter_tenant
+from po_api.db.leases import organisations_with_work
 from po_api.db.query import TransactionExecutor
 from po_api.db.work import PeriodicTask, Queue, TenantTask, Work
 from po_api.filing import filings
@@ -20,6 +21,11 @@ from po_api.organisations.queries import OrganisationQueries
 from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing
 from po_api.sessions.service import SessionService
 from po_api.web import idempotency
+from po_api.webhooks import deliveries
+from po_api.webhooks.deliveries import WEBHOOKS, WebhookHandler
+from po_api.webhooks.encryption import SecretCipher
+from po_api.webhooks.following import FOLLOW, follow_in, organisations_behind
+from po_api.webhooks.sending import Sender
 
 # What ended or was stored before is deleted; also the defaults of the commands.
 SESSIONS_KEPT = timedelta(days=30)
@@ -27,30 +33,46 @@ RESPONSES_KEPT = timedelta(hours=48)
 # The rows of one statement, which has a time-out: after years without purging there may be millions.
 BATCH = 10_000
 
-QUEUES: Sequence[Queue] = (RENDERINGS, FILINGS)
+QUEUES: Sequence[Queue] = (RENDERINGS, FILINGS, WEBHOOKS)
 
 
-def all_work(database: Database, *, secret_key: str, renderings: SharedWork[bytes], filing: Destination | None) -> Work:
+def all_work(
+    database: Database, *, secret_key: str, renderings: SharedWork[bytes], filing: Destination | None, sender: Sender
+) -> Work:
     """The work of the application; `renderings` are those of documents that are in progress in this process.
 
-    `filing` is where the documents are filed.
+    `filing` is where the documents are filed, `sender` sends webhooks.
     """
     is_filed = filing is not None
     find_unfiled = PeriodicTask("filings.find_missing", timedelta(hours=1), partial(filings.queue_missing, database))
+    outbox = partial(organisations_with_work, table="event_outbox")
     return Work(
         queues=(
             (RENDERINGS, RenderingHandler(database, renderings, is_filed=is_filed)),
             (FILINGS, FilingHandler(database, filing)),
+            (WEBHOOKS, WebhookHandler(database, sender, SecretCipher(secret_key))),
         ),
-        tenant_tasks=(TenantTask(audit.RELAY, "event_outbox", partial(feed.relay_in, database)),),
+        tenant_tasks=(
+            TenantTask(audit.RELAY, outbox, partial(_relay, database)),
+            TenantTask(FOLLOW, organisations_behind, partial(follow_in, database)),
+        ),
         periodic_tasks=(
             *((find_unfiled,) if is_filed else ()),
             PeriodicTask("sessions.purge", timedelta(hours=1), partial(_purge_sessions, database, secret_key)),
             PeriodicTask("idempotency_keys.purge", timedelta(hours=1), partial(_purge_responses, database)),
             PeriodicTask("documents.find_missing", timedelta(hours=1), partial(queue_missing, database)),
+            PeriodicTask("webhooks.purge", timedelta(hours=1), partial(deliveries.purge, database)),
             PeriodicTask("events.find_missing", timedelta(hours=1), partial(_queue_events, database)),
         ),
     )
+
+
+async def _relay(database: Database, organisation_id: int) -> bool:
+    """Number events; whoever follows the feed looks at once."""
+    found = await feed.relay_in(database, organisation_id)
+    if found:
+        database.wakeups.notify(FOLLOW)
+    return found
 
 
 async def _purge_sessions(database: Database, secret_key: str) -> int:

@@ -55,11 +55,12 @@ async def seen(app: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[TestOrg
 
 
 async def test_a_list_takes_one_query_whatever_its_size(seen: TestOrganisation, counter: Counter) -> None:
-    paths = ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions", "/audit-events")
+    paths = ("/porfs", "/purchase-orders", "/suppliers", "/users", "/sessions", "/audit-events", "/webhook-endpoints")
     small = {path: (await counter.of(seen.admin.get(path)))[0] for path in paths}
     for number in range(3):
         await seen.ordered(lines=[])
         await created(seen.buyer.post("/suppliers", json={"name": f"Supplier {number}"}))
+        await created(seen.admin.post("/webhook-endpoints", json={"url": "https://erp.example/hook"}))
         await seen.draft(lines=[LINE] * 20)
     large = {path: (await counter.of(seen.admin.get(path)))[0] for path in paths}
     # Accounts are read by a query of their own, for the times of the last sign-ins.
@@ -188,6 +189,9 @@ SMALLER_THINGS = {
     "/organisations/{id}?include=users": 4,
     "/suppliers/{id}": 2,
     "/suppliers/{id}/history": 3,
+    "/webhook-endpoints/{id}": 2,
+    "/webhook-endpoints/{id}/deliveries": 3,
+    "/webhook-endpoints/{id}/deliveries/{id}": 4,
     "/sessions/current": 2,
     "/state-machines/porf": 1,
     "add supplier": 3,
@@ -199,6 +203,9 @@ SMALLER_THINGS = {
 async def _smaller_things(organisation: TestOrganisation, counter: Counter) -> dict[str, int]:
     counts = {}
     admin = organisation.admin
+    made = await created(admin.post("/webhook-endpoints", json={"url": "https://erp.example/hook"}))
+    endpoint = f"/webhook-endpoints/{made.json()['id']}"
+    ping = (await ok(admin.post(f"{endpoint}/test"), 202)).json()["id"]
     for name, place in {
         "/users/me": "/users/me",
         "/users/me/invitations": "/users/me/invitations",
@@ -209,6 +216,9 @@ async def _smaller_things(organisation: TestOrganisation, counter: Counter) -> d
         "/organisations/{id}?include=users": f"/organisations/{organisation.organisation_id}?include=users",
         "/suppliers/{id}": f"/suppliers/{organisation.supplier_id}",
         "/suppliers/{id}/history": f"/suppliers/{organisation.supplier_id}/history",
+        "/webhook-endpoints/{id}": endpoint,
+        "/webhook-endpoints/{id}/deliveries": f"{endpoint}/deliveries",
+        "/webhook-endpoints/{id}/deliveries/{id}": f"{endpoint}/deliveries/{ping}",
         "/sessions/current": "/sessions/current",
         "/state-machines/porf": "/state-machines/porf",
     }.items():

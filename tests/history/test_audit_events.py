@@ -47,6 +47,7 @@ async def busy(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
     by_key = {"Authorization": f"Bearer {key['key']}"}
     await created(organisation.buyer.post("/porfs", json={"title": "By a key", "lines": [LINE]}, headers=by_key))
     await ok(organisation.buyer.delete(f"/api-keys/{key['id']}"), 204)
+    await created(admin.post("/webhook-endpoints", json={"url": "https://erp.example/hook"}))
     other = await with_new_session(app, organisation.buyer)
     await ok(other.delete("/sessions/current"), 204)
     await ok(admin.post(f"/filings/{await held_filing(organisation)}/retry"))

@@ -22,7 +22,7 @@ from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
 from support.feeds import relayed
 from support.images import png
-from support.operations import BY_BODY, BY_PATH, BY_QUERY, NAMES_NOTHING, Json, operations
+from support.operations import BY_BODY, BY_PATH, BY_QUERY, NAMES_NOTHING, REQUIRED_QUERY, WEBHOOK, Json, operations
 from support.organisations import LINE, PREFIX, Member, TestOrganisation, act, created, new_organisation, ok
 from support.tenant_tables import TENANT_SETTING, TENANT_TABLES
 
@@ -65,6 +65,8 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     await relayed(organisation.database, organisation.organisation_id)
     await created(organisation.admin.post("/invitations", json={"email": "zanzibar@invited.example"}))
     await give_parties(organisation, approved.json()["id"])
+    endpoint = await created(organisation.admin.post("/webhook-endpoints", json=WEBHOOK))
+    await ok(organisation.admin.post(f"/webhook-endpoints/{endpoint.json()['id']}/test"), 202)
     order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
     issue = f"/purchase-orders/{order.json()['id']}/issue"
     issued = await ok(organisation.buyer.post(issue, etag=order.headers["ETag"]))
@@ -88,9 +90,13 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     (reference,) = (await ok(victim.buyer.get("/external-references"))).json()["items"]
     (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
     (filing,) = (await ok(victim.admin.get("/filings"))).json()["items"]
+    (endpoint,) = (await ok(victim.admin.get("/webhook-endpoints"))).json()["items"]
+    (delivery,) = (await ok(victim.admin.get(f"/webhook-endpoints/{endpoint['id']}/deliveries"))).json()["items"]
     ids = {
         "session_id": session,
         "filing_id": filing["id"],
+        "endpoint_id": endpoint["id"],
+        "delivery_id": delivery["id"],
         "invitation_id": invitation["id"],
         "key_id": key.json()["id"],
         "user_id": victim.requester.user_id,
@@ -146,6 +152,8 @@ async def _victim_sees(world: World) -> list[Any]:
         f"/porfs/{world.ids['porf_id']}/history",
         f"/porfs/{world.ids['porf_id']}/comments",
         f"/purchase-orders/{world.ids['order_id']}",
+        "/webhook-endpoints",
+        f"/webhook-endpoints/{world.ids['endpoint_id']}/deliveries",
         "/api-keys",
         "/sessions",
     )
@@ -167,7 +175,8 @@ async def test_a_foreign_id_in_the_path_is_a_missing_one(app: FastAPI, world: Wo
     dry_run = any(item["name"] == "dry_run" for item in operation["parameters"])
     foreign = _filled(path, world.ids)
     missing = _filled(path, dict.fromkeys(world.ids, MISSING))
-    for params in ({}, {"dry_run": "true"}) if dry_run else ({},):
+    needed = REQUIRED_QUERY.get(name, {})
+    for params in (needed, {**needed, "dry_run": "true"}) if dry_run else (needed,):
         for etag in (ANY_VERSION, '"99"'):
             options: Json = {"etag": etag, "json": BY_PATH[name], "params": params}
             answers = [_answer(await world.intruder.request(method, url, **options)) for url in (foreign, missing)]

@@ -35,7 +35,7 @@ po_worker_run_duration_seconds_bucket po_worker_task_failures_total po_worker_ta
 po_filing_problems_total
 """.split()
 LABELS = {"route", "method", "status", "operation", "sqlstate_class", "pool", "state", "outcome", "directory", "le"}
-LABELS |= {"revision", "expected", "work", "code"}
+LABELS |= {"revision", "expected", "work", "code", "reason"}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,11 @@ ANSWERS_WITH_SECRETS = {
     "refreshSession",
     "createApiKey",
     "rotateApiKey",
+    "createWebhookEndpoint",
+    "rotateWebhookSecret",
 }
+
+WEBHOOK: Json = {"url": "https://erp.example/hook"}
 
 # Operations that name something in their path, each with a body that would be accepted if it were the caller's.
 BY_PATH: dict[str, Json | None] = {
@@ -93,11 +97,24 @@ BY_PATH: dict[str, Json | None] = {
     "getPurchaseOrderDocument": None,
     "retryFiling": None,
     "listPurchaseOrderHistory": None,
+    "getWebhookEndpoint": None,
+    "updateWebhookEndpoint": {"description": "Mallory"},
+    "deleteWebhookEndpoint": None,
+    "rotateWebhookSecret": {},
+    "testWebhookEndpoint": None,
+    "replayWebhookEvents": None,
+    "listWebhookDeliveries": None,
+    "getWebhookDelivery": None,
+    "retryWebhookDelivery": None,
+    "listWebhookEndpointHistory": None,
     "listSupplierHistory": None,
     "listUserHistory": None,
     "listInvitationHistory": None,
     "listApiKeyHistory": None,
 }
+
+# Query parameters that operations cannot do without.
+REQUIRED_QUERY: dict[str, Json] = {"replayWebhookEvents": {"after": "0"}}
 
 # Operations that take ids, numbers or texts elsewhere.
 BY_BODY = {
@@ -123,6 +140,7 @@ BY_QUERY = {
     "listFilings",
     "listAuditEvents",
     "listEvents",
+    "listWebhookEndpoints",
     "countPorfs",
     "countPurchaseOrders",
     "countSuppliers",
@@ -150,6 +168,7 @@ NAMES_NOTHING = {
     "listMyInvitations",
     "createInvitation",
     "createOrganisation",
+    "createWebhookEndpoint",
     "getCurrentOrganisation",
     "listOrganisationHistory",
     "getSeal",

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from po_api.core.permissions import Role, Scope
 from support.filings import held_filing
 from support.images import png
-from support.operations import BY_PATH, Json, operations
+from support.operations import BY_PATH, REQUIRED_QUERY, WEBHOOK, Json, operations
 from support.organisations import (
     PREFIX,
     Member,
@@ -163,6 +163,19 @@ listAuditEvents              -        audit:read            no        no       n
 getSeal                      -        audit:read            no        no       no      yes     yes     org      org
 listEvents                   -        events:read           no        no       no      yes     yes     org      org
 
+createWebhookEndpoint        -        -                     no        no       no      yes     no      org      org
+listWebhookEndpoints         -        -                     no        no       no      yes     no      org      org
+getWebhookEndpoint           endpoint -                     no        no       no      yes     no      org      org
+updateWebhookEndpoint        endpoint -                     no        no       no      yes     no      org      org
+deleteWebhookEndpoint        endpoint -                     no        no       no      yes     no      org      org
+rotateWebhookSecret          endpoint -                     no        no       no      yes     no      org      org
+testWebhookEndpoint          endpoint -                     no        no       no      yes     no      org      org
+replayWebhookEvents          endpoint -                     no        no       no      yes     no      org      org
+listWebhookDeliveries        endpoint -                     no        no       no      yes     no      org      org
+getWebhookDelivery           delivery -                     no        no       no      yes     no      org      org
+retryWebhookDelivery         delivery -                     no        no       no      yes     no      org      org
+listWebhookEndpointHistory   endpoint -                     no        no       no      yes     no      org      org
+
 getPorfStateMachine          -        porfs:read            yes       yes      yes     yes     yes     yes      yes
 getPurchaseOrderStateMachine -        porfs:read            yes       yes      yes     yes     yes     yes      yes
 """
@@ -200,7 +213,7 @@ MATRIX = _parsed(_MATRIX)
 USED_UP_CALLERS = {"revokeAllSessions", "revokeCurrentSession", "createOrganisation"}
 # These operations delete or use up their entity, or need one whose supplier no other test has renamed since.
 USED_UP_THINGS = {
-    *("revokeSession", "revokeApiKey", "deletePorf", "deletePorfLine"),
+    *("revokeSession", "revokeApiKey", "deletePorf", "deletePorfLine", "deleteWebhookEndpoint"),
     *("deleteExternalReference", "deleteLogo"),
     *("convertPorf", "createPurchaseOrder", "issuePurchaseOrder", "retryFiling"),
 }
@@ -208,7 +221,8 @@ USED_UP_THINGS = {
 REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
-SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited", "filing"}
+SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
+SHARED |= {"filing", "endpoint", "delivery"}
 
 
 @dataclass(frozen=True)
@@ -315,8 +329,8 @@ class World:
             case "key":
                 made = await self.new_key(owner, Scope.PORFS_READ)
                 return {"key_id": int(made.token.split("_")[1])}
-            case "filing":
-                return {"filing_id": await held_filing(self.organisation)}
+            case "filing" | "endpoint" | "delivery":
+                return await self._sent_out(on, owner)
             case "ordered":
                 order = (await theirs.ordered()).json()
                 return {"order_id": order["id"], "line_id": order["lines"][0]["id"]}
@@ -324,6 +338,17 @@ class World:
                 return {"order_id": (await theirs.issued()).json()["id"]}
         porf = (await theirs.in_status(on)).json()
         return {"porf_id": porf["id"], "line_id": porf["lines"][0]["id"]}
+
+    async def _sent_out(self, on: str, owner: Member) -> Ids:
+        """Something that leaves the house, or where it goes."""
+        if on == "filing":
+            return {"filing_id": await held_filing(self.organisation)}
+        if on == "endpoint":
+            made = await created(self.organisation.admin.post("/webhook-endpoints", json=WEBHOOK))
+            return {"endpoint_id": made.json()["id"]}
+        endpoint = await self.thing("endpoint", owner)
+        path = f"/webhook-endpoints/{endpoint['endpoint_id']}/test"
+        return {**endpoint, "delivery_id": (await ok(self.organisation.admin.post(path), 202)).json()["id"]}
 
     async def _of_organisation(self, on: str) -> Ids:
         """Something of the organisation as a party."""
@@ -357,6 +382,7 @@ class World:
             "acceptInvitation": {"leave": True},
             "createOrganisation": {"name": "Founded"},
             "updateCurrentOrganisation": {"name": "Company"},
+            "createWebhookEndpoint": WEBHOOK,
             "createSupplier": {"name": f"Supplier {number}"},
             "addSupplierContact": {"email": f"contact{number}@supplier.example"},
             "createAddress": {"kind": "delivery", "name": "Warehouse"},
@@ -378,6 +404,8 @@ class World:
         options: Json = {"etag": "*"}
         if route.takes_dry_run:
             options["params"] = {"dry_run": "true"}
+        if name in REQUIRED_QUERY:
+            options["params"] = options.get("params", {}) | REQUIRED_QUERY[name]
         if name.startswith("count"):
             options["params"] = {"group_by": "is_active" if name in {"countSuppliers", "countUsers"} else "status"}
         if name == "importPorf":

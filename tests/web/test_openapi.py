@@ -140,11 +140,15 @@ def test_ids_are_integers_that_fit(document: Json) -> None:
     assert all(isinstance(bound, int) and bound < 2**63 for bound in bounds)
 
 
+# Comments, copies, and what is sent again change nothing that has a version.
+ACTION = re.compile(r"(\{\w+\}|/me)/(?!comments|copy|test|replay|deliveries|retry)")
+
+
 def test_changes_require_if_match_and_take_a_merge_patch(document: Json) -> None:
     for method, path, operation in _operations(document):
         unversioned = ("/api/v1/sessions", "/api/v1/api-keys", "/api/v1/external-references", "/api/v1/filings")
         is_versioned = not path.startswith(unversioned)
-        is_action = method == "post" and is_versioned and re.search(r"(\{\w+\}|/me)/(?!comments|copy)", path)
+        is_action = method == "post" and is_versioned and ACTION.search(path)
         is_change = method in {"patch", "put", "delete"} and is_versioned
         if_match = _parameters(document, operation).get("If-Match")
         assert (if_match is not None and if_match["required"]) == bool(is_action or is_change), (method, path)

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from po_api.web.cookies import access_cookie
-from po_api.web.openapi import bodies, examples, parameters, responses, schemas, security, texts
+from po_api.web.openapi import bodies, examples, parameters, responses, schemas, security, sent, texts
 from po_api.web.openapi.document import PASSES, Pass, completed
 from po_api.web.openapi.parts import Json, is_public, operations
 
@@ -175,6 +175,12 @@ def repeated_parameters(spec: Json) -> Iterator[str]:
     yield from (it for it, times in inline.items() if times > 1 and "$ref" not in it)
 
 
+def webhooks_that_answer_as_the_api_does(spec: Json) -> Iterator[str]:
+    for name, methods in spec["webhooks"].items():
+        if "422" in methods["post"]["responses"] or "security" not in methods["post"]:
+            yield name
+
+
 MENDED: list[tuple[Pass, Find]] = [
     (security.add_cookie_scheme, no_cookie),
     (security.add_cookie_scheme, no_default_security),
@@ -200,6 +206,7 @@ MENDED: list[tuple[Pass, Find]] = [
     (responses.add_shared_responses, missing_responses),
     (responses.add_shared_responses, missing_shared_headers),
     (parameters.share_parameters, repeated_parameters),
+    (sent.complete_webhooks, webhooks_that_answer_as_the_api_does),
 ]
 
 

@@ -13,10 +13,12 @@ from fastapi import FastAPI
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database
 from po_api.db.work import PeriodicTask
+from po_api.webhooks.sending import Sender
 from po_api.work import all_work
 from po_api.worker.periodic import PeriodicRunner
 from support.applications import SECRET_KEY
 from support.organisations import TestOrganisation
+from support.workers import LOCAL
 
 _serial = itertools.count(1)
 
@@ -148,7 +150,9 @@ async def test_the_applications_tasks_delete_what_has_ended(
     await owner.execute(
         f"UPDATE idempotency_records SET created_at = {old} WHERE organisation_id = $1", organisation.organisation_id
     )
-    work = all_work(organisation.database, secret_key=SECRET_KEY, renderings=SharedWork(), filing=None)
+    work = all_work(
+        organisation.database, secret_key=SECRET_KEY, renderings=SharedWork(), filing=None, sender=Sender(LOCAL)
+    )
     for task in work.periodic_tasks:
         await task.run()
     assert await owner.fetchval(sessions, used) == 0

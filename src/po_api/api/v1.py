@@ -35,6 +35,8 @@ from po_api.web.dependencies import PrincipalDep
 from po_api.web.fast_path import RouteGroup
 from po_api.web.routing import api_router, requires
 from po_api.web.state_machines import StateMachineRead, publish
+from po_api.webhooks.outgoing_router import router as sent_webhooks
+from po_api.webhooks.router import router as webhook_endpoints
 
 _machines = api_router(prefix="/state-machines", tags=["state machines"])
 
@@ -88,5 +90,9 @@ GROUPS = (
     RouteGroup(filings),
     RouteGroup(events),
     RouteGroup(audit_events, seals),
+    RouteGroup(webhook_endpoints),
     RouteGroup(_machines),
 )
+
+# Requests that are sent, for the section `webhooks` of the document.
+SENT = sent_webhooks

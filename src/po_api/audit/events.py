@@ -39,6 +39,7 @@ AuditedEntity = Literal[
     "session",
     "supplier",
     "user",
+    "webhook_endpoint",
 ]
 
 

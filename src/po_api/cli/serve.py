@@ -22,6 +22,7 @@ from po_api.operations.developer_sessions import DEVELOPER_SESSION_SECONDS, open
 from po_api.operations.progress import Progress
 from po_api.operations.schema import require_head
 from po_api.settings import Settings, load_settings
+from po_api.webhooks.networks import LOOPBACK
 
 app = typer.Typer()
 
@@ -44,6 +45,7 @@ def serve(
             stack.enter_context(scrapes)
         found = stack.enter_context(connections(settings))
         if with_demo:
+            settings = _with_local_webhooks(settings)
             asyncio.run(_migrate_quietly(settings, found))
             token = asyncio.run(_prepare_demo(settings, found))
             _welcome(listener, token)
@@ -53,6 +55,12 @@ def serve(
             serving.serve(settings, found, listener, scrapes, supervisor)
         except KeyboardInterrupt:
             typer.echo("stopped", err=True)
+
+
+def _with_local_webhooks(settings: Settings) -> Settings:
+    """Webhooks to this machine, to try them; on a server its services would be exposed to the admins."""
+    allowed = settings.webhook_allowed_networks or tuple(LOOPBACK)
+    return settings.model_copy(update={"webhook_allowed_networks": allowed})
 
 
 async def _migrate_quietly(settings: Settings, found: Connections) -> None:

@@ -70,6 +70,8 @@ class Permission(StrEnum):
     EXTERNAL_REFERENCES_READ = "external_references_read"
     EXTERNAL_REFERENCES_WRITE = "external_references_write"
 
+    WEBHOOKS = "webhooks"
+
     SUPPLIERS_READ = "suppliers_read"
     SUPPLIERS_WRITE = "suppliers_write"
 
@@ -129,6 +131,8 @@ GRANTS: Mapping[Permission, Grant] = {
     # Those who see all requests and orders: a reference names an entity.
     Permission.EXTERNAL_REFERENCES_READ: Grant(_OVERSIGHT, Scope.EXTERNAL_REFERENCES_READ),
     Permission.EXTERNAL_REFERENCES_WRITE: Grant(_BUYERS, Scope.EXTERNAL_REFERENCES_WRITE),
+    # They send data to other systems, with a secret that is shown to whoever adds them.
+    Permission.WEBHOOKS: Grant(_ADMIN),
     Permission.SUPPLIERS_READ: Grant(_ANY_ROLE, Scope.SUPPLIERS_READ),
     Permission.SUPPLIERS_WRITE: Grant(_BUYERS, Scope.SUPPLIERS_WRITE),
     Permission.PORFS_READ: Grant(_ANY_ROLE, Scope.PORFS_READ),

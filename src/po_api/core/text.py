@@ -54,3 +54,8 @@ def has_forbidden_characters(text: str, *, multiline: bool = True) -> bool:
     if _CONTROL_CHARACTERS.search(text) or _SURROGATES.search(text):
         return True
     return not multiline and _LINE_BREAKS.search(text) is not None
+
+
+def printable(text: str) -> str:
+    """`text` with U+FFFD in the place of characters that `has_forbidden_characters` finds."""
+    return _SURROGATES.sub("\ufffd", _CONTROL_CHARACTERS.sub("\ufffd", text))

@@ -117,19 +117,25 @@ class _OrganisationRow(NamedTuple):
 
 
 class Leases:
-    """Takes and returns the leases of the rows of a table, each in the caller's transaction inside the tenant."""
+    """Takes and returns the leases of the rows of a table, each in the caller's transaction inside the tenant.
 
-    def __init__(self, table: Any) -> None:
+    Rows are only taken if they fulfil all `conditions`, whose parameters are arguments of `take`.
+    """
+
+    def __init__(self, table: Any, *conditions: ColumnElement[bool]) -> None:
         self._table = table
+        self._conditions = conditions
         self._take = self._taking()
         self._end = self._ending()
 
-    async def take(self, executor: QueryExecutor, organisation_id: int, lease: timedelta, *, most: int) -> Job | None:
+    async def take(
+        self, executor: QueryExecutor, organisation_id: int, lease: timedelta, *, most: int, **parameters: object
+    ) -> Job | None:
         """Lease the row that is due for the longest time; None if none is due.
 
         A row that has had `most` attempts, the last of which was interrupted, ends as failed.
         """
-        row = await executor.row(self._take, organisation_id=organisation_id, lease=lease, most=most)
+        row = await executor.row(self._take, organisation_id=organisation_id, lease=lease, most=most, **parameters)
         if row is None:
             return None
         is_spent = row.status == WorkStatus.FAILED
@@ -161,6 +167,7 @@ class Leases:
                 row.organisation_id == ORGANISATION_ID,
                 row.next_attempt_at <= func.now(),
                 or_(row.leased_until.is_(None), row.leased_until <= func.now()),
+                *self._conditions,
             )
             .order_by(row.next_attempt_at, row.id)
             .limit(1)

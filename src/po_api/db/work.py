@@ -12,6 +12,10 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.db.leases import Job, Leases, WorkStatus
+from po_api.db.query import QueryExecutor
+
+# Returns the ids of organisations, without entering a tenant.
+FindOrganisations = Callable[[QueryExecutor], Awaitable[Sequence[int]]]
 
 # Written in the transaction that ends the attempt, if it is still the job's: what follows from a success.
 Record = Callable[[AsyncSession], Awaitable[None]]
@@ -62,7 +66,8 @@ class Queue:
     `seconds` is the time-out of an attempt, `delays` are those after the first, second … failed attempt, of which the
     last is repeated until there were `attempts`. `at_once` limits the attempts at a time in a process. A success gives
     the row the status `done`. What `leaves_the_house`, such as mail, is not done in a restored database before an
-    operator has confirmed it; what was queued when the backup was made is held.
+    operator has confirmed it; what was queued when the backup was made is held. Operators are warned of
+    overdue and failed rows, unless success `depends_on_others`, such as the server of an organisation's partner.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Queue:
     at_once: int = 1
     done: str = WorkStatus.DONE
     leaves_the_house: bool = False
+    depends_on_others: bool = False
 
     @cached_property
     def leases(self) -> Leases:
@@ -83,12 +89,13 @@ class Queue:
 class TenantTask:
     """Work on rows of an organisation that are not leased one by one.
 
-    `table` has the rows, which `organisations_with_work` finds; `run` does some of it inside an organisation, in
-    transactions of its own and under a lock of its own, and returns whether there was any.
+    `find` returns the organisations that have some (`leases.organisations_with_work`, if there is a table of it); `run`
+    does some of it inside an organisation, in transactions of its own and under a lock of its own, and returns whether
+    there was any.
     """
 
     name: str
-    table: str
+    find: FindOrganisations
     run: Callable[[int], Awaitable[bool]]
 
 

@@ -108,7 +108,7 @@ def _event(shape: Shape) -> Any:
     return create_model(f"{shape}Event", __base__=_Event, __doc__=doc, type=(names, ...), data=(_DATA[shape], ...))
 
 
-_Item: Any = Annotated[Union[tuple(map(_event, Shape))], Field(discriminator="type")]  # noqa: UP007 - of a tuple
+Event: Any = Annotated[Union[tuple(map(_event, Shape))], Field(discriminator="type")]  # noqa: UP007 - of a tuple
 
 
 class EventPage(Schema):
@@ -119,7 +119,7 @@ class EventPage(Schema):
         examples=[_EXAMPLE],
     )
     has_more: bool = Field(description="Whether there are more events now")
-    items: list[_Item]
+    items: list[Event]
 
 
 class SealRead(Schema):

@@ -77,6 +77,14 @@ WORKER_RUNS = Counter(
     ["work", "outcome"],
     registry=REGISTRY,
 )
+WEBHOOK_ENDPOINTS_DISABLED = Counter(
+    "po_webhook_endpoints_disabled_total",
+    "Webhook endpoints that were deactivated by the application, by reason",
+    ["reason"],
+    registry=REGISTRY,
+)
+for _reason in ("gone", "failing", "secret_undecryptable"):
+    WEBHOOK_ENDPOINTS_DISABLED.labels(_reason)
 WORKER_SECONDS = Histogram(
     "po_worker_run_duration_seconds",
     "Time that attempts of a queue's rows and runs of tasks took",

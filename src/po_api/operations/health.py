@@ -179,6 +179,8 @@ async def _examine(connection: AsyncConnection, data_dir: Path | None) -> Readin
 
 async def _warnings(connection: AsyncConnection) -> AsyncIterator[ReadinessWarning]:
     for queue in await queue_states(connection):
+        if queue.depends_on_others:
+            continue
         if queue.late_seconds > LATE_SECONDS:
             yield ReadinessWarning(code="work_overdue", detail=f"{queue.name}: due for {queue.late_seconds:.0f} s")
         if queue.failed:

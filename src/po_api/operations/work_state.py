@@ -28,12 +28,13 @@ _TASKS = select(
 
 class QueueState(NamedTuple):
     """The rows of a queue, of all organisations: those that are due, and for how long the oldest one; those that have
-    failed for good."""
+    failed for good. `depends_on_others`: neither says that a worker does not work."""
 
     name: str
     due: int
     late_seconds: float
     failed: int
+    depends_on_others: bool
 
 
 class TaskState(NamedTuple):
@@ -51,7 +52,7 @@ async def queue_states(connection: AsyncConnection) -> Sequence[QueueState]:
     found = []
     for queue in QUEUES:
         row = (await connection.execute(_QUEUE, {"table": queue.table.name})).one()
-        found.append(QueueState(queue.name, row.due, float(row.late_seconds), row.failed))
+        found.append(QueueState(queue.name, row.due, float(row.late_seconds), row.failed, queue.depends_on_others))
     return found
 
 

@@ -11,6 +11,8 @@ from po_api.observability.logging import get_logger
 from po_api.operations.databases import Connections
 from po_api.operations.schema import require_head
 from po_api.settings import Settings
+from po_api.webhooks.networks import Destinations
+from po_api.webhooks.sending import Sender
 from po_api.work import all_work
 from po_api.worker.worker import Worker
 
@@ -27,8 +29,10 @@ async def work(settings: Settings, found: Connections, *, once: bool) -> None:
     try:
         async with database.engine.connect() as connection:
             await require_head(connection)
-        filing = destination_of(settings)
-        everything = all_work(database, secret_key=found.secret_key, renderings=SharedWork(), filing=filing)
+        filing, sender = destination_of(settings), Sender(Destinations.of(settings.webhook_allowed_networks))
+        everything = all_work(
+            database, secret_key=found.secret_key, renderings=SharedWork(), filing=filing, sender=sender
+        )
         worker = Worker(database, everything)
         if once:
             await worker.run_until_idle()

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from time import perf_counter
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,7 +15,7 @@ from po_api.core.errors import AppError
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import INTERRUPTED, Job, WorkStatus, organisations_with_work
 from po_api.db.query import ConnectionExecutor, TransactionExecutor
-from po_api.db.work import Failure, Handler, Hold, Queue, Record, Retry, TenantTask
+from po_api.db.work import Failure, FindOrganisations, Handler, Hold, Queue, Record, Retry, TenantTask
 from po_api.observability import metrics
 from po_api.observability.logging import get_logger
 
@@ -39,7 +40,8 @@ class QueueRunner:
 
     async def organisations(self) -> list[int]:
         """The organisations with due rows, in random order: runners begin with different ones."""
-        return await _shuffled_organisations(self._database, self._queue.table.name)
+        find = partial(organisations_with_work, table=self._queue.table.name)
+        return await _shuffled_organisations(self._database, find)
 
     async def run_in(self, organisation_id: int) -> bool:
         """Do one row of the organisation; returns False if none is due."""
@@ -153,7 +155,7 @@ class TenantTaskRunner:
 
     async def organisations(self) -> list[int]:
         """The organisations with rows for the task, in random order."""
-        return await _shuffled_organisations(self._database, self._task.table)
+        return await _shuffled_organisations(self._database, self._task.find)
 
     async def run_in(self, organisation_id: int) -> bool:
         """Do some of the organisation's work; returns whether there was any."""
@@ -187,10 +189,10 @@ def _explained(error: Exception) -> tuple[tuple[str, str | None], timedelta | No
     return (UNEXPECTED, None), None
 
 
-async def _shuffled_organisations(database: Database, table: str) -> list[int]:
+async def _shuffled_organisations(database: Database, find: FindOrganisations) -> list[int]:
     executor = ConnectionExecutor(database.engine)
     try:
-        found = [*await organisations_with_work(executor, table)]
+        found = [*await find(executor)]
         await executor.close()
     except BaseException:
         executor.discard()

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 
-from po_api.web.openapi import bodies, examples, parameters, responses, schemas, security, texts
+from po_api.web.openapi import bodies, examples, parameters, responses, schemas, security, sent, texts
 from po_api.web.openapi.parts import Json
 
 Pass = Callable[[Json], None]
@@ -27,6 +27,7 @@ PASSES: Sequence[Pass] = (
     schemas.add_problem_schemas,
     schemas.open_response_schemas,
     parameters.share_parameters,
+    sent.complete_webhooks,
 )
 
 _COMPONENTS = ("schemas", "securitySchemes", "responses", "headers", "examples", "parameters")
@@ -61,6 +62,7 @@ def _derived(app: FastAPI) -> Json:
         version=app.version,
         description=texts.DESCRIPTION.strip(),
         routes=all_routes(app),
+        webhooks=app.webhooks.routes,
         license_info={"name": "MIT", "identifier": "MIT"},
         servers=[{"url": "/", "description": "This server"}],
         tags=[{"name": name, "description": text} for name, text in texts.TAGS.items()],

@@ -11,12 +11,12 @@ _MEANINGS = {"_gte": "Lower bound, inclusive", "_lt": "Upper bound, exclusive", 
 def complete_parameters(spec: Json) -> None:
     """Optional parameters are left out rather than null, If-Match is required, each has a description."""
     for _, _, operation in operations(spec):
-        parameters = [_parameter(parameter) for parameter in operation.pop("parameters", [])]
+        parameters = [tidy_parameter(parameter) for parameter in operation.pop("parameters", [])]
         if parameters:
             operation["parameters"] = parameters
 
 
-def _parameter(parameter: Json) -> Json:
+def tidy_parameter(parameter: Json) -> Json:
     """If-Match is required although its absence has a status of its own.
 
     The examples of optional ones stay in the schema: the docs page sends those of the parameter.

@@ -15,6 +15,7 @@ TAGS = {
     "invitations": "Invitations to the caller's organisation",
     "organisations": "Organisations (tenants) and their settings",
     "events": "The feed of all changes, for other systems to follow",
+    "webhooks": "Endpoints of other systems, to which events are delivered",
     "audit trail": "Who changed what and when, in the whole organisation",
     "sessions": "Sign-in, and the caller's own sessions",
     "API keys": "Keys with which scripts act as a user",

@@ -1,0 +1,1 @@
+"""Webhooks: endpoints of other systems, to which the events of an organisation are delivered (Standard Webhooks)."""
