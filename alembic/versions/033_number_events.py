@@ -19,12 +19,13 @@ down_revision = "032"
 branch_labels = None
 depends_on = None
 
+TABLES = ("event_outbox", "event_feeds", "event_log")
+
 expands = True
 loses = "the numbers and seals of events, and the versions of entities in them"
-lost_rows = ("event_log", "event_feeds", "audit_events WHERE entity_version IS NOT NULL")
+lost_rows = (*TABLES, "audit_events WHERE entity_version IS NOT NULL")
 
 TENANT = "organisation_id = nullif(current_setting('app.organisation_id', true), '')::bigint"
-TABLES = ("event_outbox", "event_feeds", "event_log")
 AS_OWNER = "SECURITY DEFINER SET search_path = pg_catalog, public"
 
 # With the owner's rights, since no tenant is entered: the time of one event, of all organisations. Of each only the

