@@ -29,7 +29,7 @@ loses = (
 lost_rows = (
     "porfs WHERE delivery_address_id IS NOT NULL OR delivery_address IS NOT NULL",
     f"purchase_orders WHERE {' OR '.join(f'{name} IS NOT NULL' for name in OF_ORDER)}",
-    "purchase_order_lines WHERE tax_category IS NOT NULL",
+    "purchase_order_lines WHERE tax_category IS NOT NULL OR tax_exemption_reason IS NOT NULL",
     "approval_decisions WHERE hash_version > 2",
 )
 
