@@ -51,6 +51,9 @@ async def busy(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
     other = await with_new_session(app, organisation.buyer)
     await ok(other.delete("/sessions/current"), 204)
     await ok(admin.post(f"/filings/{await held_filing(organisation)}/retry"))
+    await created(organisation.buyer.post("/addresses", json={"kind": "delivery", "name": "Warehouse"}))
+    known = {"entity": "supplier", "entity_id": organisation.supplier_id, "system": "sap", "external_id": "4711"}
+    await created(organisation.buyer.put("/external-references", json=known))
     return organisation
 
 

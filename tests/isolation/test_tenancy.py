@@ -44,16 +44,21 @@ class World:
     own_approved: httpx.Response
 
 
-async def give_parties(organisation: TestOrganisation, porf_id: int) -> None:
-    """A logo, an address, a contact of the supplier, and an external reference."""
+async def give_parties(organisation: TestOrganisation) -> None:
+    """A logo, an address, and a contact of the supplier."""
     buyer = organisation.buyer
     logo = {"file": ("logo.png", png())}
     await ok(organisation.admin.put("/organisations/current/logo", etag="*", files=logo))
     await created(buyer.post("/addresses", json={"kind": "delivery", "name": "Zanzibar warehouse"}))
     contact = {"email": "zanzibar@supplier.example", "purpose": "invoices"}
     await created(buyer.post(f"/suppliers/{organisation.supplier_id}/contacts", etag="*", json=contact))
-    reference = {"entity": "porf", "entity_id": porf_id, "system": "zanzibar", "external_id": "4711"}
-    await created(buyer.put("/external-references", json=reference))
+
+
+async def give_references(organisation: TestOrganisation, **entities: int) -> None:
+    """An external reference of each of the entities."""
+    for entity, entity_id in entities.items():
+        reference = {"entity": entity, "entity_id": entity_id, "system": "zanzibar", "external_id": "4711"}
+        await created(organisation.buyer.put("/external-references", json=reference))
 
 
 async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
@@ -64,12 +69,14 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     # The events so far get numbers, those of the order wait for theirs.
     await relayed(organisation.database, organisation.organisation_id)
     await created(organisation.admin.post("/invitations", json={"email": "zanzibar@invited.example"}))
-    await give_parties(organisation, approved.json()["id"])
+    await give_parties(organisation)
     endpoint = await created(organisation.admin.post("/webhook-endpoints", json=WEBHOOK))
     await ok(organisation.admin.post(f"/webhook-endpoints/{endpoint.json()['id']}/test"), 202)
     order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
     issue = f"/purchase-orders/{order.json()['id']}/issue"
     issued = await ok(organisation.buyer.post(issue, etag=order.headers["ETag"]))
+    ids = {"porf": approved.json()["id"], "supplier": organisation.supplier_id, "purchase_order": order.json()["id"]}
+    await give_references(organisation, **ids)
     await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
     async with organisation.database.sessions.begin() as session:
         await enter_tenant(session, organisation.organisation_id)
@@ -87,7 +94,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     await created(own.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
     (contact,) = (await ok(victim.buyer.get(f"/suppliers/{victim.supplier_id}/contacts"))).json()["items"]
     (address,) = (await ok(victim.buyer.get("/addresses"))).json()["items"]
-    (reference,) = (await ok(victim.buyer.get("/external-references"))).json()["items"]
+    reference, *_ = (await ok(victim.buyer.get("/external-references"))).json()["items"]
     (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
     (filing,) = (await ok(victim.admin.get("/filings"))).json()["items"]
     (endpoint,) = (await ok(victim.admin.get("/webhook-endpoints"))).json()["items"]
@@ -568,7 +575,8 @@ async def test_not_even_the_owner_can_refer_to_another_organisations_row(
         await owner.execute(
             f"UPDATE {child} SET {column} = (SELECT max({referred}) FROM {parent} WHERE organisation_id = {foreign})"
             f" WHERE organisation_id = {own}"
-            f" AND {own_key} = (SELECT max({own_key}) FROM {child} WHERE organisation_id = {own})"
+            f" AND {own_key} = (SELECT {own_key} FROM {child} WHERE organisation_id = {own}"
+            f" ORDER BY {column} IS NULL, {own_key} DESC LIMIT 1)"
         )
     assert caught.value.constraint_name == key.name
 

@@ -211,6 +211,12 @@ class PurchaseOrderRead(PurchaseOrderBase):
     tax_rounding: TaxRounding
     terms: str | None
     delivery_address: str | None
+    delivery_address_id: int | None
+    payment_days: int | None = Field(examples=[30])
+    payment_terms: str | None
+    incoterms: Incoterm | None
+    incoterms_place: str | None
+    buyer_reference: str | None
     document_status: DocumentStatus | None = Field(
         description="`due`: rendered soon, or by its first reader; `failed`: it could not be rendered, and only the"
         " next reader tries again; null before the issue",
@@ -220,12 +226,6 @@ class PurchaseOrderRead(PurchaseOrderBase):
     document_error: str | None = Field(
         description="Code of the last attempt's error; null if it succeeded", examples=["document_not_rendered"]
     )
-    delivery_address_id: int | None
-    payment_days: int | None = Field(examples=[30])
-    payment_terms: str | None
-    incoterms: Incoterm | None
-    incoterms_place: str | None
-    buyer_reference: str | None
     filed_at: datetime | None = Field(description="When the document was filed in the organisation's folder")
     filed_url: str | None = Field(
         description="Where the filed document is shown; null in a directory",

@@ -44,7 +44,8 @@ class SupplierService:
         await self._session.flush()
         if supplier.email is not None:
             await self._repository.write_first_contact(supplier)
-        await self._record("supplier.create", supplier, None, {"name": name, **values})
+        given = {field: value for field, value in values.items() if value is not None}
+        await self._record("supplier.create", supplier, None, {"name": name, **given})
         return supplier
 
     async def update(self, supplier_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> Supplier:
