@@ -13,8 +13,8 @@ Revises: ${down_revision | comma,n}
 # - An index on an existing table: `ddl.create_index` (CONCURRENTLY; never IF NOT EXISTS, which keeps an invalid one).
 #   Unique: `ddl.add_unique`. CHECK and foreign key: `ddl.add_check`, `ddl.add_reference` (NOT VALID, then
 #   VALIDATE in a later transaction). Tables created in the same revision need none of this.
-# - A new column is nullable or has a constant default. To require an existing one: `ddl.require_column` (SET NOT NULL with a
-#   validated check).
+# - A new column is nullable or has a constant default. To require an existing one: `ddl.require_column` (SET NOT NULL
+#   with a validated check).
 # - Expand first: the previous version keeps running while this runs. Add, let both versions write it,
 #   `ddl.backfill_by_key` (batches that commit and report progress), require; drop what no version uses one release
 #   later.
