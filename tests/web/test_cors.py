@@ -57,7 +57,7 @@ async def test_another_origin_gets_nothing(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_foreign_header_or_method_is_not_allowed(client: httpx.AsyncClient) -> None:
-    for wrong in ({"Access-Control-Request-Headers": "X-Evil"}, {"Access-Control-Request-Method": "PUT"}):
+    for wrong in ({"Access-Control-Request-Headers": "X-Evil"}, {"Access-Control-Request-Method": "TRACE"}):
         response = await client.options(f"{PREFIX}/porfs", headers={"Origin": ORIGIN} | PREFLIGHT | wrong)
         assert response.status_code == 400
 

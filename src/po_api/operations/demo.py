@@ -79,6 +79,7 @@ SUPPLIERS: tuple[dict[str, Any], ...] = (
         "name": THORNBURY,
         "email": "sales@thornbury.example",
         "tax_id": "GB980780684",
+        "vat_id": "GB980780684",
         # In one text, as suppliers of before there were structured addresses have it.
         "address": "22 Canal Road\nLeeds LS1 4AP\nUnited Kingdom",
     },
