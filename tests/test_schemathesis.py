@@ -18,10 +18,10 @@ ROLES = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "nobo
 
 
 @pytest.fixture(scope="module")
-def served(urls: tuple[str, str], app: FastAPI) -> Iterator[str]:
+def served(urls: tuple[str, str], app: FastAPI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the application on the tests' database, served by a thread with its own event loop."""
-    kinds = ("per_user", "per_address", "sign_in", "refresh")
-    with serving(new_app(urls[1], **{f"rate_limit_{kind}": "1000000/minute" for kind in kinds})) as address:
+    limits = {f"rate_limit_{kind}": "1000000/minute" for kind in ("per_user", "per_address", "sign_in", "refresh")}
+    with serving(new_app(urls[1], filing_dir=tmp_path_factory.mktemp("filed"), **limits)) as address:
         yield address
 
 
