@@ -21,6 +21,8 @@ pytestmark = pytest.mark.heavy
 
 # Statements that change nothing in a run that nothing came before; Alembic's own questions are among them.
 READING = ("SELECT", "SHOW", "SET", "RESET", "select", "show", "DROP INDEX CONCURRENTLY IF EXISTS")
+# More processes at once would wait for each other until their time-outs: a revision may have sixty statements.
+AT_ONCE = 12
 KILLED = -9
 NEVER = -1
 Filled = Callable[[str], Awaitable[str]]
@@ -49,12 +51,14 @@ async def _upgrade(database: Fresh, to: str, progress: Progress | None = None) -
 
 async def _alembic(revision: str, databases: list[Fresh], points: list[int]) -> list[int]:
     """The exit statuses of concurrent runs of `alembic upgrade`, each killed after some statements or not at all."""
-    words = json.dumps(READING)
-    runs = [
-        database.call(alembic_until, str(point), words, "upgrade", revision)
-        for database, point in zip(databases, points, strict=True)
-    ]
-    return [status for status, _, _ in await asyncio.gather(*runs)]
+    words, at_once = json.dumps(READING), asyncio.Semaphore(AT_ONCE)
+
+    async def run(database: Fresh, point: int) -> int:
+        async with at_once:
+            status, _, _ = await database.call(alembic_until, str(point), words, "upgrade", revision)
+        return status
+
+    return await asyncio.gather(*(run(database, point) for database, point in zip(databases, points, strict=True)))
 
 
 @pytest.fixture(scope="module")
