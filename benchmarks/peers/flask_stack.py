@@ -322,6 +322,8 @@ def get_porf(porf_id: int) -> Response:
         **summary(porf, user),
         line_count=porf.line_count,
         justification=porf.justification,
+        delivery_address_id=porf.delivery_address_id,
+        delivery_address=porf.delivery_address,
         net=format(porf.net, "f"),
         tax=format(porf.tax, "f"),
         approval_round=porf.approval_round,

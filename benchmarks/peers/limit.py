@@ -93,7 +93,10 @@ APPROVERS = """
         ) a
     ) ELSE NULL END AS approvers
 """
-DETAILS = "l.line_count, p.justification, p.net::text, p.tax::text, p.approval_round, p.tax_rounding"
+DETAILS = """
+    l.line_count, p.justification, p.net::text, p.tax::text, p.approval_round, p.tax_rounding, p.delivery_address_id,
+    p.delivery_address
+"""
 # The organisations of the data set permit no more than what was requested.
 TOLERANCE = """
     trim_scale(coalesce(p.over_order_percent, o.over_order_percent))::text AS over_order_percent,
@@ -114,6 +117,7 @@ SUMMARY_NAMES = """id number title status requester_id requester_name supplier_i
 WHOLE_NAMES = [
     *SUMMARY_NAMES,
     *("line_count", "justification", "net", "tax", "approval_round", "tax_rounding"),
+    *("delivery_address_id", "delivery_address"),
     *("over_order_percent", "maximum_total", "decisions", "approvers"),
 ]
 LINE_NAMES = """id position description sku quantity unit unit_price discount_percent tax_rate needed_by net
