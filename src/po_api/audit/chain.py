@@ -1,6 +1,6 @@
 """The chain of seals: the seal of an event is the digest of the seal before it and of the event as canonical JSON.
 
-Whoever has noted a seal can show later that no event up to it was changed, removed or inserted (docs/events.md).
+A seal that was noted elsewhere shows later whether an event up to it was changed, removed or inserted (docs/events.md).
 """
 
 import hashlib

@@ -131,7 +131,7 @@ GRANTS: Mapping[Permission, Grant] = {
     # Those who see all requests and orders: a reference names an entity.
     Permission.EXTERNAL_REFERENCES_READ: Grant(_OVERSIGHT, Scope.EXTERNAL_REFERENCES_READ),
     Permission.EXTERNAL_REFERENCES_WRITE: Grant(_BUYERS, Scope.EXTERNAL_REFERENCES_WRITE),
-    # They send data to other systems, with a secret that is shown to whoever adds them.
+    # Webhooks send data to other systems. Their secret is shown to the admin who adds an endpoint.
     Permission.WEBHOOKS: Grant(_ADMIN),
     Permission.SUPPLIERS_READ: Grant(_ANY_ROLE, Scope.SUPPLIERS_READ),
     Permission.SUPPLIERS_WRITE: Grant(_BUYERS, Scope.SUPPLIERS_WRITE),

@@ -42,7 +42,7 @@ class WorkStatus(StrEnum):
     """The statuses of every queue; one whose success has a name of its own (`sent`) has that instead of `done`."""
 
     QUEUED = "queued"
-    # Not done before somebody asks for it: it was queued in a database that was restored since.
+    # Waits for a user or an operator to retry it, such as after a restore.
     HELD = "held"
     DONE = "done"
     FAILED = "failed"

@@ -42,7 +42,7 @@ class Failure(Exception):
 
 
 class Hold(Exception):
-    """The work waits for somebody to act, who then asks for it: it is not tried again by itself."""
+    """The work waits until a user or an operator retries it; the worker does not."""
 
     def __init__(self, code: str, detail: str | None = None) -> None:
         super().__init__(code)
