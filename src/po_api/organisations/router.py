@@ -8,7 +8,7 @@ from po_api.core.offload import offload_file
 from po_api.core.permissions import Permission
 from po_api.organisations.dependencies import ListenersDep, OrganisationQueriesDep, OrganisationServiceDep
 from po_api.organisations.models import MAX_LOGO_BYTES
-from po_api.organisations.png import require_png
+from po_api.organisations.png import checked_png
 from po_api.organisations.schemas import LogoBody, OrganisationRead, OrganisationUpdate
 from po_api.web.dependencies import ActorDep
 from po_api.web.etags import IfMatch, set_version
@@ -84,9 +84,8 @@ async def set_logo(
 ) -> OrganisationRead:
     """Upload a PNG image of at most 512 kB, which replaces the present one. Requires the role `admin`.
 
-    The ETag is that of the organisation."""
-    content = await body.file.read(MAX_LOGO_BYTES + 1)
-    await offload_file(require_png, content)
+    It is stored without metadata, animation and colour profile. The ETag is that of the organisation."""
+    content = await offload_file(checked_png, await body.file.read(MAX_LOGO_BYTES + 1))
     organisation = await service.set_logo(actor, content, expected=expected)
     set_version(response, organisation.version)
     return OrganisationRead.of(organisation)

@@ -88,7 +88,7 @@ class OrganisationService:
     async def set_logo(self, actor: Actor, content: bytes | None, *, expected: ExpectedVersions) -> Organisation:
         """Store or, with None, delete the logo (admins); a change of it is one of the organisation.
 
-        `content` is a PNG image that `png.require_png` has checked. Raises LogoNotFound if there is none to delete.
+        `content` is a PNG image that `png.checked_png` has returned. Raises LogoNotFound if there is none to delete.
         """
         actor.require(Permission.ORGANISATIONS_WRITE)
         organisation = await self._repository.locked(actor.organisation_id)
