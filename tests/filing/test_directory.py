@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,36 @@ async def test_a_file_in_place_of_a_folder_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(NotFiled) as raised:
         await file(tmp_path, b"%PDF")
     assert raised.value.problem is FilingProblem.DIRECTORY_READ_ONLY
+
+
+async def test_links_do_not_lead_into_the_folder_of_another_organisation(tmp_path: Path) -> None:
+    other = tmp_path / "8" / "2026"
+    other.mkdir(parents=True)
+    for place in (tmp_path / "7", tmp_path / "7" / "2026"):
+        place.symlink_to(tmp_path / "8" / "2026" if place.name == "2026" else tmp_path / "8")
+        with pytest.raises(NotFiled) as raised:
+            await file(tmp_path, b"%PDF")
+        assert (raised.value.problem, raised.value.detail) == (
+            FilingProblem.DIRECTORY_READ_ONLY,
+            f"{place.name} is no directory",
+        )
+        place.unlink()
+        (tmp_path / "7").mkdir(exist_ok=True)
+    assert files_below(tmp_path) == {}
+
+
+async def test_whatever_has_the_name_is_neither_waited_for_nor_read_as_a_file(tmp_path: Path) -> None:
+    place, elsewhere = tmp_path / PATH, tmp_path / "elsewhere"
+    place.parent.mkdir(parents=True)
+    elsewhere.write_bytes(b"%PDF")
+    makers = (os.mkfifo, os.mkdir, lambda path: path.symlink_to(elsewhere), lambda path: path.write_bytes(b"%PDF more"))
+    for make in makers:
+        make(place)
+        with pytest.raises(NotFiled) as raised:
+            await asyncio.wait_for(file(tmp_path, b"%PDF"), 5)
+        assert raised.value.problem is FilingProblem.NAME_TAKEN
+        place.rmdir() if place.is_dir() else place.unlink()
+    await file(tmp_path, b"%PDF")
 
 
 async def test_a_writable_directory_is_left_as_it_was(tmp_path: Path) -> None:

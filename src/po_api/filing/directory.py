@@ -5,8 +5,10 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec
 
@@ -20,6 +22,7 @@ _PROBLEMS = {
     errno.ENOENT: FilingProblem.DIRECTORY_MISSING,
     errno.ENOTDIR: FilingProblem.DIRECTORY_MISSING,
 }
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 async def write(root: Path, path: Path, content: bytes, *, digest: str) -> None:
@@ -27,7 +30,7 @@ async def write(root: Path, path: Path, content: bytes, *, digest: str) -> None:
 
     A file with this content, whose SHA-256 (hex) is `digest`, may be there already. Raises NotFiled.
     """
-    await _in_thread(_write, root, root / path, content, digest)
+    await _in_thread(_write, root, path, content, digest)
 
 
 async def require_writable(root: Path) -> None:
@@ -44,48 +47,72 @@ async def _in_thread(function: Callable[P, None], *args: P.args, **kwargs: P.kwa
 
 
 def _try_out(root: Path) -> None:
-    temporary = _temporary(root)
+    temporary = root / _temporary()
     with temporary.open("xb"):
         pass
     temporary.unlink()
 
 
-def _write(root: Path, target: Path, content: bytes, digest: str) -> None:
-    if not root.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    _make_directory(target.parent, root)
-    temporary = _temporary(target.parent)
+def _write(root: Path, path: Path, content: bytes, digest: str) -> None:
+    with _directory(root, path.parent) as directory:
+        temporary = _temporary()
+        try:
+            with open(temporary, "xb", opener=partial(os.open, dir_fd=directory)) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            # A link, since a rename would replace a file with the name.
+            os.link(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        except FileExistsError:
+            if not _is_filed(directory, path.name, len(content), digest):
+                raise NotFiled(FilingProblem.NAME_TAKEN, path.name) from None
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=directory)
+        os.fsync(directory)
+
+
+@contextmanager
+def _directory(root: Path, path: Path) -> Iterator[int]:
+    """The descriptor of a directory below `root`, which is made if it is missing, and its name permanent.
+
+    Symbolic links are not followed: who may write into the folder of one organisation could lead into another's.
+    """
+    directory = os.open(root, _DIRECTORY)
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # A link, since a rename would replace a file with the name.
-        os.link(temporary, target)
-    except FileExistsError:
-        if hashlib.sha256(target.read_bytes()).hexdigest() != digest:
-            raise NotFiled(FilingProblem.NAME_TAKEN, target.name) from None
+        for name in path.parts:
+            parent, directory = directory, _opened(directory, name)
+            os.close(parent)
+        yield directory
     finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-    _sync(target.parent)
+        os.close(directory)
 
 
-def _make_directory(directory: Path, root: Path) -> None:
-    """Make the directories below `root`, and their names permanent."""
-    for made in [*reversed(directory.relative_to(root).parents), directory.relative_to(root)]:
-        if not (root / made).is_dir():
-            (root / made).mkdir(exist_ok=True)
-            _sync((root / made).parent)
-
-
-def _temporary(directory: Path) -> Path:
-    return directory / f".{secrets.token_hex(8)}.tmp"
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def _opened(parent: int, name: str) -> int:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=parent)
+        os.fsync(parent)
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except NotADirectoryError:
+        raise NotFiled(FilingProblem.DIRECTORY_READ_ONLY, f"{name} is no directory") from None
+
+
+def _is_filed(directory: int, name: str, size: int, digest: str) -> bool:
+    """Whether the name is that of a file with this content. Links are not followed, and pipes not waited for, also if
+    one takes the place of the file meanwhile."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+        return False
+
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+
+    with open(name, "rb", opener=opener) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+def _temporary() -> str:
+    return f".{secrets.token_hex(8)}.tmp"
