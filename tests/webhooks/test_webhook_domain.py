@@ -89,6 +89,7 @@ def test_only_2xx_is_a_success(status: int, error: str | None) -> None:
         ("Mon, 30 Nov 2026 11:00:00 GMT", timedelta()),
         ("Mon, 30 Nov 2099 11:00:00 GMT", MAX_RETRY_AFTER),
         ("Mon, 99 Nov 2026 13:00:00 GMT", None),
+        ("Mon, 30 Nov 99999999999 13:00:00 GMT", None),
     ],
 )
 def test_retry_after_is_a_number_of_seconds_or_a_date(header: str | None, asked: timedelta | None) -> None:

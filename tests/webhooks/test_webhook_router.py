@@ -56,6 +56,7 @@ async def test_an_endpoint_is_created_read_changed_and_deleted(organisation: Tes
 async def test_an_inactive_endpoint_says_since_when_and_by_whom(organisation: TestOrganisation) -> None:
     endpoint = await _create(organisation.admin)
     path = f"/webhook-endpoints/{endpoint.json()['id']}"
+    await refused(organisation.admin.patch(path, etag="*", json={"is_active": "no"}), 422, "validation_failed")
     inactive = (await ok(organisation.admin.patch(path, etag="*", json={"is_active": False}))).json()
     assert (inactive["is_active"], inactive["disabled_reason"]) == (False, "by_admin")
     assert inactive["disabled_at"] is not None

@@ -92,7 +92,7 @@ def retry_after(header: str | None, now: datetime) -> timedelta | None:
     else:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         asked = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
     return min(max(asked, timedelta(0)), MAX_RETRY_AFTER)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import MISSING, AfterValidator, Field, Strict
+from pydantic import MISSING, AfterValidator, Field, Strict, StrictBool
 
 from po_api.events.schemas import Event, EventName
 from po_api.web.schemas import Page, Schema, ShortText, SingleLine, unique
@@ -53,7 +53,7 @@ class WebhookEndpointUpdate(Schema):
     url: Url | MISSING = MISSING
     description: Description | None | MISSING = MISSING
     event_types: EventTypes | None | MISSING = MISSING
-    is_active: bool | MISSING = MISSING
+    is_active: StrictBool | MISSING = MISSING
 
 
 class WebhookSecretRotation(Schema):
