@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,9 +18,10 @@ from po_api.core.errors import Unavailable
 from po_api.db.leases import Job
 from po_api.db.work import Failure, Handler, Queue, Record, Retry, Work
 from po_api.purchase_orders.renderings import RENDERINGS
+from po_api.worker.dispatcher import Dispatcher
 from po_api.worker.queues import QueueRunner
 from po_api.worker.worker import Worker
-from support.organisations import TestOrganisation
+from support.organisations import TestOrganisation, new_organisation
 from support.polling import Deadline, until
 from support.workers import run_until_idle
 
@@ -302,3 +305,57 @@ async def test_no_transaction_is_open_while_the_work_is_done(
 
     await run_until_idle(runner(organisation, Recorded(look)), organisation.organisation_id)
     assert checked_out == [0]
+
+
+async def test_rows_that_hang_leave_places_for_other_organisations(
+    app: FastAPI, client: httpx.AsyncClient, organisation: TestOrganisation, owner: asyncpg.Connection
+) -> None:
+    other = await new_organisation(app, client)
+    await queue_rows(organisation, owner, 30)
+    await queue_rows(other, owner, 12)
+
+    async def hang(job: Job) -> None:
+        if job.organisation_id == organisation.organisation_id:
+            await asyncio.Event().wait()
+        if job.organisation_id != other.organisation_id:
+            raise Retry("not_this_test", after=timedelta(hours=1))
+
+    handler = Recorded(hang)
+    worker = Worker(organisation.database, Work(queues=((replace(RENDERINGS, at_once=4), handler),)))
+
+    async def the_other_is_done() -> bool:
+        return bool(await owner.fetchval(QUEUED, other.organisation_id) == 0)
+
+    worker.start()
+    try:
+        await until(the_other_is_done, "the rows of the other organisation")
+    finally:
+        await worker.stop(seconds=0)
+    # It took the places that were left, and gave them back.
+    rows = await owner.fetch(ROWS, organisation.organisation_id)
+    assert [row["status"] for row in rows] == ["queued"] * 30
+    assert 1 <= [row["error_code"] for row in rows].count("interrupted") <= 3
+
+
+async def test_rows_that_cannot_be_taken_are_not_asked_for_without_a_pause(
+    organisation: TestOrganisation, owner: asyncpg.Connection
+) -> None:
+    (row,) = await queue_rows(organisation, owner, 1)
+
+    async def do(job: Job) -> None:
+        if job.organisation_id != organisation.organisation_id:
+            raise Retry("not_this_test", after=timedelta(hours=1))
+
+    handler = Recorded(do)
+    dispatcher = Dispatcher(organisation.database, RENDERINGS, handler)
+    woken: list[None] = []
+    dispatcher.wake = lambda: woken.append(None)
+    deadline = Deadline("nothing that can be taken")
+    async with owner.transaction():
+        await owner.execute("SELECT FROM document_renderings WHERE id = $1 FOR UPDATE", row)
+        while await dispatcher.run_once():
+            deadline.check()
+        assert row not in handler.performed
+    await dispatcher.run_until_idle()
+    assert row in handler.performed
+    assert len(woken) == len(handler.performed)

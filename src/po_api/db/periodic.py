@@ -1,5 +1,6 @@
 """The periodic tasks of the worker: when each is due, and how its last runs ended. One row for each task."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -50,6 +51,10 @@ class Run(NamedTuple):
     attempts: int
 
 
+class _Name(NamedTuple):
+    name: str
+
+
 # Their names differ from those of columns: SQLAlchemy would take these for values to set.
 _NAME, _ATTEMPTS = bindparam("of_task", type_=Text), bindparam("of_attempt", type_=Integer)
 IS_FREE = or_(WorkerTask.leased_until.is_(None), WorkerTask.leased_until <= func.now())
@@ -62,6 +67,7 @@ _ADD = Query(
     .returning(WorkerTask.name, WorkerTask.attempts),
     Run,
 )
+_DUE = Query("worker.due_tasks", select(WorkerTask.name).where(WorkerTask.next_run_at <= func.now(), IS_FREE), _Name)
 # Of two workers, the second waits for the first, and then finds the task leased.
 _TAKE = Query(
     "worker.take_task",
@@ -94,6 +100,11 @@ _END = Query(
 async def add_task(executor: QueryExecutor, name: str) -> None:
     """Add the row of a task, due at once, unless there is one."""
     await executor.row(_ADD, of_task=name)
+
+
+async def due_tasks(executor: QueryExecutor) -> Collection[str]:
+    """The names of the tasks that are due."""
+    return {row.name for row in await executor.rows(_DUE)}
 
 
 async def take_task(executor: QueryExecutor, name: str, lease: timedelta) -> Run | None:

@@ -5,7 +5,8 @@ again. docs/scaling.md has the figures, docs/development/reading.md describes wh
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -276,6 +277,18 @@ class ConnectionExecutor:
         if self._pooled is None:
             self._pooled = await pooled_connection(self._engine)
         return self._pooled.driver_connection
+
+
+@asynccontextmanager
+async def connected(engine: AsyncEngine) -> AsyncIterator[ConnectionExecutor]:
+    """An executor whose connection is returned to the pool afterwards or, after an error, closed."""
+    executor = ConnectionExecutor(engine)
+    try:
+        yield executor
+        await executor.close()
+    except BaseException:
+        executor.discard()
+        raise
 
 
 class TransactionExecutor:

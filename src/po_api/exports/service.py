@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from po_api.db.pagination import PageOf, PageRequest
-from po_api.db.query import ConnectionExecutor, QueryExecutor
+from po_api.db.query import QueryExecutor, connected
 from po_api.exports.columns import Column, values_of
 from po_api.exports.errors import ExportTooLarge
 from po_api.exports.files import TableFile
@@ -73,11 +73,5 @@ def _add(file: TableFile, items: Sequence[str], columns: Sequence[Column]) -> by
 
 
 async def _page(engine: AsyncEngine, read: ReadPage, request: PageRequest) -> PageOf[str]:
-    executor = ConnectionExecutor(engine)
-    try:
-        page = await read(executor, request)
-    except BaseException:
-        executor.discard()
-        raise
-    await executor.close()
-    return page
+    async with connected(engine) as executor:
+        return await read(executor, request)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import Job, WorkStatus
-from po_api.db.query import ORGANISATION_ID, ConnectionExecutor, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor, connected
 from po_api.db.work import Queue
 from po_api.organisations.queries import OrganisationQueries
 from po_api.purchase_orders.document_service import Access, DocumentService
@@ -67,18 +67,13 @@ class RenderingHandler:
         self._is_filed = is_filed
 
     async def perform(self, job: Job) -> None:
-        executor = ConnectionExecutor(self._database.engine)
-        try:
+        async with connected(self._database.engine) as executor:
             await executor.enter_tenant(job.organisation_id)
             row = await executor.row(_ROW, organisation_id=job.organisation_id, id=job.id)
             assert row is not None
             access = Access(executor, executor.close, self._database.sessions.begin)
             documents = DocumentService(access, job.actor, self._renderings, is_filed=self._is_filed)
             await documents.stored(row.purchase_order_id, as_issued=row.kind == FileKind.ISSUED)
-            await executor.close()
-        except BaseException:
-            executor.discard()
-            raise
 
     async def failed(self, session: AsyncSession, job: Job, code: str) -> None:
         """The order shows it; the next reader of the document tries again."""

@@ -44,7 +44,8 @@ WEBHOOKS = EndpointQueue(
     seconds=ATTEMPT_SECONDS + 5,
     delays=DELAYS,
     attempts=ATTEMPTS,
-    at_once=8,
+    # They mostly wait for receivers.
+    at_once=32,
     done=DeliveryStatus.DELIVERED,
     leaves_the_house=True,
     depends_on_others=True,

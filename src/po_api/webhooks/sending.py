@@ -26,8 +26,9 @@ from po_api.webhooks.networks import Destinations
 # Returns the addresses that a name stands for. Raises OSError.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-# Threads of their own: the names of endpoints are foreign, and their servers may be slow on purpose.
-_RESOLVERS = 8
+# Threads of their own: the names of endpoints are foreign, and their servers may be slow on purpose. More than attempts
+# at a time: looking up a name may go on after the end of its attempt.
+_RESOLVERS = 64
 
 
 class NotSent(Exception):

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from po_api.db import periodic
 from po_api.db.database import Database
-from po_api.db.query import QueryExecutor, TransactionExecutor
+from po_api.db.query import QueryExecutor, TransactionExecutor, connected
 from po_api.db.work import PeriodicTask
 from po_api.observability import metrics
 from po_api.observability.logging import get_logger
@@ -33,7 +33,9 @@ class PeriodicRunner:
         """Run each task that is due; returns whether there was any."""
         if not self._are_added:
             await self._add()
-        ran = [await self._run(task) for task in self._tasks]
+        async with connected(self._database.engine) as executor:
+            due = await periodic.due_tasks(executor)
+        ran = [await self._run(task) for task in self._tasks if task.name in due]
         return any(ran)
 
     async def _add(self) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.core.errors import AppError
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import INTERRUPTED, Job, WorkStatus, organisations_with_work
-from po_api.db.query import ConnectionExecutor, TransactionExecutor
+from po_api.db.query import TransactionExecutor, connected
 from po_api.db.work import Failure, FindOrganisations, Handler, Hold, Queue, Record, Retry, TenantTask
 from po_api.observability import metrics
 from po_api.observability.logging import get_logger
@@ -45,14 +45,15 @@ class QueueRunner:
 
     async def run_in(self, organisation_id: int) -> bool:
         """Do one row of the organisation; returns False if none is due."""
-        job = await self._take(organisation_id)
+        job = await self.take(organisation_id)
         if job is None:
             return False
         if not job.is_spent:
-            await self._attempt(job)
+            await self.attempt(job)
         return True
 
-    async def _take(self, organisation_id: int) -> Job | None:
+    async def take(self, organisation_id: int) -> Job | None:
+        """Lease a row that is due; None if there is none. One that is spent has ended."""
         queue = self._queue
         lease = timedelta(seconds=queue.seconds + MARGIN_SECONDS)
         async with self._transaction(organisation_id) as session:
@@ -63,7 +64,8 @@ class QueueRunner:
                 self._report(job, "failed", (INTERRUPTED, None))
         return job
 
-    async def _attempt(self, job: Job) -> None:
+    async def attempt(self, job: Job) -> None:
+        """Do a row, and write the result."""
         started = perf_counter()
         try:
             try:
@@ -190,12 +192,7 @@ def _explained(error: Exception) -> tuple[tuple[str, str | None], timedelta | No
 
 
 async def _shuffled_organisations(database: Database, find: FindOrganisations) -> list[int]:
-    executor = ConnectionExecutor(database.engine)
-    try:
+    async with connected(database.engine) as executor:
         found = [*await find(executor)]
-        await executor.close()
-    except BaseException:
-        executor.discard()
-        raise
     random.shuffle(found)
     return found

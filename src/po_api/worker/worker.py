@@ -1,17 +1,14 @@
 """A worker: does the work of an installation together with any number of others, in any processes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 from po_api.db.database import Database
 from po_api.db.work import Work
-from po_api.operations.backups.state import unconfirmed
+from po_api.worker.dispatcher import Dispatcher
 from po_api.worker.loops import Loop
 from po_api.worker.periodic import PeriodicRunner
-from po_api.worker.queues import GIVE_BACK_SECONDS, QueueRunner, TenantTaskRunner
-
-Runner = QueueRunner | TenantTaskRunner
+from po_api.worker.queues import GIVE_BACK_SECONDS, TenantTaskRunner
 
 
 class Worker:
@@ -19,18 +16,20 @@ class Worker:
 
     def __init__(self, database: Database, work: Work) -> None:
         self._database = database
-        self._work = work
         self._periodic = PeriodicRunner(database, work.periodic_tasks)
+        self._dispatchers = [Dispatcher(database, queue, handler) for queue, handler in work.queues]
+        self._tenant_tasks = [(task.name, TenantTaskRunner(database, task)) for task in work.tenant_tasks]
         self._loops: list[Loop] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._is_stopping = False
 
     def start(self) -> None:
-        """Begin to work: a loop for the periodic tasks and for each task of organisations, and as many for a queue as
-        it allows attempts at once."""
-        self._loops = [Loop("periodic", self._periodic.run_due)]
-        for name, at_once, run_once in self._sources():
-            self._loops += [Loop(name, run_once) for _ in range(at_once)]
+        """Begin to work: a loop for the periodic tasks, for each queue, and for each task of organisations."""
+        self._loops = [
+            Loop("periodic", self._periodic.run_due),
+            *map(_loop_of, self._dispatchers),
+            *(Loop(name, partial(self._run, runner)) for name, runner in self._tenant_tasks),
+        ]
         self._database.wakeups.listen(self._wake)
         self._tasks = [asyncio.create_task(loop.run(), name=f"worker: {loop.name}") for loop in self._loops]
 
@@ -42,7 +41,12 @@ class Worker:
         self._database.wakeups.forget(self._wake)
         for loop in self._loops:
             loop.stop()
-        _, running = await asyncio.wait(self._tasks, timeout=seconds)
+        for dispatcher in self._dispatchers:
+            dispatcher.stop()
+        end = asyncio.get_running_loop().time() + seconds
+        # Loops first: they may be about to start an attempt.
+        running = await _unfinished(set(self._tasks), end)
+        running |= await _unfinished(set().union(*(each.attempts for each in self._dispatchers)), end)
         for task in running:
             task.cancel()
         if running:
@@ -52,47 +56,39 @@ class Worker:
     async def run_until_idle(self) -> None:
         """Do all that is due now."""
         await self._periodic.run_due()
-        for _, _, run_once in self._sources():
-            while await run_once():
+        for dispatcher in self._dispatchers:
+            await dispatcher.run_until_idle()
+        for _, runner in self._tenant_tasks:
+            while await self._run(runner):
                 pass
 
-    def _sources(self) -> list[tuple[str, int, Callable[[], Awaitable[bool]]]]:
-        """The name of each kind of work, how much of it is done at once, and how to do some of it."""
-        queues = [
-            (
-                queue.name,
-                queue.at_once,
-                partial(self._run, QueueRunner(self._database, queue, handler), queue.leaves_the_house),
-            )
-            for queue, handler in self._work.queues
-        ]
-        tasks = [
-            (task.name, 1, partial(self._run, TenantTaskRunner(self._database, task), False))
-            for task in self._work.tenant_tasks
-        ]
-        return [*queues, *tasks]
-
-    async def _run(self, runner: Runner, leaves_the_house: bool) -> bool:
+    async def _run(self, runner: TenantTaskRunner) -> bool:
         """Do one piece of work of each organisation that has some; returns whether there was any.
 
         One each, so that no organisation waits for all the work of another one.
         """
-        organisations = await runner.organisations()
-        if organisations and leaves_the_house and await self._is_restored():
-            return False
         found = False
-        for organisation_id in organisations:
+        for organisation_id in await runner.organisations():
             if self._is_stopping:
                 break
             found |= await runner.run_in(organisation_id)
         return found
 
-    async def _is_restored(self) -> bool:
-        """Whether the database was restored, and no operator has confirmed it."""
-        async with self._database.engine.connect() as connection:
-            return await unconfirmed(connection) is not None
-
     def _wake(self, work: str) -> None:
         for loop in self._loops:
             if loop.name == work:
                 loop.wake()
+
+
+def _loop_of(dispatcher: Dispatcher) -> Loop:
+    loop = Loop(dispatcher.name, dispatcher.run_once)
+    dispatcher.wake = loop.wake
+    return loop
+
+
+async def _unfinished(tasks: set[asyncio.Task[None]], end: float) -> set[asyncio.Task[None]]:
+    """Those that are not finished at a time of the event loop's clock."""
+    if not tasks:
+        return tasks
+    _, unfinished = await asyncio.wait(tasks, timeout=max(end - asyncio.get_running_loop().time(), 0))
+    return unfinished
