@@ -1,12 +1,18 @@
 """Pings, retries and replays; how much is sent to an endpoint at a time."""
 
 import asyncio
+import re
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
+from po_api.core.clock import utc_now
+from po_api.db.database import enter_tenant
 from po_api.webhooks.deliveries import purge
+from po_api.webhooks.endpoint_leases import _CHOOSE, EndpointLeases
 from po_api.webhooks.following import QUEUE
+from po_api.webhooks.repository import MessageRow, WebhookRepository
 from support.organisations import TestOrganisation, ok, refused
 from support.polling import until
 from support.webhooks import Receiver, add_endpoint, answering, deliver, deliveries, follow, make_due, receiving, shown
@@ -192,3 +198,52 @@ async def test_what_ended_thirty_days_ago_is_deleted_and_replayed_with_another_i
     assert len(receiver.ids) == 4
     assert len(set(receiver.ids)) == 3
     assert receiver.ids.count(kept["webhook_id"]) == 2
+
+
+async def test_a_purge_does_not_delete_the_messages_of_a_replay(
+    organisation: TestOrganisation, receiver: Receiver, owner: asyncpg.Connection
+) -> None:
+    endpoint = await add_endpoint(organisation.admin, receiver, event_types=["porf.created"])
+    await organisation.draft()
+    await deliver(organisation)
+    (found,) = await deliveries(organisation.admin, endpoint)
+    (message,) = await owner.fetch(
+        "UPDATE webhook_messages SET created_at = now() - interval '40 days' WHERE webhook_id = $1 RETURNING *",
+        found["webhook_id"],
+    )
+    await owner.execute("DELETE FROM webhook_deliveries WHERE id = $1", found["id"])
+    async with organisation.database.sessions.begin() as session:
+        await enter_tenant(session, organisation.organisation_id)
+        repository = WebhookRepository(session, organisation.organisation_id)
+        row = MessageRow(message["event_id"], found["number"], found["type"], "msg_other", "{}")
+        await repository.add_messages([row], utc_now())
+        await purge(organisation.database)
+        await repository.add_deliveries(endpoint.json()["id"], [row], utc_now())
+    assert [item["webhook_id"] for item in await deliveries(organisation.admin, endpoint)] == [found["webhook_id"]]
+
+
+async def test_taking_a_delivery_reads_none_that_are_finished(
+    organisation: TestOrganisation, receiver: Receiver, owner: asyncpg.Connection
+) -> None:
+    endpoint = await add_endpoint(organisation.admin, receiver)
+    number, endpoint_id = organisation.organisation_id, endpoint.json()["id"]
+    await owner.execute(
+        "INSERT INTO webhook_messages (organisation_id, webhook_id, body, created_at)"
+        " SELECT $1, 'msg_' || n, '{}', now() FROM generate_series(1, 3000) AS n",
+        number,
+    )
+    await owner.execute(
+        "INSERT INTO webhook_deliveries"
+        " (organisation_id, endpoint_id, message_id, type, number, status, finished_at, created_at)"
+        " SELECT $1, $2, id, 'porf.created', 1, 'delivered', now(), now() FROM webhook_messages"
+        " WHERE organisation_id = $1",
+        number,
+        endpoint_id,
+    )
+    await owner.execute("ANALYZE webhook_deliveries")
+    for query in (_CHOOSE, EndpointLeases()._take):
+        parameters = {"organisation_id": number, "endpoint_id": endpoint_id, "at_once": 4, "most": 10}
+        arguments = query.arguments({**parameters, "lease": timedelta(seconds=1)})
+        plan = "\n".join(row[0] for row in await owner.fetch(f"EXPLAIN ANALYZE {query.sql}", *arguments))
+        removed = [int(count) for count in re.findall(r"Rows Removed by Filter: (\d+)", plan)]
+        assert max(removed, default=0) < 100, plan

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
+    Select,
     Text,
     and_,
     bindparam,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.orm import InstrumentedAttribute
@@ -51,17 +53,15 @@ _ENDPOINT_ID, _AT_ONCE = bindparam("endpoint_id", type_=BigInteger), bindparam("
 _IS_DUE = and_(_ROW.next_attempt_at <= func.now(), or_(_ROW.leased_until.is_(None), _ROW.leased_until <= func.now()))
 
 
-def _in_flight(endpoint_id: ColumnElement[int] | InstrumentedAttribute[int]) -> ColumnElement[int]:
-    """The number of deliveries to an endpoint that are leased."""
+def _in_flight(endpoint_id: ColumnElement[int] | InstrumentedAttribute[int]) -> Select[int]:
+    """The number of deliveries to an endpoint that are leased. They are queued: those that are finished, of which there
+    may be a month's, are not read."""
     others = WebhookDelivery.__table__.alias("others")
-    return (
-        select(func.count())
-        .where(
-            others.c.organisation_id == ORGANISATION_ID,
-            others.c.endpoint_id == endpoint_id,
-            others.c.leased_until > func.now(),
-        )
-        .scalar_subquery()
+    return select(func.count().label("in_flight")).where(
+        others.c.organisation_id == ORGANISATION_ID,
+        others.c.endpoint_id == endpoint_id,
+        others.c.next_attempt_at.is_not(None),
+        others.c.leased_until > func.now(),
     )
 
 
@@ -70,12 +70,14 @@ def _choosing() -> Query[_EndpointRow]:
     endpoint = WebhookEndpoint
     at_once = case((endpoint.failing_since.is_(None), IN_FLIGHT), else_=IN_FLIGHT_FAILING)
     due = (_ROW.organisation_id == ORGANISATION_ID, _ROW.endpoint_id == endpoint.id, _IS_DUE)
-    in_flight = _in_flight(endpoint.id)
+    # Lateral, so that it is counted once.
+    in_flight = _in_flight(endpoint.id).lateral("of_endpoint")
     oldest = select(func.min(_ROW.next_attempt_at)).where(*due).correlate(endpoint).scalar_subquery()
     statement = (
         select(endpoint.id, endpoint.is_active, at_once.label("at_once"))
-        .where(endpoint.organisation_id == ORGANISATION_ID, exists().where(*due), in_flight < at_once)
-        .order_by(in_flight, oldest, endpoint.id)
+        .join(in_flight, true())
+        .where(endpoint.organisation_id == ORGANISATION_ID, exists().where(*due), in_flight.c.in_flight < at_once)
+        .order_by(in_flight.c.in_flight, oldest, endpoint.id)
         .limit(1)
     )
     return Query("webhooks.choose_endpoint", statement, _EndpointRow)
@@ -115,7 +117,7 @@ class EndpointLeases(Leases):
 
     def __init__(self) -> None:
         table = WebhookDelivery.__table__
-        super().__init__(table, _ROW.endpoint_id == _ENDPOINT_ID, _in_flight(_ENDPOINT_ID) < _AT_ONCE)
+        super().__init__(table, _ROW.endpoint_id == _ENDPOINT_ID, _in_flight(_ENDPOINT_ID).scalar_subquery() < _AT_ONCE)
 
     async def take(
         self, executor: QueryExecutor, organisation_id: int, lease: timedelta, *, most: int, **_parameters: object

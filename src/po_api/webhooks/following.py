@@ -59,8 +59,9 @@ async def follow_in(database: Database, organisation_id: int) -> bool:
         else:
             found = page.position
             if page.items:
-                messages = [*map(_message, page.items)]
-                await repository.add(endpoint.id, messages, utc_now())
+                messages, now = [*map(_message, page.items)], utc_now()
+                await repository.add_messages(messages, now)
+                await repository.add_deliveries(endpoint.id, messages, now)
                 notify_after_commit(session, QUEUE)
         await repository.move(endpoint.id, found)
     return True

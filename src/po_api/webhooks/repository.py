@@ -1,7 +1,7 @@
 """Locks and changes rows of endpoints, messages and deliveries."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -33,6 +33,8 @@ from po_api.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMess
 
 # The rows of one statement that deletes what is old.
 PURGED = 10_000
+# A message that is older is kept for its whole time again when it gets another delivery.
+RENEWED = timedelta(days=1)
 
 
 class _Key(NamedTuple):
@@ -176,13 +178,19 @@ _DELETE_DELIVERIES = Query(
 def _adding() -> tuple[Query[_Key], Query[_Key]]:
     """Insert the messages of events, unless they are there; then their deliveries to an endpoint.
 
-    In a statement of its own: this one sees the messages that another worker has inserted at the same time. A delivery
-    that is finished or held is queued again (replay); one that is queued stays as it is.
+    In a statement of its own: this one sees the messages that another worker has inserted at the same time. An old
+    message becomes a new one, which the purge leaves alone. A delivery that is finished or held is queued again
+    (replay); one that is queued stays as it is.
     """
     rows = json_rows("messages", *_MESSAGES.c["event_id", "webhook_id", "body"])
     columns: dict[str, Any] = {"organisation_id": ORGANISATION_ID, "created_at": NOW}
     columns |= {str(column.key): column for column in rows.c}
     messages = insert(WebhookMessage).from_select(list(columns), select(*columns.values()), include_defaults=False)
+    renewed = messages.on_conflict_do_update(
+        index_elements=["organisation_id", "event_id"],
+        set_={"created_at": messages.excluded.created_at},
+        where=WebhookMessage.created_at < NOW - RENEWED,
+    )
     events = json_rows("events", *_MESSAGES.c["event_id",], *_DELIVERIES.c["type", "number"])
     found = (
         select(
@@ -206,7 +214,7 @@ def _adding() -> tuple[Query[_Key], Query[_Key]]:
         where=WebhookDelivery.status != str(DeliveryStatus.QUEUED),
     )
     return (
-        Query("webhooks.add_messages", messages.on_conflict_do_nothing().returning(WebhookMessage.id), _Key),
+        Query("webhooks.add_messages", renewed.returning(WebhookMessage.id), _Key),
         Query("webhooks.add_deliveries", again.returning(WebhookDelivery.id), _Key),
     )
 
@@ -217,9 +225,10 @@ _BEFORE = bindparam("before", type_=Timestamp)
 
 
 def _purging(name: str, model: Any, *conditions: ColumnElement[bool]) -> Query[_Key]:
-    """Delete at most PURGED rows of an organisation that fulfil the conditions."""
+    """Delete at most PURGED rows of an organisation that fulfil the conditions, and that nobody uses now."""
     own = model.organisation_id == ORGANISATION_ID
     some = select(model.id).where(own, *conditions).limit(literal_column(str(PURGED)))
+    some = some.with_for_update(skip_locked=True, of=model)
     return Query(name, delete(model).where(own, model.id.in_(some)).returning(model.id), _Key)
 
 
@@ -331,13 +340,17 @@ class WebhookRepository:
         )
         return (await self._session.scalars(locked.execution_options(populate_existing=True))).one_or_none()
 
-    async def add(self, endpoint_id: int, messages: Sequence[MessageRow], now: datetime) -> None:
-        """Queue the messages of events for an endpoint."""
-        key = {"organisation_id": self._organisation_id, "now": now}
+    async def add_messages(self, messages: Sequence[MessageRow], now: datetime) -> None:
+        """Add the messages of events, unless they are there."""
         rows = [{name: getattr(message, name) for name in ("event_id", "webhook_id", "body")} for message in messages]
+        key = {"organisation_id": self._organisation_id, "now": now}
         await self._executor.rows(_ADD_MESSAGES, messages=as_json(rows), **key)
+
+    async def add_deliveries(self, endpoint_id: int, messages: Sequence[MessageRow], now: datetime) -> None:
+        """Queue the messages of events, which have been added, for an endpoint."""
         events = [{name: getattr(message, name) for name in ("event_id", "type", "number")} for message in messages]
-        await self._executor.rows(_ADD_DELIVERIES, endpoint_id=endpoint_id, events=as_json(events), **key)
+        key = {"organisation_id": self._organisation_id, "endpoint_id": endpoint_id, "now": now}
+        await self._executor.rows(_ADD_DELIVERIES, events=as_json(events), **key)
 
     async def move(self, endpoint_id: int, position: Position | None) -> None:
         """Let an endpoint continue from a position, or from the beginning."""
