@@ -144,6 +144,11 @@ async def test_what_nobody_does_is_a_warning_and_the_process_is_ready(
         one.json()["id"],
     )
     await _exhaust(owner, other)
+    await owner.execute(
+        "UPDATE audit_events SET created_at = now() - interval '400 s'"
+        " WHERE organisation_id = $1 AND id IN (SELECT event_id FROM event_outbox WHERE organisation_id = $1)",
+        organisation.organisation_id,
+    )
     name = f"test.readiness.{organisation.organisation_id}"
     await owner.execute(
         "INSERT INTO worker_tasks (name, next_run_at, error, failures)"
@@ -155,4 +160,4 @@ async def test_what_nobody_does_is_a_warning_and_the_process_is_ready(
     assert (answer.json()["status"], answer.json()["reasons"]) == ("ready", [])
     warnings = [(item["code"], item["detail"].partition(": ")[0]) for item in answer.json()["warnings"]]
     assert {("work_overdue", "documents"), ("work_failed", "documents")} <= {*warnings}
-    assert {("work_overdue", name), ("work_failed", name)} <= {*warnings}
+    assert {("work_overdue", name), ("work_failed", name), ("work_overdue", "events.relay")} <= {*warnings}

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from po_api.audit import RELAY
 from po_api.core.permissions import Permission
 from po_api.core.sqlstate import CONNECTION_LOST
 from po_api.db.database import Database
@@ -23,7 +24,7 @@ from po_api.operations.disk import shortage
 from po_api.operations.disk_reserve import is_archiving_off
 from po_api.operations.revisions import head_revision
 from po_api.operations.schema import read_schema
-from po_api.operations.work_state import LATE_SECONDS, queue_states, task_states
+from po_api.operations.work_state import LATE_SECONDS, feed_lag, queue_states, task_states
 from po_api.web.openapi import problems
 from po_api.web.routing import ApiRoute, requires
 from po_api.web.schemas import Schema
@@ -190,6 +191,8 @@ async def _warnings(connection: AsyncConnection) -> AsyncIterator[ReadinessWarni
             yield ReadinessWarning(code="work_overdue", detail=f"{task.name}: due for {task.late_seconds:.0f} s")
         if task.error:
             yield ReadinessWarning(code="work_failed", detail=f"{task.name}: the last run failed ({task.error})")
+    if (lag := await feed_lag(connection)) > LATE_SECONDS:
+        yield ReadinessWarning(code="work_overdue", detail=f"{RELAY}: due for {lag:.0f} s")
 
 
 async def _examine_replica(database: Database) -> ReplicaReadiness | None:

@@ -16,6 +16,7 @@ LATE_SECONDS = 300
 _QUEUE = text(
     "SELECT due, coalesce(extract(epoch FROM now() - oldest_due_at), 0) AS late_seconds, failed FROM work_in(:table)"
 )
+_FEED_LAG = text("SELECT greatest(0, coalesce(extract(epoch FROM clock_timestamp() - oldest_waiting_event()), 0))")
 _LATE = func.greatest(func.extract("epoch", func.now() - WorkerTask.next_run_at), 0)
 _TASKS = select(
     WorkerTask.name,
@@ -59,3 +60,8 @@ async def queue_states(connection: AsyncConnection) -> Sequence[QueueState]:
 async def task_states(connection: AsyncConnection) -> Sequence[TaskState]:
     rows = (await connection.execute(_TASKS)).all()
     return [TaskState(name, float(late), *others) for name, late, *others in rows]
+
+
+async def feed_lag(connection: AsyncConnection) -> float:
+    """The age in seconds of the oldest event of all organisations that has no number; 0 if there is none."""
+    return float(await connection.scalar(_FEED_LAG))

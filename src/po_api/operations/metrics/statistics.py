@@ -16,6 +16,7 @@ from po_api.operations.metrics.work import work
 from po_api.operations.migrations import is_migrating
 from po_api.operations.revisions import head_revision
 from po_api.operations.schema import find_defects, read_schema
+from po_api.operations.work_state import feed_lag
 
 
 class Part(Protocol):
@@ -55,7 +56,6 @@ _ARCHIVER = text(
     FROM pg_stat_archiver WHERE current_setting('archive_mode') <> 'off' AND NOT pg_is_in_recovery()
     """
 )
-_FEED_LAG = text("SELECT greatest(0, coalesce(extract(epoch FROM clock_timestamp() - oldest_waiting_event()), 0))")
 _SIZE = text("SELECT pg_database_size(current_database())")
 _STATEMENTS_SCHEMA = text(
     "SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_stat_statements'"
@@ -136,7 +136,7 @@ async def migration(connection: AsyncConnection) -> list[Metric]:
 
 async def event_feeds(connection: AsyncConnection) -> list[Metric]:
     """How far the feeds of events are behind."""
-    lag = await connection.scalar(_FEED_LAG)
+    lag = await feed_lag(connection)
     return [_gauge("po_event_feed_lag_seconds", "Age of the oldest event without a number; 0 if there is none", lag)]
 
 
