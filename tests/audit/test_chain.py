@@ -143,6 +143,13 @@ async def test_what_was_sealed_is_found_again(
 
 _OF = "organisation_id = $1"
 _THIRD = f"(SELECT event_id FROM event_log WHERE {_OF} AND number = 3)"
+# What Python or the driver cannot represent.
+_UNREADABLE = (
+    "after = jsonb_build_object('x', repeat('9', 5000)::numeric)",
+    "after = (repeat('[', 2000) || repeat(']', 2000))::jsonb",
+    *(f"created_at = '{time}'" for time in ("infinity", "-infinity", "0044-03-15 BC", "12000-01-01")),
+    "created_at = created_at - interval '4051 years'",
+)
 _FREE = "ALTER TABLE event_log DROP CONSTRAINT fk_event_log_organisation_id_event_id"
 
 
@@ -154,6 +161,20 @@ _FREE = "ALTER TABLE event_log DROP CONSTRAINT fk_event_log_organisation_id_even
         (
             f"UPDATE audit_events SET created_at = created_at + interval '1 microsecond' WHERE {_OF} AND id = {_THIRD}",
             "event {third}",
+        ),
+        (
+            f"UPDATE audit_events SET actor_kind = 'system', actor_id = NULL WHERE {_OF} AND id = {_THIRD}",
+            "event {third} (number 3)",
+        ),
+        (
+            f"WITH found AS (DELETE FROM event_log WHERE {_OF} AND number IN (3, 4) RETURNING *)"
+            " INSERT INTO event_log (organisation_id, number, event_id, seal)"
+            " SELECT organisation_id, 7 - number, event_id, seal FROM found ORDER BY number",
+            "(number 3) or its seal was changed",
+        ),
+        *(
+            (f"UPDATE audit_events SET {change} WHERE {_OF} AND id = {_THIRD}", "event {third} (number 3)")
+            for change in _UNREADABLE
         ),
         (f"DELETE FROM audit_events WHERE {_OF} AND id = {_THIRD}", "event {third} (number 3) was removed"),
         (f"DELETE FROM event_log WHERE {_OF} AND number = 3", "the number 3 was removed"),
