@@ -69,6 +69,13 @@ async def hang(writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
+async def answer_later(writer: asyncio.StreamWriter) -> None:
+    """Send interim responses for ever."""
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
+        await writer.drain()
+
+
 ACCEPT = answering(204)
 # Behaviours after which a message does not come again.
 ACCEPTING = {ACCEPT, cut_the_body}

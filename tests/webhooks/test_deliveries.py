@@ -14,6 +14,7 @@ from support.webhooks import (
     Behaviour,
     Receiver,
     add_endpoint,
+    answer_later,
     answering,
     close_early,
     cut_the_body,
@@ -73,8 +74,9 @@ async def test_two_endpoints_get_one_message_each_from_its_own_position(
         (answering(302, "Location: http://127.0.0.1:1/"), "redirected", 302),
         (close_early, "no_answer", None),
         (hang, "timed_out", None),
+        (answer_later, "no_answer", None),
     ],
-    ids=["500", "404", "redirect", "closed", "hangs"],
+    ids=["500", "404", "redirect", "closed", "hangs", "interim"],
 )
 async def test_a_failed_attempt_is_repeated_with_the_same_id(
     organisation: TestOrganisation,

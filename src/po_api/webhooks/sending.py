@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore
@@ -31,6 +32,11 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _RESOLVERS = 64
 
 
+# Of an answer, with its header; what is longer is cut. Parsing keeps the event loop busy, and an answer may have any
+# number of interim responses (1xx) before it.
+_MAX_ANSWER_BYTES = 128 * 1024
+
+
 class NotSent(Exception):
     """There was no answer."""
 
@@ -46,6 +52,38 @@ class Answer:
     status: int
     retry_after: str | None = None
     body: str = ""
+
+
+class _LimitedStream(httpcore.AsyncNetworkStream):
+    """A stream from which a limited number of bytes is read. Raises httpcore.ReadError for more."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._left = _MAX_ANSWER_BYTES
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        if not self._left:
+            raise httpcore.ReadError("the answer is too long")
+        part = await self._stream.read(min(max_bytes, self._left), timeout)
+        self._left -= len(part)
+        return part
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        return _LimitedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
@@ -74,8 +112,8 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
         )
         for address in others:
             with suppress(httpcore.ConnectError):
-                return await connect(address)
-        return await connect(last)
+                return _LimitedStream(await connect(address))
+        return _LimitedStream(await connect(last))
 
     async def _permitted(self, host: str, port: int) -> Sequence[str]:
         """The permitted addresses of a host, of which there is at least one."""
