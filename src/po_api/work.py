@@ -10,14 +10,13 @@ from po_api import audit
 from po_api.audit import feed
 from po_api.core.clock import utc_now
 from po_api.core.shared_work import SharedWork
-from po_api.db.database import Database, enter_tenant
+from po_api.db.database import Database
 from po_api.db.leases import organisations_with_work
-from po_api.db.query import TransactionExecutor
 from po_api.db.work import PeriodicTask, Queue, TenantTask, Work
 from po_api.filing import filings
 from po_api.filing.destinations import Destination
 from po_api.filing.filings import FILINGS, FilingHandler
-from po_api.organisations.queries import OrganisationQueries
+from po_api.organisations.queries import in_each_organisation
 from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing
 from po_api.sessions.service import SessionService
 from po_api.web import idempotency
@@ -83,14 +82,7 @@ async def _purge_sessions(database: Database, secret_key: str) -> int:
 
 
 async def _queue_events(database: Database) -> int:
-    async with database.sessions.begin() as session:
-        organisations = await OrganisationQueries(TransactionExecutor(session)).ids()
-    found = 0
-    for organisation_id in organisations:
-        async with database.sessions.begin() as session:
-            await enter_tenant(session, organisation_id)
-            found += await feed.queue_missing(session, organisation_id)
-    return found
+    return await in_each_organisation(database, feed.queue_missing)
 
 
 async def _purge_responses(database: Database) -> int:

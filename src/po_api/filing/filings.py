@@ -12,7 +12,7 @@ from po_api.filing.destinations import Destination, Filed, Task
 from po_api.filing.domain import FilingProblem, NotFiled
 from po_api.filing.repository import FilingRepository
 from po_api.observability import metrics
-from po_api.organisations.queries import OrganisationQueries
+from po_api.organisations.queries import OrganisationQueries, in_each_organisation
 from po_api.purchase_orders.domain import FILING_WORK
 from po_api.purchase_orders.models import DocumentFiling
 
@@ -87,14 +87,11 @@ async def queue_missing(database: Database) -> int:
 
     These are from the time before filing was configured.
     """
-    async with database.sessions.begin() as session:
-        organisations = await OrganisationQueries(TransactionExecutor(session)).ids()
-    found = 0
-    for organisation_id in organisations:
-        async with database.sessions.begin() as session:
-            await enter_tenant(session, organisation_id)
-            found += await FilingRepository(TransactionExecutor(session), organisation_id).queue_missing()
-    return found
+
+    async def queue(session: AsyncSession, organisation_id: int) -> int:
+        return await FilingRepository(TransactionExecutor(session), organisation_id).queue_missing()
+
+    return await in_each_organisation(database, queue)
 
 
 async def retry_all(session: AsyncSession) -> int:

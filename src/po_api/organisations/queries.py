@@ -1,16 +1,18 @@
 """Reading organisations. The table is global: each query names the organisation."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.actor import Actor, Principal
+from po_api.db.database import Database, enter_tenant
 from po_api.db.pagination import Listing
-from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor, columns_for
+from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor, columns_for, connected
 from po_api.organisations.domain import is_verified
 from po_api.organisations.errors import LogoNotFound, OrganisationNotFound
 from po_api.organisations.models import Organisation, OrganisationLogo
@@ -115,3 +117,15 @@ class OrganisationQueries:
         if organisation is None:
             raise OrganisationNotFound
         return organisation
+
+
+async def in_each_organisation(database: Database, work: Callable[[AsyncSession, int], Awaitable[int]]) -> int:
+    """Call `work` in a transaction inside of each organisation, one after the other; returns the sum of its results."""
+    async with connected(database.engine) as executor:
+        organisations = await OrganisationQueries(executor).ids()
+    total = 0
+    for organisation_id in organisations:
+        async with database.sessions.begin() as session:
+            await enter_tenant(session, organisation_id)
+            total += await work(session, organisation_id)
+    return total

@@ -12,7 +12,7 @@ from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import Job, WorkStatus
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor, connected
 from po_api.db.work import Queue
-from po_api.organisations.queries import OrganisationQueries
+from po_api.organisations.queries import OrganisationQueries, in_each_organisation
 from po_api.purchase_orders.document_service import Access, DocumentService
 from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import DocumentRendering, PurchaseOrder, PurchaseOrderFile
@@ -133,13 +133,9 @@ async def queue_missing(database: Database) -> int:
 
     There are none, but for orders that the version before revision 031 has issued while it was replaced.
     """
-    async with database.sessions.begin() as session:
-        organisations = await OrganisationQueries(TransactionExecutor(session)).ids()
-    found = 0
-    for organisation_id in organisations:
-        async with database.sessions.begin() as session:
-            await enter_tenant(session, organisation_id)
-            executor = TransactionExecutor(session)
-            for query in _MISSING:
-                found += len(await executor.rows(query, organisation_id=organisation_id))
-    return found
+
+    async def queue(session: AsyncSession, organisation_id: int) -> int:
+        executor = TransactionExecutor(session)
+        return sum([len(await executor.rows(query, organisation_id=organisation_id)) for query in _MISSING])
+
+    return await in_each_organisation(database, queue)

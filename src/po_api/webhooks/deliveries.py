@@ -13,11 +13,10 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import Job
-from po_api.db.query import TransactionExecutor
 from po_api.db.work import Failure, Record, Retry
 from po_api.observability import metrics
 from po_api.observability.logging import get_logger
-from po_api.organisations.queries import OrganisationQueries
+from po_api.organisations.queries import in_each_organisation
 from po_api.webhooks.domain import (
     ATTEMPT_SECONDS,
     ATTEMPTS,
@@ -178,14 +177,13 @@ async def _disable(session: AsyncSession, actor: Actor, endpoint: WebhookEndpoin
 
 async def purge(database: Database) -> int:
     """Delete what was delivered or has failed KEPT ago, of all organisations; returns the number of rows."""
-    async with database.sessions.begin() as session:
-        organisations = await OrganisationQueries(TransactionExecutor(session)).ids()
-    found, before = 0, utc_now() - KEPT
-    for organisation_id in organisations:
-        deleted = 1
-        while deleted:
-            async with database.sessions.begin() as session:
-                await enter_tenant(session, organisation_id)
-                deleted = await WebhookRepository(session, organisation_id).purge(before)
-            found += deleted
+    before = utc_now() - KEPT
+
+    async def delete(session: AsyncSession, organisation_id: int) -> int:
+        return await WebhookRepository(session, organisation_id).purge(before)
+
+    found, deleted = 0, 1
+    while deleted:
+        deleted = await in_each_organisation(database, delete)
+        found += deleted
     return found
