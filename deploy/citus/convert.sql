@@ -17,6 +17,11 @@ CREATE TEMP TABLE placement (number integer GENERATED ALWAYS AS IDENTITY, name t
 INSERT INTO placement (name, kind) VALUES
     ('organisations', 'reference'),  -- on every node, since every tenant table refers to it
     ('members', 'distributed'),      -- by organisation, with all that follow
+    ('cost_centres', 'distributed'),
+    ('categories', 'distributed'),
+    ('teams', 'distributed'),
+    ('approval_groups', 'distributed'),
+    ('approval_group_members', 'distributed'),
     ('invitations', 'distributed'),
     ('number_series', 'distributed'),
     ('suppliers', 'distributed'),
@@ -56,15 +61,26 @@ INSERT INTO placement (name, kind) VALUES
     ('schema_info', 'local'),
     ('alembic_version', 'local');
 
+-- Keys to tables that refer back: they go before their table is distributed, and come back when both are.
+CREATE TEMP TABLE mutual (name text, column_name text, referred text);
+INSERT INTO mutual (name, column_name, referred) VALUES
+    ('members', 'team_id', 'teams'),
+    ('members', 'default_cost_centre_id', 'cost_centres');
+
 -- The statements that are missing, in their order.
 CREATE TEMP TABLE missing AS
     WITH placed AS (
         SELECT *, to_regclass(name) AS table_id, to_regclass(name) IN (SELECT logicalrelid FROM pg_dist_partition) AS is_done
-        FROM placement)
+        FROM placement),
+    mutual_keys AS (
+        SELECT *, format('fk_%s_organisation_id_%s', name, column_name) AS key_name FROM mutual)
     -- Citus would check these keys as the owner, on other connections than those of the transaction, and wait for itself.
     SELECT 1 AS step, number, format('ALTER TABLE %s DROP CONSTRAINT %I', table_id, conname) AS statement
     FROM pg_constraint JOIN placed ON table_id = conrelid
     WHERE kind = 'local' AND contype = 'f' AND confrelid IN (SELECT table_id FROM placed WHERE kind = 'reference')
+    UNION ALL SELECT 1, number, format('ALTER TABLE %s DROP CONSTRAINT %I', table_id, key_name)
+    FROM mutual_keys JOIN placed USING (name) JOIN pg_constraint ON conrelid = table_id AND conname = key_name
+    WHERE NOT is_done
     UNION ALL SELECT 2, number, CASE
         WHEN kind = 'reference' THEN format('SELECT create_reference_table(%L)', name)
         ELSE format('SELECT create_distributed_table(%L, ''organisation_id'', colocate_with => %L)', name,
@@ -73,7 +89,12 @@ CREATE TEMP TABLE missing AS
     -- The rows that were copied are also in the coordinator's table, hidden.
     UNION ALL SELECT 3, number, format('SELECT truncate_local_data_after_distributing_table(%L)', name)
     FROM placed WHERE kind <> 'local' AND pg_relation_size(table_id) > 0
-    UNION ALL SELECT 4, number, format('ANALYZE %I', name) FROM placed WHERE kind <> 'local' AND NOT is_done;
+    UNION ALL SELECT 4, number, format(
+        'ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (organisation_id, %I) REFERENCES %I (organisation_id, id)',
+        table_id, key_name, column_name, referred)
+    FROM mutual_keys JOIN placed USING (name)
+    WHERE NOT is_done OR NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = table_id AND conname = key_name)
+    UNION ALL SELECT 5, number, format('ANALYZE %I', name) FROM placed WHERE kind <> 'local' AND NOT is_done;
 
 -- What is in the way. The lock is that of po-api migrate, and is kept until the end.
 SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L; END', problem)) FROM (

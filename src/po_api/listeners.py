@@ -2,12 +2,13 @@
 
 from po_api.api_keys.service import end_keys
 from po_api.db.listeners import Listeners
-from po_api.members.events import MemberChanged, MembershipEnded, MembershipRestored
-from po_api.members.service import exclude_documents, find_limits
+from po_api.members.events import MemberChanged, MemberPlaced, MembershipEnded, MembershipRestored
+from po_api.members.service import exclude_documents, find_limits, warn_of_reports
 from po_api.organisations.events import BaseCurrencyChanging
 from po_api.porfs.service import find_porfs, warn_of_missing_approvers
 from po_api.purchase_orders.service import find_orders
 from po_api.sessions.service import end_sessions
+from po_api.structure.service import end_responsibilities, require_places
 from po_api.users.membership_service import end_membership, restore_membership
 
 
@@ -19,6 +20,9 @@ def all_listeners() -> Listeners:
     listeners.add(MembershipEnded, end_keys)
     listeners.add(MembershipRestored, restore_membership)
     listeners.add(MemberChanged, warn_of_missing_approvers)
+    listeners.add(MemberChanged, warn_of_reports)
+    listeners.add(MemberChanged, end_responsibilities)
+    listeners.add(MemberPlaced, require_places)
     listeners.add(BaseCurrencyChanging, exclude_documents)
     listeners.add(BaseCurrencyChanging, find_porfs)
     listeners.add(BaseCurrencyChanging, find_orders)

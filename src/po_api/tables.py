@@ -12,6 +12,7 @@ from po_api.organisations import models as organisations
 from po_api.porfs import models as porfs
 from po_api.purchase_orders import models as purchase_orders
 from po_api.sessions import models as sessions
+from po_api.structure import models as structure
 from po_api.suppliers import models as suppliers
 from po_api.users import models as users
 from po_api.web import models as web
@@ -31,6 +32,7 @@ __all__ = [
     "purchase_orders",
     "schema_info",
     "sessions",
+    "structure",
     "suppliers",
     "users",
     "web",

@@ -25,6 +25,10 @@ from po_api.purchase_orders.router import conversion_router
 from po_api.purchase_orders.router import router as purchase_orders
 from po_api.sessions.router import router as sessions
 from po_api.sessions.sign_in_router import router as sign_in
+from po_api.structure.approval_group_router import router as approval_groups
+from po_api.structure.category_router import router as categories
+from po_api.structure.router import router as cost_centres
+from po_api.structure.team_router import router as teams
 from po_api.suppliers.contact_router import router as supplier_contacts
 from po_api.suppliers.router import router as suppliers
 from po_api.users.me_router import router as me
@@ -83,6 +87,10 @@ GROUPS = (
     RouteGroup(invitations, invitation_history),
     RouteGroup(organisations_of_members, organisations, organisation_history, filing_settings, single_organisations),
     RouteGroup(addresses),
+    RouteGroup(cost_centres),
+    RouteGroup(categories),
+    RouteGroup(teams),
+    RouteGroup(approval_groups),
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
     RouteGroup(exports.porfs_router, porf_files, porfs, conversion_router),

@@ -30,6 +30,9 @@ RELAY = "events.relay"
 AuditedEntity = Literal[
     "address",
     "api_key",
+    "approval_group",
+    "category",
+    "cost_centre",
     "external_reference",
     "filing",
     "invitation",
@@ -38,6 +41,7 @@ AuditedEntity = Literal[
     "purchase_order",
     "session",
     "supplier",
+    "team",
     "user",
     "webhook_endpoint",
 ]

@@ -67,6 +67,9 @@ class Permission(StrEnum):
     ADDRESSES_READ = "addresses_read"
     ADDRESSES_WRITE = "addresses_write"
 
+    STRUCTURE_READ = "structure_read"
+    STRUCTURE_WRITE = "structure_write"
+
     EXTERNAL_REFERENCES_READ = "external_references_read"
     EXTERNAL_REFERENCES_WRITE = "external_references_write"
 
@@ -128,6 +131,9 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.EVENTS_READ: Grant(frozenset({Role.ADMIN, Role.AUDITOR}), Scope.EVENTS_READ),
     Permission.ADDRESSES_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),
     Permission.ADDRESSES_WRITE: Grant(_BUYERS, Scope.ORGANISATIONS_WRITE),
+    # Cost centres, categories, teams, approval groups: requests name them, and who approves follows from them.
+    Permission.STRUCTURE_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),
+    Permission.STRUCTURE_WRITE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
     # Those who see all requests and orders: a reference names an entity.
     Permission.EXTERNAL_REFERENCES_READ: Grant(_OVERSIGHT, Scope.EXTERNAL_REFERENCES_READ),
     Permission.EXTERNAL_REFERENCES_WRITE: Grant(_BUYERS, Scope.EXTERNAL_REFERENCES_WRITE),

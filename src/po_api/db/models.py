@@ -8,7 +8,19 @@ from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Integer, MetaData, Numeric, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    Text,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
@@ -41,6 +53,23 @@ Amount = _Amount()
 
 # The organisation that the transaction has entered, as the default of a column; NULL for none.
 CURRENT_TENANT = text("nullif(current_setting('app.organisation_id', true), '')::bigint")
+
+
+def optional_reference(
+    table: str, column: str, referred: str, *order: str, key: str = "id"
+) -> tuple[ForeignKeyConstraint, Index]:
+    """A nullable reference to a row of the same organisation, and the index by which the rows that have it are found,
+    in the order of the columns `order`."""
+    return (
+        ForeignKeyConstraint(["organisation_id", column], [f"{referred}.organisation_id", f"{referred}.{key}"]),
+        Index(
+            f"ix_{table}_organisation_id_{column}",
+            "organisation_id",
+            column,
+            *order,
+            postgresql_where=text(f"{column} IS NOT NULL"),
+        ),
+    )
 
 
 class Base(DeclarativeBase):

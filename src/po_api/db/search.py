@@ -134,3 +134,15 @@ def spaced(*texts: SQLColumnExpression[str]) -> ColumnElement[str]:
     for text in others:
         joined = joined + " " + text
     return joined
+
+
+def containing(text: str) -> str:
+    """The pattern of LIKE for texts that contain this one: the parameter of `contains`."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def contains(pattern: ColumnElement[str], *texts: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether one of the texts matches the pattern of `containing`, in upper or lower case: for small tables, since it
+    reads all rows of the organisation."""
+    return or_(*(text.ilike(pattern, escape="\\") for text in texts))

@@ -63,6 +63,8 @@ _PURCHASE_ORDER = {
     "close": "closed",
     "update_line": "line_updated",
 }
+_STRUCTURE = ("cost_centre", "category", "team", "approval_group")
+_ENTRY = {"create": "created", "update": "updated", "activate": "activated", "deactivate": "deactivated"}
 _INVITATION = {"create": "created", "accept": "accepted", "decline": "declined", "revoke": "revoked"}
 
 # By action. The names are part of the API: never changed, and new ones are added.
@@ -92,6 +94,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "address.update": EventType("address.updated"),
     "address.activate": EventType("address.activated"),
     "address.deactivate": EventType("address.deactivated"),
+    **{f"{kind}.{verb}": EventType(f"{kind}.{done}") for kind in _STRUCTURE for verb, done in _ENTRY.items()},
     "external_reference.create": EventType("external_reference.created"),
     "external_reference.delete": EventType("external_reference.deleted"),
     "organisation.create": EventType("organisation.created"),

@@ -1,6 +1,6 @@
 """Errors of members and invitations."""
 
-from po_api.core.errors import Conflict, Forbidden, NotFound
+from po_api.core.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 
 class UserNotFound(NotFound):
@@ -18,10 +18,24 @@ class LastAdmin(Conflict):
 
 
 class OwnRights(Forbidden):
-    """Members cannot change their own roles or approval limit, unless they are the only active member."""
+    """Members cannot change their own roles, limit, manager or team, unless they are the only active member."""
 
     code = "own_rights"
     title = "Own rights cannot be changed"
+
+
+class UnknownManager(Unprocessable):
+    """The manager is no active member of the organisation."""
+
+    code = "unknown_manager"
+    title = "Unknown manager"
+
+
+class ManagerCycle(Conflict):
+    """The manager reports to the member, directly or through others, or is the member."""
+
+    code = "manager_cycle"
+    title = "The manager reports to the member"
 
 
 class KeyCannotGrant(Forbidden):

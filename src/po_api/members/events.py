@@ -9,7 +9,7 @@ from po_api.db.listeners import DomainEvent
 
 @dataclass(frozen=True)
 class MemberChanged(DomainEvent):
-    """A member's roles, limit or activity have changed."""
+    """A member has changed: their roles, limit, activity or other data."""
 
     actor: Actor
     user_id: int
@@ -35,3 +35,15 @@ class MembershipRestored(DomainEvent):
 
     organisation_id: int
     user_id: int
+
+
+@dataclass(frozen=True)
+class MemberPlaced(DomainEvent):
+    """A member has another team or default cost centre, as far as they are given.
+
+    Listeners raise UnknownTeam or UnknownCostCentre unless these are active.
+    """
+
+    actor: Actor
+    team_id: int | None
+    default_cost_centre_id: int | None

@@ -14,13 +14,20 @@ from po_api.db.models import Amount, Base, TenantRow, Timestamped, Versioned
 _ROLES = "cardinality(roles) >= 1 AND roles <@ ARRAY['requester', 'approver', 'buyer', 'admin', 'auditor']"
 _IS_OPEN = "accepted_at IS NULL AND declined_at IS NULL AND revoked_at IS NULL"
 
+# Where a member belongs: the column, and the table and column that it refers to.
+_PLACES = (
+    ("team_id", "teams", "id"),
+    ("manager_id", "members", "user_id"),
+    ("default_cost_centre_id", "cost_centres", "id"),
+)
+
 
 class Member(Versioned, Timestamped, Base):
     """What a user is in one organisation. Rights are read and locked here; name and address are as shown there.
 
     `approval_limit` is in the organisation's base currency; None is no limit. The row stays when the member leaves,
     since documents refer to it. There is no foreign key to `users`, which is not on every server of a distributed
-    database.
+    database. New requests that name no cost centre take the member's default one. Managers form no cycle.
     """
 
     __tablename__ = "members"
@@ -28,6 +35,23 @@ class Member(Versioned, Timestamped, Base):
         CheckConstraint("approval_limit >= 0", name="approval_limit"),
         CheckConstraint("left_at IS NULL OR NOT is_active", name="left_at"),
         CheckConstraint(_ROLES, name="roles"),
+        CheckConstraint("manager_id <> user_id", name="manager"),
+        # use_alter: these tables refer to members, too.
+        *(
+            ForeignKeyConstraint(
+                ["organisation_id", column], [f"{table}.organisation_id", f"{table}.{key}"], use_alter=True
+            )
+            for column, table, key in _PLACES
+        ),
+        *(
+            Index(
+                f"ix_members_organisation_id_{column}",
+                "organisation_id",
+                column,
+                postgresql_where=text(f"{column} IS NOT NULL"),
+            )
+            for column, _, _ in _PLACES
+        ),
         # Without the user's id: a generic plan would prefer it to the primary key when it looks up a name.
         Index("ix_members_organisation_id_name", "organisation_id", "name"),
         Index("ix_members_organisation_id_created_at", "organisation_id", "created_at", "user_id"),
@@ -52,6 +76,9 @@ class Member(Versioned, Timestamped, Base):
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
     joined_at: Mapped[datetime]
     left_at: Mapped[datetime | None]
+    team_id: Mapped[int | None]
+    manager_id: Mapped[int | None]
+    default_cost_centre_id: Mapped[int | None]
 
     @property
     def is_active_admin(self) -> bool:

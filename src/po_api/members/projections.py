@@ -1,16 +1,33 @@
 """Columns of members for the statements of other features."""
 
+from typing import TypeVar
+
 from sqlalchemy import Column, ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from po_api.db.query import ORGANISATION_ID
 from po_api.members.models import Member
 
+_T = TypeVar("_T")
+_UserId = Column[int] | InstrumentedAttribute[int] | ColumnElement[int]
 
-def member_name(user_id: Column[int] | InstrumentedAttribute[int] | ColumnElement[int]) -> ColumnElement[str]:
+
+def member_name(user_id: _UserId) -> ColumnElement[str]:
     """The name of the member whose user id is in a column of the outer query; NULL for none.
 
     Not a join: PostgreSQL may execute one by hashing all members, for a page of fifty rows.
     """
-    found = select(Member.name).where(Member.organisation_id == ORGANISATION_ID, Member.user_id == user_id)
+    return _of_member(Member.name, user_id)
+
+
+def member_is_active(user_id: _UserId) -> ColumnElement[bool]:
+    """Whether the member whose user id is in a column of the outer query is active; NULL for none."""
+    return _of_member(Member.is_active, user_id)
+
+
+def _of_member(attribute: InstrumentedAttribute[_T], user_id: _UserId) -> ColumnElement[_T]:
+    # A table of its own: the outer query may be about members, too.
+    member = Member.__table__.alias("referred_member")
+    value: ColumnElement[_T] = member.c[attribute.key]
+    found = select(value).where(member.c.organisation_id == ORGANISATION_ID, member.c.user_id == user_id)
     return found.correlate(user_id.table).scalar_subquery()

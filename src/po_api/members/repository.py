@@ -1,6 +1,6 @@
 """Locks and changes rows of members and invitations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.permissions import Role
+from po_api.db.locks import lock_in_organisation
 from po_api.db.query import ORGANISATION_ID, USER_ID, Query, TransactionExecutor, columns_for
 from po_api.members.models import Invitation, InvitationAddress, Member
 
@@ -66,6 +67,21 @@ class MemberRepository:
         )
         return (await self._session.execute(statement)).scalars().all()
 
+    async def lock_managers(self) -> None:
+        """Let changes of managers happen one after the other."""
+        await lock_in_organisation(self._session, "managers", self._organisation_id)
+
+    async def managers(self) -> dict[int, int]:
+        """The managers of the organisation's members, by the ids of both."""
+        statement = select(Member.user_id, Member.manager_id).where(self._is_own(), Member.manager_id.is_not(None))
+        rows = await self._session.execute(statement)
+        return {user_id: manager_id for user_id, manager_id in rows if manager_id is not None}
+
+    async def count_reports(self, user_id: int) -> int:
+        """The number of active members whose manager this one is."""
+        reports = and_(self._is_own(), Member.manager_id == user_id, Member.is_active)
+        return await self._session.scalar(select(func.count()).where(reports)) or 0
+
     async def lock_all(self) -> None:
         """Lock all members, also against rows that refer to them; waits for those of transactions in progress."""
         await self._session.execute(
@@ -76,6 +92,16 @@ class MemberRepository:
         """The committed rights of a member, locked against changes until the transaction ends."""
         executor = TransactionExecutor(self._session)
         return await executor.row(_MEMBER_RIGHTS, organisation_id=self._organisation_id, user_id=user_id)
+
+    async def lock_active(self, user_ids: Collection[int]) -> set[int]:
+        """Those of the members who are active, locked against changes in the order of their ids."""
+        statement = (
+            select(Member.user_id)
+            .where(self._is_own(), Member.user_id.in_(sorted(user_ids)), Member.is_active)
+            .order_by(Member.user_id)
+            .with_for_update(read=True)
+        )
+        return set(await self._session.scalars(statement))
 
     async def lock_for_invitation(self, inviter_id: int, email: str) -> Member | None:
         """The member who invites, as committed. They and the members with this address are locked against changes.

@@ -17,7 +17,7 @@ from po_api.users.service import UserService
 from po_api.web.cookies import SAFE_METHODS
 from po_api.web.dependencies import executor_of, paging, session_of
 from po_api.web.filters import CREATED_AT, UPDATED_AT, any_of, filters, moments, one, search
-from po_api.web.schemas import Search
+from po_api.web.schemas import Id, Search
 
 
 async def _queries(request: Request) -> UserQueries:
@@ -38,6 +38,9 @@ _filters = filters(
     one("email", Annotated[Search, AfterValidator(comparable_email)], "The exact e-mail address", "ada@example.com"),
     any_of("role", Role, "Any of these roles"),
     one("is_active", bool, "Only active or only inactive members"),
+    any_of("team_id", Id, "Any of these teams"),
+    any_of("manager_id", Id, "Any of these managers"),
+    one("manager_is_active", bool, "Only members whose manager is active, or inactive"),
     *CREATED_AT,
     *UPDATED_AT,
     *moments("joined_at"),

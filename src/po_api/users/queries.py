@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Text, any_, bindparam, cast, column, func, or_, select
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Text, any_, bindparam, cast, column, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.core.actor import Actor, Principal
@@ -15,8 +15,10 @@ from po_api.db.filters import Filters, condition
 from po_api.db.models import Amount, Timestamp
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, Query, QueryExecutor, columns_for
+from po_api.db.search import containing, contains
 from po_api.members.errors import UserNotFound
 from po_api.members.models import Member
+from po_api.members.projections import member_is_active
 from po_api.organisations import queries as organisations
 from po_api.organisations.errors import OperatorsOnly
 from po_api.organisations.models import Organisation
@@ -38,6 +40,9 @@ class MemberRow(NamedTuple):
     is_active: bool
     joined_at: datetime
     left_at: datetime | None
+    team_id: int | None
+    manager_id: int | None
+    default_cost_centre_id: int | None
     version: int
     created_at: datetime
     updated_at: datetime
@@ -97,7 +102,8 @@ _PART = bindparam("q", type_=Text)
 _CONDITIONS = {
     "role": bindparam("role", type_=Text) == any_(_COLUMNS.roles),
     "role_any": _COLUMNS.roles.overlap(bindparam("role_any", type_=ARRAY(Text))),
-    "q": or_(_COLUMNS.name.ilike(_PART, escape="\\"), _COLUMNS.email.ilike(_PART, escape="\\")),
+    "q": contains(_PART, _COLUMNS.name, _COLUMNS.email),
+    "manager_is_active": member_is_active(_COLUMNS.manager_id) == bindparam("manager_is_active", type_=Boolean),
 }
 _ACCOUNT = Query("users.account", select(*columns_for(AccountRow, _USERS)).where(User.id == USER_ID), AccountRow)
 # Sent as texts: the driver knows their array type from the roles, and would have to look up another one's.
@@ -138,12 +144,7 @@ OPEN_INVITATIONS = Query(
 
 def _parameters(filters: Filters) -> dict[str, object]:
     given = filters.parameters()
-    return {**given, "q": f"%{_escaped(str(given['q']))}%"} if "q" in given else given
-
-
-def _escaped(text: str) -> str:
-    """`text` as a pattern of LIKE that matches only the text itself."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return {**given, "q": containing(str(given["q"]))} if "q" in given else given
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,9 @@ async def update_user(
     expected: IfMatch,
     body: UserUpdate,
 ) -> UserRead:
-    """Update a member. Requires the role `admin`; every member may change their own name.
+    """Update a member. Requires the role `admin`; every member may change their own name and default cost centre.
 
-    Nobody changes their own roles or limit, but for the only active member of an organisation.
+    Nobody changes their own roles, limit, manager or team, but for the only active member of an organisation.
     """
     if user_id == actor.user_id and body.name is not MISSING:
         # First, since those who end a membership lock the account before the member, too.

@@ -11,7 +11,7 @@ from po_api.db.listeners import ChangeWarning
 from po_api.members.schemas import Roles
 from po_api.organisations.schemas import Member
 from po_api.users.queries import AccountRow, MemberRow, OpenInvitation, ShownMember
-from po_api.web.schemas import AmountString, Email, Page, Schema, Title
+from po_api.web.schemas import AmountString, Email, Page, Reference, Schema, Title
 
 UserName = Annotated[Title, Field(examples=["Ada Lovelace"])]
 
@@ -30,6 +30,9 @@ class UserUpdate(Schema):
     name: UserName | MISSING = MISSING
     roles: Roles | MISSING = MISSING
     approval_limit: AmountString | None | MISSING = MISSING
+    team_id: Reference | None | MISSING = MISSING
+    manager_id: Reference | None | MISSING = MISSING
+    default_cost_centre_id: Reference | None | MISSING = MISSING
 
 
 class PorfReference(Schema):
@@ -63,6 +66,9 @@ class UserRead(Member):
     """A member of an organisation, also after they have left it."""
 
     organisation_id: int
+    team_id: int | None
+    manager_id: int | None
+    default_cost_centre_id: int | None = Field(description="New requests that name no cost centre take it")
     version: int
     created_at: datetime
     updated_at: datetime
@@ -87,13 +93,17 @@ class Me(Schema):
     is_operator: bool
     last_login: datetime | None
     joined_at: datetime | None
+    team_id: int | None
+    manager_id: int | None
+    default_cost_centre_id: int | None
     version: int
     created_at: datetime
     updated_at: datetime
 
     @classmethod
     def of(cls, account: AccountRow, member: MemberRow | None) -> Self:
-        without = {"roles": (), "approval_limit": None, "joined_at": None}
+        names = ("approval_limit", "joined_at", "team_id", "manager_id", "default_cost_centre_id")
+        without = {"roles": (), **dict.fromkeys(names)}
         fields = {**without, **account._asdict(), **(member._asdict() if member else {})}
         return cls.model_validate({name: fields[name] for name in cls.model_fields})
 

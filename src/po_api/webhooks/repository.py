@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.audit import EventFeed
 from po_api.db.bulk_write import NOW, as_json, json_rows
 from po_api.db.leases import Job
+from po_api.db.locks import lock_in_organisation
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.events.domain import Position
@@ -293,8 +294,7 @@ class WebhookRepository:
 
     async def lock_organisation(self) -> None:
         """Let the additions of endpoints of an organisation happen one after the other, until the transaction ends."""
-        lock = func.hashtextextended(f"webhook endpoints {self._organisation_id}", 0)
-        await self._session.execute(select(func.pg_advisory_xact_lock(lock)))
+        await lock_in_organisation(self._session, "webhook endpoints", self._organisation_id)
 
     async def count(self) -> int:
         found = await self._executor.row(_COUNT, organisation_id=self._organisation_id)
