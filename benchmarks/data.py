@@ -163,7 +163,8 @@ def make_body(random: Random, language: Language, currency: str, tax_rounding: s
         net = line_net(PricedLine(quantity, price, discount, tax), currency)
         text = language.phrase(random, random.randint(2, 8))
         unit = random.choice(_UNITS)
-        lines.append(Line(text, sku, quantity, unit, price, discount, tax, needed_by, position, Decimal(0), net))
+        content = (text, sku, quantity, unit, price, discount, tax, needed_by, None, None)
+        lines.append(Line(*content, position, Decimal(0), net))
     return Body(currency, tax_rounding, lines)
 
 

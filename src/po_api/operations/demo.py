@@ -9,9 +9,13 @@ from po_api.addresses.service import AddressService
 from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
+from po_api.listeners import all_listeners
+from po_api.members.service import MemberService
 from po_api.operations.demo_documents import LUMIERE, MUELLER, THORNBURY, DemoDocuments
 from po_api.organisations.models import Organisation
 from po_api.organisations.service import OrganisationService
+from po_api.structure.models import Category, CostCentre, Team
+from po_api.structure.service import CATEGORY, COST_CENTRE, TEAM, ApprovalGroupService, EntryService
 from po_api.suppliers.service import SupplierService
 from po_api.users.service import UserService
 
@@ -86,14 +90,34 @@ SUPPLIERS: tuple[dict[str, Any], ...] = (
 )
 
 
+# By code: the name, the code of the parent, and the role of the owner.
+COST_CENTRES: dict[str, tuple[str, str | None, Role]] = {
+    "1000": ("General", None, Role.ADMIN),
+    "1100": ("Administration", "1000", Role.ADMIN),
+    "1200": ("Facilities", "1000", Role.BUYER),
+    "2000": ("Production", None, Role.APPROVER),
+    "2100": ("Workshop", "2000", Role.APPROVER),
+    "2400": ("Archive", "2000", Role.APPROVER),
+    "3100": ("Design", None, Role.APPROVER),
+    "4000": ("Marketing", None, Role.APPROVER),
+}
+# By code: the name, and the code of the parent.
+CATEGORIES: dict[str, tuple[str, str | None]] = {
+    "IT": ("Information technology", None),
+    "IT-HW": ("Hardware", "IT"),
+    "OFFICE": ("Office supplies and furniture", None),
+    "WORK": ("Workshop and safety", None),
+}
+
+
 async def is_empty(session: AsyncSession) -> bool:
     """Whether the database has no organisations."""
     return await session.scalar(select(func.count()).select_from(Organisation)) == 0
 
 
 async def seed(session: AsyncSession) -> None:
-    """Create the demo organisation with a user for each role, suppliers in three countries, and requests and orders in
-    every state. Raises EmailTaken if it exists."""
+    """Create the demo organisation with a user for each role, its structure, suppliers in three countries, and requests
+    and orders in every state. Raises EmailTaken if it exists."""
     organisation = await OrganisationService(session).create(**SETTINGS)
     await enter_tenant(session, organisation.id)
     users = UserService(session)
@@ -104,4 +128,28 @@ async def seed(session: AsyncSession) -> None:
     await AddressService(session, members[Role.BUYER]).create(**DELIVERY_ADDRESS)
     suppliers = SupplierService(session, members[Role.BUYER])
     ids = {values["name"]: (await suppliers.create(**values)).id for values in SUPPLIERS}
+    await _add_structure(session, members)
     await DemoDocuments(session, members, ids).make()
+
+
+async def _add_structure(session: AsyncSession, members: dict[Role, Actor]) -> None:
+    """Cost centres, categories, a team, an approval group; and where the requester belongs."""
+    admin, approver, requester = members[Role.ADMIN], members[Role.APPROVER], members[Role.REQUESTER]
+    cost_centres: EntryService[CostCentre] = EntryService(session, admin, COST_CENTRE)
+    ids: dict[str | None, int | None] = {None: None}
+    for code, (name, parent, owner) in COST_CENTRES.items():
+        place = {"parent_id": ids[parent], "owner_id": members[owner].user_id}
+        ids[code] = await cost_centres.create({"code": code, "name": name, **place})
+    categories: EntryService[Category] = EntryService(session, admin, CATEGORY)
+    category_ids: dict[str | None, int | None] = {None: None}
+    for code, (name, parent) in CATEGORIES.items():
+        values = {"code": code, "name": name, "parent_id": category_ids[parent]}
+        category_ids[code] = await categories.create(values)
+    teams: EntryService[Team] = EntryService(session, admin, TEAM)
+    team_id = await teams.create({"name": "Design", "parent_id": None, "lead_id": approver.user_id})
+    await ApprovalGroupService(session, admin).create(
+        {"name": "IT board", "member_ids": sorted([admin.member_id, approver.member_id])}
+    )
+    place = {"team_id": team_id, "manager_id": approver.user_id, "default_cost_centre_id": ids["3100"]}
+    members_of_demo = MemberService(session, admin, all_listeners())
+    await members_of_demo.update(requester.member_id, expected=None, values=place)

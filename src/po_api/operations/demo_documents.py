@@ -22,7 +22,7 @@ from po_api.purchase_orders.service import Conversion, PurchaseOrderService
 
 @dataclass(frozen=True)
 class Wish:
-    """A request; lines are a description, a quantity, a unit and a unit price, taxed with 20 %."""
+    """A request: `cost_centre` is a code; lines are a description, a quantity, a unit and a price, taxed with 20 %."""
 
     title: str
     cost_centre: str
@@ -33,38 +33,34 @@ class Wish:
 
 
 MUELLER, LUMIERE, THORNBURY = "Müller & Söhne GmbH", "Fournitures Lumière SARL", "Thornbury Office Ltd"
-_LAMPS = Wish(
-    "Desk lamps for the new office", "1200 Facilities", LUMIERE, (("Desk lamp, warm white", "12", "C62", "41.50"),)
-)
+_LAMPS = Wish("Desk lamps for the new office", "1200", LUMIERE, (("Desk lamp, warm white", "12", "C62", "41.50"),))
 _LAPTOPS = Wish(
     "Laptops for the design team",
-    "3100 Design",
+    "3100",
     THORNBURY,
     (("Laptop, 16 inches, 32 GB", "3", "C62", "1599.00"), ("Docking station", "3", "C62", "149.90")),
     "The present ones are five years old and out of warranty.",
 )
-_CHAIRS = Wish("Chairs for the meeting room", "1200 Facilities", MUELLER, (("Chair, stackable", "8", "C62", "119.00"),))
-_COFFEE = Wish("Espresso machine", "1200 Facilities", LUMIERE, (("Machine, two groups", "1", "C62", "3450.00"),))
+_CHAIRS = Wish("Chairs for the meeting room", "1200", MUELLER, (("Chair, stackable", "8", "C62", "119.00"),))
+_COFFEE = Wish("Espresso machine", "1200", LUMIERE, (("Machine, two groups", "1", "C62", "3450.00"),))
 _SHELVES = Wish(
     "Shelves for the archive",
-    "2400 Archive",
+    "2400",
     MUELLER,
     (("Shelf, steel, 200 cm", "10", "C62", "86.40"), ("Assembly", "6", "HUR", "45.00")),
 )
 _PAPER = Wish(
     "Printer paper, first quarter",
-    "1100 Administration",
+    "1100",
     THORNBURY,
     (("Paper A4, 80 g, box of 5 reams", "40", "C62", "14.95"), ("Toner, black", "4", "C62", "78.20")),
 )
-_SHOES = Wish("Safety shoes", "2100 Workshop", MUELLER, (("Safety shoe S3, sizes by list", "14", "PR", "64.90"),))
-_FAIR = Wish("Banners for the trade fair", "4000 Marketing", LUMIERE, (("Banner, 2 m × 4 m", "3", "C62", "220.00"),))
-_SCREENS = Wish(
-    "Screens for the reception", "1200 Facilities", THORNBURY, (("Screen, 43 inches", "2", "C62", "389.00"),)
-)
+_SHOES = Wish("Safety shoes", "2100", MUELLER, (("Safety shoe S3, sizes by list", "14", "PR", "64.90"),))
+_FAIR = Wish("Banners for the trade fair", "4000", LUMIERE, (("Banner, 2 m × 4 m", "3", "C62", "220.00"),))
+_SCREENS = Wish("Screens for the reception", "1200", THORNBURY, (("Screen, 43 inches", "2", "C62", "389.00"),))
 _TOOLS = Wish(
     "Tools for the workshop",
-    "2100 Workshop",
+    "2100",
     MUELLER,
     (("Torque wrench, 40-200 Nm", "2", "C62", "129.00"), ("Bit set", "5", "C62", "24.50")),
     currency="EUR",
@@ -107,6 +103,7 @@ class DemoDocuments:
                 title=wish.title,
                 justification=wish.justification,
                 cost_centre=wish.cost_centre,
+                cost_centre_id=None,
                 needed_by=_in_weeks(4),
                 supplier_id=self._suppliers[wish.supplier],
                 delivery_address_id=None,
@@ -148,6 +145,8 @@ def _line(description: str, quantity: str, unit: str, unit_price: str) -> LineIn
         discount_percent=Decimal(0),
         tax_rate=Decimal(20),
         needed_by=None,
+        category_id=None,
+        cost_centre_id=None,
     )
 
 

@@ -9,10 +9,12 @@ from typing import Any
 from sqlalchemy import ForeignKeyConstraint
 
 from po_api.core.email import comparable_email
+from po_api.core.hierarchy import path_to_root
 from po_api.core.money import PricedLine, TaxRounding, totals
 from po_api.core.records import extract
 from po_api.porfs.content import ApprovedLine, PorfContent, is_approved_content
 from po_api.porfs.maximum import maximum_total
+from po_api.structure.domain import MAX_LEVELS
 from po_api.tables import metadata
 
 # `identity_issuer` of users whose address is that of another user, too: nobody signs in by it (revision 015).
@@ -49,6 +51,34 @@ _VIOLATIONS = {
             WHEN 'closed' THEN left_over = 0
             ELSE ordered = 0 AND closed = 0
           END
+    """,
+    "parents of active cost centres, categories and teams are active": """
+        WITH entries AS (
+            SELECT 'cost centre' AS kind, organisation_id, id, parent_id, is_active FROM cost_centres
+            UNION ALL SELECT 'category', organisation_id, id, parent_id, is_active FROM categories
+            UNION ALL SELECT 'team', organisation_id, id, parent_id, is_active FROM teams
+        )
+        SELECT e.kind, e.id FROM entries e
+        JOIN entries above
+            ON above.kind = e.kind AND above.organisation_id = e.organisation_id AND above.id = e.parent_id
+        WHERE ($1::bigint IS NULL OR e.organisation_id = $1) AND e.is_active AND NOT above.is_active
+    """,
+    "a submitted request with a cost centre has its code, and members of approval groups have not left": """
+        SELECT 'request' AS kind, p.id FROM porfs p
+        WHERE ($1::bigint IS NULL OR p.organisation_id = $1)
+          AND p.cost_centre_id IS NOT NULL AND p.cost_centre IS NULL AND p.status <> 'draft'
+        UNION ALL
+        SELECT 'member', g.user_id FROM approval_group_members g
+        JOIN members m ON m.organisation_id = g.organisation_id AND m.user_id = g.user_id
+        WHERE ($1::bigint IS NULL OR g.organisation_id = $1) AND m.left_at IS NOT NULL
+    """,
+    "a line of an order has the category and the cost centre of the requested line": """
+        SELECT l.id FROM purchase_order_lines l
+        JOIN allocations a ON a.organisation_id = l.organisation_id AND a.purchase_order_line_id = l.id
+        JOIN porf_lines r ON r.organisation_id = a.organisation_id AND r.id = a.porf_line_id
+        WHERE ($1::bigint IS NULL OR l.organisation_id = $1)
+          AND (l.category_id IS DISTINCT FROM r.category_id
+               OR (r.cost_centre_id IS NOT NULL AND l.cost_centre_id IS DISTINCT FROM r.cost_centre_id))
     """,
     "a cancelled order has no allocations, any other those of all its lines": """
         SELECT o.id, o.status FROM purchase_orders o
@@ -202,7 +232,7 @@ async def broken_rules(connection: Any, organisation_id: int | None = None) -> A
     # One organisation at a time: its documents are held in memory.
     every = await connection.fetch("SELECT id FROM organisations WHERE $1::bigint IS NULL OR id = $1", organisation_id)
     for row in every:
-        for check in (_wrong_totals, _not_approved, _gaps):
+        for check in (_wrong_totals, _not_approved, _gaps, _hierarchies):
             async for line in check(connection, row["id"]):
                 yield line
 
@@ -287,6 +317,20 @@ async def _not_approved(connection: Any, organisation_id: int) -> AsyncIterator[
         content = extract(PorfContent, porf), [extract(ApprovedLine, line) for line in lines]
         if is_approved and not is_approved_content(*content, approved_hash=approved, version=version):
             yield f"violated: the content of a request is the approved content: {porf}"
+
+
+async def _hierarchies(connection: Any, organisation_id: int) -> AsyncIterator[str]:
+    """Cycles of parents and of managers, and hierarchies with too many levels."""
+    for table in ("cost_centres", "categories", "teams", "members"):
+        node, parent = ("user_id", "manager_id") if table == "members" else ("id", "parent_id")
+        query = f"SELECT {node} AS node, {parent} AS parent FROM {table} WHERE organisation_id = $1"  # noqa: S608
+        parents = {row["node"]: row["parent"] for row in await connection.fetch(query, organisation_id)}
+        for entry in parents:
+            *_, top = path = list(path_to_root(parents, entry))
+            if parents[top] is not None:
+                yield f"violated: hierarchies have no cycle: {table} {path}"
+            if len(path) > MAX_LEVELS and table != "members":
+                yield f"violated: hierarchies have at most {MAX_LEVELS} levels: {table} {path}"
 
 
 async def _gaps(connection: Any, organisation_id: int) -> AsyncIterator[str]:

@@ -33,6 +33,7 @@ from po_api.porfs.domain import (
 from po_api.porfs.queries import LockedPorf
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository, state_of
+from po_api.structure.service import StructureService
 
 
 class PorfActions:
@@ -43,6 +44,7 @@ class PorfActions:
         self._actor = actor
         self._repository = PorfRepository(session, actor)
         self._porfs = PorfReadService(TransactionExecutor(session), actor)
+        self._structure = StructureService(session, actor)
 
     async def perform(
         self, action: PorfAction, porf_id: int, *, expected: ExpectedVersions, comment: str | None = None
@@ -62,6 +64,8 @@ class PorfActions:
             raise errors.CommentRequired.missing()
         now = utc_now()
         after = _state_after(action, porf, facts, actor, now)
+        if action is PorfAction.SUBMIT:
+            after["cost_centre_id"] = await self._cost_centre(porf)
         await self._repository.change(
             [after],
             [_change(action, porf, after, comment, facts)],
@@ -106,6 +110,12 @@ class PorfActions:
         if not found:
             raise errors.PorfNotFound
         return found[0]
+
+    async def _cost_centre(self, porf: LockedPorf) -> int | None:
+        """The cost centre of the request's text, which the version before may have written alone."""
+        if porf.cost_centre is None:
+            return None
+        return await self._structure.cost_centre_named(porf.cost_centre, porf.cost_centre_id)
 
     async def _approver(self) -> Actor:
         """The actor with the committed rights, locked: they may have changed since the request began."""

@@ -23,7 +23,9 @@ class PorfHeader:
 
     title: str
     justification: str | None
+    # The code of the cost centre, or another text; and the cost centre, if there is one with this code.
     cost_centre: str | None
+    cost_centre_id: int | None
     needed_by: date | None
     supplier_id: int | None
     # One of these, or none: an address of the organisation, or a text.
@@ -43,7 +45,8 @@ class PorfContent(PorfHeader):
 class LineContent:
     """The fields that a requester enters for a line; each is a column of `porf_lines` and of `purchase_order_lines`.
 
-    Percentages are 0–100, `unit` is a code of UN/ECE Recommendation 20.
+    Percentages are 0–100, `unit` is a code of UN/ECE Recommendation 20. `cost_centre_id` is that of the request if it
+    is None; a line of an order has one of both.
     """
 
     description: str
@@ -54,6 +57,8 @@ class LineContent:
     discount_percent: Decimal
     tax_rate: Decimal
     needed_by: date | None
+    category_id: int | None
+    cost_centre_id: int | None
 
 
 @dataclass(frozen=True)
@@ -119,9 +124,11 @@ _FIRST = HashedFields(
 
 _SECOND = HashedFields(_FIRST.header, (*_FIRST.line, "over_order_percent"))
 _THIRD = HashedFields((*_SECOND.header, "delivery_address_id", "delivery_address"), _SECOND.line)
+# The code in the header stands for its cost centre, whose code never changes.
+_FOURTH = HashedFields(_THIRD.header, (*_THIRD.line, "category_id", "cost_centre_id"))
 
 # By version. Never change one, add the next: decisions keep the version of their hash, and are compared with it.
-HASHED_FIELDS = {1: _FIRST, 2: _SECOND, 3: _THIRD}
+HASHED_FIELDS = {1: _FIRST, 2: _SECOND, 3: _THIRD, 4: _FOURTH}
 # The version of new decisions.
 HASH_VERSION = max(HASHED_FIELDS)
 

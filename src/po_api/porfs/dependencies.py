@@ -36,6 +36,8 @@ _filters = filters(
     any_of("supplier_id", Id, "Any of these suppliers"),
     any_of("currency", KnownCurrency, "Any of these currencies"),
     any_of("cost_centre", ShortText, "Any of these cost centres"),
+    any_of("cost_centre_id", Id, "With any of these cost centres, or a line with one"),
+    any_of("category_id", Id, "With a line of any of these categories"),
     *BY_EXTERNAL_ID,
     *CREATED_AT,
     *UPDATED_AT,

@@ -49,9 +49,11 @@ class FileType(StrEnum):
 
 @dataclass(frozen=True)
 class ExportedLine(PositionedLine):
-    """A line of an export; `net` is in the request's currency."""
+    """A line of an export; `net` is in the request's currency, `category` and `cost_centre` are codes."""
 
     net: Decimal
+    category: str | None
+    cost_centre: str | None
 
 
 class Kind(Enum):
@@ -73,6 +75,8 @@ _LAYOUT = {  # in the export's order: kind and width in characters
     "tax_rate": (Kind.NUMBER, 10),
     "net": (Kind.NUMBER, 16),
     "needed_by": (Kind.DATE, 13),
+    "category": (Kind.TEXT, 20),
+    "cost_centre": (Kind.TEXT, 20),
 }
 COLUMNS = tuple(_LAYOUT)
 Value = str | int | Decimal | dt.date | None

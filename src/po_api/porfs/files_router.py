@@ -12,6 +12,7 @@ from po_api.porfs import exports, imports
 from po_api.porfs.content import HEADER_FIELDS, PorfInput
 from po_api.porfs.dependencies import PorfReadServiceDep, PorfServiceDep
 from po_api.porfs.queries import PorfLineRow
+from po_api.porfs.read_service import LineCodes
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ImportPorfBody, PorfRead
 from po_api.web.dependencies import ActorDep, unit_of
@@ -57,7 +58,9 @@ async def import_porf(
     """
     header: dict[str, Any] = dict.fromkeys(HEADER_FIELDS) | body.model_dump(exclude={"file"})
     currency = header.get("currency") or await service.base_currency()
-    lines = await offload_file(imports.parse, await body.file.read(), currency)
+    categories, cost_centres = await service.known_codes()
+    context = imports.Context(currency, categories, cost_centres)
+    lines = await offload_file(imports.parse, await body.file.read(), context)
     return created(await service.create(PorfInput(**header, lines=lines)), router.prefix)
 
 
@@ -88,10 +91,20 @@ async def export_porf(
     format: Format = imports.FileType.CSV,  # noqa: A002
 ) -> Response:
     header, content = await porfs.content(porf_id)
+    codes = await porfs.codes(content)
     await unit_of(request).executor.close()  # no connection is held while the file is written
-    file = await offload_file(_exported, content, format)
+    file = await offload_file(_exported, content, codes, format)
     return _file(file, header.number, format)
 
 
-def _exported(lines: Iterable[PorfLineRow], file_type: imports.FileType) -> bytes:
-    return exports.write([extract(exports.ExportedLine, line) for line in lines], file_type)
+def _exported(lines: Iterable[PorfLineRow], codes: LineCodes, file_type: imports.FileType) -> bytes:
+    rows = [
+        extract(
+            exports.ExportedLine,
+            line,
+            category=codes.categories.get(line.category_id),
+            cost_centre=codes.cost_centres.get(line.cost_centre_id),
+        )
+        for line in lines
+    ]
+    return exports.write(rows, file_type)

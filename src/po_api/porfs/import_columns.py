@@ -7,12 +7,12 @@ BadCell if it cannot.
 import datetime as dt
 import re
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from po_api.core.currencies import CURRENCIES, symbols
-from po_api.core.text import has_forbidden_characters, normalise
+from po_api.core.text import has_forbidden_characters, name_key, normalise
 from po_api.porfs.cells import Cell, CellFailure, NumberCell, UnclearCell
 from po_api.porfs.exports import EXACT_DIGITS, significant_digits
 from po_api.porfs.number_formats import ANY_CURRENCY, NumberFormat, Unclear
@@ -29,6 +29,16 @@ _PERCENT_SIGN = re.compile(r"\s*%\s*\Z")
 _FIRST_DATE = dt.date(1900, 3, 1)
 _MAX_CODE_SHOWN = 60
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the meaning of cells depends on: the request's currency, and the ids of active categories and cost centres
+    by the keys of their codes (core/text.name_key)."""
+
+    currency: str = "EUR"
+    categories: Mapping[str, int] = field(default_factory=dict)
+    cost_centres: Mapping[str, int] = field(default_factory=dict)
 
 
 class BadCell(Exception):
@@ -137,8 +147,8 @@ def _quantity(cell: Cell) -> Decimal:
     return _at_most(value, _MAX_NUMBER)
 
 
-def _price(cell: Cell, currency: str) -> Decimal:
-    return _not_negative(_number(cell, currency=currency), _MAX_NUMBER)
+def _price(cell: Cell, context: Context) -> Decimal:
+    return _not_negative(_number(cell, currency=context.currency), _MAX_NUMBER)
 
 
 def _percent(cell: Cell) -> Decimal:
@@ -272,21 +282,43 @@ def _not_a_date() -> BadCell:
     return BadCell("invalid_date", "must be a date such as 2026-12-31")
 
 
+def _category(cell: Cell, context: Context) -> int:
+    return _coded(cell, context.categories, "unknown_category", "category")
+
+
+def _cost_centre(cell: Cell, context: Context) -> int:
+    return _coded(cell, context.cost_centres, "unknown_cost_centre", "cost centre")
+
+
+def _coded(cell: Cell, known: Mapping[str, int], code: str, what: str) -> int:
+    found = known.get(name_key(_text(cell, MAX_SKU, multiline=False)))
+    if found is None:
+        raise BadCell(code, f"must be the code of an active {what}")
+    return found
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of the file; `convert` reads a cell that is not blank, blank cells have the value `default`.
 
-    Amounts have a second parameter, the request's currency.
+    `attribute` is that of a line, if it has another name; such a column has codes. `in_context`: `convert` has the
+    context as its second parameter.
     """
 
     name: str
     convert: Callable[..., object]
     required: bool = False
     default: object = None
-    is_amount: bool = False
+    in_context: bool = False
+    attribute: str | None = None
 
-    def read(self, cell: Cell, currency: str) -> object:
-        return self.convert(cell, currency) if self.is_amount else self.convert(cell)
+    @property
+    def of_line(self) -> str:
+        """The attribute of a line."""
+        return self.attribute or self.name
+
+    def read(self, cell: Cell, context: Context) -> object:
+        return self.convert(cell, context) if self.in_context else self.convert(cell)
 
 
 _NO_PERCENT = Decimal(0)
@@ -295,8 +327,10 @@ COLUMNS = (
     Column("sku", _sku),
     Column("quantity", _quantity, required=True),
     Column("unit", _unit, default=DEFAULT_UNIT),
-    Column("unit_price", _price, required=True, is_amount=True),
+    Column("unit_price", _price, required=True, in_context=True),
     Column("discount_percent", _percent, default=_NO_PERCENT),
     Column("tax_rate", _percent, default=_NO_PERCENT),
     Column("needed_by", _date),
+    Column("category", _category, in_context=True, attribute="category_id"),
+    Column("cost_centre", _cost_centre, in_context=True, attribute="cost_centre_id"),
 )

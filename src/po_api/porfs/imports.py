@@ -26,6 +26,7 @@ from po_api.porfs.import_columns import (
     BadCell,
     BadWorkbookCell,
     Column,
+    Context,
     require_readable,
 )
 from po_api.porfs.units import DEFAULT_UNIT
@@ -39,8 +40,9 @@ from po_api.porfs.xlsx_reader import (
 )
 
 # The interface of importing; columns and file types are shared with exports.
-__all__ = ["COLUMNS", "MAX_FILE_BYTES", "MAX_ROWS", "FileType", "ImportFailed", "parse", "template"]
+__all__ = ["COLUMNS", "MAX_FILE_BYTES", "MAX_ROWS", "Context", "FileType", "ImportFailed", "parse", "template"]
 
+DEFAULT_CONTEXT = Context()
 MAX_ROWS = 10_000
 MAX_FILE_BYTES = 10 * 1024 * 1024
 
@@ -68,8 +70,8 @@ def _header_key(name: str) -> str:
 
 
 _BY_NAME = {_header_key(column.name): column for column in COLUMNS}
-_DEFAULTS = {column.name: column.default for column in COLUMNS if not column.required}
-_NAMES = {column.name for column in COLUMNS}
+_DEFAULTS = {column.of_line: column.default for column in COLUMNS if not column.required}
+_NAMES = {column.of_line for column in COLUMNS}
 _IGNORED = frozenset({"position", "net"})  # columns of an export that the server computes
 
 
@@ -97,10 +99,10 @@ class _Errors:
         raise ImportFailed(f"Errors in the file: {self.count}; nothing was imported", errors=tuple(self._listed))
 
 
-def parse(content: bytes, currency: str = "EUR") -> list[LineInput]:
+def parse(content: bytes, context: Context = DEFAULT_CONTEXT) -> list[LineInput]:
     """The lines of a CSV or XLSX file, which is recognised by its content; an empty list if it has no lines.
 
-    Prices that a workbook shows with a currency have to be in `currency`.
+    Prices that a workbook shows with a currency have to be in that of the context.
 
     Raises ImportFailed with all errors of cells, PayloadTooLarge, InvalidFile, TooManyRows or TooManyColumns.
     """
@@ -108,7 +110,7 @@ def parse(content: bytes, currency: str = "EUR") -> list[LineInput]:
         raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES // 1024 // 1024} MB")
     rows: Iterable[list[Cell]] = first_sheet(content) if is_workbook(content) else _csv_rows(content)
     errors = _Errors()
-    lines = _lines(rows, currency, errors)
+    lines = _lines(rows, context, errors)
     errors.raise_if_any()
     return lines
 
@@ -118,7 +120,7 @@ def template(file_type: FileType) -> bytes:
     names = [column.name for column in COLUMNS]
     # Integers get the format General, in which a spreadsheet shows an entered 20% as such.
     example = ("Laptop, 14 inch", "LAP-14", Decimal(2), DEFAULT_UNIT, Decimal("1250.00"), 5, 20)
-    rows = [(*example, dt.date(2030, 1, 31))]
+    rows = [(*example, dt.date(2030, 1, 31), None, None)]
     return write_table(names, rows, file_type, validations=_VALIDATIONS, validated_rows=MAX_ROWS)
 
 
@@ -133,10 +135,12 @@ _VALIDATIONS: Validations = {
     "discount_percent": _PERCENT,
     "tax_rate": _PERCENT,
     "needed_by": {"validate": "date", "criteria": ">=", "value": dt.date(2000, 1, 1)},
+    "category": {"validate": "length", "criteria": "<=", "value": MAX_SKU},
+    "cost_centre": {"validate": "length", "criteria": "<=", "value": MAX_SKU},
 }
 
 
-def _lines(rows: Iterable[list[Cell]], currency: str, errors: _Errors) -> list[LineInput]:
+def _lines(rows: Iterable[list[Cell]], context: Context, errors: _Errors) -> list[LineInput]:
     lines: list[LineInput] = []
     layout = _Layout({}, frozenset())
     used = number = 0
@@ -154,7 +158,7 @@ def _lines(rows: Iterable[list[Cell]], currency: str, errors: _Errors) -> list[L
             if used > MAX_ROWS or number > MAX_SHEET_ROWS:
                 raise TooManyRows(f"A file may have {MAX_ROWS} rows, and none below row {MAX_SHEET_ROWS}")
             if filled:
-                lines.extend(_line(number, filled, layout, currency, errors))
+                lines.extend(_line(number, filled, layout, context, errors))
     except csv.Error:
         # The ends of further rows are unknown.
         errors.add(number + 1, "", "invalid_row", "cannot be parsed: a quotation mark is missing or not doubled")
@@ -204,7 +208,7 @@ def _header(cells: list[Cell], errors: _Errors) -> _Layout:
     return _Layout(columns, frozenset(ignored))
 
 
-def _line(row: int, filled: dict[int, Cell], layout: _Layout, currency: str, errors: _Errors) -> Iterator[LineInput]:
+def _line(row: int, filled: dict[int, Cell], layout: _Layout, context: Context, errors: _Errors) -> Iterator[LineInput]:
     """The line of a row, none if the row has an error."""
     values: dict[str, Any] = dict(_DEFAULTS)
     before = errors.count
@@ -213,7 +217,7 @@ def _line(row: int, filled: dict[int, Cell], layout: _Layout, currency: str, err
         try:
             if cell is not None:
                 require_readable(cell)
-                values[column.name] = column.read(cell, currency)
+                values[column.of_line] = column.read(cell, context)
             elif column.required:
                 raise BadCell("required", "must not be empty")
         except BadCell as error:

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index,
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
+from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned, optional_reference
 
 
 class Porf(TenantRow, Versioned, Timestamped, Base):
@@ -56,6 +56,7 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
             "id",
             postgresql_where=text("cost_centre IS NOT NULL"),
         ),
+        *optional_reference("porfs", "cost_centre_id", "cost_centres", "created_at", "id"),
         Index(
             "ix_porfs_organisation_id_needed_by",
             "organisation_id",
@@ -76,6 +77,7 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
     title: Mapped[str]
     justification: Mapped[str | None]
     cost_centre: Mapped[str | None]
+    cost_centre_id: Mapped[int | None]
     needed_by: Mapped[date | None]
     currency: Mapped[str] = mapped_column(default="EUR", server_default="EUR")
     tax_rounding: Mapped[str] = mapped_column(default="document", server_default="document")
@@ -124,6 +126,8 @@ class PorfLine(TenantRow, Timestamped, Base):
             "ordered_quantity + closed_quantity <= quantity * (1 + over_order_percent / 100)", name="remaining"
         ),
         Index("ix_porf_lines_organisation_id_porf_id", "organisation_id", "porf_id", "id"),
+        *optional_reference("porf_lines", "category_id", "categories", "porf_id"),
+        *optional_reference("porf_lines", "cost_centre_id", "cost_centres", "porf_id"),
     )
 
     porf_id: Mapped[int]
@@ -136,6 +140,8 @@ class PorfLine(TenantRow, Timestamped, Base):
     discount_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
     tax_rate: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
     needed_by: Mapped[date | None]
+    category_id: Mapped[int | None]
+    cost_centre_id: Mapped[int | None]
     net: Mapped[Decimal] = mapped_column(Amount)
     over_order_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
     closed_quantity: Mapped[Decimal] = mapped_column(Quantity, default=Decimal(0), server_default="0")

@@ -8,11 +8,11 @@ from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, func, or_, select, true
+from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, any_, bindparam, func, or_, select, true
 
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
-from po_api.db.filters import Filters, condition
+from po_api.db.filters import Filters, attribute_of, compare, condition
 from po_api.db.json_sql import json_array
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
@@ -162,7 +162,7 @@ class _Chosen:
     is_approver: bool
 
     def __call__(self) -> AnySelect:
-        conditions = [condition(_PORFS, name) for name in sorted(self.narrowed_by - EXTERNAL_FILTERS)]
+        conditions = [_condition(name) for name in sorted(self.narrowed_by - EXTERNAL_FILTERS)]
         if external := self.narrowed_by & EXTERNAL_FILTERS:
             conditions.append(has_external_reference(_PORFS, ReferencedEntity.PORF, external))
         statement = select(_PORFS).where(visible(self.visibility), *conditions)
@@ -171,6 +171,23 @@ class _Chosen:
         return statement.join(Organisation, Organisation.id == ORGANISATION_ID).where(
             Porf.status == PorfStatus.PENDING, approvable(_PORFS, is_approver=self.is_approver)
         )
+
+
+def _condition(name: str) -> ColumnElement[bool]:
+    match attribute_of(name):
+        case "category_id":
+            return _has_line(compare(PorfLine.__table__.c.category_id, name))
+        case "cost_centre_id":
+            # Not OR EXISTS: the ids are found once, by the index.
+            return or_(condition(_PORFS, name), _has_line(compare(PorfLine.__table__.c.cost_centre_id, name)))
+        case _:
+            return condition(_PORFS, name)
+
+
+def _has_line(fulfilling: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a request has a line that fulfils the condition."""
+    found = select(PorfLine.porf_id).where(PorfLine.organisation_id == ORGANISATION_ID, fulfilling)
+    return Porf.id == any_(func.array(found.scalar_subquery()))
 
 
 def _words(porfs: FromClause) -> ColumnElement[str]:

@@ -1,9 +1,10 @@
 """Representations of requests: the JSON that schemas.py describes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from json import loads
+from typing import NamedTuple
 
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, taxes_by_rate
@@ -27,6 +28,15 @@ from po_api.porfs.queries import (
     PorfRow,
     PorfSummaryRow,
 )
+from po_api.structure.domain import given_ids
+from po_api.structure.queries import StructureQueries
+
+
+class LineCodes(NamedTuple):
+    """The codes of categories and cost centres, by id."""
+
+    categories: Mapping[int | None, str]
+    cost_centres: Mapping[int | None, str]
 
 
 class PorfReadService:
@@ -36,6 +46,7 @@ class PorfReadService:
         self._actor = actor
         self._queries = PorfQueries(executor, actor)
         self._history = HistoryQueries(executor, actor)
+        self._structure = StructureQueries(executor, actor)
 
     async def page(self, filters: Filters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
@@ -113,6 +124,13 @@ class PorfReadService:
     async def lines(self, porf_id: int) -> Sequence[PorfLineRow]:
         """The lines of a request that the caller has checked to be visible."""
         return await self._queries.content(porf_id)
+
+    async def codes(self, lines: Sequence[PorfLineRow]) -> LineCodes:
+        """The codes of what lines name."""
+        return LineCodes(
+            await self._structure.codes_of_categories(given_ids(line.category_id for line in lines)),
+            await self._structure.codes_of_cost_centres(given_ids(line.cost_centre_id for line in lines)),
+        )
 
     def _summary(self, row: PorfSummaryRow | PorfDocumentRow, *, in_list: bool = False) -> str:
         actor = self._actor

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     Insert,
+    Text,
     Update,
     and_,
     any_,
@@ -27,17 +29,19 @@ from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.offload import offload
 from po_api.core.records import field_names
+from po_api.core.text import name_key
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
 from po_api.db.models import Percent
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, NoRow, Query, TransactionExecutor, columns_for
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
 from po_api.organisations.models import Organisation
-from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS
+from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, PorfInput
 from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
 from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine
 from po_api.porfs.projections import approval_of_round, eligible_approver, with_facts
 from po_api.porfs.queries import LockedPorf, PorfLineRow, Visibility, visible
+from po_api.structure.models import CostCentre
 from po_api.suppliers.models import Supplier
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
@@ -50,7 +54,7 @@ _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", 
 # The columns that `PorfRepository.change` writes: of requests, lines, decisions and comments.
 _STATE = (
     *("status", "requester_id", "author_ids", "approval_round", "submitted_at", "decided_at"),
-    *("over_order_percent", "maximum_total"),
+    *("over_order_percent", "maximum_total", "cost_centre_id"),
 )
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
 _QUANTITIES = ("id", "ordered_quantity", "closed_quantity")
@@ -72,7 +76,11 @@ class CreatedPorf(NamedTuple):
 
 
 class CreationRules(NamedTuple):
-    """The organisation's rules for a new request; `supplier_is_active` is about the supplier that it names, if any."""
+    """The organisation's rules for a new request.
+
+    `supplier_is_active` is about the supplier that it names, if any. `cost_centre_id` and its code `cost_centre` are of
+    the active cost centre that it names or takes by default; None without one.
+    """
 
     id: int
     timezone: str
@@ -82,6 +90,8 @@ class CreationRules(NamedTuple):
     tax_rounding: str
     over_order_percent: Decimal
     supplier_is_active: bool
+    cost_centre_id: int | None
+    cost_centre: str | None
 
 
 @dataclass(frozen=True)
@@ -126,10 +136,18 @@ def _grant_tolerance() -> Update:
 
 def _creation_rules() -> Query[CreationRules]:
     """A function, since the rules have to be read after the member is locked: from then on, the base currency stays."""
-    *of_organisation, is_active = field_names(CreationRules)
-    columns = (*Organisation.__table__.c[tuple(of_organisation)], Supplier.__table__.c.is_active)
-    named = (column(name, like.type) for name, like in zip((*of_organisation, is_active), columns, strict=True))
-    rules = func.creation_rules(ORGANISATION_ID, USER_ID, bindparam("supplier_id", type_=BigInteger))
+    *of_organisation, _, _, _ = field_names(CreationRules)
+    others = (Supplier.__table__.c.is_active, *CostCentre.__table__.c["id", "code"])
+    columns = (*Organisation.__table__.c[tuple(of_organisation)], *others)
+    named = (column(name, like.type) for name, like in zip(field_names(CreationRules), columns, strict=True))
+    rules = func.creation_rules(
+        ORGANISATION_ID,
+        USER_ID,
+        bindparam("supplier_id", type_=BigInteger),
+        bindparam("cost_centre_id", type_=BigInteger),
+        bindparam("code_key", type_=Text),
+        bindparam("takes_default", type_=Boolean),
+    )
     return Query("porfs.creation_rules", select(rules.table_valued(*named, name="rules")), CreationRules)
 
 
@@ -185,9 +203,12 @@ class PorfRepository:
         self._visibility = Visibility.of(actor)
         self._who = {"organisation_id": actor.organisation_id, "user_id": actor.user_id}
 
-    async def creation_rules(self, supplier_id: int | None) -> CreationRules:
-        """The organisation's rules for a new request with this supplier."""
-        rules = await self._executor.row(_CREATION_RULES, **self._who, supplier_id=supplier_id)
+    async def creation_rules(self, requested: PorfInput, *, takes_default: bool) -> CreationRules:
+        """The organisation's rules for a new request; `takes_default`: it has the member's default cost centre."""
+        named = {"supplier_id": requested.supplier_id, "cost_centre_id": requested.cost_centre_id}
+        key = None if requested.cost_centre is None else name_key(requested.cost_centre)
+        parameters = {**named, "code_key": key, "takes_default": takes_default}
+        rules = await self._executor.row(_CREATION_RULES, **self._who, **parameters)
         assert rules is not None
         return rules
 

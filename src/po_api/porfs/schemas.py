@@ -58,6 +58,7 @@ Unit = Annotated[
 ]
 Description = Annotated[Multiline, StringConstraints(min_length=1, max_length=2000), Field(examples=["Desk lamp"])]
 PorfTitle = Annotated[Title, Field(examples=["Desk lamps for the new office"])]
+LineCostCentre = Annotated[Reference, Field(description="Default: that of the request")]
 NO_PERCENT = Field(default="0", validate_default=True)
 
 
@@ -84,6 +85,8 @@ class PorfLineCreate(Schema):
     discount_percent: PercentString = NO_PERCENT
     tax_rate: PercentString = NO_PERCENT
     needed_by: IsoDate | None = None
+    category_id: Reference | None = None
+    cost_centre_id: LineCostCentre | None = None
     net: AmountString | None = None
 
 
@@ -98,6 +101,8 @@ class PorfLineUpdate(Schema):
     discount_percent: PercentString | MISSING = MISSING
     tax_rate: PercentString | MISSING = MISSING
     needed_by: IsoDate | None | MISSING = MISSING
+    category_id: Reference | None | MISSING = MISSING
+    cost_centre_id: LineCostCentre | None | MISSING = MISSING
 
 
 class PorfLineRead(Schema):
@@ -113,6 +118,8 @@ class PorfLineRead(Schema):
     discount_percent: PercentString
     tax_rate: PercentString
     needed_by: date | None
+    category_id: int | None
+    cost_centre_id: int | None
     net: AmountString
     ordered_quantity: RemainderString
     closed_quantity: RemainderString
@@ -135,7 +142,10 @@ class PorfCreate(Schema):
 
     title: PorfTitle
     justification: LongText | None = None
-    cost_centre: ShortText | None = Field(default=None, examples=["4711"])
+    cost_centre: ShortText | None = Field(
+        default=None, description="A code or another text. Default: the caller's cost centre", examples=["4711"]
+    )
+    cost_centre_id: Reference | None = Field(default=None, description="An active cost centre; or its code")
     needed_by: IsoDate | None = None
     currency: Currency | None = Field(default=None, description="Default: the organisation's base currency")
     supplier_id: Reference | None = None
@@ -159,6 +169,7 @@ class ImportPorfBody(BaseModel):
     title: PorfTitle
     justification: LongText | MISSING = MISSING
     cost_centre: ShortText | MISSING = MISSING
+    cost_centre_id: Id | MISSING = MISSING
     needed_by: IsoDate | MISSING = MISSING
     currency: Currency | MISSING = MISSING
     supplier_id: Id | MISSING = MISSING
@@ -177,6 +188,7 @@ class PorfUpdate(Schema):
     title: PorfTitle | MISSING = MISSING
     justification: LongText | None | MISSING = MISSING
     cost_centre: ShortText | None | MISSING = MISSING
+    cost_centre_id: Reference | None | MISSING = MISSING
     needed_by: IsoDate | None | MISSING = MISSING
     currency: KnownCurrency | MISSING = MISSING
     supplier_id: Reference | None | MISSING = MISSING
@@ -266,6 +278,7 @@ class PorfRead(PorfBase):
     line_count: int
     allowed_actions: AllowedActions
     justification: str | None = Field(examples=["The new office opens in December"])
+    cost_centre_id: int | None = Field(description="The cost centre, if there is one with the code `cost_centre`")
     delivery_address_id: int | None
     delivery_address: str | None
     net: AmountString

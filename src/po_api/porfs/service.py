@@ -1,6 +1,6 @@
 """The content of requests: create, edit, copy, delete, comment. Changes of the status are in `actions`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -41,6 +41,8 @@ from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.queries import PorfLineRow
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import CreationRules, PorfRepository
+from po_api.structure.domain import Classification
+from po_api.structure.service import StructureService, named_code
 from po_api.suppliers.service import SupplierService
 
 
@@ -53,19 +55,26 @@ class PorfService:
         self._repository = PorfRepository(session, actor)
         self._porfs = PorfReadService(TransactionExecutor(session), actor)
         self._addresses = AddressService(session, actor)
+        self._structure = StructureService(session, actor)
 
     async def base_currency(self) -> str:
         """The currency of requests that name none."""
         return (await OrganisationQueries(TransactionExecutor(self._session)).own(self._actor)).currency
+
+    async def known_codes(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """The ids of the active categories and cost centres, by the keys of their codes."""
+        return await self._structure.known_categories(), await self._structure.known_cost_centres()
 
     async def create(self, requested: PorfInput, *, copied_from: int | None = None) -> JsonDocument:
         """Create a draft of the caller with its number and lines."""
         self._actor.require(Permission.PORFS_WRITE)
         if len(requested.lines) > MAX_LINES:
             raise errors.TooManyLines
-        rules = await self._repository.creation_rules(requested.supplier_id)
+        takes_default = copied_from is None and requested.cost_centre is None and requested.cost_centre_id is None
+        rules = await self._repository.creation_rules(requested, takes_default=takes_default)
         if requested.supplier_id is not None and not rules.supplier_is_active:
             raise _unknown_supplier()
+        await self._structure.require_active(requested.lines, pointer="/lines/{}")
         await self._addresses.require_delivery(requested.delivery_address_id, requested.delivery_address)
         currency = requested.currency or rules.currency
         if (last := last_day(currency)) is not None:
@@ -74,6 +83,8 @@ class PorfService:
         now = utc_now()
         number = await OrganisationService(self._session).next_number(rules, DocumentType.PORF, now)
         porf = {name: getattr(requested, name) for name in HEADER_FIELDS} | {
+            "cost_centre": _code_of(requested, rules, takes_default=takes_default),
+            "cost_centre_id": rules.cost_centre_id,
             "number": number,
             "requester_id": self._actor.member_id,
             "author_ids": [self._actor.member_id],
@@ -92,7 +103,7 @@ class PorfService:
         porf = await self._editable(porf_id, expected)
         if isinstance(supplier_id := values.get("supplier_id"), int):
             await self._require_supplier(supplier_id)
-        before, after = merge_patch.apply(porf, values)
+        before, after = merge_patch.apply(porf, await self._with_cost_centre(porf, values))
         is_new = "delivery_address_id" in after
         await self._addresses.require_delivery(porf.delivery_address_id, porf.delivery_address, is_new=is_new)
         if after:
@@ -112,13 +123,19 @@ class PorfService:
         await self._session.flush()
 
     async def copy(self, porf_id: int) -> JsonDocument:
-        """Create a draft of the caller with the same content, except an inactive supplier or address."""
+        """Create a draft of the caller with the same content, except what is inactive: the supplier, the address, the
+        cost centres and categories."""
         header, lines = await self._porfs.content(porf_id)
         MACHINE.require(PorfAction.COPY, await self._porfs.facts(porf_id), self._actor)
         supplier_id = await self._active(header.supplier_id)
-        copied = await offload(len(lines), _copied, lines)
+        categories = await self._structure.active_categories(line.category_id for line in lines)
+        named = (header.cost_centre_id, *(line.cost_centre_id for line in lines))
+        cost_centres = await self._structure.active_cost_centres(named)
+        copied = await offload(len(lines), _copied, lines, categories, cost_centres)
         address_id = await self._addresses.deliverable(header.delivery_address_id)
         others = {"supplier_id": supplier_id, "delivery_address_id": address_id}
+        if header.cost_centre_id is not None and header.cost_centre_id not in cost_centres:
+            others |= {"cost_centre": None, "cost_centre_id": None}
         draft = extract(PorfInput, header, **others, total=None, lines=copied)
         return await self.create(draft, copied_from=porf_id)
 
@@ -129,6 +146,7 @@ class PorfService:
         if count >= MAX_LINES:
             raise errors.TooManyLines
         organisation = await OrganisationService(self._session).get(self._actor.organisation_id)
+        await self._structure.require_active([requested])
         net = net_of(requested, porf.currency)
         require_equal(net, requested.net, "/net")
         columns = _columns(last + 1, requested, net, organisation.over_order_percent)
@@ -146,6 +164,7 @@ class PorfService:
         porf = await self._editable(porf_id, expected)
         line = await self._line(porf_id, line_id)
         before, after = merge_patch.apply(line, values)
+        await self._structure.require_active([Classification(after.get("category_id"), after.get("cost_centre_id"))])
         if after:
             line.net = net_of(line, porf.currency)
             await self._session.flush()
@@ -176,6 +195,21 @@ class PorfService:
         self._session.add(comment)
         await self._session.flush()
         return comment
+
+    async def _with_cost_centre(self, porf: Porf, values: Mapping[str, object]) -> Mapping[str, object]:
+        """The changes of a draft's header, with the cost centre and its code in step."""
+        cost_centre_id, code = values.get("cost_centre_id"), values.get("cost_centre")
+        text = code if isinstance(code, str) else None
+        if isinstance(cost_centre_id, int):
+            if cost_centre_id == porf.cost_centre_id:
+                return {**values, "cost_centre": named_code(porf.cost_centre, text)}
+            return {**values, "cost_centre": await self._structure.require_cost_centre(cost_centre_id, text)}
+        if text is not None:
+            named = await self._structure.cost_centre_named(text, porf.cost_centre_id)
+            return {**values, "cost_centre_id": named}
+        if {"cost_centre", "cost_centre_id"} & values.keys():
+            return {**values, "cost_centre": None, "cost_centre_id": None}
+        return values
 
     async def _editable(self, porf_id: int, expected: ExpectedVersions) -> Porf:
         return await self._locked(porf_id, PorfAction.EDIT, expected)
@@ -247,8 +281,27 @@ def _priced(requested: PorfInput, rules: CreationRules, currency: str) -> tuple[
     return columns, totals
 
 
-def _copied(lines: Iterable[PorfLineRow]) -> list[LineInput]:
-    return [extract(LineInput, line, net=None) for line in lines]
+def _code_of(requested: PorfInput, rules: CreationRules, *, takes_default: bool) -> str | None:
+    """The code or the text of the cost centre. Raises UnknownCostCentre or CostCentreMismatch."""
+    if takes_default:
+        return rules.cost_centre
+    if requested.cost_centre_id is None:
+        return requested.cost_centre
+    return named_code(rules.cost_centre, requested.cost_centre)
+
+
+def _copied(lines: Iterable[PorfLineRow], categories: Container[int], cost_centres: Container[int]) -> list[LineInput]:
+    """The lines with those of their categories and cost centres that are active."""
+    return [
+        extract(
+            LineInput,
+            line,
+            net=None,
+            category_id=line.category_id if line.category_id in categories else None,
+            cost_centre_id=line.cost_centre_id if line.cost_centre_id in cost_centres else None,
+        )
+        for line in lines
+    ]
 
 
 def _changed_nets(lines: Iterable[PorfLineRow], currency: str) -> list[dict[str, object]]:

@@ -39,6 +39,8 @@ _filters = filters(
     any_of("created_by_id", Id, "Created by any of these members"),
     any_of("currency", KnownCurrency, "Any of these currencies"),
     any_of("cost_centre", ShortText, "With a line of any of these cost centres"),
+    any_of("cost_centre_id", Id, "With a line of any of these cost centres"),
+    any_of("category_id", Id, "With a line of any of these categories"),
     any_of("porf_id", Id, "Allocated from any of these requests"),
     any_of("requester_id", Id, "With a line of a request of any of these requesters"),
     *BY_EXTERNAL_ID,

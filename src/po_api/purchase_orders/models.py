@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from po_api.core.parties import Incoterm
 from po_api.db.leases import Leased, lease_constraints
-from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned
+from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned, optional_reference
 
 _INCOTERMS = ", ".join(f"'{rule}'" for rule in Incoterm)
 
@@ -100,7 +100,8 @@ class PurchaseOrderLine(TenantRow, Base):
     """An ordered line, with its content at the order's creation.
 
     `tax_category` is a code of UNCL5305, which the buyer states, with the reason of an exemption.
-    The cost centre is that of its request, and so is `needed_by` where the requested line has no date.
+    The cost centre is that of the requested line, or else of its request, and so is `needed_by`. `cost_centre` is its
+    code, or the text of the request.
     """
 
     __tablename__ = "purchase_order_lines"
@@ -131,6 +132,8 @@ class PurchaseOrderLine(TenantRow, Base):
             "purchase_order_id",
             postgresql_where=text("cost_centre IS NOT NULL"),
         ),
+        *optional_reference("purchase_order_lines", "category_id", "categories", "purchase_order_id"),
+        *optional_reference("purchase_order_lines", "cost_centre_id", "cost_centres", "purchase_order_id"),
     )
 
     purchase_order_id: Mapped[int]
@@ -143,7 +146,9 @@ class PurchaseOrderLine(TenantRow, Base):
     discount_percent: Mapped[Decimal] = mapped_column(Percent)
     tax_rate: Mapped[Decimal] = mapped_column(Percent)
     needed_by: Mapped[date | None]
+    category_id: Mapped[int | None]
     cost_centre: Mapped[str | None]
+    cost_centre_id: Mapped[int | None]
     tax_category: Mapped[str | None]
     tax_exemption_reason: Mapped[str | None]
     net: Mapped[Decimal] = mapped_column(Amount)

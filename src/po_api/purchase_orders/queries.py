@@ -66,6 +66,8 @@ _OF_LINES: Mapping[str, AnyColumn] = {
     "porf_id": Porf.__table__.c.id,
     "requester_id": Porf.__table__.c.requester_id,
     "cost_centre": LINES.c.cost_centre,
+    "cost_centre_id": LINES.c.cost_centre_id,
+    "category_id": LINES.c.category_id,
     "needed_by": LINES.c.needed_by,
 }
 # What a buyer states about the tax of a line.

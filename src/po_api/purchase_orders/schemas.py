@@ -102,7 +102,9 @@ class PurchaseOrderLineRead(Schema):
     discount_percent: PercentString
     tax_rate: PercentString
     needed_by: date | None = Field(description="The date of the requested line, or else that of its request")
-    cost_centre: str | None = Field(description="The cost centre of the request", examples=["4711"])
+    category_id: int | None
+    cost_centre_id: int | None
+    cost_centre: str | None = Field(description="The code of the requested line's cost centre", examples=["4711"])
     tax_category: TaxCategory | None = Field(description="Code of UNCL5305", examples=["S"])
     tax_exemption_reason: str | None
     net: AmountString

@@ -1,8 +1,7 @@
 """Purchase orders: created from requests, issued with a number, cancelled, closed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from typing import Any
 
@@ -46,6 +45,7 @@ from po_api.purchase_orders.queries import TAX_CATEGORY
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.renderings import RENDERINGS
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
+from po_api.structure.service import StructureService
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 from po_api.suppliers.identity import (
     SINCE_APPROVAL,
@@ -86,6 +86,7 @@ class PurchaseOrderService:
         self._orders = PurchaseOrderReadService(executor, actor)
         self._organisations = OrganisationQueries(executor)
         self._addresses = AddressService(session, actor)
+        self._structure = StructureService(session, actor)
 
     async def convert(self, conversion: Conversion, *, expected: ExpectedVersions = None) -> JsonDocument:
         """Create a draft order from approved requests of one supplier, currency and tax rounding (buyers, admins).
@@ -102,7 +103,8 @@ class PurchaseOrderService:
         for porf, approved in zip(porfs, allocated.supplier_hashes, strict=True):
             # Again, on the data that the order gets: the supplier is not locked.
             require_unchanged(porf.number, approved, identity_hash(supplier), SINCE_APPROVAL)
-        lines, totals = await offload(len(allocated.lines), _ordered, allocated)
+        codes = await self._structure.codes_of_cost_centres(item.line.cost_centre_id for item in allocated.lines)
+        lines, totals = await offload(len(allocated.lines), _ordered, allocated, codes)
         order: dict[str, object] = {
             **_supplied_by(supplier),
             "created_by_id": self._actor.member_id,
@@ -112,7 +114,7 @@ class PurchaseOrderService:
             "tax": totals.tax,
             "total": totals.total,
             **_with_payment(terms, supplier),
-        } | _of_requests(allocated)
+        } | _of_lines(lines)
         after = {"porfs": [porf.number for porf in porfs], "total": totals.total, "supplier": supplier.name}
         change = audit.Change("purchase_order.create", "purchase_order", None, None, after, version=1)
         return await self._orders.whole(await self._repository.create(order, lines, change, now=utc_now()))
@@ -262,8 +264,8 @@ def _require_compatible(porfs: Sequence[LockedPorf]) -> None:
         raise errors.MixedTaxRounding
 
 
-def _ordered(allocated: Allocated) -> tuple[list[dict[str, object]], Totals]:
-    """The lines of an order with the allocated quantities, and its totals."""
+def _ordered(allocated: Allocated, codes: Mapping[int | None, str]) -> tuple[list[dict[str, object]], Totals]:
+    """The lines of an order with the allocated quantities, and its totals. `codes` are those of cost centres by id."""
     porf, by_id = allocated.porfs[0], {porf.id: porf for porf in allocated.porfs}
     lines: list[dict[str, object]] = []
     nets = []
@@ -272,24 +274,30 @@ def _ordered(allocated: Allocated) -> tuple[list[dict[str, object]], Totals]:
         net = net_of(PricedLine(item.quantity, line.unit_price, line.discount_percent, line.tax_rate), porf.currency)
         copied = {name: getattr(line, name) for name in LINE_FIELDS}
         own = {"position": position, "quantity": item.quantity, "net": net, "porf_line_id": line.id}
-        of_request = {"cost_centre": by_id[line.porf_id].cost_centre, "needed_by": _needed_by(line, by_id)}
-        lines.append({**copied, **of_request, **own})
+        lines.append({**copied, **_of_request(line, by_id, codes), **own})
         nets.append((line.tax_rate, net))
     return lines, totals_of_nets(nets, currency=porf.currency, tax_rounding=porf.tax_rounding)
 
 
-def _of_requests(allocated: Allocated) -> dict[str, object]:
-    """What an order says about its lines, as columns: its cost centres, and the earliest date of a line."""
-    by_id = {porf.id: porf for porf in allocated.porfs}
-    lines = [item.line for item in allocated.lines]
-    cost_centres = {cost_centre for line in lines if (cost_centre := by_id[line.porf_id].cost_centre) is not None}
-    dates = (day for line in lines if (day := _needed_by(line, by_id)) is not None)
+def _of_request(
+    line: PorfLineRow, porfs: Mapping[int, LockedPorf], codes: Mapping[int | None, str]
+) -> dict[str, object]:
+    """What a line of an order has of the requested line or, where that says nothing, of the request."""
+    porf = porfs[line.porf_id]
+    own_code = codes.get(line.cost_centre_id)
+    return {
+        "cost_centre": porf.cost_centre if own_code is None else own_code,
+        "cost_centre_id": porf.cost_centre_id if own_code is None else line.cost_centre_id,
+        "needed_by": line.needed_by or porf.needed_by,
+    }
+
+
+def _of_lines(lines: Iterable[Mapping[str, Any]]) -> dict[str, object]:
+    """What an order says about its lines, as columns: their cost centres, and the earliest date of one."""
+    found = list(lines)
+    cost_centres = {code for line in found if (code := line["cost_centre"]) is not None}
+    dates = (day for line in found if (day := line["needed_by"]) is not None)
     return {"cost_centres": sorted(cost_centres), "delivery_date": min(dates, default=None)}
-
-
-def _needed_by(line: PorfLineRow, porfs: Mapping[int, LockedPorf]) -> date | None:
-    """The date of the line, or else that of its request."""
-    return line.needed_by or porfs[line.porf_id].needed_by
 
 
 def _with_payment(terms: Mapping[str, object], supplier: SupplierRow) -> Mapping[str, object]:
