@@ -64,6 +64,7 @@ VIOLATIONS = {
             "sessions",
             "api_keys",
             "addresses",
+            "structure",
             "external_references",
             "suppliers",
             "porfs",

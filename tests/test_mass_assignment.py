@@ -72,10 +72,21 @@ WALLS = {
     "requester_id": {"reassignPorf"},
     "allow_self_approval": {"createOrganisation", "updateCurrentOrganisation"},
     "over_order_percent": {"createOrganisation", "updateCurrentOrganisation"},
+    "team_id": {"updateUser"},
+    "manager_id": {"updateUser"},
+    "default_cost_centre_id": {"updateUser"},
+    "owner_id": {"createCostCentre", "updateCostCentre"},
+    "lead_id": {"createTeam", "updateTeam"},
+    "member_ids": {"createApprovalGroup", "updateApprovalGroup"},
+    "parent_id": {
+        *("createCostCentre", "updateCostCentre", "createCategory", "updateCategory"),
+        *("createTeam", "updateTeam"),
+    },
+    "code_key": set(),
     "nonce": {"createSession"},
     "return_to": {"startTokenSignIn"},
     "code_challenge": {"startTokenSignIn"},
-    "code": {"exchangeSignInCode"},
+    "code": {"exchangeSignInCode", "createCostCentre", "createCategory"},
     "code_verifier": {"exchangeSignInCode"},
     # Only compared with the amounts that the server computes.
     "total": {"createPorf"},
@@ -87,7 +98,7 @@ CONTENT = set(
     accent_colour address buyer_reference city comment company_id company_scheme contact contact_email contact_name
     contact_phone country default_terms endpoint_id endpoint_scheme entity external_id footer_lines incoterms
     incoterms_place language legal_name lines paper payment_days payment_terms phone postal_code region street street2
-    delivery_address_id tax_category tax_exemption_reason
+    category_id cost_centre_id delivery_address_id tax_category tax_exemption_reason
     system vat_id cost_centre currency delivery_address description discount_percent justification name needed_by
     po_prefix porf_prefix quantity sku supplier_id tax_id tax_rate tax_rounding terms text timezone title unit
     unit_price workspace_folder_id
@@ -102,6 +113,8 @@ JSON_BODIES = set(
     createApiKey rotateApiKey createInvitation acceptInvitation updateUser createOrganisation
     updateCurrentOrganisation createSupplier updateSupplier
     addSupplierContact updateSupplierContact createAddress updateAddress putExternalReference
+    createCostCentre updateCostCentre createCategory updateCategory createTeam updateTeam
+    createApprovalGroup updateApprovalGroup
     createPorf updatePorf addPorfLine updatePorfLine
     addPorfComment submitPorf recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
     closePorf reassignPorf convertPorf createPurchaseOrder updatePurchaseOrder updatePurchaseOrderLine
@@ -126,6 +139,14 @@ WITHOUT_BODY = {
     "activateSupplierContact",
     "deactivateAddress",
     "activateAddress",
+    "deactivateCostCentre",
+    "activateCostCentre",
+    "deactivateCategory",
+    "activateCategory",
+    "deactivateTeam",
+    "activateTeam",
+    "deactivateApprovalGroup",
+    "activateApprovalGroup",
     "testWebhookEndpoint",
     "replayWebhookEvents",
     "retryWebhookDelivery",

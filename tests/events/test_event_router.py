@@ -18,10 +18,11 @@ from po_api.events.schemas import EventName, EventPage
 from po_api.porfs.domain import PorfAction
 from po_api.purchase_orders.domain import PurchaseOrderAction
 from support.feeds import followed, relayed
+from support.operations import STRUCTURE
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
 
 _ACTION = re.compile(
-    r'"((?:address|api_key|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|user|webhook_endpoint)'
+    r'"((?:address|api_key|approval_group|category|cost_centre|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|team|user|webhook_endpoint)'
     r'\.[a-z_]+)"'
 )
 # Edits have actions of their own, and a copy is a creation.
@@ -221,7 +222,8 @@ def test_every_action_has_a_type(project: Path) -> None:
         f"webhook_endpoint.{verb}"
         for verb in ("create", "update", "delete", "rotate_secret", "test", "retry", "replay")
     }
-    assert used | invitations | webhooks == EVENT_TYPES.keys()
+    structure = {f"{kind}.{verb}" for kind in STRUCTURE for verb in ("create", "update", "activate", "deactivate")}
+    assert used | invitations | webhooks | structure == EVENT_TYPES.keys()
     assert len(ACTIONS) == len(EVENT_TYPES)
 
 

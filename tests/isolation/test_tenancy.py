@@ -22,7 +22,18 @@ from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
 from support.feeds import relayed
 from support.images import png
-from support.operations import BY_BODY, BY_PATH, BY_QUERY, NAMES_NOTHING, REQUIRED_QUERY, WEBHOOK, Json, operations
+from support.operations import (
+    BY_BODY,
+    BY_PATH,
+    BY_QUERY,
+    NAMES_NOTHING,
+    REQUIRED_QUERY,
+    STRUCTURE,
+    WEBHOOK,
+    Json,
+    named,
+    operations,
+)
 from support.organisations import LINE, PREFIX, Member, TestOrganisation, act, created, new_organisation, ok
 from support.tenant_tables import TENANT_SETTING, TENANT_TABLES
 
@@ -61,6 +72,14 @@ async def give_references(organisation: TestOrganisation, **entities: int) -> No
         await created(organisation.buyer.put("/external-references", json=reference))
 
 
+async def give_structure(organisation: TestOrganisation) -> None:
+    """A cost centre, a category, a team, and an approval group with a member."""
+    for kind, path in STRUCTURE.items():
+        body = named(kind, "Zanzibar")
+        members = {"member_ids": [organisation.approver.user_id]} if kind == "approval_group" else {}
+        await created(organisation.admin.post(path, json=body | members))
+
+
 async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     """A request and its order, with a row in every table."""
     approved = await organisation.approved(title="Zanzibar lamps")
@@ -70,6 +89,7 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     await relayed(organisation.database, organisation.organisation_id)
     await created(organisation.admin.post("/invitations", json={"email": "zanzibar@invited.example"}))
     await give_parties(organisation)
+    await give_structure(organisation)
     endpoint = await created(organisation.admin.post("/webhook-endpoints", json=WEBHOOK))
     await ok(organisation.admin.post(f"/webhook-endpoints/{endpoint.json()['id']}/test"), 202)
     order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
@@ -95,6 +115,9 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     (contact,) = (await ok(victim.buyer.get(f"/suppliers/{victim.supplier_id}/contacts"))).json()["items"]
     (address,) = (await ok(victim.buyer.get("/addresses"))).json()["items"]
     reference, *_ = (await ok(victim.buyer.get("/external-references"))).json()["items"]
+    structure = {
+        f"{kind}_id": (await ok(victim.admin.get(path))).json()["items"][0]["id"] for kind, path in STRUCTURE.items()
+    }
     (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
     (filing,) = (await ok(victim.admin.get("/filings"))).json()["items"]
     (endpoint,) = (await ok(victim.admin.get("/webhook-endpoints"))).json()["items"]
@@ -112,6 +135,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
         "contact_id": contact["id"],
         "address_id": address["id"],
         "reference_id": reference["id"],
+        **structure,
         "porf_id": porf["id"],
         "line_id": porf["lines"][0]["id"],
         "order_id": order["id"],
@@ -152,6 +176,7 @@ async def _victim_sees(world: World) -> list[Any]:
         f"/suppliers/{world.ids['supplier_id']}/contacts",
         "/addresses",
         "/external-references",
+        *STRUCTURE.values(),
         "/filings",
         "/organisations/current/filing",
         "/porfs",
@@ -227,6 +252,30 @@ def _bodies(world: World) -> dict[str, tuple[str, str, Json]]:
     return {
         "createPorf": ("POST", "/porfs", {"title": "T", "supplier_id": "{supplier_id}"}),
         "updatePorf": ("PATCH", f"/porfs/{own['id']}", {"supplier_id": "{supplier_id}"}),
+        **{
+            f"createPorf: {field} of a line": (
+                "POST",
+                "/porfs",
+                {"title": "T", "lines": [LINE | {field: f"{{{field}}}"}]},
+            )
+            for field in ("category_id", "cost_centre_id")
+        },
+        "createPorf: cost centre": ("POST", "/porfs", {"title": "T", "cost_centre_id": "{cost_centre_id}"}),
+        "updatePorf: cost centre": ("PATCH", f"/porfs/{own['id']}", {"cost_centre_id": "{cost_centre_id}"}),
+        **{
+            f"updateUser: {field}": ("PATCH", f"/users/{world.own.requester.user_id}", {field: f"{{{named_by}}}"})
+            for field, named_by in (
+                ("team_id", "team_id"),
+                ("manager_id", "user_id"),
+                ("default_cost_centre_id", "cost_centre_id"),
+            )
+        },
+        "createCostCentre": ("POST", "/cost-centres", {**named("cost_centre", "N"), "parent_id": "{cost_centre_id}"}),
+        "createCostCentre: owner": ("POST", "/cost-centres", {**named("cost_centre", "N"), "owner_id": "{user_id}"}),
+        "createCategory": ("POST", "/categories", {**named("category", "N"), "parent_id": "{category_id}"}),
+        "createTeam": ("POST", "/teams", {"name": "N", "parent_id": "{team_id}"}),
+        "createTeam: lead": ("POST", "/teams", {"name": "N", "lead_id": "{user_id}"}),
+        "createApprovalGroup": ("POST", "/approval-groups", {"name": "N", "member_ids": ["{user_id}"]}),
         "putExternalReference": (
             "PUT",
             "/external-references",
@@ -309,6 +358,13 @@ async def test_a_foreign_value_in_a_filter_or_a_search_finds_nothing(world: Worl
         f"/users?email={victim.admin.email}",
         f"/users?q={victim.admin.email}",
         f"/filings?purchase_order_id={world.order['id']}",
+        f"/porfs?cost_centre_id={world.ids['cost_centre_id']}",
+        f"/porfs?category_id={world.ids['category_id']}",
+        f"/purchase-orders?cost_centre_id={world.ids['cost_centre_id']}",
+        f"/users?team_id={world.ids['team_id']}",
+        f"/users?manager_id={victim.admin.user_id}",
+        f"/cost-centres?parent_id={world.ids['cost_centre_id']}",
+        f"/approval-groups?member_id={victim.approver.user_id}",
         f"/audit-events?entity=porf&entity_id={world.porf['id']}",
         f"/audit-events?actor_id={victim.admin.user_id}",
     )

@@ -8,7 +8,7 @@ import pytest
 
 from po_api.db.database import libpq_url
 from support.invariants import check, check_connection
-from support.organisations import TestOrganisation, ok, perform
+from support.organisations import LINE, TestOrganisation, created, ok, perform
 
 
 @pytest.fixture
@@ -57,10 +57,25 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
         ("UPDATE purchase_order_lines SET cost_centre = '4711'", "cost centres and the earliest date of its lines"),
         ("UPDATE purchase_orders SET delivery_date = '2031-05-06'", "cost centres and the earliest date of its lines"),
         ("UPDATE number_series SET next_value = 9", "the counter of"),
+        # Of the two cost centres, the one below the other; the member is the only one with a manager.
+        (
+            "UPDATE cost_centres SET parent_id = (SELECT max(c.id) FROM cost_centres c"
+            " WHERE c.organisation_id = cost_centres.organisation_id) WHERE parent_id IS NULL",
+            "hierarchies have no cycle: cost_centres",
+        ),
+        ("UPDATE cost_centres SET is_active = false WHERE parent_id IS NULL", "parents of active cost centres"),
+        ("UPDATE purchase_order_lines SET cost_centre_id = NULL", "the category and the cost centre"),
+        ("UPDATE members SET left_at = now(), is_active = false", "members of approval groups have not left"),
     ],
 )
 async def test_damage_is_found(organisation: TestOrganisation, owner: Any, damage: str, found: str) -> None:
-    order = await organisation.issued()
+    top = await created(organisation.admin.post("/cost-centres", json={"code": "1", "name": "Top"}))
+    below = {"code": "2", "name": "Below", "parent_id": top.json()["id"]}
+    own = (await created(organisation.admin.post("/cost-centres", json=below))).json()["id"]
+    group = {"name": "Board", "member_ids": [organisation.approver.user_id]}
+    await created(organisation.admin.post("/approval-groups", json=group))
+    approved = await organisation.approved(lines=[LINE | {"cost_centre_id": own}])
+    order = await ok(perform(organisation.buyer, await created(organisation.convert(approved)), "issue"))
     await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
     organisation_id = organisation.organisation_id
     head, where, condition = damage.partition(" WHERE ")

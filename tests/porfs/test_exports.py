@@ -21,7 +21,10 @@ from po_api.porfs.exports import ExportedLine, FileType, neutralise, restore, wr
 from po_api.porfs.imports import parse
 from po_api.porfs.units import UNITS
 
-HEADER = "position,description,sku,quantity,unit,unit_price,discount_percent,tax_rate,net,needed_by".split(",")
+HEADER = (
+    *("position", "description", "sku", "quantity", "unit", "unit_price", "discount_percent", "tax_rate", "net"),
+    *("needed_by", "category", "cost_centre"),
+)
 FORMULAS = [
     "=1+1",
     "+1",
@@ -50,6 +53,10 @@ def line(**changes: Any) -> ExportedLine:
         "tax_rate": Decimal("20"),
         "net": Decimal("199.80"),
         "needed_by": dt.date(2026, 12, 31),
+        "category_id": None,
+        "cost_centre_id": None,
+        "category": None,
+        "cost_centre": None,
     }
     return ExportedLine(**(values | changes))
 
@@ -68,20 +75,20 @@ def part(content: bytes, name: str) -> str:
 
 
 def test_csv_is_plain_and_opens_in_excel() -> None:
-    content = write([line()], FileType.CSV)
+    content = write([line(category="IT")], FileType.CSV)
     assert content.startswith(b"\xef\xbb\xbf")
     assert csv_rows(content) == [
-        HEADER,
-        ["1", "Desk", "D-1", "2.0000", "C62", "99.90", "0", "20", "199.80", "2026-12-31"],
+        [*HEADER],
+        ["1", "Desk", "D-1", "2.0000", "C62", "99.90", "0", "20", "199.80", "2026-12-31", "IT", ""],
     ]
     assert content.count(b"\r\n") == 2
 
 
 def test_xlsx_has_numbers_dates_and_text_of_their_types() -> None:
-    content = write([line()], FileType.XLSX)
+    content = write([line(category="IT")], FileType.XLSX)
     header, cells = xlsx_rows(content)
-    assert header == HEADER
-    assert cells == [1.0, "Desk", "D-1", 2.0, "C62", 99.9, 0.0, 20.0, 199.8, dt.date(2026, 12, 31)]
+    assert header == [*HEADER]
+    assert cells == [1.0, "Desk", "D-1", 2.0, "C62", 99.9, 0.0, 20.0, 199.8, dt.date(2026, 12, 31), "IT", ""]
     assert 'state="frozen"' in part(content, "xl/worksheets/sheet1.xml")
 
 
@@ -115,7 +122,7 @@ def test_every_cell_is_quoted() -> None:
     content = write([line(description='lamp;"=1', sku=None)], FileType.CSV).decode("utf-8-sig")
     header, row, end = content.split("\r\n")
     assert header == ",".join(f'"{name}"' for name in HEADER)
-    assert row == '"1","lamp;""=1","","2.0000","C62","99.90","0","20","199.80","2026-12-31"'
+    assert row == '"1","lamp;""=1","","2.0000","C62","99.90","0","20","199.80","2026-12-31","",""'
     assert end == ""
 
 
@@ -249,6 +256,10 @@ LINES = st.lists(
         tax_rate=PERCENTS,
         net=decimals(19),
         needed_by=st.none() | st.dates(),
+        category_id=st.none(),
+        cost_centre_id=st.none(),
+        category=st.none(),
+        cost_centre=st.none(),
     ),
     max_size=4,
 )

@@ -48,6 +48,8 @@ LINE = LineInput(
     discount_percent=Decimal(5),
     tax_rate=Decimal(20),
     needed_by=dt.date(2026, 12, 31),
+    category_id=None,
+    cost_centre_id=None,
 )
 
 
@@ -155,6 +157,8 @@ def test_what_is_left_out_has_its_default(make: Callable[..., bytes]) -> None:
             discount_percent=Decimal(0),
             tax_rate=Decimal(0),
             needed_by=None,
+            category_id=None,
+            cost_centre_id=None,
         )
     ]
     assert parse(make(["Pen", "", "1", "", "0", "", "", ""])) == expected
@@ -778,7 +782,7 @@ def test_the_template_can_be_imported(file_type: FileType) -> None:
 
 def test_the_template_names_every_column_in_order() -> None:
     header = next(csv.reader(StringIO(template(FileType.CSV).decode("utf-8-sig"))))
-    assert header == HEADER == [column.name for column in COLUMNS]
+    assert header == [*HEADER, "category", "cost_centre"] == [column.name for column in COLUMNS]
     assert [column.name for column in COLUMNS if column.required] == ["description", "quantity", "unit_price"]
 
 
@@ -786,7 +790,7 @@ def test_the_template_has_examples_and_validations() -> None:
     with zipfile.ZipFile(BytesIO(template(FileType.XLSX))) as archive:
         sheet, styles = archive.read(SHEET).decode(), archive.read("xl/styles.xml").decode()
     assert 'state="frozen"' in sheet
-    assert sheet.count("<dataValidation ") == len(HEADER)
+    assert sheet.count("<dataValidation ") == len(COLUMNS)
     assert "<cols>" in sheet
     assert "<b/>" in styles
     assert 'formatCode="@"' in styles  # the format Text

@@ -13,7 +13,7 @@ import xlsxwriter
 
 from po_api.core.errors import FieldError
 from po_api.porfs.content import LineInput
-from po_api.porfs.imports import FileType, ImportFailed, parse, template
+from po_api.porfs.imports import Context, FileType, ImportFailed, parse, template
 from po_api.porfs.xlsx_parts import InvalidFile
 
 HEADER = ["description", "sku", "quantity", "unit_price", "discount_percent", "tax_rate", "needed_by"]
@@ -122,7 +122,7 @@ def only(content: bytes) -> LineInput:
 
 def error_of(content: bytes, currency: str = "EUR") -> FieldError:
     with pytest.raises(ImportFailed) as caught:
-        parse(content, currency)
+        parse(content, Context(currency))
     (error,) = caught.value.errors
     return error
 
@@ -284,7 +284,7 @@ def test_a_number_that_is_shown_in_full_is_read_exactly(make: Make, value: Any, 
 )
 def test_a_price_is_shown_in_the_request_s_currency(currency: str, code: str) -> None:
     content = by_openpyxl("unit_price", 5, code)
-    assert parse(content, currency)[0].unit_price == 5
+    assert parse(content, Context(currency))[0].unit_price == 5
     assert error_of(content, "JPY").code in {"other_currency", "unclear_number_format"}
 
 

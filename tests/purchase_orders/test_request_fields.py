@@ -50,6 +50,7 @@ OF_HEADER = {
     "title": Arrival(line="porf_title", instead="the request's name inside the organisation"),
     "justification": Arrival(instead="for the approvers; the order names the request"),
     "cost_centre": Arrival(order="cost_centres", line="cost_centre", printed="Cost centre CC-4711"),
+    "cost_centre_id": Arrival(instead="the lines of the order have it; its code is printed"),
     "needed_by": Arrival(order="delivery_date", line="needed_by", printed="Delivery date 6 May 2031"),
     "delivery_address_id": Arrival(order="delivery_address_id", printed="Warehouse North"),
     "delivery_address": Arrival(order="delivery_address", instead="the other form of the address is printed"),
@@ -68,6 +69,8 @@ OF_LINE = {
     "discount_percent": Arrival(line="discount_percent", printed="12.5%", exported="discount_percent"),
     "tax_rate": Arrival(line="tax_rate", printed="19%", exported="tax_rate"),
     "needed_by": Arrival(line="needed_by", printed="Needed by 6 May 2031", exported="needed_by"),
+    "category_id": Arrival(line="category_id", exported="category", instead="for the organisation's own reports"),
+    "cost_centre_id": Arrival(line="cost_centre_id", exported="cost_centre", instead="its code is printed"),
     "position": Arrival(exported="position", instead="an order numbers its lines itself"),
     "net": Arrival(exported="net", instead="computed from the quantity that is ordered"),
 }
@@ -86,7 +89,16 @@ async def porf(app: FastAPI, client: httpx.AsyncClient) -> tuple[TestOrganisatio
     organisation = await new_organisation(app, client, tax_rounding="line")
     address = await created(organisation.buyer.post("/addresses", json=ADDRESS))
     header = HEADER | {"delivery_address_id": address.json()["id"]}
-    return organisation, await organisation.approved(**header, currency="TND", lines=[LINE])
+    made = [
+        await created(organisation.admin.post(path, json={"code": code, "name": "Fair"}))
+        for path, code in (("/categories", "LIGHT"), ("/cost-centres", HEADER["cost_centre"]))
+    ]
+    category_id, cost_centre_id = (entry.json()["id"] for entry in made)
+    # The cost centre is the header's.
+    line = LINE | {"category_id": category_id}
+    approved = await organisation.approved(**header, currency="TND", lines=[line])
+    assert approved.json()["cost_centre_id"] == cost_centre_id
+    return organisation, approved
 
 
 async def text_of(organisation: TestOrganisation, order: httpx.Response) -> str:

@@ -157,9 +157,12 @@ VALUES = {
     "author_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
     "before": "NULL",
     "body": r"'\x00ff'",
+    "category_id": "(SELECT id FROM categories WHERE organisation_id = {organisation} LIMIT 1)",
     "content": r"'\x255044460a'",
     "content_hash": "repeat('a', 64)",
     "country": "'DE'",
+    "cost_centre": "'4711'",
+    "cost_centre_id": "(SELECT id FROM cost_centres WHERE organisation_id = {organisation} LIMIT 1)",
     "cost_centres": "'{{4711}}'",
     "created_by_id": "(SELECT id FROM users WHERE organisation_id = {organisation} LIMIT 1)",
     "currency": "'GBP'",
@@ -175,6 +178,7 @@ VALUES = {
     "entity_id": "{n}",
     "footer_lines": "'{{Company,Register}}'",
     "file_id": "(SELECT id FROM purchase_order_files WHERE organisation_id = {organisation} ORDER BY id DESC LIMIT 1)",
+    "group_id": "(SELECT id FROM approval_groups WHERE organisation_id = {organisation} LIMIT 1)",
     "headers": """'{{"etag": "1"}}'""",
     "incoterms": "'DAP'",
     "invitation_id": "(SELECT id FROM invitations WHERE organisation_id = {organisation} LIMIT 1)",
@@ -182,6 +186,7 @@ VALUES = {
     "kind": "'issued'",
     "last_seal": "repeat('e', 64)",
     "language": "'de'",
+    "lead_id": "(SELECT user_id FROM members WHERE organisation_id = {organisation} LIMIT 1)",
     "message_id": "(SELECT id FROM webhook_messages WHERE organisation_id = {organisation} LIMIT 1)",
     "name": "'Zoë {n} 株式会社'",
     "name_key": "'zoë {n} 株式会社'",
@@ -190,6 +195,7 @@ VALUES = {
     "ordered_quantity": "3.5",
     "organisation_id": "{organisation}",
     "over_order_percent": "10",
+    "owner_id": "(SELECT user_id FROM members WHERE organisation_id = {organisation} LIMIT 1)",
     "paper": "'letter'",
     "payment_days": "30",
     "po_prefix": "'B{n}'",
@@ -237,6 +243,14 @@ SPECIAL = {
     ("members", "user_id"): "(SELECT CASE WHEN EXISTS (SELECT FROM members m WHERE m.user_id = u.id) THEN 1000000 + {n}"
     " ELSE u.id END FROM users u WHERE u.organisation_id = {organisation} LIMIT 1)",
     ("members", "is_active"): "false",
+    **{(table, "parent_id"): "NULL" for table in ("cost_centres", "categories", "teams")},
+    # That of the texts, so that none is added.
+    ("cost_centres", "code_key"): "'4711'",
+    # These refer to members, too.
+    ("members", "team_id"): "NULL",
+    ("members", "default_cost_centre_id"): "NULL",
+    # The member that the trigger of revision 017 has added, if it has.
+    ("members", "manager_id"): "(SELECT user_id FROM members WHERE organisation_id = {organisation} LIMIT 1)",
     # Without a file, so that there is something to lose.
     ("purchase_order_sheets", "revision"): "2",
     # Exactly queued rows have a next attempt.
@@ -247,6 +261,8 @@ SPECIAL = {
     ("external_references", "entity"): "'supplier'",
     ("external_references", "porf_id"): "NULL",
     ("external_references", "purchase_order_id"): "NULL",
+    # Another than that of its request.
+    ("purchase_order_lines", "cost_centre"): "'text {n}'",
     ("purchase_order_lines", "tax_category"): "'S'",
     ("purchase_order_lines", "tax_exemption_reason"): "NULL",
     ("purchase_orders", "supplier_hash"): "repeat('e', 512)",
@@ -273,6 +289,11 @@ ORDER = (
     "organisations",
     "users",
     "members",
+    "cost_centres",
+    "categories",
+    "teams",
+    "approval_groups",
+    "approval_group_members",
     "invitations",
     "invitation_addresses",
     "organisation_logos",

@@ -31,6 +31,20 @@ ANSWERS_WITH_SECRETS = {
     "rotateWebhookSecret",
 }
 
+# The lists of the organisation's structure, by the kind of their entries.
+STRUCTURE = {
+    "cost_centre": "/cost-centres",
+    "category": "/categories",
+    "team": "/teams",
+    "approval_group": "/approval-groups",
+}
+
+
+def named(kind: str, name: str) -> Json:
+    """The body of a new entry of this kind."""
+    return {"name": name, **({"code": name} if kind in {"cost_centre", "category"} else {})}
+
+
 WEBHOOK: Json = {"url": "https://erp.example/hook"}
 
 # Operations that name something in their path, each with a body that would be accepted if it were the caller's.
@@ -63,6 +77,26 @@ BY_PATH: dict[str, Json | None] = {
     "deactivateAddress": None,
     "activateAddress": None,
     "listAddressHistory": None,
+    "getCostCentre": None,
+    "updateCostCentre": {"name": "Mallory"},
+    "deactivateCostCentre": None,
+    "activateCostCentre": None,
+    "listCostCentreHistory": None,
+    "getCategory": None,
+    "updateCategory": {"name": "Mallory"},
+    "deactivateCategory": None,
+    "activateCategory": None,
+    "listCategoryHistory": None,
+    "getTeam": None,
+    "updateTeam": {"name": "Mallory"},
+    "deactivateTeam": None,
+    "activateTeam": None,
+    "listTeamHistory": None,
+    "getApprovalGroup": None,
+    "updateApprovalGroup": {"name": "Mallory"},
+    "deactivateApprovalGroup": None,
+    "activateApprovalGroup": None,
+    "listApprovalGroupHistory": None,
     "deleteExternalReference": None,
     "exportPorf": None,
     "getPorf": None,
@@ -118,6 +152,11 @@ REQUIRED_QUERY: dict[str, Json] = {"replayWebhookEvents": {"after": "0"}}
 
 # Operations that take ids, numbers or texts elsewhere.
 BY_BODY = {
+    "createCostCentre",
+    "createCategory",
+    "createTeam",
+    "createApprovalGroup",
+    "updateUser",
     "putExternalReference",
     "createPorf",
     "updatePorf",
@@ -127,6 +166,10 @@ BY_BODY = {
     "createPurchaseOrder",
 }
 BY_QUERY = {
+    "listCostCentres",
+    "listCategories",
+    "listTeams",
+    "listApprovalGroups",
     "listPorfs",
     "listPurchaseOrders",
     "listSuppliers",

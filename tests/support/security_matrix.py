@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from po_api.core.permissions import Role, Scope
 from support.filings import held_filing
 from support.images import png
-from support.operations import BY_PATH, REQUIRED_QUERY, WEBHOOK, Json, operations
+from support.operations import BY_PATH, REQUIRED_QUERY, STRUCTURE, WEBHOOK, Json, named, operations
 from support.organisations import (
     PREFIX,
     Member,
@@ -105,6 +105,38 @@ updateAddress                address  organisations:write   no        no       y
 deactivateAddress            address  organisations:write   no        no       yes     yes     no      org      org
 activateAddress              address  organisations:write   no        no       yes     yes     no      org      org
 listAddressHistory           address  organisations:read    yes       yes      yes     yes     yes     org      org
+
+listCostCentres              -        organisations:read    yes       yes      yes     yes     yes     org      org
+createCostCentre             -        organisations:write   no        no       no      yes     no      org      org
+getCostCentre                cost_centre organisations:read    yes       yes      yes     yes     yes     org      org
+updateCostCentre             cost_centre organisations:write   no        no       no      yes     no      org      org
+deactivateCostCentre         cost_centre organisations:write   no        no       no      yes     no      org      org
+activateCostCentre           cost_centre organisations:write   no        no       no      yes     no      org      org
+listCostCentreHistory        cost_centre organisations:read    yes       yes      yes     yes     yes     org      org
+
+listCategories               -        organisations:read    yes       yes      yes     yes     yes     org      org
+createCategory               -        organisations:write   no        no       no      yes     no      org      org
+getCategory                  category organisations:read    yes       yes      yes     yes     yes     org      org
+updateCategory               category organisations:write   no        no       no      yes     no      org      org
+deactivateCategory           category organisations:write   no        no       no      yes     no      org      org
+activateCategory             category organisations:write   no        no       no      yes     no      org      org
+listCategoryHistory          category organisations:read    yes       yes      yes     yes     yes     org      org
+
+listTeams                    -        organisations:read    yes       yes      yes     yes     yes     org      org
+createTeam                   -        organisations:write   no        no       no      yes     no      org      org
+getTeam                      team     organisations:read    yes       yes      yes     yes     yes     org      org
+updateTeam                   team     organisations:write   no        no       no      yes     no      org      org
+deactivateTeam               team     organisations:write   no        no       no      yes     no      org      org
+activateTeam                 team     organisations:write   no        no       no      yes     no      org      org
+listTeamHistory              team     organisations:read    yes       yes      yes     yes     yes     org      org
+
+listApprovalGroups           -        organisations:read    yes       yes      yes     yes     yes     org      org
+createApprovalGroup          -        organisations:write   no        no       no      yes     no      org      org
+getApprovalGroup             group    organisations:read    yes       yes      yes     yes     yes     org      org
+updateApprovalGroup          group    organisations:write   no        no       no      yes     no      org      org
+deactivateApprovalGroup      group    organisations:write   no        no       no      yes     no      org      org
+activateApprovalGroup        group    organisations:write   no        no       no      yes     no      org      org
+listApprovalGroupHistory     group    organisations:read    yes       yes      yes     yes     yes     org      org
 
 listExternalReferences       -        external_references:read no     no       yes     yes     yes     org      org
 putExternalReference         supplier external_references:write no    no       yes     yes     no      org      org
@@ -222,7 +254,7 @@ REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
 SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
-SHARED |= {"filing", "endpoint", "delivery"}
+SHARED |= {"cost_centre", "category", "team", "group", "filing", "endpoint", "delivery"}
 
 
 @dataclass(frozen=True)
@@ -316,7 +348,7 @@ class World:
                 return {"organisation_id": self.organisation.organisation_id}
             case "supplier":
                 return {"supplier_id": self.organisation.supplier_id}
-            case "contact" | "address" | "reference" | "logo":
+            case "contact" | "address" | "reference" | "logo" | "cost_centre" | "category" | "team" | "group":
                 return await self._of_organisation(on)
             case "user":
                 return {"user_id": owner.user_id}
@@ -352,7 +384,11 @@ class World:
         return {**endpoint, "delivery_id": (await ok(self.organisation.admin.post(path), 202)).json()["id"]}
 
     async def _of_organisation(self, on: str) -> Ids:
-        """Something of the organisation as a party."""
+        """Something of the organisation as a party, or of its structure."""
+        if (kind := "approval_group" if on == "group" else on) in STRUCTURE:
+            entry = named(kind, f"Matrix {next(_serial)}")
+            made = await created(self.organisation.admin.post(STRUCTURE[kind], json=entry))
+            return {f"{kind}_id": made.json()["id"]}
         supplier_id, number = self.organisation.supplier_id, next(_serial)
         buyer, admin = self.organisation.buyer, self.organisation.admin
         match on:
@@ -387,6 +423,10 @@ class World:
             "createSupplier": {"name": f"Supplier {number}"},
             "addSupplierContact": {"email": f"contact{number}@supplier.example"},
             "createAddress": {"kind": "delivery", "name": "Warehouse"},
+            "createCostCentre": named("cost_centre", f"Cost centre {number}"),
+            "createCategory": named("category", f"Category {number}"),
+            "createTeam": named("team", f"Team {number}"),
+            "createApprovalGroup": named("approval_group", f"Group {number}"),
             "putExternalReference": {
                 "entity": "supplier",
                 "entity_id": self.organisation.supplier_id,

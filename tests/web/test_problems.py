@@ -160,8 +160,8 @@ async def test_an_unknown_field_is_answered_with_the_known_ones(requester: Membe
     answer = await requester.post("/porfs", json={"title": "x", name: 1})
     (error,) = answer.json()["errors"]
     fields = (
-        "title, justification, cost_centre, needed_by, currency, supplier_id, delivery_address_id, delivery_address,"
-        " total, lines"
+        "title, justification, cost_centre, cost_centre_id, needed_by, currency, supplier_id, delivery_address_id,"
+        " delivery_address, total, lines"
     )
     suggestion = "." if near is None else f"; did you mean {near}?"
     assert (error["pointer"], error["code"]) == ("", "unknown_field")
@@ -192,7 +192,7 @@ async def test_an_unknown_parameter_is_answered_with_the_known_ones(requester: M
         problem = await refused(requester.get("/porfs", params={name: "1"}), 400, "unknown_parameter")
         (error,) = problem["errors"]
         assert error["detail"].startswith(f"unknown query parameter{near} Allowed: ")
-        assert "cost_centre, created_at_gte, created_at_lt" in error["detail"]
+        assert "cost_centre, cost_centre_id, created_at_gte, created_at_lt" in error["detail"]
         assert CANARY not in str(problem)
     problem = await refused(requester.get("/porfs/1", params={"x": "1"}), 400, "unknown_parameter")
     assert problem["errors"][0]["detail"] == "unknown query parameter"
