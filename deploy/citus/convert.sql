@@ -26,6 +26,7 @@ INSERT INTO placement (name, kind) VALUES
     ('number_series', 'distributed'),
     ('suppliers', 'distributed'),
     ('organisation_logos', 'distributed'),
+    ('document_logos', 'distributed'),
     ('supplier_contacts', 'distributed'),
     ('addresses', 'distributed'),
     ('porfs', 'distributed'),

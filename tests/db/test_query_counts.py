@@ -120,7 +120,7 @@ MAIN_JOB = {
     "approve": 7,
     "convert": 9,
     "read order": 2,
-    "issue": 8,
+    "issue": 9,
     "first document": 6,
     "document": 2,
     "cancel order": 9,

@@ -16,6 +16,7 @@ from pypdf import PdfReader
 from po_api.purchase_orders.typesetter import WORKER_PROGRAM
 from support.applications import new_app, serving
 from support.clusters import connected
+from support.images import png
 from support.invariants import check
 from support.organisations import LINE, Member, TestOrganisation, again, created, ok, perform, refused
 from support.polling import running_children, until
@@ -122,6 +123,50 @@ async def test_a_document_shows_what_was_true_when_its_order_was_issued(
     for old, new in zip(*numbers, strict=True):
         expected = expected.replace(old, new)
     assert later == expected
+
+
+async def test_a_document_keeps_logo_language_and_look_of_its_issue(
+    organisation: TestOrganisation, owner: Any, urls: tuple[str, str]
+) -> None:
+    look: dict[str, Any] = {
+        "legal_name": "Company Ltd",
+        "accent_colour": "#005a8c",
+        "paper": "letter",
+        "language": "fr",
+        "footer_lines": ["Company Ltd · Bank 1"],
+    }
+    change = {"/organisations/current": look, f"/suppliers/{organisation.supplier_id}": {"language": "de"}}
+    for path, fields in change.items():
+        await ok(organisation.admin.patch(path, etag="*", json=fields))
+    logo = {"file": ("logo.png", png(64, 16))}
+    await ok(organisation.admin.put("/organisations/current/logo", etag="*", files=logo))
+    draft = await organisation.ordered()
+    preview = await ok(organisation.buyer.get(path_of(draft), params={"preview": "true"}))
+    one, other = [await ok(perform(organisation.buyer, draft, "issue")), await organisation.issued()]
+    read = await ok(organisation.buyer.get(path_of(one)))
+    await ok(organisation.admin.patch("/organisations/current", etag="*", json={"paper": "a4", "footer_lines": []}))
+    await ok(organisation.admin.put("/organisations/current/logo", etag="*", files={"file": ("l.png", png(9, 9))}))
+    await ok(organisation.admin.delete("/organisations/current/logo", etag="*"))
+    await ok(organisation.buyer.patch(f"/suppliers/{organisation.supplier_id}", etag="*", json={"language": "es"}))
+    later = await ok(organisation.buyer.get(path_of(other)))
+    await ok(perform(organisation.buyer, one, "cancel", json={"comment": "Too late"}))
+    cancelled = await ok(organisation.buyer.get(path_of(one)))
+    for document in (preview, read, later, cancelled):
+        (page,) = PdfReader(BytesIO(document.content)).pages
+        assert round(page.mediabox.width) == 612
+        (image,) = page["/Resources"]["/XObject"].values()  # type: ignore[index]
+        assert (image["/Width"], image["/Height"]) == (64, 16)
+        for part in ("Bestellung", "Besteller Company Ltd", "Company Ltd · Bank 1", "Genehmigt von User "):
+            assert part in words(document)
+    assert "ENTWURF Entwurf. Dies ist keine Bestellung." in words(preview)
+    assert "STORNIERT Storniert am" in words(cancelled)
+    await check(urls[0], organisation.organisation_id)
+    new = await ok(organisation.buyer.get(path_of(await organisation.issued())))
+    assert "Orden de compra" in words(new)
+    (page,) = PdfReader(BytesIO(new.content)).pages
+    assert (round(page.mediabox.width), len(page.images)) == (595, 0)
+    kept = "SELECT count(*) FROM document_logos WHERE organisation_id = $1"
+    assert await owner.fetchval(kept, organisation.organisation_id) == 2
 
 
 async def test_concurrent_first_readers_get_the_same_bytes_and_typeset_once(

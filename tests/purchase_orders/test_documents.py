@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
-from po_api.purchase_orders.documents import Party, PurchaseOrderDocument, cancelled_mark, draft_mark, printed
+from po_api.purchase_orders.documents import Party, PurchaseOrderDocument
 from po_api.purchase_orders.domain import CURRENT_TEMPLATE
+from po_api.purchase_orders.sheets import cancelled_mark, draft_mark, printed
 from po_api.purchase_orders.typesetting import typeset
+from support.images import png
 from support.order_documents import BUYER, line, many, order, printed_order
 
 pytestmark = pytest.mark.heavy
@@ -172,13 +174,26 @@ def test_every_page_repeats_the_header_and_its_number() -> None:
     assert all(f"Steel bolt no. {n}." in every for n in range(1, 201))
 
 
-def test_totals_and_signatures_never_stand_alone() -> None:
-    for count in range(16, 28):  # the end of the lines moves over the end of a page
-        texts = pages(many(count))
-        (with_total,) = [text for text in texts if "Total EUR" in text]
-        assert f"Steel bolt no. {count}." in with_total
-        assert "Partial deliveries" in texts[-1]
-        assert "Authorised for" in texts[-1]
+LONG = "".join(f"Sentence no. {n} of a long text. " for n in range(100))
+
+
+@pytest.mark.parametrize("terms", [None, "Payment within 30 days.", LONG, "\n".join(f"row {n}" for n in range(60))])
+@pytest.mark.parametrize("last", ["Steel bolt", LONG])
+def test_totals_and_signatures_never_stand_alone(terms: str | None, last: str) -> None:
+    """The end of the lines moves over the end of a page: totals follow the last line, signatures totals or terms."""
+    for count in range(18, 30, 1 if terms is None else 2):
+        *lines, end = many(count).lines
+        texts = pages(replace(order(*lines, replace(end, description=last)), terms=terms))
+        (with_totals,) = [number for number, text in enumerate(texts) if "Total EUR" in text]
+        before_totals = texts[with_totals].partition("Total EUR")[0]
+        assert last.rsplit(maxsplit=1)[-1] in before_totals
+        (with_signatures,) = [number for number, text in enumerate(texts) if "Authorised for" in text]
+        assert with_signatures == len(texts) - 1
+        before_signatures = " ".join(texts[-1].partition("Authorised for")[0].split())
+        if terms is None:
+            assert with_totals == with_signatures
+        else:
+            assert before_signatures.endswith(" ".join(terms.split()[-3:]))
 
 
 def test_long_texts_wrap_and_nothing_is_lost() -> None:
@@ -295,7 +310,7 @@ def test_another_process_gives_the_same_bytes() -> None:
     code = (
         "import hashlib; from po_api.purchase_orders import typesetting;"
         " from support.order_documents import many, printed_order;"
-        " print(hashlib.sha256(typesetting.typeset(printed_order(many(60)), 1)).hexdigest())"
+        " print(hashlib.sha256(typesetting.typeset(printed_order(many(60)), 2)).hexdigest())"
     )
     command = [sys.executable, "-c", f"import sys; sys.path = {sys.path!r}; {code}"]
     other = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -338,14 +353,16 @@ def test_released_templates_are_never_edited() -> None:
     released = {item.name: hashlib.sha256(item.read_bytes()).hexdigest() for item in folder.iterdir()}
     assert released == {
         "purchase_order_1.typ": "3e6866e1802a46eecf166510525881985ce15cb046e8bce40eb8d581d0a02543",
+        "purchase_order_2.typ": "eaed2b06ad0f8adf1c820b4fa701e464f065813b8aff721440f473ced9c2c419",
     }
 
 
-def test_every_template_prints_the_sheets_of_its_time() -> None:
-    """The sheet that orders had when template 1 was released, as they have kept it."""
-    sheet = (Path(__file__).parent / "sheets" / "1.json").read_text()
+@pytest.mark.parametrize("template", range(1, CURRENT_TEMPLATE + 1))
+def test_every_template_prints_the_sheets_of_its_time(template: int) -> None:
+    """The sheet that orders had when the template was released, as they have kept it."""
+    sheet = (Path(__file__).parent / "sheets" / f"{template}.json").read_text()
     for mark in (None, CANCELLED):
-        reader = PdfReader(io.BytesIO(typeset(printed(sheet, number="PO-2026-000123", mark=mark), 1)))
+        reader = PdfReader(io.BytesIO(typeset(printed(sheet, number="PO-2026-000123", mark=mark), template, png())))
         text = " ".join(" ".join(page.extract_text() for page in reader.pages).split())
         assert "Purchase order PO-2026-000123" in text
         assert "Hydraulic pump SKU HP-250 · Needed by 2 April 2026 2 pcs 1,249.90 19% 2,499.80" in text

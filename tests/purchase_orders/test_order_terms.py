@@ -112,7 +112,12 @@ async def test_a_draft_shows_the_parties_as_they_are_and_the_issue_freezes_them(
     shown = await again(organisation.requester, issued)
     assert shown.json()["parties"] == draft
     text = await _text(organisation, issued)
-    for part in ("VAT ID GB980780684", "1 High Street London", "Quai 1 75013 Paris FR", "Hafenstraße 12 Hamburg DE"):
+    for part in (
+        "VAT ID GB980780684",
+        "1 High Street London",
+        "Quai 1 75013 Paris France",
+        "Hafenstraße 12 Hamburg Germany",
+    ):
         assert part in text
     assert "Warehouse North" in text
 

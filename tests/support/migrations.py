@@ -297,6 +297,7 @@ ORDER = (
     "invitations",
     "invitation_addresses",
     "organisation_logos",
+    "document_logos",
     "addresses",
     "suppliers",
     "supplier_contacts",

@@ -1,12 +1,16 @@
 """Purchase orders to be typeset."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 from po_api.core.fair_queue import Owner
 from po_api.core.money import PricedLine, TaxRounding, line_net, totals
-from po_api.purchase_orders.documents import DocumentLine, Mark, Party, PurchaseOrderDocument, printed, sheet
+from po_api.core.parties import Language
+from po_api.organisations.domain import Paper
+from po_api.purchase_orders.documents import DocumentLine, Letterhead, Party, PurchaseOrderDocument
 from po_api.purchase_orders.domain import CURRENT_TEMPLATE
+from po_api.purchase_orders.sheets import Mark, printed, sheet
 from po_api.purchase_orders.typesetter import Limits, Order, queue_for, typeset
 
 NUMBER = "PO-2026-000123"
@@ -66,6 +70,38 @@ def order(*lines: DocumentLine, currency: str = "EUR") -> PurchaseOrderDocument:
 
 def many(count: int) -> PurchaseOrderDocument:
     return order(*(line(n, f"Steel bolt no. {n}.", tax_rate="19" if n % 4 else "7") for n in range(1, count + 1)))
+
+
+def full(language: Language = Language.ENGLISH, paper: Paper = Paper.A4) -> PurchaseOrderDocument:
+    """An order with every field, in a language."""
+    lines = (
+        replace(line(sku="HP-250", needed_by=date(2026, 4, 2)), tax_category="S", cost_centre="4711"),
+        line(2, "Hydraulic oil", "1234.5", "3.485", "7", unit="LTR", discount="12.5"),
+        line(3, "Training", "2", "400", "0", unit="DAY"),
+        replace(line(4, "Seals", "3", tax_rate="0", unit="XBX"), tax_category="AE", tax_exemption_reason="Article 196"),
+        replace(line(5, "Books", "1", tax_rate="0", unit="C62"), tax_category="E", tax_exemption_reason="Article 132"),
+    )
+    return replace(
+        order(*lines),
+        buyer=Party(
+            "Northwind Manufacturing GmbH",
+            "Hafenstraße 12\n20457 Hamburg",
+            "12/345/678",
+            "buy@northwind.example",
+            vat_id="DE136695976",
+            company_id="HRB 12345",
+            contact="Ingrid Sørensen",
+            phone="+49 40 123456",
+        ),
+        invoice_address="Accounts payable\nPostfach 1234\n20457 Hamburg",
+        delivery_date=date(2026, 4, 2),
+        cost_centres=("4711",),
+        payment_terms="2 % within 10 days",
+        incoterms="DAP Hamburg",
+        buyer_reference="04011000-12345-03",
+        approved_by=(("Ada Approver", date(2026, 3, 11)), ("Bert Boss", date(2026, 3, 12))),
+        letterhead=Letterhead(language, paper, "#005a8c", ("Northwind · IBAN DE89 3704 0044 0532 0130 00", "Board: X")),
+    )
 
 
 def printed_order(document: PurchaseOrderDocument, *, number: str | None = NUMBER, mark: Mark | None = None) -> bytes:

@@ -39,6 +39,10 @@ _OTHER_PREFIXES = frozenset({"EL", "XI"})
 _SEPARATORS = re.compile(r"[\s./-]+")
 _VAT_ID = re.compile(r"[A-Z]{2}[A-Z0-9]{2,20}", re.ASCII)
 
+# Countries where the postal code stands behind city and region, or on a line of its own.
+_CODE_AFTER_REGION = frozenset({"AU", "CA", "US"})
+_CODE_BELOW = frozenset({"GB", "GG", "IE", "IM", "JE"})
+
 ADDRESS_FIELDS = ("street", "street2", "city", "postal_code", "region", "country")
 CONTACT_FIELDS = ("contact_name", "contact_email", "contact_phone")
 PARTY_FIELDS = (
@@ -149,7 +153,18 @@ def require_whole_identifiers(party: Mapping[str, object]) -> None:
 
 
 def address_lines(address: Mapping[str, str | None]) -> list[str]:
-    """A structured address as printed lines; empty if there is none. The country is its code."""
-    place = " ".join(part for part in (address["postal_code"], address["city"]) if part)
-    lines = (address["street"], address["street2"], place, address["region"], address["country"])
+    """A structured address as printed lines; empty if there is none.
+
+    Where the postal code stands depends on the country (addressing guidelines of the Universal Postal Union). The
+    country is its `country_name`, if there is one, or else its code.
+    """
+    city, code, region, country = (address[name] for name in ("city", "postal_code", "region", "country"))
+    places: tuple[str | None, ...]
+    if country in _CODE_AFTER_REGION:
+        places = (", ".join(part for part in (city, " ".join(part for part in (region, code) if part)) if part),)
+    elif country in _CODE_BELOW:
+        places = (city, region, code)
+    else:
+        places = (" ".join(part for part in (code, city) if part), region)
+    lines = (address["street"], address["street2"], *places, address.get("country_name") or country)
     return [line for line in lines if line]

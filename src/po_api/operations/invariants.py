@@ -115,6 +115,11 @@ _VIOLATIONS = {
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1)
           AND (o.number IS NULL) <> (f.id IS NULL AND s.id IS NULL)
     """,
+    "the logo of an order's sheet is kept": """
+        SELECT s.purchase_order_id, s.revision FROM purchase_order_sheets s
+        LEFT JOIN document_logos l ON l.organisation_id = s.organisation_id AND l.digest = s.logo_digest
+        WHERE ($1::bigint IS NULL OR s.organisation_id = $1) AND s.logo_digest IS NOT NULL AND l.id IS NULL
+    """,
     "each document of an order is stored, due, or could not be rendered": """
         SELECT o.id, o.number, k.kind, r.status FROM purchase_orders o
         JOIN (VALUES ('issued'), ('cancelled')) AS k (kind) ON k.kind = 'issued' OR o.status = 'cancelled'

@@ -40,7 +40,8 @@ STATEMENT_TIMEOUT = "30s"
 
 # Tables that the application's role may only insert into and read (domain.md, invariant 5).
 APPEND_ONLY = frozenset(
-    {"approval_decisions", "audit_events", "event_log", "purchase_order_files", "purchase_order_sheets"}
+    {"approval_decisions", "audit_events", "document_logos", "event_log"}
+    | {"purchase_order_files", "purchase_order_sheets"}
 )
 # Tables that it may only read: migrations write them.
 READ_ONLY = frozenset({SchemaInfo.__tablename__})

@@ -88,6 +88,21 @@ class OrganisationLogo(TenantRow, Base):
     content: Mapped[bytes] = mapped_column(BYTEA)
 
 
+class DocumentLogo(TenantRow, Base):
+    """A logo that documents print: each that the organisation had since revision 041, with its SHA-256 (hex). Rows are
+    only ever added: an issued order keeps the logo of its issue."""
+
+    __tablename__ = "document_logos"
+    __table_args__ = (
+        UniqueConstraint("organisation_id", "digest"),
+        CheckConstraint(f"octet_length(content) BETWEEN 1 AND {MAX_LOGO_BYTES}", name="content"),
+        CheckConstraint("digest ~ '^[0-9a-f]{64}$'", name="digest"),
+    )
+
+    digest: Mapped[str]
+    content: Mapped[bytes] = mapped_column(BYTEA)
+
+
 class NumberSeries(Base):
     """The next number of one kind of document in one period (a year of the organisation's time zone)."""
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from po_api.core.parties import Language
 
-_LANGUAGES = ", ".join(f"'{language}'" for language in Language)
+LANGUAGES = ", ".join(f"'{language}'" for language in Language)
 MAX_PAYMENT_DAYS = 365
 
 
@@ -42,7 +42,7 @@ def party_constraints() -> list[CheckConstraint]:
         CheckConstraint("country ~ '^[A-Z]{2}$'", name="country"),
         CheckConstraint("(endpoint_scheme IS NULL) = (endpoint_id IS NULL)", name="endpoint"),
         CheckConstraint("company_scheme IS NULL OR company_id IS NOT NULL", name="company"),
-        CheckConstraint(f"language IN ({_LANGUAGES})", name="language"),
+        CheckConstraint(f"language IN ({LANGUAGES})", name="language"),
         CheckConstraint(f"payment_days BETWEEN 0 AND {MAX_PAYMENT_DAYS}", name="payment_days"),
     ]
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.audit.events import AuditEvent
 from po_api.core.records import field_names
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
-from po_api.organisations.models import NumberSeries, Organisation, OrganisationLogo
+from po_api.organisations.models import DocumentLogo, NumberSeries, Organisation, OrganisationLogo
 
 
 class _Value(NamedTuple):
@@ -63,13 +63,15 @@ class OrganisationRepository:
         lock = {"key_share": True}
         return await self._session.get(Organisation, organisation_id, with_for_update=lock, populate_existing=True)
 
-    async def set_logo(self, organisation_id: int, content: bytes | None) -> None:
-        """Replace the logo of a locked organisation; None deletes it."""
+    async def set_logo(self, organisation_id: int, content: bytes | None, digest: str | None) -> None:
+        """Replace the logo of a locked organisation, which documents print from then on; None deletes it."""
         old = delete(OrganisationLogo).where(OrganisationLogo.organisation_id == organisation_id)
         await self._session.execute(old)
         if content is not None:
             self._session.add(OrganisationLogo(organisation_id=organisation_id, content=content))
             await self._session.flush()
+            printed = insert(DocumentLogo).values(organisation_id=organisation_id, content=content, digest=digest)
+            await self._session.execute(printed.on_conflict_do_nothing(index_elements=["organisation_id", "digest"]))
 
     async def former_prefixes(self, organisation_id: int) -> Sequence[FormerPrefixes]:
         """The prefixes before each change of a prefix, from the audit trail; its tenant has been entered."""

@@ -99,7 +99,7 @@ class OrganisationService:
         digest = None if content is None else hashlib.sha256(content).hexdigest()
         before, after = merge_patch.apply(organisation, {"logo_digest": digest})
         if after:
-            await self._repository.set_logo(organisation.id, content)
+            await self._repository.set_logo(organisation.id, content, digest)
             await self._record(actor, organisation, before, after)
         return organisation
 

@@ -1,14 +1,34 @@
 """Reading the documents of orders, restricted to orders that are visible to the member."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import Boolean, Integer, and_, bindparam, false, func, not_, select, true
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Integer,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    false,
+    func,
+    literal_column,
+    not_,
+    select,
+    true,
+)
 
 from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
 from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor
+from po_api.members.models import Member
+from po_api.organisations.models import DocumentLogo
+from po_api.porfs.domain import Decision
+from po_api.porfs.models import ApprovalDecision, Porf
 from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.models import PurchaseOrderFile, PurchaseOrderLine, PurchaseOrderSheet
 from po_api.purchase_orders.projections import file_kind, hides_lines
@@ -35,13 +55,26 @@ class OrderFileRow(NamedTuple):
 class OrderSheetRow(NamedTuple):
     """What the documents of an order are rendered from.
 
-    The first three are None if a version before revision 027 has issued the order.
+    The first three are None if a version before revision 027 has issued the order, `language` before revision 041.
     """
 
     sheet: str | None
     template: int | None
     timezone: str | None
+    language: str | None
+    logo: bytes | None
     cancelled_at: datetime | None
+
+
+class _Digest(NamedTuple):
+    digest: str
+
+
+class ApprovalRow(NamedTuple):
+    """A member who approved requests, with the name that they have now, and the last time."""
+
+    name: str
+    decided_at: datetime
 
 
 @cache
@@ -79,7 +112,13 @@ def _sheet() -> Query[OrderSheetRow]:
     """What the documents of one revision of a visible order are rendered from."""
     own = (PurchaseOrderSheet.organisation_id == ORGANISATION_ID, PurchaseOrderSheet.purchase_order_id == ORDER_ID)
     of_revision = PurchaseOrderSheet.revision == bindparam("revision", type_=Integer)
-    sheet = select(*_SHEETS.c["sheet", "template", "timezone"]).where(*own, of_revision).subquery("sheet")
+    logo = (
+        select(DocumentLogo.content)
+        .where(DocumentLogo.organisation_id == ORGANISATION_ID, DocumentLogo.digest == PurchaseOrderSheet.logo_digest)
+        .scalar_subquery()
+    )
+    columns = (*_SHEETS.c["sheet", "template", "timezone", "language"], logo.label("logo"))
+    sheet = select(*columns).where(*own, of_revision).subquery("sheet")
     cancelled_at = select(func.max(AuditEvent.created_at).label("cancelled_at")).where(
         AuditEvent.organisation_id == ORGANISATION_ID,
         AuditEvent.entity == "purchase_order",
@@ -91,7 +130,39 @@ def _sheet() -> Query[OrderSheetRow]:
     return Query("purchase_orders.sheet", statement, OrderSheetRow)
 
 
+def _approvals() -> Query[ApprovalRow]:
+    """The approvals of the present rounds of requests, in the order of the members' last ones."""
+    last = func.max(ApprovalDecision.decided_at)
+    of_porf = and_(
+        Porf.organisation_id == ORGANISATION_ID,
+        Porf.id == ApprovalDecision.porf_id,
+        Porf.approval_round == ApprovalDecision.round,
+    )
+    of_member = and_(Member.organisation_id == ORGANISATION_ID, Member.user_id == ApprovalDecision.approver_id)
+    statement = (
+        select(Member.name, last.label("decided_at"))
+        .join_from(ApprovalDecision, Porf, of_porf)
+        .join(Member, of_member)
+        .where(
+            ApprovalDecision.organisation_id == ORGANISATION_ID,
+            ApprovalDecision.porf_id == any_(bindparam("porf_ids", type_=ARRAY(BigInteger))),
+            ApprovalDecision.decision == literal_column(f"'{Decision.APPROVED}'", Text),
+        )
+        .group_by(Member.user_id, Member.name)
+        .order_by(last, Member.user_id)
+    )
+    return Query("purchase_orders.approvals", statement, ApprovalRow)
+
+
 _SHEET = _sheet()
+_APPROVALS = _approvals()
+_PRINTED_LOGO = Query(
+    "purchase_orders.printed_logo",
+    select(DocumentLogo.digest).where(
+        DocumentLogo.organisation_id == ORGANISATION_ID, DocumentLogo.digest == bindparam("digest", type_=Text)
+    ),
+    _Digest,
+)
 
 
 class OrderDocumentQueries:
@@ -120,3 +191,17 @@ class OrderDocumentQueries:
         )
         assert row is not None
         return row
+
+    async def approvals(self, porf_ids: Collection[int]) -> Sequence[ApprovalRow]:
+        """Who approved these requests, which are those of a visible order."""
+        await self._executor.enter_tenant(self._organisation_id)
+        return await self._executor.rows(_APPROVALS, organisation_id=self._organisation_id, porf_ids=sorted(porf_ids))
+
+    async def printed_logo(self, digest: str | None) -> str | None:
+        """The digest of the organisation's logo; None for one that a version before revision 041 has stored, which
+        documents do not print."""
+        if digest is None:
+            return None
+        parameters = {"organisation_id": self._organisation_id, "digest": digest}
+        found = await self._executor.row(_PRINTED_LOGO, **parameters)
+        return found and found.digest

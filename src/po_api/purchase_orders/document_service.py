@@ -3,7 +3,7 @@
 No connection is held while a document is typeset or waits for its turn.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.fair_queue import Owner
+from po_api.core.parties import Language
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import enter_tenant
 from po_api.db.query import QueryExecutor, TransactionExecutor
@@ -21,16 +22,16 @@ from po_api.organisations.queries import OrganisationQueries, OrganisationRow
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.document_queries import OrderDocumentQueries, OrderFileRow, OrderSheetRow
 from po_api.purchase_orders.document_repository import DocumentKey, DocumentRepository
-from po_api.purchase_orders.documents import cancelled_mark, draft_mark, printed, sheet_of
+from po_api.purchase_orders.documents import Source
 from po_api.purchase_orders.domain import (
     CURRENT_TEMPLATE,
     FILING_WORK,
-    FIRST_TEMPLATE,
     FileKind,
     PurchaseOrderStatus,
     document_name,
 )
-from po_api.purchase_orders.queries import OrderHeaderRow, OrderLineRow, PurchaseOrderQueries
+from po_api.purchase_orders.queries import PurchaseOrderQueries
+from po_api.purchase_orders.sheets import cancelled_mark, draft_mark, printed, sheet_of
 from po_api.purchase_orders.typesetter import Order, TypesettingError, queue_for, typeset
 
 
@@ -121,31 +122,31 @@ class DocumentService:
 
     async def _draft(self, order_id: int) -> Order:
         async with self._transaction() as session:
-            source = _Source(session, self._actor)
-            order = await source.header(order_id)
-            if order.status != PurchaseOrderStatus.DRAFT:
+            reader = _Reader(session, self._actor)
+            source = await reader.source(order_id)
+            if source.order.status != PurchaseOrderStatus.DRAFT:
                 raise errors.NotADraft
-            organisation = await source.organisation()
-            lines = await source.lines(order_id)
-        sheet = await sheet_of(order, organisation, lines, None)
-        mark = draft_mark(utc_now(), organisation.timezone)
-        return Order(printed(sheet, number=None, mark=mark), len(lines), CURRENT_TEMPLATE)
+            logo = await reader.logo(source.organisation)
+        language = source.language
+        mark = draft_mark(utc_now(), source.organisation.timezone, language)
+        sheet = await sheet_of(source, None, language)
+        return Order(printed(sheet, number=None, mark=mark), len(source.lines), CURRENT_TEMPLATE, logo)
 
     async def _issued(self, key: DocumentKey, number: str, lines: int) -> Order:
         """What is typeset: the sheet of the issue, or one that is made now of an order that has none."""
         async with self._transaction() as session:
-            source = _Source(session, self._actor)
-            row = await source.sheet(key)
-            sheet, template, timezone = row.sheet, row.template, row.timezone
-            if sheet is None or template is None or timezone is None:
-                order, organisation = await source.header(key.order_id), await source.organisation()
-                sheet = await sheet_of(order, organisation, await source.lines(key.order_id), order.issued_at)
-                template, timezone = FIRST_TEMPLATE, organisation.timezone
+            reader = _Reader(session, self._actor)
+            row = await reader.sheet(key)
+            frozen = _frozen(row)
+            source = None if frozen is not None else await reader.source(key.order_id)
+        if source is not None:
+            frozen = await _made_now(source)
+        assert frozen is not None
         mark = None
         if key.kind == FileKind.CANCELLED:
             assert row.cancelled_at is not None
-            mark = cancelled_mark(row.cancelled_at, timezone)
-        return Order(printed(sheet, number=number, mark=mark), lines, template)
+            mark = cancelled_mark(row.cancelled_at, frozen.timezone, frozen.language)
+        return Order(printed(frozen.sheet, number=number, mark=mark), lines, frozen.template, row.logo)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncSession]:
@@ -154,7 +155,29 @@ class DocumentService:
             yield session
 
 
-class _Source:
+@dataclass(frozen=True)
+class _Frozen:
+    """What is printed, and how."""
+
+    sheet: str
+    template: int
+    timezone: str
+    language: Language
+
+
+def _frozen(row: OrderSheetRow) -> _Frozen | None:
+    if row.sheet is None or row.template is None or row.timezone is None:
+        return None
+    return _Frozen(row.sheet, row.template, row.timezone, Language(row.language or Language.ENGLISH))
+
+
+async def _made_now(source: Source) -> _Frozen:
+    language = source.language
+    sheet = await sheet_of(source, source.order.issued_at, language)
+    return _Frozen(sheet, CURRENT_TEMPLATE, source.organisation.timezone, language)
+
+
+class _Reader:
     """Reads what documents are made of."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
@@ -164,20 +187,21 @@ class _Source:
         self._documents = OrderDocumentQueries(executor, actor)
         self._organisations = OrganisationQueries(executor)
 
-    async def header(self, order_id: int) -> OrderHeaderRow:
+    async def source(self, order_id: int) -> Source:
+        """What an order's sheet is made of."""
         order = await self._queries.header(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
-        return order
-
-    async def lines(self, order_id: int) -> Sequence[OrderLineRow]:
-        return await self._queries.content(order_id)
+        organisation = await self._organisations.own(self._actor)
+        lines = await self._queries.content(order_id)
+        approvals = await self._documents.approvals({line.porf_id for line in lines})
+        return Source(order, organisation, lines, approvals)
 
     async def sheet(self, key: DocumentKey) -> OrderSheetRow:
         return await self._documents.sheet(key.order_id, key.revision)
 
-    async def organisation(self) -> OrganisationRow:
-        return await self._organisations.own(self._actor)
+    async def logo(self, organisation: OrganisationRow) -> bytes | None:
+        return None if organisation.logo_digest is None else await self._organisations.logo(self._actor)
 
 
 async def _typeset(order: Order) -> bytes:

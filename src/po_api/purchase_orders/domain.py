@@ -16,10 +16,8 @@ from po_api.porfs.errors import CurrencyWithdrawn
 from po_api.purchase_orders.errors import TaxCategoryMismatch
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
-# The versions of the template, which `typesetting` has: the one that orders are issued with from now on, and that of
-# orders from before revision 027.
-CURRENT_TEMPLATE = 1
-FIRST_TEMPLATE = 1
+# The version of the template, of those that `typesetting` has, that orders are issued with from now on.
+CURRENT_TEMPLATE = 2
 # The queue of the documents that are stored and not filed yet.
 FILING_WORK = "filings"
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from po_api.core.parties import Incoterm
 from po_api.db.leases import Leased, lease_constraints
 from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned, optional_reference
+from po_api.organisations.parties import LANGUAGES
 
 _INCOTERMS = ", ".join(f"'{rule}'" for rule in Incoterm)
 
@@ -184,7 +185,9 @@ class Allocation(TenantRow, Base):
 
 class PurchaseOrderSheet(TenantRow, Base):
     """What the documents of an issued order are rendered from: its printed texts as JSON, frozen when it was issued,
-    and the version of the template. `timezone` is that of the dates."""
+    and the version of the template. `timezone` is that of the dates, `language` that of the texts; `logo_digest` is the
+    logo that the organisation had. Both are null before revision 041, when documents were English and had no logo.
+    """
 
     __tablename__ = "purchase_order_sheets"
     __table_args__ = (
@@ -193,6 +196,7 @@ class PurchaseOrderSheet(TenantRow, Base):
         ),
         UniqueConstraint("organisation_id", "purchase_order_id", "revision", name="uq_purchase_order_sheets_revision"),
         CheckConstraint("template >= 1", name="template"),
+        CheckConstraint(f"language IN ({LANGUAGES})", name="language"),
     )
 
     purchase_order_id: Mapped[int]
@@ -201,6 +205,8 @@ class PurchaseOrderSheet(TenantRow, Base):
     timezone: Mapped[str]
     sheet: Mapped[str]
     created_at: Mapped[datetime]
+    language: Mapped[str | None]
+    logo_digest: Mapped[str | None]
 
 
 class PurchaseOrderFile(TenantRow, Base):

@@ -63,7 +63,8 @@ _ROWS_OF_LINES = json_rows(
 _STATE = ("status", "number", "issued_at", "supplier_email", "supplier_address", "parties", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
 _ROWS_OF_LINE = json_rows("lines", _LINES.c.id, *_LINES.c[TAX_CATEGORY])
-_ROWS_OF_SHEET = json_rows("sheets", *_SHEETS.c["purchase_order_id", "revision", "template", "timezone"])
+_SHEET = ("purchase_order_id", "revision", "template", "timezone", "language", "logo_digest")
+_ROWS_OF_SHEET = json_rows("sheets", *_SHEETS.c[_SHEET])
 
 
 class CreatedOrder(NamedTuple):

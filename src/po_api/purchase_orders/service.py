@@ -31,7 +31,8 @@ from po_api.porfs.domain import net_of, totals_of_nets
 from po_api.porfs.errors import CommentRequired, UnknownSupplier
 from po_api.porfs.queries import LockedPorf, PorfLineRow
 from po_api.purchase_orders import errors
-from po_api.purchase_orders.documents import sheet_of
+from po_api.purchase_orders.document_queries import OrderDocumentQueries
+from po_api.purchase_orders.documents import Source
 from po_api.purchase_orders.domain import (
     CURRENT_TEMPLATE,
     MACHINE,
@@ -45,6 +46,7 @@ from po_api.purchase_orders.queries import TAX_CATEGORY
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.renderings import RENDERINGS
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
+from po_api.purchase_orders.sheets import sheet_of
 from po_api.structure.service import StructureService
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 from po_api.suppliers.identity import (
@@ -84,6 +86,7 @@ class PurchaseOrderService:
         self._allocation = AllocationService(session, actor)
         executor = TransactionExecutor(session)
         self._orders = PurchaseOrderReadService(executor, actor)
+        self._documents = OrderDocumentQueries(executor, actor)
         self._organisations = OrganisationQueries(executor)
         self._addresses = AddressService(session, actor)
         self._structure = StructureService(session, actor)
@@ -157,20 +160,24 @@ class PurchaseOrderService:
         order = await self._locked(order_id, PurchaseOrderAction.ISSUE, expected)
         organisation = await self._organisations.own(self._actor)
         lines = await self._orders.content(order_id)
+        approvals = await self._documents.approvals({line.porf_id for line in lines})
+        source = Source(order, organisation, lines, approvals)
         now = utc_now()
-        frozen = await sheet_of(order, organisation, lines, now)
+        sheet = await sheet_of(source, now, source.language)
         numbers = OrganisationService(self._session)
         number = await numbers.next_number(organisation, DocumentType.PURCHASE_ORDER, now)
         status = MACHINE.target(PurchaseOrderAction.ISSUE, PurchaseOrderStatus(order.status))
         issued = {"status": status, "number": number}
         change = _change("purchase_order.issue", order, {"status": order.status}, issued)
-        source = {
+        frozen = {
             "purchase_order_id": order_id,
             "revision": order.revision,
             "template": CURRENT_TEMPLATE,
             "timezone": organisation.timezone,
+            "language": source.language,
+            "logo_digest": await self._documents.printed_logo(organisation.logo_digest),
         }
-        await self._repository.issue(state_of(order, **issued, issued_at=now), source, frozen, change, now=now)
+        await self._repository.issue(state_of(order, **issued, issued_at=now), frozen, sheet, change, now=now)
         notify_after_commit(self._session, RENDERINGS.name)
         return await self._orders.whole(order_id)
 

@@ -71,11 +71,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Order:
-    """What is typeset: the output of `documents.printed`, with so many lines, by this version of the template."""
+    """What is typeset: the output of `sheets.printed`, with so many lines, by this version of the template, with the
+    buyer's logo (PNG)."""
 
     printed: bytes
     lines: int
     template: int
+    logo: bytes | None = None
 
 
 async def typeset(order: Order, limits: Limits = Limits()) -> bytes:
@@ -163,7 +165,7 @@ def _run(order: Order, limits: Limits) -> bytes:
     _orders += 1
     try:
         _limit_cache(order.lines)
-        return typesetting.typeset(order.printed, order.template)
+        return typesetting.typeset(order.printed, order.template, order.logo)
     except Exception as error:
         raise WorkerError(type(error).__name__, "".join(traceback.format_tb(error.__traceback__))) from None
     finally:

@@ -29,27 +29,30 @@ _TEMPLATES = {
 _TAGGED_LINES = 500
 
 
-def typeset(printed: bytes, template: int) -> bytes:
-    """The PDF/A of the output of `documents.printed`, tagged for screen readers up to 500 lines.
+def typeset(printed: bytes, template: int, logo: bytes | None = None) -> bytes:
+    """The PDF/A of the output of `sheets.printed`, tagged for screen readers up to 500 lines.
 
+    `logo` is a PNG image, which the first template does not print.
     The same data always gives the same bytes. CPU-bound, and thread-safe.
     """
     order = json.loads(printed)
     source, day = _TEMPLATES[template], order["mark"]["day"] if order["mark"] else order["issued_on"]
     tagged = len(order["lines"]) <= _TAGGED_LINES
+    # Inputs of templates are texts: a JSON array of the bytes is read faster than any other form of them.
+    inputs = {"document": printed.decode()} | ({} if logo is None else {"logo": json.dumps(list(logo))})
     try:
-        return _compile(source, printed, day, tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
+        return _compile(source, inputs, day, tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
     except typst.TypstError:
         # PDF/A forbids characters without a glyph, such as those for private use. Without the standard they are printed
         # as boxes; any other error is raised again.
-        return _compile(source, printed, day, tagged=tagged, standards=[])
+        return _compile(source, inputs, day, tagged=tagged, standards=[])
 
 
-def _compile(source: bytes, printed: bytes, day: str, *, tagged: bool, standards: list[Any]) -> bytes:
+def _compile(source: bytes, inputs: dict[str, str], day: str, *, tagged: bool, standards: list[Any]) -> bytes:
     return typst.compile(
         source,
         font_paths=_fonts(),
-        sys_inputs={"document": printed.decode()},
+        sys_inputs=inputs,
         pdf_standards=standards,
         pdf_tags=tagged,
         timestamp=datetime.fromisoformat(day).replace(tzinfo=UTC),
