@@ -1,7 +1,7 @@
-"""Documents of orders print the logo, in the language of the supplier.
+"""Documents of orders print the logo, in the language of the supplier; electronic orders are stored beside them.
 
-Orders that are issued from now on keep both. A logo that the version before stores meanwhile is printed once it is
-uploaded again.
+Orders that are issued from now on keep logo and language. A logo that the version before stores meanwhile is printed
+once it is uploaded again. Where the version before files an electronic order, its name ends in -ELECTRONIC.pdf.
 
 Revises: 038
 """
@@ -18,8 +18,15 @@ branch_labels = None
 depends_on = None
 
 expands = True
-loses = "logos and languages of documents that were not rendered yet, or are cancelled afterwards"
-lost_rows = ("document_logos", "purchase_order_sheets WHERE template > 1")
+loses = (
+    "logos and languages of documents that were not rendered yet, or are cancelled afterwards; stored electronic orders"
+)
+ELECTRONIC = "purchase_order_files WHERE kind = 'electronic'"
+lost_rows = (
+    "document_logos",
+    "purchase_order_sheets WHERE language IS NOT NULL OR logo_digest IS NOT NULL",
+    ELECTRONIC,
+)
 
 TENANT = "organisation_id = nullif(current_setting('app.organisation_id', true), '')::bigint"
 LANGUAGES = "'en', 'de', 'fr', 'es'"
@@ -29,6 +36,8 @@ def upgrade() -> None:
     with ddl.steps():
         ddl.add_columns("purchase_order_sheets", sa.Column("language", sa.Text), sa.Column("logo_digest", sa.Text))
         ddl.add_check("purchase_order_sheets", "ck_purchase_order_sheets_language", f"language IN ({LANGUAGES})")
+        kinds = "'issued', 'cancelled', 'superseded', 'electronic'"
+        ddl.add_check("purchase_order_files", "ck_purchase_order_files_kind", f"kind IN ({kinds})")
     ddl.create_tenant_table(
         "document_logos",
         *ddl.tenant_columns(),
@@ -50,6 +59,15 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute(
+        "DELETE FROM document_filings f USING purchase_order_files o WHERE o.organisation_id = f.organisation_id"
+        " AND o.id = f.file_id AND o.kind = 'electronic'"
+    )
+    op.execute(f"DELETE FROM {ELECTRONIC}")
+    op.drop_constraint("ck_purchase_order_files_kind", "purchase_order_files")
+    op.create_check_constraint(
+        op.f("ck_purchase_order_files_kind"), "purchase_order_files", "kind IN ('issued', 'cancelled', 'superseded')"
+    )
     op.drop_table("document_logos")
     op.drop_column("purchase_order_sheets", "logo_digest")
     op.drop_column("purchase_order_sheets", "language")

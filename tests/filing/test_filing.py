@@ -18,6 +18,7 @@ from po_api.settings import Settings
 from po_api.worker.queues import QueueRunner
 from po_api.worker.worker import Worker
 from support.applications import application_on, client_of
+from support.electronic_orders import connect
 from support.google_drive import GoogleDrive, StoredFile, refused
 from support.organisations import TestOrganisation, new_organisation, ok, perform
 from support.organisations import refused as refusal_of
@@ -89,6 +90,22 @@ def filed_in(settings: Settings, organisation: TestOrganisation) -> dict[str, by
     assert settings.filing_dir is not None
     root = settings.filing_dir / str(organisation.organisation_id)
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+async def test_an_electronic_order_is_filed_beside_the_document(
+    organisation: TestOrganisation, settings: Settings
+) -> None:
+    await connect(organisation)
+    order = await organisation.issued()
+    await work_until_idle(organisation)
+    xml = (await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.xml"))).content
+    path = f"{order.json()['number'].split('-')[1]}/{order.json()['number']}"
+    assert filed_in(settings, organisation) == {f"{path}.pdf": await pdf_of(organisation, order), f"{path}.xml": xml}
+    assert {(filing["kind"], filing["path"]) for filing in await filings(organisation, status="done")} == {
+        ("issued", f"{path}.pdf"),
+        ("electronic", f"{path}.xml"),
+    }
+    assert (await order_of(organisation, order)).json()["filed_at"] is not None
 
 
 async def test_issued_and_cancelled_orders_are_filed_in_a_directory(

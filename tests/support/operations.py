@@ -129,6 +129,7 @@ BY_PATH: dict[str, Json | None] = {
     "cancelPurchaseOrder": {"comment": "No"},
     "closePurchaseOrder": {},
     "getPurchaseOrderDocument": None,
+    "getElectronicPurchaseOrder": None,
     "retryFiling": None,
     "listPurchaseOrderHistory": None,
     "getWebhookEndpoint": None,

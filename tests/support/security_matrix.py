@@ -10,6 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from po_api.core.permissions import Role, Scope
+from support.electronic_orders import connect
 from support.filings import held_filing
 from support.images import png
 from support.operations import BY_PATH, REQUIRED_QUERY, STRUCTURE, WEBHOOK, Json, named, operations
@@ -184,6 +185,7 @@ issuePurchaseOrder           ordered  purchase_orders:write no/404    no       y
 cancelPurchaseOrder          ordered  purchase_orders:write no/404    no       yes     yes     no      org      org
 closePurchaseOrder           issued   purchase_orders:write no/404    no       yes     yes     no      org      org
 getPurchaseOrderDocument     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
+getElectronicPurchaseOrder   issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 listPurchaseOrderHistory     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 
 getFilingSettings            -        organisations:write   no        no       no      yes     no      org      org
@@ -465,6 +467,7 @@ class World:
 
 async def new_world(app: FastAPI, client: httpx.AsyncClient) -> World:
     organisation = await new_organisation(app, client)
+    await connect(organisation)
     organisation_id = organisation.organisation_id
     members = {role: getattr(organisation, role) for role in Role}
     strangers = {

@@ -207,6 +207,7 @@ def test_files_are_binary_with_their_media_type(document: Json) -> None:
         ("/api/v1/porfs/import-template"): {"text/csv", sheet},
         ("/api/v1/porfs/{porf_id}/export"): {"text/csv", sheet},
         ("/api/v1/purchase-orders/{order_id}/document.pdf"): {"application/pdf"},
+        ("/api/v1/purchase-orders/{order_id}/document.xml"): {"application/xml"},
     }
     for path, media_types in files.items():
         content = document["paths"][path]["get"]["responses"]["200"]["content"]

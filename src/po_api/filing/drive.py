@@ -8,7 +8,7 @@ from typing import Self
 from po_api.core.service_account import ServiceAccount
 from po_api.filing.domain import FilingProblem, NotFiled
 from po_api.filing.drive_http import AccessTokens, DriveHttp, JsonObject, drive_client
-from po_api.filing.uploads import PDF, upload
+from po_api.filing.uploads import upload
 
 FOLDER_TYPE = "application/vnd.google-apps.folder"
 # The property by which a document that was filed is found again: the SHA-256 of its content. Properties of the account
@@ -120,11 +120,11 @@ class DriveSession:
     async def create_document(
         self, file_id: str, name: str, parent: DriveFile, *, digest: str, content: bytes
     ) -> DriveFile:
-        """Upload a PDF with this id, unless there is a file with it."""
+        """Upload a document with this id, unless there is a file with it."""
         metadata = {
             "id": file_id,
             "name": name,
-            "mimeType": PDF,
+            "mimeType": "application/xml" if name.endswith(".xml") else "application/pdf",
             "parents": [parent.id],
             "appProperties": {DIGEST: digest},
         }

@@ -16,7 +16,6 @@ PART_BYTES = 2 * 1024 * 1024
 # Answers without progress, and breaks, after which the attempt has failed.
 MAX_BREAKS = 3
 
-PDF = "application/pdf"
 _DUPLICATE = 409
 _ENDED = frozenset({200, 201, _DUPLICATE})
 _INCOMPLETE = 308
@@ -44,7 +43,7 @@ async def _in_one(http: DriveHttp, url: str, params: Mapping[str, str], metadata
     body = b"".join(
         (
             head.encode(),
-            f"--{boundary}\r\nContent-Type: {PDF}\r\n\r\n".encode(),
+            f"--{boundary}\r\nContent-Type: {metadata['mimeType']}\r\n\r\n".encode(),
             content,
             f"\r\n--{boundary}--".encode(),
         )
@@ -57,7 +56,7 @@ async def _in_one(http: DriveHttp, url: str, params: Mapping[str, str], metadata
 
 async def _opened(http: DriveHttp, url: str, params: Mapping[str, str], metadata: JsonObject, content: bytes) -> Answer:
     """The answer with the address of a new session."""
-    headers = {"X-Upload-Content-Type": PDF, "X-Upload-Content-Length": str(len(content))}
+    headers = {"X-Upload-Content-Type": str(metadata["mimeType"]), "X-Upload-Content-Length": str(len(content))}
     query = {**params, "uploadType": "resumable"}
     return await http.request("POST", url, params=query, headers=headers, json=dict(metadata), accepted=_ENDED)
 

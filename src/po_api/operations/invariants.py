@@ -137,7 +137,8 @@ _VIOLATIONS = {
         JOIN purchase_orders o ON o.organisation_id = f.organisation_id AND o.id = f.purchase_order_id
         WHERE ($1::bigint IS NULL OR f.organisation_id = $1)
           AND (encode(sha256(f.content), 'hex') <> f.digest
-               OR substring(f.content FROM 1 FOR 4) <> '%PDF'::bytea
+               OR substring(f.content FROM 1 FOR 4)
+                   <> CASE f.kind WHEN 'electronic' THEN '<?xm'::bytea ELSE '%PDF'::bytea END
                OR f.revision > o.revision
                OR (f.kind = 'cancelled' AND o.status <> 'cancelled')
                OR (f.kind = 'superseded' AND f.revision = o.revision))

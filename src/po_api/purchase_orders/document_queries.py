@@ -29,7 +29,7 @@ from po_api.members.models import Member
 from po_api.organisations.models import DocumentLogo
 from po_api.porfs.domain import Decision
 from po_api.porfs.models import ApprovalDecision, Porf
-from po_api.purchase_orders.domain import PurchaseOrderStatus
+from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import PurchaseOrderFile, PurchaseOrderLine, PurchaseOrderSheet
 from po_api.purchase_orders.projections import file_kind, hides_lines
 from po_api.purchase_orders.queries import ORDER_ID, sees_all, visible_order
@@ -64,6 +64,17 @@ class OrderSheetRow(NamedTuple):
     language: str | None
     logo: bytes | None
     cancelled_at: datetime | None
+
+
+class SheetLocaleRow(NamedTuple):
+    """The time zone of an issued order's dates, and the language of its texts (None before revision 041)."""
+
+    timezone: str
+    language: str | None
+
+
+class _Content(NamedTuple):
+    content: bytes
 
 
 class _Digest(NamedTuple):
@@ -154,7 +165,27 @@ def _approvals() -> Query[ApprovalRow]:
     return Query("purchase_orders.approvals", statement, ApprovalRow)
 
 
+_REVISION = bindparam("revision", type_=Integer)
 _SHEET = _sheet()
+_LOCALE = Query(
+    "purchase_orders.sheet_locale",
+    select(*_SHEETS.c["timezone", "language"]).where(
+        PurchaseOrderSheet.organisation_id == ORGANISATION_ID,
+        PurchaseOrderSheet.purchase_order_id == ORDER_ID,
+        PurchaseOrderSheet.revision == _REVISION,
+    ),
+    SheetLocaleRow,
+)
+_ELECTRONIC = Query(
+    "purchase_orders.electronic",
+    select(PurchaseOrderFile.content).where(
+        PurchaseOrderFile.organisation_id == ORGANISATION_ID,
+        PurchaseOrderFile.purchase_order_id == ORDER_ID,
+        PurchaseOrderFile.revision == _REVISION,
+        PurchaseOrderFile.kind == literal_column(f"'{FileKind.ELECTRONIC}'", Text),
+    ),
+    _Content,
+)
 _APPROVALS = _approvals()
 _PRINTED_LOGO = Query(
     "purchase_orders.printed_logo",
@@ -191,6 +222,19 @@ class OrderDocumentQueries:
         )
         assert row is not None
         return row
+
+    async def locale(self, order_id: int, revision: int) -> SheetLocaleRow | None:
+        """How a visible order is written; None if a version before revision 027 has issued it."""
+        await self._executor.enter_tenant(self._organisation_id)
+        key = {"organisation_id": self._organisation_id, "order_id": order_id, "revision": revision}
+        return await self._executor.row(_LOCALE, **key)
+
+    async def electronic(self, order_id: int, revision: int) -> bytes | None:
+        """The stored electronic order of a visible order."""
+        await self._executor.enter_tenant(self._organisation_id)
+        key = {"organisation_id": self._organisation_id, "order_id": order_id, "revision": revision}
+        found = await self._executor.row(_ELECTRONIC, **key)
+        return found and found.content
 
     async def approvals(self, porf_ids: Collection[int]) -> Sequence[ApprovalRow]:
         """Who approved these requests, which are those of a visible order."""

@@ -5,22 +5,25 @@ No connection is held while a document is typeset or waits for its turn.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anyio import CancelScope
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
+from po_api.core.errors import FieldError
 from po_api.core.fair_queue import Owner
+from po_api.core.offload import offload
 from po_api.core.parties import Language
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import enter_tenant
 from po_api.db.query import QueryExecutor, TransactionExecutor
 from po_api.db.wakeups import notify_after_commit
-from po_api.organisations.queries import OrganisationQueries, OrganisationRow
+from po_api.observability.logging import get_logger
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.document_queries import OrderDocumentQueries, OrderFileRow, OrderSheetRow
+from po_api.purchase_orders.document_reader import DocumentReader
 from po_api.purchase_orders.document_repository import DocumentKey, DocumentRepository
 from po_api.purchase_orders.documents import Source
 from po_api.purchase_orders.domain import (
@@ -30,14 +33,18 @@ from po_api.purchase_orders.domain import (
     PurchaseOrderStatus,
     document_name,
 )
-from po_api.purchase_orders.queries import PurchaseOrderQueries
+from po_api.purchase_orders.electronic_order import ElectronicOrder
 from po_api.purchase_orders.sheets import cancelled_mark, draft_mark, printed, sheet_of
 from po_api.purchase_orders.typesetter import Order, TypesettingError, queue_for, typeset
+from po_api.purchase_orders.ubl import document_xml
+from po_api.purchase_orders.ubl_rules import findings
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Document:
-    """A PDF and the name of its file. `revision` is None for a preview."""
+    """A PDF or an electronic order, and the name of its file. `revision` is None for a preview."""
 
     name: str
     revision: int | None
@@ -100,6 +107,25 @@ class DocumentService:
             content = await _typeset(await self._draft(order_id))
         return Document(f"purchase-order-{order_id}-DRAFT.pdf", None, content)
 
+    async def electronic(self, order_id: int, *, as_issued: bool) -> Document:
+        """The electronic order of an issued order, with `as_issued` also of one that was cancelled since.
+
+        It is stored when the document is rendered, and made from the same frozen content before. Raises
+        ElectronicOrderIncomplete, also for a draft, or else NotIssued or ElectronicOrderCancelled.
+        """
+        row = await self._found(order_id, as_issued=True)
+        is_cancelled = row.status == PurchaseOrderStatus.CANCELLED
+        if is_cancelled and (row.number is None or not as_issued):
+            raise errors.NotIssued if row.number is None else errors.ElectronicOrderCancelled
+        queries = OrderDocumentQueries(self._access.executor, self._actor)
+        content = None if row.number is None else await queries.electronic(order_id, row.revision)
+        if content is None:
+            order = await DocumentReader(self._access.executor, self._actor).electronic_order(order_id)
+            await self._access.release()
+            content = await _written(order)
+        assert row.number is not None
+        return Document(document_name(row.number, row.revision, FileKind.ELECTRONIC), row.revision, content)
+
     async def _found(self, order_id: int, *, as_issued: bool) -> OrderFileRow:
         row = await OrderDocumentQueries(self._access.executor, self._actor).document(order_id, as_issued=as_issued)
         if row is None:
@@ -112,17 +138,37 @@ class DocumentService:
         # The sheet, which may have megabytes, is read when the turn has come.
         async with queue_for(lines).turn(self._owner):
             content = await _typeset(await self._issued(key, number, lines))
+        electronic = await self._electronic_order(key) if key.kind == FileKind.ISSUED else None
         with CancelScope(shield=True):
             async with self._transaction() as session:
                 repository = DocumentRepository(session, self._actor)
                 content = await repository.store(key, content, is_filed=self._is_filed, now=utc_now())
+                if electronic is not None:
+                    beside = replace(key, kind=FileKind.ELECTRONIC)
+                    await repository.store(beside, electronic, is_filed=self._is_filed, now=utc_now())
                 if self._is_filed:
                     notify_after_commit(session, FILING_WORK)
         return content
 
+    async def _electronic_order(self, key: DocumentKey) -> bytes | None:
+        """What is stored beside the document; None if the order cannot be an electronic one. No fault of it is one of
+        the document."""
+        async with self._transaction() as session:
+            reader = DocumentReader(TransactionExecutor(session), self._actor)
+            order = await reader.addressed_order(key.order_id)
+        if order is None:
+            return None
+        try:
+            return await _written(order)
+        except errors.ElectronicOrderIncomplete:
+            return None
+        except Exception:
+            _log.exception("electronic_order_failed", order_id=key.order_id)
+            return None
+
     async def _draft(self, order_id: int) -> Order:
         async with self._transaction() as session:
-            reader = _Reader(session, self._actor)
+            reader = DocumentReader(TransactionExecutor(session), self._actor)
             source = await reader.source(order_id)
             if source.order.status != PurchaseOrderStatus.DRAFT:
                 raise errors.NotADraft
@@ -135,8 +181,8 @@ class DocumentService:
     async def _issued(self, key: DocumentKey, number: str, lines: int) -> Order:
         """What is typeset: the sheet of the issue, or one that is made now of an order that has none."""
         async with self._transaction() as session:
-            reader = _Reader(session, self._actor)
-            row = await reader.sheet(key)
+            reader = DocumentReader(TransactionExecutor(session), self._actor)
+            row = await reader.sheet(key.order_id, key.revision)
             frozen = _frozen(row)
             source = None if frozen is not None else await reader.source(key.order_id)
         if source is not None:
@@ -177,31 +223,18 @@ async def _made_now(source: Source) -> _Frozen:
     return _Frozen(sheet, CURRENT_TEMPLATE, source.organisation.timezone, language)
 
 
-class _Reader:
-    """Reads what documents are made of."""
+async def _written(order: ElectronicOrder) -> bytes:
+    written = await offload(len(order.lines), _attempted, order)
+    if isinstance(written, bytes):
+        return written
+    if written:
+        raise errors.ElectronicOrderIncomplete(errors=tuple(written))
+    raise errors.NotIssued
 
-    def __init__(self, session: AsyncSession, actor: Actor) -> None:
-        executor = TransactionExecutor(session)
-        self._actor = actor
-        self._queries = PurchaseOrderQueries(executor, actor)
-        self._documents = OrderDocumentQueries(executor, actor)
-        self._organisations = OrganisationQueries(executor)
 
-    async def source(self, order_id: int) -> Source:
-        """What an order's sheet is made of."""
-        order = await self._queries.header(order_id)
-        if order is None:
-            raise errors.PurchaseOrderNotFound
-        organisation = await self._organisations.own(self._actor)
-        lines = await self._queries.content(order_id)
-        approvals = await self._documents.approvals({line.porf_id for line in lines})
-        return Source(order, organisation, lines, approvals)
-
-    async def sheet(self, key: DocumentKey) -> OrderSheetRow:
-        return await self._documents.sheet(key.order_id, key.revision)
-
-    async def logo(self, organisation: OrganisationRow) -> bytes | None:
-        return None if organisation.logo_digest is None else await self._organisations.logo(self._actor)
+def _attempted(order: ElectronicOrder) -> bytes | list[FieldError]:
+    """The electronic order, or what it lacks, which is nothing for a draft that only lacks a number."""
+    return findings(order) if order.number is None else document_xml(order)
 
 
 async def _typeset(order: Order) -> bytes:

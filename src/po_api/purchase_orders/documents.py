@@ -139,7 +139,7 @@ def document_of(source: Source, issued_at: datetime | None, language: Language) 
         terms=order.terms,
         delivery_address=delivery or order.delivery_address,
         invoice_address=billing,
-        payment_terms=_payment_terms(order, wording),
+        payment_terms=printed_payment_terms(order, language),
         incoterms=" ".join(part for part in (order.incoterms, order.incoterms_place) if order.incoterms and part),
         buyer_reference=order.buyer_reference,
         delivery_date=order.delivery_date,
@@ -175,13 +175,15 @@ def _named_country(address: Mapping[str, str | None], wording: Wording) -> dict[
     return {**address, "country_name": wording.country(address["country"])}
 
 
-def _payment_terms(order: OrderHeaderRow, wording: Wording) -> str | None:
+def printed_payment_terms(order: OrderHeaderRow, language: Language) -> str | None:
+    """The terms of payment in words."""
     if order.payment_terms is not None or order.payment_days is None:
         return order.payment_terms
+    labels = wording_of(language).labels
     match order.payment_days:
         case 0:
-            return wording.labels.immediately
+            return labels.immediately
         case 1:
-            return wording.labels.day_net
+            return labels.day_net
         case days:
-            return wording.labels.days_net.format(days=days)
+            return labels.days_net.format(days=days)

@@ -23,17 +23,20 @@ FILING_WORK = "filings"
 
 
 class FileKind(StrEnum):
-    """The kinds of an order's stored documents: as issued, marked as cancelled, marked as superseded by a revision."""
+    """The kinds of an order's stored documents: as issued, marked as cancelled, marked as superseded by a revision; the
+    electronic order, which is XML."""
 
     ISSUED = "issued"
+    ELECTRONIC = "electronic"
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
 
 
 def document_name(number: str, revision: int, kind: str) -> str:
     """The name of a document's file, as in PO-2026-000001-r2-CANCELLED.pdf; numbers need no quoting."""
-    parts = [number, *([f"r{revision}"] if revision > 1 else []), *([] if kind == FileKind.ISSUED else [kind.upper()])]
-    return f"{'-'.join(parts)}.pdf"
+    is_unmarked = kind in (FileKind.ISSUED, FileKind.ELECTRONIC)
+    parts = [number, *([f"r{revision}"] if revision > 1 else []), *([] if is_unmarked else [kind.upper()])]
+    return f"{'-'.join(parts)}.{'xml' if kind == FileKind.ELECTRONIC else 'pdf'}"
 
 
 class DocumentStatus(StrEnum):

@@ -72,6 +72,22 @@ class NotRendered(Unavailable):
         super().__init__(headers={"Retry-After": "5"})
 
 
+class ElectronicOrderIncomplete(Unprocessable):
+    """The order cannot be written as an electronic order of Peppol: each error names a field of the order that is
+    missing or not allowed. The content of an issued order is fixed; asked of a draft, it says what to complete before
+    the issue."""
+
+    code = "electronic_order_incomplete"
+    title = "Electronic order incomplete"
+
+
+class ElectronicOrderCancelled(Conflict):
+    """An electronic order has no mark for a cancellation. `as=issued` returns the one that the supplier may have."""
+
+    code = "electronic_order_cancelled"
+    title = "Electronic order cancelled"
+
+
 class NotIssued(Conflict):
     """A purchase order has no document before it is issued; a draft has a preview (`preview=true`)."""
 

@@ -210,7 +210,7 @@ class PurchaseOrderSheet(TenantRow, Base):
 
 
 class PurchaseOrderFile(TenantRow, Base):
-    """A document, byte for byte as it was first rendered; `digest` is its SHA-256 (hex)."""
+    """A document, byte for byte as it was first rendered or written; `digest` is its SHA-256 (hex)."""
 
     __tablename__ = "purchase_order_files"
     __table_args__ = (
@@ -220,7 +220,7 @@ class PurchaseOrderFile(TenantRow, Base):
         UniqueConstraint(
             "organisation_id", "purchase_order_id", "revision", "kind", name="uq_purchase_order_files_kind"
         ),
-        CheckConstraint("kind IN ('issued', 'cancelled', 'superseded')", name="kind"),
+        CheckConstraint("kind IN ('issued', 'cancelled', 'superseded', 'electronic')", name="kind"),
         CheckConstraint("digest ~ '^[0-9a-f]{64}$'", name="digest"),
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, partial
+from json import loads
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -142,6 +143,12 @@ class OrderHeaderRow:
     cost_centres: Sequence[str]
     issued_at: datetime | None
     created_by_name: str
+
+    @property
+    def has_endpoints(self) -> bool:
+        """Whether buyer and supplier have addresses for electronic orders."""
+        parties = {} if self.parties is None else loads(self.parties)
+        return all(parties.get(party, {}).get("endpoint_id") for party in ("buyer", "supplier"))
 
 
 def sees_all(actor: Actor) -> bool:

@@ -18,6 +18,7 @@ from po_api.purchase_orders.dependencies import (
     PurchaseOrderReadServiceDep,
     PurchaseOrderServiceDep,
 )
+from po_api.purchase_orders.document_service import Document
 from po_api.purchase_orders.errors import PreviewAsIssued
 from po_api.purchase_orders.projections import TRADE_TERMS
 from po_api.purchase_orders.schemas import (
@@ -47,10 +48,18 @@ GroupBy = Annotated[
 ]
 NO_NOTE = ActionNote()
 ALL_REMAINING = ConvertPorf()
-PDF = "application/pdf"
+PDF, XML = "application/pdf", "application/xml"
 
 _READING = problems(403, 404)
 _CHANGING = problems(403, 404, 409, 412, 428)
+
+
+def _file(document: Document, media_type: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{document.name}"'}
+    response = Response(document.content, media_type=media_type, headers=headers)
+    if document.revision is not None:
+        set_version(response, document.revision)
+    return response
 
 
 def _conversion(body: ConvertPorf, porf_ids: list[int]) -> Conversion:
@@ -269,12 +278,30 @@ async def get_document(
     if preview and issued_as:
         raise PreviewAsIssued(errors=(FieldError("/as", PreviewAsIssued.code, PreviewAsIssued.title, "query"),))
     found = documents.preview(order_id) if preview else documents.stored(order_id, as_issued=issued_as is not None)
-    document = await while_connected(request, found)
-    headers = {"Content-Disposition": f'attachment; filename="{document.name}"'}
-    response = Response(document.content, media_type=PDF, headers=headers)
-    if document.revision is not None:
-        set_version(response, document.revision)
-    return response
+    return _file(await while_connected(request, found), PDF)
+
+
+@router.get(
+    "/{order_id}/document.xml",
+    operation_id="getElectronicPurchaseOrder",
+    summary="Get an order as an electronic order",
+    response_class=Response,
+    responses=binary(XML, has_etag=True) | problems(403, 404, 409, 422),
+    openapi_extra=requires(Permission.PURCHASE_ORDERS_READ),
+)
+async def get_electronic_order(
+    request: Request,
+    documents: DocumentServiceDep,
+    order_id: OrderId,
+    issued_as: Annotated[
+        Literal["issued"] | None, Query(alias="as", description="Show a cancelled order as it was issued")
+    ] = None,
+) -> Response:
+    """An issued order in UBL 2.1, as Peppol BIS Order 3. What it lacks for that is listed by 422
+    `electronic_order_incomplete` with a pointer into the order for each field: of a draft, it can be completed.
+    """
+    document = await while_connected(request, documents.electronic(order_id, as_issued=issued_as is not None))
+    return _file(document, XML)
 
 
 @router.get(

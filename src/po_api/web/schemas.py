@@ -40,7 +40,7 @@ class FieldProblem(Schema):
     """An error in one part of the request."""
 
     location: str = Field(
-        description="body, query, path, header, file, or supplier: a field of the supplier", examples=["body"]
+        description="body, query, path, header, file; supplier or order: a field of those", examples=["body"]
     )
     pointer: str = Field(description="RFC 6901 JSON pointer into the location", examples=["/lines/0/quantity"])
     code: str = Field(examples=["greater_than"])
