@@ -121,7 +121,7 @@ MAIN_JOB = {
     "convert": 9,
     "read order": 2,
     "issue": 9,
-    "first document": 6,
+    "first document": 8,
     "document": 2,
     "cancel order": 9,
 }

@@ -66,7 +66,7 @@ PRINTED = {
         "1 234,5 l 3,485 12,5 % 7 % 3 764,45",
         "2 jours 400,00 0 % 800,00",
         "3 boîtes 1 249,90",
-        "Autoliquidation: Article 196",
+        "Autoliquidation : Article 196",
         "Total TTC EUR",
         "Page 1 sur",
     ),

@@ -11,9 +11,8 @@ async def held_filing(organisation: TestOrganisation) -> int:
     """The id of a filing that an administrator can retry."""
     order = (await organisation.issued()).json()
     await ok(organisation.buyer.get(f"/purchase-orders/{order['id']}/document.pdf"))
-    (filing,) = (await ok(organisation.admin.get("/filings", params={"purchase_order_id": order["id"]}))).json()[
-        "items"
-    ]
+    filings = (await ok(organisation.admin.get("/filings", params={"purchase_order_id": order["id"]}))).json()["items"]
+    (filing,) = (each for each in filings if each["kind"] == "issued")
     held = update(DocumentFiling).where(DocumentFiling.id == filing["id"])
     async with organisation.database.sessions.begin() as session:
         await enter_tenant(session, organisation.organisation_id)

@@ -61,6 +61,7 @@ class Labels:
     cancelled_on: str
     draft_mark: str
     no_order: str
+    reason: str
     categories: Mapping[str, str]
     units: Mapping[str, Names]
 
@@ -137,6 +138,7 @@ _ENGLISH = Labels(
     cancelled_on="Cancelled on {date}. This order is not valid.",
     draft_mark="DRAFT",
     no_order="Draft. This is not an order.",
+    reason="{category}: {reason}",
     categories=_categories(
         "Zero rated", "Exempt", "Reverse charge", "Not subject to tax", "Intra-Community supply", "Export"
     ),
@@ -194,6 +196,7 @@ _GERMAN = Labels(
     cancelled_on="Storniert am {date}. Diese Bestellung ist ungültig.",
     draft_mark="ENTWURF",
     no_order="Entwurf. Dies ist keine Bestellung.",
+    reason="{category}: {reason}",
     categories=_categories(
         "Nullsatz",
         "Steuerbefreit",
@@ -256,6 +259,7 @@ _FRENCH = Labels(
     cancelled_on="Annulé le {date}. Cette commande n’est pas valable.",
     draft_mark="BROUILLON",
     no_order="Brouillon. Ceci n’est pas une commande.",
+    reason="{category}\xa0: {reason}",
     categories=_categories(
         "Taux zéro", "Exonération", "Autoliquidation", "Hors champ", "Livraison intracommunautaire", "Exportation"
     ),
@@ -313,6 +317,7 @@ _SPANISH = Labels(
     cancelled_on="Anulada el {date}. Esta orden no es válida.",
     draft_mark="BORRADOR",
     no_order="Borrador. Esto no es una orden de compra.",
+    reason="{category}: {reason}",
     categories=_categories(
         "Tipo cero", "Exento", "Inversión del sujeto pasivo", "No sujeto", "Entrega intracomunitaria", "Exportación"
     ),

@@ -209,7 +209,9 @@ def _totals(document: PurchaseOrderDocument, digits: int, wording: Wording) -> d
         ],
         "total": wording.decimal(document.totals.total, digits),
         "reasons": [
-            f"{wording.labels.categories[name]}: {reason}" for name, _, reasons in untaxed for reason in reasons
+            wording.labels.reason.format(category=wording.labels.categories[name], reason=reason)
+            for name, _, reasons in untaxed
+            for reason in reasons
         ],
     }
 
