@@ -12,8 +12,9 @@ from po_api.core.errors import FieldError
 from po_api.core.parties import ADDRESS_FIELDS
 from po_api.purchase_orders.documents import DocumentLine
 from po_api.purchase_orders.electronic_order import ElectronicOrder
+from po_api.purchase_orders.errors import ElectronicOrderIncomplete
 
-CODE = "electronic_order"
+_CODE = ElectronicOrderIncomplete.code
 
 # Of Recommendation 20, deprecated codes that Peppol's list does not have.
 _UNLISTED_UNITS = frozenset(
@@ -41,12 +42,12 @@ def findings(order: ElectronicOrder) -> list[FieldError]:
             found.append(_missing(f"/parties/{name}/country"))
     if order.delivery_text is not None:
         detail = "must be an address of the organisation (delivery_address_id)"
-        found.append(FieldError("/delivery_address", CODE, detail, "order"))
+        found.append(FieldError("/delivery_address", _CODE, detail, "order"))
     totals = order.totals
     for name, amount in (("net", totals.net), ("tax", totals.tax), ("total", totals.total)):
         found += _amount(amount, f"/{name}")
     if not order.lines:
-        found.append(FieldError("/lines", CODE, "must have a line", "order"))
+        found.append(FieldError("/lines", _CODE, "must have a line", "order"))
     for index, line in enumerate(order.lines):
         found += _line(line, f"/lines/{index}")
     return found
@@ -60,13 +61,13 @@ def _party(party: Mapping[str, Any], pointer: str, *, is_seller: bool) -> Iterat
         yield _missing(f"{pointer}/country")
     scheme = party.get("company_scheme")
     if scheme and not _is_register(scheme):
-        yield FieldError(f"{pointer}/company_scheme", CODE, "must be a code of Peppol's list of ISO 6523", "order")
+        yield FieldError(f"{pointer}/company_scheme", _CODE, "must be a code of Peppol's list of ISO 6523", "order")
     # Sellers have no VAT id in this transaction.
     if not is_seller and (party.get("vat_id") or "")[:2] in _UNLISTED_VAT_PREFIXES:
-        yield FieldError(f"{pointer}/vat_id", CODE, "must have a prefix of rule PEPPOL-T01-R026", "order")
+        yield FieldError(f"{pointer}/vat_id", _CODE, "must have a prefix of rule PEPPOL-T01-R026", "order")
     for kind in ("endpoint", "company"):
         if not _has_valid_digits(party.get(f"{kind}_scheme"), party.get(f"{kind}_id")):
-            yield FieldError(f"{pointer}/{kind}_id", CODE, "must have the check digits of its scheme", "order")
+            yield FieldError(f"{pointer}/{kind}_id", _CODE, "must have the check digits of its scheme", "order")
 
 
 def _is_register(scheme: str) -> bool:
@@ -100,19 +101,19 @@ def _line(line: DocumentLine, pointer: str) -> Iterator[FieldError]:
         yield _missing(f"{pointer}/description")
     if line.unit in _UNLISTED_UNITS:
         yield FieldError(
-            f"{pointer}/unit", CODE, f"line {line.position}: Peppol's list has no unit {line.unit}", "order"
+            f"{pointer}/unit", _CODE, f"line {line.position}: Peppol's list has no unit {line.unit}", "order"
         )
     if not line.tax_rate and line.tax_category is None:
         detail = f"line {line.position}: a tax rate of 0 needs a category"
-        yield FieldError(f"{pointer}/tax_category", CODE, detail, "order")
+        yield FieldError(f"{pointer}/tax_category", _CODE, detail, "order")
     yield from _amount(line.net, f"{pointer}/net")
 
 
 def _amount(amount: Decimal, pointer: str) -> Iterator[FieldError]:
     exponent = amount.normalize().as_tuple().exponent
     if isinstance(exponent, int) and -exponent > _DECIMALS:
-        yield FieldError(pointer, CODE, "must have at most two decimals: nothing is rounded", "order")
+        yield FieldError(pointer, _CODE, "must have at most two decimals: nothing is rounded", "order")
 
 
 def _missing(pointer: str) -> FieldError:
-    return FieldError(pointer, CODE, "must be set", "order")
+    return FieldError(pointer, _CODE, "must be set", "order")
