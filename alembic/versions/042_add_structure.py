@@ -9,7 +9,7 @@ from alembic import op
 from po_api.operations import ddl
 
 revision = "042"
-down_revision = "038"
+down_revision = "041"
 branch_labels = None
 depends_on = None
 

@@ -6,15 +6,14 @@ cut: a value that cannot be read exactly is an error with its row and column, wi
 
 import csv
 import datetime as dt
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from io import StringIO
 from typing import Any
 
-from po_api.core.errors import MAX_LISTED_ERRORS, FieldError, PayloadTooLarge, Unprocessable
-from po_api.core.text import has_forbidden_characters, is_visible, name_key, normalise
+from po_api.core.csv_table import ImportFailed, RowErrors, header_key, records
+from po_api.core.errors import PayloadTooLarge
+from po_api.core.text import has_forbidden_characters, is_visible, normalise
 from po_api.porfs.cells import Cell, CellFailure
 from po_api.porfs.content import LineInput
 from po_api.porfs.exports import FileType, Validations, restore, write_table
@@ -46,57 +45,15 @@ DEFAULT_CONTEXT = Context()
 MAX_ROWS = 10_000
 MAX_FILE_BYTES = 10 * 1024 * 1024
 
-_MAX_CSV_LINE = 131_072  # the csv module's limit for a field, in characters
 _MAX_NAME_SHOWN = 40
 
-_DELIMITERS = ",;\t"
 _CSV_FAILURES = frozenset("#DIV/0! #N/A #NAME? #NULL! #NUM! #REF! #VALUE!".split())
 
 
-class ImportFailed(Unprocessable):
-    """The file has errors; nothing was imported. `errors` lists each error with its row and column."""
-
-    code = "import_failed"
-    title = "Import failed"
-
-
-# Headers of spreadsheets are written by people: "Unit price", "UNIT_PRICE" and "unitPrice" are one column.
-_SEPARATORS = re.compile(r"[\s_\-‐‑.]+")
-
-
-def _header_key(name: str) -> str:
-    """The form in which names of columns are compared: without case, white space, underscores and hyphens."""
-    return _SEPARATORS.sub("", name_key(name))
-
-
-_BY_NAME = {_header_key(column.name): column for column in COLUMNS}
+_BY_NAME = {header_key(column.name): column for column in COLUMNS}
 _DEFAULTS = {column.of_line: column.default for column in COLUMNS if not column.required}
 _NAMES = {column.of_line for column in COLUMNS}
 _IGNORED = frozenset({"position", "net"})  # columns of an export that the server computes
-
-
-class _Errors:
-    """Collects errors, all of them counted and the first thousand listed."""
-
-    def __init__(self) -> None:
-        self._listed: list[FieldError] = []
-        self.count = 0
-
-    def add(self, row: int, column: str, code: str, detail: str) -> None:
-        self.count += 1
-        if len(self._listed) < MAX_LISTED_ERRORS:
-            where = f"Row {row}, column {column}" if column else f"Row {row}"
-            escaped = column.replace("~", "~0").replace("/", "~1")
-            pointer = f"/rows/{row}/{escaped}" if column else f"/rows/{row}"
-            self._listed.append(FieldError(pointer, code, f"{where}: {detail}", "file"))
-
-    def raise_if_any(self) -> None:
-        if not self.count:
-            return
-        more = self.count - len(self._listed)
-        if more:
-            self._listed.append(FieldError("/rows", "more_errors", f"Errors not listed: {more}", "file"))
-        raise ImportFailed(f"Errors in the file: {self.count}; nothing was imported", errors=tuple(self._listed))
 
 
 def parse(content: bytes, context: Context = DEFAULT_CONTEXT) -> list[LineInput]:
@@ -109,7 +66,7 @@ def parse(content: bytes, context: Context = DEFAULT_CONTEXT) -> list[LineInput]
     if len(content) > MAX_FILE_BYTES:
         raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES // 1024 // 1024} MB")
     rows: Iterable[list[Cell]] = first_sheet(content) if is_workbook(content) else _csv_rows(content)
-    errors = _Errors()
+    errors = RowErrors()
     lines = _lines(rows, context, errors)
     errors.raise_if_any()
     return lines
@@ -140,7 +97,7 @@ _VALIDATIONS: Validations = {
 }
 
 
-def _lines(rows: Iterable[list[Cell]], context: Context, errors: _Errors) -> list[LineInput]:
+def _lines(rows: Iterable[list[Cell]], context: Context, errors: RowErrors) -> list[LineInput]:
     lines: list[LineInput] = []
     layout = _Layout({}, frozenset())
     used = number = 0
@@ -176,7 +133,7 @@ class _Layout:
     ignored: frozenset[int]
 
 
-def _header(cells: list[Cell], errors: _Errors) -> _Layout:
+def _header(cells: list[Cell], errors: RowErrors) -> _Layout:
     """The layout that the first row describes; its errors are added to `errors`."""
     columns: dict[int, Column] = {}
     ignored: set[int] = set()
@@ -184,7 +141,7 @@ def _header(cells: list[Cell], errors: _Errors) -> _Layout:
     for index, cell in enumerate(cells):
         if _is_blank(cell):
             continue
-        name = _header_key(cell) if isinstance(cell, str) else ""
+        name = header_key(cell) if isinstance(cell, str) else ""
         shown = _shown(cell)
         letters = column_letters(index + 1)
         try:
@@ -203,12 +160,14 @@ def _header(cells: list[Cell], errors: _Errors) -> _Layout:
             ignored.add(index)
         seen.add(name)
     for column in COLUMNS:
-        if column.required and _header_key(column.name) not in seen:
+        if column.required and header_key(column.name) not in seen:
             errors.add(1, column.name, "missing_column", "is missing")
     return _Layout(columns, frozenset(ignored))
 
 
-def _line(row: int, filled: dict[int, Cell], layout: _Layout, context: Context, errors: _Errors) -> Iterator[LineInput]:
+def _line(
+    row: int, filled: dict[int, Cell], layout: _Layout, context: Context, errors: RowErrors
+) -> Iterator[LineInput]:
     """The line of a row, none if the row has an error."""
     values: dict[str, Any] = dict(_DEFAULTS)
     before = errors.count
@@ -252,26 +211,5 @@ def _csv_rows(content: bytes) -> Iterator[list[Cell]]:
     The parser is strict: otherwise a quotation mark that is not closed would make one cell of the rest of the file.
     """
     text = decoded(content)
-    for record in csv.reader(_physical_lines(text), delimiter=_delimiter(text), strict=True):
+    for record in records(text, _BY_NAME):
         yield [CellFailure.ERROR if cell.strip() in _CSV_FAILURES else restore(cell) for cell in record]
-
-
-def _delimiter(text: str) -> str:
-    """The delimiter with which most names of the header are known; the comma if none are."""
-
-    def known(delimiter: str) -> int:
-        try:
-            header = next(csv.reader(_physical_lines(text), delimiter=delimiter), [])
-        except csv.Error:
-            return 0
-        return sum(_header_key(cell) in _BY_NAME for cell in header)
-
-    return max(_DELIMITERS, key=known)
-
-
-def _physical_lines(text: str) -> Iterator[str]:
-    """The lines with their line ends, which quoted cells keep. Raises csv.Error for a line over the limit."""
-    for line in StringIO(text, newline=""):
-        if len(line) > _MAX_CSV_LINE:
-            raise csv.Error("line too long")
-        yield line
