@@ -37,6 +37,7 @@ WITHOUT_VERSION = {
     "copyPorf",
     "addPorfComment",
     "putExternalReference",
+    "deleteExchangeRate",
     "deleteExternalReference",
     # A filing is changed by workers only.
     "retryFiling",
@@ -65,6 +66,7 @@ VIOLATIONS = {
             "api_keys",
             "addresses",
             "structure",
+            "exchange_rates",
             "external_references",
             "suppliers",
             "porfs",

@@ -195,6 +195,8 @@ def summary(porf: Porf, user: Caller) -> dict[str, Any]:
         "needed_by": text(porf.needed_by),
         "currency": porf.currency,
         "total": format(porf.total, "f"),
+        # The data set has no exchange rates.
+        "base_total": porf.base_total,
         "version": porf.version,
         "submitted_at": text(porf.submitted_at),
         "decided_at": text(porf.decided_at),
@@ -239,6 +241,7 @@ def whole_line(line: PorfLine) -> dict[str, Any]:
         "ordered_quantity": shared.plain(line.ordered_quantity),
         "closed_quantity": shared.plain(line.closed_quantity),
         "remaining_quantity": shared.plain(line.remaining_quantity),
+        "base_net": None,
     }
 
 
@@ -331,6 +334,11 @@ def get_porf(porf_id: int) -> Response:
         # The organisations of the data set permit no more than what was requested.
         over_order_percent="0",
         maximum_total=format(porf.total, "f"),
+        base_currency=porf.base_currency,
+        base_rate=porf.base_rate,
+        base_rate_date=porf.base_rate_date,
+        base_net=porf.base_net,
+        base_ceiling=porf.base_ceiling,
         decisions=decisions_on(porf, user),
         approvers=approvers_of(porf, user),
         taxes=shared.taxes(rates, currency=porf.currency, tax_rounding=porf.tax_rounding),

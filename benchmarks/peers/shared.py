@@ -90,6 +90,12 @@ def allowed_actions(
         over_order_percent=Decimal(0),
         maximum_total=amount,
         base_currency="EUR" if base_currency else "USD",
+        # The data set has no exchange rates.
+        base_ceiling=amount if base_currency else None,
+        has_rates=False,
+        base_rate=Decimal(1) if base_currency else None,
+        base_rate_date=None,
+        base_rate_id=None,
         allow_self_approval=self_approval,
         line_count=int(lines),
         ordered=ordered,

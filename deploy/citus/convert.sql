@@ -29,6 +29,7 @@ INSERT INTO placement (name, kind) VALUES
     ('document_logos', 'distributed'),
     ('supplier_contacts', 'distributed'),
     ('addresses', 'distributed'),
+    ('exchange_rates', 'distributed'),
     ('porfs', 'distributed'),
     ('porf_lines', 'distributed'),
     ('porf_comments', 'distributed'),

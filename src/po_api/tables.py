@@ -5,6 +5,7 @@ from po_api.addresses import models as addresses
 from po_api.api_keys import models as api_keys
 from po_api.db import periodic, schema_info
 from po_api.db.models import Base
+from po_api.exchange_rates import models as exchange_rates
 from po_api.external_references import models as external_references
 from po_api.filing import models as filing
 from po_api.members import models as members
@@ -22,6 +23,7 @@ __all__ = [
     "addresses",
     "api_keys",
     "audit",
+    "exchange_rates",
     "external_references",
     "filing",
     "members",

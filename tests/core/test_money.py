@@ -13,7 +13,9 @@ from po_api.core.currencies import CURRENCIES, minor_units
 from po_api.core.money import (
     PricedLine,
     TaxRounding,
+    base_nets,
     cut_quantity,
+    in_base_currency,
     line_net,
     round_to_minor,
     totals,
@@ -134,3 +136,36 @@ def test_a_quantity_is_cut_never_rounded_up(quantity: Decimal, percent: Decimal)
     exact = Fraction(quantity) * (1 + Fraction(percent) / 100)
     cut = Fraction(cut_quantity(quantity * (1 + percent / 100)))
     assert cut == Fraction(floor(exact * 10_000), 10_000)
+
+
+rates = st.decimals(min_value="0.0000000001", max_value=9_999_999_999, places=10)
+
+
+@given(decimals("999999999999999.9999"), rates, currencies)
+def test_an_amount_in_the_base_currency_is_rounded_half_up(amount: Decimal, rate: Decimal, currency: str) -> None:
+    found = in_base_currency(amount, rate, currency)
+    assert Fraction(found) == half_up(Fraction(amount) * Fraction(rate), currency)
+    assert found.as_tuple().exponent == -MINOR_UNITS[currency]
+
+
+@given(st.lists(decimals("1000000"), max_size=40), rates, currencies)
+def test_the_nets_of_lines_in_the_base_currency_add_up(nets: list[Decimal], rate: Decimal, currency: str) -> None:
+    total = in_base_currency(sum(nets, Decimal(0)), rate, currency)
+    shares = base_nets(nets, rate, total, currency)
+    assert sum(map(Fraction, shares), Fraction(0)) == Fraction(total)
+    unit = Fraction(1, 10 ** MINOR_UNITS[currency])
+    for net, share in zip(nets, shares, strict=True):
+        assert share >= 0
+        # Less than one unit and a half from the exact share: rounded, and at most one unit more or less.
+        assert abs(Fraction(share) - Fraction(net) * Fraction(rate)) < 2 * unit
+
+
+def test_what_rounding_leaves_goes_to_the_first_of_equal_lines() -> None:
+    nets = [Decimal("33.33")] * 3
+    assert base_nets(nets, Decimal("0.9215"), Decimal("92.14"), "EUR") == [
+        Decimal(text) for text in ("30.72", "30.71", "30.71")
+    ]
+    # Three halves are rounded up, of which one unit and a half is too much.
+    assert base_nets([Decimal("0.05")] * 3, Decimal("0.1"), Decimal("0.02"), "EUR") == [
+        Decimal(text) for text in ("0.00", "0.01", "0.01")
+    ]

@@ -22,9 +22,11 @@ from support.operations import STRUCTURE
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
 
 _ACTION = re.compile(
-    r'"((?:address|api_key|approval_group|category|cost_centre|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|team|user|webhook_endpoint)'
+    r'"((?:address|api_key|approval_group|category|cost_centre|exchange_rate|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|team|user|webhook_endpoint)'
     r'\.[a-z_]+)"'
 )
+# The amounts in the base currency, of submissions and issues.
+BASE = ("base_currency", "base_rate", "base_rate_date", "base_total")
 # Edits have actions of their own, and a copy is a creation.
 _WITHOUT_EVENT = {"porf.edit", "porf.copy", "purchase_order.edit"}
 
@@ -57,7 +59,7 @@ async def test_the_main_job_is_a_series_of_events(organisation: TestOrganisation
     }
     assert submitted["data"] == {
         "version": 2,
-        "changed": ["approval_round", "currency", "status", "total"],
+        "changed": ["approval_round", *BASE, "currency", "status", "total"],
         "status": "pending",
         "approval_round": 1,
         "total": order["total"],
@@ -71,7 +73,8 @@ async def test_the_main_job_is_a_series_of_events(organisation: TestOrganisation
     assert (porf["number"], porf["version"]) == (converted["entity_number"], converted["data"]["version"])
     amounts = {name: order[name] for name in ("total", "currency")} | {"supplier_id": organisation.supplier_id}
     assert (
-        issued["data"] == {"version": order["version"], "changed": ["number", "status"], "status": "issued"} | amounts
+        issued["data"]
+        == {"version": order["version"], "changed": [*BASE, "number", "status"], "status": "issued"} | amounts
     )
     assert (
         ordered["data"]

@@ -88,6 +88,8 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     # The events so far get numbers, those of the order wait for theirs.
     await relayed(organisation.database, organisation.organisation_id)
     await created(organisation.admin.post("/invitations", json={"email": "zanzibar@invited.example"}))
+    rate = {"currency": "TZS", "rate_date": "2026-03-02", "rate": "0.0003"}
+    await created(organisation.admin.post("/exchange-rates", json=rate))
     await give_parties(organisation)
     await give_structure(organisation)
     endpoint = await created(organisation.admin.post("/webhook-endpoints", json=WEBHOOK))
@@ -119,11 +121,13 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
         f"{kind}_id": (await ok(victim.admin.get(path))).json()["items"][0]["id"] for kind, path in STRUCTURE.items()
     }
     (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
+    (rate,) = (await ok(victim.admin.get("/exchange-rates"))).json()["items"]
     (filing,) = (await ok(victim.admin.get("/filings"))).json()["items"]
     (endpoint,) = (await ok(victim.admin.get("/webhook-endpoints"))).json()["items"]
     (delivery,) = (await ok(victim.admin.get(f"/webhook-endpoints/{endpoint['id']}/deliveries"))).json()["items"]
     ids = {
         "session_id": session,
+        "rate_id": rate["id"],
         "filing_id": filing["id"],
         "endpoint_id": endpoint["id"],
         "delivery_id": delivery["id"],
@@ -172,6 +176,7 @@ async def _victim_sees(world: World) -> list[Any]:
         "/events",
         "/users",
         "/invitations",
+        "/exchange-rates",
         "/suppliers",
         f"/suppliers/{world.ids['supplier_id']}/contacts",
         "/addresses",

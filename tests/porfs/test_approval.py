@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -13,7 +14,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from po_api.core.actor import Actor
-from po_api.core.currencies import minor_units
+from po_api.core.clock import utc_now
+from po_api.core.currencies import minor_units, smallest_amount
+from po_api.core.money import in_base_currency
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.db.filters import Filters
@@ -43,6 +46,15 @@ class Case:
     limit: Decimal | None
     is_active: bool
     tolerance: Decimal = Decimal(0)
+    rate: Decimal | None = None  # of the currency in the base currency
+    has_other_rate: bool = False
+
+    @property
+    def ceiling(self) -> Decimal | None:
+        """What can be ordered at most in the base currency; None if that is not known."""
+        if self.currency == self.base_currency:
+            return self.maximum
+        return None if self.rate is None else in_base_currency(self.maximum, self.rate, self.base_currency)
 
     @property
     def maximum(self) -> Decimal:
@@ -72,14 +84,20 @@ def cases(draw: st.DrawFn) -> Case:
     unit = Decimal(1).scaleb(-minor_units(currency))
     total = draw(st.integers(0, 1_000_000)) * unit
     tolerance = draw(st.sampled_from([Decimal(0), Decimal(10), Decimal("33.3333"), Decimal("999.9999")]))
-    amounts = [total, _maximum(total, tolerance, currency)]
+    base_currency = draw(st.sampled_from([currency, "EUR", "GBP"]))
+    rate = draw(st.none() | st.decimals(min_value="0.0001", max_value=200, places=10))
+    amounts = [(total, unit), (_maximum(total, tolerance, currency), unit)]
+    if rate is not None:
+        amounts.append((in_base_currency(amounts[1][0], rate, base_currency), smallest_amount(base_currency)))
     near = st.sampled_from(
-        [max(amount + difference, Decimal(0)) for amount in amounts for difference in (-unit, 0 * unit, unit)]
+        [max(amount + step * smallest, Decimal(0)) for amount, smallest in amounts for step in (-1, 0, 1)]
     )
     return Case(
         currency=currency,
         total=total,
-        base_currency=draw(st.sampled_from([currency, "EUR", "GBP"])),
+        base_currency=base_currency,
+        rate=rate,
+        has_other_rate=draw(st.booleans()),
         allow_self_approval=draw(st.booleans()),
         is_own=draw(st.booleans()),
         is_author=draw(st.booleans()),
@@ -90,11 +108,20 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-def _plain(limit: str | None, *, total: str = "100.00", currency: str = "EUR", tolerance: str = "0") -> Case:
+def _plain(
+    limit: str | None,
+    *,
+    total: str = "100.00",
+    currency: str = "EUR",
+    tolerance: str = "0",
+    rate: str | None = None,
+    has_other_rate: bool = False,
+) -> Case:
     """A case in which the result depends on the limit only."""
     approver = frozenset({Role.APPROVER})
     amount = None if limit is None else Decimal(limit)
-    return Case(currency, Decimal(total), "EUR", False, False, False, approver, amount, True, Decimal(tolerance))
+    own = Case(currency, Decimal(total), "EUR", False, False, False, approver, amount, True, Decimal(tolerance))
+    return replace(own, rate=None if rate is None else Decimal(rate), has_other_rate=has_other_rate)
 
 
 def _involved(*, is_own: bool, is_author: bool, allowed: bool = False) -> Case:
@@ -127,20 +154,30 @@ class Scene:
             *(organisation_id, self.member_id, sorted(case.roles), case.limit, case.is_active),
         )
         await self.owner.execute(
-            "UPDATE porfs SET currency = $2, net = $3, tax = 0, total = $3, requester_id = $4, author_ids = $5"
+            "UPDATE porfs SET currency = $2, net = $3, tax = 0, total = $3, requester_id = $4, author_ids = $5,"
+            " base_currency = NULL, base_rate = NULL, base_rate_date = NULL, base_net = NULL, base_total = NULL"
             " WHERE organisation_id = $1",
             *(organisation_id, case.currency, case.total, self.member_id if case.is_own else self.other_id),
             [self.other_id, self.member_id] if case.is_author else [],
         )
         await self.owner.execute(
-            "UPDATE porfs SET over_order_percent = $2, maximum_total = $3 WHERE id = $1",
-            *(self.pending_id, case.tolerance, case.maximum),
+            "UPDATE porfs SET over_order_percent = $2, maximum_total = $3, base_ceiling = $4 WHERE id = $1",
+            *(self.pending_id, case.tolerance, case.maximum, case.ceiling),
         )
         await self.owner.execute(
             "UPDATE porf_lines SET quantity = 1, unit_price = $2, tax_rate = 0, over_order_percent = $3"
             " WHERE organisation_id = $1",
             *(organisation_id, case.total, case.tolerance),
         )
+        await self.owner.execute("DELETE FROM exchange_rates WHERE organisation_id = $1", organisation_id)
+        rates = {case.currency: case.rate, "CHF": Decimal(1) if case.has_other_rate else None}
+        for currency, rate in rates.items():
+            if rate is not None and currency != case.base_currency:
+                await self.owner.execute(
+                    "INSERT INTO exchange_rates (organisation_id, currency, rate_date, rate, source, created_by_id)"
+                    " VALUES ($1, $2, $3, $4, 'manual', $5)",
+                    *(organisation_id, currency, utc_now().date() - timedelta(days=2), rate, self.other_id),
+                )
         return Actor(organisation_id, self.member_id, case.roles, case.limit)
 
 
@@ -169,6 +206,10 @@ async def scene(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]) 
 @example(_plain("0", total="0.00"))
 @example(_plain("100", currency="JPY"))
 @example(_plain(None, currency="JPY"))
+@example(_plain("0.61", total="100", currency="JPY", rate="0.006135"))
+@example(_plain("0.60", total="100", currency="JPY", rate="0.006135"))
+@example(_plain("100", total="100", currency="JPY", has_other_rate=True))
+@example(_plain("0.67", total="100", currency="JPY", rate="0.006135", tolerance="10"))
 @example(_involved(is_own=False, is_author=True))
 @example(_involved(is_own=True, is_author=False))
 @example(_involved(is_own=True, is_author=True, allowed=True))

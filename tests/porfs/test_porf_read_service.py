@@ -70,8 +70,10 @@ def test_remembered_answers_are_those_of_the_table(
         "currency": state.currency,
         "is_own": state.requester_id == actor.user_id,
         "is_author": actor.user_id in {state.requester_id, *state.author_ids},
-        "in_base_currency": state.currency == state.base_currency,
-        "within_limit": limit is None or state.maximum_total <= limit,
+        "has_rates": state.has_rates,
+        "lacks_rate": state.base_rate is None,
+        "lacks_ceiling": state.base_ceiling is None,
+        "within_limit": limit is None or (state.base_ceiling is not None and state.base_ceiling <= limit),
         "allow_self_approval": state.allow_self_approval,
         "has_lines": state.line_count > 0,
         "ordered": state.ordered,
@@ -150,7 +152,8 @@ async def _compare(team: TestOrganisation, shown: httpx.Response, readers: tuple
         assert as_listed(summary) in listed.json()["items"]
         assert listed.text.startswith('{"next_cursor":')
     lines = await ok(team.buyer.get(f"/porfs/{porf_id}/lines?limit=100"))
-    assert lines.json()["items"] == (await ok(team.buyer.get(f"/porfs/{porf_id}"))).json()["lines"]
+    whole = (await ok(team.buyer.get(f"/porfs/{porf_id}"))).json()["lines"]
+    assert lines.json()["items"] == [{name: line[name] for name in line if name != "base_net"} for line in whole]
 
 
 async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> schemas.PorfRead:
@@ -173,6 +176,7 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         decided = [_decision(row, members, member) for row in decisions]
     lines = porf.lines
     maximum = maximum_total(lines, currency=porf.currency, tax_rounding=porf.tax_rounding)
+    is_base = porf.currency == organisation.currency
     state = PorfFacts(
         status=PorfStatus(porf.status),
         requester_id=porf.requester_id,
@@ -182,6 +186,11 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         over_order_percent=organisation.over_order_percent,
         maximum_total=maximum,
         base_currency=organisation.currency,
+        base_ceiling=maximum if is_base else None,
+        has_rates=False,
+        base_rate=Decimal(1) if is_base else None,
+        base_rate_date=None,
+        base_rate_id=None,
         allow_self_approval=organisation.allow_self_approval,
         line_count=len(lines),
         ordered=any(line.ordered_quantity > 0 for line in lines),
@@ -208,7 +217,7 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
             "decisions": decided,
             "approvers": _approvers(state, members, member) if porf.status == "pending" else None,
             "taxes": [schemas.TaxRead.model_validate(tax) for tax in taxes],
-            "lines": [_line(line) for line in lines],
+            "lines": [_line(line, is_fixed=porf.base_net is not None) for line in lines],
         }
     )
 
@@ -237,8 +246,10 @@ def _as_approver(row: MemberRow) -> Approver:
     return Approver(row.user_id, row.approval_limit, "approver" in row.roles, row.is_active)
 
 
-def _line(line: Any) -> schemas.PorfLineRead:
+def _line(line: Any, *, is_fixed: bool) -> schemas.RequestedLineRead:
+    """`is_fixed`: the request has amounts in the base currency, which is its own."""
     names = set(schemas.PorfLineRead.model_fields) - {"remaining_quantity"}
     fields: dict[str, Any] = {name: getattr(line, name) for name in names}
     left: Decimal = remaining(line)
-    return schemas.PorfLineRead.model_validate({**fields, "remaining_quantity": left})
+    base_net = line.net if is_fixed else None
+    return schemas.RequestedLineRead.model_validate({**fields, "remaining_quantity": left, "base_net": base_net})

@@ -102,7 +102,7 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
     actor = Actor(order.organisation_id, member.user_id, frozenset(Role(role) for role in member.roles))
     has_changed = (order.supplier_name, order.supplier_tax_id) != (supplier.name, supplier.tax_id)
     status = PurchaseOrderStatus(order.status)
-    facts = PurchaseOrderFacts(status, supplier.is_active, is_draft and has_changed, order.currency)
+    facts = PurchaseOrderFacts(status, supplier.is_active, is_draft and has_changed, order.currency, lacks_rate=False)
     refusals = MACHINE.allowed_actions(facts, actor)
     taxes = totals(
         map(priced, order.lines), currency=order.currency, tax_rounding=TaxRounding(order.tax_rounding)
@@ -122,7 +122,9 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
                 for action, refused in refusals.items()
             },
             "taxes": [TaxRead.model_validate(tax) for tax in taxes],
-            "lines": [_line(line, taken[line.id]) for line in sorted(order.lines, key=lambda line: line.position)],
+            "lines": [
+                _line(line, taken[line.id], order) for line in sorted(order.lines, key=lambda line: line.position)
+            ],
             # No worker runs: what was issued or cancelled is due.
             "document_status": None if order.number is None else "due",
             "document_attempts": 0,
@@ -159,7 +161,7 @@ async def _parties(session: AsyncSession, order: PurchaseOrder, supplier: Suppli
     return {name: row and schemas[name].model_validate(row).model_dump(mode="json") for name, row in found.items()}
 
 
-def _line(line: Any, taken: Any) -> PurchaseOrderLineRead:
+def _line(line: Any, taken: Any, order: PurchaseOrder) -> PurchaseOrderLineRead:
     names = set(PurchaseOrderLineRead.model_fields) & set(type(line).__table__.columns.keys())
     released: Decimal = taken.Allocation.released_quantity
     return PurchaseOrderLineRead.model_validate(
@@ -170,5 +172,7 @@ def _line(line: Any, taken: Any) -> PurchaseOrderLineRead:
             "porf_title": taken.Porf.title,
             "porf_line_id": taken.PorfLine.id,
             "released_quantity": released,
+            # The order is in the base currency.
+            "base_net": None if order.base_net is None else line.net,
         }
     )

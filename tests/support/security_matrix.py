@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from typing import Any
 
 import httpx
@@ -138,6 +139,10 @@ updateApprovalGroup          group    organisations:write   no        no       n
 deactivateApprovalGroup      group    organisations:write   no        no       no      yes     no      org      org
 activateApprovalGroup        group    organisations:write   no        no       no      yes     no      org      org
 listApprovalGroupHistory     group    organisations:read    yes       yes      yes     yes     yes     org      org
+listExchangeRates            -        organisations:read    yes       yes      yes     yes     yes     org      org
+putExchangeRate              -        organisations:write   no        no       no      yes     no      org      org
+importExchangeRates          -        organisations:write   no        no       no      yes     no      org      org
+deleteExchangeRate           rate     organisations:write   no        no       no      yes     no      org      org
 
 listExternalReferences       -        external_references:read no     no       yes     yes     yes     org      org
 putExternalReference         supplier external_references:write no    no       yes     yes     no      org      org
@@ -248,7 +253,7 @@ USED_UP_CALLERS = {"revokeAllSessions", "revokeCurrentSession", "createOrganisat
 # These operations delete or use up their entity, or need one whose supplier no other test has renamed since.
 USED_UP_THINGS = {
     *("revokeSession", "revokeApiKey", "deletePorf", "deletePorfLine", "deleteWebhookEndpoint"),
-    *("deleteExternalReference", "deleteLogo"),
+    *("deleteExternalReference", "deleteLogo", "deleteExchangeRate"),
     *("convertPorf", "createPurchaseOrder", "issuePurchaseOrder", "retryFiling"),
 }
 # Entities that only some roles can own: others may not raise requests.
@@ -256,7 +261,7 @@ REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
 SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
-SHARED |= {"cost_centre", "category", "team", "group", "filing", "endpoint", "delivery"}
+SHARED |= {"cost_centre", "category", "team", "group", "filing", "endpoint", "delivery", "rate"}
 
 
 @dataclass(frozen=True)
@@ -350,7 +355,7 @@ class World:
                 return {"organisation_id": self.organisation.organisation_id}
             case "supplier":
                 return {"supplier_id": self.organisation.supplier_id}
-            case "contact" | "address" | "reference" | "logo" | "cost_centre" | "category" | "team" | "group":
+            case "contact" | "address" | "reference" | "logo" | "cost_centre" | "category" | "team" | "group" | "rate":
                 return await self._of_organisation(on)
             case "user":
                 return {"user_id": owner.user_id}
@@ -405,6 +410,9 @@ class World:
                 body = {"entity": "supplier", "entity_id": supplier_id, "system": "sap", "external_id": f"ref {number}"}
                 made = await created(buyer.put("/external-references", json=body))
                 return {"reference_id": made.json()["id"]}
+            case "rate":
+                made = await admin.post("/exchange-rates", json=_rate(number))
+                return {"rate_id": made.json()["id"]}
         await ok(admin.put("/organisations/current/logo", etag="*", files={"file": ("logo.png", PNG)}))
         return {}
 
@@ -435,6 +443,7 @@ class World:
                 "system": "sap",
                 "external_id": f"matrix {number}",
             },
+            "putExchangeRate": _rate(number),
             "createPorf": {"title": "Lamps"},
             "createPurchaseOrder": {"porf_ids": [ids.get("porf_id")]},
             "reassignPorf": {"requester_id": self.other.user_id},
@@ -454,6 +463,8 @@ class World:
         if name == "importPorf":
             options["data"] = {"title": "Imported"}
             options["files"] = {"file": ("lines.csv", b"description,quantity,unit_price\nLamp,1,2\n")}
+        elif name == "importExchangeRates":
+            options["files"] = {"file": ("rates.csv", b"currency,rate_date,rate\nCHF,2026-03-02,0.93\n")}
         elif name == "setLogo":
             options["files"] = {"file": ("logo.png", PNG)}
         elif (body := self.body(name, ids)) is not None:
@@ -463,6 +474,11 @@ class World:
     async def ask(self, who: Member, name: str, ids: Ids) -> httpx.Response:
         method, path, options = self.request(name, ids)
         return await who.request(method, path, **options)
+
+
+def _rate(number: int) -> Json:
+    """A rate of a currency that no document has, from a day of its own on."""
+    return {"currency": "CHF", "rate_date": str(date(2020, 1, 1) + timedelta(number)), "rate": "0.93"}
 
 
 async def new_world(app: FastAPI, client: httpx.AsyncClient) -> World:

@@ -76,7 +76,7 @@ def test_the_committed_document_is_the_present_one(project: Path) -> None:
     assert _without_texts(json.loads(printed)) == _without_texts(json.loads(committed)), "the API has changed"
     assert printed == committed, "only texts have changed; run: make openapi"
     # What operations have in common is in components. Events have a schema for each form of their data.
-    assert len(printed) / sum(map(len, json.loads(printed)["paths"].values())) < 4_800
+    assert len(printed) / sum(map(len, json.loads(printed)["paths"].values())) < 4_850
 
 
 def test_it_is_openapi_3_1(document: Json) -> None:
@@ -146,8 +146,8 @@ ACTION = re.compile(r"(\{\w+\}|/me)/(?!comments|copy|test|replay|deliveries|retr
 
 def test_changes_require_if_match_and_take_a_merge_patch(document: Json) -> None:
     for method, path, operation in _operations(document):
-        unversioned = ("/api/v1/sessions", "/api/v1/api-keys", "/api/v1/external-references", "/api/v1/filings")
-        is_versioned = not path.startswith(unversioned)
+        unversioned = ("sessions", "api-keys", "exchange-rates", "external-references", "filings")
+        is_versioned = not path.startswith(tuple(f"/api/v1/{name}" for name in unversioned))
         is_action = method == "post" and is_versioned and ACTION.search(path)
         is_change = method in {"patch", "put", "delete"} and is_versioned
         if_match = _parameters(document, operation).get("If-Match")

@@ -7,6 +7,7 @@ from po_api.api_keys.router import router as api_keys
 from po_api.core.permissions import Permission
 from po_api.events.router import router as events
 from po_api.events.router import seals
+from po_api.exchange_rates.router import router as exchange_rates
 from po_api.exports import router as exports
 from po_api.external_references.router import router as external_references
 from po_api.filing.router import router as filings
@@ -91,6 +92,7 @@ GROUPS = (
     RouteGroup(categories),
     RouteGroup(teams),
     RouteGroup(approval_groups),
+    RouteGroup(exchange_rates),
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
     RouteGroup(exports.porfs_router, porf_files, porfs, conversion_router),

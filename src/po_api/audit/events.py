@@ -33,6 +33,7 @@ AuditedEntity = Literal[
     "approval_group",
     "category",
     "cost_centre",
+    "exchange_rate",
     "external_reference",
     "filing",
     "invitation",
@@ -123,14 +124,14 @@ class Change:
     version: int | None = None
 
 
-async def record(session: AsyncSession, actor: Actor, change: Change) -> None:
-    """Flush the session, and write one event in a statement of its own."""
+async def record(session: AsyncSession, actor: Actor, *changes: Change) -> None:
+    """Flush the session, and write an event of each change in a statement of their own."""
     await session.flush()
     executor, now = TransactionExecutor(session), utc_now()
     if executor.is_distributed:
-        await insert_separately(SeparateWrites(session, actor.organisation_id, now), actor, [change])
+        await insert_separately(SeparateWrites(session, actor.organisation_id, now), actor, changes)
         return
-    await executor.execute(_RECORD, **parameters(actor, [change], now=now, rows={}))
+    await executor.execute(_RECORD, **parameters(actor, changes, now=now, rows={}))
     notify_after_commit(session, RELAY)
 
 

@@ -41,6 +41,11 @@ def minor_units(currency: str) -> int:
     return get_currency_precision(currency)
 
 
+def unusual_minor_units() -> dict[str, int]:
+    """The number of decimals of the currencies, current or withdrawn by now, that do not have two."""
+    return {code: units for code, units in (_ISO_DIGITS | _MINOR_UNITS).items() if units != 2}
+
+
 @lru_cache(maxsize=1024)
 def smallest_amount(currency: str) -> Decimal:
     """One minor unit of the currency, such as 0.01."""

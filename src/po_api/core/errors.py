@@ -31,8 +31,8 @@ class AppError(Exception):
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
-    # The database constraint for the same rule; its violation is reported as this error.
-    constraint: ClassVar[str | None] = None
+    # The database constraint for the same rule, or several; its violation is reported as this error.
+    constraint: ClassVar[str | tuple[str, ...] | None] = None
     # A docs page with more than the docstring.
     page: ClassVar[str | None] = None
     # Whether the transaction is committed although this error is raised: the error is the request's result.
@@ -66,7 +66,11 @@ def violated(error: object) -> AppError | None:
     name = getattr(driven, "constraint_name", None) or _constraint_in(driven)
     if name is None:
         return None
-    return next((known() for known in AppError.known() if known.constraint == name), None)
+    return next((known() for known in AppError.known() if _is_of(known, name)), None)
+
+
+def _is_of(known: type[AppError], constraint: str) -> bool:
+    return constraint in known.constraint if isinstance(known.constraint, tuple) else constraint == known.constraint
 
 
 def _constraint_in(error: object) -> str | None:

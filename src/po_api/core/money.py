@@ -112,3 +112,31 @@ def _tax(rate: Decimal, nets: Sequence[Decimal], currency: str, tax_rounding: Ta
     taxed_together = nets if tax_rounding is TaxRounding.LINE else [net]
     tax = sum((round_to_minor(part * rate / _HUNDRED, currency) for part in taxed_together), Decimal(0))
     return TaxAmount(rate, net, tax)
+
+
+def in_base_currency(amount: Decimal, rate: Decimal, base_currency: str) -> Decimal:
+    """`amount` of a document in the base currency: round_base(amount × rate), half-up.
+
+    `rate` is in units of the base currency for one unit of the document's.
+    """
+    with localcontext(_EXACT):
+        exact = amount * rate
+    return round_to_minor(exact, base_currency)
+
+
+def base_nets(nets: Sequence[Decimal], rate: Decimal, total: Decimal, base_currency: str) -> list[Decimal]:
+    """The nets of a document's lines in the base currency, whose sum is `total`, the rounded net of the document.
+
+    Each is rounded half-up. What is then missing or too much is distributed by minor units to the lines with the
+    largest errors of rounding, the first of equal ones; it is less than a minor unit for each line.
+    """
+    unit = smallest_amount(base_currency)
+    with localcontext(_EXACT):
+        exact = [net * rate for net in nets]
+        shares = [round_to_minor(amount, base_currency) for amount in exact]
+        missing = total - sum(shares, Decimal(0))
+        sign = 1 if missing > 0 else -1
+        by_error = sorted(range(len(nets)), key=lambda index: (exact[index] - shares[index]) * -sign)
+        for index in by_error[: int(abs(missing) / unit)]:
+            shares[index] += sign * unit
+    return shares

@@ -69,6 +69,8 @@ class Permission(StrEnum):
 
     STRUCTURE_READ = "structure_read"
     STRUCTURE_WRITE = "structure_write"
+    EXCHANGE_RATES_READ = "exchange_rates_read"
+    EXCHANGE_RATES_WRITE = "exchange_rates_write"
 
     EXTERNAL_REFERENCES_READ = "external_references_read"
     EXTERNAL_REFERENCES_WRITE = "external_references_write"
@@ -134,6 +136,9 @@ GRANTS: Mapping[Permission, Grant] = {
     # Cost centres, categories, teams, approval groups: requests name them, and who approves follows from them.
     Permission.STRUCTURE_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),
     Permission.STRUCTURE_WRITE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
+    Permission.EXCHANGE_RATES_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),
+    # Approval limits depend on them.
+    Permission.EXCHANGE_RATES_WRITE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
     # Those who see all requests and orders: a reference names an entity.
     Permission.EXTERNAL_REFERENCES_READ: Grant(_OVERSIGHT, Scope.EXTERNAL_REFERENCES_READ),
     Permission.EXTERNAL_REFERENCES_WRITE: Grant(_BUYERS, Scope.EXTERNAL_REFERENCES_WRITE),

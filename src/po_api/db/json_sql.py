@@ -49,6 +49,11 @@ def json_array(objects: ColumnElement[str], *order: SQLColumnExpression[Any]) ->
     return func.concat("[", joined, "]")
 
 
+def in_order(value: SQLColumnExpression[Any], *order: SQLColumnExpression[Any]) -> ColumnElement[Any]:
+    """An array of the values of all rows; NULL without rows."""
+    return func.array_agg(aggregate_order_by(value, *order))
+
+
 def nested(json: ColumnElement[str] | ColumnElement[str | None]) -> ColumnElement[Any]:
     """The text of a JSON object or array as the value of a field of another object."""
     return cast(json, JSON)

@@ -3,15 +3,21 @@
 Tests compare both.
 """
 
+from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, literal_column
 
+from po_api.core.currencies import unusual_minor_units
 from po_api.core.money import TaxRounding
 
 # Multiplied by, since the decimals of a quotient are limited.
 _PERCENT: ColumnElement[Any] = literal_column("0.01")
+
+_BY_UNITS: defaultdict[int, list[str]] = defaultdict(list)
+for _code, _units in sorted(unusual_minor_units().items()):
+    _BY_UNITS[_units].append(_code)
 
 Number = SQLColumnExpression[Decimal] | ColumnElement[Any]
 
@@ -42,3 +48,13 @@ def tax_at_rate(
     by_line = func.sum(func.round(nets * rate * _PERCENT, digits))
     together = func.round(func.sum(nets) * rate * _PERCENT, digits)
     return case((tax_rounding == TaxRounding.LINE, by_line), else_=together)
+
+
+def minor_units(currency: SQLColumnExpression[str]) -> ColumnElement[int]:
+    """`currencies.minor_units`, two for a currency that ISO 4217 has dropped."""
+    return case(*((currency.in_(codes), units) for units, codes in _BY_UNITS.items()), else_=2)
+
+
+def in_base_currency(amount: Number, rate: Number, *, digits: ColumnElement[int]) -> ColumnElement[Decimal]:
+    """`money.in_base_currency`; `digits` are the base currency's minor units."""
+    return func.round(amount * rate, digits)

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -382,6 +382,8 @@ def _parse(kind: type, text: object) -> Any:
         if moment.tzinfo is None:
             raise ValueError("a cursor's time has an offset")
         return moment.astimezone(UTC)
+    if kind is date:
+        return date.fromisoformat(text)
     if kind is int:
         number = int(text)
         if not -(2**63) <= number < 2**63:

@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKeyConstraint
 
 from po_api.core.email import comparable_email
 from po_api.core.hierarchy import path_to_root
-from po_api.core.money import PricedLine, TaxRounding, totals
+from po_api.core.money import PricedLine, TaxRounding, in_base_currency, totals
 from po_api.core.records import extract
 from po_api.porfs.content import ApprovedLine, PorfContent, is_approved_content
 from po_api.porfs.maximum import maximum_total
@@ -176,6 +176,20 @@ _VIOLATIONS = {
           AND left(d.supplier_hash, 128) <> encode(sha256(convert_to(o.supplier_name, 'UTF8')), 'hex')
                                          || encode(sha256(convert_to(coalesce(o.supplier_tax_id, ''), 'UTF8')), 'hex')
     """,
+    "a document's base currency is its organisation's, and its rate of that day one of its currency": """
+        SELECT d.kind, d.id, d.currency, d.base_currency, d.base_rate_date FROM (
+            SELECT 'porf' AS kind, organisation_id, id, currency, base_currency, base_rate_date, base_rate_id
+            FROM porfs WHERE status <> 'draft'
+            UNION ALL SELECT 'purchase_order', organisation_id, id, currency, base_currency, base_rate_date,
+                base_rate_id FROM purchase_orders
+        ) d
+        JOIN organisations g ON g.id = d.organisation_id
+        LEFT JOIN exchange_rates r ON r.organisation_id = d.organisation_id AND r.id = d.base_rate_id
+        WHERE ($1::bigint IS NULL OR d.organisation_id = $1) AND d.base_currency IS NOT NULL
+          AND (d.base_currency <> g.currency
+               OR (d.currency = g.currency) <> (d.base_rate_id IS NULL)
+               OR (r.currency, r.rate_date) <> (d.currency, d.base_rate_date))
+    """,
     "the last event has the current status": """
         SELECT e.entity, e.id, e.status, last.status AS last_status FROM (
             SELECT 'porf' AS entity, organisation_id, id, status FROM porfs
@@ -303,11 +317,28 @@ async def _wrong_totals(connection: Any, organisation_id: int) -> AsyncIterator[
         stored = (header.net, header.tax, header.total, sum(row.net for row in lines))
         if stored != (computed.net, computed.tax, computed.total, computed.net):
             yield f"violated: totals are those of the lines: {header}"
+    for header, _ in requests + orders:
+        if header.status != "draft" and header.base_rate is not None and _wrong_base_amounts(header):
+            yield f"violated: amounts in the base currency are the document's at its rate: {header}"
     for porf, lines in requests:
         if porf.maximum_total is not None and porf.maximum_total != maximum_total(
             lines, currency=porf.currency, tax_rounding=porf.tax_rounding
         ):
             yield f"violated: what can be ordered at most is the total of the lines with their tolerances: {porf}"
+
+
+def _wrong_base_amounts(header: SimpleNamespace) -> bool:
+    """Whether an amount in the base currency is not the rounded product of the document's and its rate.
+
+    The version before revision 045 keeps `base_ceiling` of a request that it recalls, and so does a cancelled one.
+    """
+    pairs = [(header.net, header.base_net), (header.total, header.base_total)]
+    ceiling = getattr(header, "base_ceiling", None)
+    if ceiling is not None and header.maximum_total is not None:
+        pairs.append((header.maximum_total, ceiling))
+    return header.status != "cancelled" and any(
+        stored != in_base_currency(amount, header.base_rate, header.base_currency) for amount, stored in pairs
+    )
 
 
 async def _not_approved(connection: Any, organisation_id: int) -> AsyncIterator[str]:

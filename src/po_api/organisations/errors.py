@@ -18,8 +18,8 @@ class AlreadyMember(Conflict):
 
 
 class CurrencyInUse(Conflict):
-    """The base currency cannot change any more: documents or approval limits have amounts in it, which would mean other
-    amounts then. `errors` says which."""
+    """The base currency cannot change any more: documents, approval limits or exchange rates have amounts in it, which
+    would mean other amounts then. `errors` says which."""
 
     code = "currency_in_use"
     title = "Base currency in use"

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -22,6 +22,8 @@ _INCOTERMS = ", ".join(f"'{rule}'" for rule in Incoterm)
 class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     """A tenant: `currency` is its base currency (ISO 4217), `timezone` (IANA) determines the year in numbers.
 
+    The exchange rate of a document is at most `max_rate_age_days` old; one that differs by more than
+    `max_rate_jump_percent` from the one before has to be confirmed.
     New orders take its terms of delivery and payment; `payment_days` and `payment_terms` where their supplier has none.
     `logo_digest` is the SHA-256 (hex) of the logo, `accent_colour` of its documents is #rrggbb.
     `workspace_folder_id` is the folder in Google Drive for its documents, which is used once it is the verified one.
@@ -34,6 +36,8 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
         CheckConstraint("tax_rounding IN ('document', 'line')", name="tax_rounding"),
         CheckConstraint("over_order_percent >= 0", name="over_order_percent"),
         CheckConstraint("porf_prefix ~ '^[A-Z0-9]{1,10}$' AND po_prefix ~ '^[A-Z0-9]{1,10}$'", name="prefixes"),
+        CheckConstraint("max_rate_age_days BETWEEN 0 AND 366", name="max_rate_age_days"),
+        CheckConstraint("max_rate_jump_percent >= 0", name="max_rate_jump_percent"),
         CheckConstraint(f"incoterms IN ({_INCOTERMS})", name="incoterms"),
         CheckConstraint("paper IN ('a4', 'letter')", name="paper"),
         CheckConstraint("accent_colour ~ '^#[0-9a-f]{6}$'", name="accent_colour"),
@@ -55,6 +59,8 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     currency: Mapped[str] = mapped_column(default="EUR", server_default="EUR")
     tax_rounding: Mapped[str] = mapped_column(default="document", server_default="document")
     over_order_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
+    max_rate_age_days: Mapped[int] = mapped_column(Integer, default=7, server_default="7")
+    max_rate_jump_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(20), server_default="20")
     allow_self_approval: Mapped[bool] = mapped_column(default=False, server_default="false")
     porf_prefix: Mapped[str] = mapped_column(default="PORF", server_default="PORF")
     po_prefix: Mapped[str] = mapped_column(default="PO", server_default="PO")

@@ -33,6 +33,8 @@ class OrganisationRow(PartyRow):
     currency: str
     tax_rounding: str
     over_order_percent: Decimal
+    max_rate_age_days: int
+    max_rate_jump_percent: Decimal
     allow_self_approval: bool
     porf_prefix: str
     po_prefix: str

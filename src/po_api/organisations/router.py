@@ -49,7 +49,7 @@ async def update_current(
 ) -> OrganisationRead:
     """Update the settings of the caller's organisation. Requires the role `admin`.
 
-    The base currency can be changed as long as there are no documents and no approval limits."""
+    The base currency can be changed as long as there are no documents, no approval limits and no exchange rates."""
     organisation = await service.update(actor, listeners, expected=expected, values=body.model_dump())
     set_version(response, organisation.version)
     return OrganisationRead.of(organisation)

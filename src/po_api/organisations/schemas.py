@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    Strict,
     StrictBool,
     StringConstraints,
 )
@@ -55,6 +56,7 @@ Address = Annotated[
 
 OrganisationName = Annotated[Title, Field(examples=["Acme Ltd"])]
 BuyerReference = Annotated[ShortText, Field(description="What invoices have to name", examples=["COST-4711"])]
+RateAge = Annotated[int, Strict(), Field(ge=0, le=366)]
 Terms = Annotated[LongText, Field(examples=["Payment within 30 days net"])]
 Place = Annotated[Title, Field(description="The place that the Incoterms rule names", examples=["Hamburg"])]
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$"), Field(examples=["#004a99"])]
@@ -71,6 +73,8 @@ class OrganisationCreate(PartyFields):
     timezone: Timezone = "UTC"
     tax_rounding: TaxRounding = TaxRounding.DOCUMENT
     over_order_percent: ToleranceString = Field(default="0", validate_default=True)
+    max_rate_age_days: RateAge = 7
+    max_rate_jump_percent: ToleranceString = Field(default="20", validate_default=True)
     allow_self_approval: StrictBool = False
     porf_prefix: Prefix = "PORF"
     po_prefix: Prefix = "PO"
@@ -94,6 +98,8 @@ class OrganisationUpdate(PartyPatch):
     timezone: Timezone | MISSING = MISSING
     tax_rounding: TaxRounding | MISSING = MISSING
     over_order_percent: ToleranceString | MISSING = MISSING
+    max_rate_age_days: RateAge | MISSING = MISSING
+    max_rate_jump_percent: ToleranceString | MISSING = MISSING
     allow_self_approval: StrictBool | MISSING = MISSING
     porf_prefix: Prefix | MISSING = MISSING
     po_prefix: Prefix | MISSING = MISSING
@@ -147,6 +153,10 @@ class OrganisationRead(PartyRead, OrganisationSummary):
     workspace_folder_verified: bool = Field(description="Documents are filed in the folder only if it is verified")
     tax_rounding: TaxRounding
     over_order_percent: ToleranceString
+    max_rate_age_days: int = Field(description="Older exchange rates are not used", examples=[7])
+    max_rate_jump_percent: ToleranceString = Field(
+        description="An exchange rate that differs by more from the one before has to be confirmed", examples=["20"]
+    )
     allow_self_approval: bool
     porf_prefix: str
     po_prefix: str

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,11 +11,14 @@ from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
+from po_api.core.money import in_base_currency
 from po_api.core.offload import offload
 from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
 from po_api.db.query import TransactionExecutor
+from po_api.exchange_rates.domain import NO_BASE_AMOUNTS, base_amounts
+from po_api.exchange_rates.errors import RateMissing
 from po_api.members.service import rights_of
 from po_api.porfs import errors
 from po_api.porfs.approval import Approver, authors_of, excess
@@ -101,6 +105,8 @@ class PorfActions:
         refused = MACHINE.refusal(action, facts, actor)
         if refused is errors.NoApprover:
             raise await self._porfs.no_approver(porf_id, facts)
+        if refused is RateMissing:
+            raise RateMissing.of(facts.currency)
         if refused is errors.OverApprovalLimit:
             raise errors.OverApprovalLimit(excess(facts, Approver.of(actor)))
         MACHINE.require(action, facts, actor)
@@ -163,14 +169,23 @@ def _state_after(
     if action is PorfAction.SUBMIT:
         changed |= {"submitted_at": now, "author_ids": authors_of(porf, actor.user_id)}
         changed |= {"over_order_percent": facts.over_order_percent, "maximum_total": facts.maximum_total}
+        changed |= vars(base_amounts(porf.net, porf.total, facts)) | {"base_ceiling": _ceiling(facts)}
     elif status is PorfStatus.DRAFT:
         changed |= {"over_order_percent": None, "maximum_total": None}
+        changed |= vars(NO_BASE_AMOUNTS) | {"base_ceiling": None}
     if action in (PorfAction.APPROVE, PorfAction.REJECT):
         changed["decided_at"] = now
     if action in NEW_ROUND:
         # The times are those of the current round; the audit trail has the earlier ones.
         changed |= {"approval_round": porf.approval_round + 1, "submitted_at": None, "decided_at": None}
     return state_of(porf, **changed)
+
+
+def _ceiling(facts: PorfFacts) -> Decimal | None:
+    """What can be ordered at most in the base currency, as `maximum.ceiling_of`."""
+    if facts.base_rate is None:
+        return None
+    return in_base_currency(facts.maximum_total, facts.base_rate, facts.base_currency)
 
 
 def _change(
@@ -181,4 +196,5 @@ def _change(
     after = {name: state[name] for name in before} | ({} if comment is None else {"comment": comment})
     if action in (PorfAction.SUBMIT, PorfAction.APPROVE):
         after |= {"total": facts.total, "currency": facts.currency}
+        after |= {name: state[name] for name in ("base_currency", "base_total", "base_rate", "base_rate_date")}
     return audit.Change(f"porf.{action}", "porf", porf.id, before, after, porf.version + 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, not_, or_
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, false, func, not_, or_
 
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
@@ -44,7 +44,11 @@ class Authored(Protocol):
 
 
 class Request(Authored, Protocol):
-    """The attributes of a request and its organisation that the conditions use."""
+    """The attributes of a request and its organisation that the conditions and their explanations use.
+
+    `base_ceiling` is `maximum_total` in the base currency, None for an unknown amount; `has_rates`: the organisation
+    has exchange rates.
+    """
 
     @property
     def currency(self) -> str: ...
@@ -56,6 +60,10 @@ class Request(Authored, Protocol):
     def maximum_total(self) -> Decimal: ...
     @property
     def base_currency(self) -> str: ...
+    @property
+    def base_ceiling(self) -> Decimal | None: ...
+    @property
+    def has_rates(self) -> bool: ...
     @property
     def allow_self_approval(self) -> bool: ...
 
@@ -79,9 +87,8 @@ class RequestColumns(NamedTuple):
 
     requester_id: SQLColumnExpression[int]
     author_ids: SQLColumnExpression[list[int]]
-    currency: SQLColumnExpression[str]
-    maximum_total: SQLColumnExpression[Decimal]
-    base_currency: SQLColumnExpression[str]
+    base_ceiling: SQLColumnExpression[Decimal | None]
+    has_rates: SQLColumnExpression[bool]
     allow_self_approval: SQLColumnExpression[bool]
 
 
@@ -138,13 +145,18 @@ _NOT_OWN = Condition(
 )
 _CURRENCY_OF_LIMIT = Condition(
     LimitInOtherCurrency,
-    lambda request, approver: approver.limit is None or request.currency == request.base_currency,
-    lambda request, approver: or_(approver.limit.is_(None), request.currency == request.base_currency),
+    lambda request, approver: approver.limit is None or request.base_ceiling is not None or request.has_rates,
+    lambda request, approver: or_(approver.limit.is_(None), request.base_ceiling.is_not(None), request.has_rates),
 )
+# An unknown amount is above every limit.
 TOTAL_WITHIN_LIMIT = Condition(
     OverApprovalLimit,
-    lambda request, approver: approver.limit is None or approver.limit >= request.maximum_total,
-    lambda request, approver: or_(approver.limit.is_(None), approver.limit >= request.maximum_total),
+    lambda request, approver: (
+        approver.limit is None or (request.base_ceiling is not None and approver.limit >= request.base_ceiling)
+    ),
+    lambda request, approver: or_(
+        approver.limit.is_(None), func.coalesce(approver.limit >= request.base_ceiling, false())
+    ),
 )
 
 # The conditions of every decision, and those that an approval adds; the first that does not hold is the reason.
@@ -170,10 +182,11 @@ def exclusion(request: Request, excluded: ExcludedApprovers, *, shows_names: boo
             return "no active member has the role approver"
         return f"active approvers: {excluded.authors}, all of whom are authors of the request"
     names = f" ({_listed(excluded.names or ())})" if shows_names else ""
-    in_base_currency = request.currency == request.base_currency
-    condition = "with a higher limit" if in_base_currency else "without a limit, which another currency requires"
+    is_known = request.base_ceiling is not None
+    amount = _amount(request) if is_known else _own_amount(request)
+    condition = "with a higher limit" if is_known else "without a limit, which another currency requires"
     return (
-        f"active approvers who could approve {_amount(request)} {condition}:"
+        f"active approvers who could approve {amount} {condition}:"
         f" {excluded.limited}{names}; the highest of their limits is {excluded.highest_limit:f} {request.base_currency}"
     )
 
@@ -184,12 +197,24 @@ def excess(request: Request, approver: Approver) -> str:
 
 
 def _amount(request: Request) -> str:
+    return f"{_own_amount(request)}{_in_base_currency(request)}"
+
+
+def _own_amount(request: Request) -> str:
     if not request.over_order_percent:
         return f"{request.total:f} {request.currency}"
     return (
         f"{request.maximum_total:f} {request.currency}"
         f" (the total of {request.total:f} with the tolerance of {plain(request.over_order_percent)} %)"
     )
+
+
+def _in_base_currency(request: Request) -> str:
+    if request.currency == request.base_currency:
+        return ""
+    if request.base_ceiling is None:
+        return f", whose amount in {request.base_currency} is not known"
+    return f", which is {request.base_ceiling:f} {request.base_currency}"
 
 
 def _listed(names: Sequence[str]) -> str:

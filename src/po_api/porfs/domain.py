@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -12,6 +13,7 @@ from po_api.core.errors import AppError, FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
+from po_api.exchange_rates.errors import RateMissing
 from po_api.porfs import approval, errors
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
@@ -61,6 +63,8 @@ class PorfFacts:
     """The data that guards look at. `author_ids`: see `approval.authors_of`; `over_order_percent`, `maximum_total`: the
     tolerance, and what can be ordered at most (for drafts, with the tolerance that submitting would give them);
     `ordered`: a quantity is allocated to purchase orders; `has_remaining`: a quantity is neither ordered nor closed;
+    `base_ceiling`: `maximum_total` in the base currency; `has_rates`: the organisation has exchange rates; `base_rate`,
+    `base_rate_date`, `base_rate_id`: the rate that submitting would take (evaluated for drafts only);
     `has_approver`: an active member may approve the request (evaluated for drafts only); `supplier_is_active`: true
     also without a supplier; `supplier_hash`: the identity of the supplier as of now; `supplier_has_changed`: it is not
     the approved one (evaluated where something can be ordered)."""
@@ -73,6 +77,11 @@ class PorfFacts:
     over_order_percent: Decimal
     maximum_total: Decimal
     base_currency: str
+    base_ceiling: Decimal | None
+    has_rates: bool
+    base_rate: Decimal | None
+    base_rate_date: date | None
+    base_rate_id: int | None
     allow_self_approval: bool
     line_count: int
     ordered: bool
@@ -152,14 +161,19 @@ def _current_currency(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     return None if facts.currency in CURRENCIES else errors.CurrencyWithdrawn
 
 
+def _has_rate(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
+    """there is a recent exchange rate for another currency than the base currency, once the organisation has any"""
+    return RateMissing if facts.base_rate is None and facts.has_rates else None
+
+
 def _approved_supplier(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     """the supplier, if there is one, has the identity that was approved"""
     return SupplierChanged if facts.supplier_has_changed else None
 
 
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """what can be ordered at most, the tolerance included, is within the approver's limit; another currency requires an
-    approver without a limit"""
+    """what can be ordered at most, the tolerance included, is within the approver's limit in the base currency; without
+    exchange rates, another currency requires an approver without a limit"""
     return approval.refusal(approval.WITHIN_LIMIT, facts, approval.Approver.of(actor))
 
 
@@ -202,7 +216,7 @@ _OPEN = frozenset(PorfStatus) - {PorfStatus.CANCELLED, PorfStatus.CLOSED}
 _WRITE, _DECIDE = Permission.PORFS_WRITE, Permission.PORFS_DECIDE
 _MANAGE, _ORDER = Permission.PORFS_MANAGE, Permission.PURCHASE_ORDERS_WRITE
 
-_SUBMITTABLE = (_has_lines, _active_supplier, _current_currency, _has_eligible_approver)
+_SUBMITTABLE = (_has_lines, _active_supplier, _current_currency, _has_rate, _has_eligible_approver)
 _CONVERTIBLE = (_something_left, _active_supplier, _current_currency, _approved_supplier)
 
 # The table of domain.md. A request with the status `ordered` can be closed as well, although nothing remains.

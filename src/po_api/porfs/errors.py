@@ -36,15 +36,17 @@ class OwnRequest(Forbidden):
 
 class OverApprovalLimit(Forbidden):
     """What can be ordered of the request at most exceeds the caller's approval limit: its total with the tolerance by
-    which orders may exceed the quantities."""
+    which orders may exceed the quantities, in the base currency. A request without an amount in the base currency,
+    which was submitted before the organisation had exchange rates, exceeds every limit: recall it, and submit it
+    again."""
 
     code = "over_approval_limit"
     title = "Total exceeds the approval limit"
 
 
 class LimitInOtherCurrency(Forbidden):
-    """The approval limit is in the organisation's base currency; a request in another currency requires an approver
-    without a limit."""
+    """The approval limit is in the organisation's base currency, and the organisation has no exchange rates: a request
+    in another currency requires an approver without a limit."""
 
     code = "limit_in_other_currency"
     title = "Another currency requires an approver without a limit"

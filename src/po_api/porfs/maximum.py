@@ -1,8 +1,8 @@
 """What can be ordered of a request at most: all of its lines, each with the tolerance. In Python and in SQL.
 
-Approval limits are compared with this amount. From the submission on it is stored; for drafts it is computed with the
-tolerance that submitting would give them. A test compares both forms. Several orders may differ from it by rounding:
-less than a minor unit for each line and tax rate of each order.
+Approval limits are compared with this amount in the base currency. From the submission on it is stored; for drafts it
+is computed with the tolerance and the rate that submitting would give them. A test compares both forms. Several orders
+may differ from it by rounding: less than a minor unit for each line and tax rate of each order.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, FromClause, and_, case, func, select, type
 
 from po_api.core.money import PricedLine, TaxRounding, totals
 from po_api.db.models import Amount, Percent
-from po_api.db.money_sql import add_percent, line_net, tax_at_rate
+from po_api.db.money_sql import add_percent, in_base_currency, line_net, minor_units, tax_at_rate
 from po_api.db.query import ORGANISATION_ID
+from po_api.exchange_rates.projections import rate_now
 from po_api.organisations.models import Organisation
 from po_api.porfs.domain import PorfStatus, Priced, Tolerated, largest_quantity
 from po_api.porfs.models import PorfLine
@@ -52,6 +53,16 @@ def tolerance_of(porf: FromClause) -> ColumnElement[Decimal]:
     submitted = func.coalesce(porf.c.over_order_percent, of_lines, 0)
     tolerance = case((porf.c.status == PorfStatus.DRAFT, Organisation.over_order_percent), else_=submitted)
     return type_coerce(tolerance, Percent)
+
+
+def ceiling_of(porf: FromClause) -> ColumnElement[Decimal | None]:
+    """`maximum_total` in the base currency, at the present rate for drafts; NULL where no rate is or was known.
+
+    For requests in the base currency it does not depend on what was stored at the submission.
+    """
+    is_fixed = and_(porf.c.status != PorfStatus.DRAFT, porf.c.currency != Organisation.currency)
+    present = in_base_currency(maximum_of(porf), rate_now(porf), digits=minor_units(Organisation.currency))
+    return type_coerce(case((is_fixed, porf.c.base_ceiling), else_=present), Amount)
 
 
 def _computed(porf: FromClause) -> ColumnElement[Decimal]:

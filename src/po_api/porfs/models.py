@@ -8,15 +8,17 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned, optional_reference
+from po_api.exchange_rates.models import BaseAmountColumns, base_amount_constraints
 
 
-class Porf(TenantRow, Versioned, Timestamped, Base):
+class Porf(TenantRow, Versioned, Timestamped, BaseAmountColumns, Base):
     """A purchase order request form. `net + tax = total`, in the minor units of `currency`.
 
     `tax_rounding` is the organisation's setting at creation, stored so that the totals can be recomputed. `author_ids`
     are the members who may not approve it (`approval.authors_of`); none is ever removed. `submitted_at` and
     `decided_at` are the times of the last submission and of the decision in the current round. `over_order_percent` and
-    `maximum_total` are fixed by submitting and null in drafts (maximum.py has both for all requests).
+    `maximum_total` are fixed by submitting and null in drafts (maximum.py has both for all requests). `base_ceiling` is
+    `maximum_total` in the base currency, with which approval limits are compared; fixed like the other base amounts.
     """
 
     __tablename__ = "porfs"
@@ -42,6 +44,7 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
         CheckConstraint("status IN ('draft', 'pending', 'cancelled') OR decided_at IS NOT NULL", name="decided_at"),
         CheckConstraint("approval_round >= 1", name="approval_round"),
         CheckConstraint("over_order_percent >= 0", name="over_order_percent"),
+        *base_amount_constraints("porfs"),
         Index("ix_porfs_organisation_id_created_at", "organisation_id", "created_at", "id"),
         Index("ix_porfs_organisation_id_updated_at", "organisation_id", "updated_at", "id"),
         Index("ix_porfs_organisation_id_total", "organisation_id", "total", "id"),
@@ -95,6 +98,7 @@ class Porf(TenantRow, Versioned, Timestamped, Base):
     decided_at: Mapped[datetime | None]
     over_order_percent: Mapped[Decimal | None] = mapped_column(Percent)
     maximum_total: Mapped[Decimal | None] = mapped_column(Amount)
+    base_ceiling: Mapped[Decimal | None] = mapped_column(Amount)
 
     lines: Mapped[list["PorfLine"]] = relationship(
         back_populates="porf",

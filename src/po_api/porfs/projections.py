@@ -27,6 +27,7 @@ from po_api.core.records import field_names
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
 from po_api.db.models import Amount, Quantity
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
+from po_api.exchange_rates.projections import document_rate, has_rates, lacks_rate
 from po_api.members.models import Member
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
@@ -40,7 +41,7 @@ from po_api.porfs.approval import (
 )
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
 from po_api.porfs.domain import MACHINE, Decision, PorfAction, PorfFacts, PorfStatus
-from po_api.porfs.maximum import maximum_of, tolerance_of
+from po_api.porfs.maximum import ceiling_of, maximum_of, tolerance_of
 from po_api.porfs.models import ApprovalDecision, PorfLine
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.projections import keeps_identity, supplier_hash, supplier_is_active
@@ -74,8 +75,8 @@ def was_submitted(porf: FromClause) -> ColumnElement[bool]:
 
 def _request(porf: FromClause) -> RequestColumns:
     """The columns that determine who may approve, in a statement that joins the request's Organisation."""
-    c, organisation = porf.c, (Organisation.currency, Organisation.allow_self_approval)
-    return RequestColumns(c.requester_id, c.author_ids, c.currency, maximum_of(porf), *organisation)
+    amounts = (ceiling_of(porf), has_rates())
+    return RequestColumns(porf.c.requester_id, porf.c.author_ids, *amounts, Organisation.allow_self_approval)
 
 
 def _member(*, is_approver: bool) -> ApproverColumns:
@@ -157,6 +158,9 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
         "over_order_percent": tolerance_of(porf),
         "maximum_total": maximum_of(porf),
         "base_currency": Organisation.currency,
+        "base_ceiling": ceiling_of(porf),
+        "has_rates": has_rates(),
+        **_rate_of_draft(porf),
         "allow_self_approval": Organisation.allow_self_approval,
         **columns_of(lines, ("line_count", "ordered", "has_remaining")),
         "submitted": was_submitted(porf),
@@ -166,6 +170,22 @@ def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
         "supplier_has_changed": _supplier_has_changed(porf, lines.c.has_remaining),
     }
     return porf.join(Organisation, Organisation.id == ORGANISATION_ID).join(lines, true()), facts
+
+
+def _rate_of_draft(porf: FromClause) -> Columns:
+    """The rate that submitting would take: evaluated for drafts only."""
+    is_draft = porf.c.status == PorfStatus.DRAFT
+    rate = document_rate(porf)
+    return {
+        name: case((is_draft, rate[name]), else_=null()) for name in ("base_rate", "base_rate_date", "base_rate_id")
+    }
+
+
+def fixed_base_amounts(porf: FromClause, *names: str) -> Columns:
+    """Base amounts that the submission has fixed, by `names` without their prefix. In drafts they mean nothing."""
+    is_draft = porf.c.status == PorfStatus.DRAFT
+    columns = {f"base_{name}": porf.c[f"base_{name}"] for name in names}
+    return {name: case((is_draft, null()), else_=column) for name, column in columns.items()}
 
 
 def approval_of_round(porf: FromClause) -> ColumnElement[bool]:
@@ -211,7 +231,9 @@ def _reduced(porf: FromClause, facts: Columns) -> Columns:
         **{name: facts[name] for name in same},
         "is_own": facts["requester_id"] == USER_ID,
         "is_author": is_author(_request(porf), USER_ID),
-        "in_base_currency": facts["currency"] == facts["base_currency"],
+        "has_rates": facts["has_rates"],
+        "lacks_rate": case((porf.c.status == PorfStatus.DRAFT, lacks_rate(porf)), else_=false()),
+        "lacks_ceiling": case((porf.c.status == PorfStatus.PENDING, facts["base_ceiling"].is_(None)), else_=false()),
         "within_limit": case((porf.c.status == PorfStatus.PENDING, within_limit), else_=false()),
         "has_lines": facts["line_count"] > 0,
     }
@@ -237,6 +259,7 @@ def summary(porf: FromClause, *, is_whole: bool = False) -> AnySelect:
         # Fields that are listed above keep their places.
         **columns_of(porf, LISTED_FIELDS),
         **columns_of(porf, ("currency", "total")),
+        **fixed_base_amounts(porf, "total"),
         **columns_of(porf, ("version", "submitted_at", "decided_at", "created_at", "updated_at")),
         **({"line_count": known["line_count"]} if is_whole else {}),
     }
@@ -253,8 +276,9 @@ def exported(porf: FromClause) -> AnySelect:
         "supplier_id": porf.c.supplier_id,
         "supplier_name": _supplier_name(porf),
         **columns_of(porf, LISTED_FIELDS),
-        **columns_of(porf, ("currency", "net", "tax", "total", "submitted_at", "decided_at")),
-        **columns_of(porf, ("created_at", "updated_at")),
+        **columns_of(porf, ("currency", "net", "tax", "total")),
+        **fixed_base_amounts(porf, "currency", "rate", "rate_date", "net", "total"),
+        **columns_of(porf, ("submitted_at", "decided_at", "created_at", "updated_at")),
     }
     item, text = json_object("item", fields)
     return select(text.label("item")).select_from(porf).join(item, true())
@@ -270,6 +294,7 @@ def details_object(porf: FromClause, *, shows_rights: bool) -> tuple[FromClause,
         **columns_of(porf, (*unlisted, "net", "tax", "approval_round", "tax_rounding")),
         "over_order_percent": tolerance_of(porf),
         "maximum_total": maximum_of(porf),
+        **fixed_base_amounts(porf, "currency", "rate", "rate_date", "net", "ceiling"),
         "decisions": nested(_decisions(porf, shows_limits=shows_rights)),
         "approvers": _may_approve_now(porf, shows_names=shows_rights),
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
@@ -11,9 +11,10 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, any_, bindparam, func, or_, select, true
 
 from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission
 from po_api.db.filters import Filters, attribute_of, compare, condition
-from po_api.db.json_sql import json_array
+from po_api.db.json_sql import in_order
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
 from po_api.db.search import Search, spaced
@@ -30,6 +31,7 @@ from po_api.porfs.projections import (
     details_object,
     excluded_approvers,
     exported,
+    fixed_base_amounts,
     line_item,
     line_object,
     of_porf,
@@ -61,12 +63,13 @@ class PorfSummaryRow(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """The part of a request's or an order's representation that is not in its summary: `details` and `lines` as JSON.
+    """The part of a request's or an order's representation that is not in its summary.
 
-    The taxes are computed from `rates` and `nets`, those of the lines in the same order; None without lines.
+    `details` and each of the `lines` are JSON. The taxes are computed from `rates` and `nets`, and the lines' nets in
+    the base currency from `nets` and the amounts of the document. All are in the lines' order; None without lines.
     """
 
-    lines: str
+    lines: Sequence[str] | None
     rates: Sequence[Decimal] | None
     nets: Sequence[Decimal] | None
     details: str
@@ -74,6 +77,9 @@ class DocumentRow:
     version: int
     currency: str
     tax_rounding: str
+    base_currency: str | None
+    base_rate: Decimal | None
+    base_net: Decimal | None
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,15 @@ class LockedPorf(PorfContent):
     decided_at: datetime | None
     over_order_percent: Decimal | None
     maximum_total: Decimal | None
+    net: Decimal
+    total: Decimal
+    base_currency: str | None
+    base_rate: Decimal | None
+    base_rate_date: date | None
+    base_rate_id: int | None
+    base_net: Decimal | None
+    base_total: Decimal | None
+    base_ceiling: Decimal | None
     version: int
 
 
@@ -232,9 +247,9 @@ def _whole(visibility: Visibility, *, shows_rights: bool) -> Query[PorfDocumentR
     line, text = line_object(_LINES)
     content = (
         select(
-            json_array(text, PorfLine.position).label("lines"),
-            func.array_agg(PorfLine.tax_rate).label("rates"),
-            func.array_agg(PorfLine.net).label("nets"),
+            in_order(text, PorfLine.position).label("lines"),
+            in_order(PorfLine.tax_rate, PorfLine.position).label("rates"),
+            in_order(PorfLine.net, PorfLine.position).label("nets"),
         )
         .select_from(_LINES)
         .join(line, true())
@@ -244,7 +259,9 @@ def _whole(visibility: Visibility, *, shows_rights: bool) -> Query[PorfDocumentR
     details, details_text = details_object(porf, shows_rights=shows_rights)
     shown = summary(porf, is_whole=True)
     own = porf.c["id", "version", "currency", "tax_rounding"]
-    statement = shown.with_only_columns(*content.c, details_text.label("details"), *own, *shown.selected_columns)
+    base = fixed_base_amounts(porf, "currency", "rate", "net").items()
+    columns = (*content.c, details_text.label("details"), *own, *(column.label(name) for name, column in base))
+    statement = shown.with_only_columns(*columns, *shown.selected_columns)
     return Query("porfs.whole", statement.join(content, true()).join(details, true()), PorfDocumentRow)
 
 
@@ -292,10 +309,15 @@ class PorfQueries:
         self._executor = executor
         self._actor = actor
         self._visibility = Visibility.of(actor)
-        self._who = {
-            "organisation_id": actor.organisation_id,
-            "user_id": actor.user_id,
-            "approval_limit": actor.approval_limit,
+
+    @property
+    def _who(self) -> dict[str, object]:
+        """The parameters of all statements."""
+        return {
+            "organisation_id": self._actor.organisation_id,
+            "user_id": self._actor.user_id,
+            "approval_limit": self._actor.approval_limit,
+            "now": utc_now(),
         }
 
     async def page(self, filters: Filters, request: PageRequest) -> PageOf[PorfSummaryRow]:

@@ -1,13 +1,13 @@
 """Representations of requests: the JSON that schemas.py describes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from json import loads
 from typing import NamedTuple
 
 from po_api.core.actor import Actor
-from po_api.core.money import TaxRounding, taxes_by_rate
+from po_api.core.money import TaxRounding, base_nets, taxes_by_rate
 from po_api.core.offload import offload
 from po_api.core.permissions import Permission, Role, Scope
 from po_api.core.state_machine import explained, named
@@ -152,6 +152,7 @@ def allowed_actions(
     """
     known = loads(facts)
     amount = Decimal(0 if known["within_limit"] else 1)
+    rate = None if known["lacks_rate"] else Decimal(1)
     request = PorfFacts(
         status=PorfStatus(known["status"]),
         requester_id=1 if known["is_own"] else 2,
@@ -160,7 +161,12 @@ def allowed_actions(
         total=amount,
         over_order_percent=Decimal(0),
         maximum_total=amount,
-        base_currency=known["currency"] if known["in_base_currency"] else "",
+        base_currency="",
+        base_ceiling=None if known["lacks_ceiling"] else amount,
+        has_rates=known["has_rates"],
+        base_rate=rate,
+        base_rate_date=None,
+        base_rate_id=None,
         allow_self_approval=known["allow_self_approval"],
         line_count=int(known["has_lines"]),
         ordered=known["ordered"],
@@ -177,8 +183,19 @@ def allowed_actions(
 
 def document(summary: str, row: DocumentRow) -> JsonDocument:
     """A request or an order as a whole: its summary, the rest of `row`, and the taxes of its lines."""
-    more = f'{row.details[1:-1]},"taxes":{_taxes_of(row)},"lines":{row.lines}'
+    more = f'{row.details[1:-1]},"taxes":{_taxes_of(row)},"lines":[{",".join(_lines_of(row))}]'
     return JsonDocument(with_fields(summary, more), version=row.version, id=row.id)
+
+
+def _lines_of(row: DocumentRow) -> Iterator[str]:
+    """The lines with their nets in the base currency, as JSON."""
+    lines, nets = row.lines or (), row.nets or ()
+    if row.base_currency is None or row.base_rate is None or row.base_net is None:
+        return (with_fields(line, '"base_net":null') for line in lines)
+    shares = (
+        nets if row.currency == row.base_currency else base_nets(nets, row.base_rate, row.base_net, row.base_currency)
+    )
+    return (with_fields(line, f'"base_net":"{share:f}"') for line, share in zip(lines, shares, strict=True))
 
 
 def _taxes_of(row: DocumentRow) -> str:

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
 from po_api.core.offload import offload
 from po_api.core.records import field_names
 from po_api.core.text import name_key
@@ -35,6 +36,7 @@ from po_api.db.models import Percent
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, NoRow, Query, TransactionExecutor, columns_for
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
+from po_api.exchange_rates.domain import BaseAmounts
 from po_api.organisations.models import Organisation
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, PorfInput
 from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
@@ -54,7 +56,7 @@ _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", 
 # The columns that `PorfRepository.change` writes: of requests, lines, decisions and comments.
 _STATE = (
     *("status", "requester_id", "author_ids", "approval_round", "submitted_at", "decided_at"),
-    *("over_order_percent", "maximum_total", "cost_centre_id"),
+    *("over_order_percent", "maximum_total", "cost_centre_id", *field_names(BaseAmounts), "base_ceiling"),
 )
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
 _QUANTITIES = ("id", "ordered_quantity", "closed_quantity")
@@ -280,7 +282,9 @@ class PorfRepository:
 
     async def approvals(self, porf_ids: Collection[int]) -> Sequence[ApprovedFacts]:
         """The facts of the requests that are visible to the member, in the order of their ids."""
-        return await self._executor.rows(_approvals(self._visibility), **self._who, porf_ids=list(porf_ids))
+        return await self._executor.rows(
+            _approvals(self._visibility), **self._who, now=utc_now(), porf_ids=list(porf_ids)
+        )
 
     async def editable(self, porf_id: int) -> Porf | None:
         """The entity of the request, locked; None if it is not visible to the member."""
@@ -325,7 +329,7 @@ class PorfRepository:
             )
             .order_by(Porf.id)
         )
-        parameters = {"organisation_id": self._actor.organisation_id}
+        parameters = {"organisation_id": self._actor.organisation_id, "now": utc_now()}
         return [(row.id, row.number) for row in await self._session.execute(statement, parameters)]
 
     def _separate_writes(self, now: datetime) -> SeparateWrites:

@@ -34,6 +34,7 @@ from po_api.web.schemas import (
     PercentString,
     PriceString,
     QuantityString,
+    RateString,
     Reference,
     RemainderString,
     Schema,
@@ -59,6 +60,10 @@ Unit = Annotated[
 Description = Annotated[Multiline, StringConstraints(min_length=1, max_length=2000), Field(examples=["Desk lamp"])]
 PorfTitle = Annotated[Title, Field(examples=["Desk lamps for the new office"])]
 LineCostCentre = Annotated[Reference, Field(description="Default: that of the request")]
+BASE_NET = Field(
+    description="`net` in the base currency, rounded such that the sum is the document's `base_net`",
+    examples=["249.00"],
+)
 NO_PERCENT = Field(default="0", validate_default=True)
 
 
@@ -129,6 +134,12 @@ class PorfLineRead(Schema):
     def of(cls, line: PorfLine) -> "PorfLineRead":
         fields = {name: getattr(line, name) for name in cls.model_fields if name != "remaining_quantity"}
         return cls.model_validate({**fields, "remaining_quantity": remaining(line)})
+
+
+class RequestedLineRead(PorfLineRead):
+    """A line of a request as a whole."""
+
+    base_net: AmountString | None = BASE_NET
 
 
 class PorfLinePage(Page):
@@ -211,6 +222,11 @@ class PorfBase(Schema):
     needed_by: date | None
     currency: str
     total: AmountString = Field(examples=["298.80"])
+    base_total: AmountString | None = Field(
+        description="`total` in the base currency at the rate of the submission; null in drafts, and where there was no"
+        " rate",
+        examples=["298.80"],
+    )
     version: int
     submitted_at: datetime | None = Field(description="The last submission in the current approval round")
     decided_at: datetime | None = Field(description="The approval or rejection in the current approval round")
@@ -290,15 +306,21 @@ class PorfRead(PorfBase):
         " which is approved with the request; in drafts, the organisation's present one"
     )
     maximum_total: AmountString = Field(
-        description="The total with all quantities exceeded by the tolerance, with which approval limits are compared",
-        examples=["298.80"],
+        description="The total with all quantities exceeded by the tolerance", examples=["298.80"]
+    )
+    base_currency: str | None = Field(description="That of the base amounts", examples=["EUR"])
+    base_rate: RateString | None = Field(description="Units of the base currency for one unit of `currency`")
+    base_rate_date: date | None = Field(description="The day of the exchange rate")
+    base_net: AmountString | None
+    base_ceiling: AmountString | None = Field(
+        description="`maximum_total` in the base currency, with which approval limits are compared", examples=["298.80"]
     )
     decisions: list[DecisionRead] = Field(
         description="The decisions in the current approval round, the latest first; at most 20"
     )
     approvers: EligibleApprovers | None = Field(description="Who is asked for approval; null unless pending")
     taxes: list[TaxRead]
-    lines: list[PorfLineRead]
+    lines: list[RequestedLineRead]
 
 
 class PorfPage(Page):

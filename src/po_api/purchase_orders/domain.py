@@ -12,6 +12,7 @@ from po_api.core.errors import AppError, FieldError
 from po_api.core.parties import ADDRESS_FIELDS
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
+from po_api.exchange_rates.errors import RateMissing
 from po_api.porfs.errors import CurrencyWithdrawn
 from po_api.purchase_orders.errors import TaxCategoryMismatch
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
@@ -98,12 +99,13 @@ class PurchaseOrderAction(StrEnum):
 @dataclass(frozen=True)
 class PurchaseOrderFacts:
     """The data that guards look at. `supplier_has_changed`: the supplier has another identity than at the order's
-    creation (evaluated for drafts only)."""
+    creation; `lacks_rate`: an exchange rate is needed, and there is no recent one (evaluated for drafts only)."""
 
     status: PurchaseOrderStatus
     supplier_is_active: bool
     supplier_has_changed: bool
     currency: str
+    lacks_rate: bool
 
 
 class OrderWarning(NamedTuple):
@@ -169,6 +171,14 @@ def _current_currency(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError
     return None if facts.currency in CURRENCIES else CurrencyWithdrawn
 
 
+def _has_rate(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None:
+    """there is a recent exchange rate for another currency than the base currency, once the organisation has any"""
+    return RateMissing if facts.lacks_rate else None
+
+
+_ISSUABLE = (_active_supplier, _same_supplier, _current_currency, _has_rate)
+
+
 def _rule(
     sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None, *guards: Guard[PurchaseOrderFacts]
 ) -> Rule[PurchaseOrderStatus, PurchaseOrderFacts]:
@@ -180,7 +190,7 @@ _DRAFT, _ISSUED = PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED
 MACHINE: StateMachine[PurchaseOrderStatus, PurchaseOrderAction, PurchaseOrderFacts] = StateMachine(
     {
         PurchaseOrderAction.EDIT: _rule([_DRAFT], None),
-        PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED, _active_supplier, _same_supplier, _current_currency),
+        PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED, *_ISSUABLE),
         PurchaseOrderAction.CANCEL: _rule([_DRAFT, _ISSUED], PurchaseOrderStatus.CANCELLED),
         PurchaseOrderAction.CLOSE: _rule([_ISSUED], PurchaseOrderStatus.CLOSED),
     },

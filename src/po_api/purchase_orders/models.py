@@ -10,12 +10,13 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from po_api.core.parties import Incoterm
 from po_api.db.leases import Leased, lease_constraints
 from po_api.db.models import Amount, Base, Percent, Quantity, TenantRow, Timestamped, Versioned, optional_reference
+from po_api.exchange_rates.models import BaseAmountColumns, base_amount_constraints
 from po_api.organisations.parties import LANGUAGES
 
 _INCOTERMS = ", ".join(f"'{rule}'" for rule in Incoterm)
 
 
-class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
+class PurchaseOrder(TenantRow, Versioned, Timestamped, BaseAmountColumns, Base):
     """An order to one supplier, with a supplier snapshot: copies of the supplier's data at the order's creation.
     `supplier_hash` is the digest of its identity then; null in orders of before revision 035.
 
@@ -46,6 +47,7 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, Base):
         CheckConstraint("status <> 'draft' OR number IS NULL", name="draft"),
         CheckConstraint("revision >= 1", name="revision"),
         CheckConstraint("supplier_hash ~ '^([0-9a-f]{64}){8}$'", name="supplier_hash"),
+        *base_amount_constraints("purchase_orders"),
         Index("ix_purchase_orders_organisation_id_created_at", "organisation_id", "created_at", "id"),
         Index("ix_purchase_orders_organisation_id_updated_at", "organisation_id", "updated_at", "id"),
         Index("ix_purchase_orders_organisation_id_total", "organisation_id", "total", "id"),

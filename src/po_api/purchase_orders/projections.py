@@ -32,8 +32,9 @@ from po_api.core.parties import PARTY_FIELDS
 from po_api.db.json_sql import columns_of, json_object, nested
 from po_api.db.leases import WorkStatus
 from po_api.db.models import Amount
-from po_api.db.money_sql import tax_at_rate
+from po_api.db.money_sql import in_base_currency, tax_at_rate
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
+from po_api.exchange_rates.projections import draft_lacks_rate
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
 from po_api.porfs.models import Porf, PorfLine
@@ -105,14 +106,15 @@ def seen_orders(*, sees_all: bool) -> FromClause:
     if sees_all:
         return ORDERS
     columns = [
-        _seen_amount(column.name).label(column.name) if column.name in _AMOUNTS else column for column in ORDERS.c
+        _seen_amount(column.name, ORDERS).label(column.name) if column.name in _AMOUNTS else column
+        for column in ORDERS.c
     ]
     seen = select(*columns).where(PurchaseOrder.organisation_id == ORGANISATION_ID, has_line(ORDERS, IS_OWN))
     return seen.subquery("orders_of_requester")
 
 
-def _seen_amount(name: str) -> AnyColumn:
-    amounts = _seen_amounts(ORDERS)
+def _seen_amount(name: str, orders: FromClause) -> AnyColumn:
+    amounts = _seen_amounts(orders)
     return type_coerce(amounts.with_only_columns(amounts.selected_columns[name]).scalar_subquery(), Amount)
 
 
@@ -131,6 +133,15 @@ def _seen_amounts(orders: FromClause) -> AnySelect:
     nets, taxes = func.sum(by_rate.c.net), func.sum(by_rate.c.tax)
     amounts = {"net": nets, "tax": taxes, "total": nets + taxes}
     return select(*(type_coerce(amount, Amount).label(name) for name, amount in amounts.items())).correlate(orders)
+
+
+def seen_base_amount(name: str, orders: FromClause, *, sees_all: bool) -> AnyColumn:
+    """`net` or `total` in the base currency, at the rate of the order; NULL without one."""
+    whole = orders.c[f"base_{name}"]
+    if sees_all:
+        return whole
+    seen = in_base_currency(_seen_amount(name, orders), orders.c.base_rate, digits=func.scale(whole))
+    return type_coerce(seen, Amount)
 
 
 def _seen_facts(orders: FromClause) -> AnySelect:
@@ -198,7 +209,7 @@ def _supplier_json(orders: FromClause) -> ColumnElement[str]:
     return found.correlate(orders).scalar_subquery()
 
 
-def details(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
+def details(orders: FromClause, *, sees_all: bool) -> dict[str, SQLColumnExpression[Any]]:
     """The fields of an order that are not in its summary, but for its lines, taxes, parties and warnings."""
     contact = supplier_contact(orders)
     return {
@@ -206,7 +217,10 @@ def details(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
         "supplier_tax_id": orders.c.supplier_tax_id,
         "supplier_address": contact["supplier_address"],
         "supplier_is_frozen": orders.c.status != PurchaseOrderStatus.DRAFT,
-        **columns_of(orders, ("tax_rounding", "terms", "delivery_address", *TRADE_TERMS)),
+        "tax_rounding": orders.c.tax_rounding,
+        **columns_of(orders, ("base_currency", "base_rate", "base_rate_date")),
+        "base_net": seen_base_amount("net", orders, sees_all=sees_all),
+        **columns_of(orders, ("terms", "delivery_address", *TRADE_TERMS)),
     }
 
 
@@ -277,6 +291,7 @@ def facts_of(orders: FromClause) -> list[AnyColumn]:
         supplier_is_active(orders.c.supplier_id).label("supplier_is_active"),
         supplier_has_changed(orders).label("supplier_has_changed"),
         orders.c.currency,
+        draft_lacks_rate(orders).label("lacks_rate"),
     ]
 
 
@@ -293,9 +308,9 @@ def summary(orders: FromClause, *, sees_all: bool) -> AnySelect:
     source, about_lines = _about_lines(orders, sees_all=sees_all)
     fields = {
         **columns_of(orders, ("id", "number", "status", "revision", "supplier_id", "supplier_name", "currency")),
-        **{
-            name: about_lines[name] for name in (*_AMOUNTS, "line_count", "is_partial", "cost_centres", "delivery_date")
-        },
+        **{name: about_lines[name] for name in _AMOUNTS},
+        "base_total": seen_base_amount("total", orders, sees_all=sees_all),
+        **{name: about_lines[name] for name in ("line_count", "is_partial", "cost_centres", "delivery_date")},
         "created_by_id": orders.c.created_by_id,
         "created_by_name": member_name(orders.c.created_by_id),
         **columns_of(orders, ("version", "issued_at", "created_at", "updated_at")),

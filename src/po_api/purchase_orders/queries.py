@@ -21,10 +21,11 @@ from sqlalchemy import (
 )
 
 from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission
 from po_api.core.records import field_names
 from po_api.db.filters import Filters, attribute_of, compare, condition
-from po_api.db.json_sql import columns_of, json_array, json_object
+from po_api.db.json_sql import columns_of, in_order, json_object
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, AnyColumn, AnySelect, PlanCacheMode, Query, QueryExecutor, R
 from po_api.db.search import Search, spaced
@@ -83,6 +84,7 @@ class OrderSummaryRow(NamedTuple):
     supplier_is_active: bool
     supplier_has_changed: bool
     currency: str
+    lacks_rate: bool
     item: str
 
 
@@ -96,6 +98,7 @@ class OrderDocumentRow(DocumentRow):
     status: str
     supplier_is_active: bool
     supplier_has_changed: bool
+    lacks_rate: bool
     item: str
 
 
@@ -232,9 +235,9 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     line, text = json_object("line", fields)
     content = (
         select(
-            json_array(text, PurchaseOrderLine.position).label("lines"),
-            func.array_agg(PurchaseOrderLine.tax_rate).label("rates"),
-            func.array_agg(PurchaseOrderLine.net).label("nets"),
+            in_order(text, PurchaseOrderLine.position).label("lines"),
+            in_order(PurchaseOrderLine.tax_rate, PurchaseOrderLine.position).label("rates"),
+            in_order(PurchaseOrderLine.net, PurchaseOrderLine.position).label("nets"),
         )
         .select_from(lines_with_requests())
         .join(line, true())
@@ -242,7 +245,7 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
         .lateral("content")
     )
     rendering, filing = rendering_of(order), filing_of(order)
-    more = details(order) | about_document(order, rendering, filing)
+    more = details(order, sees_all=sees_all) | about_document(order, rendering, filing)
     item, details_text = json_object("details", more)
     shown = summary(order, sees_all=sees_all)
     own = order.c["id", "version", "currency", "tax_rounding"]
@@ -253,7 +256,8 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
         parties(order).label("parties"),
     ]
     others = [column for column in shown.selected_columns if column.name not in own]
-    columns = (*content.c, details_text.label("details"), *own, *particulars, *others)
+    base: list[AnyColumn] = [more[name].label(name) for name in ("base_currency", "base_rate", "base_net")]
+    columns = (*content.c, details_text.label("details"), *own, *base, *particulars, *others)
     states = shown.with_only_columns(*columns).outerjoin(rendering, true()).outerjoin(filing, true())
     statement = states.join(content, true()).join(item, true())
     return Query("purchase_orders.whole", statement, OrderDocumentRow)
@@ -306,7 +310,15 @@ class PurchaseOrderQueries:
         self._executor = executor
         self._actor = actor
         self._sees_all = sees_all(actor)
-        self._who = {"organisation_id": actor.organisation_id, "user_id": actor.user_id}
+
+    @property
+    def _who(self) -> dict[str, object]:
+        """The parameters of all statements."""
+        return {
+            "organisation_id": self._actor.organisation_id,
+            "user_id": self._actor.user_id,
+            "now": utc_now(),
+        }
 
     async def page(self, filters: Filters, request: PageRequest) -> PageOf[OrderSummaryRow]:
         chosen, parameters = await self._enter(filters)

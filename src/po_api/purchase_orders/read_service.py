@@ -26,7 +26,7 @@ from po_api.purchase_orders.queries import (
 )
 
 # An order may contain lines of several requests; requesters see their own requests only.
-_OF_OTHERS = Redaction(frozenset({"porfs", "lines", "net", "tax", "total"}))
+_OF_OTHERS = Redaction(frozenset({"porfs", "lines", "net", "tax", "total", "base_net", "base_total"}))
 
 
 class PurchaseOrderReadService:
@@ -91,7 +91,8 @@ class PurchaseOrderReadService:
 
     def _summary(self, row: OrderSummaryRow | OrderDocumentRow, *, in_list: bool = False) -> str:
         status = PurchaseOrderStatus(row.status)
-        facts = PurchaseOrderFacts(status, row.supplier_is_active, row.supplier_has_changed, row.currency)
+        supplier = (row.supplier_is_active, row.supplier_has_changed)
+        facts = PurchaseOrderFacts(status, *supplier, row.currency, row.lacks_rate)
         allowed = _allowed_actions(facts, self._actor.roles, self._actor.scopes, in_list=in_list)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
 

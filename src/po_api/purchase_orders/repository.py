@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    false,
     func,
     literal_column,
     select,
@@ -26,14 +28,18 @@ from po_api import audit
 from po_api.addresses.domain import AddressKind
 from po_api.addresses.projections import default_address_id
 from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
 from po_api.core.offload import offload
+from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
+from po_api.exchange_rates.domain import BaseAmounts
+from po_api.exchange_rates.projections import document_rate, lacks_rate
 from po_api.organisations.models import Organisation
 from po_api.porfs.content import LINE_FIELDS
-from po_api.purchase_orders.domain import FileKind
+from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import (
     Allocation,
     DocumentRendering,
@@ -47,6 +53,7 @@ from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
 _ORGANISATIONS = Organisation.__table__
+_OWN = _ORGANISATIONS.alias("own")
 _SHEETS = PurchaseOrderSheet.__table__
 _RENDERINGS = DocumentRendering.__table__
 
@@ -62,6 +69,7 @@ _ROWS_OF_LINES = json_rows(
 # The columns of an order that are written after its creation.
 _STATE = ("status", "number", "issued_at", "supplier_email", "supplier_address", "parties", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
+_ROWS_OF_ISSUED = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[(*_STATE, *field_names(BaseAmounts))])
 _ROWS_OF_LINE = json_rows("lines", _LINES.c.id, *_LINES.c[TAX_CATEGORY])
 _SHEET = ("purchase_order_id", "revision", "template", "timezone", "language", "logo_digest")
 _ROWS_OF_SHEET = json_rows("sheets", *_SHEETS.c[_SHEET])
@@ -82,6 +90,7 @@ class LockedOrder(OrderHeaderRow):
     """An order that is locked until the transaction ends, with its supplier snapshot. The contact data of a draft are
     those of its supplier, which the next change of the order copies into the snapshot.
 
+    The base currency and the rate are those that the issue would take.
     `supplier_is_active` and `supplier_has_changed` are about the supplier, which is not locked: one that is deactivated
     or renamed at the same time counts as deactivated or renamed afterwards.
     """
@@ -90,6 +99,13 @@ class LockedOrder(OrderHeaderRow):
     version: int
     supplier_is_active: bool
     supplier_has_changed: bool
+    lacks_rate: bool
+    net: Decimal
+    total: Decimal
+    base_currency: str
+    base_rate: Decimal | None
+    base_rate_date: date | None
+    base_rate_id: int | None
 
 
 def _creation() -> Query[CreatedOrder]:
@@ -133,8 +149,8 @@ def _defaults() -> dict[str, ColumnElement[Any]]:
     }
 
 
-def _change(name: str, *more: Insert | Update) -> Query[NoRow]:
-    state = update_from(_ORDERS, _ROWS_OF_STATE, version=PurchaseOrder.version + 1)
+def _change(name: str, *more: Insert | Update, rows: FromClause = _ROWS_OF_STATE) -> Query[NoRow]:
+    state = update_from(_ORDERS, rows, version=PurchaseOrder.version + 1)
     return combine(name, state, audit.insert_events(), *more)
 
 
@@ -180,6 +196,7 @@ _ISSUE = _change(
     "purchase_orders.issue",
     insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)),
     _queue(FileKind.ISSUED, _ROWS_OF_SHEET),
+    rows=_ROWS_OF_ISSUED,
 )
 _COUNT = Query(
     "purchase_orders.count",
@@ -190,12 +207,17 @@ _COUNT = Query(
 
 @cache
 def _lock(*, sees_all: bool) -> Query[LockedOrder]:
+    is_draft = PurchaseOrder.status == PurchaseOrderStatus.DRAFT
     looked_up = (
         supplier_is_active(_ORDERS.c.supplier_id).label("supplier_is_active"),
         supplier_has_changed(_ORDERS).label("supplier_has_changed"),
+        case((is_draft, lacks_rate(_ORDERS, _OWN)), else_=false()).label("lacks_rate"),
     )
+    rate = (column.label(name) for name, column in document_rate(_ORDERS, _OWN).items())
+    columns = _ORDERS.c["supplier_hash", "version"], looked_up, _ORDERS.c["net", "total"], rate
     statement = (
-        select(*header_columns(_ORDERS), PurchaseOrder.supplier_hash, PurchaseOrder.version, *looked_up)
+        select(*header_columns(_ORDERS), *(column for group in columns for column in group))
+        .select_from(_ORDERS.join(_OWN, _OWN.c.id == ORGANISATION_ID))
         .where(visible(sees_all=sees_all), PurchaseOrder.id == ORDER_ID)
         .with_for_update(of=_ORDERS, key_share=True)
     )
@@ -212,7 +234,7 @@ class PurchaseOrderRepository:
 
     async def lock(self, order_id: int) -> LockedOrder | None:
         """The order, locked; None if it is not visible to the member."""
-        who = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
+        who = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id, "now": utc_now()}
         return await self._executor.row(_lock(sees_all=sees_all(self._actor)), **who, order_id=order_id)
 
     async def count(self) -> int:

@@ -10,7 +10,7 @@ from po_api.core.parties import Incoterm
 from po_api.organisations.party_schemas import AddressRead, PartyRead, PaymentDays, PaymentTerms
 from po_api.organisations.schemas import Address, BuyerReference, Place, Terms
 from po_api.porfs.content import MAX_LINES
-from po_api.porfs.schemas import AllowedActions, TaxRead
+from po_api.porfs.schemas import BASE_NET, AllowedActions, TaxRead
 from po_api.purchase_orders.domain import DocumentStatus, PurchaseOrderStatus, TaxCategory
 from po_api.web.schemas import (
     AmountString,
@@ -18,6 +18,7 @@ from po_api.web.schemas import (
     PercentString,
     PriceString,
     QuantityString,
+    RateString,
     Reference,
     RemainderString,
     Schema,
@@ -113,6 +114,7 @@ class PurchaseOrderLineRead(Schema):
     porf_title: str = Field(examples=["Desk lamps for the new office"])
     porf_line_id: int
     released_quantity: RemainderString = Field(description="Quantity released by cancelling")
+    base_net: AmountString | None = BASE_NET
 
 
 class PurchaseOrderBase(Schema):
@@ -132,6 +134,10 @@ class PurchaseOrderBase(Schema):
     net: AmountString
     tax: AmountString = Field(examples=["49.80"])
     total: AmountString = Field(examples=["298.80"])
+    base_total: AmountString | None = Field(
+        description="`total` in the base currency at the rate of the issue; null before, and where there was no rate",
+        examples=["298.80"],
+    )
     line_count: int
     is_partial: bool = Field(description="The order has lines of other requests, which the caller does not see")
     cost_centres: list[str] = Field(description="The cost centres of the lines", examples=[["4711"]])
@@ -211,6 +217,10 @@ class PurchaseOrderRead(PurchaseOrderBase):
     supplier_address: str | None = Field(examples=["Hafenstraße 12\n20457 Hamburg"])
     supplier_is_frozen: bool = Field(description="Whether changes of the supplier no longer change the order")
     tax_rounding: TaxRounding
+    base_currency: str | None = Field(description="That of the base amounts", examples=["EUR"])
+    base_rate: RateString | None = Field(description="Units of the base currency for one unit of `currency`")
+    base_rate_date: date | None = Field(description="The day of the exchange rate")
+    base_net: AmountString | None
     terms: str | None
     delivery_address: str | None
     delivery_address_id: int | None

@@ -21,6 +21,8 @@ from po_api.db.json_sql import JsonDocument
 from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.db.wakeups import notify_after_commit
+from po_api.exchange_rates.domain import base_amounts
+from po_api.exchange_rates.errors import RateMissing
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.queries import OrganisationQueries
@@ -168,7 +170,9 @@ class PurchaseOrderService:
         number = await numbers.next_number(organisation, DocumentType.PURCHASE_ORDER, now)
         status = MACHINE.target(PurchaseOrderAction.ISSUE, PurchaseOrderStatus(order.status))
         issued = {"status": status, "number": number}
-        change = _change("purchase_order.issue", order, {"status": order.status}, issued)
+        base = vars(base_amounts(order.net, order.total, order))
+        shown = {name: base[name] for name in ("base_currency", "base_total", "base_rate", "base_rate_date")}
+        change = _change("purchase_order.issue", order, {"status": order.status}, issued | shown)
         frozen = {
             "purchase_order_id": order_id,
             "revision": order.revision,
@@ -177,7 +181,8 @@ class PurchaseOrderService:
             "language": source.language,
             "logo_digest": await self._documents.printed_logo(organisation.logo_digest),
         }
-        await self._repository.issue(state_of(order, **issued, issued_at=now), frozen, sheet, change, now=now)
+        state = state_of(order, **issued, **base, issued_at=now)
+        await self._repository.issue(state, frozen, sheet, change, now=now)
         notify_after_commit(self._session, RENDERINGS.name)
         return await self._orders.whole(order_id)
 
@@ -212,9 +217,13 @@ class PurchaseOrderService:
         if order is None:
             raise errors.PurchaseOrderNotFound
         status = PurchaseOrderStatus(order.status)
-        facts = PurchaseOrderFacts(status, order.supplier_is_active, order.supplier_has_changed, order.currency)
-        if MACHINE.refusal(action, facts, self._actor) is SupplierChanged:
+        supplier = (order.supplier_is_active, order.supplier_has_changed)
+        facts = PurchaseOrderFacts(status, *supplier, order.currency, order.lacks_rate)
+        refused = MACHINE.refusal(action, facts, self._actor)
+        if refused is SupplierChanged:
             await self._require_same_supplier(order)
+        if refused is RateMissing:
+            raise RateMissing.of(order.currency)
         MACHINE.require(action, facts, self._actor)
         require_version(order.version, expected)
         return order

@@ -239,12 +239,14 @@ _remainder = _decimal(digits=14, places=4, minimum=Decimal(0), maximum=Decimal(1
 _percent = _decimal(digits=3, places=4, minimum=Decimal(0), maximum=Decimal(100), exclusive=False, example="20")
 _tolerance = _decimal(digits=3, places=4, minimum=Decimal(0), maximum=Decimal(999), exclusive=False, example="5")
 _amount = _decimal(digits=18, places=4, minimum=Decimal(0), maximum=Decimal(10**18), exclusive=False, example="249.00")
+_rate = _decimal(digits=10, places=10, minimum=Decimal(0), maximum=Decimal(10**10), exclusive=True, example="0.9215")
 _plainly = PlainSerializer(plain, return_type=str, when_used="json")
 
 QuantityString = Annotated[Decimal, *_quantity, _plainly]
 PriceString = Annotated[Decimal, *_price, _plainly]
 PercentString = Annotated[Decimal, *_percent, _plainly]
 ToleranceString = Annotated[Decimal, *_tolerance, _plainly]
+RateString = Annotated[Decimal, *_rate, _plainly]
 # May be zero, such as a remaining quantity.
 RemainderString = Annotated[Decimal, *_remainder, _plainly]
 # Amounts have the currency's minor digits: "12.50", "1250", "1.250".
