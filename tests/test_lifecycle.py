@@ -45,6 +45,10 @@ _settings = st.one_of(
 )
 _limits = st.sampled_from([*map(Decimal, ("120.00", "131.99", "132.00", "1000.00")), None])
 _roles = st.sets(st.sampled_from(Role), min_size=1)
+_order_lines = st.one_of(
+    st.fixed_dictionaries({"unit_price": st.sampled_from(["5", "9.9999", "10", "10.0001"])}),
+    st.fixed_dictionaries({"share": st.sampled_from([*map(Decimal, ("0.3", "1.1", "2"))])}),
+)
 _identities = st.one_of(
     st.fixed_dictionaries({"name": st.sampled_from(NAMES)}), st.fixed_dictionaries({"tax_id": st.sampled_from(TAX_IDS)})
 )
@@ -204,6 +208,16 @@ class People(RuleBasedStateMachine):
         who, order = self._with(_BUYERS, of, person, likely=as_buyer), self._order(of, number)
         if order is not None:
             self.run(self.life.act_on_order(of, who, order, action))
+
+    @rule(company=_companies, person=_people, number=_any, line=_any, values=_order_lines, as_buyer=_mostly)
+    def change_order(
+        self, company: int, person: int, number: int, line: int, values: dict[str, Any], as_buyer: bool
+    ) -> None:
+        """Another price or quantity of a line of a draft order, within what was approved or not."""
+        of = self._company(company)
+        who, order = self._with(_BUYERS, of, person, likely=as_buyer), self._order(of, number)
+        if order is not None:
+            self.run(self.life.change_order(of, who, order, line, values))
 
     @rule(
         company=_companies,

@@ -1,4 +1,4 @@
-"""Exchange rates of organisations, and their rules.
+"""Exchange rates of organisations and their rules; how far a draft order may exceed what was approved.
 
 Revises: 038
 """
@@ -14,13 +14,19 @@ branch_labels = None
 depends_on = None
 
 expands = True
-loses = "exchange rates, and how old a rate may be and how far from the one before"
-lost_rows = ("exchange_rates", "organisations WHERE max_rate_age_days <> 7 OR max_rate_jump_percent <> 20")
+loses = (
+    "exchange rates, how old a rate may be and how far from the one before, how far orders may exceed what was approved"
+)
+lost_rows = (
+    "exchange_rates",
+    "organisations WHERE max_rate_age_days <> 7 OR max_rate_jump_percent <> 20 OR order_price_percent <> 0",
+)
 
 TENANT = "organisation_id = nullif(current_setting('app.organisation_id', true), '')::bigint"
 RULES = {
     "max_rate_age_days": "max_rate_age_days BETWEEN 0 AND 366",
     "max_rate_jump_percent": "max_rate_jump_percent >= 0",
+    "order_price_percent": "order_price_percent >= 0",
 }
 
 
@@ -30,6 +36,7 @@ def upgrade() -> None:
             "organisations",
             sa.Column("max_rate_age_days", sa.Integer, server_default="7", nullable=False),
             sa.Column("max_rate_jump_percent", sa.Numeric(7, 4), server_default="20", nullable=False),
+            sa.Column("order_price_percent", sa.Numeric(7, 4), server_default="0", nullable=False),
         )
         for name, condition in RULES.items():
             ddl.add_check("organisations", f"ck_organisations_{name}", condition)
@@ -66,5 +73,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("exchange_rates")
+    op.drop_column("organisations", "order_price_percent")
     op.drop_column("organisations", "max_rate_jump_percent")
     op.drop_column("organisations", "max_rate_age_days")

@@ -29,12 +29,8 @@ BUYER = Actor(1, 1, frozenset({Role.BUYER}))
 
 def facts_of(status: PurchaseOrderStatus, **others: Any) -> PurchaseOrderFacts:
     """The facts of an order that nothing but its status and `others` prevents from being issued."""
-    facts: dict[str, Any] = {
-        "supplier_is_active": True,
-        "supplier_has_changed": False,
-        "currency": "EUR",
-        "lacks_rate": False,
-    }
+    facts: dict[str, Any] = {"supplier_is_active": True, "supplier_has_changed": False, "currency": "EUR"}
+    facts |= {"lacks_rate": False, "exceeds_approved": False}
     return PurchaseOrderFacts(status, **facts | others)
 
 

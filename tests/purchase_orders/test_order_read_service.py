@@ -102,7 +102,9 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
     actor = Actor(order.organisation_id, member.user_id, frozenset(Role(role) for role in member.roles))
     has_changed = (order.supplier_name, order.supplier_tax_id) != (supplier.name, supplier.tax_id)
     status = PurchaseOrderStatus(order.status)
-    facts = PurchaseOrderFacts(status, supplier.is_active, is_draft and has_changed, order.currency, lacks_rate=False)
+    facts = PurchaseOrderFacts(
+        status, supplier.is_active, is_draft and has_changed, order.currency, False, exceeds_approved=False
+    )
     refusals = MACHINE.allowed_actions(facts, actor)
     taxes = totals(
         map(priced, order.lines), currency=order.currency, tax_rounding=TaxRounding(order.tax_rounding)

@@ -6,7 +6,7 @@ of each accepted step that it was allowed. What the API refuses is compared with
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any
 
 import asyncpg
@@ -95,6 +95,7 @@ class Order:
     lines: list[Json]
     total: Decimal
     is_cancelled: bool = False
+    exceeds_approved: bool = False
 
 
 @dataclass
@@ -279,11 +280,34 @@ class Lifecycle:
         """All orders of a single request together, but for the rounding of each line and tax rate."""
         for request in requests.values():
             limit = None if request.approval is None else request.approval.limit
-            orders = [order for order in (*company.orders.values(), new) if not order.is_cancelled]
+            known = (*company.orders.values(), new)
+            orders = [order for order in known if not order.is_cancelled and not order.exceeds_approved]
             own = [order for order in orders if {line["porf_id"] for line in order.lines} == {request.id}]
             if limit is not None:
                 rounding = Decimal("0.01") * sum(2 * len(order.lines) for order in own)
                 assert sum(order.total for order in own) <= limit + rounding
+
+    async def change_order(self, company: Company, person: Person, order: Order, index: int, values: Json) -> None:
+        """Change a line of an order; a `share` is a new quantity, in parts of the present one."""
+        line = order.lines[index % len(order.lines)]
+        if "share" in values:
+            quantity = (Decimal(line["quantity"]) * values["share"]).quantize(Decimal("0.0001"), ROUND_DOWN)
+            values = {"quantity": f"{max(quantity, Decimal('0.0001')):f}"}
+        path = f"/purchase-orders/{order.id}"
+        shown = await person.member.get(path)
+        done = await person.member.patch(f"{path}/lines/{line['id']}", etag="*", json=values)
+        self.assert_agrees(shown, "edit", done)
+        if not done.is_success:
+            return
+        order.lines, order.total = done.json()["lines"], Decimal(done.json()["total"])
+        approved = Decimal(0)
+        for item in order.lines:
+            approval = company.requests[item["porf_id"]].approval
+            assert approval is not None
+            assert sum(self._held(company, item["porf_line_id"]), Decimal(0)) <= approval.largest(item["porf_line_id"])
+            price = Decimal(approval.lines[item["porf_line_id"]]["unit_price"])
+            approved += (Decimal(item["quantity"]) * price).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        order.exceeds_approved = Decimal(done.json()["net"]) > approved
 
     async def act_on_order(self, company: Company, person: Person, order: Order, action: str) -> None:
         path = f"/purchase-orders/{order.id}"
@@ -295,6 +319,7 @@ class Lifecycle:
             assert (done.json()["supplier_name"], done.json()["supplier_tax_id"]) == order.supplier
             assert [line["quantity"] for line in done.json()["lines"]] == [line["quantity"] for line in order.lines]
         if done.is_success and action == "issue":
+            assert not order.exceeds_approved
             assert company.identity(done.json()["supplier_id"]) == order.supplier
 
     # Master data

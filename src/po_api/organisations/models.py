@@ -23,7 +23,8 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     """A tenant: `currency` is its base currency (ISO 4217), `timezone` (IANA) determines the year in numbers.
 
     The exchange rate of a document is at most `max_rate_age_days` old; one that differs by more than
-    `max_rate_jump_percent` from the one before has to be confirmed.
+    `max_rate_jump_percent` from the one before has to be confirmed. The net of an order may exceed that of what was
+    approved by `order_price_percent`.
     New orders take its terms of delivery and payment; `payment_days` and `payment_terms` where their supplier has none.
     `logo_digest` is the SHA-256 (hex) of the logo, `accent_colour` of its documents is #rrggbb.
     `workspace_folder_id` is the folder in Google Drive for its documents, which is used once it is the verified one.
@@ -38,6 +39,7 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
         CheckConstraint("porf_prefix ~ '^[A-Z0-9]{1,10}$' AND po_prefix ~ '^[A-Z0-9]{1,10}$'", name="prefixes"),
         CheckConstraint("max_rate_age_days BETWEEN 0 AND 366", name="max_rate_age_days"),
         CheckConstraint("max_rate_jump_percent >= 0", name="max_rate_jump_percent"),
+        CheckConstraint("order_price_percent >= 0", name="order_price_percent"),
         CheckConstraint(f"incoterms IN ({_INCOTERMS})", name="incoterms"),
         CheckConstraint("paper IN ('a4', 'letter')", name="paper"),
         CheckConstraint("accent_colour ~ '^#[0-9a-f]{6}$'", name="accent_colour"),
@@ -61,6 +63,7 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     over_order_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
     max_rate_age_days: Mapped[int] = mapped_column(Integer, default=7, server_default="7")
     max_rate_jump_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(20), server_default="20")
+    order_price_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
     allow_self_approval: Mapped[bool] = mapped_column(default=False, server_default="false")
     porf_prefix: Mapped[str] = mapped_column(default="PORF", server_default="PORF")
     po_prefix: Mapped[str] = mapped_column(default="PO", server_default="PO")

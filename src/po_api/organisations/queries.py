@@ -35,6 +35,7 @@ class OrganisationRow(PartyRow):
     over_order_percent: Decimal
     max_rate_age_days: int
     max_rate_jump_percent: Decimal
+    order_price_percent: Decimal
     allow_self_approval: bool
     porf_prefix: str
     po_prefix: str

@@ -75,6 +75,7 @@ class OrganisationCreate(PartyFields):
     over_order_percent: ToleranceString = Field(default="0", validate_default=True)
     max_rate_age_days: RateAge = 7
     max_rate_jump_percent: ToleranceString = Field(default="20", validate_default=True)
+    order_price_percent: ToleranceString = Field(default="0", validate_default=True)
     allow_self_approval: StrictBool = False
     porf_prefix: Prefix = "PORF"
     po_prefix: Prefix = "PO"
@@ -100,6 +101,7 @@ class OrganisationUpdate(PartyPatch):
     over_order_percent: ToleranceString | MISSING = MISSING
     max_rate_age_days: RateAge | MISSING = MISSING
     max_rate_jump_percent: ToleranceString | MISSING = MISSING
+    order_price_percent: ToleranceString | MISSING = MISSING
     allow_self_approval: StrictBool | MISSING = MISSING
     porf_prefix: Prefix | MISSING = MISSING
     po_prefix: Prefix | MISSING = MISSING
@@ -156,6 +158,9 @@ class OrganisationRead(PartyRead, OrganisationSummary):
     max_rate_age_days: int = Field(description="Older exchange rates are not used", examples=[7])
     max_rate_jump_percent: ToleranceString = Field(
         description="An exchange rate that differs by more from the one before has to be confirmed", examples=["20"]
+    )
+    order_price_percent: ToleranceString = Field(
+        description="The net of an order may exceed that of the approved lines by this, in per cent"
     )
     allow_self_approval: bool
     porf_prefix: str

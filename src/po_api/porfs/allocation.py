@@ -131,6 +131,30 @@ class AllocationService:
         await self._write("porf.release", locked.porfs, lines, quantities.keys())
         return holder
 
+    async def resize(self, porf_id: int, line_id: int, *, lock_holder: Callable[[], Awaitable[tuple[H, Decimal]]]) -> H:
+        """Change the quantity of a line that is allocated to a draft order: up to what may be ordered, or down.
+
+        `lock_holder` locks the order after the request (domain.md, lock order), and returns it with the difference of
+        the quantities. What is given back to a closed request becomes a closed quantity.
+
+        Raises PorfNotFound or QuantityExceedsRemaining.
+        """
+        locked = await self._lock([porf_id])
+        holder, difference = await lock_holder()
+        if difference == 0:
+            return holder
+        closed = {porf.id for porf in locked.porfs if porf.status == PorfStatus.CLOSED}
+        line = next(line for line in locked.lines if line.id == line_id)
+        left = _NONE if closed else orderable(line)
+        if difference > left:
+            detail = f"line {line.position}: {left.normalize():f} left"
+            code = errors.QuantityExceedsRemaining.code
+            raise errors.QuantityExceedsRemaining(detail, errors=(FieldError("/quantity", code, detail),))
+        lines = await offload(len(locked.lines), _without_released, locked.lines, {line_id: -difference}, closed)
+        action = "porf.convert" if difference > 0 else "porf.release"
+        await self._write(action, locked.porfs, lines, {line_id})
+        return holder
+
     async def _lock(self, porf_ids: Collection[int]) -> _Locked:
         porfs = await self._repository.lock(porf_ids)
         if len(porfs) != len(set(porf_ids)):

@@ -14,7 +14,7 @@ from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.exchange_rates.errors import RateMissing
 from po_api.porfs.errors import CurrencyWithdrawn
-from po_api.purchase_orders.errors import TaxCategoryMismatch
+from po_api.purchase_orders.errors import AboveApproved, TaxCategoryMismatch
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
 # The version of the template, of those that `typesetting` has, that orders are issued with from now on.
@@ -99,13 +99,15 @@ class PurchaseOrderAction(StrEnum):
 @dataclass(frozen=True)
 class PurchaseOrderFacts:
     """The data that guards look at. `supplier_has_changed`: the supplier has another identity than at the order's
-    creation; `lacks_rate`: an exchange rate is needed, and there is no recent one (evaluated for drafts only)."""
+    creation; `lacks_rate`: an exchange rate is needed, and there is no recent one; `exceeds_approved`: the net is too
+    far above the approved one (all evaluated for drafts only)."""
 
     status: PurchaseOrderStatus
     supplier_is_active: bool
     supplier_has_changed: bool
     currency: str
     lacks_rate: bool
+    exceeds_approved: bool
 
 
 class OrderWarning(NamedTuple):
@@ -176,7 +178,12 @@ def _has_rate(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None
     return RateMissing if facts.lacks_rate else None
 
 
-_ISSUABLE = (_active_supplier, _same_supplier, _current_currency, _has_rate)
+def _within_approved(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None:
+    """the net exceeds that of the approved quantities and prices by no more than the organisation permits"""
+    return AboveApproved if facts.exceeds_approved else None
+
+
+_ISSUABLE = (_active_supplier, _same_supplier, _current_currency, _within_approved, _has_rate)
 
 
 def _rule(

@@ -110,6 +110,14 @@ class TaxCategoryMismatch(Unprocessable):
     title = "Tax category does not fit"
 
 
+class AboveApproved(Conflict):
+    """The net of the order exceeds the net that its quantities have in the approved requests by more than the
+    organisation's `order_price_percent`. Cancel this draft, reopen the request, and have the new prices approved."""
+
+    code = "above_approved"
+    title = "Order exceeds what was approved"
+
+
 class OrderLineNotFound(NotFound):
     """The order has no line with this id."""
 

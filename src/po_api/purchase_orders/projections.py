@@ -5,6 +5,7 @@ columns of `purchase_orders` with these values, so that lists sort, filter and p
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -32,7 +33,7 @@ from po_api.core.parties import PARTY_FIELDS
 from po_api.db.json_sql import columns_of, json_object, nested
 from po_api.db.leases import WorkStatus
 from po_api.db.models import Amount
-from po_api.db.money_sql import in_base_currency, tax_at_rate
+from po_api.db.money_sql import in_base_currency, line_net, tax_at_rate
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
 from po_api.exchange_rates.projections import draft_lacks_rate
 from po_api.members.projections import member_name
@@ -292,7 +293,24 @@ def facts_of(orders: FromClause) -> list[AnyColumn]:
         supplier_has_changed(orders).label("supplier_has_changed"),
         orders.c.currency,
         draft_lacks_rate(orders).label("lacks_rate"),
+        exceeds_approved(orders).label("exceeds_approved"),
     ]
+
+
+def approved_net(orders: FromClause) -> ColumnElement[Decimal]:
+    """The net that the quantities of an order have at the prices and discounts of their requests."""
+    # The scale of an amount is that of its currency.
+    digits = func.scale(orders.c.net)
+    net = line_net(Allocation.quantity, PorfLine.unit_price, PorfLine.discount_percent, digits=digits)
+    approved = select(func.coalesce(func.sum(net), 0)).select_from(lines_with_requests()).where(of_order(orders))
+    return type_coerce(approved.correlate(orders).scalar_subquery(), Amount)
+
+
+def exceeds_approved(orders: FromClause) -> ColumnElement[bool]:
+    """Whether the net of a draft is further above the approved one than the organisation permits; false for others."""
+    percent = select(Organisation.order_price_percent).where(Organisation.id == ORGANISATION_ID).scalar_subquery()
+    exceeds = orders.c.net * 100 > approved_net(orders) * (100 + percent)
+    return case((orders.c.status == PurchaseOrderStatus.DRAFT, exceeds), else_=false())
 
 
 def supplier_has_changed(orders: FromClause) -> ColumnElement[bool]:

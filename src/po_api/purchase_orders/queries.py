@@ -74,6 +74,8 @@ _OF_LINES: Mapping[str, AnyColumn] = {
 }
 # What a buyer states about the tax of a line.
 TAX_CATEGORY = ("tax_category", "tax_exemption_reason")
+# The rest of a line that a buyer may change in a draft.
+CHANGEABLE = ("description", "quantity", "unit_price", "discount_percent", "tax_rate", "needed_by")
 ORDER_ID = bindparam("order_id", type_=BigInteger)
 
 
@@ -85,6 +87,7 @@ class OrderSummaryRow(NamedTuple):
     supplier_has_changed: bool
     currency: str
     lacks_rate: bool
+    exceeds_approved: bool
     item: str
 
 
@@ -99,6 +102,7 @@ class OrderDocumentRow(DocumentRow):
     supplier_is_active: bool
     supplier_has_changed: bool
     lacks_rate: bool
+    exceeds_approved: bool
     item: str
 
 

@@ -18,6 +18,7 @@ from po_api.porfs.read_service import document
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus, warnings_about
 from po_api.purchase_orders.queries import (
+    CHANGEABLE,
     OrderDocumentRow,
     OrderLineRow,
     OrderSummaryRow,
@@ -26,7 +27,8 @@ from po_api.purchase_orders.queries import (
 )
 
 # An order may contain lines of several requests; requesters see their own requests only.
-_OF_OTHERS = Redaction(frozenset({"porfs", "lines", "net", "tax", "total", "base_net", "base_total"}))
+_AMOUNTS = {"net", "tax", "total", "base_net", "base_total"}
+_OF_OTHERS = Redaction(frozenset({"porfs", "lines", "line_id", *_AMOUNTS, *CHANGEABLE}))
 
 
 class PurchaseOrderReadService:
@@ -92,7 +94,7 @@ class PurchaseOrderReadService:
     def _summary(self, row: OrderSummaryRow | OrderDocumentRow, *, in_list: bool = False) -> str:
         status = PurchaseOrderStatus(row.status)
         supplier = (row.supplier_is_active, row.supplier_has_changed)
-        facts = PurchaseOrderFacts(status, *supplier, row.currency, row.lacks_rate)
+        facts = PurchaseOrderFacts(status, *supplier, row.currency, row.lacks_rate, row.exceeds_approved)
         allowed = _allowed_actions(facts, self._actor.roles, self._actor.scopes, in_list=in_list)
         return with_fields(row.item, f'"allowed_actions":{allowed}')
 

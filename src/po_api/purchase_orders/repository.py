@@ -31,7 +31,7 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.offload import offload
 from po_api.core.records import field_names
-from po_api.db.bulk_write import NOW, Rows, combine, insert_from, json_rows, update_from
+from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_from, json_rows, update_from
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
@@ -47,8 +47,16 @@ from po_api.purchase_orders.models import (
     PurchaseOrderLine,
     PurchaseOrderSheet,
 )
-from po_api.purchase_orders.projections import TRADE_TERMS, supplier_has_changed
-from po_api.purchase_orders.queries import ORDER_ID, TAX_CATEGORY, OrderHeaderRow, header_columns, sees_all, visible
+from po_api.purchase_orders.projections import TRADE_TERMS, approved_net, exceeds_approved, supplier_has_changed
+from po_api.purchase_orders.queries import (
+    CHANGEABLE,
+    ORDER_ID,
+    TAX_CATEGORY,
+    OrderHeaderRow,
+    header_columns,
+    sees_all,
+    visible,
+)
 from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
@@ -70,7 +78,8 @@ _ROWS_OF_LINES = json_rows(
 _STATE = ("status", "number", "issued_at", "supplier_email", "supplier_address", "parties", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
 _ROWS_OF_ISSUED = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[(*_STATE, *field_names(BaseAmounts))])
-_ROWS_OF_LINE = json_rows("lines", _LINES.c.id, *_LINES.c[TAX_CATEGORY])
+_ROWS_OF_PRICED = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[(*_STATE, "net", "tax", "total", "delivery_date")])
+_ROWS_OF_LINE = json_rows("lines", _LINES.c.id, *_LINES.c[(*TAX_CATEGORY, *CHANGEABLE, "net")])
 _SHEET = ("purchase_order_id", "revision", "template", "timezone", "language", "logo_digest")
 _ROWS_OF_SHEET = json_rows("sheets", *_SHEETS.c[_SHEET])
 
@@ -100,7 +109,10 @@ class LockedOrder(OrderHeaderRow):
     supplier_is_active: bool
     supplier_has_changed: bool
     lacks_rate: bool
+    exceeds_approved: bool
+    approved_net: Decimal
     net: Decimal
+    tax: Decimal
     total: Decimal
     base_currency: str
     base_rate: Decimal | None
@@ -168,6 +180,20 @@ def _release() -> Update:
     )
 
 
+def _reallocate() -> Update:
+    """Let the allocations of lines follow their quantities."""
+    rows = _ROWS_OF_LINE
+    return (
+        update(Allocation)
+        .values(quantity=rows.c.quantity)
+        .where(
+            Allocation.organisation_id == ORGANISATION_ID,
+            Allocation.purchase_order_line_id == rows.c.id,
+            Allocation.quantity != rows.c.quantity,
+        )
+    )
+
+
 def _queue(kind: FileKind, orders: FromClause) -> Insert:
     """Queue the rendering of a document of each of the orders, whose ids and revisions are in `orders`."""
     return insert_from(_RENDERINGS, orders, kind=literal_column(f"'{kind}'"), next_attempt_at=NOW)
@@ -188,7 +214,10 @@ def _cancelled() -> FromClause:
 
 _CREATE = _creation()
 _CHANGE = _change("purchase_orders.change")
-_CHANGE_LINE = _change("purchase_orders.change_line", update_from(_LINES, _ROWS_OF_LINE))
+_CHANGE_LINE = _change(
+    "purchase_orders.change_line", update_from(_LINES, _ROWS_OF_LINE), _reallocate(), rows=_ROWS_OF_PRICED
+)
+_REALLOCATE_ONE = Query("purchase_orders.reallocate", _reallocate(), NoRow)
 _RELEASE = Query("purchase_orders.release", _release(), NoRow)
 _QUEUE_CANCELLED = Query("purchase_orders.queue_cancelled", _queue(FileKind.CANCELLED, _cancelled()), NoRow)
 _CANCEL = _change("purchase_orders.cancel", _release(), _queue(FileKind.CANCELLED, _cancelled()))
@@ -212,9 +241,11 @@ def _lock(*, sees_all: bool) -> Query[LockedOrder]:
         supplier_is_active(_ORDERS.c.supplier_id).label("supplier_is_active"),
         supplier_has_changed(_ORDERS).label("supplier_has_changed"),
         case((is_draft, lacks_rate(_ORDERS, _OWN)), else_=false()).label("lacks_rate"),
+        exceeds_approved(_ORDERS).label("exceeds_approved"),
+        approved_net(_ORDERS).label("approved_net"),
     )
     rate = (column.label(name) for name, column in document_rate(_ORDERS, _OWN).items())
-    columns = _ORDERS.c["supplier_hash", "version"], looked_up, _ORDERS.c["net", "total"], rate
+    columns = _ORDERS.c["supplier_hash", "version"], looked_up, _ORDERS.c["net", "tax", "total"], rate
     statement = (
         select(*header_columns(_ORDERS), *(column for group in columns for column in group))
         .select_from(_ORDERS.join(_OWN, _OWN.c.id == ORGANISATION_ID))
@@ -293,10 +324,12 @@ class PurchaseOrderRepository:
     async def change_line(
         self, state: Mapping[str, object], line: Mapping[str, object], change: audit.Change, *, now: datetime
     ) -> None:
-        """Write the state as `change` does, and the tax category of a line."""
+        """Write the state as `change` does with the totals, and a line with the quantity that is allocated to it."""
         if self._executor.is_distributed:
             writes = await self._change_separately(state, change, now)
             await writes.update(_LINES, [line])
+            mine = {"organisation_id": self._actor.organisation_id}
+            await self._executor.execute(_REALLOCATE_ONE, **mine, lines=as_json([line]))
             return
         await self._executor.execute(_CHANGE_LINE, **self._parameters(change, now, orders=[state], lines=[line]))
         notify_after_commit(self._session, audit.RELAY)

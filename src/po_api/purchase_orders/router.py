@@ -187,7 +187,9 @@ async def update_line(
     expected: IfMatch,
     body: PurchaseOrderLineUpdate,
 ) -> Response:
-    """State the tax category of a line of a draft. Requires the role `buyer` or `admin`. Returns the order."""
+    """Change a line of a draft. Requires the role `buyer` or `admin`. Returns the order.
+
+    Cheaper is free; an order whose net exceeds what was approved is not issued (409 `above_approved`)."""
     return shown(await service.update_line(order_id, line_id, expected=expected, values=body.model_dump()))
 
 

@@ -10,10 +10,11 @@ from po_api.core.parties import Incoterm
 from po_api.organisations.party_schemas import AddressRead, PartyRead, PaymentDays, PaymentTerms
 from po_api.organisations.schemas import Address, BuyerReference, Place, Terms
 from po_api.porfs.content import MAX_LINES
-from po_api.porfs.schemas import BASE_NET, AllowedActions, TaxRead
+from po_api.porfs.schemas import BASE_NET, AllowedActions, Description, TaxRead
 from po_api.purchase_orders.domain import DocumentStatus, PurchaseOrderStatus, TaxCategory
 from po_api.web.schemas import (
     AmountString,
+    IsoDate,
     Page,
     PercentString,
     PriceString,
@@ -80,7 +81,17 @@ class PurchaseOrderUpdate(Schema):
 
 
 class PurchaseOrderLineUpdate(Schema):
-    """A merge patch of a line of a draft: omitted fields keep their values. The rest of a line is what was approved."""
+    """A merge patch of a line of a draft: omitted fields keep their values. An order whose net exceeds what was
+    approved is not issued."""
+
+    description: Description | MISSING = MISSING
+    quantity: QuantityString | MISSING = Field(
+        default=MISSING, description="At most what may still be ordered of the request's line, in addition"
+    )
+    unit_price: PriceString | MISSING = MISSING
+    discount_percent: PercentString | MISSING = MISSING
+    tax_rate: PercentString | MISSING = MISSING
+    needed_by: IsoDate | None | MISSING = MISSING
 
     tax_category: TaxCategory | None | MISSING = Field(
         default=MISSING, description="Code of UNCL5305: S for a rate above 0, else Z, E, AE, O, K or G", examples=["S"]

@@ -41,10 +41,9 @@ from po_api.purchase_orders.domain import (
     PurchaseOrderAction,
     PurchaseOrderFacts,
     PurchaseOrderStatus,
-    require_tax_category,
 )
+from po_api.purchase_orders.line_service import OrderLineService
 from po_api.purchase_orders.projections import TRADE_TERMS
-from po_api.purchase_orders.queries import TAX_CATEGORY
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.renderings import RENDERINGS
 from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
@@ -138,18 +137,12 @@ class PurchaseOrderService:
     async def update_line(
         self, order_id: int, line_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]
     ) -> JsonDocument:
-        """State the tax category of a draft's line. Raises OrderLineNotFound or TaxCategoryMismatch."""
-        order = await self._locked(order_id, PurchaseOrderAction.EDIT, expected)
-        line = next((line for line in await self._orders.content(order_id) if line.id == line_id), None)
-        if line is None:
-            raise errors.OrderLineNotFound
-        before, after = merge_patch.differing(line, values)
-        if after:
-            stated = {name: after.get(name, getattr(line, name)) for name in TAX_CATEGORY}
-            require_tax_category(line.tax_rate, stated["tax_category"], stated["tax_exemption_reason"])
-            key = {"line_id": line_id}
-            change = _change("purchase_order.update_line", order, {**key, **before}, {**key, **after})
-            await self._repository.change_line(state_of(order), {"id": line_id, **stated}, change, now=utc_now())
+        """Change a draft's line; its order may be issued if its net is within what was approved.
+
+        Raises OrderLineNotFound, TaxCategoryMismatch, QuantityExceedsRemaining or AmountTooLarge.
+        """
+        lock = partial(self._locked, order_id, PurchaseOrderAction.EDIT, expected)
+        await OrderLineService(self._session, self._actor).update(order_id, line_id, values, lock_order=lock)
         return await self._orders.whole(order_id)
 
     async def issue(self, order_id: int, *, expected: ExpectedVersions) -> JsonDocument:
@@ -218,12 +211,14 @@ class PurchaseOrderService:
             raise errors.PurchaseOrderNotFound
         status = PurchaseOrderStatus(order.status)
         supplier = (order.supplier_is_active, order.supplier_has_changed)
-        facts = PurchaseOrderFacts(status, *supplier, order.currency, order.lacks_rate)
+        facts = PurchaseOrderFacts(status, *supplier, order.currency, order.lacks_rate, order.exceeds_approved)
         refused = MACHINE.refusal(action, facts, self._actor)
         if refused is SupplierChanged:
             await self._require_same_supplier(order)
         if refused is RateMissing:
             raise RateMissing.of(order.currency)
+        if refused is errors.AboveApproved:
+            raise errors.AboveApproved(_excess(order))
         MACHINE.require(action, facts, self._actor)
         require_version(order.version, expected)
         return order
@@ -340,6 +335,14 @@ def _finished(
 
 def _change(action: str, order: LockedOrder, before: Mapping[str, object], after: Mapping[str, object]) -> audit.Change:
     return audit.Change(action, "purchase_order", order.id, before, after, order.version + 1)
+
+
+def _excess(order: LockedOrder) -> str:
+    """The amounts of an order that exceeds what was approved, for people."""
+    return (
+        f"the net of {order.net:f} {order.currency} exceeds the approved {order.approved_net:f}; cancel this draft, and"
+        " reopen the request"
+    )
 
 
 async def find_orders(session: AsyncSession, event: BaseCurrencyChanging) -> list[ChangeWarning]:
