@@ -5,6 +5,8 @@ from po_api.db.listeners import Listeners
 from po_api.exchange_rates.service import find_rates
 from po_api.members.events import MemberChanged, MemberPlaced, MembershipEnded, MembershipRestored
 from po_api.members.service import exclude_documents, find_limits, warn_of_reports
+from po_api.organisations.events import BaseCurrencyChanging
+from po_api.porfs.service import find_porfs, warn_of_missing_approvers
 from po_api.purchase_orders.service import find_orders
 from po_api.sessions.service import end_sessions
 from po_api.structure.service import end_responsibilities, require_places
