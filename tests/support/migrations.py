@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 
 from po_api.db.database import libpq_url
 from po_api.operations import migrations, revisions
-from support.clusters import Cluster
+from support.clusters import Cluster, connected
 from support.forked import Forked, alembic, po_api
 
 PROJECT = Path(__file__).parents[2]
@@ -109,8 +109,7 @@ class Fresh:
 async def fresh_database(cluster: Cluster, template: str = "template1") -> AsyncIterator[Fresh]:
     """A new database, empty or a copy of one without connections."""
     name = f"fresh{next(_serial)}"
-    superuser = await asyncpg.connect(libpq_url(cluster.url("postgres", "postgres")))
-    await superuser.execute(f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {template}")
+    await _as_superuser(cluster, f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {template}")
     owner, app = cluster.url(name, "po_owner"), cluster.url(name, "po_app")
     # Plans are not kept: the tables change under them.
     connection = await asyncpg.connect(libpq_url(owner), statement_cache_size=0)
@@ -118,8 +117,13 @@ async def fresh_database(cluster: Cluster, template: str = "template1") -> Async
         yield Fresh(name, owner, app, cluster.binaries, connection)
     finally:
         await connection.close()
-        await superuser.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await superuser.close()
+        await _as_superuser(cluster, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _as_superuser(cluster: Cluster, statement: str) -> None:
+    """Execute a statement on a connection of its own: many databases at once have one connection each."""
+    async with connected(cluster.url("postgres", "postgres")) as superuser:
+        await superuser.execute(statement)
 
 
 @asynccontextmanager
@@ -135,9 +139,7 @@ async def _template(cluster: Cluster, revision: str) -> str:
         earlier = [name for name in REVISIONS if name < revision and (cluster.directory, name) in _templates]
         below = _templates[cluster.directory, earlier[-1]] if earlier else "template1"
         name = f"at_{revision}"
-        superuser = await asyncpg.connect(libpq_url(cluster.url("postgres", "postgres")))
-        await superuser.execute(f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {below}")
-        await superuser.close()
+        await _as_superuser(cluster, f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {below}")
         owner, app = cluster.url(name, "po_owner"), cluster.url(name, "po_app")
         await migrations.upgrade(owner_url=owner, app_url=app, to=revision)
         _templates[cluster.directory, revision] = name

@@ -21,8 +21,9 @@ pytestmark = pytest.mark.heavy
 
 # Statements that change nothing in a run that nothing came before; Alembic's own questions are among them.
 READING = ("SELECT", "SHOW", "SET", "RESET", "select", "show", "DROP INDEX CONCURRENTLY IF EXISTS")
-# More processes at once would wait for each other until their time-outs: a revision may have sixty statements.
-AT_ONCE = 12
+# Databases at once, each with a process and at most three connections: a revision may have sixty statements. More
+# processes would wait for each other until their time-outs, and other tests need connections as well.
+AT_ONCE = 4
 KILLED = -9
 NEVER = -1
 Filled = Callable[[str], Awaitable[str]]
@@ -49,16 +50,10 @@ async def _upgrade(database: Fresh, to: str, progress: Progress | None = None) -
     await migrations.upgrade(owner_url=database.owner, app_url=database.owner, to=to, progress=progress)
 
 
-async def _alembic(revision: str, databases: list[Fresh], points: list[int]) -> list[int]:
-    """The exit statuses of concurrent runs of `alembic upgrade`, each killed after some statements or not at all."""
-    words, at_once = json.dumps(READING), asyncio.Semaphore(AT_ONCE)
-
-    async def run(database: Fresh, point: int) -> int:
-        async with at_once:
-            status, _, _ = await database.call(alembic_until, str(point), words, "upgrade", revision)
-        return status
-
-    return await asyncio.gather(*(run(database, point) for database, point in zip(databases, points, strict=True)))
+async def _alembic(revision: str, database: Fresh, point: int) -> int:
+    """The exit status of `alembic upgrade`, killed after some statements or not at all."""
+    status, _, _ = await database.call(alembic_until, str(point), json.dumps(READING), "upgrade", revision)
+    return status
 
 
 @pytest.fixture(scope="module")
@@ -87,21 +82,16 @@ async def undisturbed(cluster: Cluster, filled: Filled) -> list[str]:
         return await database.schema()
 
 
-async def _kill_and_run_again(
-    cluster: Cluster, template: str, to: str, points: list[int]
-) -> list[tuple[list[str], list[str]]]:
-    """For each point, the schema and the requests after an upgrade killed there and an uninterrupted one.
+async def _kill_and_run_again(cluster: Cluster, template: str, to: str, point: int) -> tuple[list[str], list[str]]:
+    """The schema and the requests after an upgrade killed at the point and an uninterrupted one.
 
     Both go no further: later revisions find what they find after an uninterrupted upgrade.
     """
-    async with AsyncExitStack() as stack:
-        databases = [await stack.enter_async_context(fresh_database(cluster, template)) for _ in points]
-        assert await _alembic(to, databases, points) == [KILLED] * len(points)
-        assert await _alembic(to, databases, [NEVER] * len(points)) == [0] * len(points)
-        for database in databases:
-            await assert_sound(database, to)
-        schemas = await asyncio.gather(*(database.schema() for database in databases))
-        return [(schema, await _requests(database)) for schema, database in zip(schemas, databases, strict=True)]
+    async with fresh_database(cluster, template) as database:
+        assert await _alembic(to, database, point) == KILLED
+        assert await _alembic(to, database, NEVER) == 0
+        await assert_sound(database, to)
+        return await database.schema(), await _requests(database)
 
 
 async def _requests(database: Fresh) -> list[str]:
@@ -129,9 +119,17 @@ async def test_an_upgrade_killed_anywhere_is_run_again(
     steps = [point for point, alone in enumerate(committed, start=1) if alone]
     points = sorted({*steps, len(steps) + 1, len(committed)})
     assert not any(committed[len(steps) :])
-    for schema, found in await _kill_and_run_again(cluster, await filled(before), after, points):
+    template, at_once = await filled(before), asyncio.Semaphore(AT_ONCE)
+
+    async def check(point: int) -> None:
+        async with at_once:
+            schema, found = await _kill_and_run_again(cluster, template, after, point)
         assert schema == undisturbed
         assert found == requests
+
+    async with asyncio.TaskGroup() as group:
+        for point in points:
+            group.create_task(check(point))
 
 
 class Waits(Progress):
