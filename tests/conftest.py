@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from support.applications import application_on, client_of
 from support.checked_statements import CheckedStatements, checked_statements
 from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
+from support.installed_server import depends_on_version
 from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
 from support.watchdog import watched
@@ -32,8 +33,6 @@ from support.webhooks import LOOPBACK_NETWORKS, Receiver, receiving
 # Modules and collected tests stay: looking for garbage among them takes a fifth of the time until the tests run.
 gc.disable()
 
-# The fixtures that lead to the tests' server.
-_SERVER = {"cluster", "database_urls"}
 _KEPT_SECONDS = 24 * 3600
 
 
@@ -60,20 +59,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On the installed PostgreSQL, run only tests that use the tests' server: for others it makes no difference."""
+    """On the installed PostgreSQL, run only tests whose result depends on it."""
     if os.environ.get("PO_TEST_POSTGRES") == "system":
-        config.hook.pytest_deselected(items=[item for item in items if not _depends_on_server(item)])
-        items[:] = filter(_depends_on_server, items)
+        config.hook.pytest_deselected(items=[item for item in items if not depends_on_version(item)])
+        items[:] = filter(depends_on_version, items)
 
 
 def pytest_runtestloop() -> None:
     gc.freeze()
     gc.enable()
-
-
-def _depends_on_server(item: pytest.Item) -> bool:
-    fixtures: Sequence[str] = getattr(item, "fixturenames", ())
-    return not _SERVER.isdisjoint(fixtures) or item.get_closest_marker("installed") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)

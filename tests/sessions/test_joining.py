@@ -19,6 +19,7 @@ from po_api.users.models import User
 from po_api.users.service import UserService
 from support.identity_provider import Provider
 from support.organisations import Member, Tenant, created, new_tenant, ok, refused, set_active
+from support.repetition import in_turns
 from support.sign_in import app_with, bearing, browser_at, exchange, sign_in, there_and_back, told
 
 RIGHTS = {"roles": ["approver"], "approval_limit": "500.00"}
@@ -187,7 +188,7 @@ async def test_two_first_sign_ins_at_once_make_one_user(
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("turn", range(20))
+@in_turns
 async def test_an_acceptance_races_with_the_founding_of_an_organisation(
     browser: httpx.AsyncClient, provider: Provider, admin: Member, turn: int
 ) -> None:
@@ -302,7 +303,7 @@ async def test_a_deactivated_member_signs_in_without_the_organisation(
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("turn", range(20))
+@in_turns
 async def test_no_session_that_a_deactivation_ended_comes_back(
     browser: httpx.AsyncClient, provider: Provider, admin: Member, turn: int
 ) -> None:

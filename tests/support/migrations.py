@@ -43,7 +43,7 @@ CONTRACTING = ["ban-drop-column", "ban-drop-function", "require-concurrent-index
 RENAMING = ["renaming-column", "renaming-object"]
 
 # As many of the last steps are tested by `make test`.
-_RECENT = 3
+_RECENT = 1
 
 _serial = itertools.count(1)
 # The databases that are copied, by the directory of their server and their revision.

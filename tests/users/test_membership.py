@@ -22,8 +22,7 @@ from support.organisations import (
     refused,
     with_new_session,
 )
-
-TURNS = range(20)
+from support.repetition import in_turns
 
 
 @pytest.fixture
@@ -303,7 +302,7 @@ async def test_a_stored_response_is_only_given_inside_its_organisation(
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("turn", TURNS)
+@in_turns
 async def test_an_acceptance_races_with_a_revocation(admin: Member, person: Member, turn: int) -> None:
     invitation_id = await _invite(admin, person)
     accepted, revoked = await asyncio.gather(
@@ -317,7 +316,7 @@ async def test_an_acceptance_races_with_a_revocation(admin: Member, person: Memb
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("turn", TURNS)
+@in_turns
 async def test_two_acceptances_at_once_lead_to_one_organisation(
     app: FastAPI, client: httpx.AsyncClient, admin: Member, person: Member, turn: int
 ) -> None:
@@ -330,7 +329,7 @@ async def test_two_acceptances_at_once_lead_to_one_organisation(
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("turn", TURNS)
+@in_turns
 async def test_leaving_races_with_the_demotion_of_the_other_admin(tenant: Tenant, admin: Member, turn: int) -> None:
     other = await tenant.member(Role.ADMIN)
     await asyncio.gather(
@@ -344,7 +343,7 @@ async def test_leaving_races_with_the_demotion_of_the_other_admin(tenant: Tenant
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("turn", TURNS)
+@in_turns
 async def test_a_change_of_role_races_with_an_approval(organisation: TestOrganisation, turn: int) -> None:
     porf = await organisation.pending()
     path = f"/porfs/{porf.json()['id']}/approve"

@@ -23,6 +23,7 @@ from support.organisations import (
     refused,
 )
 from support.pages import all_items
+from support.repetition import in_turns
 
 MISSING = 8_000_000_000_000_000_000
 
@@ -128,7 +129,7 @@ async def test_an_inactive_admin_does_not_count_as_one(admin: Member, tenant: Te
     await ok(_switch(admin, admin.user_id, "deactivate"))
 
 
-@pytest.mark.parametrize("turn", range(3))
+@in_turns
 async def test_two_admins_who_demote_each_other_leave_one(tenant: Tenant, admin: Member, turn: int) -> None:
     other = await tenant.member(Role.ADMIN)
     roles = {"json": {"roles": ["buyer"]}}

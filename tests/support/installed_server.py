@@ -1,0 +1,60 @@
+"""The tests that `make test-server` runs: those whose result depends on the version of PostgreSQL.
+
+The others only use what is the same in every supported version; `make test` runs them on the embedded server. A new
+test belongs here by its place, or by a word in its name.
+"""
+
+import pytest
+
+# The fixtures that lead to the tests' server: without them, there is nothing to run on another one.
+_FIXTURES = {"cluster", "database_urls"}
+
+_PLACES = (
+    # Revisions, functions, invariants, statistics, backups
+    "operations/",
+    "audit/",
+    "observability/test_statistics.py",
+    # The driver, pools, standbys, the statements themselves; errors of the server
+    "db/",
+    "resilience/test_failover.py",
+    "resilience/test_refusals.py",
+    "resilience/test_repetition.py",
+    "resilience/test_time_outs.py",
+    # Row-level security
+    "isolation/test_tenancy.py",
+    # Plans and search
+    "history/test_audit_events.py",
+    "porfs/test_porf_search.py",
+    "purchase_orders/test_order_search.py",
+    "web/test_pagination.py",
+    # What SQL computes like Python, or prints like a schema
+    "porfs/test_approval.py",
+    "porfs/test_tolerance.py",
+    "porfs/test_porf_read_service.py",
+    "purchase_orders/test_order_read_service.py",
+    # Locks, races and killed processes
+    "events/",
+    "worker/test_leases.py",
+    "worker/test_processes.py",
+    "purchase_orders/test_crash.py",
+    "purchase_orders/test_numbering.py",
+    "purchase_orders/test_races.py",
+    "users/test_membership_locks.py",
+    "web/test_idempotency.py",
+    "webhooks/test_webhook_processes.py",
+)
+# In the names of tests of races and of plans among those of a feature.
+_WORDS = ("at_once", "concurrent", "deadlock", "index", "races")
+
+
+def depends_on_version(item: pytest.Item) -> bool:
+    """Whether the test is one of them; exhaustive tests run nowhere else, but for `make coverage`."""
+    if item.get_closest_marker("installed") is not None:
+        return True
+    if _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        return False
+    if item.get_closest_marker("exhaustive") is not None:
+        return True
+    place = item.path.relative_to(item.config.rootpath / "tests").as_posix()
+    function = item.name.partition("[")[0]
+    return place.startswith(_PLACES) or any(word in function for word in _WORDS)
