@@ -1,7 +1,5 @@
 """Addresses for the statements of other features, as JSON with the fields that orders copy."""
 
-from typing import Any
-
 from sqlalchemy import ColumnElement, and_, select, true
 from sqlalchemy.sql.elements import KeyedColumnElement
 
@@ -13,7 +11,7 @@ from po_api.db.query import ORGANISATION_ID, AnyColumn
 _ADDRESSES = Address.__table__
 
 
-def address_json(address_id: KeyedColumnElement[Any]) -> ColumnElement[str]:
+def address_json(address_id: KeyedColumnElement[int]) -> ColumnElement[str]:
     """The address whose id is in a column of the outer query; NULL where there is none."""
     return _json(Address.id == address_id, correlated=address_id)
 
@@ -33,7 +31,7 @@ def _is_default(kind: AddressKind) -> ColumnElement[bool]:
     return and_(Address.kind == kind, Address.is_default, Address.is_active)
 
 
-def _json(chosen: ColumnElement[bool], correlated: KeyedColumnElement[Any] | None = None) -> ColumnElement[str]:
+def _json(chosen: ColumnElement[bool], correlated: KeyedColumnElement[int] | None = None) -> ColumnElement[str]:
     item, text = json_object("copied", columns_of(_ADDRESSES, COPIED_FIELDS))
     found = select(text).select_from(_ADDRESSES.join(item, true()))
     found = found.where(Address.organisation_id == ORGANISATION_ID, chosen)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Insert, Integer, text
@@ -19,7 +19,7 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.db.bulk_write import Rows, as_json, combine, insert_from, json_rows
 from po_api.db.models import Base, TenantRow
-from po_api.db.query import TransactionExecutor
+from po_api.db.query import AnyColumn, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
 
@@ -84,8 +84,8 @@ class AuditEvent(TenantRow, Base):
     entity: Mapped[str]
     entity_id: Mapped[int]
     entity_version: Mapped[int | None] = mapped_column(Integer)
-    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    before: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
+    after: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
     request_id: Mapped[str | None]
     created_at: Mapped[datetime]
 
@@ -150,7 +150,7 @@ def _columns(actor: Actor, change: Change) -> dict[str, object]:
     }
 
 
-def insert_events(**others: Any) -> Insert:
+def insert_events(**others: AnyColumn) -> Insert:
     """The part of a statement that adds its events, and their rows in the outbox; `others` as in
     `bulk_write.insert_from`.
 

@@ -6,7 +6,7 @@ numbers events after their commit, one process at a time, in a statement that be
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -36,7 +36,7 @@ from po_api.core.clock import utc_now
 from po_api.db.bulk_write import NOW, as_json, insert_from, json_rows
 from po_api.db.database import Database, enter_tenant
 from po_api.db.models import Base, TenantRow
-from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, AnyColumn, NoRow, Query, TransactionExecutor
 from po_api.db.schema_info import SchemaInfo
 from po_api.db.wakeups import notify_after_commit
 
@@ -132,7 +132,7 @@ _OPEN = Query(
 )
 
 
-def _column(name: str) -> Any:
+def _column(name: str) -> AnyColumn:
     column = AuditEvent.__table__.c[name]
     return cast(column, Text).label(name) if name in ("before", "after") else column
 
@@ -236,7 +236,7 @@ async def queue_missing(session: AsyncSession, organisation_id: int) -> int:
     return len(missing)
 
 
-def _sealed(position: _Position, events: Sequence[_Sealed]) -> list[dict[str, Any]]:
+def _sealed(position: _Position, events: Sequence[_Sealed]) -> list[dict[str, object]]:
     """The entries of the log for the events after a position."""
     entries, last = [], position.last_seal
     for number, event in enumerate(events, start=position.last_number + 1):

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Text, and_, any_, bindparam, case, cast, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -193,7 +193,7 @@ def _start(after: Position | None, feeds: Sequence[FeedRow]) -> int:
     return after.number
 
 
-def _item(row: EventRow) -> dict[str, Any]:
+def _item(row: EventRow) -> dict[str, object]:
     """The representation of an event, for the schema of its type."""
     type_ = EVENT_TYPES.get(row.action, UNKNOWN)
     before, after = (None if change is None else json.loads(change) for change in (row.before, row.after))

@@ -1,6 +1,6 @@
 """/events, and the newest seal of the audit trail."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 
@@ -28,7 +28,7 @@ async def list_events(
     after: AfterDep,
     type_: Annotated[list[EventName], Query(alias="type", description="Any of these types")] = [],  # noqa: B006
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items per page")] = DEFAULT_LIMIT,
-) -> Any:
+) -> object:
     """List the events of the organisation in the order of their numbers. Requires the role `admin` or `auditor`.
 
     Every accepted change is an event, numbered shortly after it was committed. Store `next` together with what was done
@@ -49,7 +49,7 @@ async def list_events(
     responses=problems(403),
     openapi_extra=requires(Permission.AUDIT_READ),
 )
-async def get_seal(events: EventQueriesDep) -> Any:
+async def get_seal(events: EventQueriesDep) -> object:
     """Get the seal of the last numbered event, to be noted down elsewhere. Requires the role `admin` or `auditor`.
 
     `po-api audit verify --expect NUMBER:SEAL` shows later whether any event up to that number was changed, removed or

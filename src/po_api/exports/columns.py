@@ -124,7 +124,7 @@ _READ: Mapping[Kind, Callable[[Any], Value]] = {
 }
 
 
-def values_of(item: Mapping[str, Any], columns: Sequence[Column]) -> list[Value]:
+def values_of(item: Mapping[str, object], columns: Sequence[Column]) -> list[Value]:
     """The values of an item with the fields of `columns`, as its JSON representation has them."""
     found = ((item[column.name], _READ[column.kind]) for column in columns)
     return [None if value is None else read(value) for value, read in found]

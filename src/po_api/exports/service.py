@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from json import loads
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -68,7 +67,7 @@ def request_for(sort: str | None, cursor: str | None = None) -> PageRequest:
 
 
 def _add(file: TableFile, items: Sequence[str], columns: Sequence[Column]) -> bytes:
-    rows: list[dict[str, Any]] = [loads(item) for item in items]
+    rows: list[dict[str, object]] = [loads(item) for item in items]
     return file.add(values_of(row, columns) for row in rows)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import httpx
 
@@ -48,6 +48,16 @@ _FORBIDDEN = {
 }
 
 _log = get_logger(__name__)
+
+
+class RequestOptions(TypedDict, total=False):
+    """Those parts of a request that httpx builds it from."""
+
+    params: Mapping[str, str]
+    headers: Mapping[str, str]
+    json: JsonObject
+    data: Mapping[str, str]
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -100,19 +110,21 @@ class DriveHttp:
         self._client = client
         self._tokens = tokens
 
-    async def request(self, method: str, url: str, *, accepted: Collection[int] = _OK, **options: Any) -> Answer:
+    async def request(
+        self, method: str, url: str, *, accepted: Collection[int] = _OK, **options: Unpack[RequestOptions]
+    ) -> Answer:
         """The response, if its status is one of the accepted ones. Raises NotFiled for any other."""
         answer = await self._authorized(method, url, **options)
         if answer.status in accepted:
             return answer
         raise refusal(answer)
 
-    async def _authorized(self, method: str, url: str, **options: Any) -> Answer:
-        headers = options.pop("headers", {})
+    async def _authorized(self, method: str, url: str, **options: Unpack[RequestOptions]) -> Answer:
+        headers = options.get("headers", {})
         for is_last in (False, True):
             token = await self._tokens.current(self._client)
-            bearer = {"Authorization": f"Bearer {token}"}
-            answer = await _sent(self._client, method, url, headers=headers | bearer, **options)
+            signed: RequestOptions = {**options, "headers": {**headers, "Authorization": f"Bearer {token}"}}
+            answer = await _sent(self._client, method, url, **signed)
             if answer.status != httpx.codes.UNAUTHORIZED or is_last:
                 break
             self._tokens.forget(token)
@@ -142,7 +154,7 @@ def refusal(answer: Answer) -> NotFiled:
     return NotFiled(FilingProblem.DRIVE_REFUSED, detail)
 
 
-async def _sent(client: httpx.AsyncClient, method: str, url: str, **options: Any) -> Answer:
+async def _sent(client: httpx.AsyncClient, method: str, url: str, **options: Unpack[RequestOptions]) -> Answer:
     content = b""
     try:
         async with client.stream(method, url, **options) as response:

@@ -1,7 +1,6 @@
 """Bodies of responses about the audit trail."""
 
 from datetime import datetime
-from typing import Any
 
 from pydantic import Field
 
@@ -9,7 +8,7 @@ from po_api.audit import AuditedEntity
 from po_api.core.actor import ActorKind
 from po_api.web.schemas import Page, Schema
 
-Attributes = dict[str, Any] | None
+Attributes = dict[str, object] | None
 
 
 class HistoryEvent(Schema):

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Boolean, FromClause, Insert, Integer, Text, Update, and_, bindparam, null, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.actor import Actor
 from po_api.db.leases import WorkStatus
-from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, AnyColumn, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.purchase_orders.models import DocumentFiling, DocumentRendering, PurchaseOrderFile
 from po_api.purchase_orders.queries import ORDER_ID
@@ -35,7 +35,7 @@ class DocumentKey:
     kind: str
 
 
-_FILE: dict[str, Any] = {
+_FILE: dict[str, AnyColumn] = {
     "organisation_id": ORGANISATION_ID,
     "purchase_order_id": ORDER_ID,
     "revision": bindparam("revision", type_=Integer),
@@ -112,19 +112,18 @@ class DocumentRepository:
         key = {"organisation_id": self._actor.organisation_id, **asdict(file)}
         digest = hashlib.sha256(content).hexdigest()
         values = {"content": content, "digest": digest, "created_at": now}
-        stored = await self._store(is_filed, **key, **values)
+        stored = await self._store(is_filed, now, **key, **values)
         if stored is None:
             stored = await self._executor.row(_STORED, **key)
             assert stored is not None
         return stored.content
 
-    async def _store(self, is_filed: bool, **parameters: Any) -> StoredFile | None:
+    async def _store(self, is_filed: bool, now: datetime, **parameters: object) -> StoredFile | None:
         if not self._executor.is_distributed:
             return await self._executor.row(_STORE, **parameters, is_filed=is_filed)
         await self._executor.execute(_RENDERED, **parameters)
         stored = await self._executor.row(_STORE_FILE, **parameters)
         if stored is not None and is_filed:
-            now = parameters["created_at"]
             writes = SeparateWrites(self._session, self._actor.organisation_id, now)
             await writes.insert(DocumentFiling.__table__, [{"file_id": stored.id}], next_attempt_at=now)
         return stored

@@ -7,7 +7,6 @@ columns of `purchase_orders` with these values, so that lists sort, filter and p
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -162,7 +161,7 @@ def _seen_facts(orders: FromClause) -> AnySelect:
     )
 
 
-def _about_lines(orders: FromClause, *, sees_all: bool) -> tuple[FromClause, Mapping[str, SQLColumnExpression[Any]]]:
+def _about_lines(orders: FromClause, *, sees_all: bool) -> tuple[FromClause, Mapping[str, SQLColumnExpression[object]]]:
     """The orders with what they say about their lines, and that by name."""
     if sees_all:
         count = select(func.count()).select_from(LINES).where(of_order(orders)).correlate(orders).scalar_subquery()
@@ -174,7 +173,7 @@ def _about_lines(orders: FromClause, *, sees_all: bool) -> tuple[FromClause, Map
     return source, {**dict(amounts.c), **dict(facts.c), "is_partial": hides_lines(orders)}
 
 
-def supplier_contact(orders: FromClause) -> dict[str, SQLColumnExpression[Any]]:
+def supplier_contact(orders: FromClause) -> dict[str, SQLColumnExpression[object]]:
     """The supplier's contact data by column: of a draft those of its supplier, of any other order its snapshot."""
     is_draft = orders.c.status == PurchaseOrderStatus.DRAFT
     columns = {f"supplier_{name}": supplier_value(orders.c.supplier_id, name) for name in _CONTACT}
@@ -210,7 +209,7 @@ def _supplier_json(orders: FromClause) -> ColumnElement[str]:
     return found.correlate(orders).scalar_subquery()
 
 
-def details(orders: FromClause, *, sees_all: bool) -> dict[str, SQLColumnExpression[Any]]:
+def details(orders: FromClause, *, sees_all: bool) -> dict[str, SQLColumnExpression[object]]:
     """The fields of an order that are not in its summary, but for its lines, taxes, parties and warnings."""
     contact = supplier_contact(orders)
     return {
@@ -269,7 +268,7 @@ def file_kind(is_cancelled: ColumnElement[bool]) -> ColumnElement[str]:
 
 def about_document(
     orders: FromClause, rendering: FromClause, filing: FromClause
-) -> dict[str, SQLColumnExpression[Any]]:
+) -> dict[str, SQLColumnExpression[object]]:
     """The state of an order's document."""
     unless_stored = {WorkStatus.QUEUED: DocumentStatus.DUE, WorkStatus.FAILED: DocumentStatus.FAILED}
     status = case(

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     FromClause,
     Insert,
     Text,
@@ -32,7 +31,7 @@ from po_api.core.clock import utc_now
 from po_api.core.offload import offload
 from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_from, json_rows, update_from
-from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, AnyColumn, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
 from po_api.exchange_rates.domain import BaseAmounts
@@ -139,14 +138,14 @@ def _creation() -> Query[CreatedOrder]:
     return Query("purchase_orders.create", select(order.c.id).add_cte(allocations, event), CreatedOrder)
 
 
-def _defaults() -> dict[str, ColumnElement[Any]]:
+def _defaults() -> dict[str, AnyColumn]:
     """Terms and addresses that neither the order nor its requests and supplier have: those of the organisation."""
     rows = _ROWS_OF_ORDER.c
 
-    def own(name: str) -> ColumnElement[Any]:
+    def own(name: str) -> AnyColumn:
         return select(_ORGANISATIONS.c[name]).where(_ORGANISATIONS.c.id == ORGANISATION_ID).scalar_subquery()
 
-    def unless_given(*names: str) -> dict[str, ColumnElement[Any]]:
+    def unless_given(*names: str) -> dict[str, AnyColumn]:
         is_missing = func.num_nonnulls(*(rows[name] for name in names)) == 0
         return {name: case((is_missing, own(name)), else_=rows[name]) for name in names}
 
@@ -292,7 +291,7 @@ class PurchaseOrderRepository:
         return created.id
 
     async def _create_separately(
-        self, order: Mapping[str, object], lines: Collection[Mapping[str, Any]], change: audit.Change, now: datetime
+        self, order: Mapping[str, object], lines: Collection[Mapping[str, object]], change: audit.Change, now: datetime
     ) -> int:
         writes = self._separate_writes(now)
         ((order_id,),) = await writes.insert(_ORDERS, [order], "id")

@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from anyio import BrokenWorkerProcess, fail_after, open_process, to_process
 from anyio.abc import Process
@@ -126,13 +125,13 @@ async def _in_worker(order: Order, limits: Limits) -> bytes:
         raise BrokenWorkerProcess from None  # from anyio's attempt to kill a process that died while it started
 
 
-async def _open_process(_command: Sequence[str], **options: Any) -> Process:
+async def _open_process(_command: Sequence[str], *, stdin: int, stdout: int) -> Process:
     """A worker process without the server's environment, which contains secrets, and in a session of its own: Ctrl-C
     must only end the server, whose requests in progress still need the worker."""
     environment = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     environment["PYTHONSAFEPATH"] = "1"  # no modules from the working directory
     command = [sys.executable, "-u", "-c", WORKER_PROGRAM]
-    return await open_process(command, env=environment, start_new_session=True, **options)
+    return await open_process(command, env=environment, start_new_session=True, stdin=stdin, stdout=stdout)
 
 
 # anyio has no parameter for it. Tests inspect a worker's environment, session and open files.

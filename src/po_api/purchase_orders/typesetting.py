@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import fontpkg
 import noto_cjk_sans_otc
@@ -41,19 +41,21 @@ def typeset(printed: bytes, template: int, logo: bytes | None = None) -> bytes:
     # Inputs of templates are texts: a JSON array of the bytes is read faster than any other form of them.
     inputs = {"document": printed.decode()} | ({} if logo is None else {"logo": json.dumps(list(logo))})
     try:
-        return _compile(source, inputs, day, tagged=tagged, standards=["a-2a" if tagged else "a-2u"])
+        return _compile(source, inputs, day, tagged=tagged, standard="a-2a" if tagged else "a-2u")
     except typst.TypstError:
         # PDF/A forbids characters without a glyph, such as those for private use. Without the standard they are printed
         # as boxes; any other error is raised again.
-        return _compile(source, inputs, day, tagged=tagged, standards=[])
+        return _compile(source, inputs, day, tagged=tagged, standard=None)
 
 
-def _compile(source: bytes, inputs: dict[str, str], day: str, *, tagged: bool, standards: list[Any]) -> bytes:
+def _compile(
+    source: bytes, inputs: dict[str, str], day: str, *, tagged: bool, standard: Literal["a-2a", "a-2u"] | None
+) -> bytes:
     return typst.compile(
         source,
         font_paths=_fonts(),
         sys_inputs=inputs,
-        pdf_standards=standards,
+        pdf_standards=[] if standard is None else [standard],
         pdf_tags=tagged,
         timestamp=datetime.fromisoformat(day).replace(tzinfo=UTC),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -27,7 +27,7 @@ from po_api.db.bulk_write import NOW, as_json, json_rows
 from po_api.db.leases import Job
 from po_api.db.locks import lock_in_organisation
 from po_api.db.models import Timestamp
-from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, AnyColumn, Query, TransactionExecutor
 from po_api.events.domain import Position
 from po_api.webhooks.domain import DeliveryStatus
 from po_api.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMessage
@@ -184,7 +184,7 @@ def _adding() -> tuple[Query[_Key], Query[_Key]]:
     (replay); one that is queued stays as it is.
     """
     rows = json_rows("messages", *_MESSAGES.c["event_id", "webhook_id", "body"])
-    columns: dict[str, Any] = {"organisation_id": ORGANISATION_ID, "created_at": NOW}
+    columns: dict[str, AnyColumn] = {"organisation_id": ORGANISATION_ID, "created_at": NOW}
     columns |= {str(column.key): column for column in rows.c}
     messages = insert(WebhookMessage).from_select(list(columns), select(*columns.values()), include_defaults=False)
     renewed = messages.on_conflict_do_update(
@@ -225,7 +225,7 @@ _ADD_MESSAGES, _ADD_DELIVERIES = _adding()
 _BEFORE = bindparam("before", type_=Timestamp)
 
 
-def _purging(name: str, model: Any, *conditions: ColumnElement[bool]) -> Query[_Key]:
+def _purging(name: str, model: type[WebhookDelivery | WebhookMessage], *conditions: ColumnElement[bool]) -> Query[_Key]:
     """Delete at most PURGED rows of an organisation that fulfil the conditions, and that nobody uses now."""
     own = model.organisation_id == ORGANISATION_ID
     some = select(model.id).where(own, *conditions).limit(literal_column(str(PURGED)))
