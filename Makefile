@@ -23,7 +23,7 @@ PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(WORKERS) --dist workstea
 # Pure tests and those of single features.
 FAST := $(addprefix tests/,core db exports history observability api_keys members organisations porfs purchase_orders sessions suppliers users web test_settings.py)
 
-.PHONY: run test test-fast coverage check check-format check-types test-server test-clients test-browser bench bench-migrations format lock lock-clients openapi clean help
+.PHONY: run test test-fast coverage check check-format check-types test-server test-clients lint-openapi test-main-job test-browser bench bench-migrations format lock lock-clients openapi clean help
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -70,13 +70,18 @@ check-types: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-# Runs only the tests that use the tests' server (tests/conftest.py); for the others it makes no difference.
-test-server: $(READY) ## the tests on the installed PostgreSQL (version 15 or later)
+# Which tests these are, and why, is in tests/support/installed_server.py.
+test-server: $(READY) ## the tests that depend on the version of PostgreSQL, on the installed one (15 or later)
 	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL)
 
 # The tools of other projects that process openapi.json; they are installed in clients/, not in the project's environment.
-test-clients: $(READY) clients/node_modules/.ready test-browser ## lint openapi.json, run the main job with generated clients and in a browser
+# The parts do not depend on each other: `make -j2 test-clients` runs two at once.
+test-clients: lint-openapi test-main-job test-browser ## lint openapi.json, run the main job with generated clients and in a browser
+
+lint-openapi: clients/node_modules/.ready
 	@$(IN_CLIENTS) REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npm run --silent lint
+
+test-main-job: $(READY) clients/node_modules/.ready
 	@$(IN_CLIENTS) npm run --silent generate
 	@$(IN_CLIENTS) npm run --silent compile
 	@$(BIN)/python clients/run.py

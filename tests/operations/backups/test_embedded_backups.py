@@ -194,8 +194,19 @@ def test_a_killed_backup_is_none(story: Story) -> None:
     process.kill()
     process.communicate()
     assert story.po.listed() == before
+    # A child of it that was just being started may have the lock until it runs another program.
+    wait_until(lambda: _is_unlocked(story.po.backups / ".lock"), "the end of the lock")
     story.po.backup()
     assert not left.exists()
+
+
+def _is_unlocked(path: Path) -> bool:
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def test_a_backup_without_its_record_is_set_aside(copy: CommandLine, story: Story, place: Path) -> None:
