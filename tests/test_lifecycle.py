@@ -278,7 +278,7 @@ class People(RuleBasedStateMachine):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(
-    "examples", [8, pytest.param(100, marks=pytest.mark.exhaustive)], ids=["few examples", "many examples"]
+    "examples", [5, pytest.param(100, marks=pytest.mark.exhaustive)], ids=["few examples", "many examples"]
 )
 async def test_whatever_people_do_only_what_was_approved_is_ordered(
     app: FastAPI, client: httpx.AsyncClient, owner: asyncpg.Connection, examples: int
