@@ -14,6 +14,7 @@ import certifi
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from po_api.db.schema_info import SchemaInfo
@@ -25,6 +26,7 @@ from support.checked_statements import CheckedStatements, checked_statements
 from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
 from support.installed_server import depends_on_version
+from support.mail import SENDER
 from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
 from support.watchdog import watched
@@ -171,6 +173,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         _env_file=None,
         filing_dir=tmp_path_factory.mktemp("filed"),
+        mail_from=SENDER,
+        mail_url=SecretStr(f"file:{tmp_path_factory.mktemp('mail')}"),
         rate_limit_per_user="1000000/minute",
         rate_limit_per_address="1000000/minute",
         rate_limit_sign_in="1000000/minute",

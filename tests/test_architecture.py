@@ -41,6 +41,10 @@ WITHOUT_VERSION = {
     "deleteExternalReference",
     # A filing is changed by workers only.
     "retryFiling",
+    # Deliveries are changed by workers, and have no fields that a member could change.
+    "retryDelivery",
+    "cancelDelivery",
+    "markDeliveryBounced",
     "testWebhookEndpoint",
     "replayWebhookEvents",
     "retryWebhookDelivery",
@@ -71,6 +75,7 @@ VIOLATIONS = {
             "suppliers",
             "porfs",
             "purchase_orders",
+            "deliveries",
             "filing",
             "webhooks",
         )

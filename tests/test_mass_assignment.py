@@ -118,6 +118,7 @@ JSON_BODIES = set(
     createPorf updatePorf addPorfLine updatePorfLine
     addPorfComment submitPorf recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
     closePorf reassignPorf convertPorf createPurchaseOrder updatePurchaseOrder updatePurchaseOrderLine
+    issuePurchaseOrder deliverPurchaseOrder
     cancelPurchaseOrder createWebhookEndpoint updateWebhookEndpoint rotateWebhookSecret
     closePurchaseOrder putExchangeRate startTokenSignIn exchangeSignInCode createSession refreshSession
     """.split()
@@ -125,7 +126,9 @@ JSON_BODIES = set(
 # Operations without a body, to which one is sent.
 WITHOUT_BODY = {
     "copyPorf",
-    "issuePurchaseOrder",
+    "retryDelivery",
+    "cancelDelivery",
+    "markDeliveryBounced",
     "deactivateUser",
     "activateUser",
     "leaveOrganisation",

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import BYTEA
 from po_api.operations import ddl
 
 revision = "041"
-down_revision = "038"
+down_revision = "040"
 branch_labels = None
 depends_on = None
 

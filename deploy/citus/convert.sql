@@ -43,6 +43,8 @@ INSERT INTO placement (name, kind) VALUES
     ('document_renderings', 'distributed'),
     ('document_filings', 'distributed'),
     ('filing_folders', 'distributed'),
+    ('deliveries', 'distributed'),
+    ('mail_quotas', 'distributed'),
     ('audit_events', 'distributed'),
     ('event_outbox', 'distributed'),
     ('event_feeds', 'distributed'),

@@ -21,6 +21,7 @@ from po_api.core.offload import SWITCH_SECONDS
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
 from po_api.db.query import QueryExecutor
+from po_api.deliveries.transports import mailer_of
 from po_api.filing.destinations import destination_of
 from po_api.listeners import all_listeners
 from po_api.observability import instrumentation, tracing
@@ -119,6 +120,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.heavy_requests = FairQueue(turns.SHARES)
     app.state.renderings = SharedWork[bytes]()
     app.state.filing = destination_of(settings)
+    app.state.mailer = mailer_of(settings)
     app.state.webhook_destinations = Destinations.of(settings.webhook_allowed_networks)
     app.state.secret_cipher = SecretCipher(found.secret_key)
     work = all_work(
@@ -126,13 +128,14 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
         secret_key=found.secret_key,
         renderings=app.state.renderings,
         filing=app.state.filing,
+        mailer=app.state.mailer,
         sender=Sender(app.state.webhook_destinations),
     )
     app.state.worker = Worker(app.state.database, work)
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.export_max_rows = settings.export_max_rows
     app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)
-    app.state.listeners = all_listeners()
+    app.state.listeners = all_listeners(mail_sender=settings.mail_from if app.state.mailer else None)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
 
     _add_middleware(app, settings)

@@ -1,20 +1,27 @@
 """The listeners of all features to the events of features below them."""
 
+from functools import partial
+
 from po_api.api_keys.service import end_keys
 from po_api.db.listeners import Listeners
+from po_api.deliveries.service import send_issued
 from po_api.exchange_rates.service import find_rates
 from po_api.members.events import MemberChanged, MemberPlaced, MembershipEnded, MembershipRestored
 from po_api.members.service import exclude_documents, find_limits, warn_of_reports
 from po_api.organisations.events import BaseCurrencyChanging
 from po_api.porfs.service import find_porfs, warn_of_missing_approvers
+from po_api.purchase_orders.events import OrderIssued
 from po_api.purchase_orders.service import find_orders
 from po_api.sessions.service import end_sessions
 from po_api.structure.service import end_responsibilities, require_places
 from po_api.users.membership_service import end_membership, restore_membership
 
 
-def all_listeners() -> Listeners:
-    """The listeners of the application, in the order in which they are called."""
+def all_listeners(*, mail_sender: str | None = None) -> Listeners:
+    """The listeners of the application, in the order in which they are called.
+
+    `mail_sender` is the address that mails come from; None if the installation sends none.
+    """
     listeners = Listeners()
     listeners.add(MembershipEnded, end_membership)
     listeners.add(MembershipEnded, end_sessions)
@@ -29,4 +36,5 @@ def all_listeners() -> Listeners:
     listeners.add(BaseCurrencyChanging, find_orders)
     listeners.add(BaseCurrencyChanging, find_rates)
     listeners.add(BaseCurrencyChanging, find_limits)
+    listeners.add(OrderIssued, partial(send_issued, sender=mail_sender))
     return listeners

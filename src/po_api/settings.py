@@ -1,5 +1,6 @@
 """The configuration: environment variables or `.env`, documented in `.env.example`. No default secrets."""
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from po_api.core.database_url import postgresql_url
 from po_api.core.domains import a_label
 from po_api.core.key_strength import weakness
+from po_api.core.mail_url import MailDirectory, SmtpServer, mail_url
 from po_api.core.service_account import ServiceAccount
 from po_api.core.urls import WebUrl, web_url
 
@@ -28,6 +30,8 @@ _UNIQUE_LOCAL = IPv6Network("fc00::/7")
 _MAPPED_IPV4 = IPv6Network("::ffff:0:0/96")
 # A stolen token is valid for a short time only (security.md).
 MAX_ACCESS_TOKEN_SECONDS = 900
+# A local part that servers take with an addition, at a domain of two or more labels.
+_SENDER = re.compile(r"[A-Za-z0-9_.=-]{1,30}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
 RATE_LIMIT_STORES = {"memory", "redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster"}
 
 
@@ -67,6 +71,9 @@ class Settings(BaseSettings):
     google_drive_credentials: Annotated[ServiceAccount | None, NoDecode] = None
     google_drive_url: str = "https://www.googleapis.com"
     filing_dir: Path | None = None
+
+    mail_from: str | None = None
+    mail_url: SecretStr | None = None
 
     frontend_url: List = ()
     cors_origins: List = ()
@@ -139,6 +146,28 @@ class Settings(BaseSettings):
         if value is not None and info.data.get("google_drive_credentials") is not None:
             raise ValueError("documents are filed in one place, and GOOGLE_DRIVE_CREDENTIALS is set as well")
         return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, value: str | None) -> str | None:
+        # Bounces go to a part of it: purchasing+…@example.com.
+        if value is not None and not _SENDER.fullmatch(value):
+            raise ValueError("expected one address without a name, such as purchasing@example.com")
+        return value
+
+    @field_validator("mail_url")
+    @classmethod
+    def _server_of_mail(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            mail_url(value.get_secret_value())
+            if info.data.get("mail_from", "") is None:
+                raise ValueError("requires MAIL_FROM, the address that mails come from")
+        return value
+
+    @property
+    def mail_place(self) -> SmtpServer | MailDirectory | None:
+        """Where mails are handed over."""
+        return None if self.mail_url is None else mail_url(self.mail_url.get_secret_value())
 
     @field_validator("oidc_issuer", "google_redirect_uri", "google_drive_url")
     @classmethod

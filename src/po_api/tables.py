@@ -5,12 +5,14 @@ from po_api.addresses import models as addresses
 from po_api.api_keys import models as api_keys
 from po_api.db import periodic, schema_info
 from po_api.db.models import Base
+from po_api.deliveries import models as deliveries
 from po_api.exchange_rates import models as exchange_rates
 from po_api.external_references import models as external_references
 from po_api.filing import models as filing
 from po_api.members import models as members
 from po_api.organisations import models as organisations
 from po_api.porfs import models as porfs
+from po_api.purchase_orders import delivery_models as purchase_order_deliveries
 from po_api.purchase_orders import models as purchase_orders
 from po_api.sessions import models as sessions
 from po_api.structure import models as structure
@@ -23,6 +25,7 @@ __all__ = [
     "addresses",
     "api_keys",
     "audit",
+    "deliveries",
     "exchange_rates",
     "external_references",
     "filing",
@@ -31,6 +34,7 @@ __all__ = [
     "organisations",
     "periodic",
     "porfs",
+    "purchase_order_deliveries",
     "purchase_orders",
     "schema_info",
     "sessions",

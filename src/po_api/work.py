@@ -13,6 +13,8 @@ from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database
 from po_api.db.leases import organisations_with_work
 from po_api.db.work import PeriodicTask, Queue, TenantTask, Work
+from po_api.deliveries.mailings import MAILS, MailHandler
+from po_api.deliveries.transports import Mailer
 from po_api.filing import filings
 from po_api.filing.destinations import Destination
 from po_api.filing.filings import FILINGS, FilingHandler
@@ -32,15 +34,21 @@ RESPONSES_KEPT = timedelta(hours=48)
 # The rows of one statement, which has a time-out: after years without purging there may be millions.
 BATCH = 10_000
 
-QUEUES: Sequence[Queue] = (RENDERINGS, FILINGS, WEBHOOKS)
+QUEUES: Sequence[Queue] = (RENDERINGS, FILINGS, MAILS, WEBHOOKS)
 
 
 def all_work(
-    database: Database, *, secret_key: str, renderings: SharedWork[bytes], filing: Destination | None, sender: Sender
+    database: Database,
+    *,
+    secret_key: str,
+    renderings: SharedWork[bytes],
+    filing: Destination | None,
+    mailer: Mailer | None,
+    sender: Sender,
 ) -> Work:
     """The work of the application; `renderings` are those of documents that are in progress in this process.
 
-    `filing` is where the documents are filed, `sender` sends webhooks.
+    `filing` is where the documents are filed, `mailer` sends mail, `sender` sends webhooks.
     """
     is_filed = filing is not None
     find_unfiled = PeriodicTask("filings.find_missing", timedelta(hours=1), partial(filings.queue_missing, database))
@@ -49,6 +57,7 @@ def all_work(
         queues=(
             (RENDERINGS, RenderingHandler(database, renderings, is_filed=is_filed)),
             (FILINGS, FilingHandler(database, filing)),
+            (MAILS, MailHandler(database, mailer, renderings, is_filed=is_filed)),
             (WEBHOOKS, WebhookHandler(database, sender, SecretCipher(secret_key))),
         ),
         tenant_tasks=(

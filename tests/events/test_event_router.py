@@ -22,13 +22,13 @@ from support.operations import STRUCTURE
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
 
 _ACTION = re.compile(
-    r'"((?:address|api_key|approval_group|category|cost_centre|exchange_rate|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|team|user|webhook_endpoint)'
+    r'"((?:address|api_key|approval_group|category|cost_centre|delivery|exchange_rate|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|team|user|webhook_endpoint)'
     r'\.[a-z_]+)"'
 )
 # The amounts in the base currency, of submissions and issues.
 BASE = ("base_currency", "base_rate", "base_rate_date", "base_total")
 # Edits have actions of their own, and a copy is a creation.
-_WITHOUT_EVENT = {"porf.edit", "porf.copy", "purchase_order.edit"}
+_WITHOUT_EVENT = {"porf.edit", "porf.copy", "purchase_order.edit", "purchase_order.deliver"}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from po_api.core.permissions import Role, Scope
 from po_api.db.database import Database
 from support.clusters import connected
 from support.filings import held_filing
+from support.mail import delivery_in
 from support.operations import STRUCTURE, named
 from support.organisations import (
     LINE,
@@ -52,6 +53,7 @@ async def busy(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
     other = await with_new_session(app, organisation.buyer)
     await ok(other.delete("/sessions/current"), 204)
     await ok(admin.post(f"/filings/{await held_filing(organisation)}/retry"))
+    await delivery_in(organisation, "queued")
     await created(organisation.buyer.post("/addresses", json={"kind": "delivery", "name": "Warehouse"}))
     for kind, path in STRUCTURE.items():
         await created(organisation.admin.post(path, json=named(kind, "Busy")))

@@ -22,6 +22,7 @@ from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
 from support.feeds import relayed
 from support.images import png
+from support.mail import add_contact, allow_mail, deliver
 from support.operations import (
     BY_BODY,
     BY_PATH,
@@ -100,6 +101,10 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     ids = {"porf": approved.json()["id"], "supplier": organisation.supplier_id, "purchase_order": order.json()["id"]}
     await give_references(organisation, **ids)
     await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
+    await allow_mail(organisation)
+    await deliver(
+        organisation, order.json()["id"], contact_ids=[await add_contact(organisation, "zz@supplier.example")]
+    )
     async with organisation.database.sessions.begin() as session:
         await enter_tenant(session, organisation.organisation_id)
         repository = FilingRepository(TransactionExecutor(session), organisation.organisation_id)
@@ -123,12 +128,14 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
     (rate,) = (await ok(victim.admin.get("/exchange-rates"))).json()["items"]
     (filing,) = (await ok(victim.admin.get("/filings"))).json()["items"]
+    (mail,) = (await ok(victim.admin.get("/deliveries"))).json()["items"]
     (endpoint,) = (await ok(victim.admin.get("/webhook-endpoints"))).json()["items"]
     (delivery,) = (await ok(victim.admin.get(f"/webhook-endpoints/{endpoint['id']}/deliveries"))).json()["items"]
     ids = {
         "session_id": session,
         "rate_id": rate["id"],
         "filing_id": filing["id"],
+        "order_delivery_id": mail["id"],
         "endpoint_id": endpoint["id"],
         "delivery_id": delivery["id"],
         "invitation_id": invitation["id"],
@@ -182,6 +189,7 @@ async def _victim_sees(world: World) -> list[Any]:
         "/addresses",
         "/external-references",
         *STRUCTURE.values(),
+        "/deliveries",
         "/filings",
         "/organisations/current/filing",
         "/porfs",
@@ -370,6 +378,7 @@ async def test_a_foreign_value_in_a_filter_or_a_search_finds_nothing(world: Worl
         f"/users?manager_id={victim.admin.user_id}",
         f"/cost-centres?parent_id={world.ids['cost_centre_id']}",
         f"/approval-groups?member_id={victim.approver.user_id}",
+        f"/deliveries?purchase_order_id={world.order['id']}",
         f"/audit-events?entity=porf&entity_id={world.porf['id']}",
         f"/audit-events?actor_id={victim.admin.user_id}",
     )
@@ -389,6 +398,7 @@ async def test_lists_contain_no_rows_of_other_organisations(world: World) -> Non
         "/sessions",
         "/api-keys",
         "/filings",
+        "/deliveries",
         "/audit-events",
         "/events",
     ):

@@ -32,7 +32,7 @@ po_migration_in_progress po_migration_failed po_migration_current_info po_wal_ar
 po_wal_archive_lag_seconds po_disk_free_bytes po_disk_size_bytes po_db_cache_hit_ratio po_db_connections
 po_db_size_bytes po_worker_due po_worker_oldest_due_seconds po_worker_failed po_worker_runs_total
 po_worker_run_duration_seconds_bucket po_worker_task_failures_total po_worker_task_last_success_timestamp_seconds
-po_filing_problems_total
+po_filing_problems_total po_mail_problems_total
 """.split()
 LABELS = {"route", "method", "status", "operation", "sqlstate_class", "pool", "state", "outcome", "directory", "le"}
 LABELS |= {"revision", "expected", "work", "code", "reason"}

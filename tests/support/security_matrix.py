@@ -14,6 +14,7 @@ from po_api.core.permissions import Role, Scope
 from support.electronic_orders import connect
 from support.filings import held_filing
 from support.images import png
+from support.mail import delivery_in
 from support.operations import BY_PATH, REQUIRED_QUERY, STRUCTURE, WEBHOOK, Json, named, operations
 from support.organisations import (
     PREFIX,
@@ -193,6 +194,14 @@ getPurchaseOrderDocument     issued   purchase_orders:read  yes/404   yes      y
 getElectronicPurchaseOrder   issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 listPurchaseOrderHistory     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 
+deliverPurchaseOrder         issued   deliveries:write      no/404    no       yes     yes     no      org      org
+listPurchaseOrderDeliveries  issued   purchase_orders:read  no        no       yes     yes     yes     org      org
+listDeliveries               -        purchase_orders:read  no        no       yes     yes     yes     org      org
+getDelivery                  mailed   purchase_orders:read  no        no       yes     yes     yes     org      org
+retryDelivery                unsent   deliveries:write      no        no       yes     yes     no      org      org
+cancelDelivery               waiting  deliveries:write      no        no       yes     yes     no      org      org
+markDeliveryBounced          mailed   deliveries:write      no        no       yes     yes     no      org      org
+
 getFilingSettings            -        organisations:write   no        no       no      yes     no      org      org
 checkFiling                  -        organisations:write   no        no       no      yes     no      org      org
 listFilings                  -        purchase_orders:read  no        no       yes     yes     yes     org      org
@@ -256,12 +265,14 @@ USED_UP_THINGS = {
     *("deleteExternalReference", "deleteLogo", "deleteExchangeRate"),
     *("convertPorf", "createPurchaseOrder", "issuePurchaseOrder", "retryFiling"),
 }
+# Deliveries of orders, by the status that they have.
+DELIVERIES = {"mailed": "sent", "unsent": "failed", "waiting": "queued"}
 # Entities that only some roles can own: others may not raise requests.
 REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
 SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
-SHARED |= {"cost_centre", "category", "team", "group", "filing", "endpoint", "delivery", "rate"}
+SHARED |= {"cost_centre", "category", "team", "group", "filing", "endpoint", "delivery", "rate", *DELIVERIES}
 
 
 @dataclass(frozen=True)
@@ -369,7 +380,7 @@ class World:
             case "key":
                 made = await self.new_key(owner, Scope.PORFS_READ)
                 return {"key_id": int(made.token.split("_")[1])}
-            case "filing" | "endpoint" | "delivery":
+            case "filing" | "endpoint" | "delivery" | "mailed" | "unsent" | "waiting":
                 return await self._sent_out(on, owner)
             case "ordered":
                 order = (await theirs.ordered()).json()
@@ -381,6 +392,8 @@ class World:
 
     async def _sent_out(self, on: str, owner: Member) -> Ids:
         """Something that leaves the house, or where it goes."""
+        if on in DELIVERIES:
+            return {"order_delivery_id": await delivery_in(self.organisation, DELIVERIES[on])}
         if on == "filing":
             return {"filing_id": await held_filing(self.organisation)}
         if on == "endpoint":

@@ -1,6 +1,7 @@
 """Doing the work of one organisation: the tests of a process share a database, and leave work of others behind."""
 
 from po_api.core.shared_work import SharedWork
+from po_api.deliveries.transports import Mailer
 from po_api.webhooks.networks import LOOPBACK, Destinations
 from po_api.webhooks.sending import Sender
 from po_api.work import all_work
@@ -11,14 +12,27 @@ from support.polling import Deadline
 LOCAL = Destinations.of(LOOPBACK)
 
 
-async def work_until_idle(tenant: Tenant, *, names: frozenset[str] | None = None, sender: Sender | None = None) -> int:
+async def work_until_idle(
+    tenant: Tenant,
+    *,
+    names: frozenset[str] | None = None,
+    mailer: Mailer | None = None,
+    sender: Sender | None = None,
+) -> int:
     """Do all work of the organisation that is due, of these names or of all; returns how often there was some.
 
-    `sender` sends webhooks, by default to receivers on this machine.
+    `mailer` sends mail, by default as the application does, `sender` webhooks, by default to receivers on this machine.
     """
     database, state = tenant.database, tenant.app.state
     sender = sender or Sender(LOCAL)
-    work = all_work(database, secret_key=state.secret_key, renderings=SharedWork(), filing=state.filing, sender=sender)
+    work = all_work(
+        database,
+        secret_key=state.secret_key,
+        renderings=SharedWork(),
+        filing=state.filing,
+        mailer=mailer or state.mailer,
+        sender=sender,
+    )
     runners: list[QueueRunner | TenantTaskRunner] = [
         QueueRunner(database, queue, handler) for queue, handler in work.queues if names is None or queue.name in names
     ]

@@ -165,7 +165,12 @@ async def test_after_a_restore_nothing_is_sent_before_the_confirmation(place: Pl
     people, app = place.organisation, place.organisation.app
     endpoint = await add_endpoint(people.admin, receiver, event_types=["porf.created"])
     work = all_work(
-        people.database, secret_key=SECRET_KEY, renderings=app.state.renderings, filing=None, sender=Sender(LOCAL)
+        people.database,
+        secret_key=SECRET_KEY,
+        renderings=app.state.renderings,
+        filing=None,
+        mailer=None,
+        sender=Sender(LOCAL),
     )
     followers = Worker(people.database, replace(work, queues=(), periodic_tasks=()))
     worker = Worker(people.database, replace(work, periodic_tasks=()))

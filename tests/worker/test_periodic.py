@@ -151,7 +151,12 @@ async def test_the_applications_tasks_delete_what_has_ended(
         f"UPDATE idempotency_records SET created_at = {old} WHERE organisation_id = $1", organisation.organisation_id
     )
     work = all_work(
-        organisation.database, secret_key=SECRET_KEY, renderings=SharedWork(), filing=None, sender=Sender(LOCAL)
+        organisation.database,
+        secret_key=SECRET_KEY,
+        renderings=SharedWork(),
+        filing=None,
+        mailer=None,
+        sender=Sender(LOCAL),
     )
     for task in work.periodic_tasks:
         await task.run()

@@ -5,6 +5,8 @@ from fastapi import Response
 from po_api.addresses.router import router as addresses
 from po_api.api_keys.router import router as api_keys
 from po_api.core.permissions import Permission
+from po_api.deliveries.router import orders_router as order_deliveries
+from po_api.deliveries.router import router as deliveries
 from po_api.events.router import router as events
 from po_api.events.router import seals
 from po_api.exchange_rates.router import router as exchange_rates
@@ -96,7 +98,8 @@ GROUPS = (
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
     RouteGroup(exports.porfs_router, porf_files, porfs, conversion_router),
-    RouteGroup(exports.purchase_orders_router, purchase_orders),
+    RouteGroup(exports.purchase_orders_router, purchase_orders, order_deliveries),
+    RouteGroup(deliveries),
     RouteGroup(filings),
     RouteGroup(events),
     RouteGroup(audit_events, seals),

@@ -34,6 +34,7 @@ AuditedEntity = Literal[
     "category",
     "cost_centre",
     "exchange_rate",
+    "delivery",
     "external_reference",
     "filing",
     "invitation",

@@ -6,6 +6,8 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.cli.transactions import run, validated
+from po_api.core.actor import Actor
+from po_api.db.database import enter_tenant
 from po_api.operations.databases import Connections
 from po_api.organisations.schemas import OrganisationCreate
 from po_api.organisations.service import OrganisationService
@@ -26,3 +28,21 @@ def create_organisation(
         return (await OrganisationService(session).create(**values)).id
 
     typer.echo(run(work))
+
+
+@app.command("allow-mail")
+def allow_mail(
+    organisation_id: Annotated[int, typer.Argument(help="Id of the organisation.")],
+    per_day: Annotated[int, typer.Option("--per-day", min=0, max=1_000_000, help="Mails in a day; 0 forbids all.")],
+) -> None:
+    """Let an organisation send orders to suppliers by mail, at most so many in a day (UTC).
+
+    Anybody with an account may found an organisation: without this, any of them could send mail in your name.
+    """
+
+    async def work(session: AsyncSession, _found: Connections) -> None:
+        await enter_tenant(session, organisation_id)
+        actor = Actor.command_line(organisation_id)
+        await OrganisationService(session).allow_mail(actor, per_day=per_day or None)
+
+    run(work)

@@ -41,6 +41,7 @@ class Scope(StrEnum):
     EVENTS_READ = "events:read"
     EXTERNAL_REFERENCES_READ = "external_references:read"
     EXTERNAL_REFERENCES_WRITE = "external_references:write"
+    DELIVERIES_WRITE = "deliveries:write"
 
 
 class Permission(StrEnum):
@@ -92,6 +93,9 @@ class Permission(StrEnum):
     PURCHASE_ORDERS_READ = "purchase_orders_read"
     PURCHASE_ORDERS_READ_ALL = "purchase_orders_read_all"
     PURCHASE_ORDERS_WRITE = "purchase_orders_write"
+
+    DELIVERIES_READ = "deliveries_read"
+    DELIVERIES_WRITE = "deliveries_write"
 
     FILINGS_READ = "filings_read"
     FILINGS_MANAGE = "filings_manage"
@@ -157,6 +161,9 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.PURCHASE_ORDERS_READ: Grant(_ANY_ROLE, Scope.PURCHASE_ORDERS_READ),
     Permission.PURCHASE_ORDERS_READ_ALL: Grant(_OVERSIGHT | _APPROVER, Scope.PURCHASE_ORDERS_READ),
     Permission.PURCHASE_ORDERS_WRITE: Grant(_BUYERS, Scope.PURCHASE_ORDERS_WRITE),
+    # Mails have the amounts of whole orders, and addresses of people.
+    Permission.DELIVERIES_READ: Grant(_OVERSIGHT, Scope.PURCHASE_ORDERS_READ),
+    Permission.DELIVERIES_WRITE: Grant(_BUYERS, Scope.DELIVERIES_WRITE),
     Permission.FILINGS_READ: Grant(_OVERSIGHT, Scope.PURCHASE_ORDERS_READ),
     Permission.FILINGS_MANAGE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
 }

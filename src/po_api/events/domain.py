@@ -16,6 +16,7 @@ class Shape(StrEnum):
     PORF_REQUESTER = "PorfRequesterChange"
     PURCHASE_ORDER = "PurchaseOrderChange"
     INVITATION = "InvitationChange"
+    DELIVERY = "DeliveryChange"
 
 
 # The attributes of the change that each form shows; all others are only named. No form shows texts of people, rights or
@@ -28,6 +29,7 @@ ATTRIBUTES: Mapping[Shape, Sequence[str]] = {
     Shape.PORF_REQUESTER: ("requester_id",),
     Shape.PURCHASE_ORDER: ("status",),
     Shape.INVITATION: ("status",),
+    Shape.DELIVERY: ("status", "purchase_order_id", "error_code"),
 }
 
 
@@ -67,6 +69,15 @@ _STRUCTURE = ("cost_centre", "category", "team", "approval_group")
 _ENTRY = {"create": "created", "update": "updated", "activate": "activated", "deactivate": "deactivated"}
 _INVITATION = {"create": "created", "accept": "accepted", "decline": "declined", "revoke": "revoked"}
 
+_DELIVERY = {
+    "create": "created",
+    "send": "sent",
+    "fail": "failed",
+    "retry": "retried",
+    "cancel": "cancelled",
+    "mark_bounced": "bounced",
+}
+
 # By action. The names are part of the API: never changed, and new ones are added.
 EVENT_TYPES: Mapping[str, EventType] = {
     "porf.create": EventType("porf.created", Shape.PORF_CREATION),
@@ -82,6 +93,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
         for verb, done in _PURCHASE_ORDER.items()
     },
     **{f"invitation.{verb}": EventType(f"invitation.{done}", Shape.INVITATION) for verb, done in _INVITATION.items()},
+    **{f"delivery.{verb}": EventType(f"delivery.{done}", Shape.DELIVERY) for verb, done in _DELIVERY.items()},
     "supplier.create": EventType("supplier.created"),
     "supplier.update": EventType("supplier.updated"),
     "supplier.activate": EventType("supplier.activated"),
@@ -103,6 +115,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "organisation.create": EventType("organisation.created"),
     "organisation.update": EventType("organisation.updated"),
     "organisation.verify_folder": EventType("organisation.folder_verified"),
+    "organisation.allow_mail": EventType("organisation.mail_allowed"),
     "organisation.retry_filings": EventType("organisation.filings_retried"),
     "filing.retry": EventType("filing.retried"),
     "user.create": EventType("user.created"),

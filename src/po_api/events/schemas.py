@@ -76,6 +76,14 @@ class InvitationChangeData(ChangeData):
     status: str | None = Field(examples=["accepted"])
 
 
+class DeliveryChangeData(ChangeData):
+    """The delivery of an order to its supplier; `error_code` says why it has failed."""
+
+    status: str | None = Field(examples=["sent"])
+    purchase_order_id: int | None
+    error_code: str | None = Field(examples=["mail_refused"])
+
+
 _DATA: dict[Shape, type[ChangeData]] = {
     Shape.CHANGE: ChangeData,
     Shape.PORF_CREATION: PorfCreationData,
@@ -84,6 +92,7 @@ _DATA: dict[Shape, type[ChangeData]] = {
     Shape.PORF_REQUESTER: PorfRequesterChangeData,
     Shape.PURCHASE_ORDER: PurchaseOrderChangeData,
     Shape.INVITATION: InvitationChangeData,
+    Shape.DELIVERY: DeliveryChangeData,
 }
 
 

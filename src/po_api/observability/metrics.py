@@ -98,3 +98,9 @@ FILING_PROBLEMS = Counter(
     ["code"],
     registry=REGISTRY,
 )
+MAIL_PROBLEMS = Counter(
+    "po_mail_problems_total",
+    "Attempts to send a mail that have failed, by error code",
+    ["code"],
+    registry=REGISTRY,
+)

@@ -161,6 +161,7 @@ _VIOLATIONS = {
                        PARTITION BY organisation_id, entity, entity_id ORDER BY id), 'draft') AS known
             FROM audit_events
             WHERE ($1::bigint IS NULL OR organisation_id = $1) AND after ? 'status'
+              AND entity IN ('porf', 'purchase_order')
         )
         SELECT entity, entity_id, id, known, was FROM changes WHERE was IS DISTINCT FROM known
     """,
@@ -189,6 +190,18 @@ _VIOLATIONS = {
           AND (d.base_currency <> g.currency
                OR (d.currency = g.currency) <> (d.base_rate_id IS NULL)
                OR (r.currency, r.rate_date) <> (d.currency, d.base_rate_date))
+    """,
+    "a mail that was sent had the document of its order": """
+        SELECT d.id, d.purchase_order_id, d.status FROM deliveries d
+        LEFT JOIN purchase_order_files f
+            ON f.organisation_id = d.organisation_id AND f.purchase_order_id = d.purchase_order_id
+            AND f.revision = d.revision AND f.kind = 'issued' AND f.digest = d.file_digest
+        WHERE ($1::bigint IS NULL OR d.organisation_id = $1) AND d.file_digest IS NOT NULL AND f.id IS NULL
+    """,
+    "only orders with a number are delivered, in a revision that they have": """
+        SELECT d.id, d.purchase_order_id FROM deliveries d
+        JOIN purchase_orders o ON o.organisation_id = d.organisation_id AND o.id = d.purchase_order_id
+        WHERE ($1::bigint IS NULL OR d.organisation_id = $1) AND (o.number IS NULL OR d.revision > o.revision)
     """,
     "the last event has the current status": """
         SELECT e.entity, e.id, e.status, last.status AS last_status FROM (

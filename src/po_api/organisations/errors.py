@@ -42,6 +42,14 @@ class FolderUnverified(Conflict):
     constraint = "uq_organisations_verified_folder_id"
 
 
+class UnknownPlaceholder(Unprocessable):
+    """The text of a mail has a placeholder that does not exist, or that subjects do not have. There are `{number}`,
+    `{revision}`, `{supplier}`, `{total}`, `{needed_by}` and, in bodies only, `{link}`."""
+
+    code = "unknown_placeholder"
+    title = "Unknown placeholder"
+
+
 class OperatorsOnly(Forbidden):
     """Only the operators of this installation may list organisations."""
 

@@ -1,10 +1,10 @@
 """The organisation: a tenant and its rules."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from po_api.core.parties import Incoterm
@@ -28,6 +28,7 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     New orders take its terms of delivery and payment; `payment_days` and `payment_terms` where their supplier has none.
     `logo_digest` is the SHA-256 (hex) of the logo, `accent_colour` of its documents is #rrggbb.
     `workspace_folder_id` is the folder in Google Drive for its documents, which is used once it is the verified one.
+    Mail is sent only if operators have allowed it: at most `mail_per_day`. `mail_templates` are its texts by language.
     """
 
     __tablename__ = "organisations"
@@ -44,6 +45,8 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
         CheckConstraint("paper IN ('a4', 'letter')", name="paper"),
         CheckConstraint("accent_colour ~ '^#[0-9a-f]{6}$'", name="accent_colour"),
         CheckConstraint("cardinality(footer_lines) <= 4", name="footer_lines"),
+        CheckConstraint("mail_per_day >= 1", name="mail_per_day"),
+        CheckConstraint("jsonb_typeof(mail_templates) = 'object'", name="mail_templates"),
         *party_constraints(),
         # Partial: an update of a column that a foreign key could refer to would wait for the rows of tenants.
         Index(
@@ -77,6 +80,9 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     paper: Mapped[str] = mapped_column(default="a4", server_default="a4")
     footer_lines: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default="{}")
     logo_digest: Mapped[str | None]
+    mail_per_day: Mapped[int | None] = mapped_column(Integer)
+    allow_other_recipients: Mapped[bool] = mapped_column(default=False, server_default="false")
+    mail_templates: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default="{}")
 
     users: Mapped[list["User"]] = relationship(back_populates="organisation", lazy="raise")
 

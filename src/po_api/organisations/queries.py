@@ -1,6 +1,6 @@
 """Reading organisations. The table is global: each query names the organisation."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -49,6 +49,9 @@ class OrganisationRow(PartyRow):
     paper: str
     footer_lines: Sequence[str]
     logo_digest: str | None
+    mail_per_day: int | None
+    allow_other_recipients: bool
+    mail_templates: Mapping[str, Mapping[str, str]]
     version: int
     created_at: datetime
     updated_at: datetime

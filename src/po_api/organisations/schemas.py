@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from po_api.core.money import TaxRounding
-from po_api.core.parties import Incoterm
+from po_api.core.parties import Incoterm, Language
 from po_api.core.permissions import Role
 from po_api.organisations.domain import Paper
 from po_api.organisations.party_schemas import PartyFields, PartyPatch, PartyRead
@@ -32,6 +32,7 @@ from po_api.web.schemas import (
     Page,
     Schema,
     ShortText,
+    SingleLine,
     Title,
     ToleranceString,
     require_file,
@@ -60,8 +61,27 @@ RateAge = Annotated[int, Strict(), Field(ge=0, le=366)]
 Terms = Annotated[LongText, Field(examples=["Payment within 30 days net"])]
 Place = Annotated[Title, Field(description="The place that the Incoterms rule names", examples=["Hamburg"])]
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$"), Field(examples=["#004a99"])]
+# Of a mail; a longer one is cut by programs that show it.
+MailSubject = Annotated[SingleLine, StringConstraints(min_length=1, max_length=200)]
 FooterLines = Annotated[
     list[Title], Field(max_length=4, description="Printed on every page", examples=[["Acme Ltd · acme.example"]])
+]
+
+
+class MailTemplate(Schema):
+    """The texts of a mail in one language. `{number}`, `{revision}`, `{supplier}`, `{total}` and `{needed_by}` are
+    replaced, in bodies also `{link}`; a line without a value for one of its placeholders is left out."""
+
+    subject: MailSubject = Field(examples=["Purchase order {number}"])
+    body: LongText = Field(examples=["Please find our purchase order {number} attached.\nTotal: {total}"])
+
+
+MailTemplates = Annotated[
+    dict[Language, MailTemplate],
+    Field(
+        description="By language; a language without one has the built-in text",
+        examples=[{"en": {"subject": "Purchase order {number}", "body": "Please find our order {number} attached."}}],
+    ),
 ]
 
 
@@ -115,6 +135,8 @@ class OrganisationUpdate(PartyPatch):
     accent_colour: Colour | None | MISSING = MISSING
     paper: Paper | MISSING = MISSING
     footer_lines: FooterLines | MISSING = MISSING
+    allow_other_recipients: StrictBool | MISSING = MISSING
+    mail_templates: MailTemplates | MISSING = Field(default=MISSING, description="Replaces all that there are")
 
 
 class OrganisationSummary(Schema):
@@ -179,6 +201,13 @@ class OrganisationRead(PartyRead, OrganisationSummary):
     logo_digest: str | None = Field(
         description="SHA-256 of the logo (hexadecimal); null if there is none", examples=["9f86d081884c7d65"]
     )
+    mail_per_day: int | None = Field(
+        description="How many mails the operators allow in a day (UTC); null: none", examples=[100]
+    )
+    allow_other_recipients: bool = Field(
+        description="Orders may be sent to other addresses than those of the supplier's contacts"
+    )
+    mail_templates: MailTemplates
     users: list[Member] | None = None
 
     @classmethod

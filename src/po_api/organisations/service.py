@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,6 +33,7 @@ from po_api.organisations.errors import (
     PrefixInUse,
 )
 from po_api.organisations.events import BaseCurrencyChanging
+from po_api.organisations.mail_templates import require_known_placeholders
 from po_api.organisations.models import Organisation
 from po_api.organisations.parties import after_change
 from po_api.organisations.repository import OrganisationRepository
@@ -62,17 +64,19 @@ class OrganisationService:
         return organisation
 
     async def update(
-        self, actor: Actor, listeners: Listeners, *, expected: ExpectedVersions, values: Mapping[str, object]
+        self, actor: Actor, listeners: Listeners, *, expected: ExpectedVersions, values: Mapping[str, Any]
     ) -> Organisation:
         """Change the settings of the actor's organisation; existing documents keep the settings they were created with.
 
-        Raises MissingRole, PreconditionFailed, IncompleteIdentifier, InvalidGln, CurrencyInUse or PrefixInUse.
+        Raises MissingRole, PreconditionFailed, IncompleteIdentifier, InvalidGln, UnknownPlaceholder, CurrencyInUse or
+        PrefixInUse.
         """
         actor.require(Permission.ORGANISATIONS_WRITE)
         organisation = await self._repository.locked(actor.organisation_id)
         assert organisation is not None
         require_version(organisation.version, expected)
         require_whole_identifiers(after_change(organisation, values))
+        require_known_placeholders(values.get("mail_templates", {}))
         before, after = merge_patch.apply(organisation, values)
         if "currency" in after:
             require_current(organisation.currency)
@@ -130,6 +134,16 @@ class OrganisationService:
         before, after = merge_patch.apply(organisation, {"verified_folder_id": folder_id})
         await self._record(actor, organisation, before, after, action="organisation.verify_folder")
         return True
+
+    async def allow_mail(self, actor: Actor, *, per_day: int | None) -> Organisation:
+        """Let the actor's organisation send so many mails in a day, at least 1; None forbids it (operators)."""
+        organisation = await self._repository.locked(actor.organisation_id)
+        if organisation is None:
+            raise OrganisationNotFound
+        before, after = merge_patch.apply(organisation, {"mail_per_day": per_day})
+        if after:
+            await self._record(actor, organisation, before, after, action="organisation.allow_mail")
+        return organisation
 
     async def _prefixes(self, organisation: Organisation, before: Mapping[str, str]) -> Mapping[str, set[str]]:
         """The present and former values of each prefix; `before` are those before the change in progress."""

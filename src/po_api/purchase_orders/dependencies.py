@@ -8,7 +8,7 @@ from po_api.db.filters import Filters
 from po_api.db.pagination import PageRequest
 from po_api.external_references.dependencies import BY_EXTERNAL_ID
 from po_api.purchase_orders.document_service import Access, DocumentService
-from po_api.purchase_orders.domain import PurchaseOrderStatus
+from po_api.purchase_orders.domain import OrderDeliveryStatus, PurchaseOrderStatus
 from po_api.purchase_orders.queries import SORTS
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.service import PurchaseOrderService
@@ -34,6 +34,7 @@ async def _document_service(request: Request, principal: PrincipalDep) -> Docume
 
 _filters = filters(
     any_of("status", PurchaseOrderStatus, "Any of these statuses"),
+    any_of("delivery_status", OrderDeliveryStatus, "Any of these statuses of the last delivery"),
     any_of("number", ShortText, "Any of these numbers"),
     any_of("supplier_id", Id, "Any of these suppliers"),
     any_of("created_by_id", Id, "Created by any of these members"),

@@ -40,6 +40,16 @@ def document_name(number: str, revision: int, kind: str) -> str:
     return f"{'-'.join(parts)}.{'xml' if kind == FileKind.ELECTRONIC else 'pdf'}"
 
 
+class OrderDeliveryStatus(StrEnum):
+    """Whether the revision in force was sent to the supplier, by its last delivery that was not cancelled; `failed`: it
+    could not be sent, or has come back."""
+
+    NOT_SENT = "not_sent"
+    QUEUED = "queued"
+    SENT = "sent"
+    FAILED = "failed"
+
+
 class DocumentStatus(StrEnum):
     """Whether the document of an order is stored, is about to be rendered, or could not be."""
 
@@ -94,6 +104,7 @@ class PurchaseOrderAction(StrEnum):
     ISSUE = "issue"
     CANCEL = "cancel"
     CLOSE = "close"
+    DELIVER = "deliver"
 
 
 @dataclass(frozen=True)
@@ -187,9 +198,12 @@ _ISSUABLE = (_active_supplier, _same_supplier, _current_currency, _within_approv
 
 
 def _rule(
-    sources: Iterable[PurchaseOrderStatus], target: PurchaseOrderStatus | None, *guards: Guard[PurchaseOrderFacts]
+    sources: Iterable[PurchaseOrderStatus],
+    target: PurchaseOrderStatus | None,
+    *guards: Guard[PurchaseOrderFacts],
+    permission: Permission = Permission.PURCHASE_ORDERS_WRITE,
 ) -> Rule[PurchaseOrderStatus, PurchaseOrderFacts]:
-    return Rule(frozenset(sources), target, Permission.PURCHASE_ORDERS_WRITE, _buyer, guards)
+    return Rule(frozenset(sources), target, permission, _buyer, guards)
 
 
 _DRAFT, _ISSUED = PurchaseOrderStatus.DRAFT, PurchaseOrderStatus.ISSUED
@@ -200,5 +214,7 @@ MACHINE: StateMachine[PurchaseOrderStatus, PurchaseOrderAction, PurchaseOrderFac
         PurchaseOrderAction.ISSUE: _rule([_DRAFT], _ISSUED, *_ISSUABLE),
         PurchaseOrderAction.CANCEL: _rule([_DRAFT, _ISSUED], PurchaseOrderStatus.CANCELLED),
         PurchaseOrderAction.CLOSE: _rule([_ISSUED], PurchaseOrderStatus.CLOSED),
+        # Has the roles of _buyer, and a scope of its own.
+        PurchaseOrderAction.DELIVER: _rule([_ISSUED], None, permission=Permission.DELIVERIES_WRITE),
     },
 )

@@ -38,7 +38,8 @@ from po_api.exchange_rates.projections import draft_lacks_rate
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
 from po_api.porfs.models import Porf, PorfLine
-from po_api.purchase_orders.domain import DocumentStatus, FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.delivery_models import Delivery
+from po_api.purchase_orders.domain import DocumentStatus, FileKind, OrderDeliveryStatus, PurchaseOrderStatus
 from po_api.purchase_orders.models import (
     Allocation,
     DocumentFiling,
@@ -260,6 +261,30 @@ def filing_of(orders: FromClause) -> FromClause:
     )
 
 
+def delivery_status(orders: FromClause) -> ColumnElement[str]:
+    """The `OrderDeliveryStatus` of the order of the outer query."""
+    waits = Delivery.status.in_((str(WorkStatus.QUEUED), str(WorkStatus.HELD)))
+    shown = case(
+        (waits, str(OrderDeliveryStatus.QUEUED)),
+        (Delivery.status == "sent", str(OrderDeliveryStatus.SENT)),
+        else_=str(OrderDeliveryStatus.FAILED),
+    )
+    last = (
+        select(shown)
+        .where(
+            Delivery.organisation_id == ORGANISATION_ID,
+            Delivery.purchase_order_id == orders.c.id,
+            Delivery.revision == orders.c.revision,
+            Delivery.status != str(WorkStatus.CANCELLED),
+        )
+        .order_by(Delivery.id.desc())
+        .limit(1)
+        .correlate(orders)
+        .scalar_subquery()
+    )
+    return type_coerce(func.coalesce(last, str(OrderDeliveryStatus.NOT_SENT)), Text)
+
+
 def file_kind(is_cancelled: ColumnElement[bool]) -> ColumnElement[str]:
     """The kind of the document of an order."""
     cancelled, issued = (literal_column(f"'{kind}'", Text) for kind in (FileKind.CANCELLED, FileKind.ISSUED))
@@ -328,6 +353,7 @@ def summary(orders: FromClause, *, sees_all: bool) -> AnySelect:
         **{name: about_lines[name] for name in _AMOUNTS},
         "base_total": seen_base_amount("total", orders, sees_all=sees_all),
         **{name: about_lines[name] for name in ("line_count", "is_partial", "cost_centres", "delivery_date")},
+        "delivery_status": delivery_status(orders),
         "created_by_id": orders.c.created_by_id,
         "created_by_name": member_name(orders.c.created_by_id),
         **columns_of(orders, ("version", "issued_at", "created_at", "updated_at")),

@@ -47,6 +47,7 @@ from po_api.purchase_orders.projections import (
     LINES,
     ORDERS,
     about_document,
+    delivery_status,
     details,
     facts_of,
     filing_of,
@@ -72,6 +73,8 @@ _OF_LINES: Mapping[str, AnyColumn] = {
     "category_id": LINES.c.category_id,
     "needed_by": LINES.c.needed_by,
 }
+_DELIVERY_STATUS = "delivery_status"
+_NOT_COLUMNS = frozenset({*_OF_LINES, _DELIVERY_STATUS})
 # What a buyer states about the tax of a line.
 TAX_CATEGORY = ("tax_category", "tax_exemption_reason")
 # The rest of a line that a buyer may change in a draft.
@@ -180,8 +183,10 @@ class _Chosen:
 
     def __call__(self) -> AnySelect:
         orders = seen_orders(sees_all=self.sees_all)
-        own = sorted(name for name in self.narrowed_by - EXTERNAL_FILTERS if attribute_of(name) not in _OF_LINES)
+        own = sorted(name for name in self.narrowed_by - EXTERNAL_FILTERS if attribute_of(name) not in _NOT_COLUMNS)
         conditions = [condition(orders, name) for name in own]
+        of_delivery = sorted(name for name in self.narrowed_by if attribute_of(name) == _DELIVERY_STATUS)
+        conditions += [compare(delivery_status(orders), name) for name in of_delivery]
         if external := self.narrowed_by & EXTERNAL_FILTERS:
             conditions.append(has_external_reference(orders, ReferencedEntity.PURCHASE_ORDER, external))
         # Nobody finds an order by a line that they do not see.

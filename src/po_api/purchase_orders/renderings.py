@@ -7,13 +7,14 @@ from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, func, liter
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.core.actor import Actor
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import Job, WorkStatus
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor, connected
 from po_api.db.work import Queue
 from po_api.organisations.queries import OrganisationQueries, in_each_organisation
-from po_api.purchase_orders.document_service import Access, DocumentService
+from po_api.purchase_orders.document_service import Access, Document, DocumentService
 from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import DocumentRendering, PurchaseOrder, PurchaseOrderFile
 
@@ -55,6 +56,25 @@ _ROW = Query(
 )
 
 
+async def stored_document(
+    database: Database,
+    actor: Actor,
+    renderings: SharedWork[bytes],
+    order_id: int,
+    *,
+    as_issued: bool,
+    is_filed: bool,
+) -> Document:
+    """The document of an order, as a first reader outside of a request gets it: rendered and stored, unless it is.
+
+    `renderings` are those in progress in this process. Raises what `DocumentService.stored` raises.
+    """
+    async with connected(database.engine) as executor:
+        access = Access(executor, executor.close, database.sessions.begin)
+        documents = DocumentService(access, actor, renderings, is_filed=is_filed)
+        return await documents.stored(order_id, as_issued=as_issued)
+
+
 class RenderingHandler:
     """Renders the documents of the queue as a first reader would, whose work it shares; the first to store wins.
 
@@ -67,13 +87,19 @@ class RenderingHandler:
         self._is_filed = is_filed
 
     async def perform(self, job: Job) -> None:
-        async with connected(self._database.engine) as executor:
-            await executor.enter_tenant(job.organisation_id)
-            row = await executor.row(_ROW, organisation_id=job.organisation_id, id=job.id)
-            assert row is not None
-            access = Access(executor, executor.close, self._database.sessions.begin)
-            documents = DocumentService(access, job.actor, self._renderings, is_filed=self._is_filed)
-            await documents.stored(row.purchase_order_id, as_issued=row.kind == FileKind.ISSUED)
+        async with self._database.sessions.begin() as session:
+            await enter_tenant(session, job.organisation_id)
+            row = await TransactionExecutor(session).row(_ROW, organisation_id=job.organisation_id, id=job.id)
+        assert row is not None
+        is_issued = row.kind == FileKind.ISSUED
+        await stored_document(
+            self._database,
+            job.actor,
+            self._renderings,
+            row.purchase_order_id,
+            as_issued=is_issued,
+            is_filed=self._is_filed,
+        )
 
     async def failed(self, session: AsyncSession, job: Job, code: str) -> None:
         """The order shows it; the next reader of the document tries again."""

@@ -18,6 +18,8 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    null,
+    or_,
     select,
     update,
 )
@@ -31,6 +33,7 @@ from po_api.core.clock import utc_now
 from po_api.core.offload import offload
 from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_from, json_rows, update_from
+from po_api.db.leases import WorkStatus
 from po_api.db.query import ORGANISATION_ID, AnyColumn, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
@@ -38,6 +41,7 @@ from po_api.exchange_rates.domain import BaseAmounts
 from po_api.exchange_rates.projections import document_rate, lacks_rate
 from po_api.organisations.models import Organisation
 from po_api.porfs.content import LINE_FIELDS
+from po_api.purchase_orders.delivery_models import Delivery
 from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import (
     Allocation,
@@ -104,6 +108,7 @@ class LockedOrder(OrderHeaderRow):
     """
 
     supplier_hash: str | None
+    total: Decimal
     version: int
     supplier_is_active: bool
     supplier_has_changed: bool
@@ -198,6 +203,20 @@ def _queue(kind: FileKind, orders: FromClause) -> Insert:
     return insert_from(_RENDERINGS, orders, kind=literal_column(f"'{kind}'"), next_attempt_at=NOW)
 
 
+def _cancel_deliveries() -> Update:
+    """Do not send what waits to be sent of the order; a mail that is being sent at this moment cannot be stopped."""
+    return (
+        update(Delivery)
+        .values(status=str(WorkStatus.CANCELLED), next_attempt_at=null(), leased_until=null(), finished_at=func.now())
+        .where(
+            Delivery.organisation_id == ORGANISATION_ID,
+            Delivery.purchase_order_id == ORDER_ID,
+            Delivery.status.in_((str(WorkStatus.QUEUED), str(WorkStatus.HELD))),
+            or_(Delivery.leased_until.is_(None), Delivery.leased_until <= func.now()),
+        )
+    )
+
+
 def _cancelled() -> FromClause:
     """The order to cancel, if it has a number: a draft has no document."""
     return (
@@ -219,7 +238,8 @@ _CHANGE_LINE = _change(
 _REALLOCATE_ONE = Query("purchase_orders.reallocate", _reallocate(), NoRow)
 _RELEASE = Query("purchase_orders.release", _release(), NoRow)
 _QUEUE_CANCELLED = Query("purchase_orders.queue_cancelled", _queue(FileKind.CANCELLED, _cancelled()), NoRow)
-_CANCEL = _change("purchase_orders.cancel", _release(), _queue(FileKind.CANCELLED, _cancelled()))
+_CANCEL_DELIVERIES = Query("purchase_orders.cancel_deliveries", _cancel_deliveries(), NoRow)
+_CANCEL = _change("purchase_orders.cancel", _release(), _queue(FileKind.CANCELLED, _cancelled()), _cancel_deliveries())
 _ISSUE = _change(
     "purchase_orders.issue",
     insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)),
@@ -340,6 +360,7 @@ class PurchaseOrderRepository:
             mine = {"organisation_id": self._actor.organisation_id, "order_id": state["id"]}
             await self._executor.execute(_RELEASE, **mine)
             await self._executor.execute(_QUEUE_CANCELLED, **mine, now=now)
+            await self._executor.execute(_CANCEL_DELIVERIES, **mine)
             return
         parameters = self._parameters(change, now, orders=[state])
         await self._executor.execute(_CANCEL, **parameters, order_id=state["id"])

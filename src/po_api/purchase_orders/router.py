@@ -8,6 +8,7 @@ from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission
 from po_api.history.dependencies import HistoryPaging
 from po_api.history.schemas import HistoryPage
+from po_api.organisations.dependencies import ListenersDep
 from po_api.porfs.allocation import RequestedLine
 from po_api.porfs.router import PorfId
 from po_api.porfs.schemas import ActionNote
@@ -20,9 +21,11 @@ from po_api.purchase_orders.dependencies import (
 )
 from po_api.purchase_orders.document_service import Document
 from po_api.purchase_orders.errors import PreviewAsIssued
+from po_api.purchase_orders.events import DeliveryRequest
 from po_api.purchase_orders.projections import TRADE_TERMS
 from po_api.purchase_orders.schemas import (
     ConvertPorf,
+    IssueOrder,
     PurchaseOrderCreate,
     PurchaseOrderLineUpdate,
     PurchaseOrderPage,
@@ -48,6 +51,7 @@ GroupBy = Annotated[
 ]
 NO_NOTE = ActionNote()
 ALL_REMAINING = ConvertPorf()
+NOT_DELIVERED = IssueOrder()
 PDF, XML = "application/pdf", "application/xml"
 
 _READING = problems(403, 404)
@@ -203,10 +207,21 @@ async def update_line(
     openapi_extra=requires(Permission.PURCHASE_ORDERS_WRITE, is_heavy=True),
 )
 async def issue_order(
-    service: PurchaseOrderServiceDep, order_id: OrderId, expected: IfMatch, dry_run: DryRun
+    service: PurchaseOrderServiceDep,
+    listeners: ListenersDep,
+    order_id: OrderId,
+    expected: IfMatch,
+    dry_run: DryRun,
+    body: IssueOrder = NOT_DELIVERED,
 ) -> Response:
-    """Assign the number and freeze the content, of which the document is made. Requires the role `buyer` or `admin`."""
-    return shown(await service.issue(order_id, expected=expected), dry_run=dry_run)
+    """Assign the number and freeze the content, of which the document is made. Requires the role `buyer` or `admin`.
+
+    With `deliver`, the order is also sent to the supplier by mail, or not issued if that cannot be; API keys then also
+    require the scope `deliveries:write`."""
+    mail = body.deliver
+    delivery = None if mail is None else DeliveryRequest(**mail.model_dump(), pointer="/deliver")
+    order = await service.issue(order_id, expected=expected, delivery=delivery, listeners=listeners)
+    return shown(order, dry_run=dry_run)
 
 
 @router.post(

@@ -6,15 +6,17 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from po_api.core.money import TaxRounding
-from po_api.core.parties import Incoterm
+from po_api.core.parties import Incoterm, Language
 from po_api.organisations.party_schemas import AddressRead, PartyRead, PaymentDays, PaymentTerms
-from po_api.organisations.schemas import Address, BuyerReference, Place, Terms
+from po_api.organisations.schemas import Address, BuyerReference, MailSubject, Place, Terms
 from po_api.porfs.content import MAX_LINES
 from po_api.porfs.schemas import BASE_NET, AllowedActions, Description, TaxRead
-from po_api.purchase_orders.domain import DocumentStatus, PurchaseOrderStatus, TaxCategory
+from po_api.purchase_orders.domain import DocumentStatus, OrderDeliveryStatus, PurchaseOrderStatus, TaxCategory
 from po_api.web.schemas import (
     AmountString,
+    Email,
     IsoDate,
+    LongText,
     Page,
     PercentString,
     PriceString,
@@ -101,6 +103,36 @@ class PurchaseOrderLineUpdate(Schema):
     )
 
 
+MailAddresses = Annotated[list[Email], Field(max_length=10)]
+
+
+class MailRequest(Schema):
+    """A mail with the order to its supplier. Without recipients, it goes to the supplier's active contacts for orders,
+    or else to `supplier_email`."""
+
+    contact_ids: Annotated[list[Reference], Field(max_length=10)] = Field(
+        default=[], description="Active contacts of the supplier for orders", examples=[[1]]
+    )
+    to: MailAddresses = Field(
+        default=[],
+        description="Further addresses; others than those of contacts only if the organisation has"
+        " `allow_other_recipients`",
+        examples=[[]],
+    )
+    cc: MailAddresses = Field(default=[], description="As `to`, at most 10 recipients in all", examples=[[]])
+    subject: MailSubject | None = Field(default=None, examples=["Purchase order PO-2026-000001, as discussed"])
+    message: LongText | None = Field(
+        default=None, description="Comes before the text of the template", examples=["As discussed on the phone."]
+    )
+    locale: Language | None = Field(default=None, description="By default that of the supplier, or of the organisation")
+
+
+class IssueOrder(Schema):
+    """What follows the issue."""
+
+    deliver: MailRequest | None = Field(default=None, description="Send the order to the supplier by mail")
+
+
 class PurchaseOrderLineRead(Schema):
     """A line, with the request's line that it is allocated from."""
 
@@ -153,6 +185,9 @@ class PurchaseOrderBase(Schema):
     is_partial: bool = Field(description="The order has lines of other requests, which the caller does not see")
     cost_centres: list[str] = Field(description="The cost centres of the lines", examples=[["4711"]])
     delivery_date: date | None = Field(description="The earliest date by which a line is needed")
+    delivery_status: OrderDeliveryStatus = Field(
+        description="`failed`: the last delivery of this revision has failed or bounced", examples=["sent"]
+    )
     created_by_id: int
     created_by_name: str = Field(examples=["Bo Buyer"])
     version: int

@@ -18,7 +18,7 @@ from po_api.core.offload import offload
 from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
-from po_api.db.listeners import ChangeWarning
+from po_api.db.listeners import ChangeWarning, Listeners
 from po_api.db.query import TransactionExecutor
 from po_api.db.wakeups import notify_after_commit
 from po_api.exchange_rates.domain import base_amounts
@@ -42,6 +42,7 @@ from po_api.purchase_orders.domain import (
     PurchaseOrderFacts,
     PurchaseOrderStatus,
 )
+from po_api.purchase_orders.events import DeliveryRequest, OrderIssued
 from po_api.purchase_orders.line_service import OrderLineService
 from po_api.purchase_orders.projections import TRADE_TERMS
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
@@ -145,8 +146,18 @@ class PurchaseOrderService:
         await OrderLineService(self._session, self._actor).update(order_id, line_id, values, lock_order=lock)
         return await self._orders.whole(order_id)
 
-    async def issue(self, order_id: int, *, expected: ExpectedVersions) -> JsonDocument:
+    async def issue(
+        self,
+        order_id: int,
+        *,
+        expected: ExpectedVersions,
+        delivery: DeliveryRequest | None = None,
+        listeners: Listeners | None = None,
+    ) -> JsonDocument:
         """Assign the number, freeze the content, and store what the documents are rendered from.
+
+        With a `delivery`, one of the `listeners` queues it: in the same transaction, so that neither is without the
+        other.
 
         Nothing is typeset here, while rows are locked. The number is taken last: its row stays locked until the
         transaction ends, and other orders of the organisation wait for it. A worker renders the document soon after, or
@@ -177,7 +188,13 @@ class PurchaseOrderService:
         state = state_of(order, **issued, **base, issued_at=now)
         await self._repository.issue(state, frozen, sheet, change, now=now)
         notify_after_commit(self._session, RENDERINGS.name)
+        if delivery is not None and listeners is not None:
+            await listeners.notify(self._session, OrderIssued(self._actor, order_id, delivery))
         return await self._orders.whole(order_id)
+
+    async def locked_for_delivery(self, order_id: int, *, expected: ExpectedVersions) -> LockedOrder:
+        """An issued order to send to its supplier (buyers, admins), locked until the transaction ends."""
+        return await self._locked(order_id, PurchaseOrderAction.DELIVER, expected)
 
     async def cancel(self, order_id: int, *, expected: ExpectedVersions, comment: str | None = None) -> JsonDocument:
         """Cancel the order and release its allocations. It keeps its number.

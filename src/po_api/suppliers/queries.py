@@ -1,5 +1,6 @@
 """Reading suppliers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from po_api.db.search import Search, spaced
 from po_api.external_references.domain import ReferencedEntity
 from po_api.external_references.projections import EXTERNAL_FILTERS, has_external_reference
 from po_api.organisations.parties import PartyRow
+from po_api.suppliers.domain import FOR_ORDERS
 from po_api.suppliers.errors import ContactNotFound, SupplierNotFound
 from po_api.suppliers.models import Supplier, SupplierContact
 
@@ -63,6 +65,13 @@ class SingleContactRow:
     supplier_version: int
 
 
+class OrderContactRow(NamedTuple):
+    """An active contact that orders are sent to."""
+
+    id: int
+    email: str
+
+
 _SUPPLIERS, _CONTACTS = Supplier.__table__, SupplierContact.__table__
 _SUPPLIER_ID = bindparam("supplier_id", type_=BigInteger)
 
@@ -95,6 +104,15 @@ def _one_contact() -> Query[SingleContactRow]:
 
 
 _ONE_CONTACT = _one_contact()
+
+
+_ORDER_CONTACTS = Query(
+    "suppliers.order_contacts",
+    select(SupplierContact.id, SupplierContact.email)
+    .where(_ARE_OF_SUPPLIER, SupplierContact.is_active, SupplierContact.purpose.in_(FOR_ORDERS))
+    .order_by(SupplierContact.id),
+    OrderContactRow,
+)
 
 
 def _contacts_of_supplier() -> AnySelect:
@@ -147,6 +165,13 @@ class SupplierQueries:
         if contact is None:
             raise ContactNotFound
         return contact
+
+    async def order_contacts(self, supplier_id: int) -> Sequence[OrderContactRow]:
+        """The active contacts of a supplier that orders are sent to, oldest first."""
+        await self._executor.enter_tenant(self._organisation_id)
+        return await self._executor.rows(
+            _ORDER_CONTACTS, organisation_id=self._organisation_id, supplier_id=supplier_id
+        )
 
     async def page(self, filters: Filters, request: PageRequest) -> PageOf[SupplierRow]:
         chosen, parameters = await self._enter(filters)

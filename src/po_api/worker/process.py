@@ -5,6 +5,7 @@ import signal
 
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
+from po_api.deliveries.transports import mailer_of
 from po_api.filing.destinations import destination_of
 from po_api.observability import instrumentation
 from po_api.observability.logging import get_logger
@@ -31,7 +32,12 @@ async def work(settings: Settings, found: Connections, *, once: bool) -> None:
             await require_head(connection)
         filing, sender = destination_of(settings), Sender(Destinations.of(settings.webhook_allowed_networks))
         everything = all_work(
-            database, secret_key=found.secret_key, renderings=SharedWork(), filing=filing, sender=sender
+            database,
+            secret_key=found.secret_key,
+            renderings=SharedWork(),
+            filing=filing,
+            mailer=mailer_of(settings),
+            sender=sender,
         )
         worker = Worker(database, everything)
         if once:

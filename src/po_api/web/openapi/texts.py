@@ -7,6 +7,7 @@ from po_api.web.openapi.parts import Json, is_public, operations, parameter_name
 TAGS = {
     "porfs": "Purchase order requests (PORFs): create, approve, convert",
     "purchase orders": "Purchase orders, their numbers and documents",
+    "deliveries": "Orders on their way to the supplier, by mail",
     "filing": "Documents of orders in the organisation's folder",
     "suppliers": "Suppliers of the organisation",
     "addresses": "Delivery and billing addresses of the organisation",

@@ -1,0 +1,1 @@
+"""Delivery of orders to their suppliers: by mail, or recorded by a member who did it otherwise."""

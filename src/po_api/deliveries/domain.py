@@ -1,0 +1,210 @@
+"""The rules of deliveries: recipients, texts, and how often and when a mail is attempted."""
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from babel import dates, numbers
+
+from po_api.core.domains import a_label
+from po_api.core.errors import FieldError
+from po_api.core.parties import Language
+from po_api.deliveries.errors import NoRecipient, TooManyRecipients, UnknownRecipient
+from po_api.organisations.mail_templates import Placeholder, filled
+from po_api.purchase_orders.events import DeliveryRequest
+
+MAX_RECIPIENTS = 10
+# The delays after the first, second … failed attempt; the last one is repeated until there were ATTEMPTS.
+DELAYS = (*(timedelta(minutes=minutes) for minutes in (1, 5, 25, 125)), timedelta(hours=6))
+ATTEMPTS = 12
+
+
+class Channel(StrEnum):
+    """How an order reaches the supplier: by a mail of this application, or as a member has recorded."""
+
+    EMAIL = "email"
+    MANUAL = "manual"
+
+
+class DeliveryStatus(StrEnum):
+    """The status of a delivery. `sent`: the next server has accepted the mail; no more is known of it.
+
+    A delivery that is `sending` is in an attempt; one that is `held` waits for a member to retry it.
+    """
+
+    QUEUED = "queued"
+    HELD = "held"
+    SENDING = "sending"
+    SENT = "sent"
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+RETRYABLE = frozenset({DeliveryStatus.FAILED, DeliveryStatus.BOUNCED, DeliveryStatus.HELD})
+
+
+class MailProblem(StrEnum):
+    """Why a mail could not be handed over."""
+
+    REFUSED = "mail_refused"
+    RECIPIENTS_REFUSED = "recipients_refused"
+    DEFERRED = "mail_deferred"
+    UNAVAILABLE = "mail_server_unavailable"
+    STARTTLS_FAILED = "starttls_failed"
+    CREDENTIALS_REFUSED = "mail_credentials_refused"
+    NOT_CONFIGURED = "mail_not_configured"
+    NOT_ALLOWED = "mail_not_allowed"
+    DIRECTORY = "mail_directory"
+    ORDER_NOT_DELIVERABLE = "order_not_deliverable"
+
+
+class NotSent(Exception):
+    """A mail was not handed over. `is_final`: it would not be at another attempt; `detail` is for people."""
+
+    def __init__(self, problem: MailProblem, detail: str | None = None, *, is_final: bool = False) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.detail = detail
+        self.is_final = is_final
+
+
+def delay_after(attempts: int) -> timedelta:
+    """The time from a failed attempt to the next one; `attempts` includes the failed one."""
+    return DELAYS[min(attempts, len(DELAYS)) - 1]
+
+
+@dataclass(frozen=True)
+class Contact:
+    """An active contact of a supplier for orders."""
+
+    id: int
+    email: str
+
+
+@dataclass(frozen=True)
+class Recipients:
+    """The addresses of a mail, each once."""
+
+    to: Sequence[str]
+    cc: Sequence[str]
+
+
+def recipients_of(
+    request: DeliveryRequest, contacts: Sequence[Contact], snapshot: str | None, *, allows_others: bool
+) -> Recipients:
+    """Whom a mail goes to: the contacts and addresses that the request names, or else all contacts, or else the address
+    in the order's supplier snapshot.
+
+    Other addresses than these are refused unless the organisation `allows_others`. Raises UnknownRecipient,
+    TooManyRecipients or NoRecipient.
+    """
+    by_id = {contact.id: contact.email for contact in contacts}
+    known = {*by_id.values(), *([snapshot] if snapshot else [])}
+    problems = [
+        _unknown(f"{request.pointer}/contact_ids/{index}")
+        for index, contact_id in enumerate(request.contact_ids)
+        if contact_id not in by_id
+    ]
+    if not allows_others:
+        problems += [
+            _unknown(f"{request.pointer}/{name}/{index}")
+            for name, addresses in (("to", request.to), ("cc", request.cc))
+            for index, address in enumerate(addresses)
+            if address not in known
+        ]
+    if problems:
+        raise UnknownRecipient(errors=tuple(problems))
+    named = [*(by_id[contact_id] for contact_id in request.contact_ids), *request.to]
+    to = _distinct(named or by_id.values() or ([snapshot] if snapshot else []))
+    if not to:
+        raise NoRecipient
+    cc = [address for address in _distinct(request.cc) if address not in to]
+    if len(to) + len(cc) > MAX_RECIPIENTS:
+        raise TooManyRecipients
+    return Recipients(to, cc)
+
+
+def _unknown(pointer: str) -> FieldError:
+    return FieldError(pointer, UnknownRecipient.code, UnknownRecipient.title)
+
+
+def _distinct(addresses: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(addresses))
+
+
+@dataclass(frozen=True)
+class OrderFacts:
+    """What the texts of a mail say about an order; `total` is in its currency, with the decimals of that."""
+
+    number: str
+    revision: int
+    supplier: str
+    total: Decimal
+    currency: str
+    needed_by: date | None
+
+
+def subject_of(template: str, order: OrderFacts, locale: Language) -> str:
+    """The subject, in one line."""
+    return " ".join(filled(template, _values(order, locale)).split()) or order.number
+
+
+def body_of(template: str, order: OrderFacts, locale: Language, *, message: str | None) -> str:
+    """The body, in which the placeholder of the link stays; `message` comes first."""
+    text = filled(template, _values(order, locale))
+    return text if message is None else f"{message}\n\n{text}"
+
+
+def with_link(body: str, link: str | None) -> str:
+    """The body with the address at which the supplier reads the order; without one, its line is left out."""
+    return filled(body, {Placeholder.LINK: link})
+
+
+def _values(order: OrderFacts, locale: Language) -> Mapping[Placeholder, str | None]:
+    day, region = order.needed_by, _REGIONS.get(locale, locale)
+    return {
+        Placeholder.NUMBER: order.number,
+        Placeholder.REVISION: str(order.revision),
+        Placeholder.SUPPLIER: order.supplier,
+        Placeholder.TOTAL: numbers.format_currency(order.total, order.currency, locale=region),
+        Placeholder.NEEDED_BY: None if day is None else dates.format_date(day, "long", locale=region),
+    }
+
+
+# Dates as the documents have them: 6 May 2031.
+_REGIONS = {Language.ENGLISH: "en_GB"}
+_ADDRESS = re.compile(r"(.+)@([^@]+)")
+
+
+def new_message_id(sender: str) -> str:
+    """The Message-ID of a new mail without brackets: 128 random bits at the sender's domain."""
+    return f"{secrets.token_hex(16)}@{_parts(sender)[1]}"
+
+
+def envelope_sender(sender: str, message_id: str) -> str:
+    """The address that a bounce of the mail goes to: it names the mail, so that a bounce can be told from others'."""
+    local, domain = _parts(sender)
+    return f"{local}+{message_id.partition('@')[0]}@{domain}"
+
+
+def wire_address(address: str) -> str:
+    """An address as servers compare it: with an ASCII domain."""
+    local, domain = _parts(address)
+    return f"{local}@{domain}"
+
+
+def _parts(address: str) -> tuple[str, str]:
+    found = _ADDRESS.fullmatch(address)
+    assert found is not None
+    return found[1], a_label(found[2])
+
+
+def seconds_until_midnight(now: datetime) -> int:
+    """The seconds until the next day (UTC) begins."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return int((midnight - now).total_seconds()) + 1

@@ -1,0 +1,140 @@
+"""Sending in the background: a worker renders the document, attaches it, and hands the mail over."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api import audit
+from po_api.core.clock import utc_now
+from po_api.core.shared_work import SharedWork
+from po_api.db.database import Database, enter_tenant
+from po_api.db.leases import INTERRUPTED, Job
+from po_api.db.query import TransactionExecutor
+from po_api.db.work import Failure, Hold, Queue, Record, Retry
+from po_api.deliveries.domain import ATTEMPTS, DELAYS, DeliveryStatus, MailProblem, NotSent, delay_after, with_link
+from po_api.deliveries.messages import Mail, enveloped
+from po_api.deliveries.repository import DeliveryRepository, DueMail
+from po_api.deliveries.transports import Mailer
+from po_api.observability import metrics
+from po_api.organisations.queries import OrganisationQueries
+from po_api.purchase_orders.delivery_models import Delivery
+from po_api.purchase_orders.document_service import Document
+from po_api.purchase_orders.domain import PurchaseOrderStatus
+from po_api.purchase_orders.renderings import stored_document
+
+# A mail whose worker has died is sent again ten minutes after the attempt began: that is when the lease ends.
+MAILS = Queue(
+    "mails",
+    Delivery.__table__,
+    seconds=570,
+    delays=DELAYS,
+    attempts=ATTEMPTS,
+    at_once=4,
+    done=DeliveryStatus.SENT,
+    leaves_the_house=True,
+)
+# Exported as 0 from the start, or Prometheus would miss the first increase.
+for _problem in MailProblem:
+    metrics.MAIL_PROBLEMS.labels(_problem)
+# They wait for an operator, after whom a member asks for them.
+_HELD = {MailProblem.NOT_CONFIGURED, MailProblem.NOT_ALLOWED}
+_DELIVERABLE = {PurchaseOrderStatus.ISSUED, PurchaseOrderStatus.CLOSED}
+
+
+class MailHandler:
+    """Sends the mails of the queue; without a `mailer` they are held.
+
+    `renderings` are those in progress in this process; with `is_filed`, documents that are stored here are filed.
+    """
+
+    def __init__(
+        self, database: Database, mailer: Mailer | None, renderings: SharedWork[bytes], *, is_filed: bool
+    ) -> None:
+        self._database = database
+        self._mailer = mailer
+        self._renderings = renderings
+        self._is_filed = is_filed
+
+    async def perform(self, job: Job) -> Record:
+        try:
+            due, refused = await self._send(job)
+        except NotSent as error:
+            metrics.MAIL_PROBLEMS.labels(error.problem).inc()
+            raise _outcome(job, error) from None
+
+        async def record(session: AsyncSession) -> None:
+            if refused:
+                repository = DeliveryRepository(session, job.organisation_id)
+                await repository.note_error(job.id, MailProblem.RECIPIENTS_REFUSED, "; ".join(refused))
+            after: dict[str, object] = {"status": str(DeliveryStatus.SENT), "purchase_order_id": due.purchase_order_id}
+            await _record(session, job, "send", after | ({"refused": len(refused)} if refused else {}))
+
+        return record
+
+    async def failed(self, session: AsyncSession, job: Job, code: str) -> None:
+        """The order shows it, and the feed tells it."""
+        due = await DeliveryRepository(session, job.organisation_id).due(job.id)
+        after = {"status": "failed", "purchase_order_id": due.purchase_order_id, "error_code": code}
+        await _record(session, job, "fail", after)
+
+    async def _send(self, job: Job) -> tuple[DueMail, list[str]]:
+        """Send the mail; returns it, and the recipients that were refused."""
+        mailer = self._mailer
+        if mailer is None:
+            raise NotSent(MailProblem.NOT_CONFIGURED)
+        due = await self._due(job)
+        document = await stored_document(
+            self._database, job.actor, self._renderings, due.purchase_order_id, as_issued=True, is_filed=self._is_filed
+        )
+        await self._keep_digest(job, document)
+        mail = Mail(
+            sender=mailer.sender,
+            to=due.to_addresses,
+            cc=due.cc_addresses,
+            reply_to=due.reply_to,
+            subject=due.subject,
+            body=with_link(due.body, None),
+            locale=due.locale,
+            message_id=due.message_id,
+            date=utc_now(),
+            document_name=document.name,
+            document=document.content,
+        )
+        return due, [*await mailer.transport.send(enveloped(mail))]
+
+    async def _due(self, job: Job) -> DueMail:
+        async with self._in_tenant(job) as session:
+            organisation = await OrganisationQueries(TransactionExecutor(session)).own(job.actor)
+            due = await DeliveryRepository(session, job.organisation_id).due(job.id)
+        if organisation.mail_per_day is None:
+            raise NotSent(MailProblem.NOT_ALLOWED)
+        if due.order_status not in _DELIVERABLE or due.order_revision != due.revision:
+            raise NotSent(MailProblem.ORDER_NOT_DELIVERABLE, is_final=True)
+        return due
+
+    async def _keep_digest(self, job: Job, document: Document) -> None:
+        digest = hashlib.sha256(document.content).hexdigest()
+        async with self._in_tenant(job) as session:
+            if not await DeliveryRepository(session, job.organisation_id).keep_digest(job, digest):
+                raise Retry(INTERRUPTED)
+
+    @asynccontextmanager
+    async def _in_tenant(self, job: Job) -> AsyncIterator[AsyncSession]:
+        async with self._database.sessions.begin() as session:
+            await enter_tenant(session, job.organisation_id)
+            yield session
+
+
+def _outcome(job: Job, error: NotSent) -> Exception:
+    if error.problem in _HELD:
+        return Hold(error.problem, error.detail)
+    if error.is_final:
+        return Failure(error.problem, error.detail)
+    return Retry(error.problem, error.detail, after=delay_after(job.attempts))
+
+
+async def _record(session: AsyncSession, job: Job, action: str, after: dict[str, object]) -> None:
+    change = audit.Change(f"delivery.{action}", "delivery", job.id, {"status": "queued"}, after)
+    await audit.record(session, job.actor, change)

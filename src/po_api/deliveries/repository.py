@@ -1,0 +1,152 @@
+"""Rows of deliveries that are locked and changed, and the quota of mails."""
+
+from datetime import date, datetime
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, Date, Integer, Text, and_, bindparam, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.db.leases import Job
+from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
+from po_api.deliveries.models import MailQuota
+from po_api.members.models import Member
+from po_api.purchase_orders.delivery_models import Delivery
+from po_api.purchase_orders.models import PurchaseOrder
+
+_ID = bindparam("id", type_=BigInteger)
+_IS_OWN = and_(Delivery.organisation_id == ORGANISATION_ID, Delivery.id == _ID)
+
+
+class DueMail(NamedTuple):
+    """A mail to send, with the state of its order."""
+
+    purchase_order_id: int
+    revision: int
+    to_addresses: list[str]
+    cc_addresses: list[str]
+    reply_to: str
+    subject: str
+    body: str
+    locale: str
+    message_id: str
+    order_status: str
+    order_revision: int
+
+
+class _Address(NamedTuple):
+    email: str
+
+
+class _Key(NamedTuple):
+    id: int
+
+
+class _Used(NamedTuple):
+    used: int
+
+
+_DUE = Query(
+    "deliveries.due",
+    select(
+        Delivery.purchase_order_id,
+        Delivery.revision,
+        Delivery.to_addresses,
+        Delivery.cc_addresses,
+        Delivery.reply_to,
+        Delivery.subject,
+        Delivery.body,
+        Delivery.locale,
+        Delivery.message_id,
+        PurchaseOrder.status.label("order_status"),
+        PurchaseOrder.revision.label("order_revision"),
+    ).where(_IS_OWN, PurchaseOrder.organisation_id == ORGANISATION_ID, PurchaseOrder.id == Delivery.purchase_order_id),
+    DueMail,
+)
+_KEEP_DIGEST = Query(
+    "deliveries.keep_digest",
+    update(Delivery)
+    .where(
+        _IS_OWN,
+        Delivery.attempts == bindparam("attempts", type_=Integer),
+        Delivery.leased_until == bindparam("leased_until", type_=Delivery.leased_until.type),
+    )
+    .values(file_digest=bindparam("file_digest", type_=Text))
+    .returning(Delivery.id),
+    _Key,
+)
+_ADDRESS = Query(
+    "deliveries.address",
+    select(Member.email).where(
+        Member.organisation_id == ORGANISATION_ID, Member.user_id == bindparam("user_id", type_=BigInteger)
+    ),
+    _Address,
+)
+_NOTE_ERROR = Query(
+    "deliveries.note_error",
+    update(Delivery)
+    .where(_IS_OWN)
+    .values(error_code=bindparam("error_code", type_=Text), error_detail=bindparam("error_detail", type_=Text))
+    .returning(Delivery.id),
+    _Key,
+)
+# The row of the day stays locked until the end of the transaction: whoever counts next sees the result.
+_COUNT_MAIL = Query(
+    "deliveries.count_mail",
+    insert(MailQuota)
+    .values(organisation_id=ORGANISATION_ID, day=bindparam("day", type_=Date), used=1)
+    .on_conflict_do_update(
+        index_elements=["organisation_id", "day"],
+        set_={"used": MailQuota.used + 1},
+        where=and_(MailQuota.used < bindparam("per_day", type_=Integer)),
+    )
+    .returning(MailQuota.used),
+    _Used,
+)
+
+
+class DeliveryRepository:
+    """The rows of one organisation, whose tenant the session's transaction has entered."""
+
+    def __init__(self, session: AsyncSession, organisation_id: int) -> None:
+        self._session = session
+        self._executor = TransactionExecutor(session)
+        self._tenant = {"organisation_id": organisation_id}
+
+    async def locked(self, delivery_id: int) -> Delivery | None:
+        statement = (
+            select(Delivery)
+            .where(Delivery.organisation_id == self._tenant["organisation_id"], Delivery.id == delivery_id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.scalars(statement)).one_or_none()
+
+    async def address_of(self, user_id: int) -> str:
+        """The e-mail address of a member."""
+        row = await self._executor.row(_ADDRESS, **self._tenant, user_id=user_id)
+        assert row is not None
+        return row.email
+
+    async def due(self, delivery_id: int) -> DueMail:
+        row = await self._executor.row(_DUE, **self._tenant, id=delivery_id)
+        assert row is not None
+        return row
+
+    async def keep_digest(self, job: Job, digest: str) -> bool:
+        """Keep the digest of the document that is about to be sent; returns False if another attempt has begun."""
+        attempt = {"id": job.id, "attempts": job.attempts, "leased_until": job.leased_until}
+        return await self._executor.row(_KEEP_DIGEST, **self._tenant, **attempt, file_digest=digest) is not None
+
+    async def note_error(self, delivery_id: int, code: str, detail: str) -> None:
+        """Note an error of a mail that was sent to some recipients."""
+        await self._executor.row(_NOTE_ERROR, **self._tenant, id=delivery_id, error_code=code, error_detail=detail)
+
+    async def count_mail(self, day: date, *, per_day: int) -> bool:
+        """Count a mail of the day; returns False if there were `per_day` already."""
+        return await self._executor.row(_COUNT_MAIL, **self._tenant, day=day, per_day=per_day) is not None
+
+
+def is_being_sent(delivery: Delivery, now: datetime) -> bool:
+    """Whether a worker holds the delivery."""
+    return delivery.leased_until is not None and delivery.leased_until > now
