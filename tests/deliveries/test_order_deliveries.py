@@ -17,6 +17,7 @@ from po_api.deliveries.transports import Mailer
 from support.feeds import followed, relayed
 from support.mail import CUT, SENDER, MailServer, add_contact, allow_mail, certificate, deliver, mail_server
 from support.organisations import TestOrganisation, created, ok, perform, refused
+from support.polling import Deadline
 from support.workers import work_until_idle
 
 Json = dict[str, Any]
@@ -206,9 +207,10 @@ async def test_a_mail_that_is_being_sent_is_neither_cancelled_nor_sent_twice(
     await refused(organisation.buyer.post(f"/deliveries/{waiting['id']}/cancel"), 409, "delivery_not_cancellable")
     server.waits = asyncio.Event()
     first = asyncio.create_task(work(organisation, server.mailer(seconds=60)))
-    async with asyncio.timeout(30):
-        while not server.received:
-            await asyncio.sleep(0.01)
+    deadline = Deadline("the mail at the server")
+    while not server.received:
+        deadline.check()
+        await asyncio.sleep(0.01)
     found = (await ok(organisation.admin.get(f"/deliveries/{sending['id']}"))).json()
     assert found["status"] == "sending"
     listed = (await ok(organisation.admin.get("/deliveries", params={"status": "sending"}))).json()["items"]

@@ -119,7 +119,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     session = (await ok(victim.admin.get("/sessions/current"))).json()["id"]
     key = await created(victim.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
     await created(own.admin.post("/api-keys", json={"name": "Script", "scopes": ["porfs:read"]}))
-    (contact,) = (await ok(victim.buyer.get(f"/suppliers/{victim.supplier_id}/contacts"))).json()["items"]
+    contact, *_ = (await ok(victim.buyer.get(f"/suppliers/{victim.supplier_id}/contacts"))).json()["items"]
     (address,) = (await ok(victim.buyer.get("/addresses"))).json()["items"]
     reference, *_ = (await ok(victim.buyer.get("/external-references"))).json()["items"]
     structure = {

@@ -116,6 +116,7 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
             **{name: getattr(order, name) for name in names},
             **({"supplier_email": contact.email, "supplier_address": contact.address} if contact else {}),
             "supplier_is_frozen": not is_draft,
+            "delivery_status": "not_sent",
             "created_by_name": maker.name,
             "line_count": len(order.lines),
             "is_partial": False,

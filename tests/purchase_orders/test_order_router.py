@@ -115,11 +115,11 @@ async def test_an_order_of_another_organisation_does_not_exist(
 
 async def test_allowed_actions_are_what_the_caller_may_do_now(organisation: TestOrganisation) -> None:
     draft = await organisation.ordered()
-    assert allowed(draft) == {"edit": None, "issue": None, "cancel": None, "close": "invalid_transition"}
+    now = "invalid_transition"
+    assert allowed(draft) == {"edit": None, "issue": None, "cancel": None, "close": now, "deliver": now}
     assert set(allowed(await again(organisation.requester, draft)).values()) == {"missing_role"}
     issued = await ok(perform(organisation.buyer, draft, "issue"))
-    now = "invalid_transition"
-    assert allowed(issued) == {"edit": now, "issue": now, "cancel": None, "close": None}
+    assert allowed(issued) == {"edit": now, "issue": now, "cancel": None, "close": None, "deliver": None}
     closed = await ok(perform(organisation.buyer, issued, "close"))
     assert set(allowed(closed).values()) == {now}
 
@@ -383,9 +383,10 @@ async def test_an_order_to_an_inactive_supplier_is_not_issued(organisation: Test
         "issue": "supplier_inactive",
         "cancel": None,
         "close": "invalid_transition",
+        "deliver": "invalid_transition",
     }
     listed = (await ok(organisation.buyer.get("/purchase-orders"))).json()["items"]
-    assert [item["allowed_actions"] for item in listed] == [["cancel", "close"], ["edit", "cancel"]]
+    assert [item["allowed_actions"] for item in listed] == [["cancel", "close", "deliver"], ["edit", "cancel"]]
     for options in ({}, {"params": {"dry_run": "true"}}):
         await refused(perform(organisation.buyer, order, "issue", **options), 409, "supplier_inactive")
     await ok(change(organisation, order, terms="Net"))

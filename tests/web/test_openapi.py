@@ -141,7 +141,7 @@ def test_ids_are_integers_that_fit(document: Json) -> None:
 
 
 # Comments, copies, and what is sent again change nothing that has a version.
-ACTION = re.compile(r"(\{\w+\}|/me)/(?!comments|copy|test|replay|deliveries|retry)")
+ACTION = re.compile(r"(\{\w+\}|/me)/(?!comments|copy|test|replay|deliveries/|retry)")
 
 
 def test_changes_require_if_match_and_take_a_merge_patch(document: Json) -> None:

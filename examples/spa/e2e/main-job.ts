@@ -27,6 +27,10 @@ export function mainJob(mode: Mode, together: Together): void {
       await buyer.heading(/PO-\d{4}-\d{6} issued/).waitFor();
       await buyer.page.getByTitle("Document of").waitFor();
       assert.match(await document(buyer), /^%PDF-[^]*%%EOF\s*$/);
+      await buyer.press("deliver");
+      const deliveries = buyer.page.getByRole("table", { name: "Deliveries" });
+      await deliveries.getByText(/@.*\.example/).waitFor();
+      await deliveries.getByText("sent", { exact: true }).waitFor();
     });
 
     it("a field that the API refuses is marked", async () => {

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
 from po_api import serving
 from po_api.core.errors import AppError
@@ -45,7 +46,7 @@ def serve(
             stack.enter_context(scrapes)
         found = stack.enter_context(connections(settings))
         if with_demo:
-            settings = _with_local_webhooks(settings)
+            settings = _with_local_mail(_with_local_webhooks(settings))
             asyncio.run(_migrate_quietly(settings, found))
             token = asyncio.run(_prepare_demo(settings, found))
             _welcome(listener, token)
@@ -61,6 +62,14 @@ def _with_local_webhooks(settings: Settings) -> Settings:
     """Webhooks to this machine, to try them; on a server its services would be exposed to the admins."""
     allowed = settings.webhook_allowed_networks or tuple(LOOPBACK)
     return settings.model_copy(update={"webhook_allowed_networks": allowed})
+
+
+def _with_local_mail(settings: Settings) -> Settings:
+    """Mails as files in the data directory, to look at them."""
+    if settings.mail_url is not None:
+        return settings
+    sender = settings.mail_from or demo.MAIL_SENDER
+    return settings.model_copy(update={"mail_from": sender, "mail_url": SecretStr("file:")})
 
 
 async def _migrate_quietly(settings: Settings, found: Connections) -> None:

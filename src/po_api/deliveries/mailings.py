@@ -34,6 +34,7 @@ MAILS = Queue(
     at_once=4,
     done=DeliveryStatus.SENT,
     leaves_the_house=True,
+    depends_on_others=True,
 )
 # Exported as 0 from the start, or Prometheus would miss the first increase.
 for _problem in MailProblem:

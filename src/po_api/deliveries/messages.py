@@ -11,6 +11,10 @@ from email.utils import format_datetime
 from po_api.deliveries.domain import envelope_sender, wire_address
 
 
+# Any server takes ASCII; one that takes addresses in UTF-8 takes texts in it, too.
+_ASCII = SMTP.clone(cte_type="7bit")
+
+
 @dataclass(frozen=True)
 class Mail:
     """A mail to be sent. Addresses are bare; `message_id` is without brackets, `document` a PDF."""
@@ -43,7 +47,7 @@ def enveloped(mail: Mail) -> Envelope:
     """The mail in the form of RFC 5322, and the addresses of its envelope."""
     to, cc, reply_to = ([wire_address(item) for item in found] for found in (mail.to, mail.cc, [mail.reply_to]))
     needs_utf8 = not all(address.isascii() for address in (*to, *cc, *reply_to))
-    message = EmailMessage(SMTPUTF8 if needs_utf8 else SMTP)
+    message = EmailMessage(SMTPUTF8 if needs_utf8 else _ASCII)
     message["From"] = _addresses([wire_address(mail.sender)])
     message["Reply-To"] = _addresses(reply_to)
     message["To"] = _addresses(to)

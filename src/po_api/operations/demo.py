@@ -20,6 +20,9 @@ from po_api.suppliers.service import SupplierService
 from po_api.users.service import UserService
 
 ORGANISATION = "Demo Organisation"
+MAIL_SENDER = "purchasing@demo.example"
+# Mails of the demo are files, unless the operator has configured a server.
+MAILS_PER_DAY = 100
 USERS = {
     "admin@demo.example": ("Ada Admin", Role.ADMIN),
     "requester@demo.example": ("Rosa Requester", Role.REQUESTER),
@@ -120,6 +123,7 @@ async def seed(session: AsyncSession) -> None:
     and orders in every state. Raises EmailTaken if it exists."""
     organisation = await OrganisationService(session).create(**SETTINGS)
     await enter_tenant(session, organisation.id)
+    await OrganisationService(session).allow_mail(Actor.command_line(organisation.id), per_day=MAILS_PER_DAY)
     users = UserService(session)
     members = {}
     for email, (name, role) in USERS.items():

@@ -1,13 +1,15 @@
 import { api, once, type Schemas } from "../api";
 import { form } from "../attempt";
-import { facts, field, h, input, status, table, value, when } from "../dom";
+import { facts, field, h, input, status, table, value, when, words } from "../dom";
 import { go } from "../navigation";
 import { ensure, unwrap, type Versioned, versioned } from "../problems";
 import { actionButtons } from "./actions";
 
 type Order = Schemas["PurchaseOrderRead"];
-const ACTIONS = ["issue", "cancel", "close"] as const;
-type Ending = Exclude<(typeof ACTIONS)[number], "issue">;
+type Delivery = Schemas["DeliveryRead"];
+const ACTIONS = ["issue", "cancel", "close", "deliver"] as const;
+const POLL_MILLISECONDS = 1000;
+type Ending = Exclude<(typeof ACTIONS)[number], "issue" | "deliver">;
 
 /** One order with its document: a preview of a draft, and of a cancelled order also the one of its issue. */
 export async function orderView(id: string): Promise<Node[]> {
@@ -19,6 +21,7 @@ export async function orderView(id: string): Promise<Node[]> {
     ...notices(order.body),
     lines(order.body),
     decide(order),
+    ...(await deliveries(order.body)),
     ...(order.body.is_partial ? [] : await documents(order.body)),
   ];
 }
@@ -54,6 +57,8 @@ function decide({ body: order, etag }: Versioned<Order>): Node {
       ensure(
         pressed === "issue"
           ? await api.POST("/api/v1/purchase-orders/{order_id}/issue", { params })
+          : pressed === "deliver"
+          ? await api.POST("/api/v1/purchase-orders/{order_id}/deliveries", { params, body: { message: body.comment } })
           : await api.POST(`/api/v1/purchase-orders/{order_id}/${pressed as Ending}`, { params, body }),
       );
       go(`#/order/${order.id}`);
@@ -62,6 +67,30 @@ function decide({ body: order, etag }: Versioned<Order>): Node {
     actionButtons(ACTIONS, order.allowed_actions),
   );
 }
+
+/** The order's way to the supplier, for those who may see it. */
+async function deliveries(order: Order): Promise<Node[]> {
+  if (order.delivery_status === "not_sent") return [];
+  const section = h("section", {}, h("p", {}, `To the supplier: ${words(order.delivery_status)}`));
+  await showDeliveries(section, order);
+  return [section];
+}
+
+/** A mail is sent a moment after it was asked for: shows its status again until it is. */
+async function showDeliveries(section: HTMLElement, order: Order): Promise<void> {
+  const params = { path: { order_id: order.id } };
+  const answer = await api.GET("/api/v1/purchase-orders/{order_id}/deliveries", { params });
+  if (answer.response.status === 403) return;
+  const { items } = unwrap(answer);
+  const rows = items.map((it) => [when(it.queued_at), it.to_addresses.join(", "), status(it.status), problem(it)]);
+  section.replaceChildren(table("Deliveries", ["When", "To", "Status", "Problem"], rows));
+  if (!items.some((it) => it.status === "queued" || it.status === "sending")) return;
+  setTimeout(() => {
+    if (section.isConnected) void showDeliveries(section, order);
+  }, POLL_MILLISECONDS);
+}
+
+const problem = (delivery: Delivery): string => [delivery.error_code, delivery.error_detail].filter(Boolean).join(": ");
 
 async function documents(order: Order): Promise<Node[]> {
   if (order.status === "draft") return pdf(order, "preview", { preview: true });

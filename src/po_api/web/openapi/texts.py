@@ -38,8 +38,8 @@ From a purchase order request (PORF) to an issued purchase order.
 2. `POST /api/v1/porfs/{porf_id}/submit` asks for approval.
 3. `POST /api/v1/porfs/{porf_id}/approve` approves it (for another member, with the role approver).
 4. `POST /api/v1/porfs/{porf_id}/purchase-orders` converts it into a draft order (for a buyer).
-5. `POST /api/v1/purchase-orders/{order_id}/issue` issues the order with its number;
-   `GET /api/v1/purchase-orders/{order_id}/document.pdf` is the document for the supplier.
+5. `POST /api/v1/purchase-orders/{order_id}/issue` issues the order with its number, and sends it to the supplier if
+   the body is `{"deliver": {}}`; `GET /api/v1/purchase-orders/{order_id}/document.pdf` is its document.
 
 Steps 2 to 5 send the `ETag` of the response before as `If-Match`.
 
