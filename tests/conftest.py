@@ -174,6 +174,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         _env_file=None,
         filing_dir=tmp_path_factory.mktemp("filed"),
         mail_from=SENDER,
+        public_url="https://po.example/",
         mail_url=SecretStr(f"file:{tmp_path_factory.mktemp('mail')}"),
         rate_limit_per_user="1000000/minute",
         rate_limit_per_address="1000000/minute",

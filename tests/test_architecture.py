@@ -220,7 +220,8 @@ async def test_every_post_takes_an_idempotency_key(app: FastAPI) -> None:
         for method, _, operation in operations(app)
         if method == "POST" and _headers(operation).get("Idempotency-Key") is not False
     }
-    assert without == ANSWERS_WITH_SECRETS
+    # Suppliers have no user whose keys these could be; confirming twice changes nothing.
+    assert without == ANSWERS_WITH_SECRETS | {"viewLinkedOrder"}
 
 
 async def test_every_change_of_something_versioned_requires_if_match(app: FastAPI) -> None:

@@ -44,6 +44,7 @@ INSERT INTO placement (name, kind) VALUES
     ('document_filings', 'distributed'),
     ('filing_folders', 'distributed'),
     ('deliveries', 'distributed'),
+    ('delivery_links', 'distributed'),
     ('mail_quotas', 'distributed'),
     ('audit_events', 'distributed'),
     ('event_outbox', 'distributed'),

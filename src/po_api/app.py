@@ -21,6 +21,7 @@ from po_api.core.offload import SWITCH_SECONDS
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
 from po_api.db.query import QueryExecutor
+from po_api.deliveries.page_router import router as supplier_page
 from po_api.deliveries.transports import mailer_of
 from po_api.filing.destinations import destination_of
 from po_api.listeners import all_listeners
@@ -144,6 +145,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.webhooks.routes.extend(v1.SENT.routes)
     app.include_router(health.router)
     app.include_router(docs.router)
+    app.include_router(supplier_page)
     return app
 
 

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
 
     mail_from: str | None = None
     mail_url: SecretStr | None = None
+    public_url: str | None = None
 
     frontend_url: List = ()
     cors_origins: List = ()
@@ -146,6 +147,16 @@ class Settings(BaseSettings):
         if value is not None and info.data.get("google_drive_credentials") is not None:
             raise ValueError("documents are filed in one place, and GOOGLE_DRIVE_CREDENTIALS is set as well")
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = _parsed(value)
+        if not url.is_secure:
+            raise ValueError("expected an https:// URL; http:// only for the local machine")
+        return str(url)
 
     @field_validator("mail_from")
     @classmethod

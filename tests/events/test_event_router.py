@@ -226,7 +226,7 @@ def test_every_action_has_a_type(project: Path) -> None:
         for verb in ("create", "update", "delete", "rotate_secret", "test", "retry", "replay")
     }
     structure = {f"{kind}.{verb}" for kind in STRUCTURE for verb in ("create", "update", "activate", "deactivate")}
-    deliveries = {f"delivery.{verb}" for verb in ("create", "send", "fail", "retry", "cancel", "mark_bounced")}
+    deliveries = {f"delivery.{verb}" for verb in ("create", "send", "fail", "retry", "cancel", "mark_bounced", "view")}
     assert used | invitations | webhooks | structure | deliveries == EVENT_TYPES.keys()
     assert len(ACTIONS) == len(EVENT_TYPES)
 

@@ -16,6 +16,7 @@ from po_api.app import create_app
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant, libpq_url
 from po_api.db.query import TransactionExecutor
+from po_api.deliveries.mailings import MAILS
 from po_api.filing.repository import FilingRepository
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
@@ -37,6 +38,7 @@ from support.operations import (
 )
 from support.organisations import LINE, PREFIX, Member, TestOrganisation, act, created, new_organisation, ok
 from support.tenant_tables import TENANT_SETTING, TENANT_TABLES
+from support.workers import work_until_idle
 
 MISSING = 8_000_000_000_000_000_000
 ANY_VERSION = "*"
@@ -105,6 +107,7 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     await deliver(
         organisation, order.json()["id"], contact_ids=[await add_contact(organisation, "zz@supplier.example")]
     )
+    await work_until_idle(organisation, names=frozenset({MAILS.name}))
     async with organisation.database.sessions.begin() as session:
         await enter_tenant(session, organisation.organisation_id)
         repository = FilingRepository(TransactionExecutor(session), organisation.organisation_id)

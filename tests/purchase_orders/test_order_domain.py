@@ -23,7 +23,7 @@ ALLOWED = {
     (PurchaseOrderAction.CANCEL, PurchaseOrderStatus.DRAFT): PurchaseOrderStatus.CANCELLED,
     (PurchaseOrderAction.CANCEL, PurchaseOrderStatus.ISSUED): PurchaseOrderStatus.CANCELLED,
     (PurchaseOrderAction.CLOSE, PurchaseOrderStatus.ISSUED): PurchaseOrderStatus.CLOSED,
-    (PurchaseOrderAction.DELIVER, PurchaseOrderStatus.ISSUED): PurchaseOrderStatus.ISSUED,
+    (PurchaseOrderAction.DELIVER, PurchaseOrderStatus.ISSUED): None,
 }
 BUYER = Actor(1, 1, frozenset({Role.BUYER}))
 

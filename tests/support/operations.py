@@ -18,7 +18,9 @@ SIGNING_IN = {
     "createSession",
     "refreshSession",
 }
-PUBLIC = {"getLiveness", "getReadiness", *SIGNING_IN}
+# Those of suppliers, who have a link.
+BY_LINK = {"getLinkedOrder", "getLinkedOrderDocument", "viewLinkedOrder"}
+PUBLIC = {"getLiveness", "getReadiness", *SIGNING_IN, *BY_LINK}
 # These answers are stored nowhere, so no Idempotency-Key brings them back.
 ANSWERS_WITH_SECRETS = {
     "startTokenSignIn",
@@ -206,6 +208,7 @@ BY_QUERY = {
 
 # Requests that cannot refer to entities of other organisations.
 NAMES_NOTHING = {
+    *BY_LINK,
     "startSignIn",
     "startTokenSignIn",
     "completeSignIn",

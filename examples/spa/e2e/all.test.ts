@@ -5,6 +5,7 @@ import { mainJob } from "./main-job";
 import { MODES } from "./person";
 import { refusals } from "./refusals";
 import { sessions } from "./sessions";
+import { supplier } from "./supplier";
 import { Together } from "./together";
 
 describe("the app, the API and an identity provider", { timeout: 300_000 }, () => {
@@ -17,6 +18,7 @@ describe("the app, the API and an identity provider", { timeout: 300_000 }, () =
     mainJob(mode, together);
     sessions(mode, together);
   }
+  supplier(together);
   invitations(together);
   idTokenSignIns(together);
   refusals(together);

@@ -17,14 +17,7 @@ export function mainJob(mode: Mode, together: Together): void {
       await requester.heading(`${number} pending`).waitFor();
 
       const buyer = await together.signedIn(mode, "buyer@demo.example");
-      await buyer.follow("Waiting for me");
-      await buyer.follow(number);
-      await buyer.press("approve");
-      await buyer.heading(`${number} approved`).waitFor();
-      await buyer.press("Convert to an order");
-      await buyer.heading("Draft order").waitFor();
-      await buyer.press("issue");
-      await buyer.heading(/PO-\d{4}-\d{6} issued/).waitFor();
+      await buyer.order(number);
       await buyer.page.getByTitle("Document of").waitFor();
       assert.match(await document(buyer), /^%PDF-[^]*%%EOF\s*$/);
       await buyer.press("deliver");

@@ -96,6 +96,20 @@ export class Person {
     return (await this.heading(/draft/).innerText()).split(" ")[0] ?? "";
   }
 
+  /** Approves and orders the request with this number; returns that of the order, which is issued. */
+  async order(request: string): Promise<string> {
+    await this.follow("Waiting for me");
+    await this.follow(request);
+    await this.press("approve");
+    await this.heading(`${request} approved`).waitFor();
+    await this.press("Convert to an order");
+    await this.heading("Draft order").waitFor();
+    await this.press("issue");
+    const issued = this.heading(/PO-\d{4}-\d{6} issued/);
+    await issued.waitFor();
+    return (await issued.innerText()).split(" ")[0] ?? "";
+  }
+
   async line(number: number, description: string, quantity: string, price: string): Promise<void> {
     const line = this.page.getByRole("group", { name: `Line ${number}` });
     await line.getByLabel("Description").fill(description);

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -55,6 +55,14 @@ export class Stack {
     return (await promisify(execFile)(PO_API, ["sessions", "create", "--email", email], options)).stdout.trim();
   }
 
+  /** The link in the mail with an order, which the demo writes into a directory. */
+  async linkOf(number: string): Promise<string> {
+    const directory = join(this.folder, "data", "mail");
+    const name = (await readdir(directory)).find((it) => it.startsWith(`${number}-`)) ?? "";
+    const mail = (await readFile(join(directory, name), "latin1")).replace(/=\r?\n/g, "").replace(/=3D/g, "=");
+    return /\S+\/supplier#\S+/.exec(mail)?.[0] ?? "";
+  }
+
   async #start(): Promise<void> {
     await this.provider.start();
     const api = this.#spawn(PO_API, ["serve", "--demo"], this.folder, this.#environment());
@@ -83,6 +91,7 @@ export class Stack {
       GOOGLE_CLIENT_SECRET: CLIENT.secret,
       GOOGLE_REDIRECT_URI: `${this.api}/api/v1/sessions/oidc/callback`,
       FRONTEND_URL: this.app,
+      PUBLIC_URL: this.api,
       CORS_ORIGINS: this.app,
       JWT_ACCESS_TOKEN_EXPIRES: String(TOKEN_SECONDS),
       RATE_LIMIT_PER_USER: PLENTY,

@@ -1,7 +1,7 @@
 // One stack and one browser for all tests, since starting them takes longest.
 
 import assert from "node:assert/strict";
-import { type Browser, type BrowserContext, chromium } from "playwright-core";
+import { type Browser, type BrowserContext, chromium, type Page, type ViewportSize } from "playwright-core";
 import { type Mode, Person } from "./person";
 import { Stack } from "./stack";
 
@@ -21,6 +21,7 @@ export class Together {
   #stack: Stack | undefined;
   #browser: Browser | undefined;
   #people: Person[] = [];
+  #guests: BrowserContext[] = [];
   #faults: string[] = [];
 
   get stack(): Stack {
@@ -57,8 +58,18 @@ export class Together {
     return person;
   }
 
+  /** A page of somebody who does not use the app. */
+  async guest(viewport: ViewportSize): Promise<Page> {
+    const context = await this.#browser!.newContext({ viewport });
+    context.setDefaultTimeout(15_000);
+    this.#watch(context);
+    this.#guests.push(context);
+    return context.newPage();
+  }
+
   async everybodyLeaves(): Promise<void> {
     await Promise.all(this.#people.splice(0).map((person) => person.leave()));
+    await Promise.all(this.#guests.splice(0).map((context) => context.close()));
     assert.deepEqual(this.#faults.splice(0), []);
   }
 

@@ -5,6 +5,7 @@ from fastapi import Response
 from po_api.addresses.router import router as addresses
 from po_api.api_keys.router import router as api_keys
 from po_api.core.permissions import Permission
+from po_api.deliveries.link_router import router as supplier_links
 from po_api.deliveries.router import orders_router as order_deliveries
 from po_api.deliveries.router import router as deliveries
 from po_api.events.router import router as events
@@ -100,6 +101,7 @@ GROUPS = (
     RouteGroup(exports.porfs_router, porf_files, porfs, conversion_router),
     RouteGroup(exports.purchase_orders_router, purchase_orders, order_deliveries),
     RouteGroup(deliveries),
+    RouteGroup(supplier_links),
     RouteGroup(filings),
     RouteGroup(events),
     RouteGroup(audit_events, seals),

@@ -46,7 +46,7 @@ def serve(
             stack.enter_context(scrapes)
         found = stack.enter_context(connections(settings))
         if with_demo:
-            settings = _with_local_mail(_with_local_webhooks(settings))
+            settings = _with_local_mail(_with_local_webhooks(settings), _address_of(listener))
             asyncio.run(_migrate_quietly(settings, found))
             token = asyncio.run(_prepare_demo(settings, found))
             _welcome(listener, token)
@@ -64,12 +64,13 @@ def _with_local_webhooks(settings: Settings) -> Settings:
     return settings.model_copy(update={"webhook_allowed_networks": allowed})
 
 
-def _with_local_mail(settings: Settings) -> Settings:
-    """Mails as files in the data directory, to look at them."""
+def _with_local_mail(settings: Settings, address: str) -> Settings:
+    """Mails as files in the data directory, to look at them, with links to this server."""
     if settings.mail_url is not None:
         return settings
-    sender = settings.mail_from or demo.MAIL_SENDER
-    return settings.model_copy(update={"mail_from": sender, "mail_url": SecretStr("file:")})
+    sender, public_url = settings.mail_from or demo.MAIL_SENDER, settings.public_url or address
+    values = {"mail_from": sender, "mail_url": SecretStr("file:"), "public_url": public_url}
+    return settings.model_copy(update=values)
 
 
 async def _migrate_quietly(settings: Settings, found: Connections) -> None:
@@ -100,10 +101,13 @@ async def _prepare_demo(settings: Settings, found: Connections) -> str | None:
         return None  # not the demo data: there are no demo users
 
 
-def _welcome(listener: socket.socket, token: str | None) -> None:
+def _address_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    address = f"[{host}]" if ":" in host else host
-    typer.echo(f"API docs:      http://{address}:{port}/docs")
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _welcome(listener: socket.socket, token: str | None) -> None:
+    typer.echo(f"API docs:      {_address_of(listener)}/docs")
     if token is not None:
         typer.echo(f"access token:  {token}")
         typer.echo(f"               (admin@demo.example; other users: {sys.argv[0]} sessions create --email E)")

@@ -165,6 +165,11 @@ def with_link(body: str, link: str | None) -> str:
     return filled(body, {Placeholder.LINK: link})
 
 
+def has_link(body: str) -> bool:
+    """Whether the body names the address at which the supplier reads the order."""
+    return f"{{{Placeholder.LINK}}}" in body
+
+
 def _values(order: OrderFacts, locale: Language) -> Mapping[Placeholder, str | None]:
     day, region = order.needed_by, _REGIONS.get(locale, locale)
     return {

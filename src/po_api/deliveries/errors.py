@@ -87,6 +87,13 @@ class DeliveryNotSent(Conflict):
     title = "Delivery was not sent by mail"
 
 
+class SupplierLinkNotFound(NotFound):
+    """The link is not valid, or not valid any more. Ask the buyer for another one."""
+
+    code = "supplier_link_not_found"
+    title = "Link not valid"
+
+
 class OrderNotDeliverable(Conflict):
     """The order is not an issued one any more, or has another revision: what the delivery says is not valid."""
 

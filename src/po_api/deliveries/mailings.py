@@ -13,7 +13,17 @@ from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import INTERRUPTED, Job
 from po_api.db.query import TransactionExecutor
 from po_api.db.work import Failure, Hold, Queue, Record, Retry
-from po_api.deliveries.domain import ATTEMPTS, DELAYS, DeliveryStatus, MailProblem, NotSent, delay_after, with_link
+from po_api.deliveries.domain import (
+    ATTEMPTS,
+    DELAYS,
+    DeliveryStatus,
+    MailProblem,
+    NotSent,
+    delay_after,
+    has_link,
+    with_link,
+)
+from po_api.deliveries.links import new_link
 from po_api.deliveries.messages import Mail, enveloped
 from po_api.deliveries.repository import DeliveryRepository, DueMail
 from po_api.deliveries.transports import Mailer
@@ -21,7 +31,7 @@ from po_api.observability import metrics
 from po_api.organisations.queries import OrganisationQueries
 from po_api.purchase_orders.delivery_models import Delivery
 from po_api.purchase_orders.document_service import Document
-from po_api.purchase_orders.domain import PurchaseOrderStatus
+from po_api.purchase_orders.domain import LINKS_KEPT, PurchaseOrderStatus
 from po_api.purchase_orders.renderings import stored_document
 
 # A mail whose worker has died is sent again ten minutes after the attempt began: that is when the lease ends.
@@ -89,14 +99,14 @@ class MailHandler:
         document = await stored_document(
             self._database, job.actor, self._renderings, due.purchase_order_id, as_issued=True, is_filed=self._is_filed
         )
-        await self._keep_digest(job, document)
+        link = await self._prepare(job, due, document, mailer.public_url)
         mail = Mail(
             sender=mailer.sender,
             to=due.to_addresses,
             cc=due.cc_addresses,
             reply_to=due.reply_to,
             subject=due.subject,
-            body=with_link(due.body, None),
+            body=with_link(due.body, link),
             locale=due.locale,
             message_id=due.message_id,
             date=utc_now(),
@@ -115,11 +125,23 @@ class MailHandler:
             raise NotSent(MailProblem.ORDER_NOT_DELIVERABLE, is_final=True)
         return due
 
-    async def _keep_digest(self, job: Job, document: Document) -> None:
+    async def _prepare(self, job: Job, due: DueMail, document: Document, public_url: str | None) -> str | None:
+        """Keep the digest of the document, and add a link if the text has one; returns its address.
+
+        Each attempt has a link of its own, since no secret is stored: that of an attempt before is valid, too, if its
+        mail has arrived.
+        """
         digest = hashlib.sha256(document.content).hexdigest()
         async with self._in_tenant(job) as session:
-            if not await DeliveryRepository(session, job.organisation_id).keep_digest(job, digest):
+            repository = DeliveryRepository(session, job.organisation_id)
+            if not await repository.keep_digest(job, digest):
                 raise Retry(INTERRUPTED)
+            if public_url is None or not has_link(due.body):
+                return None
+            address, token_digest = new_link(public_url, job.organisation_id)
+            ends = utc_now() + LINKS_KEPT if due.order_status == PurchaseOrderStatus.CLOSED else None
+            await repository.add_link(job.id, token_digest, expires_at=ends)
+        return address
 
     @asynccontextmanager
     async def _in_tenant(self, job: Job) -> AsyncIterator[AsyncSession]:

@@ -10,7 +10,6 @@ from email.utils import format_datetime
 
 from po_api.deliveries.domain import envelope_sender, wire_address
 
-
 # Any server takes ASCII; one that takes addresses in UTF-8 takes texts in it, too.
 _ASCII = SMTP.clone(cte_type="7bit")
 

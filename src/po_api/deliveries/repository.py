@@ -7,11 +7,12 @@ from sqlalchemy import BigInteger, Date, Integer, Text, and_, bindparam, select,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.core.clock import utc_now
 from po_api.db.leases import Job
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.deliveries.models import MailQuota
 from po_api.members.models import Member
-from po_api.purchase_orders.delivery_models import Delivery
+from po_api.purchase_orders.delivery_models import Delivery, DeliveryLink
 from po_api.purchase_orders.models import PurchaseOrder
 
 _ID = bindparam("id", type_=BigInteger)
@@ -137,6 +138,11 @@ class DeliveryRepository:
         """Keep the digest of the document that is about to be sent; returns False if another attempt has begun."""
         attempt = {"id": job.id, "attempts": job.attempts, "leased_until": job.leased_until}
         return await self._executor.row(_KEEP_DIGEST, **self._tenant, **attempt, file_digest=digest) is not None
+
+    async def add_link(self, delivery_id: int, token_digest: str, *, expires_at: datetime | None) -> None:
+        link = {"delivery_id": delivery_id, "token_digest": token_digest, "expires_at": expires_at}
+        self._session.add(DeliveryLink(**self._tenant, **link, created_at=utc_now()))
+        await self._session.flush()
 
     async def note_error(self, delivery_id: int, code: str, detail: str) -> None:
         """Note an error of a mail that was sent to some recipients."""

@@ -146,10 +146,14 @@ class DirectoryTransport:
 
 @dataclass(frozen=True)
 class Mailer:
-    """How this installation sends mail: `transport` hands it over, `sender` is the address that it comes from."""
+    """How this installation sends mail: `transport` hands it over, `sender` is the address that it comes from.
+
+    `public_url` is where suppliers reach this installation; without it, mails have no links.
+    """
 
     transport: Transport
     sender: str
+    public_url: str | None = None
 
 
 def mailer_of(settings: Settings) -> Mailer | None:
@@ -158,5 +162,6 @@ def mailer_of(settings: Settings) -> Mailer | None:
     if place is None or settings.mail_from is None:
         return None
     if isinstance(place, SmtpServer):
-        return Mailer(SmtpTransport(place), settings.mail_from)
-    return Mailer(DirectoryTransport(place.path or settings.po_data_dir / "mail"), settings.mail_from)
+        return Mailer(SmtpTransport(place), settings.mail_from, settings.public_url)
+    directory = DirectoryTransport(place.path or settings.po_data_dir / "mail")
+    return Mailer(directory, settings.mail_from, settings.public_url)

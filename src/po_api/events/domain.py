@@ -76,6 +76,7 @@ _DELIVERY = {
     "retry": "retried",
     "cancel": "cancelled",
     "mark_bounced": "bounced",
+    "view": "viewed",
 }
 
 # By action. The names are part of the API: never changed, and new ones are added.

@@ -63,3 +63,26 @@ class Delivery(TenantRow, Leased, Base):
     queued_at: Mapped[datetime]
     bounced_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(sort_order=90)
+
+
+class DeliveryLink(TenantRow, Base):
+    """An address at which a supplier reads an order: `token_digest` is the SHA-256 (hex) of its secret, which is known
+    from the mail only. Each attempt of a mail has a link of its own. It expires some time after the order has ended;
+    `viewed_at` is when a person at the supplier has confirmed to have read the order.
+    """
+
+    __tablename__ = "delivery_links"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "delivery_id"], ["deliveries.organisation_id", "deliveries.id"]),
+        UniqueConstraint("organisation_id", "token_digest", name="uq_delivery_links_token_digest"),
+        CheckConstraint("token_digest ~ '^[0-9a-f]{64}$'", name="token_digest"),
+        CheckConstraint("(viewed_at IS NULL) = (viewed_by_name IS NULL)", name="viewed_by_name"),
+        Index("ix_delivery_links_organisation_id_delivery_id", "organisation_id", "delivery_id"),
+    )
+
+    delivery_id: Mapped[int]
+    token_digest: Mapped[str]
+    expires_at: Mapped[datetime | None]
+    viewed_at: Mapped[datetime | None]
+    viewed_by_name: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(sort_order=90)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
 # The version of the template, of those that `typesetting` has, that orders are issued with from now on.
 CURRENT_TEMPLATE = 2
+# How long suppliers can read an order at their links after it has ended.
+LINKS_KEPT = timedelta(days=90)
 # The queue of the documents that are stored and not filed yet.
 FILING_WORK = "filings"
 
@@ -42,11 +45,13 @@ def document_name(number: str, revision: int, kind: str) -> str:
 
 class OrderDeliveryStatus(StrEnum):
     """Whether the revision in force was sent to the supplier, by its last delivery that was not cancelled; `failed`: it
-    could not be sent, or has come back."""
+    could not be sent, or has come back; `viewed`: it was sent, and somebody at the supplier has confirmed to have read
+    it."""
 
     NOT_SENT = "not_sent"
     QUEUED = "queued"
     SENT = "sent"
+    VIEWED = "viewed"
     FAILED = "failed"
 
 

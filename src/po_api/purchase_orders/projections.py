@@ -38,7 +38,7 @@ from po_api.exchange_rates.projections import draft_lacks_rate
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
 from po_api.porfs.models import Porf, PorfLine
-from po_api.purchase_orders.delivery_models import Delivery
+from po_api.purchase_orders.delivery_models import Delivery, DeliveryLink
 from po_api.purchase_orders.domain import DocumentStatus, FileKind, OrderDeliveryStatus, PurchaseOrderStatus
 from po_api.purchase_orders.models import (
     Allocation,
@@ -261,11 +261,26 @@ def filing_of(orders: FromClause) -> FromClause:
     )
 
 
+def _was_viewed(orders: FromClause) -> ColumnElement[bool]:
+    """Whether a link of the revision in force, of any of its deliveries, was confirmed."""
+    theirs = Delivery.__table__.alias("linked_deliveries")
+    found = select(true()).where(
+        DeliveryLink.organisation_id == ORGANISATION_ID,
+        DeliveryLink.viewed_at.is_not(None),
+        theirs.c.organisation_id == ORGANISATION_ID,
+        theirs.c.id == DeliveryLink.delivery_id,
+        theirs.c.purchase_order_id == orders.c.id,
+        theirs.c.revision == orders.c.revision,
+    )
+    return found.correlate(orders).exists()
+
+
 def delivery_status(orders: FromClause) -> ColumnElement[str]:
     """The `OrderDeliveryStatus` of the order of the outer query."""
     waits = Delivery.status.in_((str(WorkStatus.QUEUED), str(WorkStatus.HELD)))
     shown = case(
         (waits, str(OrderDeliveryStatus.QUEUED)),
+        (and_(Delivery.status == "sent", _was_viewed(orders)), str(OrderDeliveryStatus.VIEWED)),
         (Delivery.status == "sent", str(OrderDeliveryStatus.SENT)),
         else_=str(OrderDeliveryStatus.FAILED),
     )

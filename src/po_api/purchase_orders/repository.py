@@ -41,8 +41,8 @@ from po_api.exchange_rates.domain import BaseAmounts
 from po_api.exchange_rates.projections import document_rate, lacks_rate
 from po_api.organisations.models import Organisation
 from po_api.porfs.content import LINE_FIELDS
-from po_api.purchase_orders.delivery_models import Delivery
-from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.delivery_models import Delivery, DeliveryLink
+from po_api.purchase_orders.domain import LINKS_KEPT, FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import (
     Allocation,
     DocumentRendering,
@@ -217,6 +217,22 @@ def _cancel_deliveries() -> Update:
     )
 
 
+def _end_links() -> Update:
+    """Let the links of the order end, some time from now."""
+    theirs = select(Delivery.id).where(
+        Delivery.organisation_id == ORGANISATION_ID, Delivery.purchase_order_id == ORDER_ID
+    )
+    return (
+        update(DeliveryLink)
+        .values(expires_at=func.now() + LINKS_KEPT)
+        .where(
+            DeliveryLink.organisation_id == ORGANISATION_ID,
+            DeliveryLink.delivery_id.in_(theirs),
+            DeliveryLink.expires_at.is_(None),
+        )
+    )
+
+
 def _cancelled() -> FromClause:
     """The order to cancel, if it has a number: a draft has no document."""
     return (
@@ -239,7 +255,15 @@ _REALLOCATE_ONE = Query("purchase_orders.reallocate", _reallocate(), NoRow)
 _RELEASE = Query("purchase_orders.release", _release(), NoRow)
 _QUEUE_CANCELLED = Query("purchase_orders.queue_cancelled", _queue(FileKind.CANCELLED, _cancelled()), NoRow)
 _CANCEL_DELIVERIES = Query("purchase_orders.cancel_deliveries", _cancel_deliveries(), NoRow)
-_CANCEL = _change("purchase_orders.cancel", _release(), _queue(FileKind.CANCELLED, _cancelled()), _cancel_deliveries())
+_END_LINKS = Query("purchase_orders.end_links", _end_links(), NoRow)
+_CANCEL = _change(
+    "purchase_orders.cancel",
+    _release(),
+    _queue(FileKind.CANCELLED, _cancelled()),
+    _cancel_deliveries(),
+    _end_links(),
+)
+_CLOSE = _change("purchase_orders.close", _end_links())
 _ISSUE = _change(
     "purchase_orders.issue",
     insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)),
@@ -361,9 +385,21 @@ class PurchaseOrderRepository:
             await self._executor.execute(_RELEASE, **mine)
             await self._executor.execute(_QUEUE_CANCELLED, **mine, now=now)
             await self._executor.execute(_CANCEL_DELIVERIES, **mine)
+            await self._executor.execute(_END_LINKS, **mine)
             return
         parameters = self._parameters(change, now, orders=[state])
         await self._executor.execute(_CANCEL, **parameters, order_id=state["id"])
+        notify_after_commit(self._session, audit.RELAY)
+
+    async def close(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
+        """Write the state as `change` does, and let the links of the order end."""
+        if self._executor.is_distributed:
+            await self._change_separately(state, change, now)
+            mine = {"organisation_id": self._actor.organisation_id, "order_id": state["id"]}
+            await self._executor.execute(_END_LINKS, **mine)
+            return
+        parameters = self._parameters(change, now, orders=[state])
+        await self._executor.execute(_CLOSE, **parameters, order_id=state["id"])
         notify_after_commit(self._session, audit.RELAY)
 
     async def issue(

@@ -186,7 +186,9 @@ class PurchaseOrderBase(Schema):
     cost_centres: list[str] = Field(description="The cost centres of the lines", examples=[["4711"]])
     delivery_date: date | None = Field(description="The earliest date by which a line is needed")
     delivery_status: OrderDeliveryStatus = Field(
-        description="`failed`: the last delivery of this revision has failed or bounced", examples=["sent"]
+        description="`failed`: the last delivery of this revision has failed or bounced; `viewed`: the supplier has"
+        " confirmed to have read it",
+        examples=["sent"],
     )
     created_by_id: int
     created_by_name: str = Field(examples=["Bo Buyer"])

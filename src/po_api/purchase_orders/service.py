@@ -219,7 +219,7 @@ class PurchaseOrderService:
         """Close an issued order: no more deliveries are expected."""
         order = await self._locked(order_id, PurchaseOrderAction.CLOSE, expected)
         state, change = _finished(order, PurchaseOrderAction.CLOSE, comment)
-        await self._repository.change(state, change, now=utc_now())
+        await self._repository.close(state, change, now=utc_now())
         return await self._orders.whole(order_id)
 
     async def _locked(self, order_id: int, action: PurchaseOrderAction, expected: ExpectedVersions) -> LockedOrder:

@@ -33,6 +33,7 @@ const about = (order: Order): Node =>
     Issued: order.issued_at && when(order.issued_at),
     "Cost centres": order.cost_centres.join(", ") || null,
     Delivery: order.delivery_date,
+    "Read by the supplier": order.delivery_status === "viewed" ? "yes" : null,
     Total: `${order.total} ${order.currency}`,
   });
 

@@ -8,6 +8,7 @@ TAGS = {
     "porfs": "Purchase order requests (PORFs): create, approve, convert",
     "purchase orders": "Purchase orders, their numbers and documents",
     "deliveries": "Orders on their way to the supplier, by mail",
+    "supplier links": "Orders for suppliers, who have no account but a link",
     "filing": "Documents of orders in the organisation's folder",
     "suppliers": "Suppliers of the organisation",
     "addresses": "Delivery and billing addresses of the organisation",

@@ -1,0 +1,172 @@
+// Shows the order of the link. What is behind the # of the address goes into a header: it is in no path and no log.
+"use strict";
+
+const TEXTS = {
+  en: {
+    title: "Purchase order", from: "From", to: "To", issued: "Issued", needed: "Needed by", terms: "Terms", lines: "Lines",
+    description: "Description", quantity: "Quantity", price: "Unit price", discount: "Discount", tax: "Tax", net: "Net",
+    total: "Total", pdf: "Download the PDF", name: "Your name", confirm: "Confirm that you have read this order",
+    read: "Read by", cancelled: "This order was cancelled. It is not valid.", closed: "This order is closed.",
+    gone: "This link is not valid, or not valid any more. Please ask the buyer.", busy: "Too many requests. Please try again in a minute.",
+    failed: "The order cannot be shown at the moment. Please try again later.", loading: "The order is being loaded …",
+  },
+  de: {
+    title: "Bestellung", from: "Von", to: "An", issued: "Ausgestellt", needed: "Liefertermin", terms: "Bedingungen", lines: "Positionen",
+    description: "Bezeichnung", quantity: "Menge", price: "Einzelpreis", discount: "Rabatt", tax: "Steuer", net: "Netto",
+    total: "Gesamt", pdf: "PDF herunterladen", name: "Ihr Name", confirm: "Bestätigen, dass Sie die Bestellung gelesen haben",
+    read: "Gelesen von", cancelled: "Diese Bestellung wurde storniert. Sie ist nicht gültig.", closed: "Diese Bestellung ist abgeschlossen.",
+    gone: "Dieser Link ist nicht oder nicht mehr gültig. Bitte fragen Sie den Einkauf.", busy: "Zu viele Anfragen. Bitte versuchen Sie es in einer Minute wieder.",
+    failed: "Die Bestellung kann zurzeit nicht angezeigt werden. Bitte versuchen Sie es später wieder.", loading: "Die Bestellung wird geladen …",
+  },
+  fr: {
+    title: "Bon de commande", from: "De", to: "À", issued: "Émis le", needed: "Livraison souhaitée", terms: "Conditions", lines: "Lignes",
+    description: "Désignation", quantity: "Quantité", price: "Prix unitaire", discount: "Remise", tax: "Taxe", net: "Net",
+    total: "Total", pdf: "Télécharger le PDF", name: "Votre nom", confirm: "Confirmer que vous avez lu cette commande",
+    read: "Lu par", cancelled: "Cette commande a été annulée. Elle n'est pas valable.", closed: "Cette commande est clôturée.",
+    gone: "Ce lien n'est pas ou plus valable. Veuillez contacter l'acheteur.", busy: "Trop de requêtes. Veuillez réessayer dans une minute.",
+    failed: "La commande ne peut pas être affichée pour le moment. Veuillez réessayer plus tard.", loading: "Chargement de la commande …",
+  },
+  es: {
+    title: "Orden de compra", from: "De", to: "Para", issued: "Emitida", needed: "Fecha de entrega", terms: "Condiciones", lines: "Líneas",
+    description: "Descripción", quantity: "Cantidad", price: "Precio unitario", discount: "Descuento", tax: "Impuesto", net: "Neto",
+    total: "Total", pdf: "Descargar el PDF", name: "Su nombre", confirm: "Confirmar que ha leído esta orden",
+    read: "Leída por", cancelled: "Esta orden fue cancelada. No es válida.", closed: "Esta orden está cerrada.",
+    gone: "Este enlace no es válido, o ya no lo es. Consulte al comprador.", busy: "Demasiadas solicitudes. Inténtelo de nuevo en un minuto.",
+    failed: "La orden no se puede mostrar en este momento. Inténtelo más tarde.", loading: "Cargando la orden …",
+  },
+};
+const API = "api/v1/supplier-links/current";
+const main = document.getElementById("order");
+let locale = TEXTS[navigator.language.slice(0, 2)] ? navigator.language.slice(0, 2) : "en";
+
+/** An element with children; texts stay texts, whatever the order says. */
+function h(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+const day = (text) => new Date(text).toLocaleDateString(locale, { dateStyle: "long" });
+// Without rounding: a decimal string is formatted as it is.
+const digitsOf = (text) => (text.split(".")[1] ?? "").length;
+const amount = (text, digits = 0) =>
+  new Intl.NumberFormat(locale, {
+    minimumFractionDigits: Math.max(digits, digitsOf(text)),
+    maximumFractionDigits: 4,
+  }).format(text);
+
+function ask(path, options = {}) {
+  const headers = { ...options.headers, "Supplier-Token": location.hash.slice(1) };
+  return fetch(API + path, { ...options, headers, cache: "no-store", credentials: "omit" });
+}
+
+function say(text) {
+  main.replaceChildren(h("p", { id: "state", className: "notice", role: "alert" }, text));
+}
+
+function refuse(status) {
+  const texts = TEXTS[locale];
+  say(status === 404 ? texts.gone : status === 429 ? texts.busy : texts.failed);
+}
+
+async function load(answer) {
+  if (!answer.ok) return refuse(answer.status);
+  show(await answer.json());
+}
+
+function show(order) {
+  locale = TEXTS[order.locale] ? order.locale : "en";
+  const texts = TEXTS[locale];
+  document.documentElement.lang = locale;
+  document.title = `${texts.title} ${order.number}`;
+  const revision = order.revision > 1 ? ` (${order.revision})` : "";
+  const notice = texts[order.status];
+  main.replaceChildren(
+    ...[
+      h("h1", {}, `${texts.title} ${order.number}${revision}`),
+      notice ? h("p", { className: "notice" }, notice) : null,
+      facts(order, texts),
+      h("p", {}, h("button", { type: "button", onclick: download }, texts.pdf)),
+      h("h2", {}, texts.lines),
+      h("div", { className: "lines", tabIndex: 0 }, lines(order, texts)),
+      order.terms ? h("h2", {}, texts.terms) : null,
+      order.terms ? h("p", { className: "terms" }, order.terms) : null,
+      confirmation(order, texts),
+    ].filter((part) => part !== null),
+  );
+}
+
+function facts(order, texts) {
+  const known = [
+    [texts.from, order.buyer_name],
+    [texts.to, order.supplier_name],
+    [texts.issued, day(order.issued_at)],
+    [texts.needed, order.delivery_date && day(order.delivery_date)],
+  ].filter(([, value]) => value);
+  return h("dl", {}, ...known.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+function lines(order, texts) {
+  const number = (text) => h("td", { className: "number" }, text);
+  const head = [texts.description, texts.quantity, texts.price, texts.discount, texts.tax, texts.net];
+  const rows = order.lines.map((line) =>
+    h(
+      "tr",
+      {},
+      h("td", {}, line.sku ? `${line.description} (${line.sku})` : line.description),
+      number(`${amount(line.quantity)} ${line.unit}`),
+      number(amount(line.unit_price, digitsOf(order.net))),
+      number(Number(line.discount_percent) ? `${amount(line.discount_percent)} %` : ""),
+      number(`${amount(line.tax_rate)} %`),
+      number(amount(line.net)),
+    ),
+  );
+  const sums = [
+    [texts.net, order.net],
+    [texts.tax, order.tax],
+    [texts.total, order.total],
+  ].map(([name, sum]) => h("tr", {}, h("th", { scope: "row", colSpan: 5 }, name), number(`${amount(sum)} ${order.currency}`)));
+  return h(
+    "table",
+    {},
+    h("thead", {}, h("tr", {}, ...head.map((text, index) => h("th", { scope: "col", className: index ? "number" : "" }, text)))),
+    h("tbody", {}, ...rows),
+    h("tfoot", {}, ...sums),
+  );
+}
+
+function confirmation(order, texts) {
+  if (order.viewed_at) return h("p", { id: "viewed" }, `${texts.read} ${order.viewed_by_name}, ${day(order.viewed_at)}`);
+  const name = h("input", { name: "name", required: true, maxLength: 255, autocomplete: "name" });
+  return h(
+    "form",
+    {
+      onsubmit: (event) => {
+        event.preventDefault();
+        const body = JSON.stringify({ name: name.value });
+        ask("/view", { method: "POST", body, headers: { "Content-Type": "application/json" } }).then(load, () => refuse(0));
+      },
+    },
+    h("label", {}, h("span", {}, texts.name), name),
+    h("button", {}, texts.confirm),
+  );
+}
+
+/** The document comes with the header, so it cannot be a plain link. */
+async function download() {
+  const answer = await ask("/document.pdf").catch(() => null);
+  if (!answer || !answer.ok) return refuse(answer ? answer.status : 0);
+  const named = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "");
+  const link = h("a", { href: URL.createObjectURL(await answer.blob()), download: named ? named[1] : "order.pdf" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+function begin() {
+  document.documentElement.lang = locale;
+  main.replaceChildren(h("p", { id: "state" }, TEXTS[locale].loading));
+  ask("").then(load, () => refuse(0));
+}
+
+addEventListener("hashchange", begin);
+begin();
