@@ -167,7 +167,7 @@ async def test_without_a_public_address_there_are_no_links(organisation: TestOrg
 
 
 async def test_guesses_are_limited_by_address(urls: tuple[str, str], settings: Settings) -> None:
-    limited = settings.model_copy(update={"rate_limit_per_address": "2/minute"})
+    limited = settings.model_copy(update={"rate_limit_per_address": "2/day"})
     async with application_on(urls, limited) as app, client_of(app, "192.0.2.77") as client:
         statuses = [(await ask(client, f"1.{'x' * 43}")).status_code for _ in range(3)]
     assert statuses == [404, 404, 429]

@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Request, Response
 
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
+from po_api.db.database import enter_tenant
 from po_api.db.query import QueryExecutor, TransactionExecutor
 from po_api.deliveries.link_queries import LinkQueries
 from po_api.deliveries.link_schemas import SupplierLineRead, SupplierOrderRead, SupplierView
@@ -104,7 +105,6 @@ async def view(request: Request, response: Response, token: LinkTokenDep, body: 
     """Tell the buyer who has read the order. The first name stays; a repetition changes nothing."""
     session = session_of(request)
     response.headers.update(NO_INDEX)
-    executor = TransactionExecutor(session)
-    await executor.enter_tenant(token.organisation_id)
+    await enter_tenant(session, token.organisation_id)
     await LinkService(session, token).view(body.name)
-    return await _shown(executor, token)
+    return await _shown(TransactionExecutor(session), token)

@@ -35,6 +35,8 @@ const TEXTS = {
     failed: "La orden no se puede mostrar en este momento. Inténtelo más tarde.", loading: "Cargando la orden …",
   },
 };
+// Units that need no name: one, piece, each.
+const PIECES = ["C62", "H87", "EA"];
 const API = "api/v1/supplier-links/current";
 const main = document.getElementById("order");
 let locale = TEXTS[navigator.language.slice(0, 2)] ? navigator.language.slice(0, 2) : "en";
@@ -80,10 +82,10 @@ function show(order) {
   document.documentElement.lang = locale;
   document.title = `${texts.title} ${order.number}`;
   const revision = order.revision > 1 ? ` (${order.revision})` : "";
-  const notice = texts[order.status];
+  const notice = ["cancelled", "closed"].includes(order.status) ? texts[order.status] : null;
   main.replaceChildren(
     ...[
-      h("h1", {}, `${texts.title} ${order.number}${revision}`),
+      h("h1", {}, `${texts.title} `, h("span", { className: "whole" }, `${order.number}${revision}`)),
       notice ? h("p", { className: "notice" }, notice) : null,
       facts(order, texts),
       h("p", {}, h("button", { type: "button", onclick: download }, texts.pdf)),
@@ -102,21 +104,25 @@ function facts(order, texts) {
     [texts.to, order.supplier_name],
     [texts.issued, day(order.issued_at)],
     [texts.needed, order.delivery_date && day(order.delivery_date)],
+    [texts.total, `${amount(order.total)} ${order.currency}`],
   ].filter(([, value]) => value);
   return h("dl", {}, ...known.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
 
 function lines(order, texts) {
   const number = (text) => h("td", { className: "number" }, text);
-  const head = [texts.description, texts.quantity, texts.price, texts.discount, texts.tax, texts.net];
+  const hasDiscount = order.lines.some((line) => Number(line.discount_percent));
+  const discount = (line) => number(Number(line.discount_percent) ? `${amount(line.discount_percent)} %` : "");
+  const discounted = hasDiscount ? [texts.discount] : [];
+  const head = [texts.description, texts.quantity, texts.price, ...discounted, texts.tax, texts.net];
   const rows = order.lines.map((line) =>
     h(
       "tr",
       {},
       h("td", {}, line.sku ? `${line.description} (${line.sku})` : line.description),
-      number(`${amount(line.quantity)} ${line.unit}`),
+      number(`${amount(line.quantity)} ${PIECES.includes(line.unit) ? "" : line.unit}`),
       number(amount(line.unit_price, digitsOf(order.net))),
-      number(Number(line.discount_percent) ? `${amount(line.discount_percent)} %` : ""),
+      hasDiscount ? discount(line) : null,
       number(`${amount(line.tax_rate)} %`),
       number(amount(line.net)),
     ),
@@ -125,7 +131,7 @@ function lines(order, texts) {
     [texts.net, order.net],
     [texts.tax, order.tax],
     [texts.total, order.total],
-  ].map(([name, sum]) => h("tr", {}, h("th", { scope: "row", colSpan: 5 }, name), number(`${amount(sum)} ${order.currency}`)));
+  ].map(([name, sum]) => h("tr", {}, h("th", { scope: "row", colSpan: head.length - 1 }, name), number(`${amount(sum)} ${order.currency}`)));
   return h(
     "table",
     {},
