@@ -97,6 +97,17 @@ async def test_sessions_create_prints_a_token_and_nothing_else(
     assert (await ok(signed_in.get("/users/me"))).json()["email"] == organisation.buyer.email
 
 
+async def test_an_operator_lets_an_organisation_send_mail(
+    configured: Environment, tmp_path: Path, organisation: TestOrganisation
+) -> None:
+    command = ("organisations", "allow-mail", str(organisation.organisation_id), "--per-day")
+    for number, shown in (("50", 50), ("0", None)):
+        done = _run(configured, tmp_path, *command, number)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert (await ok(organisation.admin.get("/organisations/current"))).json()["mail_per_day"] == shown
+    assert _says(_run(configured, tmp_path, "organisations", "allow-mail", "8000000", "--per-day", "1"), "not found")
+
+
 def test_an_unknown_address_is_one_line(configured: Environment, tmp_path: Path) -> None:
     done = _run(configured, tmp_path, "sessions", "create", "--email", "nobody@nowhere.example")
     assert _says(done, "User not found")

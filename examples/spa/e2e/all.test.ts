@@ -8,7 +8,7 @@ import { sessions } from "./sessions";
 import { supplier } from "./supplier";
 import { Together } from "./together";
 
-describe("the app, the API and an identity provider", { timeout: 300_000 }, () => {
+describe("the app, the API and an identity provider", { timeout: 600_000 }, () => {
   const together = new Together();
   before(() => together.begin());
   afterEach(() => together.everybodyLeaves());

@@ -188,7 +188,8 @@ class PurchaseOrderService:
         state = state_of(order, **issued, **base, issued_at=now)
         await self._repository.issue(state, frozen, sheet, change, now=now)
         notify_after_commit(self._session, RENDERINGS.name)
-        if delivery is not None and listeners is not None:
+        if delivery is not None:
+            assert listeners is not None
             await listeners.notify(self._session, OrderIssued(self._actor, order_id, delivery))
         return await self._orders.whole(order_id)
 
