@@ -39,12 +39,13 @@ from support.security_matrix import (
     outcome,
 )
 
-# The pages of the docs, and the document that the matrix is made from.
+# The pages of the docs, the document that the matrix is made from, and the page for suppliers.
 _OUTSIDE_THE_DOCUMENT = {
     "/",
     "/favicon.ico",
     "/docs/openapi.json",
     *("/docs", "/redoc", "/openapi.json"),
+    *("/supplier", "/supplier/{name}"),
     *("/docs/assets/{name}", "/docs/errors", "/docs/errors/{code}", "/docs/limits"),
 }
 
@@ -58,6 +59,9 @@ PUBLIC_ANSWERS: dict[str, tuple[Json, str]] = {
     "exchangeSignInCode": ({"json": {"code": "x" * 43, "code_verifier": "x" * 43}}, "401 invalid_sign_in_code"),
     "createSession": ({"json": {"id_token": "x.y.z"}}, "404"),
     "refreshSession": ({"json": {"refresh_token": "x" * 43}}, "401 invalid_refresh_token"),
+    "getLinkedOrder": ({}, "404"),
+    "getLinkedOrderDocument": ({}, "404"),
+    "viewLinkedOrder": ({"json": {"name": "Mallory"}}, "404"),
 }
 
 

@@ -26,7 +26,7 @@ def _file(name: str, media_type: str) -> StaticFile:
 
 @router.get("/supplier")
 async def get_page(request: Request) -> Response:
-    response = await _file("supplier.html", "text/html; charset=utf-8").respond(request, "no-store")
+    response = await _file("page.html", "text/html; charset=utf-8").respond(request, "no-store")
     response.headers.update(_HEADERS)
     return response
 
