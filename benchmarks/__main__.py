@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import machine, report, scale
 from benchmarks.agreement import require_agreement
 from benchmarks.apps import HERE, KEY, PEERS, peer, po_api
+from benchmarks.background import measure_feed, measure_with_worker
 from benchmarks.database import Server, running_server
 from benchmarks.measure import Measurement, measure, middle
 from benchmarks.processes import App, Cores, Tree, on
@@ -72,6 +73,8 @@ def _run(server: Server, cores: Cores, options: argparse.Namespace, results: Res
     if compare and not options.only:
         say("more connections")
         results.crowds = scale.measure_crowds(server, cores, actors, seconds=options.seconds * 3)
+        say("following events")
+        results.feed = measure_feed(server, cores, actors, seconds=options.seconds * 3)
     if compare and options.full:
         results.memory = scale.measure_memory(server, cores, actors)
 
@@ -96,6 +99,9 @@ def _rounds(
                         app, Tree(server.process_id), scenario.name, scenario.scripts, seconds=options.seconds
                     )
                     measured.setdefault((scenario.name, app.name), []).append(found)
+            if compare:
+                for found in measure_with_worker(server, cores, scenarios, seconds=options.seconds):
+                    measured.setdefault((found.scenario, found.app), []).append(found)
         return [middle(rounds) for rounds in measured.values()]
 
 

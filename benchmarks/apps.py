@@ -10,6 +10,7 @@ from benchmarks.processes import App, Cores, free_port, serving
 
 HERE = Path(__file__).resolve().parent
 NAME, LIMIT, FLASK = "po-api", "limit", "Flask stack"
+WITH_WORKER = "po-api with worker"
 PEERS = (LIMIT, FLASK)
 KEY = "benchmark-only-0123456789abcdef0123456789abcdef"
 # The best of 1 to 16 threads: more of them contend with each other. Idle connections use none.
@@ -31,10 +32,10 @@ def environment(url: str, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def po_api(url: str, cores: Cores, *, name: str = NAME, **more: str) -> Iterator[App]:
-    """`po-api serve`; `more` are further variables."""
+def po_api(url: str, cores: Cores, *, name: str = NAME, worker: bool = False) -> Iterator[App]:
+    """`po-api serve`; with `worker` as by default, else as where the worker is a process of its own."""
     port = free_port()
-    env = environment(url, PORT=str(port), **more)
+    env = environment(url, PORT=str(port), WORKER="on" if worker else "off")
     program = str(Path(sys.executable).with_name("po-api"))
     with serving(name, [program, "serve"], env, port=port, cores=cores, probe="/health/ready") as app:
         yield app

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.apps import NAME
+from benchmarks.apps import NAME, PEERS, WITH_WORKER
 from benchmarks.chart import bars
 from benchmarks.measure import CONNECTIONS, Measurement
 from benchmarks.results import Results, Size
@@ -37,6 +37,10 @@ def tables(results: Results) -> Iterator[tuple[str, Table]]:
         yield "More connections", _measured(results.crowds, connections=True)
     if steps := _steps(results.sizes[0]):
         yield "The steps of the main job", steps
+    if results.feed:
+        feed = results.feed
+        row = (f"{feed.requests:,}", f"{feed.p50:.0f}", f"{feed.p99:.0f}")
+        yield "From a change to a follower of the events, during the mix", (("events", "p50 ms", "p99 ms"), [row])
     if results.counts:
         yield "Statements and round trips, seen on the wire", _counted(results.counts)
     yield "Targets", _judged(judge(results))
@@ -73,15 +77,14 @@ def _measured(measurements: Sequence[Measurement], *, connections: bool = False)
 
 
 def _steps(size: Size) -> Table | None:
-    job = size.find("main job")
-    if job is None:
-        return None
+    jobs = [job for app in (NAME, WITH_WORKER) if (job := size.find("main job", app))]
     rows = [
-        (label, f"{job.steps[label].requests:,}", f"{job.steps[label].p50:.1f}", f"{job.steps[label].p99:.1f}")
+        (label, job.app, f"{step.requests:,}", f"{step.p50:.1f}", f"{step.p99:.1f}")
+        for job in jobs
         for label in _STEPS
-        if label in job.steps
+        if (step := job.steps.get(label))
     ]
-    return ("step", "requests", "p50 ms", "p99 ms"), rows
+    return (("step", "server", "requests", "p50 ms", "p99 ms"), rows) if rows else None
 
 
 def _counted(counts: Sequence[Count]) -> Table:
@@ -118,7 +121,8 @@ def _markdown(results: Results) -> str:
     parts = [
         "# Results of the benchmark\n",
         f"Written by `make bench` on {results.date}: medians of {results.rounds} rounds of {results.seconds:g} s each,"
-        " alternating between the servers. The API has its own core,"
+        " alternating between the servers. po-api runs without its worker where the name does not say otherwise."
+        " The API has its own core,"
         " PostgreSQL and the load share the others. CPU is the time accounted to the processes,"
         " memory the sum over all processes of a server.\n",
         "\n".join(f"- {name}: {text}" for name, text in results.machine.items()) + "\n",
@@ -134,7 +138,7 @@ def markdown_table(table: Table) -> str:
 
 
 def _chart(size: Size) -> str:
-    compared = [each.scenario for each in size.measurements if each.app not in (NAME,)]
+    compared = [each.scenario for each in size.measurements if each.app in PEERS]
     groups = {
         scenario: {each.app: each.api_ms for each in size.measurements if each.scenario == scenario}
         for scenario in dict.fromkeys(compared)

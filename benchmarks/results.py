@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from benchmarks.apps import NAME
-from benchmarks.measure import Measurement
+from benchmarks.measure import Latency, Measurement
 from benchmarks.scale import Memory
 from benchmarks.statements import Count
 
@@ -25,7 +25,10 @@ class Size:
 
 @dataclass
 class Results:
-    """`sizes` begins with the one on which po-api is compared with its peers."""
+    """`sizes` begins with the one on which po-api is compared with its peers.
+
+    `feed` is the delay from a change to a follower of the feed of events.
+    """
 
     machine: dict[str, str]
     date: str
@@ -36,6 +39,7 @@ class Results:
     crowds: list[Measurement] = field(default_factory=list)
     memory: Memory | None = None
     start_seconds: float | None = None
+    feed: Latency | None = None
 
     def all_measurements(self) -> Iterator[Measurement]:
         for size in self.sizes:

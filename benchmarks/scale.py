@@ -6,11 +6,11 @@ from statistics import median
 
 from benchmarks.apps import po_api
 from benchmarks.database import Server
-from benchmarks.load import Scripts, generate
+from benchmarks.load import generate
 from benchmarks.measure import CONNECTIONS, Measurement, measure
 from benchmarks.processes import App, Cores, Tree
 from benchmarks.progress import say
-from benchmarks.scenarios import all_scenarios
+from benchmarks.scenarios import scripts_of
 from benchmarks.users import Actors
 
 CROWDS = (64, 200)
@@ -34,7 +34,7 @@ class Memory:
 def measure_crowds(server: Server, cores: Cores, actors: Actors, *, seconds: float) -> list[Measurement]:
     """The list for many more connections than the pool has."""
     with po_api(server.urls.app, cores) as app:
-        scripts = _scripts(actors, app.port, "list of 50")
+        scripts = scripts_of("list of 50", actors, app.port)
         return [
             measure(app, Tree(server.process_id), "list of 50", scripts, seconds=seconds, connections=crowd, warm_up=2)
             for crowd in CROWDS
@@ -42,9 +42,9 @@ def measure_crowds(server: Server, cores: Cores, actors: Actors, *, seconds: flo
 
 
 def measure_memory(server: Server, cores: Cores, actors: Actors, *, requests: int = MEMORY_REQUESTS) -> Memory:
-    """The mix for a number of requests, in a new process."""
-    with po_api(server.urls.app, cores) as app:
-        scripts = _scripts(actors, app.port, "mix")
+    """The mix for a number of requests, in a new process that also does the work in the background."""
+    with po_api(server.urls.app, cores, worker=True) as app:
+        scripts = scripts_of("mix", actors, app.port)
         done, samples = 0, [_sample(app, 0)]
         while done < requests:
             done += generate(app.port, scripts, connections=CONNECTIONS, seconds=_CHUNK_SECONDS).requests
@@ -64,9 +64,5 @@ def measure_start(server: Server, cores: Cores) -> float:
     seconds = []
     for _ in range(_STARTS):
         with ExitStack() as stack:
-            seconds.append(stack.enter_context(po_api(server.urls.app, cores)).ready_seconds)
+            seconds.append(stack.enter_context(po_api(server.urls.app, cores, worker=True)).ready_seconds)
     return median(seconds)
-
-
-def _scripts(actors: Actors, port: int, name: str) -> Scripts:
-    return next(scenario.scripts for scenario in all_scenarios(actors, port) if scenario.name == name)

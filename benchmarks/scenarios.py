@@ -76,6 +76,11 @@ def all_scenarios(actors: Actors, port: int) -> list[Scenario]:
     ]
 
 
+def scripts_of(name: str, actors: Actors, port: int) -> Scripts:
+    """The scripts of one scenario."""
+    return next(scenario.scripts for scenario in all_scenarios(actors, port) if scenario.name == name)
+
+
 def session_checks(reader: Reader) -> list[Request]:
     return [get(SESSION, reader.token, "session check")]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.apps import FLASK, LIMIT, NAME
+from benchmarks.apps import FLASK, LIMIT, NAME, WITH_WORKER
 from benchmarks.measure import Measurement
 from benchmarks.results import Results, Size
 from benchmarks.scale import CROWDS, MEMORY_REQUESTS, OWNER
@@ -34,6 +34,9 @@ def judge(results: Results) -> list[Verdict]:
         *_crowds(results),
         *_row_level_security(results, compared),
         *_footprint(results),
+        *_main_job(compared),
+        _ratio(8, "list of 50: CPU with PostgreSQL's against the limit", 1, *_both(compared, "list of 50"), _total),
+        _feed(results),
     ]
 
 
@@ -63,10 +66,13 @@ def _total(measurement: Measurement) -> float:
 
 def _against_peers(size: Size) -> Iterator[Verdict]:
     for scenario, most in (("list of 50", 1.5), ("one PORF with lines", 2), ("session check", 2)):
-        ours, limit = size.find(scenario), size.find(scenario, LIMIT)
-        yield _ratio(1, f"{scenario}: CPU of the API against the limit", most, ours, limit, _api)
+        yield _ratio(1, f"{scenario}: CPU of the API against the limit", most, *_both(size, scenario), _api)
     ours, flask = size.find("list of 50"), size.find("list of 50", FLASK)
     yield _ratio(1, "list of 50: CPU of the API against the Flask stack", 1 / 3, ours, flask, _api, "1/3")
+
+
+def _both(size: Size, scenario: str) -> tuple[Measurement | None, Measurement | None]:
+    return size.find(scenario), size.find(scenario, LIMIT)
 
 
 def _flat(results: Results) -> Iterator[Verdict]:
@@ -138,3 +144,22 @@ def _footprint(results: Results) -> Iterator[Verdict]:
         yield Verdict(6, what, wanted, "not measured", None)
     else:
         yield Verdict(6, what, wanted, f"{results.start_seconds:.2f} s", results.start_seconds <= 3)
+
+
+def _main_job(size: Size) -> Iterator[Verdict]:
+    job = size.find("main job", WITH_WORKER)
+    what, wanted = "main job with the worker: p50 of issue against that of submit", "≤ 2 ×"
+    if job is None or not {"submit", "issue"} <= job.steps.keys():
+        yield Verdict(7, what, wanted, "not measured", None)
+    else:
+        submit, issue = job.steps["submit"].p50, job.steps["issue"].p50
+        yield Verdict(7, what, wanted, f"{issue / submit:.2f} × ({issue:.0f} / {submit:.0f} ms)", issue <= 2 * submit)
+
+
+def _feed(results: Results) -> Verdict:
+    what, wanted = "from a change to a follower of the events, during the mix", "p99 ≤ 1 s"
+    if results.feed is None:
+        return Verdict(9, what, wanted, "not measured", None)
+    feed = results.feed
+    found = f"p50 {feed.p50:.0f} ms, p99 {feed.p99:.0f} ms, {feed.requests:,} events"
+    return Verdict(9, what, wanted, found, feed.p99 <= 1000)

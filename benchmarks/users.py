@@ -37,7 +37,8 @@ _CASTS = """
     SELECT m.organisation_id, min(s.id) AS supplier_id,
         min(m.user_id) FILTER (WHERE 'requester' = ANY (m.roles)) AS requester,
         min(m.user_id) FILTER (WHERE 'approver' = ANY (m.roles) AND m.approval_limit IS NULL) AS approver,
-        min(m.user_id) FILTER (WHERE 'buyer' = ANY (m.roles)) AS buyer
+        min(m.user_id) FILTER (WHERE 'buyer' = ANY (m.roles)) AS buyer,
+        min(m.user_id) FILTER (WHERE 'auditor' = ANY (m.roles)) AS auditor
     FROM members m JOIN suppliers s ON s.organisation_id = m.organisation_id AND s.is_active
     WHERE m.organisation_id > 1 GROUP BY 1 ORDER BY 1 LIMIT $1
 """
@@ -55,11 +56,12 @@ class Reader:
 
 @dataclass(frozen=True)
 class MainJobUsers:
-    """The tokens of the users of the main job in one organisation."""
+    """The tokens of the users of the main job in one organisation, and of an auditor who follows its events."""
 
     requester: str
     approver: str
     buyer: str
+    auditor: str
     supplier_id: int
 
 
@@ -110,8 +112,8 @@ async def _reader(owner: Any, key: str, row: Any) -> Reader:
 
 
 async def _main_job_users(owner: Any, key: str, row: Any) -> MainJobUsers:
-    requester, approver, buyer = [await _sign_in(owner, key, row[role]) for role in ("requester", "approver", "buyer")]
-    return MainJobUsers(requester, approver, buyer, row["supplier_id"])
+    tokens = {role: await _sign_in(owner, key, row[role]) for role in ("requester", "approver", "buyer", "auditor")}
+    return MainJobUsers(**tokens, supplier_id=row["supplier_id"])
 
 
 async def _sign_in(owner: Any, key: str, user_id: int) -> str:
