@@ -34,6 +34,10 @@ RESPONSES_KEPT = timedelta(hours=48)
 # The rows of one statement, which has a time-out: after years without purging there may be millions.
 BATCH = 10_000
 
+# Seconds. One transaction numbers all events that an organisation has by then: one for each event would cost as much as
+# its change. They are to be in the feed within a second.
+RELAY_INTERVAL = 0.25
+
 QUEUES: Sequence[Queue] = (RENDERINGS, FILINGS, MAILS, WEBHOOKS)
 
 
@@ -61,7 +65,7 @@ def all_work(
             (WEBHOOKS, WebhookHandler(database, sender, SecretCipher(secret_key))),
         ),
         tenant_tasks=(
-            TenantTask(audit.RELAY, outbox, partial(_relay, database)),
+            TenantTask(audit.RELAY, outbox, partial(_relay, database), RELAY_INTERVAL),
             TenantTask(FOLLOW, organisations_behind, partial(follow_in, database)),
         ),
         periodic_tasks=(

@@ -1,7 +1,8 @@
-"""Loops that look for work: at once while there is some, else after a pause, which a wake-up ends."""
+"""Loops that look for work: soon again while there is some, else after a pause, which a wake-up ends."""
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 from po_api.observability.logging import get_logger
@@ -19,10 +20,14 @@ _log = get_logger(__name__)
 
 
 class Loop:
-    """Calls `run_once`, which returns whether it found work, until it is stopped; errors are logged."""
+    """Calls `run_once`, which returns whether it found work, until it is stopped; errors are logged.
 
-    def __init__(self, name: str, run_once: Callable[[], Awaitable[bool]]) -> None:
+    While there is work, a call begins at the earliest `interval` seconds after the one before.
+    """
+
+    def __init__(self, name: str, run_once: Callable[[], Awaitable[bool]], *, interval: float = 0) -> None:
         self.name = name
+        self._interval = interval
         self._run_once = run_once
         self._woken = asyncio.Event()
         self._is_stopping = False
@@ -41,12 +46,13 @@ class Loop:
         pause = POLL_SECONDS
         while not self._is_stopping:
             self._woken.clear()
+            started = time.monotonic()
             found = await self._attempt()
             if found is None:
                 await self._wait(ERROR_SECONDS)
             elif found:
                 pause = POLL_SECONDS
-                await asyncio.sleep(0)
+                await asyncio.sleep(max(0, started + self._interval - time.monotonic()))
             else:
                 await self._wait(pause * random.uniform(0.8, 1.2))  # noqa: S311
                 pause = min(pause * 1.5, IDLE_SECONDS)

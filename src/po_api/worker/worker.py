@@ -18,7 +18,7 @@ class Worker:
         self._database = database
         self._periodic = PeriodicRunner(database, work.periodic_tasks)
         self._dispatchers = [Dispatcher(database, queue, handler) for queue, handler in work.queues]
-        self._tenant_tasks = [(task.name, TenantTaskRunner(database, task)) for task in work.tenant_tasks]
+        self._tenant_tasks = [(task, TenantTaskRunner(database, task)) for task in work.tenant_tasks]
         self._loops: list[Loop] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._is_stopping = False
@@ -28,7 +28,10 @@ class Worker:
         self._loops = [
             Loop("periodic", self._periodic.run_due),
             *map(_loop_of, self._dispatchers),
-            *(Loop(name, partial(self._run, runner)) for name, runner in self._tenant_tasks),
+            *(
+                Loop(task.name, partial(self._run, runner), interval=task.interval)
+                for task, runner in self._tenant_tasks
+            ),
         ]
         self._database.wakeups.listen(self._wake)
         self._tasks = [asyncio.create_task(loop.run(), name=f"worker: {loop.name}") for loop in self._loops]

@@ -48,9 +48,9 @@ Steps 2 to 5 send the `ETag` of the response before as `If-Match`.
 
 Send the access token of a session (see `sessions`) or an API key as `Authorization: Bearer …`. Amounts are decimal
 strings. Updates and actions require `If-Match` with the `ETag` of the version that was read. Every POST accepts an
-`Idempotency-Key`, which makes it safe to repeat, except those whose response contains a secret. Errors are RFC 9457
-problems with a stable `code`, documented at the problem's `type`. `allowed_actions` lists the actions of a resource,
-whether the caller may perform each now and, if not, the reason code.
+`Idempotency-Key`, which makes it safe to repeat, except those whose response contains a secret and that of suppliers.
+Errors are RFC 9457 problems with a stable `code`, documented at the problem's `type`. `allowed_actions` lists the
+actions of a resource, whether the caller may perform each now and, if not, the reason code.
 """
 
 
