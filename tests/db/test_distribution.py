@@ -38,6 +38,11 @@ DISTRIBUTABLE = [
     " FROM (SELECT * FROM porfs WHERE porfs.organisation_id = $1 LIMIT 3) AS p",
     "WITH a AS (INSERT INTO porf_lines (organisation_id, net) SELECT $1, 1 RETURNING id) SELECT id FROM a",
     "INSERT INTO porf_lines (organisation_id, net) VALUES ($1, $2)",
+    "INSERT INTO porf_lines (organisation_id, net) SELECT $1, r.net FROM json_to_recordset($2) AS r(net numeric)"
+    " ON CONFLICT (organisation_id, id) DO UPDATE SET net = excluded.net RETURNING id",
+    "INSERT INTO event_outbox (organisation_id, event_id) SELECT e.organisation_id, e.id FROM audit_events AS e"
+    " WHERE e.organisation_id = $1 RETURNING event_id",
+    "UPDATE porfs SET decided_at = now(), version = CASE WHEN version = $2 THEN 1 END WHERE organisation_id = $1",
     "UPDATE porfs SET version = 2 WHERE organisation_id = $1 AND id = $2",
     "DELETE FROM porfs WHERE porfs.organisation_id = $1",
     "SELECT roles FROM members WHERE organisation_id = $1 AND user_id = $2 FOR SHARE",
@@ -62,6 +67,14 @@ OBSTACLES = {
     ),
     "WITH a AS (INSERT INTO porf_lines (organisation_id, net) SELECT $1, 1) SELECT 1": "without RETURNING",
     "INSERT INTO porf_lines (net) VALUES ($1)": "without organisation_id",
+    "INSERT INTO event_feeds (organisation_id) SELECT $1 WHERE NOT EXISTS (SELECT FROM event_feeds WHERE"
+    " organisation_id = $1) RETURNING id": "would take ids from another server",
+    "INSERT INTO event_outbox (organisation_id, event_id) SELECT $1::bigint, id FROM audit_events"
+    " WHERE organisation_id = $1 RETURNING event_id": "from a parameter instead",
+    "INSERT INTO porf_lines (organisation_id, net) SELECT $1, r.net FROM json_to_recordset($2) AS r(net numeric)"
+    " ON CONFLICT (organisation_id, id) DO UPDATE SET net = $3 RETURNING id": "use excluded",
+    "UPDATE porfs SET decided_at = CASE WHEN version = $2 THEN now() END WHERE organisation_id = $1": "of the time",
+    "UPDATE porfs SET decided_at = coalesce(decided_at, CURRENT_TIMESTAMP) WHERE organisation_id = $1": "of the time",
     "SELECT p.id, l.net FROM (SELECT * FROM porfs WHERE organisation_id = $1 LIMIT 3) AS p JOIN LATERAL (SELECT net"
     " FROM porf_lines WHERE porf_lines.organisation_id = p.organisation_id AND porf_id = p.id) AS l ON true": (
         "porf_lines (porf_lines) is not compared"

@@ -16,10 +16,13 @@ from support.tenant_tables import GLOBAL_TABLES, TENANT_SETTING, TENANT_TABLES
 
 TENANT = frozenset(table.name for table in TENANT_TABLES)
 GLOBAL = frozenset(table.name for table in GLOBAL_TABLES)
+# Those whose ids a sequence gives, which each server has for itself.
+WITH_IDENTITY = frozenset(table.name for table in TENANT_TABLES if table.c.get("id", None) is not None)
 # Global tables that are on every server; the others are on the coordinator only.
 REFERENCE = frozenset({"organisations"})
 # Functions that read tables of organisations: a statement on such tables cannot call them.
 READING = frozenset({"creation_rules", "member_of", "open_invitations"})
+_TIMES = frozenset({"now", "clock_timestamp", "statement_timestamp", "transaction_timestamp"})
 # The application knows that where the database is distributed, and executes them first (db/search.py).
 SEARCHING = frozenset({"search_porfs", "search_purchase_orders", "search_suppliers"})
 _DISTRIBUTES = re.compile(r"create_distributed_table\('(\w+)', 'organisation_id'")
@@ -165,8 +168,10 @@ def _in_statement(statement: Node, known: frozenset[str], *, is_variable: bool) 
     for part in (getattr(statement, "larg", None), getattr(statement, "rarg", None)):
         if isinstance(statement, ast.SelectStmt) and part is not None:
             yield from _in_statement(part, known, is_variable=is_variable)
+    if getattr(getattr(statement, "relation", None), "relname", None) in TENANT and _tells_time_in_case(statement):
+        yield f"a function of the time in a CASE or COALESCE of a change of {statement.relation.relname}"
     if isinstance(statement, ast.InsertStmt):
-        yield from _in_insert(statement)
+        yield from _in_insert(statement, known)
         if statement.selectStmt is not None:
             yield from _in_statement(statement.selectStmt, known, is_variable=is_variable)
     elif isinstance(statement, ast.SelectStmt | ast.UpdateStmt | ast.DeleteStmt):
@@ -179,15 +184,37 @@ def _in_statement(statement: Node, known: frozenset[str], *, is_variable: bool) 
         yield from _in_statement(query, known, is_variable=is_variable)
 
 
-def _in_insert(statement: Node) -> Iterator[str]:
+def _in_insert(statement: Node, known: frozenset[str]) -> Iterator[str]:
     table = statement.relation.relname
     if table not in TENANT:
         return
-    if "organisation_id" not in {target.name for target in statement.cols or ()}:
+    names = [target.name for target in statement.cols or ()]
+    if "organisation_id" not in names:
         yield f"INSERT INTO {table} without organisation_id"
     select = statement.selectStmt
-    if select is not None and not select.valuesLists and not _returns(statement):
+    if select is None or select.valuesLists:
+        return
+    if not _returns(statement):
         yield f"INSERT INTO {table} … SELECT without RETURNING"
+    if [*_nodes(statement.onConflictClause, ast.ParamRef)]:
+        yield f"INSERT INTO {table} … SELECT … ON CONFLICT with a parameter: use excluded"
+    if {item.relname for item in _nodes(select, ast.RangeVar)} & TENANT - known:
+        yield from _in_insert_from_tables(table, dict(zip(names, select.targetList or (), strict=False)))
+
+
+def _in_insert_from_tables(table: str, values: dict[str, Node]) -> Iterator[str]:
+    """What concerns an INSERT of rows that it selects from tables of organisations: their server inserts them."""
+    if table in WITH_IDENTITY and "id" not in values:
+        yield f"INSERT INTO {table} … SELECT would take ids from another server: select first, then insert from JSON"
+    organisation = values.get("organisation_id")
+    if organisation is not None and _is_value(organisation.val, set(), is_variable=False):
+        yield f"INSERT INTO {table} … SELECT with organisation_id from a parameter instead of the other table"
+
+
+def _tells_time_in_case(statement: Node) -> bool:
+    cases = [*_nodes(statement, ast.CaseExpr), *_nodes(statement, ast.CoalesceExpr)]
+    called = {_name(call.funcname) for case in cases for call in _nodes(case, ast.FuncCall)}
+    return bool(called & _TIMES) or any([*_nodes(case, ast.SQLValueFunction)] for case in cases)
 
 
 def _returns(statement: Node) -> bool:

@@ -121,13 +121,10 @@ _LOCK = Query(
     select(*_POSITION).where(*_IS_CURRENT).with_for_update(key_share=True, skip_locked=True),
     _Position,
 )
-# Inserted only if there is none: a conflict would wait for the process that holds the lock.
+_CURRENT = Query("events.current_feed", select(*_POSITION).where(*_IS_CURRENT), _Position)
 _OPEN = Query(
     "events.open_feed",
-    insert(EventFeed)
-    .from_select(["organisation_id"], select(ORGANISATION_ID).where(~exists().where(*_IS_CURRENT)))
-    .on_conflict_do_nothing()
-    .returning(*_POSITION),
+    insert(EventFeed).values(organisation_id=ORGANISATION_ID).on_conflict_do_nothing().returning(*_POSITION),
     _Position,
 )
 
@@ -196,7 +193,7 @@ async def relay(session: AsyncSession, organisation_id: int) -> int:
     executor = TransactionExecutor(session)
     # In a statement before: one that had waited for the lock would see the outbox as it was before it waited.
     position = await executor.row(_LOCK, organisation_id=organisation_id)
-    position = position or await executor.row(_OPEN, organisation_id=organisation_id)
+    position = position or await _open(executor, organisation_id)
     if position is None:
         return 0
     events = await executor.rows(_WAITING, organisation_id=organisation_id)
@@ -213,6 +210,16 @@ async def relay(session: AsyncSession, organisation_id: int) -> int:
         last_seal=entries[-1]["seal"],
     )
     return len(events)
+
+
+async def _open(executor: TransactionExecutor, organisation_id: int) -> _Position | None:
+    """Begin the feed; None if there is one, which another process has locked.
+
+    Only if there is none: a conflict would wait for that process.
+    """
+    if await executor.row(_CURRENT, organisation_id=organisation_id) is not None:
+        return None
+    return await executor.row(_OPEN, organisation_id=organisation_id)
 
 
 async def relay_in(database: Database, organisation_id: int) -> bool:

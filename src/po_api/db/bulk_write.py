@@ -26,6 +26,8 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.dml import ReturningInsert
 
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, NoRow, Query
@@ -48,11 +50,22 @@ def json_rows(name: str, *columns: ColumnElement[Any]) -> FromClause:
 
 def insert_from(table: Any, source: FromClause, **others: Any) -> Insert:
     """Insert the rows of `source`: those of its columns that the table has, and `others`."""
-    values = {"organisation_id": ORGANISATION_ID, **_timestamps(table, "created_at", "updated_at")}
-    values |= {same.key: same for same in source.c if same.key in table.c} | others
+    values = _inserted(table, source, others)
     inserted = insert(table).from_select(list(values), select(*values.values()), include_defaults=False)
     # Without RETURNING, a distributed database would copy the rows, which row-level security refuses.
     return inserted.returning(table.c.organisation_id)
+
+
+def insert_new_from(table: Any, source: FromClause, **others: Any) -> ReturningInsert[int]:
+    """Insert those of the rows that conflict with none, as `insert_from` does, and return their ids."""
+    values = _inserted(table, source, others)
+    inserted = postgresql.insert(table).from_select(list(values), select(*values.values()), include_defaults=False)
+    return inserted.on_conflict_do_nothing().returning(table.c.id)
+
+
+def _inserted(table: Any, source: FromClause, others: Mapping[str, Any]) -> dict[str, Any]:
+    values = {"organisation_id": ORGANISATION_ID, **_timestamps(table, "created_at", "updated_at")}
+    return values | {same.key: same for same in source.c if same.key in table.c} | dict(others)
 
 
 def update_from(table: Any, source: FromClause, **others: Any) -> Update:

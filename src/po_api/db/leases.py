@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    Boolean,
     CheckConstraint,
     ColumnElement,
     Index,
@@ -24,7 +23,6 @@ from sqlalchemy import (
     Interval,
     Text,
     bindparam,
-    case,
     func,
     null,
     or_,
@@ -35,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from po_api.core.actor import Actor
-from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor
+from po_api.db.query import ORGANISATION_ID, NoRow, Query, QueryExecutor
 
 
 class WorkStatus(StrEnum):
@@ -101,11 +99,12 @@ class Job:
         return Actor.system(self.organisation_id)
 
 
-class _TakenRow(NamedTuple):
+class _DueRow(NamedTuple):
+    """A row that is due, which the transaction has locked; `now` is its time."""
+
     id: int
     attempts: int
-    leased_until: datetime | None
-    status: str
+    now: datetime
 
 
 class _Key(NamedTuple):
@@ -125,8 +124,12 @@ class Leases:
     def __init__(self, table: Any, *conditions: ColumnElement[bool]) -> None:
         self._table = table
         self._conditions = conditions
-        self._take = self._taking()
-        self._end = self._ending()
+        self._find = self._finding()
+        self._lease = self._leasing()
+        self._expire = self._expiring()
+        self._finish = self._ending(next_attempt_at=null(), finished_at=func.now())
+        after = bindparam("after", type_=Interval)
+        self._queue_again = self._ending(next_attempt_at=func.now() + after, finished_at=null())
 
     async def take(
         self, executor: QueryExecutor, organisation_id: int, lease: timedelta, *, most: int, **parameters: object
@@ -135,11 +138,16 @@ class Leases:
 
         A row that has had `most` attempts, the last of which was interrupted, ends as failed.
         """
-        row = await executor.row(self._take, organisation_id=organisation_id, lease=lease, most=most, **parameters)
+        row = await executor.row(self._find, organisation_id=organisation_id, **parameters)
         if row is None:
             return None
-        is_spent = row.status == WorkStatus.FAILED
-        return Job(organisation_id, row.id, row.attempts, row.leased_until, is_spent=is_spent)
+        key = {"organisation_id": organisation_id, "of_id": row.id}
+        if row.attempts >= most:
+            await executor.execute(self._expire, **key, of_attempts=row.attempts + 1)
+            return Job(organisation_id, row.id, row.attempts + 1, None, is_spent=True)
+        job = Job(organisation_id, row.id, row.attempts + 1, row.now + lease)
+        await executor.execute(self._lease, **key, of_attempts=job.attempts, of_leased_until=job.leased_until)
+        return job
 
     async def end(
         self,
@@ -154,15 +162,17 @@ class Leases:
         """Write the result of an attempt; with `after`, the row is queued again, as if there had been no attempt unless
         it `counts`. Returns False if it is no longer the job's: another attempt has begun, or the row was cancelled."""
         code, detail = error or (None, None)
-        attempt = {"id": job.id, "attempts": job.attempts, "leased_until": job.leased_until, "taken_back": not counts}
-        result = {"status": status, "after": after, "error_code": code, "error_detail": detail}
-        ended = await executor.row(self._end, organisation_id=job.organisation_id, **attempt, **result)
-        return ended is not None
+        attempt = {"id": job.id, "attempts": job.attempts, "leased_until": job.leased_until}
+        result = {"status": status, "error_code": code, "error_detail": detail, "taken_back": 0 if counts else 1}
+        parameters = {"organisation_id": job.organisation_id, **attempt, **result}
+        if after is None:
+            return await executor.row(self._finish, **parameters) is not None
+        return await executor.row(self._queue_again, **parameters, after=after) is not None
 
-    def _taking(self) -> Query[_TakenRow]:
+    def _finding(self) -> Query[_DueRow]:
         row = self._table.c
-        due: ColumnElement[int] = (
-            select(row.id)
+        statement = (
+            select(row.id, row.attempts, func.now().label("now"))
             .where(
                 row.organisation_id == ORGANISATION_ID,
                 row.next_attempt_at <= func.now(),
@@ -171,28 +181,38 @@ class Leases:
             )
             .order_by(row.next_attempt_at, row.id)
             .limit(1)
-            .with_for_update(skip_locked=True, key_share=True)
-            .scalar_subquery()
+            .with_for_update(skip_locked=True, key_share=True, of=self._table)
         )
-        is_spent = row.attempts >= bindparam("most", type_=Integer)
-        statement = (
-            update(self._table)
-            .where(row.organisation_id == ORGANISATION_ID, row.id == due)
-            .values(
-                attempts=row.attempts + 1,
-                leased_until=case((is_spent, null()), else_=func.now() + bindparam("lease", type_=Interval)),
-                status=case((is_spent, str(WorkStatus.FAILED)), else_=row.status),
-                next_attempt_at=case((is_spent, null()), else_=row.next_attempt_at),
-                error_code=case((is_spent, INTERRUPTED), else_=row.error_code),
-                finished_at=case((is_spent, func.now()), else_=null()),
-            )
-            .returning(row.id, row.attempts, row.leased_until, row.status)
-        )
-        return Query(f"{self._table.name}.take", statement, _TakenRow)
+        return Query(f"{self._table.name}.find_due", statement, _DueRow)
 
-    def _ending(self) -> Query[_Key]:
+    def _leasing(self) -> Query[NoRow]:
+        # The names of parameters differ from those of columns: SQLAlchemy would take these for values to set.
+        values = {
+            name: bindparam(f"of_{name}", type_=self._table.c[name].type) for name in ("attempts", "leased_until")
+        }
+        return Query(f"{self._table.name}.lease", self._updating(**values, finished_at=null()), NoRow)
+
+    def _expiring(self) -> Query[NoRow]:
+        values = {
+            "attempts": bindparam("of_attempts", type_=Integer),
+            "status": str(WorkStatus.FAILED),
+            "error_code": INTERRUPTED,
+            "finished_at": func.now(),
+        }
+        statement = self._updating(**values, leased_until=null(), next_attempt_at=null())
+        return Query(f"{self._table.name}.expire", statement, NoRow)
+
+    def _updating(self, **values: Any) -> Any:
         row = self._table.c
-        after, status = bindparam("after", type_=Interval), bindparam("status", type_=Text)
+        key = (row.organisation_id == ORGANISATION_ID, row.id == bindparam("of_id", type_=row.id.type))
+        return update(self._table).where(*key).values(**values)
+
+    def _ending(self, **times: Any) -> Query[_Key]:
+        """`times` are `next_attempt_at` and `finished_at`.
+
+        They differ between two statements, not in a CASE of one: Citus refuses functions of the time there.
+        """
+        row = self._table.c
         statement = (
             update(self._table)
             .where(
@@ -203,13 +223,12 @@ class Leases:
                 row.status == str(WorkStatus.QUEUED),
             )
             .values(
-                status=status,
-                attempts=row.attempts - case((bindparam("taken_back", type_=Boolean), 1), else_=0),
-                next_attempt_at=func.now() + after,
+                status=bindparam("status", type_=Text),
+                attempts=row.attempts - bindparam("taken_back", type_=Integer),
                 leased_until=null(),
                 error_code=bindparam("error_code", type_=Text),
                 error_detail=bindparam("error_detail", type_=Text),
-                finished_at=case((after.is_(None), func.now()), else_=null()),
+                **times,
             )
             .returning(row.id)
         )

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Text, and_, bindparam, delete, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from po_api.core.clock import utc_now
+from po_api.db.bulk_write import NOW, as_json, insert_new_from, json_rows
 from po_api.db.leases import Job, WorkStatus
 from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor
 from po_api.filing.models import FilingFolder
@@ -142,21 +144,20 @@ _RETRY_ALL = Query(
     .returning(DocumentFiling.id),
     _Key,
 )
+_FILINGS = DocumentFiling.__table__
+_MISSING = Query(
+    "document_filings.find_missing",
+    select(PurchaseOrderFile.id).where(
+        PurchaseOrderFile.organisation_id == ORGANISATION_ID,
+        ~select(DocumentFiling.id)
+        .where(DocumentFiling.organisation_id == ORGANISATION_ID, DocumentFiling.file_id == PurchaseOrderFile.id)
+        .exists(),
+    ),
+    _Key,
+)
 _QUEUE_MISSING = Query(
     "document_filings.queue_missing",
-    insert(DocumentFiling)
-    .from_select(
-        ["organisation_id", "file_id", "next_attempt_at", "created_at"],
-        select(ORGANISATION_ID, PurchaseOrderFile.id, func.now(), func.now()).where(
-            PurchaseOrderFile.organisation_id == ORGANISATION_ID,
-            ~select(DocumentFiling.id)
-            .where(DocumentFiling.organisation_id == ORGANISATION_ID, DocumentFiling.file_id == PurchaseOrderFile.id)
-            .exists(),
-        ),
-        include_defaults=False,
-    )
-    .on_conflict_do_nothing(constraint="uq_document_filings_file_id")
-    .returning(DocumentFiling.id),
+    insert_new_from(_FILINGS, json_rows("rows", _FILINGS.c.file_id), next_attempt_at=NOW),
     _Key,
 )
 
@@ -207,4 +208,8 @@ class FilingRepository:
 
     async def queue_missing(self) -> int:
         """Queue the stored documents that were never queued; returns their number."""
-        return len(await self._executor.rows(_QUEUE_MISSING, **self._tenant))
+        missing = await self._executor.rows(_MISSING, **self._tenant)
+        if not missing:
+            return 0
+        rows = as_json({"file_id": file.id} for file in missing)
+        return len(await self._executor.rows(_QUEUE_MISSING, **self._tenant, now=utc_now(), rows=rows))

@@ -3,12 +3,13 @@
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, func, literal_column, null, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, func, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
 from po_api.core.shared_work import SharedWork
+from po_api.db.bulk_write import NOW, as_json, insert_new_from, json_rows
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import Job, WorkStatus
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor, connected
@@ -44,6 +45,13 @@ class _RenderingRow(NamedTuple):
 
 class _Id(NamedTuple):
     id: int
+
+
+class _MissingRow(NamedTuple):
+    """A revision of an order whose document is neither stored nor queued."""
+
+    purchase_order_id: int
+    revision: int
 
 
 _ROW = Query(
@@ -105,14 +113,13 @@ class RenderingHandler:
         """The order shows it; the next reader of the document tries again."""
 
 
-def _missing(kind: FileKind) -> Query[_Id]:
-    """Queue the documents of a kind that are neither stored nor queued."""
+def _missing(kind: FileKind) -> Query[_MissingRow]:
+    """The orders without a document of a kind."""
     key = {
         "organisation_id": ORGANISATION_ID,
         "purchase_order_id": PurchaseOrder.id,
         "revision": PurchaseOrder.revision,
     }
-    columns = {**key, "kind": literal_column(f"'{kind}'"), "next_attempt_at": func.now(), "created_at": func.now()}
     absent = [
         ~exists().where(*(table.c[name] == value for name, value in key.items()), table.c.kind == str(kind))
         for table in (PurchaseOrderFile.__table__, DocumentRendering.__table__)
@@ -124,15 +131,18 @@ def _missing(kind: FileKind) -> Query[_Id]:
     ]
     if kind is FileKind.CANCELLED:
         conditions.append(PurchaseOrder.status == PurchaseOrderStatus.CANCELLED)
-    orders = select(*columns.values()).where(*conditions)
-    statement = insert(DocumentRendering).from_select([*columns], orders, include_defaults=False)
-    return Query(
-        "document_renderings.queue_missing", statement.on_conflict_do_nothing().returning(DocumentRendering.id), _Id
-    )
+    columns = (PurchaseOrder.id.label("purchase_order_id"), PurchaseOrder.revision)
+    return Query("document_renderings.find_missing", select(*columns).where(*conditions), _MissingRow)
 
 
-_MISSING = (_missing(FileKind.ISSUED), _missing(FileKind.CANCELLED))
+def _queueing() -> Query[_Id]:
+    table = DocumentRendering.__table__
+    rows = json_rows("rows", *table.c["purchase_order_id", "revision", "kind"])
+    return Query("document_renderings.queue_missing", insert_new_from(table, rows, next_attempt_at=NOW), _Id)
 
+
+_MISSING = {kind: _missing(kind) for kind in (FileKind.ISSUED, FileKind.CANCELLED)}
+_QUEUE = _queueing()
 
 _AGAIN = Query(
     "document_renderings.queue_failed",
@@ -161,7 +171,17 @@ async def queue_missing(database: Database) -> int:
     """
 
     async def queue(session: AsyncSession, organisation_id: int) -> int:
-        executor = TransactionExecutor(session)
-        return sum([len(await executor.rows(query, organisation_id=organisation_id)) for query in _MISSING])
+        return await _queue_missing_of(TransactionExecutor(session), organisation_id)
 
     return await in_each_organisation(database, queue)
+
+
+async def _queue_missing_of(executor: TransactionExecutor, organisation_id: int) -> int:
+    found = 0
+    for kind, query in _MISSING.items():
+        missing = await executor.rows(query, organisation_id=organisation_id)
+        if missing:
+            rows = as_json({**order._asdict(), "kind": str(kind)} for order in missing)
+            queued = await executor.rows(_QUEUE, organisation_id=organisation_id, now=utc_now(), rows=rows)
+            found += len(queued)
+    return found

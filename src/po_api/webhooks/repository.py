@@ -1,14 +1,16 @@
 """Locks and changes rows of endpoints, messages and deliveries."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
+    Interval,
     Text,
+    any_,
     bindparam,
     delete,
     exists,
@@ -19,7 +21,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.audit import EventFeed
@@ -35,7 +37,7 @@ from po_api.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMess
 # The rows of one statement that deletes what is old.
 PURGED = 10_000
 # A message that is older is kept for its whole time again when it gets another delivery.
-RENEWED = timedelta(days=1)
+RENEWED = literal_column("interval '1 day'", Interval)
 
 
 class _Key(NamedTuple):
@@ -176,51 +178,56 @@ _DELETE_DELIVERIES = Query(
 )
 
 
-def _adding() -> tuple[Query[_Key], Query[_Key]]:
-    """Insert the messages of events, unless they are there; then their deliveries to an endpoint.
+class _MessageKey(NamedTuple):
+    id: int
+    event_id: int
 
-    In a statement of its own: this one sees the messages that another worker has inserted at the same time. An old
-    message becomes a new one, which the purge leaves alone. A delivery that is finished or held is queued again
-    (replay); one that is queued stays as it is.
-    """
+
+def _adding_messages() -> Query[_Key]:
+    """Insert the messages of events, unless they are there: an old one becomes a new one, which is not purged."""
     rows = json_rows("messages", *_MESSAGES.c["event_id", "webhook_id", "body"])
-    columns: dict[str, AnyColumn] = {"organisation_id": ORGANISATION_ID, "created_at": NOW}
-    columns |= {str(column.key): column for column in rows.c}
-    messages = insert(WebhookMessage).from_select(list(columns), select(*columns.values()), include_defaults=False)
-    renewed = messages.on_conflict_do_update(
+    values: dict[str, AnyColumn] = {"organisation_id": ORGANISATION_ID, "created_at": NOW}
+    values |= {str(column.key): column for column in rows.c}
+    new = insert(WebhookMessage).from_select(list(values), select(*values.values()), include_defaults=False)
+    renewed = new.on_conflict_do_update(
         index_elements=["organisation_id", "event_id"],
-        set_={"created_at": messages.excluded.created_at},
-        where=WebhookMessage.created_at < NOW - RENEWED,
+        set_={"created_at": new.excluded.created_at},
+        where=WebhookMessage.created_at < new.excluded.created_at - RENEWED,
     )
-    events = json_rows("events", *_MESSAGES.c["event_id",], *_DELIVERIES.c["type", "number"])
-    found = (
-        select(
-            ORGANISATION_ID,
-            _ENDPOINT_ID,
-            WebhookMessage.id,
-            events.c.type,
-            events.c.number,
-            func.now(),
-            NOW,
-        )
-        .join_from(events, WebhookMessage, WebhookMessage.event_id == events.c.event_id)
-        .where(WebhookMessage.organisation_id == ORGANISATION_ID)
-        .order_by(events.c.number)
-    )
-    names = ["organisation_id", "endpoint_id", "message_id", "type", "number", "next_attempt_at", "created_at"]
-    deliveries = insert(WebhookDelivery).from_select(names, found, include_defaults=False)
-    again = deliveries.on_conflict_do_update(
+    return Query("webhooks.add_messages", renewed.returning(WebhookMessage.id), _Key)
+
+
+_ADD_MESSAGES = _adding_messages()
+# In a statement after it: this one also sees the messages that another worker has inserted at the same time.
+_OF_EVENTS = Query(
+    "webhooks.messages_of_events",
+    select(WebhookMessage.id, WebhookMessage.event_id).where(
+        WebhookMessage.organisation_id == ORGANISATION_ID,
+        WebhookMessage.event_id == any_(bindparam("event_ids", type_=ARRAY(BigInteger))),
+    ),
+    _MessageKey,
+)
+
+
+def _adding_deliveries() -> Query[_Key]:
+    """Insert deliveries of messages to an endpoint, in the order of their numbers.
+
+    One that is finished or held is queued again (replay); one that is queued stays as it is.
+    """
+    rows = json_rows("deliveries", *_DELIVERIES.c["message_id", "type", "number"])
+    values: dict[str, AnyColumn] = {"organisation_id": ORGANISATION_ID, "endpoint_id": _ENDPOINT_ID}
+    values |= {"next_attempt_at": NOW, "created_at": NOW, **{str(column.key): column for column in rows.c}}
+    added = select(*values.values()).order_by(rows.c.number)
+    new = insert(WebhookDelivery).from_select(list(values), added, include_defaults=False)
+    again = new.on_conflict_do_update(
         index_elements=["organisation_id", "endpoint_id", "message_id"],
-        set_=_QUEUED,
+        set_=_QUEUED | {"next_attempt_at": new.excluded.next_attempt_at},
         where=WebhookDelivery.status != str(DeliveryStatus.QUEUED),
     )
-    return (
-        Query("webhooks.add_messages", renewed.returning(WebhookMessage.id), _Key),
-        Query("webhooks.add_deliveries", again.returning(WebhookDelivery.id), _Key),
-    )
+    return Query("webhooks.add_deliveries", again.returning(WebhookDelivery.id), _Key)
 
 
-_ADD_MESSAGES, _ADD_DELIVERIES = _adding()
+_ADD_DELIVERIES = _adding_deliveries()
 
 _BEFORE = bindparam("before", type_=Timestamp)
 
@@ -348,9 +355,15 @@ class WebhookRepository:
 
     async def add_deliveries(self, endpoint_id: int, messages: Sequence[MessageRow], now: datetime) -> None:
         """Queue the messages of events, which have been added, for an endpoint."""
-        events = [{name: getattr(message, name) for name in ("event_id", "type", "number")} for message in messages]
-        key = {"organisation_id": self._organisation_id, "endpoint_id": endpoint_id, "now": now}
-        await self._executor.rows(_ADD_DELIVERIES, events=as_json(events), **key)
+        key = {"organisation_id": self._organisation_id, "now": now}
+        event_ids = [message.event_id for message in messages]
+        of_events = await self._executor.rows(_OF_EVENTS, organisation_id=self._organisation_id, event_ids=event_ids)
+        ids = {message.event_id: message.id for message in of_events}
+        deliveries = as_json(
+            {"message_id": ids[message.event_id], "type": message.type, "number": message.number}
+            for message in messages
+        )
+        await self._executor.rows(_ADD_DELIVERIES, endpoint_id=endpoint_id, deliveries=deliveries, **key)
 
     async def move(self, endpoint_id: int, position: Position | None) -> None:
         """Let an endpoint continue from a position, or from the beginning."""
