@@ -198,7 +198,9 @@ def _in_insert(statement: Node, known: frozenset[str]) -> Iterator[str]:
         yield f"INSERT INTO {table} … SELECT without RETURNING"
     if [*_nodes(statement.onConflictClause, ast.ParamRef)]:
         yield f"INSERT INTO {table} … SELECT … ON CONFLICT with a parameter: use excluded"
-    if {item.relname for item in _nodes(select, ast.RangeVar)} & TENANT - known:
+    # Not those of scalar subqueries, which only combined statements have: these are not sent to several servers.
+    read = {item.relname for part in (select.fromClause, select.whereClause) for item in _nodes(part, ast.RangeVar)}
+    if read & TENANT - known:
         yield from _in_insert_from_tables(table, dict(zip(names, select.targetList or (), strict=False)))
 
 

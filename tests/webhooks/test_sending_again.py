@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -182,13 +182,15 @@ async def test_what_ended_thirty_days_ago_is_deleted_and_replayed_with_another_i
         await organisation.draft()
     await deliver(organisation)
     old, kept = await deliveries(organisation.admin, endpoint)
+    long_ago = datetime.now(UTC) - timedelta(days=31)
+    mine = organisation.organisation_id
     await owner.execute(
-        "UPDATE webhook_deliveries SET finished_at = finished_at - interval '31 days' WHERE id = $1", old["id"]
+        "UPDATE webhook_deliveries SET finished_at = $3 WHERE organisation_id = $1 AND id = $2",
+        mine,
+        old["id"],
+        long_ago,
     )
-    await owner.execute(
-        "UPDATE webhook_messages SET created_at = created_at - interval '31 days' WHERE organisation_id = $1",
-        organisation.organisation_id,
-    )
+    await owner.execute("UPDATE webhook_messages SET created_at = $2 WHERE organisation_id = $1", mine, long_ago)
     assert await purge(organisation.database) >= 2
     assert [item["id"] for item in await deliveries(organisation.admin, endpoint)] == [kept["id"]]
     path = f"/webhook-endpoints/{endpoint.json()['id']}"

@@ -26,15 +26,13 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.addresses.domain import AddressKind
-from po_api.addresses.projections import default_address_id
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.offload import offload
 from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_from, json_rows, update_from
 from po_api.db.leases import WorkStatus
-from po_api.db.query import ORGANISATION_ID, AnyColumn, NoRow, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
 from po_api.exchange_rates.domain import BaseAmounts
@@ -50,6 +48,7 @@ from po_api.purchase_orders.models import (
     PurchaseOrderLine,
     PurchaseOrderSheet,
 )
+from po_api.purchase_orders.order_defaults import DEFAULTS, completed, completed_columns
 from po_api.purchase_orders.projections import TRADE_TERMS, approved_net, exceeds_approved, supplier_has_changed
 from po_api.purchase_orders.queries import (
     CHANGEABLE,
@@ -63,8 +62,7 @@ from po_api.purchase_orders.queries import (
 from po_api.suppliers.projections import supplier_is_active
 
 _ORDERS, _LINES, _ALLOCATIONS = PurchaseOrder.__table__, PurchaseOrderLine.__table__, Allocation.__table__
-_ORGANISATIONS = Organisation.__table__
-_OWN = _ORGANISATIONS.alias("own")
+_OWN = Organisation.__table__.alias("own")
 _SHEETS = PurchaseOrderSheet.__table__
 _RENDERINGS = DocumentRendering.__table__
 
@@ -83,6 +81,7 @@ _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
 _ROWS_OF_ISSUED = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[(*_STATE, *field_names(BaseAmounts))])
 _ROWS_OF_PRICED = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[(*_STATE, "net", "tax", "total", "delivery_date")])
 _ROWS_OF_LINE = json_rows("lines", _LINES.c.id, *_LINES.c[(*TAX_CATEGORY, *CHANGEABLE, "net")])
+_ROWS_OF_DOCUMENT = json_rows("documents", *_RENDERINGS.c["purchase_order_id", "revision"])
 _SHEET = ("purchase_order_id", "revision", "template", "timezone", "language", "logo_digest")
 _ROWS_OF_SHEET = json_rows("sheets", *_SHEETS.c[_SHEET])
 
@@ -108,7 +107,6 @@ class LockedOrder(OrderHeaderRow):
     """
 
     supplier_hash: str | None
-    total: Decimal
     version: int
     supplier_is_active: bool
     supplier_has_changed: bool
@@ -126,7 +124,8 @@ class LockedOrder(OrderHeaderRow):
 
 def _creation() -> Query[CreatedOrder]:
     """Insert an order with its lines, their allocations and its event."""
-    order = insert_from(_ORDERS, _ROWS_OF_ORDER, **_defaults()).returning(PurchaseOrder.id).cte("added_order")
+    orders = insert_from(_ORDERS, _ROWS_OF_ORDER, **completed_columns(_ROWS_OF_ORDER))
+    order = orders.returning(PurchaseOrder.id).cte("added_order")
     requested = select(_ROWS_OF_LINES).cte("requested")
     lines = (
         insert_from(_LINES, requested, purchase_order_id=order.c.id)
@@ -141,28 +140,6 @@ def _creation() -> Query[CreatedOrder]:
     allocations = insert_from(_ALLOCATIONS, allocated).cte("added_allocations")
     event = audit.insert_events(entity_id=order.c.id).cte("added_event")
     return Query("purchase_orders.create", select(order.c.id).add_cte(allocations, event), CreatedOrder)
-
-
-def _defaults() -> dict[str, AnyColumn]:
-    """Terms and addresses that neither the order nor its requests and supplier have: those of the organisation."""
-    rows = _ROWS_OF_ORDER.c
-
-    def own(name: str) -> AnyColumn:
-        return select(_ORGANISATIONS.c[name]).where(_ORGANISATIONS.c.id == ORGANISATION_ID).scalar_subquery()
-
-    def unless_given(*names: str) -> dict[str, AnyColumn]:
-        is_missing = func.num_nonnulls(*(rows[name] for name in names)) == 0
-        return {name: case((is_missing, own(name)), else_=rows[name]) for name in names}
-
-    is_undelivered = func.num_nonnulls(rows.delivery_address_id, rows.delivery_address) == 0
-    default_id = default_address_id(AddressKind.DELIVERY)
-    return {
-        "terms": func.coalesce(rows.terms, own("default_terms")),
-        "buyer_reference": func.coalesce(rows.buyer_reference, own("buyer_reference")),
-        **unless_given("payment_days", "payment_terms"),
-        **unless_given("incoterms", "incoterms_place"),
-        "delivery_address_id": case((is_undelivered, default_id), else_=rows.delivery_address_id),
-    }
 
 
 def _change(name: str, *more: Insert | Update, rows: FromClause = _ROWS_OF_STATE) -> Query[NoRow]:
@@ -233,19 +210,6 @@ def _end_links() -> Update:
     )
 
 
-def _cancelled() -> FromClause:
-    """The order to cancel, if it has a number: a draft has no document."""
-    return (
-        select(PurchaseOrder.id.label("purchase_order_id"), PurchaseOrder.revision)
-        .where(
-            PurchaseOrder.organisation_id == ORGANISATION_ID,
-            PurchaseOrder.id == ORDER_ID,
-            PurchaseOrder.number.is_not(None),
-        )
-        .subquery("numbered")
-    )
-
-
 _CREATE = _creation()
 _CHANGE = _change("purchase_orders.change")
 _CHANGE_LINE = _change(
@@ -253,13 +217,12 @@ _CHANGE_LINE = _change(
 )
 _REALLOCATE_ONE = Query("purchase_orders.reallocate", _reallocate(), NoRow)
 _RELEASE = Query("purchase_orders.release", _release(), NoRow)
-_QUEUE_CANCELLED = Query("purchase_orders.queue_cancelled", _queue(FileKind.CANCELLED, _cancelled()), NoRow)
 _CANCEL_DELIVERIES = Query("purchase_orders.cancel_deliveries", _cancel_deliveries(), NoRow)
 _END_LINKS = Query("purchase_orders.end_links", _end_links(), NoRow)
 _CANCEL = _change(
     "purchase_orders.cancel",
     _release(),
-    _queue(FileKind.CANCELLED, _cancelled()),
+    _queue(FileKind.CANCELLED, _ROWS_OF_DOCUMENT),
     _cancel_deliveries(),
     _end_links(),
 )
@@ -338,7 +301,9 @@ class PurchaseOrderRepository:
         self, order: Mapping[str, object], lines: Collection[Mapping[str, object]], change: audit.Change, now: datetime
     ) -> int:
         writes = self._separate_writes(now)
-        ((order_id,),) = await writes.insert(_ORDERS, [order], "id")
+        defaults = await self._executor.row(DEFAULTS, organisation_id=self._actor.organisation_id)
+        assert defaults is not None
+        ((order_id,),) = await writes.insert(_ORDERS, [completed(order, defaults)], "id")
         of_porf_lines = {line["position"]: (line["porf_line_id"], line["quantity"]) for line in lines}
         allocations = []
         for line_id, position in await writes.insert(_LINES, lines, "id", "position", purchase_order_id=order_id):
@@ -377,17 +342,18 @@ class PurchaseOrderRepository:
         await self._executor.execute(_CHANGE_LINE, **self._parameters(change, now, orders=[state], lines=[line]))
         notify_after_commit(self._session, audit.RELAY)
 
-    async def cancel(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
-        """Write the state as `change` does, and release all allocations of the order."""
+    async def cancel(self, state: Mapping[str, object], revision: int, change: audit.Change, *, now: datetime) -> None:
+        """Write the state as `change` does, and release all allocations of the order. A draft has no document."""
+        documents = [{"purchase_order_id": state["id"], "revision": revision}] if state["number"] else []
         if self._executor.is_distributed:
-            await self._change_separately(state, change, now)
+            writes = await self._change_separately(state, change, now)
             mine = {"organisation_id": self._actor.organisation_id, "order_id": state["id"]}
             await self._executor.execute(_RELEASE, **mine)
-            await self._executor.execute(_QUEUE_CANCELLED, **mine, now=now)
+            await writes.insert(_RENDERINGS, documents, kind=FileKind.CANCELLED, next_attempt_at=now)
             await self._executor.execute(_CANCEL_DELIVERIES, **mine)
             await self._executor.execute(_END_LINKS, **mine)
             return
-        parameters = self._parameters(change, now, orders=[state])
+        parameters = self._parameters(change, now, orders=[state], documents=documents)
         await self._executor.execute(_CANCEL, **parameters, order_id=state["id"])
         notify_after_commit(self._session, audit.RELAY)
 

@@ -212,7 +212,7 @@ class PurchaseOrderService:
         lock_order = partial(self._locked_to_cancel, order_id, expected, comment)
         order = await self._allocation.release(held, lock_holder=lock_order)
         state, change = _finished(order, PurchaseOrderAction.CANCEL, comment)
-        await self._repository.cancel(state, change, now=utc_now())
+        await self._repository.cancel(state, order.revision, change, now=utc_now())
         notify_after_commit(self._session, RENDERINGS.name)
         return await self._orders.whole(order_id)
 
