@@ -488,7 +488,7 @@ async def application(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyn
 
 
 async def _enter(connection: asyncpg.Connection, organisation_id: int) -> None:
-    await connection.execute("SELECT set_config($1, $2, true)", TENANT_SETTING, str(organisation_id))
+    await connection.execute("SELECT enter_tenant($1)", str(organisation_id))
 
 
 async def test_readiness_reports_whether_row_level_security_is_active(
@@ -652,7 +652,8 @@ async def test_not_even_the_owner_can_refer_to_another_organisations_row(
             f" AND {own_key} = (SELECT {own_key} FROM {child} WHERE organisation_id = {own}"
             f" ORDER BY {column} IS NULL, {own_key} DESC LIMIT 1)"
         )
-    assert caught.value.constraint_name == key.name
+    # A distributed database says the name in the message only, with the number of a shard; of a long one the beginning.
+    assert str(key.name)[:40] in str(caught.value)
 
 
 @pytest.fixture
