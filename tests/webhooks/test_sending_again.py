@@ -243,7 +243,7 @@ async def test_taking_a_delivery_reads_none_that_are_finished(
         endpoint_id,
     )
     await owner.execute("ANALYZE webhook_deliveries")
-    for query in (_CHOOSE, EndpointLeases()._take):
+    for query in (_CHOOSE, EndpointLeases()._find):
         parameters = {"organisation_id": number, "endpoint_id": endpoint_id, "at_once": 4, "most": 10}
         arguments = query.arguments({**parameters, "lease": timedelta(seconds=1)})
         plan = "\n".join(row[0] for row in await owner.fetch(f"EXPLAIN ANALYZE {query.sql}", *arguments))

@@ -4,29 +4,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, any_, bindparam, func, or_, select, true
+from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, func, select, true
 
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission
-from po_api.db.filters import Filters, attribute_of, compare, condition
+from po_api.db.filters import Filters
 from po_api.db.json_sql import in_order
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
-from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
+from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
 from po_api.db.search import Search, spaced
-from po_api.external_references.domain import ReferencedEntity
-from po_api.external_references.projections import EXTERNAL_FILTERS, has_external_reference
-from po_api.organisations.models import Organisation
 from po_api.porfs.approval import ExcludedApprovers
 from po_api.porfs.content import ApprovedLine, PorfContent, PorfHeader
-from po_api.porfs.domain import PorfFacts, PorfStatus
+from po_api.porfs.domain import PorfFacts
 from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.projections import (
-    approvable,
     comment_item,
     details_object,
     excluded_approvers,
@@ -36,9 +31,9 @@ from po_api.porfs.projections import (
     line_object,
     of_porf,
     summary,
-    was_submitted,
     with_facts,
 )
+from po_api.porfs.visibility import Chosen, Visibility, visible
 
 SORTS = ("created_at", "updated_at", "number", "total")
 LINE_SORTS = ("position",)
@@ -140,69 +135,6 @@ class PorfLineItem(NamedTuple):
 
     version: int
     item: str | None
-
-
-class Visibility(StrEnum):
-    """Which requests a member may see."""
-
-    ALL = "all"
-    SUBMITTED = "submitted and own"
-    OWN = "own"
-
-    @classmethod
-    def of(cls, actor: Actor) -> "Visibility":
-        """Requesters see their own requests, approvers also all that were ever submitted, other roles all requests."""
-        if actor.may(Permission.PORFS_READ_ALL):
-            return cls.ALL
-        return cls.SUBMITTED if actor.may(Permission.PORFS_READ_SUBMITTED) else cls.OWN
-
-
-def visible(visibility: Visibility) -> ColumnElement[bool]:
-    """The requests that a member may see: the base of each statement. Parameters: `organisation_id`, `user_id`."""
-    mine = Porf.organisation_id == ORGANISATION_ID
-    if visibility is Visibility.ALL:
-        return mine
-    own = Porf.requester_id == USER_ID
-    # Once submitted, always visible to approvers: after a lost race the response is a conflict, not 404.
-    return and_(mine, own if visibility is Visibility.OWN else or_(own, was_submitted(_PORFS)))
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """The conditions of a list of requests, without the search; their values are parameters."""
-
-    visibility: Visibility
-    narrowed_by: frozenset[str]
-    waiting: bool
-    is_approver: bool
-
-    def __call__(self) -> AnySelect:
-        conditions = [_condition(name) for name in sorted(self.narrowed_by - EXTERNAL_FILTERS)]
-        if external := self.narrowed_by & EXTERNAL_FILTERS:
-            conditions.append(has_external_reference(_PORFS, ReferencedEntity.PORF, external))
-        statement = select(_PORFS).where(visible(self.visibility), *conditions)
-        if not self.waiting:
-            return statement
-        return statement.join(Organisation, Organisation.id == ORGANISATION_ID).where(
-            Porf.status == PorfStatus.PENDING, approvable(_PORFS, is_approver=self.is_approver)
-        )
-
-
-def _condition(name: str) -> ColumnElement[bool]:
-    match attribute_of(name):
-        case "category_id":
-            return _has_line(compare(PorfLine.__table__.c.category_id, name))
-        case "cost_centre_id":
-            # Not OR EXISTS: the ids are found once, by the index.
-            return or_(condition(_PORFS, name), _has_line(compare(PorfLine.__table__.c.cost_centre_id, name)))
-        case _:
-            return condition(_PORFS, name)
-
-
-def _has_line(fulfilling: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether a request has a line that fulfils the condition."""
-    found = select(PorfLine.porf_id).where(PorfLine.organisation_id == ORGANISATION_ID, fulfilling)
-    return Porf.id == any_(func.array(found.scalar_subquery()))
 
 
 def _words(porfs: FromClause) -> ColumnElement[str]:
@@ -379,12 +311,12 @@ class PorfQueries:
     async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
         return await self._page(_COMMENT_LIST, _comments_of_porf, request, {"porf_id": porf_id})
 
-    def _chosen(self, filters: Filters) -> tuple[_Chosen, dict[str, object]]:
+    def _chosen(self, filters: Filters) -> tuple[Chosen, dict[str, object]]:
         """The requests of a list, and the parameters of its filters."""
         given = filters.parameters()
         waiting = bool(given.pop("waiting_for_me", False))
         is_approver = self._actor.may(Permission.PORFS_DECIDE)
-        return _Chosen(self._visibility, frozenset(given) - {"q"}, waiting, is_approver), given
+        return Chosen(self._visibility, frozenset(given) - {"q"}, waiting, is_approver), given
 
     async def _page(
         self,

@@ -42,7 +42,8 @@ from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, PorfInput
 from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
 from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine
 from po_api.porfs.projections import approval_of_round, eligible_approver, with_facts
-from po_api.porfs.queries import LockedPorf, PorfLineRow, Visibility, visible
+from po_api.porfs.queries import LockedPorf, PorfLineRow
+from po_api.porfs.visibility import Visibility, visible
 from po_api.structure.models import CostCentre
 from po_api.suppliers.models import Supplier
 

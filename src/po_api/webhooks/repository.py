@@ -8,36 +8,34 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
-    Interval,
     Text,
-    any_,
     bindparam,
     delete,
     exists,
     func,
-    literal_column,
-    null,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.audit import EventFeed
-from po_api.db.bulk_write import NOW, as_json, json_rows
+from po_api.db.bulk_write import as_json
 from po_api.db.leases import Job
 from po_api.db.locks import lock_in_organisation
 from po_api.db.models import Timestamp
-from po_api.db.query import ORGANISATION_ID, AnyColumn, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.events.domain import Position
 from po_api.webhooks.domain import DeliveryStatus
+from po_api.webhooks.message_queries import (
+    ADD_DELIVERIES,
+    ADD_MESSAGES,
+    OF_EVENTS,
+    PURGE_DELIVERIES,
+    PURGE_MESSAGES,
+    QUEUED,
+)
 from po_api.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMessage
-
-# The rows of one statement that deletes what is old.
-PURGED = 10_000
-# A message that is older is kept for its whole time again when it gets another delivery.
-RENEWED = literal_column("interval '1 day'", Interval)
 
 
 class _Key(NamedTuple):
@@ -158,101 +156,16 @@ _RECOVERED = Query(
     _Key,
 )
 
-_QUEUED = {
-    "status": str(DeliveryStatus.QUEUED),
-    "attempts": 0,
-    "next_attempt_at": func.now(),
-    "leased_until": null(),
-    "finished_at": null(),
-}
 _RELEASE = Query(
     "webhooks.release",
     update(WebhookDelivery)
     .where(*_OF_ENDPOINT, WebhookDelivery.status == str(DeliveryStatus.HELD))
-    .values(**_QUEUED)
+    .values(**QUEUED)
     .returning(WebhookDelivery.id),
     _Key,
 )
 _DELETE_DELIVERIES = Query(
     "webhooks.delete_deliveries", delete(WebhookDelivery).where(*_OF_ENDPOINT).returning(WebhookDelivery.id), _Key
-)
-
-
-class _MessageKey(NamedTuple):
-    id: int
-    event_id: int
-
-
-def _adding_messages() -> Query[_Key]:
-    """Insert the messages of events, unless they are there: an old one becomes a new one, which is not purged."""
-    rows = json_rows("messages", *_MESSAGES.c["event_id", "webhook_id", "body"])
-    values: dict[str, AnyColumn] = {"organisation_id": ORGANISATION_ID, "created_at": NOW}
-    values |= {str(column.key): column for column in rows.c}
-    new = insert(WebhookMessage).from_select(list(values), select(*values.values()), include_defaults=False)
-    renewed = new.on_conflict_do_update(
-        index_elements=["organisation_id", "event_id"],
-        set_={"created_at": new.excluded.created_at},
-        where=WebhookMessage.created_at < new.excluded.created_at - RENEWED,
-    )
-    return Query("webhooks.add_messages", renewed.returning(WebhookMessage.id), _Key)
-
-
-_ADD_MESSAGES = _adding_messages()
-# In a statement after it: this one also sees the messages that another worker has inserted at the same time.
-_OF_EVENTS = Query(
-    "webhooks.messages_of_events",
-    select(WebhookMessage.id, WebhookMessage.event_id).where(
-        WebhookMessage.organisation_id == ORGANISATION_ID,
-        WebhookMessage.event_id == any_(bindparam("event_ids", type_=ARRAY(BigInteger))),
-    ),
-    _MessageKey,
-)
-
-
-def _adding_deliveries() -> Query[_Key]:
-    """Insert deliveries of messages to an endpoint, in the order of their numbers.
-
-    One that is finished or held is queued again (replay); one that is queued stays as it is.
-    """
-    rows = json_rows("deliveries", *_DELIVERIES.c["message_id", "type", "number"])
-    values: dict[str, AnyColumn] = {"organisation_id": ORGANISATION_ID, "endpoint_id": _ENDPOINT_ID}
-    values |= {"next_attempt_at": NOW, "created_at": NOW, **{str(column.key): column for column in rows.c}}
-    added = select(*values.values()).order_by(rows.c.number)
-    new = insert(WebhookDelivery).from_select(list(values), added, include_defaults=False)
-    again = new.on_conflict_do_update(
-        index_elements=["organisation_id", "endpoint_id", "message_id"],
-        set_=_QUEUED | {"next_attempt_at": new.excluded.next_attempt_at},
-        where=WebhookDelivery.status != str(DeliveryStatus.QUEUED),
-    )
-    return Query("webhooks.add_deliveries", again.returning(WebhookDelivery.id), _Key)
-
-
-_ADD_DELIVERIES = _adding_deliveries()
-
-_BEFORE = bindparam("before", type_=Timestamp)
-
-
-def _purging(name: str, model: type[WebhookDelivery | WebhookMessage], *conditions: ColumnElement[bool]) -> Query[_Key]:
-    """Delete at most PURGED rows of an organisation that fulfil the conditions, and that nobody uses now."""
-    own = model.organisation_id == ORGANISATION_ID
-    some = select(model.id).where(own, *conditions).limit(literal_column(str(PURGED)))
-    some = some.with_for_update(skip_locked=True, of=model)
-    return Query(name, delete(model).where(own, model.id.in_(some)).returning(model.id), _Key)
-
-
-_PURGE_DELIVERIES = _purging(
-    "webhooks.purge_deliveries",
-    WebhookDelivery,
-    WebhookDelivery.finished_at < _BEFORE,
-    WebhookDelivery.status.in_(_FINISHED),
-)
-_PURGE_MESSAGES = _purging(
-    "webhooks.purge_messages",
-    WebhookMessage,
-    WebhookMessage.created_at < _BEFORE,
-    ~exists().where(
-        WebhookDelivery.organisation_id == ORGANISATION_ID, WebhookDelivery.message_id == WebhookMessage.id
-    ),
 )
 
 
@@ -351,19 +264,19 @@ class WebhookRepository:
         """Add the messages of events, unless they are there."""
         rows = [{name: getattr(message, name) for name in ("event_id", "webhook_id", "body")} for message in messages]
         key = {"organisation_id": self._organisation_id, "now": now}
-        await self._executor.rows(_ADD_MESSAGES, messages=as_json(rows), **key)
+        await self._executor.rows(ADD_MESSAGES, messages=as_json(rows), **key)
 
     async def add_deliveries(self, endpoint_id: int, messages: Sequence[MessageRow], now: datetime) -> None:
         """Queue the messages of events, which have been added, for an endpoint."""
         key = {"organisation_id": self._organisation_id, "now": now}
         event_ids = [message.event_id for message in messages]
-        of_events = await self._executor.rows(_OF_EVENTS, organisation_id=self._organisation_id, event_ids=event_ids)
+        of_events = await self._executor.rows(OF_EVENTS, organisation_id=self._organisation_id, event_ids=event_ids)
         ids = {message.event_id: message.id for message in of_events}
         deliveries = as_json(
             {"message_id": ids[message.event_id], "type": message.type, "number": message.number}
             for message in messages
         )
-        await self._executor.rows(_ADD_DELIVERIES, endpoint_id=endpoint_id, deliveries=deliveries, **key)
+        await self._executor.rows(ADD_DELIVERIES, endpoint_id=endpoint_id, deliveries=deliveries, **key)
 
     async def move(self, endpoint_id: int, position: Position | None) -> None:
         """Let an endpoint continue from a position, or from the beginning."""
@@ -405,5 +318,5 @@ class WebhookRepository:
         At most PURGED rows; returns their number.
         """
         parameters = {"organisation_id": self._organisation_id, "before": before}
-        deliveries = await self._executor.rows(_PURGE_DELIVERIES, **parameters)
-        return len(deliveries or await self._executor.rows(_PURGE_MESSAGES, **parameters))
+        deliveries = await self._executor.rows(PURGE_DELIVERIES, **parameters)
+        return len(deliveries or await self._executor.rows(PURGE_MESSAGES, **parameters))
