@@ -57,6 +57,7 @@ async def busy(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
     await created(organisation.buyer.post("/addresses", json={"kind": "delivery", "name": "Warehouse"}))
     for kind, path in STRUCTURE.items():
         await created(organisation.admin.post(path, json=named(kind, "Busy")))
+    await created(admin.post("/exchange-rates", json={"currency": "CHF", "rate_date": "2026-11-02", "rate": "0.93"}))
     known = {"entity": "supplier", "entity_id": organisation.supplier_id, "system": "sap", "external_id": "4711"}
     await created(organisation.buyer.put("/external-references", json=known))
     return organisation

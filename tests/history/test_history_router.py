@@ -42,7 +42,8 @@ async def test_the_history_of_an_order_has_the_comments_on_its_actions(organisat
             assert [event["action"].partition(".")[2] for event in events] == ["create", "issue", action]
             assert events[-1]["after"]["comment"] == comment
             assert (events[-1]["actor_id"], events[-1]["actor_kind"]) == (member.user_id, "member")
-        assert events[1]["after"] == {"status": "issued", "number": order.json()["number"]}
+        issued = ("status", "number", "base_currency", "base_rate", "base_rate_date", "base_total")
+        assert events[1]["after"] == {name: order.json()[name] for name in issued}
 
 
 async def test_a_requester_of_a_part_sees_no_request_and_no_amount_of_others(organisation: TestOrganisation) -> None:

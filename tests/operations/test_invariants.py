@@ -50,7 +50,10 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
         ),
         ("UPDATE audit_events SET before = '{}' WHERE action = 'porf.approve'", "have no gap"),
         ("UPDATE purchase_orders SET status = 'closed'", "the last event has"),
-        ("UPDATE porfs SET net = net + 1, total = total + 1", "totals are those of the lines"),
+        (
+            "UPDATE porfs SET net = net + 1, total = total + 1, base_net = base_net + 1, base_total = base_total + 1",
+            "totals are those of the lines",
+        ),
         ("UPDATE porfs SET title = 'Another'", "is the approved content"),
         ("UPDATE purchase_orders SET number = replace(number, '000001', '000002')", "the numbers of"),
         ("UPDATE purchase_orders SET cost_centres = '{4711}'", "cost centres and the earliest date of its lines"),

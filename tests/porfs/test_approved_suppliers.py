@@ -236,7 +236,7 @@ async def test_a_decision_keeps_the_version_of_its_hash_and_the_suppliers_identi
         organisation.organisation_id,
     )
     digest = digest_of("Müller & Söhne GmbH", "DE123456789", *[None] * 6)
-    assert [tuple(row) for row in rows] == [(porf.json()["id"], 3, digest), (without.json()["id"], 3, None)]
+    assert [tuple(row) for row in rows] == [(porf.json()["id"], 4, digest), (without.json()["id"], 4, None)]
 
 
 # Draft orders

@@ -280,9 +280,11 @@ async def test_issuing_gives_number_time_and_a_new_version(organisation: TestOrg
     assert (found["status"], found["version"]) == ("issued", 2)
     year = datetime.fromisoformat(found["issued_at"]).year
     assert found["number"] == f"PO-{year}-000001"
-    assert {name: found[name] for name in ("lines", "total", "revision")} == {
-        name: order.json()[name] for name in ("lines", "total", "revision")
+    assert {name: found[name] for name in ("total", "revision")} == {
+        name: order.json()[name] for name in ("total", "revision")
     }
+    # The issue fixes the rate.
+    assert found["lines"] == [line | {"base_net": line["net"]} for line in order.json()["lines"]]
 
 
 async def test_an_order_is_issued_once(organisation: TestOrganisation) -> None:
@@ -470,7 +472,8 @@ async def test_every_change_of_an_order_has_one_event(organisation: TestOrganisa
         ("purchase_order.issue", organisation.buyer.user_id),
         ("purchase_order.close", organisation.admin.user_id),
     ]
-    assert events[2].after == {"status": "issued", "number": issued.json()["number"]}
+    base = ("base_currency", "base_rate", "base_rate_date", "base_total")
+    assert events[2].after == {name: issued.json()[name] for name in ("status", "number", *base)}
     assert events[2].request_id == "issue-1"
     assert events[3].after == {"status": "closed", "comment": "Delivered"}
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from decimal import Decimal
 
 # Half of what an entry of an index can hold.
 MAX_KEY_BYTES = 1200
@@ -59,3 +60,9 @@ def has_forbidden_characters(text: str, *, multiline: bool = True) -> bool:
 def printable(text: str) -> str:
     """`text` with U+FFFD in the place of characters that `has_forbidden_characters` finds."""
     return _SURROGATES.sub("\ufffd", _CONTROL_CHARACTERS.sub("\ufffd", text))
+
+
+def plain(number: Decimal) -> str:
+    """`number` without exponent and trailing zeros."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -6,7 +6,6 @@ percentages lose trailing zeros, times are in UTC. Tests compare every represent
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from json import dumps
 from typing import Any
 
@@ -66,12 +65,6 @@ class JsonDocument:
     json: str
     version: int
     id: int
-
-
-def plain(number: Decimal) -> str:
-    """`number` without exponent and trailing zeros."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def with_fields(json: str, fields: str) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from po_api.core.money import MAX_AMOUNT, in_base_currency
+from po_api.core.text import plain
 from po_api.exchange_rates.errors import BaseAmountTooLarge
 
 
@@ -70,6 +71,13 @@ def base_amounts(net: Decimal, total: Decimal, rate: DocumentRate) -> BaseAmount
     if max(amounts) > MAX_AMOUNT:
         raise BaseAmountTooLarge
     return BaseAmounts(*of_rate, *amounts)
+
+
+def recorded(amounts: Mapping[str, Any]) -> dict[str, object]:
+    """What the events of submissions and issues say of the columns of `BaseAmounts`, as the API shows them."""
+    rate = amounts["base_rate"]
+    shown = {name: amounts[name] for name in ("base_currency", "base_total", "base_rate_date")}
+    return shown | {"base_rate": None if rate is None else plain(rate)}
 
 
 def jumps(rate: Decimal, last: Decimal, max_percent: Decimal) -> bool:

@@ -12,7 +12,7 @@ from po_api.core.csv_table import RowErrors
 from po_api.core.errors import FieldError
 from po_api.core.offload import offload, offload_file
 from po_api.core.permissions import Permission
-from po_api.db.json_sql import plain
+from po_api.core.text import plain
 from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.exchange_rates import imports

@@ -17,7 +17,7 @@ from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
 from po_api.db.query import TransactionExecutor
-from po_api.exchange_rates.domain import NO_BASE_AMOUNTS, base_amounts
+from po_api.exchange_rates.domain import NO_BASE_AMOUNTS, base_amounts, recorded
 from po_api.exchange_rates.errors import RateMissing
 from po_api.members.service import rights_of
 from po_api.porfs import errors
@@ -196,5 +196,5 @@ def _change(
     after = {name: state[name] for name in before} | ({} if comment is None else {"comment": comment})
     if action in (PorfAction.SUBMIT, PorfAction.APPROVE):
         after |= {"total": facts.total, "currency": facts.currency}
-        after |= {name: state[name] for name in ("base_currency", "base_total", "base_rate", "base_rate_date")}
+        after |= recorded(state)
     return audit.Change(f"porf.{action}", "porf", porf.id, before, after, porf.version + 1)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, false, fu
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
 from po_api.core.permissions import Permission
-from po_api.db.json_sql import plain
+from po_api.core.text import plain
 from po_api.porfs.errors import ApproverInactive, LimitInOtherCurrency, OverApprovalLimit, OwnRequest
 
 # The names in an explanation are examples.

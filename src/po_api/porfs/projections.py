@@ -259,7 +259,6 @@ def summary(porf: FromClause, *, is_whole: bool = False) -> AnySelect:
         # Fields that are listed above keep their places.
         **columns_of(porf, LISTED_FIELDS),
         **columns_of(porf, ("currency", "total")),
-        **fixed_base_amounts(porf, "total"),
         **columns_of(porf, ("version", "submitted_at", "decided_at", "created_at", "updated_at")),
         **({"line_count": known["line_count"]} if is_whole else {}),
     }
@@ -294,7 +293,7 @@ def details_object(porf: FromClause, *, shows_rights: bool) -> tuple[FromClause,
         **columns_of(porf, (*unlisted, "net", "tax", "approval_round", "tax_rounding")),
         "over_order_percent": tolerance_of(porf),
         "maximum_total": maximum_of(porf),
-        **fixed_base_amounts(porf, "currency", "rate", "rate_date", "net", "ceiling"),
+        **fixed_base_amounts(porf, "currency", "rate", "rate_date", "net", "total", "ceiling"),
         "decisions": nested(_decisions(porf, shows_limits=shows_rights)),
         "approvers": _may_approve_now(porf, shows_names=shows_rights),
     }

@@ -11,8 +11,9 @@ from po_api.core.money import TaxRounding, base_nets, taxes_by_rate
 from po_api.core.offload import offload
 from po_api.core.permissions import Permission, Role, Scope
 from po_api.core.state_machine import explained, named
+from po_api.core.text import plain
 from po_api.db.filters import Filters
-from po_api.db.json_sql import JsonDocument, plain, with_fields
+from po_api.db.json_sql import JsonDocument, with_fields
 from po_api.db.pagination import Counts, PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.history.queries import HistoryQueries

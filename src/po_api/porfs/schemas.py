@@ -222,11 +222,6 @@ class PorfBase(Schema):
     needed_by: date | None
     currency: str
     total: AmountString = Field(examples=["298.80"])
-    base_total: AmountString | None = Field(
-        description="`total` in the base currency at the rate of the submission; null in drafts, and where there was no"
-        " rate",
-        examples=["298.80"],
-    )
     version: int
     submitted_at: datetime | None = Field(description="The last submission in the current approval round")
     decided_at: datetime | None = Field(description="The approval or rejection in the current approval round")
@@ -312,6 +307,11 @@ class PorfRead(PorfBase):
     base_rate: RateString | None = Field(description="Units of the base currency for one unit of `currency`")
     base_rate_date: date | None = Field(description="The day of the exchange rate")
     base_net: AmountString | None
+    base_total: AmountString | None = Field(
+        description="`total` in the base currency at the rate of the submission; null in drafts, and where there was no"
+        " rate",
+        examples=["298.80"],
+    )
     base_ceiling: AmountString | None = Field(
         description="`maximum_total` in the base currency, with which approval limits are compared", examples=["298.80"]
     )

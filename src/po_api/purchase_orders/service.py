@@ -21,7 +21,7 @@ from po_api.db.json_sql import JsonDocument
 from po_api.db.listeners import ChangeWarning, Listeners
 from po_api.db.query import TransactionExecutor
 from po_api.db.wakeups import notify_after_commit
-from po_api.exchange_rates.domain import base_amounts
+from po_api.exchange_rates.domain import base_amounts, recorded
 from po_api.exchange_rates.errors import RateMissing
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
@@ -175,8 +175,7 @@ class PurchaseOrderService:
         status = MACHINE.target(PurchaseOrderAction.ISSUE, PurchaseOrderStatus(order.status))
         issued = {"status": status, "number": number}
         base = vars(base_amounts(order.net, order.total, order))
-        shown = {name: base[name] for name in ("base_currency", "base_total", "base_rate", "base_rate_date")}
-        change = _change("purchase_order.issue", order, {"status": order.status}, issued | shown)
+        change = _change("purchase_order.issue", order, {"status": order.status}, issued | recorded(base))
         frozen = {
             "purchase_order_id": order_id,
             "revision": order.revision,

@@ -15,6 +15,7 @@ from lxml import etree
 from po_api.core.currencies import minor_units
 from po_api.core.errors import FieldError
 from po_api.core.money import round_to_places
+from po_api.core.text import plain
 from po_api.purchase_orders.documents import DocumentLine
 from po_api.purchase_orders.domain import TaxCategory
 from po_api.purchase_orders.electronic_order import ElectronicOrder
@@ -185,7 +186,7 @@ def _line(line: DocumentLine, order: ElectronicOrder) -> Part:
     item = _group(
         "LineItem",
         _value("ID", str(line.position)),
-        _value("Quantity", _plain(line.quantity), unitCode=line.unit),
+        _value("Quantity", plain(line.quantity), unitCode=line.unit),
         _amount("LineExtensionAmount", line.net, order),
         _value("AccountingCost", line.cost_centre),
         _group("Delivery", _period(line.needed_by)),
@@ -208,7 +209,7 @@ def _difference(line: DocumentLine, order: ElectronicOrder) -> Part:
         _value("ChargeIndicator", "true" if line.net > gross else "false"),
         _value(
             "AllowanceChargeReason",
-            f"Discount {_plain(line.discount_percent)}%" if line.discount_percent else "Rounding",
+            f"Discount {plain(line.discount_percent)}%" if line.discount_percent else "Rounding",
         ),
         _amount("Amount", abs(line.net - gross), order),
     )
@@ -217,7 +218,7 @@ def _difference(line: DocumentLine, order: ElectronicOrder) -> Part:
 def _item(line: DocumentLine) -> Part:
     text, name = line.description.strip(), _one_line(line.description.strip().splitlines()[0])
     category = line.tax_category or TaxCategory.STANDARD
-    percent = None if category == TaxCategory.OUT_OF_SCOPE else _plain(line.tax_rate)
+    percent = None if category == TaxCategory.OUT_OF_SCOPE else plain(line.tax_rate)
     return _group(
         "Item",
         _value("Description", text if text != name else None),
@@ -232,15 +233,9 @@ def _tax_scheme() -> Part:
 
 
 def _amount(name: str, amount: Decimal, order: ElectronicOrder) -> Part:
-    whole, _, decimals = _plain(amount).partition(".")
+    whole, _, decimals = plain(amount).partition(".")
     decimals = decimals.ljust(min(2, minor_units(order.currency)), "0")
     return _value(name, f"{whole}.{decimals}" if decimals else whole, currencyID=order.currency)
-
-
-def _plain(value: Decimal) -> str:
-    """A number without an exponent, and without zeros at the end of its decimals."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _one_line(value: str | None) -> str | None:

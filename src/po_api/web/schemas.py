@@ -23,8 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from po_api.core.currencies import CURRENCIES, WITHDRAWN_CODE, WITHDRAWN_DETAIL, last_day
 from po_api.core.email import MAX_EMAIL_LENGTH, canonical_email
-from po_api.core.text import has_forbidden_characters, is_visible, normalise
-from po_api.db.json_sql import plain
+from po_api.core.text import has_forbidden_characters, is_visible, normalise, plain
 
 MAX_ID = 2**63 - 1
 T = TypeVar("T", bound=StrEnum)
