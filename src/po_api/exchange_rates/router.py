@@ -92,7 +92,8 @@ async def import_exchange_rates(
 
 
 @router.delete(
-    "/{rate_id}",
+    # Not /import, which has no DELETE.
+    "/{rate_id:int}",
     operation_id="deleteExchangeRate",
     summary="Delete an exchange rate",
     status_code=204,
