@@ -4,11 +4,13 @@ import asyncio
 from io import BytesIO
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
 from pypdf import PdfReader
 
+from po_api.db.database import libpq_url
 from support.invariants import check
 from support.organisations import (
     LINE,
@@ -21,6 +23,7 @@ from support.organisations import (
     perform,
     refused,
 )
+from support.polling import until
 
 
 def line_path(order: httpx.Response, index: int = 0) -> str:
@@ -158,6 +161,35 @@ async def test_a_change_and_the_issue_at_once_agree(
         final = (await again(organisation.buyer, order)).json()
         assert (final["status"] == "issued") is issued.is_success
         assert final["net"] == "249.00" or changed.is_success
+    await check(urls[0], organisation.organisation_id)
+
+
+@pytest.mark.heavy
+async def test_an_issue_that_waits_for_a_change_compares_with_the_changed_quantity(
+    organisation: TestOrganisation, urls: tuple[str, str]
+) -> None:
+    order = await organisation.ordered()
+    owner, observer = [await asyncpg.connect(libpq_url(urls[0])) for _ in range(2)]
+    blocked = "SELECT count(*) >= $1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+
+    async def waits(requests: int) -> None:
+        await until(lambda: observer.fetchval(blocked, requests), f"{requests} requests that wait for the order")
+
+    try:
+        async with owner.transaction():
+            await owner.execute("SELECT 1 FROM purchase_orders WHERE id = $1 FOR UPDATE", order.json()["id"])
+            # The same net for half of the quantity.
+            changing = asyncio.create_task(change(organisation.buyer, order, quantity="5", unit_price="49.80"))
+            await waits(1)
+            path = f"/purchase-orders/{order.json()['id']}/issue"
+            issuing = asyncio.create_task(organisation.buyer.post(path, etag="*"))
+            await waits(2)
+        await ok(changing)
+        problem = await refused(issuing, 409, "above_approved")
+        assert problem["detail"].startswith("the net of 249.00 GBP exceeds the approved 124.50;")
+    finally:
+        await owner.close()
+        await observer.close()
     await check(urls[0], organisation.organisation_id)
 
 

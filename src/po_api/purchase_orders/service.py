@@ -224,6 +224,9 @@ class PurchaseOrderService:
 
     async def _locked(self, order_id: int, action: PurchaseOrderAction, expected: ExpectedVersions) -> LockedOrder:
         order = await self._repository.lock(order_id)
+        if action is PurchaseOrderAction.ISSUE:
+            # A statement that waited for the lock sees other rows as before it waited: the approved net is read again.
+            order = await self._repository.lock(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
         status = PurchaseOrderStatus(order.status)
