@@ -102,7 +102,7 @@ BAD_FIELDS: dict[str, list[Any]] = {
     "title": ["", "  ", "\n", "x" * 256, "a\x00b", "a\x85b", "a\nb", "\ud800", None, 5, []],
     "justification": ["", "x" * 5001, "a\x07b", "\udc00", 5],
     "cost_centre": ["", "x" * 101, "a\tb", "\x7f"],
-    "needed_by": ["2026-13-01", "tomorrow", 20261231, "2026-12-31T10:00:00Z", "", True],
+    "needed_by": ["2026-13-01", "tomorrow", 20261231, "2026-12-31T10:00:00Z", "", True, "9999-12-31"],
     "currency": ["EURO", "eur", "XXX", "XAU", "ZZZ", "", 978],
     "supplier_id": [0, -1, 2**63, "one", 1.5, True, "1", [1]],
     "total": ["1e2", "-1", "1.00001", 298.8, "NaN"],

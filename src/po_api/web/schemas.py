@@ -182,6 +182,9 @@ def _iso_date(value: object) -> object:
     # Pydantic by itself also accepts numbers, as seconds since 1970, and times at midnight.
     if not isinstance(value, date) and not (isinstance(value, str) and _ISO_DATE.fullmatch(value)):
         raise PydanticCustomError("invalid_date", "must be a date such as 2026-12-31")
+    # To the driver of the database the first and the last date are minus infinity and infinity.
+    if str(value) in (str(date.min), str(date.max)):
+        raise PydanticCustomError("invalid_date", f"must be after {date.min} and before {date.max}")
     return value
 
 
