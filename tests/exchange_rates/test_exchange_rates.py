@@ -78,6 +78,8 @@ def _plain(values: Any) -> Any:
         ({"currency": "BGN"}, "/currency", "withdrawn_currency"),
         ({"currency": "EUR"}, "/currency", "rate_of_base_currency"),
         ({"rate_date": "02.03.2026"}, "/rate_date", "invalid_date"),
+        ({"rate_date": "0001-01-01"}, "/rate_date", "invalid_date"),
+        ({"rate_date": "9999-12-31"}, "/rate_date", "invalid_date"),
         ({"source": "guess"}, "/source", "enum"),
     ],
 )
@@ -106,6 +108,13 @@ async def test_a_jump_has_to_be_confirmed(company: TestOrganisation) -> None:
     await put("2026-03-04", "0.72", 200)
     await put("2026-03-01", "0.4", 201)
     await put("2026-02-28", "0.5000000001", 409)
+    # With nothing before it, a correction is compared with what is corrected, also in a file.
+    problem = (await put("2026-03-01", "4", 409)).json()
+    assert "2026-03-01, 0.4;" in problem["detail"]
+    days = ["01", "02", "03", "04"]
+    text = "currency,rate_date,rate\n" + "".join(f"USD,2026-03-{day},50\n" for day in days)
+    answer = await imported(company, text)
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/rows/2/rate"]
     shown = await ok(company.admin.get("/organisations/current"))
     assert (shown.json()["max_rate_age_days"], shown.json()["max_rate_jump_percent"]) == (7, "20")
     settings = {"max_rate_jump_percent": "26", "max_rate_age_days": 0}

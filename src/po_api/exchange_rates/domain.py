@@ -2,7 +2,7 @@
 keeps of the rate that it was made with."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -85,17 +85,26 @@ def jumps(rate: Decimal, last: Decimal, max_percent: Decimal) -> bool:
     return abs(rate - last) * 100 > max_percent * last
 
 
-def neighbours(rates: Iterable[DatedRate]) -> Mapping[str, list[DatedRate]]:
-    """The rates of each currency in the order of their days."""
-    found: dict[str, list[DatedRate]] = {}
-    for rate in sorted(rates, key=lambda rate: rate.rate_date):
-        found.setdefault(rate.currency, []).append(rate)
-    return found
+class KnownRates:
+    """The rates that new ones are compared with: stored ones, and those that are written with them."""
+
+    def __init__(self, stored: Iterable[DatedRate], written: Iterable[DatedRate] = ()) -> None:
+        self._stored = {_key(rate): rate for rate in stored}
+        known = self._stored | {_key(rate): rate for rate in written}
+        self._by_currency: dict[str, list[DatedRate]] = {}
+        for rate in sorted(known.values(), key=lambda rate: rate.rate_date):
+            self._by_currency.setdefault(rate.currency, []).append(rate)
+
+    def last_before(self, rate: DatedRate) -> DatedRate | None:
+        """The rate of the same currency that a new one is compared with: the newest of an earlier day. The first rate
+        of a currency is compared with the stored one that it corrects, or else with the next one."""
+        others = self._by_currency.get(rate.currency, [])
+        index = bisect_left(others, rate.rate_date, key=lambda other: other.rate_date)
+        if index:
+            return others[index - 1]
+        later = (other for other in others[:2] if other.rate_date != rate.rate_date)
+        return self._stored.get(_key(rate)) or next(later, None)
 
 
-def last_before(rate: DatedRate, known: Mapping[str, Sequence[DatedRate]]) -> DatedRate | None:
-    """The rate of the same currency that a new one is compared with: the newest of an earlier day, else the oldest of a
-    later one. `known` are those of `neighbours`; the one of the same day is what is corrected."""
-    others = [other for other in known.get(rate.currency, ()) if other.rate_date != rate.rate_date]
-    index = bisect_left(others, rate.rate_date, key=lambda other: other.rate_date)
-    return others[index - 1] if index else next(iter(others), None)
+def _key(rate: DatedRate) -> tuple[str, date]:
+    return rate.currency, rate.rate_date

@@ -1,6 +1,6 @@
 """Exchange rates of an organisation: add, correct, import, delete."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,7 +16,7 @@ from po_api.core.text import plain
 from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
 from po_api.exchange_rates import imports
-from po_api.exchange_rates.domain import DatedRate, RateSource, jumps, last_before, neighbours
+from po_api.exchange_rates.domain import DatedRate, KnownRates, RateSource, jumps
 from po_api.exchange_rates.errors import ExchangeRateNotFound, RateJump, RateOfBaseCurrency
 from po_api.exchange_rates.queries import ExchangeRateQueries, ExchangeRateRow
 from po_api.exchange_rates.repository import ExchangeRateRepository
@@ -54,7 +54,7 @@ class ExchangeRateService:
             problem = FieldError("/currency", RateOfBaseCurrency.code, RateOfBaseCurrency.title)
             raise RateOfBaseCurrency(errors=(problem,))
         stored = await self._queries.of([rate.currency])
-        known = neighbours(DatedRate(row.currency, row.rate_date, row.rate) for row in stored)
+        known = KnownRates(map(_dated, stored))
         if not confirm and (detail := _jump(rate, known, organisation)) is not None:
             raise RateJump(detail, errors=(FieldError("/rate", RateJump.code, detail),))
         written, added = await self._write([rate], stored, source)
@@ -124,19 +124,21 @@ def _check(
     confirm: bool,
 ) -> None:
     """Add an error for each rate of the base currency and, unless confirmed, each that is far from the one before."""
-    known = {(row.currency, row.rate_date): DatedRate(row.currency, row.rate_date, row.rate) for row in stored}
-    known |= {(item.rate.currency, item.rate.rate_date): item.rate for item in rows}
-    by_currency = neighbours(known.values())
+    known = KnownRates(map(_dated, stored), (item.rate for item in rows))
     for item in rows:
         if item.rate.currency == organisation.currency:
             errors.add(item.row, "currency", RateOfBaseCurrency.code, "is the base currency, which has no rate")
-        elif not confirm and (detail := _jump(item.rate, by_currency, organisation)) is not None:
+        elif not confirm and (detail := _jump(item.rate, known, organisation)) is not None:
             errors.add(item.row, "rate", RateJump.code, detail)
 
 
-def _jump(rate: DatedRate, known: Mapping[str, Sequence[DatedRate]], organisation: OrganisationRow) -> str | None:
+def _dated(row: ExchangeRateRow) -> DatedRate:
+    return DatedRate(row.currency, row.rate_date, row.rate)
+
+
+def _jump(rate: DatedRate, known: KnownRates, organisation: OrganisationRow) -> str | None:
     """Why a rate may be a typing error, for people; None if it is near the one before."""
-    last = last_before(rate, known)
+    last = known.last_before(rate)
     if last is None or not jumps(rate.rate, last.rate, organisation.max_rate_jump_percent):
         return None
     return (
