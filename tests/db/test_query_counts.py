@@ -123,7 +123,7 @@ MAIN_JOB = {
     "issue": 10,
     "first document": 8,
     "document": 2,
-    "cancel order": 9,
+    "cancel order": 10,
 }
 
 

@@ -1,6 +1,8 @@
 """Lines of draft orders: prices, dates and quantities within what was approved."""
 
 import asyncio
+from collections.abc import Coroutine
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -164,32 +166,53 @@ async def test_a_change_and_the_issue_at_once_agree(
     await check(urls[0], organisation.organisation_id)
 
 
+async def one_after_the_other(
+    url: str, table: str, row_id: int, *requests: Coroutine[Any, Any, httpx.Response]
+) -> list[httpx.Response]:
+    """The responses to requests that wait for the same locked row, each of them since before the next was sent."""
+    owner, observer = [await asyncpg.connect(libpq_url(url)) for _ in range(2)]
+    blocked = "SELECT count(*) >= $1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+    tasks: list[asyncio.Task[httpx.Response]] = []
+    try:
+        async with owner.transaction():
+            await owner.execute(f"SELECT 1 FROM {table} WHERE id = $1 FOR UPDATE", row_id)
+            for count, request in enumerate(requests, start=1):
+                tasks.append(asyncio.create_task(request))
+                await until(partial(observer.fetchval, blocked, count), f"{count} requests that wait")
+        return await asyncio.gather(*tasks)
+    finally:
+        await owner.close()
+        await observer.close()
+
+
 @pytest.mark.heavy
 async def test_an_issue_that_waits_for_a_change_compares_with_the_changed_quantity(
     organisation: TestOrganisation, urls: tuple[str, str]
 ) -> None:
     order = await organisation.ordered()
-    owner, observer = [await asyncpg.connect(libpq_url(urls[0])) for _ in range(2)]
-    blocked = "SELECT count(*) >= $1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+    order_id = order.json()["id"]
+    # The same net for half of the quantity.
+    changing = change(organisation.buyer, order, quantity="5", unit_price="49.80")
+    issuing = organisation.buyer.post(f"/purchase-orders/{order_id}/issue", etag="*")
+    changed, issued = await one_after_the_other(urls[0], "purchase_orders", order_id, changing, issuing)
+    assert (changed.status_code, issued.json()["code"]) == (200, "above_approved")
+    assert issued.json()["detail"].startswith("the net of 249.00 GBP exceeds the approved 124.50;")
+    await check(urls[0], organisation.organisation_id)
 
-    async def waits(requests: int) -> None:
-        await until(lambda: observer.fetchval(blocked, requests), f"{requests} requests that wait for the order")
 
-    try:
-        async with owner.transaction():
-            await owner.execute("SELECT 1 FROM purchase_orders WHERE id = $1 FOR UPDATE", order.json()["id"])
-            # The same net for half of the quantity.
-            changing = asyncio.create_task(change(organisation.buyer, order, quantity="5", unit_price="49.80"))
-            await waits(1)
-            path = f"/purchase-orders/{order.json()['id']}/issue"
-            issuing = asyncio.create_task(organisation.buyer.post(path, etag="*"))
-            await waits(2)
-        await ok(changing)
-        problem = await refused(issuing, 409, "above_approved")
-        assert problem["detail"].startswith("the net of 249.00 GBP exceeds the approved 124.50;")
-    finally:
-        await owner.close()
-        await observer.close()
+@pytest.mark.heavy
+async def test_a_cancellation_that_waits_for_a_change_gives_back_the_changed_quantity(
+    organisation: TestOrganisation, urls: tuple[str, str]
+) -> None:
+    approved = await organisation.approved()
+    line_id, porf_id = approved.json()["lines"][0]["id"], approved.json()["id"]
+    order = await created(organisation.convert(approved, lines=[{"line_id": line_id, "quantity": "3"}]))
+    await created(organisation.buyer.post(f"/porfs/{porf_id}/purchase-orders", etag="*"))
+    changing = change(organisation.buyer, order, quantity="1")
+    cancelling = organisation.buyer.post(f"/purchase-orders/{order.json()['id']}/cancel", etag="*")
+    answers = await one_after_the_other(urls[0], "porfs", porf_id, changing, cancelling)
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert await requested(organisation, order) == ("partially_ordered", "7", "3")
     await check(urls[0], organisation.organisation_id)
 
 

@@ -65,15 +65,6 @@ class Allocated:
 
 
 @dataclass(frozen=True)
-class HeldLine:
-    """A quantity of a line that is allocated to an order."""
-
-    porf_id: int
-    line_id: int
-    quantity: Decimal
-
-
-@dataclass(frozen=True)
 class _Locked:
     """Requests and all of their lines, locked until the transaction ends."""
 
@@ -117,15 +108,17 @@ class AllocationService:
         await self._write("porf.convert", locked.porfs, lines, quantities.keys())
         return Allocated(locked.porfs, allocated, [approval.approved_supplier_hash for approval in approvals])
 
-    async def release(self, held: Collection[HeldLine], *, lock_holder: Callable[[], Awaitable[H]]) -> H:
+    async def release(
+        self, porf_ids: Collection[int], *, lock_holder: Callable[[], Awaitable[tuple[H, Mapping[int, Decimal]]]]
+    ) -> H:
         """Release the quantities of a cancelled order; those of a closed request become closed quantities.
 
-        `lock_holder` locks the order and raises if it cannot be cancelled. It is called after the requests have been
-        locked (domain.md, lock order), before anything is written; its result is returned.
+        `lock_holder` locks the order, raises if it cannot be cancelled, and returns it with the quantities that it
+        holds of the requests' lines, by their ids. It is called after the requests have been locked (domain.md, lock
+        order), before anything is written.
         """
-        locked = await self._lock({line.porf_id for line in held})
-        holder = await lock_holder()
-        quantities = {line.line_id: line.quantity for line in held}
+        locked = await self._lock(porf_ids)
+        holder, quantities = await lock_holder()
         closed = {porf.id for porf in locked.porfs if porf.status == PorfStatus.CLOSED}
         lines = await offload(len(locked.lines), _without_released, locked.lines, quantities, closed)
         await self._write("porf.release", locked.porfs, lines, quantities.keys())

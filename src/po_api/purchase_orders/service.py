@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.queries import OrganisationQueries
 from po_api.organisations.service import OrganisationService
-from po_api.porfs.allocation import Allocated, AllocationService, HeldLine, RequestedLine
+from po_api.porfs.allocation import Allocated, AllocationService, RequestedLine
 from po_api.porfs.content import LINE_FIELDS
 from po_api.porfs.domain import net_of, totals_of_nets
 from po_api.porfs.errors import CommentRequired, UnknownSupplier
@@ -203,13 +204,9 @@ class PurchaseOrderService:
         """
         # Checked again under the lock. For members who may not cancel, the order's requests may not be visible.
         MACHINE.require(PurchaseOrderAction.CANCEL, await self._orders.facts(order_id), self._actor)
-        # Each line is allocated from one line of a request.
-        held = [
-            HeldLine(line.porf_id, line.porf_line_id, line.quantity - line.released_quantity)
-            for line in await self._orders.content(order_id)
-        ]
+        porf_ids = {line.porf_id for line in await self._orders.content(order_id)}
         lock_order = partial(self._locked_to_cancel, order_id, expected, comment)
-        order = await self._allocation.release(held, lock_holder=lock_order)
+        order = await self._allocation.release(porf_ids, lock_holder=lock_order)
         state, change = _finished(order, PurchaseOrderAction.CANCEL, comment)
         await self._repository.cancel(state, order.revision, change, now=utc_now())
         notify_after_commit(self._session, RENDERINGS.name)
@@ -243,11 +240,16 @@ class PurchaseOrderService:
         require_version(order.version, expected)
         return order
 
-    async def _locked_to_cancel(self, order_id: int, expected: ExpectedVersions, comment: str | None) -> LockedOrder:
+    async def _locked_to_cancel(
+        self, order_id: int, expected: ExpectedVersions, comment: str | None
+    ) -> tuple[LockedOrder, Mapping[int, Decimal]]:
+        """The locked order, and the quantities that it holds of the lines of requests, by their ids."""
         order = await self._locked(order_id, PurchaseOrderAction.CANCEL, expected)
         if order.status == PurchaseOrderStatus.ISSUED and comment is None:
             raise CommentRequired.missing()
-        return order
+        # Under the lock, since the quantities of drafts change. Each line is allocated from one line of a request.
+        lines = await self._orders.content(order_id)
+        return order, {line.porf_line_id: line.quantity - line.released_quantity for line in lines}
 
     async def _require_same_supplier(self, order: LockedOrder) -> None:
         """Raise SupplierChanged with the fields that have changed."""
