@@ -25,7 +25,7 @@ from po_api.deliveries.domain import (
     subject_of,
     with_link,
 )
-from po_api.deliveries.messages import Mail, enveloped
+from po_api.deliveries.messages import Attachment, Mail, enveloped
 from po_api.deliveries.templates import BUILT_IN
 from po_api.organisations.mail_templates import Placeholder, require_known_placeholders
 from po_api.settings import Settings
@@ -80,24 +80,36 @@ def _mail(**fields: Any) -> Mail:
         "locale": "en",
         "message_id": new_message_id("purchasing@po.example"),
         "date": datetime(2026, 11, 30, tzinfo=UTC),
-        "document_name": "PO-2026-000001.pdf",
-        "document": b"%PDF",
+        "files": [Attachment("PO-2026-000001.pdf", "pdf", b"%PDF")],
     }
     return Mail(**values | fields)
 
 
+# What a reader would decode, with line breaks in it (RFC 2047).
+_ENCODED = ["=?utf-8?q?=0D=0ABcc:_x=40y.example?=", "=?utf-8?b?DQpCY2M6IHg=?=", "=?utf-8?q?=E9?=", "=?x?q?y?="]
 _LINES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200)
+_SUBJECTS = st.lists(_LINES | st.sampled_from([*_ENCODED, " ", "\u2028"]), min_size=1, max_size=5).map("".join)
 
 
-@given(subject=_LINES, body=st.text(st.characters(exclude_categories=["Cs"]), max_size=2000))
+@given(subject=_SUBJECTS, body=st.text(st.characters(exclude_categories=["Cs"]), max_size=2000))
 def test_a_mail_is_read_as_it_was_written(subject: str, body: str) -> None:
     found = message_from_bytes(enveloped(_mail(subject=subject, body=body)).content, policy=default)
+    assert str(found["Subject"]) == " ".join(subject.split())
     assert set(found.keys()) == {
         *("From", "Reply-To", "To", "Subject", "Date", "Message-ID", "Auto-Submitted"),
         *("MIME-Version", "Content-Type"),
     }
     assert [part["Content-Language"] for part in found.walk()] == [None, "en", None]
     assert [part.get_content_type() for part in found.walk()] == ["multipart/mixed", "text/plain", "application/pdf"]
+
+
+def test_addresses_are_written_as_they_are() -> None:
+    """All characters are allowed in an address, which is no encoded word."""
+    address = "=?utf-8?q?=0d=0abcc=3a_x=40y=2eexample?=@evil.example"
+    content = enveloped(_mail(to=["a@supplier.example", address], cc=[address], reply_to=address)).content
+    headers = content.partition(b"\r\n\r\n")[0].decode()
+    assert f"\r\nReply-To: {address}\r\nTo: a@supplier.example,\r\n {address}\r\nCc: {address}\r\n" in headers
+    assert "bcc:" not in headers.lower()
 
 
 def test_names_of_people_and_domains_in_other_scripts_arrive() -> None:

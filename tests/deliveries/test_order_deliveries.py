@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,40 +11,25 @@ import httpx
 import pytest
 
 from po_api.core.mail_url import Tls
-from po_api.deliveries.mailings import MAILS
-from po_api.deliveries.transports import Mailer
 from support.feeds import followed, relayed
-from support.mail import CUT, SENDER, MailServer, add_contact, allow_mail, certificate, deliver, mail_server
+from support.mail import (
+    CUT,
+    ORDERS,
+    SENDER,
+    MailServer,
+    add_contact,
+    allow_mail,
+    certificate,
+    deliver,
+    deliveries_of,
+    mail_server,
+    send_mails,
+)
 from support.organisations import TestOrganisation, created, ok, perform, refused
 from support.polling import Deadline
 from support.workers import work_until_idle
 
 Json = dict[str, Any]
-ORDERS = "orders@supplier.example"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[MailServer]:
-    async with mail_server() as running:
-        yield running
-
-
-@pytest.fixture
-async def organisation(organisation: TestOrganisation) -> TestOrganisation:
-    """An organisation that may send mail, whose supplier has an address."""
-    await allow_mail(organisation)
-    await add_contact(organisation, ORDERS)
-    return organisation
-
-
-async def work(organisation: TestOrganisation, mailer: Mailer) -> None:
-    await work_until_idle(organisation, names=frozenset({MAILS.name}), mailer=mailer)
-
-
-async def deliveries(organisation: TestOrganisation, order_id: int) -> list[Json]:
-    """The deliveries of an order, the newest first."""
-    items: list[Json] = (await ok(organisation.auditor.get(f"/purchase-orders/{order_id}/deliveries"))).json()["items"]
-    return items
 
 
 async def status_of(organisation: TestOrganisation, order_id: int) -> str:
@@ -79,17 +63,17 @@ async def test_an_order_that_is_issued_with_deliver_is_mailed_with_its_document(
     body = {"deliver": {"message": "Wie besprochen.", "cc": [ORDERS]}}
     dry = await ok(perform(organisation.buyer, order, "issue", json=body, params={"dry_run": "true"}))
     assert dry.json()["delivery_status"] == "queued"
-    assert await deliveries(organisation, order.json()["id"]) == []
+    assert await deliveries_of(organisation, order.json()["id"]) == []
     key = {"Idempotency-Key": "issue and deliver"}
     issued, again = [await ok(perform(organisation.buyer, order, "issue", json=body, headers=key)) for _ in range(2)]
     assert again.text == issued.text
     order_id, number = issued.json()["id"], issued.json()["number"]
-    (queued,) = await deliveries(organisation, order_id)
+    (queued,) = await deliveries_of(organisation, order_id)
     assert (queued["status"], queued["file_digest"], queued["sent_at"]) == ("queued", None, None)
     assert (queued["reply_to"], queued["locale"]) == (organisation.buyer.email, "de")
 
-    await work(organisation, server.mailer())
-    (mail,), (sent,) = server.received, await deliveries(organisation, order_id)
+    await send_mails(organisation, server.mailer())
+    (mail,), (sent,) = server.received, await deliveries_of(organisation, order_id)
     document = (await ok(organisation.buyer.get(f"/purchase-orders/{order_id}/document.pdf"))).content
     assert mail.attachments == [(f"{number}.pdf", "application/pdf", document)]
     assert sent["file_digest"] == hashlib.sha256(document).hexdigest()
@@ -131,12 +115,12 @@ async def test_an_issue_that_fails_leaves_neither_a_number_nor_a_mail(
     await refused(perform(organisation.buyer, order, "issue", json={"deliver": {}}), 409, "mail_not_allowed")
     draft = (await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}"))).json()
     assert (draft["status"], draft["number"]) == ("draft", None)
-    assert await deliveries(organisation, draft["id"]) == []
+    assert await deliveries_of(organisation, draft["id"]) == []
     waiting = await ok(organisation.buyer.get("/purchase-orders", params={"delivery_status": "queued"}))
     assert waiting.json()["items"] == []
     await allow_mail(organisation)
     await ok(perform(organisation.buyer, order, "issue", json={"deliver": {}}))
-    await work(organisation, server.mailer())
+    await send_mails(organisation, server.mailer())
     assert len(server.received) == 1
 
 
@@ -148,8 +132,8 @@ async def test_a_temporary_refusal_is_tried_again_later_and_a_permanent_one_is_n
     server.answers.extend(["451 Greylisted"] * 3)
     waits = []
     for attempt in range(1, 5):
-        await work(organisation, server.mailer())
-        (found,) = await deliveries(organisation, order_id)
+        await send_mails(organisation, server.mailer())
+        (found,) = await deliveries_of(organisation, order_id)
         assert found["attempts"] == attempt
         if attempt < 4:
             assert (found["status"], found["error_code"]) == ("queued", "mail_deferred")
@@ -165,8 +149,8 @@ async def test_a_temporary_refusal_is_tried_again_later_and_a_permanent_one_is_n
 
     second = await deliver(organisation, order_id)
     server.answers.append("550 5.7.1 Rejected\r\n")
-    await work(organisation, server.mailer())
-    newest, first = await deliveries(organisation, order_id)
+    await send_mails(organisation, server.mailer())
+    newest, first = await deliveries_of(organisation, order_id)
     assert (newest["id"], newest["status"], newest["attempts"]) == (second["id"], "failed", 1)
     assert (newest["error_code"], newest["error_detail"]) == ("mail_refused", "550 5.7.1 Rejected")
     assert first == found
@@ -176,7 +160,7 @@ async def test_a_temporary_refusal_is_tried_again_later_and_a_permanent_one_is_n
 
     again = (await ok(organisation.buyer.post(f"/deliveries/{second['id']}/retry"))).json()
     assert (again["status"], again["attempts"], again["message_id"]) == ("queued", 0, second["message_id"])
-    await work(organisation, server.mailer())
+    await send_mails(organisation, server.mailer())
     assert server.received[-1].message_id == f"<{second['message_id']}>"
     assert await status_of(organisation, order_id) == "sent"
     await refused(organisation.buyer.post(f"/deliveries/{second['id']}/retry"), 409, "delivery_not_retryable")
@@ -188,13 +172,13 @@ async def test_what_is_not_known_to_have_arrived_is_sent_again_as_the_same_mail(
     order_id = (await organisation.issued()).json()["id"]
     delivery = await deliver(organisation, order_id)
     server.answers.append(CUT)
-    await work(organisation, server.mailer())
-    (found,) = await deliveries(organisation, order_id)
+    await send_mails(organisation, server.mailer())
+    (found,) = await deliveries_of(organisation, order_id)
     assert (found["status"], found["error_code"]) == ("queued", "mail_server_unavailable")
     await release(owner, organisation)
-    await work(organisation, server.mailer())
+    await send_mails(organisation, server.mailer())
     assert [mail.message_id for mail in server.received] == [f"<{delivery['message_id']}>"] * 2
-    (found,) = await deliveries(organisation, order_id)
+    (found,) = await deliveries_of(organisation, order_id)
     assert (found["status"], found["attempts"]) == ("sent", 2)
 
 
@@ -206,7 +190,7 @@ async def test_a_mail_that_is_being_sent_is_neither_cancelled_nor_sent_twice(
     assert await ok(organisation.buyer.post(f"/deliveries/{waiting['id']}/cancel"))
     await refused(organisation.buyer.post(f"/deliveries/{waiting['id']}/cancel"), 409, "delivery_not_cancellable")
     server.waits = asyncio.Event()
-    first = asyncio.create_task(work(organisation, server.mailer(seconds=60)))
+    first = asyncio.create_task(send_mails(organisation, server.mailer(seconds=60)))
     deadline = Deadline("the mail at the server")
     while not server.received:
         deadline.check()
@@ -216,11 +200,11 @@ async def test_a_mail_that_is_being_sent_is_neither_cancelled_nor_sent_twice(
     listed = (await ok(organisation.admin.get("/deliveries", params={"status": "sending"}))).json()["items"]
     assert [item["id"] for item in listed] == [sending["id"]]
     await refused(organisation.buyer.post(f"/deliveries/{sending['id']}/cancel"), 409, "delivery_not_cancellable")
-    await work(organisation, server.mailer())
+    await send_mails(organisation, server.mailer())
     server.waits.set()
     await first
     assert len(server.received) == 1
-    assert [item["status"] for item in await deliveries(organisation, order_id)] == ["sent", "cancelled"]
+    assert [item["status"] for item in await deliveries_of(organisation, order_id)] == ["sent", "cancelled"]
 
 
 async def test_recipients_are_refused_one_by_one(
@@ -231,20 +215,20 @@ async def test_recipients_are_refused_one_by_one(
     order_id = (await organisation.issued()).json()["id"]
     await deliver(organisation, order_id)
     server.refused["gone@supplier.example"] = "550 No such user"
-    await work(organisation, server.mailer())
-    (found,) = await deliveries(organisation, order_id)
+    await send_mails(organisation, server.mailer())
+    (found,) = await deliveries_of(organisation, order_id)
     assert (found["status"], found["error_code"]) == ("sent", "recipients_refused")
     assert found["error_detail"] == "gone@supplier.example: 550 No such user"
     assert [mail.recipients for mail in server.received] == [[ORDERS]]
     # One that is refused for now has all of them wait.
     server.refused["gone@supplier.example"] = "450 Busy"
     await deliver(organisation, order_id)
-    await work(organisation, server.mailer())
+    await send_mails(organisation, server.mailer())
     assert len(server.received) == 1
     server.refused = dict.fromkeys((ORDERS, "gone@supplier.example"), "550 No")
     await release(owner, organisation)
-    await work(organisation, server.mailer())
-    newest, _ = await deliveries(organisation, order_id)
+    await send_mails(organisation, server.mailer())
+    newest, _ = await deliveries_of(organisation, order_id)
     assert (newest["status"], newest["error_code"], newest["attempts"]) == ("failed", "recipients_refused", 2)
 
 
@@ -256,14 +240,14 @@ async def test_the_connection_is_encrypted_by_a_certificate_that_is_trusted(
     for mode in (Tls.STARTTLS, Tls.IMPLICIT):
         async with mail_server(tls, is_implicit=mode is Tls.IMPLICIT) as server:
             await deliver(organisation, order_id)
-            await work(organisation, server.mailer(mode))
-            found, *_ = await deliveries(organisation, order_id)
+            await send_mails(organisation, server.mailer(mode))
+            found, *_ = await deliveries_of(organisation, order_id)
             expected = {Tls.STARTTLS: "starttls_failed", Tls.IMPLICIT: "mail_server_unavailable"}[mode]
             assert (found["status"], found["error_code"], server.received) == ("queued", expected, [])
             await release(owner, organisation)
             with monkeypatch.context() as patch:
                 patch.setenv("SSL_CERT_FILE", str(authority))
-                await work(organisation, server.mailer(mode))
+                await send_mails(organisation, server.mailer(mode))
             assert len(server.received) == 1
 
 
@@ -272,8 +256,8 @@ async def test_nothing_is_sent_without_encryption_where_it_is_asked_for(
 ) -> None:
     order_id = (await organisation.issued()).json()["id"]
     await deliver(organisation, order_id)
-    await work(organisation, server.mailer(Tls.STARTTLS, username="po", password="secret"))
-    (found,) = await deliveries(organisation, order_id)
+    await send_mails(organisation, server.mailer(Tls.STARTTLS, username="po", password="secret"))
+    (found,) = await deliveries_of(organisation, order_id)
     assert (found["status"], found["error_code"], server.received) == ("queued", "starttls_failed", [])
 
 
@@ -286,19 +270,19 @@ async def test_the_operators_mail_server_is_not_the_organisations_fault(
         (MailServer(port=1).mailer(), "mail_server_unavailable"),
         (server.mailer(username="po", password="wrong"), "mail_credentials_refused"),
     ):
-        await work(organisation, mailer)
-        (found,) = await deliveries(organisation, order_id)
+        await send_mails(organisation, mailer)
+        (found,) = await deliveries_of(organisation, order_id)
         assert (found["status"], found["error_code"]) == ("queued", code)
         await release(owner, organisation)
     await allow_mail(organisation, None)
-    await work(organisation, server.mailer(username="po", password="secret"))
-    (found,) = await deliveries(organisation, order_id)
+    await send_mails(organisation, server.mailer(username="po", password="secret"))
+    (found,) = await deliveries_of(organisation, order_id)
     assert (found["status"], found["error_code"]) == ("held", "mail_not_allowed")
     retry = f"/deliveries/{delivery['id']}/retry"
     await refused(organisation.buyer.post(retry), 409, "mail_not_allowed")
     await allow_mail(organisation)
     await ok(organisation.buyer.post(retry))
-    await work(organisation, server.mailer(username="po", password="secret"))
+    await send_mails(organisation, server.mailer(username="po", password="secret"))
     assert len(server.received) == 1
 
 
@@ -331,7 +315,7 @@ async def test_recipients_are_those_of_the_supplier(organisation: TestOrganisati
         "too_many_recipients",
     )
     free = await deliver(organisation, order.json()["id"], to=["bo@exämple.example"])
-    await work(organisation, server.mailer())
+    await send_mails(organisation, server.mailer())
     assert free["to_addresses"] == ["bo@exämple.example"]
     assert server.received[-1].recipients == ["bo@xn--exmple-cua.example"]
 
@@ -388,8 +372,8 @@ async def test_only_issued_orders_are_sent(organisation: TestOrganisation, serve
     await created(organisation.buyer.post(path, etag=issued.headers["ETag"]))
     # What was not sent yet is not sent any more.
     await ok(perform(organisation.buyer, issued, "cancel"))
-    await work(organisation, server.mailer())
-    (found,) = await deliveries(organisation, draft.json()["id"])
+    await send_mails(organisation, server.mailer())
+    (found,) = await deliveries_of(organisation, draft.json()["id"])
     assert (found["status"], server.received) == ("cancelled", [])
     await refused(organisation.buyer.post(f"/deliveries/{found['id']}/retry"), 409, "invalid_transition")
 
@@ -400,7 +384,7 @@ async def test_a_mail_that_has_bounced_is_marked_and_sent_again(
     order_id = (await organisation.issued()).json()["id"]
     delivery = await deliver(organisation, order_id)
     await refused(organisation.buyer.post(f"/deliveries/{delivery['id']}/mark-bounced"), 409, "delivery_not_sent")
-    await work(organisation, server.mailer())
+    await send_mails(organisation, server.mailer())
     bounced = (await ok(organisation.buyer.post(f"/deliveries/{delivery['id']}/mark-bounced"))).json()
     assert bounced["status"] == "bounced"
     assert bounced["sent_at"] < bounced["bounced_at"]
@@ -411,8 +395,8 @@ async def test_a_mail_that_has_bounced_is_marked_and_sent_again(
     assert [item["id"] for item in listed] == [order_id]
     # Sent to a better address: the first one stays as it was.
     await deliver(organisation, order_id, contact_ids=[await add_contact(organisation, "better@supplier.example")])
-    await work(organisation, server.mailer())
-    assert [item["status"] for item in await deliveries(organisation, order_id)] == ["sent", "bounced"]
+    await send_mails(organisation, server.mailer())
+    assert [item["status"] for item in await deliveries_of(organisation, order_id)] == ["sent", "bounced"]
     several = {"delivery_status": ["failed", "sent"]}
     listed = (await ok(organisation.requester.get("/purchase-orders", params=several))).json()["items"]
     assert [(item["id"], item["delivery_status"]) for item in listed] == [(order_id, "sent")]
@@ -446,7 +430,7 @@ async def test_the_quota_of_the_day_holds_for_requests_at_once(
     (problem,) = {answer.json()["code"] for answer in answers if answer.status_code == 429}
     assert problem == "mail_quota"
     assert all(0 < int(answer.headers["Retry-After"]) <= 86401 for answer in answers if answer.status_code == 429)
-    await work(organisation, server.mailer())
+    await send_mails(organisation, server.mailer())
     assert len(server.received) == 3
 
 
@@ -467,7 +451,7 @@ async def test_texts_are_those_of_the_organisation(organisation: TestOrganisatio
     order = (await organisation.issued(needed_by="2031-05-06")).json()
     await deliver(organisation, order["id"])
     french = await deliver(organisation, order["id"], locale="fr", subject="Commande")
-    await work(organisation, server.mailer())
+    await send_mails(organisation, server.mailer())
     english, other = server.received
     assert str(english.message["Subject"]) == f"Order {order['number']} (rev. 1)"
     assert english.text.strip() == "To Müller & Söhne GmbH: £298.80\nBy 6 May 2031\n{braces"

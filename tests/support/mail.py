@@ -27,12 +27,15 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.mail_url import SmtpServer, Tls
 from po_api.db.database import enter_tenant
+from po_api.deliveries.mailings import MAILS
 from po_api.deliveries.transports import Mailer, SmtpTransport
 from po_api.organisations.service import OrganisationService
 from po_api.purchase_orders.delivery_models import Delivery
-from support.organisations import Tenant, TestOrganisation, created
+from support.organisations import Tenant, TestOrganisation, created, ok
+from support.workers import work_until_idle
 
 SENDER = "purchasing@po.example"
+ORDERS = "orders@supplier.example"
 OK = "250 Message accepted"
 # Instead of an answer: the connection is cut, after the mail was kept.
 CUT = "cut"
@@ -154,6 +157,17 @@ async def deliver(organisation: TestOrganisation, order_id: int, **body: object)
     path = f"/purchase-orders/{order_id}/deliveries"
     shown: Json = (await created(organisation.buyer.post(path, etag="*", json=body))).json()
     return shown
+
+
+async def deliveries_of(organisation: TestOrganisation, order_id: int) -> list[Json]:
+    """The deliveries of an order, the newest first."""
+    items: list[Json] = (await ok(organisation.auditor.get(f"/purchase-orders/{order_id}/deliveries"))).json()["items"]
+    return items
+
+
+async def send_mails(organisation: TestOrganisation, mailer: Mailer) -> None:
+    """Send the mails of the organisation that are due."""
+    await work_until_idle(organisation, names=frozenset({MAILS.name}), mailer=mailer)
 
 
 async def delivery_in(organisation: TestOrganisation, status: str) -> int:

@@ -32,7 +32,6 @@ async def _token(
         str,
         Header(
             alias="Supplier-Token",
-            max_length=100,
             description="What is behind the `#` of the link",
             examples=["1.mK3nY0v5Xb9Jf4Wq8Zr2Tc6Ld1Hs7Gp0Ae5Uo3Ii9Ny"],
         ),

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,12 +25,13 @@ from po_api.deliveries.domain import (
     with_link,
 )
 from po_api.deliveries.links import new_link
-from po_api.deliveries.messages import Mail, enveloped
-from po_api.deliveries.repository import DeliveryRepository, DueMail
+from po_api.deliveries.messages import Attachment, Mail, enveloped
+from po_api.deliveries.repository import DeliveryRepository, DueMail, OrderState
 from po_api.deliveries.transports import Mailer
 from po_api.observability import metrics
 from po_api.organisations.queries import OrganisationQueries
 from po_api.purchase_orders.delivery_models import Delivery
+from po_api.purchase_orders.document_queries import OrderDocumentQueries
 from po_api.purchase_orders.document_service import Document
 from po_api.purchase_orders.domain import LINKS_KEPT, PurchaseOrderStatus
 from po_api.purchase_orders.renderings import stored_document
@@ -70,17 +72,16 @@ class MailHandler:
 
     async def perform(self, job: Job) -> Record:
         try:
-            due, refused = await self._send(job)
+            sent = await self._send(job)
         except NotSent as error:
             metrics.MAIL_PROBLEMS.labels(error.problem).inc()
             raise _outcome(job, error) from None
 
         async def record(session: AsyncSession) -> None:
-            if refused:
+            if sent.refused:
                 repository = DeliveryRepository(session, job.organisation_id)
-                await repository.note_error(job.id, MailProblem.RECIPIENTS_REFUSED, "; ".join(refused))
-            after: dict[str, object] = {"status": str(DeliveryStatus.SENT), "purchase_order_id": due.purchase_order_id}
-            await _record(session, job, "send", after | ({"refused": len(refused)} if refused else {}))
+                await repository.note_error(job.id, MailProblem.RECIPIENTS_REFUSED, "; ".join(sent.refused))
+            await _record(session, job, "send", sent.values())
 
         return record
 
@@ -90,8 +91,7 @@ class MailHandler:
         after = {"status": "failed", "purchase_order_id": due.purchase_order_id, "error_code": code}
         await _record(session, job, "fail", after)
 
-    async def _send(self, job: Job) -> tuple[DueMail, list[str]]:
-        """Send the mail; returns it, and the recipients that were refused."""
+    async def _send(self, job: Job) -> "_Sent":
         mailer = self._mailer
         if mailer is None:
             raise NotSent(MailProblem.NOT_CONFIGURED)
@@ -99,7 +99,7 @@ class MailHandler:
         document = await stored_document(
             self._database, job.actor, self._renderings, due.purchase_order_id, as_issued=True, is_filed=self._is_filed
         )
-        link = await self._prepare(job, due, document, mailer.public_url)
+        link, electronic = await self._prepare(job, due, document, mailer.public_url)
         mail = Mail(
             sender=mailer.sender,
             to=due.to_addresses,
@@ -110,10 +110,10 @@ class MailHandler:
             locale=due.locale,
             message_id=due.message_id,
             date=utc_now(),
-            document_name=document.name,
-            document=document.content,
+            files=_files(document, electronic),
         )
-        return due, [*await mailer.transport.send(enveloped(mail))]
+        refused = await mailer.transport.send(enveloped(mail))
+        return _Sent(due.purchase_order_id, tuple(refused), None if electronic is None else _digest(electronic))
 
     async def _due(self, job: Job) -> DueMail:
         async with self._in_tenant(job) as session:
@@ -121,33 +121,73 @@ class MailHandler:
             due = await DeliveryRepository(session, job.organisation_id).due(job.id)
         if organisation.mail_per_day is None:
             raise NotSent(MailProblem.NOT_ALLOWED)
-        if due.order_status not in _DELIVERABLE or due.order_revision != due.revision:
-            raise NotSent(MailProblem.ORDER_NOT_DELIVERABLE, is_final=True)
+        _require_deliverable(due.order, due)
         return due
 
-    async def _prepare(self, job: Job, due: DueMail, document: Document, public_url: str | None) -> str | None:
-        """Keep the digest of the document, and add a link if the text has one; returns its address.
+    async def _prepare(
+        self, job: Job, due: DueMail, document: Document, public_url: str | None
+    ) -> tuple[str | None, bytes | None]:
+        """Keep the digest of the document, and add a link if the text has one; returns its address, and the electronic
+        order that was stored with the document.
 
         Each attempt has a link of its own, since no secret is stored: that of an attempt before is valid, too, if its
         mail has arrived.
         """
-        digest = hashlib.sha256(document.content).hexdigest()
         async with self._in_tenant(job) as session:
             repository = DeliveryRepository(session, job.organisation_id)
-            if not await repository.keep_digest(job, digest):
+            # Rendering takes time, and what ends the order meanwhile finds no link to end.
+            order = await repository.locked_order(due.purchase_order_id)
+            _require_deliverable(order, due)
+            if not await repository.keep_digest(job, _digest(document.content)):
                 raise Retry(INTERRUPTED)
+            files = OrderDocumentQueries(TransactionExecutor(session), job.actor)
+            electronic = await files.electronic(due.purchase_order_id, due.revision)
             if public_url is None or not has_link(due.body):
-                return None
+                return None, electronic
             address, token_digest = new_link(public_url, job.organisation_id)
-            ends = utc_now() + LINKS_KEPT if due.order_status == PurchaseOrderStatus.CLOSED else None
+            ends = utc_now() + LINKS_KEPT if order.status == PurchaseOrderStatus.CLOSED else None
             await repository.add_link(job.id, token_digest, expires_at=ends)
-        return address
+        return address, electronic
 
     @asynccontextmanager
     async def _in_tenant(self, job: Job) -> AsyncIterator[AsyncSession]:
         async with self._database.sessions.begin() as session:
             await enter_tenant(session, job.organisation_id)
             yield session
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What was sent: `refused` are the recipients that a server did not take, with its answers.
+
+    The digest of the document is on the delivery, that of the electronic order, if one was attached, in its event.
+    """
+
+    purchase_order_id: int
+    refused: tuple[str, ...]
+    electronic_digest: str | None
+
+    def values(self) -> dict[str, object]:
+        """What the event of the delivery says."""
+        always = {"status": str(DeliveryStatus.SENT), "purchase_order_id": self.purchase_order_id}
+        others = {"refused": len(self.refused), "electronic_digest": self.electronic_digest}
+        return {**always, **{name: value for name, value in others.items() if value}}
+
+
+def _files(document: Document, electronic: bytes | None) -> list[Attachment]:
+    files = [Attachment(document.name, "pdf", document.content)]
+    if electronic is not None:
+        files.append(Attachment(f"{document.name.removesuffix('.pdf')}.xml", "xml", electronic))
+    return files
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _require_deliverable(order: OrderState, due: DueMail) -> None:
+    if order.status not in _DELIVERABLE or order.revision != due.revision:
+        raise NotSent(MailProblem.ORDER_NOT_DELIVERABLE, is_final=True)
 
 
 def _outcome(job: Job, error: NotSent) -> Exception:

@@ -1,11 +1,12 @@
-"""The mail with an order: a text and its document, built by the standard library."""
+"""The mail with an order: a text and its files, built by the standard library."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP, SMTPUTF8, Policy
 from email.utils import format_datetime
 
 from po_api.deliveries.domain import envelope_sender, wire_address
@@ -14,9 +15,22 @@ from po_api.deliveries.domain import envelope_sender, wire_address
 _ASCII = SMTP.clone(cte_type="7bit")
 
 
+# How an encoded word of RFC 2047 begins.
+_ENCODED_WORD = "=?"
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file of a mail; `subtype` is that of the media type `application/…`."""
+
+    name: str
+    subtype: str
+    content: bytes
+
+
 @dataclass(frozen=True)
 class Mail:
-    """A mail to be sent. Addresses are bare; `message_id` is without brackets, `document` a PDF."""
+    """A mail to be sent. Addresses are bare; `message_id` is without brackets, the first of `files` is the document."""
 
     sender: str
     to: Sequence[str]
@@ -27,8 +41,7 @@ class Mail:
     locale: str
     message_id: str
     date: datetime
-    document_name: str
-    document: bytes
+    files: Sequence[Attachment]
 
 
 @dataclass(frozen=True)
@@ -47,25 +60,53 @@ def enveloped(mail: Mail) -> Envelope:
     to, cc, reply_to = ([wire_address(item) for item in found] for found in (mail.to, mail.cc, [mail.reply_to]))
     needs_utf8 = not all(address.isascii() for address in (*to, *cc, *reply_to))
     message = EmailMessage(SMTPUTF8 if needs_utf8 else _ASCII)
-    message["From"] = _addresses([wire_address(mail.sender)])
-    message["Reply-To"] = _addresses(reply_to)
-    message["To"] = _addresses(to)
+    message["From"] = _addresses("From", [wire_address(mail.sender)])
+    message["Reply-To"] = _addresses("Reply-To", reply_to)
+    message["To"] = _addresses("To", to)
     if cc:
-        message["Cc"] = _addresses(cc)
-    message["Subject"] = mail.subject
+        message["Cc"] = _addresses("Cc", cc)
+    message["Subject"] = _subject(mail.subject)
     message["Date"] = format_datetime(mail.date)
     message["Message-ID"] = f"<{mail.message_id}>"
     # Programs that answer by themselves, such as those for absences, answer no mail of a program (RFC 3834).
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.body)
     message["Content-Language"] = mail.locale
-    message.add_attachment(mail.document, maintype="application", subtype="pdf", filename=mail.document_name)
-    name = f"{mail.document_name.removesuffix('.pdf')}-{mail.message_id.partition('@')[0]}"
+    for file in mail.files:
+        message.add_attachment(file.content, maintype="application", subtype=file.subtype, filename=file.name)
+    name = f"{mail.files[0].name.rpartition('.')[0]}-{mail.message_id.partition('@')[0]}"
     sender = envelope_sender(mail.sender, mail.message_id)
     return Envelope(name, sender, [*to, *cc], message.as_bytes(), needs_utf8)
 
 
-def _addresses(found: Sequence[str]) -> tuple[Address, ...]:
-    # As parts rather than as text, in which a local part could be read as several addresses.
+class _EncodedHeader(str):
+    """A header in the form in which it is sent, whose lines are folded.
+
+    The library's own headers decode what looks like an encoded word in the text or the address that they are given, and
+    write the line breaks in it: whoever enters it could add headers.
+    """
+
+    name: str
+
+    def __new__(cls, name: str, text: str) -> "_EncodedHeader":
+        header = super().__new__(cls, text)
+        header.name = name
+        return header
+
+    def fold(self, *, policy: Policy) -> str:
+        """What policies call of headers."""
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+def _subject(text: str) -> _EncodedHeader:
+    """The text in one line, in encoded words if it is not ASCII or has what looks like one."""
+    line = " ".join(text.split())
+    charset = "us-ascii" if line.isascii() and _ENCODED_WORD not in line else "utf-8"
+    return _EncodedHeader("Subject", Header(line, charset, header_name="Subject").encode(linesep="\r\n"))
+
+
+def _addresses(name: str, found: Sequence[str]) -> _EncodedHeader:
+    """The addresses, each in a line; a local part that could be read as several is quoted."""
     split = (address.rpartition("@") for address in found)
-    return tuple(Address(username=local, domain=domain) for local, _, domain in split)
+    written = (Address(username=local, domain=domain).addr_spec for local, _, domain in split)
+    return _EncodedHeader(name, ",\r\n ".join(written))

@@ -3,13 +3,13 @@
 from datetime import date, datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Date, Integer, Text, and_, bindparam, select, update
+from sqlalchemy import BigInteger, Date, Integer, Text, and_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.clock import utc_now
 from po_api.db.leases import Job
-from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.deliveries.models import MailQuota
 from po_api.members.models import Member
 from po_api.purchase_orders.delivery_models import Delivery, DeliveryLink
@@ -17,6 +17,13 @@ from po_api.purchase_orders.models import PurchaseOrder
 
 _ID = bindparam("id", type_=BigInteger)
 _IS_OWN = and_(Delivery.organisation_id == ORGANISATION_ID, Delivery.id == _ID)
+
+
+class OrderState(NamedTuple):
+    """What decides whether an order may be sent."""
+
+    status: str
+    revision: int
 
 
 class DueMail(NamedTuple):
@@ -33,6 +40,10 @@ class DueMail(NamedTuple):
     message_id: str
     order_status: str
     order_revision: int
+
+    @property
+    def order(self) -> OrderState:
+        return OrderState(self.order_status, self.order_revision)
 
 
 class _Address(NamedTuple):
@@ -63,6 +74,21 @@ _DUE = Query(
         PurchaseOrder.revision.label("order_revision"),
     ).where(_IS_OWN, PurchaseOrder.organisation_id == ORGANISATION_ID, PurchaseOrder.id == Delivery.purchase_order_id),
     DueMail,
+)
+_LOCK_ORDER = Query(
+    "deliveries.lock_order",
+    select(PurchaseOrder.status, PurchaseOrder.revision)
+    .where(PurchaseOrder.organisation_id == ORGANISATION_ID, PurchaseOrder.id == _ID)
+    .with_for_update(read=True),
+    OrderState,
+)
+# Earlier than they would, if they end.
+_END_LINKS = Query(
+    "deliveries.end_links",
+    update(DeliveryLink)
+    .where(DeliveryLink.organisation_id == ORGANISATION_ID, DeliveryLink.delivery_id == _ID)
+    .values(expires_at=func.least(DeliveryLink.expires_at, func.now())),
+    NoRow,
 )
 _KEEP_DIGEST = Query(
     "deliveries.keep_digest",
@@ -133,6 +159,16 @@ class DeliveryRepository:
         row = await self._executor.row(_DUE, **self._tenant, id=delivery_id)
         assert row is not None
         return row
+
+    async def locked_order(self, order_id: int) -> OrderState:
+        """The state of an order, which stays as it is until the end of the transaction."""
+        row = await self._executor.row(_LOCK_ORDER, **self._tenant, id=order_id)
+        assert row is not None
+        return row
+
+    async def end_links(self, delivery_id: int) -> None:
+        """Let the links of a delivery be valid no more."""
+        await self._executor.execute(_END_LINKS, **self._tenant, id=delivery_id)
 
     async def keep_digest(self, job: Job, digest: str) -> bool:
         """Keep the digest of the document that is about to be sent; returns False if another attempt has begun."""

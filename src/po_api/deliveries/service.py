@@ -126,11 +126,13 @@ class DeliveryService:
         return await self._queries.get(delivery_id)
 
     async def mark_bounced(self, delivery_id: int) -> DeliveryRow:
-        """Note that a mail came back. Raises DeliveryNotFound or DeliveryNotSent."""
+        """Note that a mail came back: its links end, also if it is sent again. Raises DeliveryNotFound or
+        DeliveryNotSent."""
         delivery = await self._locked(delivery_id)
         if delivery.status != DeliveryStatus.SENT or delivery.channel != Channel.EMAIL:
             raise errors.DeliveryNotSent
         delivery.status, delivery.bounced_at = DeliveryStatus.BOUNCED, utc_now()
+        await self._repository.end_links(delivery_id)
         await self._record("mark_bounced", delivery, {"status": str(DeliveryStatus.SENT)})
         return await self._queries.get(delivery_id)
 
