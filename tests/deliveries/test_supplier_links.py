@@ -169,3 +169,6 @@ async def test_the_page_loads_nothing_from_elsewhere(client: httpx.AsyncClient) 
     for name in re.findall(r'(?:src|href)="([^"]+)"', page.text):
         await ok(client.get(f"/{name}"))
     await refused(client.get("/supplier/links.py"), 404, "not_found")
+    for path in ("/supplier", "/supplier/page.js"):
+        await ok(client.head(path))
+        assert (await client.options(path)).headers["Allow"] == "GET, HEAD"

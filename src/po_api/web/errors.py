@@ -255,7 +255,7 @@ def _complete_allow(request: Request, error: AppError) -> None:
         methods for path, methods in paths.items() if re.fullmatch(_PARAMETER.sub("[^/]+", path), request.url.path)
     ]
     methods = {method.upper() for method in paths.get(request.url.path) or next(iter(found), {})}
-    methods |= {method.strip() for method in error.headers.get("allow", "").split(",") if method}
+    methods |= {method.strip() for method in error.headers.get("Allow", "").split(",") if method}
     error.headers = {"Allow": ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))}
 
 
