@@ -39,7 +39,7 @@ class DeliveryRead(Schema):
     )
     locale: Language | None
     file_digest: str | None = Field(
-        description="SHA-256 of the attached document; null until it is rendered", examples=["9f86d081884c7d65"]
+        description="SHA-256 of the attached PDF; null until it is rendered", examples=["9f86d081884c7d65"]
     )
     message_id: str | None = Field(
         description="The Message-ID, the same at every attempt", examples=["1f0c9d3e8b7a4c21@company.example"]

@@ -14,8 +14,8 @@ class Delivery(TenantRow, Leased, Base):
     """The delivery of a revision of an order: a mail that a worker sends, or one that a member made (`manual`).
 
     It is sent since `finished_at`, which means that the next server has accepted the mail; `bounced_at` is when a
-    member noted that it came back. `file_digest` is the SHA-256 (hex) of the attached document, known once that is
-    rendered. `body` keeps the placeholder `{link}`: the address is secret. `message_id` is without the brackets, and
+    member noted that it came back. `file_digest` is the SHA-256 (hex) of the attached PDF, known once that is
+    rendered; that of the electronic order is in the event of the sending. `body` keeps the placeholder `{link}`: the address is secret. `message_id` is without the brackets, and
     the same at every attempt. `queued_at` is the time of the last request to send it.
     """
 
