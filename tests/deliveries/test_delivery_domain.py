@@ -88,7 +88,9 @@ def _mail(**fields: Any) -> Mail:
 # What a reader would decode, with line breaks in it (RFC 2047).
 _ENCODED = ["=?utf-8?q?=0D=0ABcc:_x=40y.example?=", "=?utf-8?b?DQpCY2M6IHg=?=", "=?utf-8?q?=E9?=", "=?x?q?y?="]
 _LINES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200)
-_SUBJECTS = st.lists(_LINES | st.sampled_from([*_ENCODED, " ", "\u2028"]), min_size=1, max_size=5).map("".join)
+_SUBJECTS = st.lists(_LINES | st.sampled_from([*_ENCODED, " ", "\u2028", "x" * 100]), min_size=1, max_size=5).map(
+    "".join
+)
 
 
 @given(subject=_SUBJECTS, body=st.text(st.characters(exclude_categories=["Cs"]), max_size=2000))

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import asyncpg
 import pytest
@@ -12,6 +13,7 @@ from support.electronic_orders import connect
 from support.mail import MailServer, deliver, deliveries_of, send_mails
 from support.organisations import TestOrganisation, again, ok, perform, refused
 from support.polling import until_blocked
+from support.repetition import in_turns
 
 
 async def test_the_electronic_order_is_attached_beside_the_document(
@@ -101,3 +103,34 @@ async def test_an_order_that_ends_while_its_document_is_rendered(
     else:
         assert (found["status"], len(server.received)) == ("sent", 1)
         assert [link["expires_at"] is not None for link in links] == [True]
+
+
+@in_turns
+async def test_actions_at_once_follow_one_another(
+    organisation: TestOrganisation, server: MailServer, owner: asyncpg.Connection, turn: int
+) -> None:
+    """Each begins where the one before has ended, and each mail is counted that is requested."""
+    order_id = (await organisation.issued()).json()["id"]
+    delivery_id = (await deliver(organisation, order_id))["id"]
+    await send_mails(organisation, server.mailer())
+
+    async def act(action: str) -> bool:
+        answer = await organisation.buyer.post(f"/deliveries/{delivery_id}/{action}")
+        assert answer.status_code in {200, 409}, answer.text
+        return answer.status_code == 200
+
+    done = sum(await asyncio.gather(*(act(action) for action in ("mark-bounced", "retry", "cancel") * 3)))
+    query = {"entity": "delivery", "entity_id": delivery_id}
+    items = (await ok(organisation.auditor.get("/audit-events", params=query))).json()["items"]
+    events = sorted(items, key=lambda event: event["id"])
+    assert len(events) == 2 + done
+    assert all(first["after"]["status"] == then["before"]["status"] for first, then in pairwise(events))
+    (found,) = await deliveries_of(organisation, order_id)
+    assert found["status"] == events[-1]["after"]["status"]
+    requested = [event for event in events if event["action"] in {"delivery.create", "delivery.retry"}]
+    used = await owner.fetchval(
+        "SELECT sum(used) FROM mail_quotas WHERE organisation_id = $1", organisation.organisation_id
+    )
+    assert used == len(requested)
+    await send_mails(organisation, server.mailer())
+    assert len(server.received) == (2 if found["status"] == "queued" else 1)

@@ -17,6 +17,8 @@ _ASCII = SMTP.clone(cte_type="7bit")
 
 # How an encoded word of RFC 2047 begins.
 _ENCODED_WORD = "=?"
+# Of a subject; folded before it, the first line would be blank.
+_LONG_WORD = 60
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,10 @@ class _EncodedHeader(str):
 
 
 def _subject(text: str) -> _EncodedHeader:
-    """The text in one line, in encoded words if it is not ASCII or has what looks like one."""
+    """The text in one line: as it is, or in encoded words if it would be read otherwise or cannot be folded."""
     line = " ".join(text.split())
-    charset = "us-ascii" if line.isascii() and _ENCODED_WORD not in line else "utf-8"
+    is_plain = line.isascii() and _ENCODED_WORD not in line and all(len(word) < _LONG_WORD for word in line.split())
+    charset = "us-ascii" if is_plain else "utf-8"
     return _EncodedHeader("Subject", Header(line, charset, header_name="Subject").encode(linesep="\r\n"))
 
 

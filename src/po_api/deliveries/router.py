@@ -56,8 +56,8 @@ async def deliver_order(
     dry_run: DryRun,
     body: DeliveryCreate = BY_DEFAULT,
 ) -> DeliveryRead:
-    """Send an issued order to its supplier by mail, with its document and its electronic order, if it has one, attached,
-    or record that it was sent otherwise.
+    """Send an issued order to its supplier by mail, with its document and its electronic order (if there is one)
+    attached, or record that it was sent otherwise.
     Requires the role `buyer` or `admin`. `If-Match` has the ETag of the order.
 
     A worker sends the mail a moment later. To send the order again, create another delivery."""

@@ -15,8 +15,9 @@ class Delivery(TenantRow, Leased, Base):
 
     It is sent since `finished_at`, which means that the next server has accepted the mail; `bounced_at` is when a
     member noted that it came back. `file_digest` is the SHA-256 (hex) of the attached PDF, known once that is
-    rendered; that of the electronic order is in the event of the sending. `body` keeps the placeholder `{link}`: the address is secret. `message_id` is without the brackets, and
-    the same at every attempt. `queued_at` is the time of the last request to send it.
+    rendered; that of the electronic order is in the event of the sending. `body` keeps the placeholder `{link}`: the
+    address is secret. `message_id` is without the brackets, and the same at every attempt. `queued_at` is the time of
+    the last request to send it.
     """
 
     __tablename__ = "deliveries"
