@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from support.mail import (
     certificate,
     deliver,
     deliveries_of,
+    let_mail,
     mail_server,
     send_mails,
 )
@@ -30,6 +32,18 @@ from support.polling import Deadline
 from support.workers import work_until_idle
 
 Json = dict[str, Any]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[MailServer]:
+    async with mail_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def organisation(organisation: TestOrganisation) -> TestOrganisation:
+    await let_mail(organisation)
+    return organisation
 
 
 async def status_of(organisation: TestOrganisation, order_id: int) -> str:

@@ -10,10 +10,22 @@ import asyncpg
 import pytest
 
 from support.electronic_orders import connect
-from support.mail import MailServer, deliver, deliveries_of, send_mails
+from support.mail import MailServer, deliver, deliveries_of, let_mail, mail_server, send_mails
 from support.organisations import TestOrganisation, again, ok, perform, refused
 from support.polling import until_blocked
 from support.repetition import in_turns
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[MailServer]:
+    async with mail_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def organisation(organisation: TestOrganisation) -> TestOrganisation:
+    await let_mail(organisation)
+    return organisation
 
 
 async def test_the_electronic_order_is_attached_beside_the_document(

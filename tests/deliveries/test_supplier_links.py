@@ -1,21 +1,35 @@
 """Links for suppliers: an order is read with the secret of its mail, and nothing else is."""
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from po_api.settings import Settings
 from support.applications import application_on, client_of
 from support.feeds import followed, relayed
-from support.mail import MailServer, deliver, send_mails
+from support.mail import MailServer, deliver, let_mail, mail_server, send_mails
 from support.organisations import LINE, PREFIX, TestOrganisation, new_organisation, ok, perform, refused
 
 Json = dict[str, Any]
 CURRENT = f"{PREFIX}/supplier-links/current"
 LINK = re.compile(r"https://po\.example/supplier#([0-9]+\.[A-Za-z0-9_-]{43})")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[MailServer]:
+    async with mail_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def organisation(organisation: TestOrganisation) -> TestOrganisation:
+    await let_mail(organisation)
+    return organisation
 
 
 async def mailed(organisation: TestOrganisation, server: MailServer, **fields: Any) -> tuple[httpx.Response, str]:

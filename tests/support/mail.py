@@ -152,6 +152,12 @@ async def add_contact(organisation: TestOrganisation, email: str, **fields: str)
     return contact_id
 
 
+async def let_mail(organisation: TestOrganisation) -> None:
+    """Let an organisation send mail, whose supplier has an address."""
+    await allow_mail(organisation)
+    await add_contact(organisation, ORDERS)
+
+
 async def deliver(organisation: TestOrganisation, order_id: int, **body: object) -> Json:
     """The delivery that the buyer requests."""
     path = f"/purchase-orders/{order_id}/deliveries"
