@@ -1,5 +1,7 @@
 """The catalogue: the retention of backups, and damaged records."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -78,3 +80,33 @@ def test_a_backup_is_what_has_a_record(tmp_path: Path) -> None:
 )
 def test_no_password_is_left_in_an_address(url: str, address: str, password: str | None) -> None:
     assert split_password(url) == (address, password)
+
+
+def test_tools_that_a_killed_process_has_left_behind_are_ended(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    directory = tmp_path / ".unfinished-20261122T100003Z-full"
+    directory.mkdir()
+    # Two processes, as those of pg_basebackup: the second one would hold the lock after the first has ended.
+    holder = f"""
+import fcntl, os, sys
+from po_api.operations.backups import orphans
+mark = os.open("{directory / ".in-progress"}", os.O_RDWR | os.O_CREAT)
+fcntl.flock(mark, fcntl.LOCK_EX)
+orphans.note(mark, os.getpid())
+if os.fork():
+    print("ready", flush=True)
+    os._exit(0)
+import time
+time.sleep(600)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", holder], stdout=subprocess.PIPE, start_new_session=True, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert process.wait() == 0
+    with catalogue.locked():
+        assert not directory.exists()
+    # The second process, which had it too, has ended.
+    assert process.stdout.read() == ""
+    process.stdout.close()

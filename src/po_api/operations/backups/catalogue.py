@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from po_api.core.clock import utc_now
+from po_api.operations.backups import orphans
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.embedded import server_user
 from po_api.operations.embedded.server import embedded_server_stopped
@@ -261,7 +262,7 @@ class Catalogue:
     def _mark(self, directory: Path) -> int:
         """The descriptor of a locked file in an unfinished backup.
 
-        Waits for tools that a killed process has started: they hold the lock, and end when they report their progress.
+        Ends tools that a killed process has started, which hold the lock, and waits for them.
         """
         descriptor = os.open(directory / _IN_PROGRESS, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + _ORPHAN_SECONDS
@@ -273,6 +274,7 @@ class Catalogue:
                 if time.monotonic() > deadline:
                     os.close(descriptor)
                     raise
+                orphans.end(descriptor)
                 time.sleep(_POLL_SECONDS)
 
     @contextmanager

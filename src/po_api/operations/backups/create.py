@@ -166,7 +166,7 @@ def _run_basebackup(server: _Server, unfinished: Unfinished, base: Path | None, 
         _report(progress, line)
 
     try:
-        server.tools.follow(*command, on_line=on_line, pass_fds=(unfinished.mark,))
+        server.tools.follow(*command, on_line=on_line, mark=unfinished.mark)
     except BackupError as error:
         raise explained(error, lines, server.owner) from None
 
@@ -192,7 +192,7 @@ def dump(catalogue: Catalogue, tools: Tools, progress: Progress, reason: str | N
         with progress.stage("dumped the database"):
             # --verbose prints the name of each table; --file uses the umask, in a directory closed to other users.
             command = ["pg_dump", *options, f"--file={file}", f"--dbname={tools.url}"]
-            tools.follow(*command, on_line=_tables(progress), pass_fds=(unfinished.mark,))
+            tools.follow(*command, on_line=_tables(progress), mark=unfinished.mark)
         file.chmod(0o600)
         backup = Backup(
             name=unfinished.name,

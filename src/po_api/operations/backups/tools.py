@@ -9,12 +9,14 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from po_api.db.client_files import home_of_programs
 from po_api.db.database import libpq_url
+from po_api.operations.backups import orphans
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.programs import Programs, failure
@@ -41,10 +43,12 @@ class Tools:
             raise BackupError(failure(command[0], result))
         return result.stdout
 
-    def follow(self, *command: str, on_line: Callable[[str], None], pass_fds: tuple[int, ...] = ()) -> None:
-        """Run a tool that writes its progress to stderr, and inherits `pass_fds`. Raises BackupError with the reason
-        if it fails."""
-        result = self.programs.follow(command, on_line, environment=self.environment, pass_fds=pass_fds)
+    def follow(self, *command: str, on_line: Callable[[str], None], mark: int) -> None:
+        """Run a tool that writes its progress to stderr, and inherits the `mark` of what it makes, in which its process
+        group is noted. Raises BackupError with the reason if it fails."""
+        result = self.programs.follow(
+            command, on_line, environment=self.environment, pass_fds=(mark,), on_start=partial(orphans.note, mark)
+        )
         if result.returncode:
             raise BackupError(failure(command[0], result))
 

@@ -2,10 +2,11 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -61,13 +62,16 @@ class Programs:
         environment: Mapping[str, str] = _NOTHING,
         cwd: Path = Path("/"),
         pass_fds: tuple[int, ...] = (),
+        on_start: Callable[[int], None] = lambda _: None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program, and call `on_line` with each line that it writes to stderr; stdout is not read.
 
         If this process is killed, the program ends with the next line that it cannot write. It inherits `pass_fds`.
+        `on_start` is called with the number of its process group.
         """
         lines = []
         with self._started(command, environment, cwd, pass_fds) as process:
+            on_start(process.pid)
             assert process.stderr is not None
             for line in process.stderr:
                 lines.append(line)
@@ -91,7 +95,8 @@ class Programs:
             try:
                 yield process
             except BaseException:  # such as KeyboardInterrupt: the program does not get the signal
-                process.kill()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 raise
 
     def _arguments(self, command: Sequence[str]) -> list[str]:
