@@ -22,7 +22,7 @@ async def _service(request: Request, principal: PrincipalDep) -> ExchangeRateSer
 
 
 _filters = filters(
-    any_of("currency", KnownCurrency, "Only rates of these currencies", "USD"),
+    any_of("currency", KnownCurrency, "Only rates of these currencies", ["USD"]),
     one(DAY, IsoDate, "Only the rates that documents of this day get: for each currency one or none", "2026-03-04"),
     *days("rate_date"),
     *CREATED_AT,
