@@ -38,7 +38,7 @@ CHECK = """
 """
 SUMMARY = """
     p.id, p.number, p.title, p.status, p.requester_id, m.name AS requester_name, p.supplier_id,
-    s.name AS supplier_name, p.cost_centre, p.needed_by, p.currency, p.total::text, p.base_total::text,
+    s.name AS supplier_name, p.cost_centre, p.needed_by, p.currency, p.total::text,
     p.version, p.submitted_at, p.decided_at, p.created_at, p.updated_at
 """
 GUARDS = """
@@ -94,20 +94,21 @@ APPROVERS = """
     ) ELSE NULL END AS approvers
 """
 DETAILS = """
-    l.line_count, p.justification, p.net::text, p.tax::text, p.approval_round, p.tax_rounding, p.delivery_address_id,
+    l.line_count, p.justification, p.net::text, p.tax::text, p.approval_round, p.tax_rounding, p.cost_centre_id, p.delivery_address_id,
     p.delivery_address
 """
 # The organisations of the data set permit no more than what was requested, and have no exchange rates.
 TOLERANCE = """
     trim_scale(coalesce(p.over_order_percent, o.over_order_percent))::text AS over_order_percent,
     coalesce(p.maximum_total, p.total)::text AS maximum_total, p.base_currency,
-    trim_scale(p.base_rate)::text AS base_rate, p.base_rate_date, p.base_net::text, p.base_ceiling::text
+    trim_scale(p.base_rate)::text AS base_rate, p.base_rate_date, p.base_net::text, p.base_total::text,
+    p.base_ceiling::text
 """
 WHOLE = f"SELECT {SUMMARY}, {DETAILS}, {TOLERANCE}, {DECISIONS}, {APPROVERS}, {GUARDS} {VISIBLE} AND p.id = $6"
 LINES = """
     SELECT id, position, description, sku, trim_scale(quantity)::text AS quantity, unit,
         trim_scale(unit_price)::text AS unit_price, trim_scale(discount_percent)::text AS discount_percent,
-        trim_scale(tax_rate)::text AS tax_rate, needed_by, net::text,
+        trim_scale(tax_rate)::text AS tax_rate, needed_by, category_id, cost_centre_id, net::text,
         trim_scale(ordered_quantity)::text AS ordered_quantity, trim_scale(closed_quantity)::text AS closed_quantity,
         trim_scale(greatest(quantity - ordered_quantity - closed_quantity, 0))::text AS remaining_quantity,
         NULL AS base_net,
@@ -115,15 +116,16 @@ LINES = """
     FROM porf_lines WHERE organisation_id = $1 AND porf_id = $2 ORDER BY position
 """
 SUMMARY_NAMES = """id number title status requester_id requester_name supplier_id supplier_name cost_centre needed_by
-    currency total base_total version submitted_at decided_at created_at updated_at""".split()
+    currency total version submitted_at decided_at created_at updated_at""".split()
 WHOLE_NAMES = [
     *SUMMARY_NAMES,
     *("line_count", "justification", "net", "tax", "approval_round", "tax_rounding"),
-    *("delivery_address_id", "delivery_address"),
+    *("cost_centre_id", "delivery_address_id", "delivery_address"),
     *("over_order_percent", "maximum_total", "base_currency", "base_rate", "base_rate_date", "base_net"),
-    *("base_ceiling", "decisions", "approvers"),
+    *("base_total", "base_ceiling", "decisions", "approvers"),
 ]
-LINE_NAMES = """id position description sku quantity unit unit_price discount_percent tax_rate needed_by net
+LINE_NAMES = """id position description sku quantity unit unit_price discount_percent tax_rate needed_by
+    category_id cost_centre_id net
     ordered_quantity closed_quantity remaining_quantity base_net""".split()
 
 

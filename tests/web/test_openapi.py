@@ -106,6 +106,8 @@ def test_models_for_writing_and_reading_are_separate(document: Json) -> None:
     assert not [name for name in names if name.endswith(("-Input", "-Output"))]
     assert not names & {"HTTPValidationError", "ValidationError"}
     assert not [name for name in names if name.startswith("Body_")]
+    # Two classes of the same name have those of their modules, which generated clients cannot tell from each other.
+    assert not [name for name in names if "__" in name]
 
 
 def test_decimals_are_strings_with_a_pattern(document: Json) -> None:

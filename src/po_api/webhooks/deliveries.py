@@ -23,9 +23,9 @@ from po_api.webhooks.domain import (
     DELAYS,
     FAILING_LIMIT,
     KEPT,
-    DeliveryStatus,
     DisabledReason,
     SendingError,
+    WebhookDeliveryStatus,
     error_of_status,
     retry_after,
 )
@@ -45,7 +45,7 @@ WEBHOOKS = EndpointQueue(
     attempts=ATTEMPTS,
     # They mostly wait for receivers.
     at_once=32,
-    done=DeliveryStatus.DELIVERED,
+    done=WebhookDeliveryStatus.DELIVERED,
     leaves_the_house=True,
     depends_on_others=True,
 )

@@ -8,7 +8,7 @@ from po_api.db.filters import Filters
 from po_api.db.pagination import PageRequest
 from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
 from po_api.web.filters import CREATED_AT, any_of, filters
-from po_api.webhooks.domain import DeliveryStatus
+from po_api.webhooks.domain import WebhookDeliveryStatus
 from po_api.webhooks.queries import SORTS, WebhookQueries
 from po_api.webhooks.service import WebhookService
 
@@ -24,7 +24,7 @@ async def _service(request: Request, principal: PrincipalDep) -> WebhookService:
     )
 
 
-_filters = filters(any_of("status", DeliveryStatus, "Any of these statuses"), *CREATED_AT)
+_filters = filters(any_of("status", WebhookDeliveryStatus, "Any of these statuses"), *CREATED_AT)
 
 WebhookQueriesDep = Annotated[WebhookQueries, Depends(_queries)]
 WebhookServiceDep = Annotated[WebhookService, Depends(_service)]

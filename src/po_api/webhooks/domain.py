@@ -41,7 +41,7 @@ SHOWN_BYTES = 1024
 PING = "ping"
 
 
-class DeliveryStatus(StrEnum):
+class WebhookDeliveryStatus(StrEnum):
     """The state of a delivery; `held` is not attempted: its endpoint was deactivated, or the database was restored."""
 
     QUEUED = "queued"

@@ -28,7 +28,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from po_api.db.leases import Job, Leases
 from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor
 from po_api.db.work import Queue
-from po_api.webhooks.domain import IN_FLIGHT, IN_FLIGHT_FAILING, DeliveryStatus
+from po_api.webhooks.domain import IN_FLIGHT, IN_FLIGHT_FAILING, WebhookDeliveryStatus
 from po_api.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 
@@ -103,7 +103,7 @@ _HOLD = Query(
         _ROW.number.is_not(None),
         _IS_DUE,
     )
-    .values(status=str(DeliveryStatus.HELD), next_attempt_at=null(), leased_until=null())
+    .values(status=str(WebhookDeliveryStatus.HELD), next_attempt_at=null(), leased_until=null())
     .returning(_ROW.id),
     _Key,
 )

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from po_api.db.bulk_write import NOW, json_rows
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, AnyColumn, Query
-from po_api.webhooks.domain import DeliveryStatus
+from po_api.webhooks.domain import WebhookDeliveryStatus
 from po_api.webhooks.models import WebhookDelivery, WebhookMessage
 
 # The rows of one statement that deletes what is old.
@@ -40,10 +40,10 @@ class _MessageKey(NamedTuple):
 
 _DELIVERIES, _MESSAGES = WebhookDelivery.__table__, WebhookMessage.__table__
 _ENDPOINT_ID = bindparam("endpoint_id", type_=BigInteger)
-_FINISHED = (str(DeliveryStatus.DELIVERED), str(DeliveryStatus.FAILED))
+_FINISHED = (str(WebhookDeliveryStatus.DELIVERED), str(WebhookDeliveryStatus.FAILED))
 
 QUEUED = {
-    "status": str(DeliveryStatus.QUEUED),
+    "status": str(WebhookDeliveryStatus.QUEUED),
     "attempts": 0,
     "next_attempt_at": func.now(),
     "leased_until": null(),
@@ -90,7 +90,7 @@ def _adding_deliveries() -> Query[_Key]:
     again = new.on_conflict_do_update(
         index_elements=["organisation_id", "endpoint_id", "message_id"],
         set_=QUEUED | {"next_attempt_at": new.excluded.next_attempt_at},
-        where=WebhookDelivery.status != str(DeliveryStatus.QUEUED),
+        where=WebhookDelivery.status != str(WebhookDeliveryStatus.QUEUED),
     )
     return Query("webhooks.add_deliveries", again.returning(WebhookDelivery.id), _Key)
 

@@ -26,7 +26,7 @@ from po_api.db.locks import lock_in_organisation
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.events.domain import Position
-from po_api.webhooks.domain import DeliveryStatus
+from po_api.webhooks.domain import WebhookDeliveryStatus
 from po_api.webhooks.message_queries import (
     ADD_DELIVERIES,
     ADD_MESSAGES,
@@ -75,7 +75,7 @@ _DELIVERIES, _MESSAGES = WebhookDelivery.__table__, WebhookMessage.__table__
 _ID = bindparam("id", type_=BigInteger)
 _ENDPOINT_ID = bindparam("endpoint_id", type_=BigInteger)
 _OF_ENDPOINT = (WebhookDelivery.organisation_id == ORGANISATION_ID, WebhookDelivery.endpoint_id == _ENDPOINT_ID)
-_FINISHED = (str(DeliveryStatus.DELIVERED), str(DeliveryStatus.FAILED))
+_FINISHED = (str(WebhookDeliveryStatus.DELIVERED), str(WebhookDeliveryStatus.FAILED))
 
 _COUNT = Query(
     "webhooks.count",
@@ -159,7 +159,7 @@ _RECOVERED = Query(
 _RELEASE = Query(
     "webhooks.release",
     update(WebhookDelivery)
-    .where(*_OF_ENDPOINT, WebhookDelivery.status == str(DeliveryStatus.HELD))
+    .where(*_OF_ENDPOINT, WebhookDelivery.status == str(WebhookDeliveryStatus.HELD))
     .values(**QUEUED)
     .returning(WebhookDelivery.id),
     _Key,

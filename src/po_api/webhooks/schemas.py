@@ -11,8 +11,8 @@ from po_api.webhooks.domain import (
     DEFAULT_OVERLAP,
     MAX_OVERLAP,
     SHOWN_BYTES,
-    DeliveryStatus,
     DisabledReason,
+    WebhookDeliveryStatus,
 )
 from po_api.webhooks.networks import MAX_URL
 
@@ -112,7 +112,7 @@ class WebhookDeliverySummary(Schema):
     )
     type: str = Field(description="The type of the event, or `ping`", examples=["porf.approved"])
     number: int | None = Field(description="The number of the event; null for a ping", examples=[42])
-    status: DeliveryStatus = Field(
+    status: WebhookDeliveryStatus = Field(
         description="held: not attempted, since the endpoint was deactivated, or the database restored from a backup"
     )
     attempts: int = Field(examples=[1])

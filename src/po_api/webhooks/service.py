@@ -14,7 +14,7 @@ from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.query import TransactionExecutor
 from po_api.db.wakeups import notify_after_commit
 from po_api.events.queries import EventQueries
-from po_api.webhooks.domain import MAX_ENDPOINTS, PING, DeliveryStatus, DisabledReason, audited
+from po_api.webhooks.domain import MAX_ENDPOINTS, PING, DisabledReason, WebhookDeliveryStatus, audited
 from po_api.webhooks.encryption import SecretCipher
 from po_api.webhooks.errors import (
     DeliveryInProgress,
@@ -139,8 +139,8 @@ class WebhookService:
             raise WebhookEndpointDisabled
         if delivery.leased_until is not None and delivery.leased_until > now:
             raise DeliveryInProgress
-        if delivery.status != DeliveryStatus.QUEUED:
-            delivery.status, delivery.attempts, delivery.finished_at = DeliveryStatus.QUEUED, 0, None
+        if delivery.status != WebhookDeliveryStatus.QUEUED:
+            delivery.status, delivery.attempts, delivery.finished_at = WebhookDeliveryStatus.QUEUED, 0, None
         delivery.next_attempt_at = now
         await self._session.flush()
         await self._record("retry", endpoint, None, {"delivery_id": delivery_id})
