@@ -87,6 +87,7 @@ const issued = unwrap(
     converted.data.id,
     { "If-Match": etagOf(converted), "Idempotency-Key": idempotencyKey() },
     {},
+    {},
     buyer,
   ),
 );

@@ -120,7 +120,7 @@ MAIN_JOB = {
     "approve": 7,
     "convert": 9,
     "read order": 2,
-    "issue": 10,
+    "issue": 9,
     "first document": 8,
     "document": 2,
     "cancel order": 10,

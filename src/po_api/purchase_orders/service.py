@@ -221,8 +221,9 @@ class PurchaseOrderService:
 
     async def _locked(self, order_id: int, action: PurchaseOrderAction, expected: ExpectedVersions) -> LockedOrder:
         order = await self._repository.lock(order_id)
-        if action is PurchaseOrderAction.ISSUE:
+        if action is PurchaseOrderAction.ISSUE and order is not None and order.version > 1:
             # A statement that waited for the lock sees other rows as before it waited: the approved net is read again.
+            # The lines of the first version never changed.
             order = await self._repository.lock(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
