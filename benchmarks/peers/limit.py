@@ -94,7 +94,8 @@ APPROVERS = """
     ) ELSE NULL END AS approvers
 """
 DETAILS = """
-    l.line_count, p.justification, p.net::text, p.tax::text, p.approval_round, p.tax_rounding, p.cost_centre_id, p.delivery_address_id,
+    l.line_count, p.justification, p.net::text, p.tax::text, p.approval_round, p.tax_rounding,
+    p.cost_centre_id, p.delivery_address_id,
     p.delivery_address
 """
 # The organisations of the data set permit no more than what was requested, and have no exchange rates.
