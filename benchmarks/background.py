@@ -34,7 +34,7 @@ def measure_with_worker(
 ) -> list[Measurement]:
     """The scenarios that cause work, on a process that also does it, as `po-api serve` does by default.
 
-    The backlog of what ran before is none of their cost: each begins when the worker has nothing to do.
+    Each begins when the worker has nothing to do, so that the backlog of the scenario before is not measured.
     """
     chosen = [scenario for scenario in scenarios if scenario.name in SCENARIOS]
     measured: list[Measurement] = []

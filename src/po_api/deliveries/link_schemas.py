@@ -40,7 +40,7 @@ class SupplierOrderRead(Schema):
     terms: str | None
     delivery_date: date | None = Field(description="The earliest date by which a line is needed")
     issued_at: datetime
-    viewed_at: datetime | None = Field(description="When somebody has confirmed to have read the order")
+    viewed_at: datetime | None = Field(description="When the supplier confirmed that the order was read")
     viewed_by_name: str | None = Field(examples=["Erika Muster"])
     lines: list[SupplierLineRead]
 
