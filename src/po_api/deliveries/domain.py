@@ -97,7 +97,7 @@ class Recipients:
 def recipients_of(
     request: DeliveryRequest, contacts: Sequence[Contact], snapshot: str | None, *, allows_others: bool
 ) -> Recipients:
-    """The recipients of a mail: the contacts and addresses that the request names, or else all contacts, or else the address
+    """The recipients of a mail: the contacts and addresses that the request names, or all contacts, or the address
     in the order's supplier snapshot.
 
     Other addresses than these are refused unless the organisation `allows_others`. Raises UnknownRecipient,
