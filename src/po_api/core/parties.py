@@ -6,8 +6,12 @@ A VAT id starts with the prefix of its country. Check digits are checked where p
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from po_api.core.errors import FieldError, Unprocessable
+
+# Parties and addresses as an order's snapshot has them: JSON objects, of one of these or of their fields.
+PartySnapshot = Mapping[str, Any]
 
 # ISO 3166-1 alpha-2.
 COUNTRIES = frozenset(

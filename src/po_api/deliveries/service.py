@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from json import loads
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.parties import Language
+from po_api.core.parties import Language, PartySnapshot
 from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions
 from po_api.db.leases import WorkStatus
@@ -187,7 +186,7 @@ class DeliveryService:
 
 def _language(parties: str | None, organisation: OrganisationRow) -> Language:
     """The supplier's language, or else the organisation's."""
-    supplier: Mapping[str, Any] = {} if parties is None else loads(parties)["supplier"]
+    supplier: PartySnapshot = {} if parties is None else loads(parties)["supplier"]
     return Language(supplier.get("language") or organisation.language or Language.ENGLISH)
 
 

@@ -3,8 +3,6 @@
 The statements have the parameters `organisation_id` and `now`, and join the organisation.
 """
 
-from typing import Any
-
 from sqlalchemy import (
     ColumnElement,
     Date,
@@ -34,7 +32,7 @@ def has_rates() -> ColumnElement[bool]:
     return select(true()).select_from(_RATES).where(_RATES.c.organisation_id == ORGANISATION_ID).exists()
 
 
-def rate_now(document: FromClause, organisation: FromClause = _ORGANISATIONS) -> ColumnElement[Any]:
+def rate_now(document: FromClause, organisation: FromClause = _ORGANISATIONS) -> AnyColumn:
     """The rate for the currency of a row of `document`: 1 for the base currency; NULL without a recent rate."""
     is_base = document.c.currency == organisation.c.currency
     return case((is_base, cast(literal_column("1"), Rate)), else_=_newest("rate", document, organisation))
@@ -67,16 +65,16 @@ def draft_lacks_rate(document: FromClause) -> ColumnElement[bool]:
     return case((document.c.status == "draft", lacks.scalar_subquery()), else_=false())
 
 
-def is_recent(rates: FromClause, day: ColumnElement[Any], max_age: ColumnElement[int]) -> ColumnElement[bool]:
+def is_recent(rates: FromClause, day: AnyColumn, max_age: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether a rate is not later than a day, and at most `max_age` days older."""
     return and_(rates.c.rate_date <= day, rates.c.rate_date >= day.op("-")(max_age))
 
 
-def _today(organisation: FromClause) -> ColumnElement[Any]:
+def _today(organisation: FromClause) -> AnyColumn:
     return cast(func.timezone(organisation.c.timezone, NOW), Date)
 
 
-def _newest(name: str, document: FromClause, organisation: FromClause) -> ColumnElement[Any]:
+def _newest(name: str, document: FromClause, organisation: FromClause) -> AnyColumn:
     """A column of the newest recent rate."""
     return (
         select(_RATES.c[name])

@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from po_api.addresses.domain import printed_address
 from po_api.core.money import Totals
-from po_api.core.parties import ADDRESS_FIELDS, Language, address_lines
+from po_api.core.parties import ADDRESS_FIELDS, Language, PartySnapshot, address_lines
 from po_api.core.records import extract
 from po_api.organisations.domain import Paper
 from po_api.organisations.queries import OrganisationRow
@@ -106,11 +105,11 @@ class Source:
     approvals: Sequence[ApprovalRow] = ()
 
     @property
-    def parties(self) -> Mapping[str, Any]:
+    def parties(self) -> PartySnapshot:
         """Buyer, supplier and addresses as JSON objects, which orders of before revision 036 have none of."""
         if self.order.parties is None:
             return {"supplier": {}, "delivery": None, "billing": None}
-        found: Mapping[str, Any] = json.loads(self.order.parties)
+        found: PartySnapshot = json.loads(self.order.parties)
         return found
 
     @property
@@ -151,7 +150,7 @@ def document_of(source: Source, issued_at: datetime | None, language: Language) 
     )
 
 
-def _party(name: str, data: Mapping[str, Any], wording: Wording, email: str | None = None) -> Party:
+def _party(name: str, data: PartySnapshot, wording: Wording, email: str | None = None) -> Party:
     """A party with its registered name, its structured address and its VAT id, if it has them: the name, the text and
     the tax id are printed otherwise."""
     structured = address_lines(_named_country({part: data.get(part) for part in ADDRESS_FIELDS}, wording))

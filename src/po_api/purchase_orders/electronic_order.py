@@ -1,13 +1,11 @@
 """The content of an issued order that an electronic order is made of: frozen, but for the words of the language."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from po_api.core.money import Totals
-from po_api.core.parties import Language
+from po_api.core.parties import Language, PartySnapshot
 from po_api.core.records import extract
 from po_api.porfs.domain import totals_of
 from po_api.purchase_orders.documents import DocumentLine, Source, printed_payment_terms
@@ -24,7 +22,7 @@ class ElectronicOrder:
     number: str | None
     issued_on: date | None
     currency: str
-    parties: Mapping[str, Any]
+    parties: PartySnapshot
     lines: tuple[DocumentLine, ...]
     totals: Totals
     terms: str | None

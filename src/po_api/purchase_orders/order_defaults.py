@@ -1,14 +1,14 @@
 """Terms and addresses that neither an order nor its requests and supplier have: those of the organisation."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, case, func, select
+from sqlalchemy import FromClause, case, func, select
 
 from po_api.addresses.domain import AddressKind
 from po_api.addresses.projections import default_address_id
 from po_api.core.records import field_names
-from po_api.db.query import ORGANISATION_ID, Query
+from po_api.db.query import ORGANISATION_ID, AnyColumn, Query
 from po_api.organisations.models import Organisation
 
 _ORGANISATIONS = Organisation.__table__
@@ -29,7 +29,7 @@ class OrderDefaults(NamedTuple):
     delivery_address_id: int | None
 
 
-def _own(name: str) -> ColumnElement[Any]:
+def _own(name: str) -> AnyColumn:
     if name == "delivery_address_id":
         return default_address_id(AddressKind.DELIVERY)
     return _ORGANISATIONS.c["default_terms" if name == "terms" else name]
@@ -54,15 +54,15 @@ def completed(order: Mapping[str, object], defaults: OrderDefaults) -> dict[str,
     return {**order, **{name: own[name] for names in missing for name in names}}
 
 
-def completed_columns(rows: FromClause) -> dict[str, ColumnElement[Any]]:
+def completed_columns(rows: FromClause) -> dict[str, AnyColumn]:
     """The same for the rows that a statement inserts."""
 
-    def own(name: str) -> ColumnElement[Any]:
+    def own(name: str) -> AnyColumn:
         if name == "delivery_address_id":
             return _own(name)
         return select(_own(name)).where(_ORGANISATIONS.c.id == ORGANISATION_ID).scalar_subquery()
 
-    def unless_given(given: tuple[str, ...], names: tuple[str, ...]) -> dict[str, ColumnElement[Any]]:
+    def unless_given(given: tuple[str, ...], names: tuple[str, ...]) -> dict[str, AnyColumn]:
         is_missing = func.num_nonnulls(*(rows.c[name] for name in given)) == 0
         return {name: case((is_missing, own(name)), else_=rows.c[name]) for name in names}
 

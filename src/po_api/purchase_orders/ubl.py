@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal, localcontext
-from typing import Any
 
 from lxml import etree
 
 from po_api.core.currencies import minor_units
 from po_api.core.errors import FieldError
 from po_api.core.money import round_to_places
+from po_api.core.parties import PartySnapshot
 from po_api.core.text import plain
 from po_api.purchase_orders.documents import DocumentLine
 from po_api.purchase_orders.domain import TaxCategory
@@ -104,7 +104,7 @@ def _order(order: ElectronicOrder, number: str, day: str) -> Sequence[Part]:
     )
 
 
-def _party(party: Mapping[str, Any], *, has_tax_scheme: bool) -> Part:
+def _party(party: PartySnapshot, *, has_tax_scheme: bool) -> Part:
     register = {"schemeID": party["company_scheme"]} if party["company_scheme"] else {}
     has_tax_scheme = has_tax_scheme and bool(party["vat_id"])
     return _group(
@@ -122,7 +122,7 @@ def _party(party: Mapping[str, Any], *, has_tax_scheme: bool) -> Part:
     )
 
 
-def _billing(parties: Mapping[str, Any]) -> Part:
+def _billing(parties: PartySnapshot) -> Part:
     """The buyer at another address."""
     billing = parties["billing"]
     if billing is None:
@@ -161,7 +161,7 @@ def _period(day: date | None) -> Part:
     return _group("RequestedDeliveryPeriod", _value("EndDate", day.isoformat() if day else None))
 
 
-def _address(name: str, address: Mapping[str, Any], text: str | None) -> Part:
+def _address(name: str, address: PartySnapshot, text: str | None) -> Part:
     """An address, which has a country; its text if there is nothing else."""
     if not address["country"]:
         return None

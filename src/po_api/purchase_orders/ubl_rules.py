@@ -4,12 +4,11 @@ The rules are those that an order of ours can break; each finding names the fiel
 Peppol's release of May 2025.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
 from po_api.core.errors import FieldError
-from po_api.core.parties import ADDRESS_FIELDS
+from po_api.core.parties import ADDRESS_FIELDS, PartySnapshot
 from po_api.purchase_orders.documents import DocumentLine
 from po_api.purchase_orders.electronic_order import ElectronicOrder
 from po_api.purchase_orders.errors import ElectronicOrderIncomplete
@@ -53,7 +52,7 @@ def findings(order: ElectronicOrder) -> list[FieldError]:
     return found
 
 
-def _party(party: Mapping[str, Any], pointer: str, *, is_seller: bool) -> Iterator[FieldError]:
+def _party(party: PartySnapshot, pointer: str, *, is_seller: bool) -> Iterator[FieldError]:
     required = ("legal_name", "endpoint_scheme", "endpoint_id")
     yield from (_missing(f"{pointer}/{name}") for name in required if not party.get(name))
     has_address = any(party.get(name) for name in (*ADDRESS_FIELDS, "address"))
