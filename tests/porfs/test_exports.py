@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from python_calamine import load_workbook
 
 from po_api.core.records import extract
-from po_api.core.text import has_forbidden_characters, normalise
+from po_api.core.text import has_forbidden_characters, is_visible, normalise
 from po_api.porfs.content import LineInput
 from po_api.porfs.exports import ExportedLine, FileType, neutralise, restore, write
 from po_api.porfs.imports import parse
@@ -236,7 +236,7 @@ def texts(limit: int, *, multiline: bool) -> st.SearchStrategy[str]:
     return (
         st.lists(pieces, min_size=1, max_size=4)
         .map(lambda parts: unicodedata.normalize("NFC", normalise("".join(parts))[:limit]).strip())
-        .filter(lambda text: bool(text) and len(text) <= limit and normalise(text) == text)
+        .filter(lambda text: is_visible(text) and len(text) <= limit and normalise(text) == text)
         .filter(lambda text: not has_forbidden_characters(text, multiline=multiline))
         .filter(lambda text: not {"\ufffe", "\uffff"} & set(text))  # no characters, and XML cannot have them
     )
