@@ -15,7 +15,7 @@ branch_labels = None
 depends_on = None
 
 expands = True
-loses = "which orders were sent to whom, the texts of mails, and which organisations may send mail"
+loses = "the deliveries of orders with their recipients and texts, and which organisations may send mail"
 lost_rows = (
     "deliveries",
     "mail_quotas",

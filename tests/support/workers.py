@@ -43,7 +43,16 @@ async def work_until_idle(
 async def run_until_idle(runner: QueueRunner | TenantTaskRunner, organisation_id: int) -> int:
     """Do all that is due in the organisation; returns how often there was some."""
     count, deadline = 0, Deadline("an organisation without work")
-    while await runner.run_in(organisation_id):
+    while await _run_one(runner, organisation_id):
         deadline.check()
         count += 1
     return count
+
+
+async def _run_one(runner: QueueRunner | TenantTaskRunner, organisation_id: int) -> bool:
+    if isinstance(runner, TenantTaskRunner):
+        return await runner.run_in(organisation_id)
+    job = await runner.take(organisation_id)
+    if job is not None and not job.is_spent:
+        await runner.attempt(job)
+    return job is not None

@@ -51,7 +51,7 @@ MAILS = Queue(
 # Exported as 0 from the start, or Prometheus would miss the first increase.
 for _problem in MailProblem:
     metrics.MAIL_PROBLEMS.labels(_problem)
-# They wait for an operator, after whom a member asks for them.
+# They wait until an operator has changed the configuration and a member retries them.
 _HELD = {MailProblem.NOT_CONFIGURED, MailProblem.NOT_ALLOWED}
 _DELIVERABLE = {PurchaseOrderStatus.ISSUED, PurchaseOrderStatus.CLOSED}
 

@@ -85,7 +85,7 @@ class _EncodedHeader(str):
     """A header in the form in which it is sent, whose lines are folded.
 
     The library's own headers decode what looks like an encoded word in the text or the address that they are given, and
-    write the line breaks in it: whoever enters it could add headers.
+    write the line breaks in it, by which headers could be added.
     """
 
     name: str

@@ -117,7 +117,7 @@ _NOTE_ERROR = Query(
     .returning(Delivery.id),
     _Key,
 )
-# The row of the day stays locked until the end of the transaction: whoever counts next sees the result.
+# The row of the day stays locked until the end of the transaction: the next transaction that counts sees the result.
 _COUNT_MAIL = Query(
     "deliveries.count_mail",
     insert(MailQuota)

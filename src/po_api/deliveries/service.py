@@ -83,7 +83,7 @@ class DeliveryService:
         return await self._add(delivery, {"to": delivery.to_addresses, "cc": delivery.cc_addresses})
 
     async def record(self, order_id: int, message: str, *, expected: ExpectedVersions) -> DeliveryRow:
-        """Record that the actor has told the supplier; `message` says whom and how."""
+        """Record that the actor has told the supplier; `message` names the person and the way."""
         order = await self._orders.locked_for_delivery(order_id, expected=expected)
         delivery = self._new(order_id, order.revision, Channel.MANUAL)
         delivery.status, delivery.body, delivery.finished_at = DeliveryStatus.SENT, message, delivery.queued_at

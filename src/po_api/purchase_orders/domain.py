@@ -45,8 +45,7 @@ def document_name(number: str, revision: int, kind: str) -> str:
 
 class OrderDeliveryStatus(StrEnum):
     """Whether the revision in force was sent to the supplier, by its last delivery that was not cancelled; `failed`: it
-    could not be sent, or has come back; `viewed`: it was sent, and somebody at the supplier has confirmed to have read
-    it."""
+    could not be sent, or has come back; `viewed`: it was sent, and the supplier has confirmed to have read it."""
 
     NOT_SENT = "not_sent"
     QUEUED = "queued"

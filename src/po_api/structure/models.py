@@ -39,7 +39,10 @@ def _constraints(table: str, *sorts: str, key: str) -> tuple[CheckConstraint | I
 
 
 class CostCentre(Node):
-    """What is paid for by whom. `code` is fixed, since documents copy it; `code_key` is that of core/text.py."""
+    """A unit of the organisation that costs are assigned to.
+
+    `code` is fixed, since documents copy it; `code_key` is that of core/text.py.
+    """
 
     __tablename__ = "cost_centres"
     __table_args__ = (

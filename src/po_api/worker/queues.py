@@ -43,15 +43,6 @@ class QueueRunner:
         find = partial(organisations_with_work, table=self._queue.table.name)
         return await _shuffled_organisations(self._database, find)
 
-    async def run_in(self, organisation_id: int) -> bool:
-        """Do one row of the organisation; returns False if none is due."""
-        job = await self.take(organisation_id)
-        if job is None:
-            return False
-        if not job.is_spent:
-            await self.attempt(job)
-        return True
-
     async def take(self, organisation_id: int) -> Job | None:
         """Lease a row that is due; None if there is none. One that is spent has ended."""
         queue = self._queue
