@@ -107,7 +107,7 @@ def test_csv_text_that_looks_like_a_formula_is_marked(text: str) -> None:
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
 @pytest.mark.parametrize(
-    "separator", [*",;|:\t", "\n", "\r", "\r\n", "\n\n", "; ", ";\u00a0", ";'", "\u2028", "\u2029", ",;"]
+    "separator", [*",;|:\t", "\n", "\r", "\r\n", "\n\n", "; ", ";\u00a0", ";'", ';"', "\u2028", "\u2029", ",;"]
 )
 def test_a_formula_after_a_separator_inside_a_cell_is_marked(separator: str, sign: str) -> None:
     text = f"lamp{separator}{sign}1+cmd|' /C calc'!A0"
@@ -118,11 +118,23 @@ def test_a_formula_after_a_separator_inside_a_cell_is_marked(separator: str, sig
     assert parse(content)[0].description == normalise(text)
 
 
+def test_no_delimiter_makes_a_cell_that_is_a_formula() -> None:
+    """The file as it is, opened with each separator that spreadsheets offer, with quotation marks and without."""
+    between = ["", " ", '"', '""', "'", "\"'", ' "', '" "']
+    texts = [f"lamp{at}{and_then}=1+1{end}" for at in ",;|:\t\n" for and_then in between for end in ("", '"', ';"')]
+    content = write([line(description=text, sku=text) for text in texts], FileType.CSV)
+    assert [row[1] for row in csv_rows(content)[1:]] == [neutralise(text) for text in texts]
+    for delimiter in ",;|:\t":
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+            read = csv.reader(StringIO(content.decode("utf-8-sig")), delimiter=delimiter, quoting=quoting)
+            assert [cell for row in read for cell in row if cell.lstrip()[:1] in ("=", "+", "-", "@")] == []
+
+
 def test_every_cell_is_quoted() -> None:
     content = write([line(description='lamp;"=1', sku=None)], FileType.CSV).decode("utf-8-sig")
     header, row, end = content.split("\r\n")
     assert header == ",".join(f'"{name}"' for name in HEADER)
-    assert row == '"1","lamp;""=1","","2.0000","C62","99.90","0","20","199.80","2026-12-31","",""'
+    assert row == '"1","lamp;\'""=1","","2.0000","C62","99.90","0","20","199.80","2026-12-31","",""'
     assert end == ""
 
 

@@ -28,7 +28,8 @@ _SIGNS = r"=+\-@＝＋－＠"
 _FORMULA_LIKE = rf"[\s']*(?:[{_SIGNS}\t\r\n]|#(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)\s*\Z)"
 # Inside a text, a cell could begin after the separators that spreadsheets offer and the line breaks of any program.
 _SEPARATORS = r",;|:\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029"
-_INNER_FORMULA_LIKE = rf"(?:'|(?![{_SEPARATORS}])\s)*[{_SIGNS}]"
+# Quotation marks are doubled in the file; a program that splits there reads an empty quotation before the sign.
+_INNER_FORMULA_LIKE = rf"(?:['\"]|(?![{_SEPARATORS}])\s)*[{_SIGNS}]"
 _NEEDS_MARK = re.compile(rf"\A(?={_FORMULA_LIKE})|(?<=[{_SEPARATORS}])(?={_INNER_FORMULA_LIKE})")
 _HAS_MARK = re.compile(rf"\A'(?={_FORMULA_LIKE})|(?<=[{_SEPARATORS}])'(?={_INNER_FORMULA_LIKE})")
 

@@ -77,12 +77,17 @@ def require_readable(cell: Cell) -> None:
         raise _unclear(cell.format)
 
 
-def _unclear(code: str) -> BadCell:
+_NUMBERS = "General, 0.00, 0%, yyyy-mm-dd or Text"
+# General shows long numbers, such as those of articles, with an exponent.
+_TEXTS = "0 or Text"
+
+
+def _unclear(code: str, formats: str = _NUMBERS) -> BadCell:
+    """`formats` are those that can be read."""
     name = "".join(character for character in code[:_MAX_CODE_SHOWN] if character.isprintable())
     return BadWorkbookCell(
         "unclear_number_format",
-        f"has the number format {name}, so that what it shows cannot be read with certainty; use General, 0.00, 0%,"
-        " yyyy-mm-dd or Text",
+        f"has the number format {name}, so that what it shows cannot be read with certainty; use {formats}",
     )
 
 
@@ -122,7 +127,7 @@ def _text_of_number(cell: NumberCell) -> str:
             raise BadCell("invalid_text", _NO_TEXT)
         return shown_text(value, cell.format)
     except Unclear:
-        raise _unclear(cell.format.code) from None
+        raise _unclear(cell.format.code, _TEXTS) from None
 
 
 def _description(cell: Cell) -> str:
