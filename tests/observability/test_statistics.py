@@ -58,10 +58,9 @@ async def test_two_concurrent_scrapes_are_answered(urls: tuple[str, str], app: F
 
         async def complete() -> bool:
             answers = await asyncio.gather(*(scraped() for _ in range(4)))
-            assert [found.value("po_db_up") for found in answers] == [1] * 4
-            return all(found.value("po_db_size_bytes") for found in answers)
+            return all(found.value("po_db_up") == 1 and found.value("po_db_size_bytes") for found in answers)
 
-        # The size is read last, and left out when the time is up.
+        # On a busy machine the time of a scrape may be up before the size, which is read last, or the connection.
         await until(complete, "four complete answers")
 
 
