@@ -1,6 +1,7 @@
 """Numbers: the year in the organisation's time zone, its prefix, and its own series."""
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -8,15 +9,28 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
+from po_api.core.actor import Actor
 from po_api.db.database import enter_tenant
+from po_api.db.query import Query, TransactionExecutor
 from po_api.organisations.domain import DocumentType, format_number, period_of
-from po_api.organisations.repository import OrganisationRepository
-from po_api.organisations.service import OrganisationService
+from po_api.organisations.models import NumberSeries
+from po_api.organisations.numbering import Numbering, next_number, taken_number
+from po_api.organisations.queries import OrganisationQueries
 from support.invariants import check
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform
 
 NEW_YEARS_EVE = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+
+
+class Written(NamedTuple):
+    """A number that a statement takes and writes."""
+
+    number: str
+
+
+WRITTEN = Query("tests.take_number", select(taken_number().c.number), Written)
 
 
 async def configure(organisation: TestOrganisation, **settings: str) -> None:
@@ -62,29 +76,51 @@ def test_a_series_of_more_than_a_million_gets_longer_numbers() -> None:
     ]
 
 
-async def test_each_year_has_a_series_of_its_own(organisation: TestOrganisation) -> None:
-    organisation_id = organisation.organisation_id
+async def taken(organisation: TestOrganisation, *numberings: Numbering) -> list[str]:
+    """The numbers that a statement of its own takes, and one that the database writes; they are given back."""
     async with organisation.database.sessions() as session:
-        await enter_tenant(session, organisation_id)
-        repository = OrganisationRepository(session)
-        periods = ("2026", "2026", "2027", "2026", "2027")
-        values = [
-            await repository.next_value(organisation_id, DocumentType.PURCHASE_ORDER, period) for period in periods
-        ]
+        await enter_tenant(session, organisation.organisation_id)
+        executor, found = TransactionExecutor(session), []
+        for numbering in numberings:
+            found.append(await next_number(executor, organisation.organisation_id, numbering))
+            row = await executor.row(WRITTEN, organisation_id=organisation.organisation_id, **vars(numbering))
+            assert row is not None
+            found.append(row.number)
         await session.rollback()
-    assert values == [1, 2, 1, 3, 2]
+    return found
+
+
+async def test_each_year_has_a_series_of_its_own(organisation: TestOrganisation) -> None:
+    years = ("2026", "2027", "2026")
+    numbers = await taken(organisation, *(Numbering(DocumentType.PURCHASE_ORDER, year, "PO") for year in years))
+    assert numbers == [
+        *("PO-2026-000001", "PO-2026-000002", "PO-2027-000001"),
+        *("PO-2027-000002", "PO-2026-000003", "PO-2026-000004"),
+    ]
+
+
+@pytest.mark.parametrize("value", [1, 10, 999_998, 999_999, 1_000_000, 2**40])
+async def test_the_database_writes_numbers_as_python_does(organisation: TestOrganisation, value: int) -> None:
+    numbering = Numbering(DocumentType.PORF, "2026", "A–B 'x'")
+    async with organisation.database.sessions() as session:
+        await enter_tenant(session, organisation.organisation_id)
+        key = {"document_type": numbering.document_type, "period": numbering.period}
+        session.add(NumberSeries(organisation_id=organisation.organisation_id, **key, next_value=value))
+        await session.flush()
+        parameters = {"organisation_id": organisation.organisation_id, **vars(numbering)}
+        row = await TransactionExecutor(session).row(WRITTEN, **parameters)
+        await session.rollback()
+    assert row == Written(format_number(numbering.prefix, numbering.period, value))
 
 
 async def test_a_number_is_of_the_year_of_the_moment_that_the_document_bears(organisation: TestOrganisation) -> None:
     await configure(organisation, timezone="Pacific/Auckland")
     async with organisation.database.sessions() as session:
-        await enter_tenant(session, organisation.organisation_id)
-        organisations = OrganisationService(session)
-        row = await organisations.get(organisation.organisation_id)
-        moments = (NEW_YEARS_EVE - timedelta(hours=13), NEW_YEARS_EVE, NEW_YEARS_EVE - timedelta(hours=13))
-        taken = [await organisations.next_number(row, DocumentType.PORF, moment) for moment in moments]
-        await session.rollback()
-    assert taken == ["PORF-2026-000001", "PORF-2027-000001", "PORF-2026-000002"]
+        rules = await OrganisationQueries(TransactionExecutor(session)).own(Actor.system(organisation.organisation_id))
+    moments = (NEW_YEARS_EVE - timedelta(hours=13), NEW_YEARS_EVE)
+    assert [Numbering.of(rules, DocumentType.PORF, moment) for moment in moments] == [
+        Numbering(DocumentType.PORF, year, "PORF") for year in ("2026", "2027")
+    ]
 
 
 async def test_numbers_bear_the_year_of_the_organisation(app: FastAPI, client: httpx.AsyncClient) -> None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Literal
 
 import structlog
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Insert, Integer, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Insert, Integer, func, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -151,14 +151,17 @@ def _columns(actor: Actor, change: Change) -> dict[str, object]:
     }
 
 
-def insert_events(**others: AnyColumn) -> Insert:
+def insert_events(*, after: Mapping[str, AnyColumn] | None = None, **others: AnyColumn) -> Insert:
     """The part of a statement that adds its events, and their rows in the outbox; `others` as in
-    `bulk_write.insert_from`.
+    `bulk_write.insert_from`. `after` are attributes that the statement determines, beside those of its changes.
 
     Call `notify_after_commit(session, RELAY)` afterwards.
     """
     table = AuditEvent.__table__
     rows = json_rows("events", *table.c[_OF_CHANGE])
+    if after:
+        pairs = [part for name, value in after.items() for part in (literal_column(f"'{name}'"), value)]
+        others["after"] = rows.c.after.op("||")(func.jsonb_build_object(*pairs))
     events = insert_from(table, rows, **others).returning(AuditEvent.id.label("event_id")).cte("events")
     return insert_from(EventOutbox.__table__, events).returning(EventOutbox.event_id)
 

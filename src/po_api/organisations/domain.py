@@ -37,6 +37,9 @@ class NumberingRules(Protocol):
     def po_prefix(self) -> str: ...
 
 
+# Shorter ones are padded with zeros.
+NUMBER_DIGITS = 6
+
 # The settings with the prefixes, each with that of the other kind of document.
 OTHER_PREFIX = {"porf_prefix": "po_prefix", "po_prefix": "porf_prefix"}
 
@@ -67,4 +70,4 @@ def prefix_of(document_type: DocumentType, rules: NumberingRules) -> str:
 
 def format_number(prefix: str, period: str, value: int) -> str:
     """`PO-2026-000001`; values above a million take more digits."""
-    return f"{prefix}-{period}-{value:06d}"
+    return f"{prefix}-{period}-{value:0{NUMBER_DIGITS}d}"

@@ -3,18 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Text, bindparam, delete, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.audit.events import AuditEvent
 from po_api.core.records import field_names
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
-from po_api.organisations.models import DocumentLogo, NumberSeries, Organisation, OrganisationLogo
-
-
-class _Value(NamedTuple):
-    value: int
+from po_api.organisations.models import DocumentLogo, Organisation, OrganisationLogo
 
 
 class FormerPrefixes(NamedTuple):
@@ -24,19 +20,6 @@ class FormerPrefixes(NamedTuple):
     po_prefix: str | None
 
 
-_SERIES = {
-    "organisation_id": ORGANISATION_ID,
-    "document_type": bindparam("document_type", type_=Text),
-    "period": bindparam("period", type_=Text),
-}
-_TAKE_VALUE = Query(
-    "organisations.take_number",
-    insert(NumberSeries)
-    .values(**_SERIES, next_value=2)
-    .on_conflict_do_update(index_elements=list(_SERIES), set_={"next_value": NumberSeries.next_value + 1})
-    .returning((NumberSeries.next_value - 1).label("value")),
-    _Value,
-)
 _FORMER_PREFIXES = Query(
     "organisations.former_prefixes",
     select(*(AuditEvent.before[name].astext.label(name) for name in field_names(FormerPrefixes))).where(
@@ -76,10 +59,3 @@ class OrganisationRepository:
     async def former_prefixes(self, organisation_id: int) -> Sequence[FormerPrefixes]:
         """The prefixes before each change of a prefix, from the audit trail; its tenant has been entered."""
         return await self._executor.rows(_FORMER_PREFIXES, organisation_id=organisation_id)
-
-    async def next_value(self, organisation_id: int, document_type: str, period: str) -> int:
-        """Take the next value of a series; its row stays locked until the end of the transaction."""
-        series = {"organisation_id": organisation_id, "document_type": document_type, "period": period}
-        taken = await self._executor.row(_TAKE_VALUE, **series)
-        assert taken is not None
-        return taken.value

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,12 +17,7 @@ from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.listeners import Listeners
 from po_api.organisations.domain import (
     OTHER_PREFIX,
-    DocumentType,
-    NumberingRules,
     clashing_prefixes,
-    format_number,
-    period_of,
-    prefix_of,
 )
 from po_api.organisations.errors import (
     CurrencyInUse,
@@ -152,15 +146,6 @@ class OrganisationService:
             name: {getattr(organisation, name), before.get(name, ""), *(getattr(row, name) for row in former)}
             for name in OTHER_PREFIX
         }
-
-    async def next_number(self, rules: NumberingRules, document_type: DocumentType, moment: datetime) -> str:
-        """The next number of the year of `moment`, without gaps: the counter is part of the transaction.
-
-        The row of the counter stays locked until the transaction ends: this is its last lock (domain.md, lock order).
-        """
-        period = period_of(moment, rules.timezone)
-        value = await self._repository.next_value(rules.id, document_type, period)
-        return format_number(prefix_of(document_type, rules), period, value)
 
 
 def _require_distinct(changed: Mapping[str, str], prefixes: Mapping[str, Collection[str]]) -> None:

@@ -1,7 +1,7 @@
 """Locks and changes rows of requests, restricted to those that are visible to the member."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -38,6 +38,7 @@ from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
 from po_api.exchange_rates.domain import BaseAmounts
 from po_api.organisations.models import Organisation
+from po_api.organisations.numbering import Numbering, next_number, taken_number
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, PorfInput
 from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
 from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine
@@ -50,7 +51,7 @@ from po_api.suppliers.models import Supplier
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
 _DECISIONS, _COMMENTS = ApprovalDecision.__table__, PorfComment.__table__
 
-_COMPUTED = ("number", "currency", "tax_rounding", "net", "tax", "total", "requester_id", "author_ids")
+_COMPUTED = ("currency", "tax_rounding", "net", "tax", "total", "requester_id", "author_ids")
 _ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*HEADER_FIELDS, *_COMPUTED)])
 _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", "over_order_percent")])
 
@@ -107,10 +108,11 @@ class ApprovedFacts(PorfFacts):
 
 
 def _creation() -> Query[CreatedPorf]:
-    """Insert a request with its lines and its event."""
-    porf = insert_from(_PORFS, _ROWS_OF_PORF).returning(Porf.id).cte("porf")
+    """Insert a request with the next number, its lines and its event."""
+    number = select(taken_number().c.number).scalar_subquery()
+    porf = insert_from(_PORFS, _ROWS_OF_PORF, number=number).returning(Porf.id).cte("porf")
     lines = insert_from(_LINES, _ROWS_OF_LINES, porf_id=porf.c.id).cte("added_lines")
-    event = audit.insert_events(entity_id=porf.c.id).cte("event")
+    event = audit.insert_events(entity_id=porf.c.id, after={"number": number}).cte("event")
     return Query("porfs.create", select(porf.c.id).add_cte(lines, event), CreatedPorf)
 
 
@@ -221,18 +223,21 @@ class PorfRepository:
         lines: Collection[Mapping[str, object]],
         change: audit.Change,
         *,
+        numbering: Numbering,
         now: datetime,
     ) -> int:
-        """Insert a request with its lines and its audit event; returns its id."""
+        """Insert a request with the next number, its lines and its audit event; returns its id."""
         if self._executor.is_distributed:
+            number = {"number": await next_number(self._executor, self._actor.organisation_id, numbering)}
             writes = self._separate_writes(now)
-            ((porf_id,),) = await writes.insert(_PORFS, [porf], "id")
+            ((porf_id,),) = await writes.insert(_PORFS, [{**porf, **number}], "id")
             await writes.insert(_LINES, lines, porf_id=porf_id)
-            await audit.insert_separately(writes, self._actor, [change], entity_id=porf_id)
+            numbered = replace(change, after={**(change.after or {}), **number})
+            await audit.insert_separately(writes, self._actor, [numbered], entity_id=porf_id)
             return int(porf_id)
         rows = {"porfs": [porf], "lines": lines}
         parameters = await offload(len(lines), audit.parameters, self._actor, [change], now=now, rows=rows)
-        created = await self._executor.row(_CREATE, **parameters)
+        created = await self._executor.row(_CREATE, **parameters, **vars(numbering))
         assert created is not None
         notify_after_commit(self._session, audit.RELAY)
         return created.id

@@ -24,6 +24,7 @@ from po_api.db.query import TransactionExecutor
 from po_api.members.events import MemberChanged
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
+from po_api.organisations.numbering import Numbering
 from po_api.organisations.queries import OrganisationQueries
 from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
@@ -81,11 +82,10 @@ class PorfService:
             raise _withdrawn(last)
         lines, totals = await offload(len(requested.lines), _priced, requested, rules, currency)
         now = utc_now()
-        number = await OrganisationService(self._session).next_number(rules, DocumentType.PORF, now)
+        numbering = Numbering.of(rules, DocumentType.PORF, now)
         porf = {name: getattr(requested, name) for name in HEADER_FIELDS} | {
             "cost_centre": _code_of(requested, rules, takes_default=takes_default),
             "cost_centre_id": rules.cost_centre_id,
-            "number": number,
             "requester_id": self._actor.member_id,
             "author_ids": [self._actor.member_id],
             "currency": currency,
@@ -94,9 +94,10 @@ class PorfService:
             "tax": totals.tax,
             "total": totals.total,
         }
-        after = {"number": number, "title": requested.title, "total": totals.total, "copied_from": copied_from}
+        after = {"title": requested.title, "total": totals.total, "copied_from": copied_from}
         change = audit.Change("porf.create", "porf", None, None, after, version=1)
-        return await self._porfs.whole(await self._repository.create(porf, lines, change, now=now))
+        created = await self._repository.create(porf, lines, change, numbering=numbering, now=now)
+        return await self._porfs.whole(created)
 
     async def update(self, porf_id: int, *, expected: ExpectedVersions, values: Mapping[str, object]) -> JsonDocument:
         """Change a draft's header. Another currency rounds every line again."""

@@ -1,18 +1,17 @@
 """Reading the documents of orders, restricted to orders that are visible to the member."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     Boolean,
     Integer,
+    Subquery,
     Text,
     and_,
-    any_,
     bindparam,
     false,
     func,
@@ -21,17 +20,22 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.dialects.postgresql import array
 
 from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
-from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor
+from po_api.core.records import field_names
+from po_api.db.json_sql import in_order
+from po_api.db.models import Timestamp
+from po_api.db.query import ORGANISATION_ID, AnySelect, Query, QueryExecutor
 from po_api.members.models import Member
 from po_api.organisations.models import DocumentLogo
+from po_api.organisations.queries import ORGANISATIONS, OrganisationRow
 from po_api.porfs.domain import Decision
 from po_api.porfs.models import ApprovalDecision, Porf
 from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import PurchaseOrderFile, PurchaseOrderLine, PurchaseOrderSheet
-from po_api.purchase_orders.projections import file_kind, hides_lines
+from po_api.purchase_orders.projections import file_kind, hides_lines, lines_with_requests
 from po_api.purchase_orders.queries import ORDER_ID, sees_all, visible_order
 
 _SHEETS = PurchaseOrderSheet.__table__
@@ -77,15 +81,29 @@ class _Content(NamedTuple):
     content: bytes
 
 
-class _Digest(NamedTuple):
-    digest: str
-
-
 class ApprovalRow(NamedTuple):
     """A member who approved requests, with the name that they have now, and the last time."""
 
     name: str
     decided_at: datetime
+
+
+@dataclass(frozen=True)
+class BuyerRow(OrganisationRow):
+    """The organisation as the documents of an order show it, with the approvals of the order's requests.
+
+    `printed_logo` is the digest of its logo; None for one that a version before revision 041 has stored, which
+    documents do not print.
+    """
+
+    printed_logo: str | None
+    approver_names: Sequence[str]
+    approval_times: Sequence[datetime]
+
+    @property
+    def approvals(self) -> Sequence[ApprovalRow]:
+        """In the order of the members' last ones."""
+        return [*map(ApprovalRow, self.approver_names, self.approval_times)]
 
 
 @cache
@@ -141,8 +159,25 @@ def _sheet() -> Query[OrderSheetRow]:
     return Query("purchase_orders.sheet", statement, OrderSheetRow)
 
 
-def _approvals() -> Query[ApprovalRow]:
-    """The approvals of the present rounds of requests, in the order of the members' last ones."""
+def _buyer() -> Query[BuyerRow]:
+    """The order is visible to the member."""
+    approvals = _approvals()
+    logo = (
+        select(DocumentLogo.digest)
+        .where(DocumentLogo.organisation_id == ORGANISATION_ID, DocumentLogo.digest == ORGANISATIONS.c.logo_digest)
+        .scalar_subquery()
+    )
+    own = [ORGANISATIONS.c[name] for name in field_names(OrganisationRow)]
+    columns = (*own, logo.label("printed_logo"), *approvals.c)
+    statement: AnySelect = (
+        select(*columns).select_from(ORGANISATIONS.join(approvals, true())).where(ORGANISATIONS.c.id == ORGANISATION_ID)
+    )
+    return Query("purchase_orders.buyer", statement, BuyerRow)
+
+
+def _approvals() -> Subquery:
+    """The approvals of the present rounds of an order's requests as two arrays, in the order of the members' last
+    ones."""
     last = func.max(ApprovalDecision.decided_at)
     of_porf = and_(
         Porf.organisation_id == ORGANISATION_ID,
@@ -150,19 +185,28 @@ def _approvals() -> Query[ApprovalRow]:
         Porf.approval_round == ApprovalDecision.round,
     )
     of_member = and_(Member.organisation_id == ORGANISATION_ID, Member.user_id == ApprovalDecision.approver_id)
-    statement = (
-        select(Member.name, last.label("decided_at"))
+    ordered = (
+        select(Porf.id)
+        .select_from(lines_with_requests())
+        .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == ORDER_ID)
+    )
+    by_member = (
+        select(Member.user_id, Member.name, last.label("decided_at"))
         .join_from(ApprovalDecision, Porf, of_porf)
         .join(Member, of_member)
         .where(
             ApprovalDecision.organisation_id == ORGANISATION_ID,
-            ApprovalDecision.porf_id == any_(bindparam("porf_ids", type_=ARRAY(BigInteger))),
+            ApprovalDecision.porf_id.in_(ordered),
             ApprovalDecision.decision == literal_column(f"'{Decision.APPROVED}'", Text),
         )
         .group_by(Member.user_id, Member.name)
-        .order_by(last, Member.user_id)
-    )
-    return Query("purchase_orders.approvals", statement, ApprovalRow)
+        .subquery("by_member")
+    ).c
+    order = (by_member.decided_at, by_member.user_id)
+    return select(
+        func.coalesce(in_order(by_member.name, *order), array([], type_=Text)).label("approver_names"),
+        func.coalesce(in_order(by_member.decided_at, *order), array([], type_=Timestamp)).label("approval_times"),
+    ).subquery("approvals")
 
 
 _REVISION = bindparam("revision", type_=Integer)
@@ -186,14 +230,7 @@ _ELECTRONIC = Query(
     ),
     _Content,
 )
-_APPROVALS = _approvals()
-_PRINTED_LOGO = Query(
-    "purchase_orders.printed_logo",
-    select(DocumentLogo.digest).where(
-        DocumentLogo.organisation_id == ORGANISATION_ID, DocumentLogo.digest == bindparam("digest", type_=Text)
-    ),
-    _Digest,
-)
+_BUYER = _buyer()
 
 
 class OrderDocumentQueries:
@@ -236,16 +273,9 @@ class OrderDocumentQueries:
         found = await self._executor.row(_ELECTRONIC, **key)
         return found and found.content
 
-    async def approvals(self, porf_ids: Collection[int]) -> Sequence[ApprovalRow]:
-        """Who approved these requests, which are those of a visible order."""
+    async def buyer(self, order_id: int) -> BuyerRow:
+        """The organisation as the documents of a visible order show it."""
         await self._executor.enter_tenant(self._organisation_id)
-        return await self._executor.rows(_APPROVALS, organisation_id=self._organisation_id, porf_ids=sorted(porf_ids))
-
-    async def printed_logo(self, digest: str | None) -> str | None:
-        """The digest of the organisation's logo; None for one that a version before revision 041 has stored, which
-        documents do not print."""
-        if digest is None:
-            return None
-        parameters = {"organisation_id": self._organisation_id, "digest": digest}
-        found = await self._executor.row(_PRINTED_LOGO, **parameters)
-        return found and found.digest
+        found = await self._executor.row(_BUYER, organisation_id=self._organisation_id, order_id=order_id)
+        assert found is not None
+        return found

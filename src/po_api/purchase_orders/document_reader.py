@@ -22,9 +22,8 @@ class DocumentReader:
 
     async def source(self, order_id: int) -> Source:
         """What an order's sheet is made of."""
-        source = await self._of(await self._header(order_id))
-        approvals = await self._documents.approvals({line.porf_id for line in source.lines})
-        return Source(source.order, source.organisation, source.lines, approvals)
+        order, buyer = await self._header(order_id), await self._documents.buyer(order_id)
+        return Source(order, buyer, await self._queries.content(order_id), buyer.approvals)
 
     async def electronic_order(self, order_id: int) -> ElectronicOrder:
         """What an electronic order is made of."""

@@ -1,7 +1,7 @@
 """Locks and changes rows of orders, restricted to those that are visible to the member."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -38,6 +38,7 @@ from po_api.db.wakeups import notify_after_commit
 from po_api.exchange_rates.domain import BaseAmounts
 from po_api.exchange_rates.projections import document_rate, lacks_rate
 from po_api.organisations.models import Organisation
+from po_api.organisations.numbering import Numbering, next_number, taken_number
 from po_api.porfs.content import LINE_FIELDS
 from po_api.purchase_orders.delivery_models import Delivery, DeliveryLink
 from po_api.purchase_orders.domain import LINKS_KEPT, FileKind, PurchaseOrderStatus
@@ -78,7 +79,8 @@ _ROWS_OF_LINES = json_rows(
 # The columns of an order that are written after its creation.
 _STATE = ("status", "number", "issued_at", "supplier_email", "supplier_address", "parties", *_TERMS)
 _ROWS_OF_STATE = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_STATE])
-_ROWS_OF_ISSUED = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[(*_STATE, *field_names(BaseAmounts))])
+_ISSUED = (*(name for name in _STATE if name != "number"), *field_names(BaseAmounts))
+_ROWS_OF_ISSUED = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[_ISSUED])
 _ROWS_OF_PRICED = json_rows("orders", _ORDERS.c.id, *_ORDERS.c[(*_STATE, "net", "tax", "total", "delivery_date")])
 _ROWS_OF_LINE = json_rows("lines", _LINES.c.id, *_LINES.c[(*TAX_CATEGORY, *CHANGEABLE, "net")])
 _ROWS_OF_DOCUMENT = json_rows("documents", *_RENDERINGS.c["purchase_order_id", "revision"])
@@ -140,6 +142,18 @@ def _creation() -> Query[CreatedOrder]:
     allocations = insert_from(_ALLOCATIONS, allocated).cte("added_allocations")
     event = audit.insert_events(entity_id=order.c.id).cte("added_event")
     return Query("purchase_orders.create", select(order.c.id).add_cte(allocations, event), CreatedOrder)
+
+
+def _issue() -> Query[NoRow]:
+    """Take the number, write the state with it, and add what the documents are rendered from."""
+    number = select(taken_number().c.number).scalar_subquery()
+    return combine(
+        "purchase_orders.issue",
+        update_from(_ORDERS, _ROWS_OF_ISSUED, version=PurchaseOrder.version + 1, number=number),
+        audit.insert_events(after={"number": number}),
+        insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)),
+        _queue(FileKind.ISSUED, _ROWS_OF_SHEET),
+    )
 
 
 def _change(name: str, *more: Insert | Update, rows: FromClause = _ROWS_OF_STATE) -> Query[NoRow]:
@@ -227,12 +241,7 @@ _CANCEL = _change(
     _end_links(),
 )
 _CLOSE = _change("purchase_orders.close", _end_links())
-_ISSUE = _change(
-    "purchase_orders.issue",
-    insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)),
-    _queue(FileKind.ISSUED, _ROWS_OF_SHEET),
-    rows=_ROWS_OF_ISSUED,
-)
+_ISSUE = _issue()
 _COUNT = Query(
     "purchase_orders.count",
     select(func.count().label("total")).select_from(_ORDERS).where(PurchaseOrder.organisation_id == ORGANISATION_ID),
@@ -375,16 +384,19 @@ class PurchaseOrderRepository:
         sheet: str,
         change: audit.Change,
         *,
+        numbering: Numbering,
         now: datetime,
     ) -> None:
-        """Write the state as `change` does, and what the documents are rendered from."""
+        """Write the state as `change` does, with the next number, and what the documents are rendered from."""
         if self._executor.is_distributed:
-            writes = await self._change_separately(state, change, now)
+            number = {"number": await next_number(self._executor, self._actor.organisation_id, numbering)}
+            numbered = replace(change, after={**(change.after or {}), **number})
+            writes = await self._change_separately({**state, **number}, numbered, now)
             await writes.insert(_SHEETS, [frozen], sheet=sheet)
             await writes.insert(_RENDERINGS, [frozen], kind=FileKind.ISSUED, next_attempt_at=now)
             return
         parameters = self._parameters(change, now, orders=[state], sheets=[frozen])
-        await self._executor.execute(_ISSUE, **parameters, sheet=sheet)
+        await self._executor.execute(_ISSUE, **parameters, **vars(numbering), sheet=sheet)
         notify_after_commit(self._session, audit.RELAY)
 
     def _separate_writes(self, now: datetime) -> SeparateWrites:

@@ -26,8 +26,7 @@ from po_api.exchange_rates.domain import base_amounts, recorded
 from po_api.exchange_rates.errors import RateMissing
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
-from po_api.organisations.queries import OrganisationQueries
-from po_api.organisations.service import OrganisationService
+from po_api.organisations.numbering import Numbering
 from po_api.porfs.allocation import Allocated, AllocationService, RequestedLine
 from po_api.porfs.content import LINE_FIELDS
 from po_api.porfs.domain import net_of, totals_of_nets
@@ -90,7 +89,6 @@ class PurchaseOrderService:
         executor = TransactionExecutor(session)
         self._orders = PurchaseOrderReadService(executor, actor)
         self._documents = OrderDocumentQueries(executor, actor)
-        self._organisations = OrganisationQueries(executor)
         self._addresses = AddressService(session, actor)
         self._structure = StructureService(session, actor)
 
@@ -160,33 +158,30 @@ class PurchaseOrderService:
         With a `delivery`, one of the `listeners` queues it: in the same transaction, so that neither is without the
         other.
 
-        Nothing is typeset here, while rows are locked. The number is taken last: its row stays locked until the
-        transaction ends, and other orders of the organisation wait for it. A worker renders the document soon after, or
-        the first reader before it.
+        Nothing is typeset here, while rows are locked. The number is taken by the statement that writes: its row stays
+        locked until the transaction ends, and other orders of the organisation wait for it. A worker renders the
+        document soon after, or the first reader before it.
         """
         order = await self._locked(order_id, PurchaseOrderAction.ISSUE, expected)
-        organisation = await self._organisations.own(self._actor)
         lines = await self._orders.content(order_id)
-        approvals = await self._documents.approvals({line.porf_id for line in lines})
-        source = Source(order, organisation, lines, approvals)
+        buyer = await self._documents.buyer(order_id)
+        source = Source(order, buyer, lines, buyer.approvals)
         now = utc_now()
         sheet = await sheet_of(source, now, source.language)
-        numbers = OrganisationService(self._session)
-        number = await numbers.next_number(organisation, DocumentType.PURCHASE_ORDER, now)
-        status = MACHINE.target(PurchaseOrderAction.ISSUE, PurchaseOrderStatus(order.status))
-        issued = {"status": status, "number": number}
+        issued = {"status": MACHINE.target(PurchaseOrderAction.ISSUE, PurchaseOrderStatus(order.status))}
         base = vars(base_amounts(order.net, order.total, order))
         change = _change("purchase_order.issue", order, {"status": order.status}, issued | recorded(base))
         frozen = {
             "purchase_order_id": order_id,
             "revision": order.revision,
             "template": CURRENT_TEMPLATE,
-            "timezone": organisation.timezone,
+            "timezone": buyer.timezone,
             "language": source.language,
-            "logo_digest": await self._documents.printed_logo(organisation.logo_digest),
+            "logo_digest": buyer.printed_logo,
         }
         state = state_of(order, **issued, **base, issued_at=now)
-        await self._repository.issue(state, frozen, sheet, change, now=now)
+        numbering = Numbering.of(buyer, DocumentType.PURCHASE_ORDER, now)
+        await self._repository.issue(state, frozen, sheet, change, numbering=numbering, now=now)
         notify_after_commit(self._session, RENDERINGS.name)
         if delivery is not None:
             assert listeners is not None
