@@ -1,5 +1,6 @@
 """The undocumented parts of SQLAlchemy and asyncpg in db/driver.py still have their effect."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from sqlalchemy import text
 
 from po_api.db.client_files import home_of_programs
 from po_api.db.database import libpq_url
-from po_api.db.driver import engine_by, socket_of
+from po_api.db.driver import engine_by, in_transaction, socket_of
 from po_api.db.hosts import Hosts
 from po_api.operations.embedded import server_user
 from support.refusing_server import refusing
@@ -49,6 +50,27 @@ async def test_prepared_statements_are_kept_unless_the_connection_is_pooled_agai
         raw: Any = await connection.get_raw_connection()
         kept = raw.dbapi_connection._prepared_statement_cache
         assert kept is None if is_pooled_again else "SELECT 1" in kept
+    await engine.dispose()
+
+
+async def test_a_transaction_is_begun_as_sqlalchemy_ends_it(urls: tuple[str, str]) -> None:
+    engine = engine_by(lambda: asyncpg.connect(libpq_url(urls[1])), is_pooled_again=False, pool_size=1, max_overflow=0)
+    async with engine.connect() as connection:
+        driver = await in_transaction(connection)
+        assert driver is await in_transaction(connection)
+        await driver.execute("SET LOCAL app.organisation_id = '1'")
+        await connection.rollback()
+        assert not driver.is_in_transaction()
+    # Nobody gets a connection whose BEGIN was cancelled.
+    async with engine.connect() as connection:
+        cancelled = asyncio.create_task(in_transaction(connection))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert connection.invalidated
+    async with engine.connect() as connection:
+        assert await in_transaction(connection) is not driver
     await engine.dispose()
 
 

@@ -11,6 +11,7 @@ from po_api import audit
 from po_api.audit.feed import relay
 from po_api.core.actor import Actor
 from po_api.db.database import Database, enter_tenant
+from po_api.db.query import TransactionExecutor
 from support.feeds import followed, relayed
 from support.organisations import TestOrganisation, act, created, new_organisation, ok
 from support.polling import Deadline
@@ -40,7 +41,7 @@ async def _relay_until(database: Database, organisations: Sequence[TestOrganisat
         for organisation in organisations:
             async with database.sessions.begin() as session:
                 await enter_tenant(session, organisation.organisation_id)
-                await relay(session, organisation.organisation_id)
+                await relay(TransactionExecutor(session), organisation.organisation_id)
 
 
 async def _follow_until(organisation: TestOrganisation, done: asyncio.Event) -> list[dict[str, Any]]:
@@ -112,7 +113,7 @@ async def test_two_relays_at_once_number_each_event_once(organisation: TestOrgan
     async def run() -> int:
         async with database.sessions.begin() as session:
             await enter_tenant(session, tenant)
-            return await relay(session, tenant)
+            return await relay(TransactionExecutor(session), tenant)
 
     for number in range(20):
         await created(organisation.buyer.post("/suppliers", json={"name": f"Supplier {number}"}))
@@ -130,7 +131,7 @@ async def test_a_relay_that_is_rolled_back_numbers_nothing(organisation: TestOrg
     await created(organisation.buyer.post("/suppliers", json={"name": "Other Ltd"}))
     async with database.sessions() as session:
         await enter_tenant(session, tenant)
-        assert await relay(session, tenant) == 1
+        assert await relay(TransactionExecutor(session), tenant) == 1
         # It is not waited for.
         assert await relayed(database, tenant) == 0
         await session.rollback()

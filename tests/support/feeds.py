@@ -4,6 +4,7 @@ from typing import Any
 
 from po_api.audit.feed import BATCH, relay
 from po_api.db.database import Database, enter_tenant
+from po_api.db.query import TransactionExecutor
 from support.organisations import Member, ok
 
 
@@ -13,7 +14,7 @@ async def relayed(database: Database, organisation_id: int) -> int:
     for _ in range(100):
         async with database.sessions.begin() as session:
             await enter_tenant(session, organisation_id)
-            count = await relay(session, organisation_id)
+            count = await relay(TransactionExecutor(session), organisation_id)
         total += count
         if count < BATCH:
             return total

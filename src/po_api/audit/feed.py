@@ -34,9 +34,17 @@ from po_api.audit.chain import NO_SEAL, SEALED_COLUMNS, seal
 from po_api.audit.events import RELAY, AuditEvent, EventOutbox
 from po_api.core.clock import utc_now
 from po_api.db.bulk_write import NOW, as_json, insert_from, json_rows
-from po_api.db.database import Database, enter_tenant
+from po_api.db.database import Database
 from po_api.db.models import Base, TenantRow
-from po_api.db.query import ORGANISATION_ID, AnyColumn, NoRow, Query, TransactionExecutor
+from po_api.db.query import (
+    ORGANISATION_ID,
+    AnyColumn,
+    NoRow,
+    Query,
+    QueryExecutor,
+    TransactionExecutor,
+    tenant_transaction,
+)
 from po_api.db.schema_info import SchemaInfo
 from po_api.db.wakeups import notify_after_commit
 
@@ -185,12 +193,11 @@ def _missing() -> Query[_Id]:
 _MISSING = _missing()
 
 
-async def relay(session: AsyncSession, organisation_id: int) -> int:
+async def relay(executor: QueryExecutor, organisation_id: int) -> int:
     """Number and seal the committed events of an organisation, at most BATCH, and return how many there were.
 
     The tenant has been entered, and the caller commits. 0 if nothing is waiting, or if another process is doing it.
     """
-    executor = TransactionExecutor(session)
     # In a statement before: one that had waited for the lock would see the outbox as it was before it waited.
     position = await executor.row(_LOCK, organisation_id=organisation_id)
     position = position or await _open(executor, organisation_id)
@@ -212,7 +219,7 @@ async def relay(session: AsyncSession, organisation_id: int) -> int:
     return len(events)
 
 
-async def _open(executor: TransactionExecutor, organisation_id: int) -> _Position | None:
+async def _open(executor: QueryExecutor, organisation_id: int) -> _Position | None:
     """Begin the feed; None if there is one, which another process has locked.
 
     Only if there is none: a conflict would wait for that process.
@@ -224,9 +231,8 @@ async def _open(executor: TransactionExecutor, organisation_id: int) -> _Positio
 
 async def relay_in(database: Database, organisation_id: int) -> bool:
     """The relay in a transaction of its own, as a task of the worker; returns whether it numbered any event."""
-    async with database.sessions.begin() as session:
-        await enter_tenant(session, organisation_id)
-        return await relay(session, organisation_id) > 0
+    async with tenant_transaction(database.engine, organisation_id) as executor:
+        return await relay(executor, organisation_id) > 0
 
 
 async def queue_missing(session: AsyncSession, organisation_id: int) -> int:

@@ -85,10 +85,21 @@ class FairQueue:
         finally:
             self.release(owner)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether everyone would have to wait."""
+        return self.running >= self.shares.running
+
+    def try_acquire(self, owner: Owner) -> bool:
+        """Take a turn, to be given back by `release`, if there is no need to wait."""
+        if not self._may_run(owner):
+            return False
+        self._begin(owner)
+        return True
+
     async def acquire(self, owner: Owner) -> None:
         """Wait for a turn, to be given back by `release`. Raises QueueFull at once, or QueueTimeout."""
-        if self._may_run(owner):
-            self._begin(owner)
+        if self.try_acquire(owner):
             return
         self._require_room(owner)
         turn = asyncio.get_running_loop().create_future()
@@ -127,7 +138,7 @@ class FairQueue:
     def _may_run(self, owner: Owner) -> bool:
         shares = self.shares
         return (
-            self.running < shares.running
+            not self.is_busy
             and self._organisations[owner.organisation_id] < shares.running_per_organisation
             and self._running[owner] < shares.running_per_user
         )

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, event, func, select
+from sqlalchemy import ColumnElement, bindparam, event, func, select
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import InstrumentedAttribute
@@ -15,6 +15,7 @@ from po_api.db.checkout_timeout import CheckoutTimeout
 from po_api.db.driver import engine_by
 from po_api.db.hosts import Hosts
 from po_api.db.pool import PrimaryPool, ReplicaPool, export_checkins
+from po_api.db.query import NoRow, Query, TransactionExecutor
 from po_api.db.replica import status
 from po_api.db.replica.status import Replica
 from po_api.db.wakeups import Wakeups
@@ -24,6 +25,9 @@ from po_api.settings import Settings
 # The driver prepares longer statements for each execution: PostgreSQL would parse and plan them again each time.
 # Its default of 15 KiB is less than what one request as a whole takes.
 MAX_STATEMENT_BYTES = 64 * 1024
+
+
+_ENTER = Query("tenant.enter", select(func.enter_tenant(bindparam("tenant", type_=Text))), NoRow)
 
 
 @dataclass(frozen=True)
@@ -154,5 +158,4 @@ def tenant_setting(organisation_id: int | InstrumentedAttribute[int | None]) -> 
 
 async def enter_tenant(session: AsyncSession, organisation_id: int) -> None:
     """Make the rows of one organisation visible and writable in this transaction."""
-    named = {"operation": "tenant.enter"}
-    await session.execute(select(tenant_setting(organisation_id)), execution_options=named)
+    await TransactionExecutor(session).execute(_ENTER, tenant=str(organisation_id))

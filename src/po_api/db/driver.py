@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from asyncpg import connect_utils
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from po_api.db.client_files import CERTIFICATE, KEY, is_inaccessible
 
@@ -36,6 +36,27 @@ async def pooled_connection(engine: AsyncEngine) -> Any:
         return await engine.raw_connection()
     except AsyncAdapt_asyncpg_dbapi.Error as error:
         raise error.__cause__ or error from None
+
+
+async def in_transaction(connection: AsyncConnection) -> Any:
+    """The driver's connection, in the transaction of `connection`: begun, unless it is, as SQLAlchemy does before the
+    first statement that it sends itself.
+
+    A connection whose BEGIN fails or is cancelled is not used again: SQLAlchemy would not end what may have begun.
+    Raises the driver's error.
+    """
+    pooled: Any = await connection.get_raw_connection()
+    if pooled.driver_connection.is_in_transaction():
+        return pooled.driver_connection
+    try:
+        await pooled.dbapi_connection._start_transaction()
+    except BaseException as error:
+        assert connection.sync_connection is not None
+        connection.sync_connection.invalidate()
+        if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error):
+            raise error.__cause__ or error from None
+        raise
+    return pooled.driver_connection
 
 
 def socket_of(connection: asyncpg.Connection) -> socket.socket:

@@ -20,7 +20,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.records import Record, field_names
 from po_api.db.distribution import is_distributed
-from po_api.db.driver import pooled_connection
+from po_api.db.driver import in_transaction, pooled_connection
 from po_api.observability.instrumentation import count_errors, timed
 
 # A row: a NamedTuple whose fields are the columns of the statement, in their order. A dataclass where rows share
@@ -34,6 +34,9 @@ AnyColumn = ColumnElement[Any]
 # Parameters of every query that is executed for a signed-in user.
 ORGANISATION_ID = bindparam("organisation_id", type_=BigInteger)
 USER_ID = bindparam("user_id", type_=BigInteger)
+
+# The key of a session's information under which its executors keep the transaction and its connection.
+_DRIVER = "po_api.driver"
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
@@ -183,11 +186,13 @@ def enter_tenant_sql(
 class ConnectionExecutor:
     """Executes queries outside of any transaction, on a connection that the first query takes from the pool.
 
-    Entering a tenant begins a read-only transaction: row-level security depends on a setting that ends with one.
+    Entering a tenant begins a transaction, which is read-only unless it `writes`: row-level security depends on a
+    setting that ends with one.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, writes: bool = False) -> None:
         self._engine = engine
+        self._writes = writes
         self._pooled: Any = None
         self._in_transaction = False
         self._has_tenant = False
@@ -235,12 +240,12 @@ class ConnectionExecutor:
         await self.run_script(tenant=tenant)
 
     async def run_script(self, *statements: str, tenant: str | None = None) -> str:
-        """The command tag of the last of some statements without parameters, in a read-only transaction.
+        """The command tag of the last of some statements without parameters, in the transaction.
 
         One round trip begins it, enters a tenant with `enter_tenant_sql`, and executes the statements.
         """
         connection = await self._connection()
-        begin = [] if self._in_transaction else ["BEGIN READ ONLY"]
+        begin = [] if self._in_transaction else ["BEGIN" if self._writes else "BEGIN READ ONLY"]
         self._in_transaction = True
         script = "; ".join([*begin, *([tenant] if tenant else []), *statements])
         command_tag: str = await count_errors(connection.execute(script))
@@ -250,7 +255,8 @@ class ConnectionExecutor:
     async def close(self) -> None:
         """End the transaction, if there is one, and return the connection to the pool."""
         try:
-            if self._in_transaction and not self._pooled.driver_connection.is_closed():
+            # On a closed connection nothing is left to end; what was written there is not committed, which is an error.
+            if self._in_transaction and (self._writes or not self._pooled.driver_connection.is_closed()):
                 await count_errors(self._pooled.driver_connection.execute("COMMIT"))
         except BaseException:
             self.discard()
@@ -291,6 +297,22 @@ async def connected(engine: AsyncEngine) -> AsyncIterator[ConnectionExecutor]:
         raise
 
 
+@asynccontextmanager
+async def tenant_transaction(engine: AsyncEngine, organisation_id: int) -> AsyncIterator[ConnectionExecutor]:
+    """A transaction inside an organisation, committed at the end; after an error its connection is closed.
+
+    For background work that is done often: a session costs as much as three statements.
+    """
+    executor = ConnectionExecutor(engine, writes=True)
+    try:
+        await executor.enter_tenant(organisation_id)
+        yield executor
+        await executor.close()
+    except BaseException:
+        executor.discard()
+        raise
+
+
 class TransactionExecutor:
     """Executes queries in a session's transaction, whose own writes they see. The tenant is the transaction's."""
 
@@ -315,15 +337,21 @@ class TransactionExecutor:
         """The check of the credentials has entered it, in the same transaction."""
 
     async def _records(self, query: Query[Any], parameters: Mapping[str, object]) -> Sequence[Any]:
-        connection = await self._session.connection()
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        if driver.is_in_transaction():
-            text, arguments = query.sql, query.arguments(parameters)
-            if self.is_distributed:
-                text, arguments = query.for_distributed(parameters)
-            records: Sequence[Any] = await timed(query.name, driver.fetch(text, *arguments))
-            return records
-        # SQLAlchemy begins the transaction with the first statement that it sends itself.
-        named = {"operation": query.name}
-        result = await connection.execute(query.statement, dict(parameters), execution_options=named)
-        return result.all() if result.returns_rows else ()
+        driver = await self._driver()
+        text, arguments = query.sql, query.arguments(parameters)
+        if self.is_distributed:
+            text, arguments = query.for_distributed(parameters)
+        records: Sequence[Any] = await timed(query.name, driver.fetch(text, *arguments))
+        return records
+
+    async def _driver(self) -> Any:
+        """The driver's connection, in the session's transaction.
+
+        It is kept for this transaction: asking the session again takes as long as the rest of a statement.
+        """
+        transaction, driver = self._session.info.get(_DRIVER, (None, None))
+        if transaction is not None and transaction is self._session.sync_session.get_transaction():
+            return driver
+        driver = await in_transaction(await self._session.connection())
+        self._session.info[_DRIVER] = (self._session.sync_session.get_transaction(), driver)
+        return driver

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from json import loads
 from typing import NamedTuple
 
 from sqlalchemy import (
     Boolean,
     Integer,
-    Subquery,
+    ScalarSelect,
     Text,
     and_,
     bindparam,
@@ -20,13 +21,11 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import array
 
 from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
 from po_api.core.records import field_names
-from po_api.db.json_sql import in_order
-from po_api.db.models import Timestamp
+from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.query import ORGANISATION_ID, AnySelect, Query, QueryExecutor
 from po_api.members.models import Member
 from po_api.organisations.models import DocumentLogo
@@ -93,17 +92,17 @@ class BuyerRow(OrganisationRow):
     """The organisation as the documents of an order show it, with the approvals of the order's requests.
 
     `printed_logo` is the digest of its logo; None for one that a version before revision 041 has stored, which
-    documents do not print.
+    documents do not print. `approvals_json` is an array, for which the driver need not ask about the types of arrays.
     """
 
     printed_logo: str | None
-    approver_names: Sequence[str]
-    approval_times: Sequence[datetime]
+    approvals_json: str
 
     @property
     def approvals(self) -> Sequence[ApprovalRow]:
         """In the order of the members' last ones."""
-        return [*map(ApprovalRow, self.approver_names, self.approval_times)]
+        found = loads(self.approvals_json)
+        return [ApprovalRow(row["name"], datetime.fromisoformat(row["decided_at"])) for row in found]
 
 
 @cache
@@ -159,25 +158,22 @@ def _sheet() -> Query[OrderSheetRow]:
     return Query("purchase_orders.sheet", statement, OrderSheetRow)
 
 
+@cache
 def _buyer() -> Query[BuyerRow]:
     """The order is visible to the member."""
-    approvals = _approvals()
     logo = (
         select(DocumentLogo.digest)
         .where(DocumentLogo.organisation_id == ORGANISATION_ID, DocumentLogo.digest == ORGANISATIONS.c.logo_digest)
         .scalar_subquery()
     )
     own = [ORGANISATIONS.c[name] for name in field_names(OrganisationRow)]
-    columns = (*own, logo.label("printed_logo"), *approvals.c)
-    statement: AnySelect = (
-        select(*columns).select_from(ORGANISATIONS.join(approvals, true())).where(ORGANISATIONS.c.id == ORGANISATION_ID)
-    )
+    columns = (*own, logo.label("printed_logo"), _approvals().label("approvals_json"))
+    statement: AnySelect = select(*columns).where(ORGANISATIONS.c.id == ORGANISATION_ID)
     return Query("purchase_orders.buyer", statement, BuyerRow)
 
 
-def _approvals() -> Subquery:
-    """The approvals of the present rounds of an order's requests as two arrays, in the order of the members' last
-    ones."""
+def _approvals() -> ScalarSelect[str]:
+    """The approvals of the present rounds of an order's requests, in the order of the members' last ones."""
     last = func.max(ApprovalDecision.decided_at)
     of_porf = and_(
         Porf.organisation_id == ORGANISATION_ID,
@@ -201,12 +197,10 @@ def _approvals() -> Subquery:
         )
         .group_by(Member.user_id, Member.name)
         .subquery("by_member")
-    ).c
-    order = (by_member.decided_at, by_member.user_id)
-    return select(
-        func.coalesce(in_order(by_member.name, *order), array([], type_=Text)).label("approver_names"),
-        func.coalesce(in_order(by_member.decided_at, *order), array([], type_=Timestamp)).label("approval_times"),
-    ).subquery("approvals")
+    )
+    approval, text = json_object("approval", columns_of(by_member, field_names(ApprovalRow)))
+    approvals = json_array(text, by_member.c.decided_at, by_member.c.user_id)
+    return select(approvals).select_from(by_member.join(approval, true())).scalar_subquery()
 
 
 _REVISION = bindparam("revision", type_=Integer)
@@ -230,7 +224,6 @@ _ELECTRONIC = Query(
     ),
     _Content,
 )
-_BUYER = _buyer()
 
 
 class OrderDocumentQueries:
@@ -276,6 +269,6 @@ class OrderDocumentQueries:
     async def buyer(self, order_id: int) -> BuyerRow:
         """The organisation as the documents of a visible order show it."""
         await self._executor.enter_tenant(self._organisation_id)
-        found = await self._executor.row(_BUYER, organisation_id=self._organisation_id, order_id=order_id)
+        found = await self._executor.row(_buyer(), organisation_id=self._organisation_id, order_id=order_id)
         assert found is not None
         return found

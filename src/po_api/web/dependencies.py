@@ -78,6 +78,8 @@ class _SignedIn(SecurityBase):
 
     async def __call__(self, request: Request) -> Principal:
         unit = unit_of(request)
+        if unit.principal is not None:
+            return unit.principal
         is_safe = request.method in SAFE_METHODS
         return await self._counted(request, unit.executor.credentials if is_safe else TransactionExecutor(unit.session))
 

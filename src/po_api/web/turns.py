@@ -13,10 +13,11 @@ from anyio.lowlevel import RunVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from po_api.core.actor import Principal
 from po_api.core.errors import BadRequest
 from po_api.core.fair_queue import FairQueue, Owner, Shares
 from po_api.core.offload import limiter_of
-from po_api.web.dependencies import SIGNED_IN
+from po_api.web.dependencies import SIGNED_IN, unit_of
 
 T = TypeVar("T")
 _limiter: RunVar[CapacityLimiter] = RunVar("po_api_checks_before_turns")
@@ -57,9 +58,10 @@ async def turn(request: Request, *, has_form: bool) -> AsyncIterator[None]:
         if not has_form:
             await _read_body(request)
         async with limiter_of(_limiter, _CHECKS):
-            principal = await SIGNED_IN.before_its_turn(request)
+            may_be_at_once = not (has_form or queue.is_busy or is_heavy_body(request))
+            principal = await (SIGNED_IN if may_be_at_once else SIGNED_IN.before_its_turn)(request)
         owner = Owner(principal.organisation_id or 0, principal.user_id)
-        await while_connected(request, queue.acquire(owner))
+        await _begin(request, principal if may_be_at_once else None, owner)
     except BaseException:
         if has_form:  # its files are temporary ones; the handler would close them
             await (await request.form()).close()
@@ -68,6 +70,20 @@ async def turn(request: Request, *, has_form: bool) -> AsyncIterator[None]:
         yield
     finally:
         queue.release(owner)
+
+
+async def _begin(request: Request, principal: Principal | None, owner: Owner) -> None:
+    """Take a turn. A `principal` who was authenticated in the request's transaction is not again, unless it has to
+    wait: then without the transaction, whose connection others need."""
+    queue: FairQueue = request.app.state.heavy_requests
+    unit = unit_of(request)
+    unit.is_counted = True
+    if principal is not None:
+        if queue.try_acquire(owner):
+            unit.principal = principal
+            return
+        await unit.pause()
+    await while_connected(request, queue.acquire(owner))
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import UploadFile
 
+from po_api.core.actor import Principal
 from po_api.core.errors import AppError
 from po_api.core.sqlstate import DEADLOCK, SERIALISATION_FAILURE, sqlstate_of
 from po_api.db.database import Database
@@ -36,6 +37,8 @@ class UnitOfWork:
         self.is_counted = is_counted
         # Whether it has effects that a rollback does not undo.
         self.has_lasting_effects = False
+        # Who is signed in, if that was checked before the dependencies of the handler.
+        self.principal: Principal | None = None
 
     @property
     def session(self) -> AsyncSession:
@@ -43,6 +46,13 @@ class UnitOfWork:
         if self._session is None:
             self._session = self._database.sessions()
         return self._session
+
+    async def pause(self) -> None:
+        """Undo what was done so far and return the connection: the request is about to wait."""
+        await self.executor.close()
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
 
     async def complete(self) -> None:
         """The request's only commit, before the response is sent, so that a failed commit is an error response."""
