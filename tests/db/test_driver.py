@@ -56,10 +56,10 @@ async def test_prepared_statements_are_kept_unless_the_connection_is_pooled_agai
 async def test_a_transaction_is_begun_as_sqlalchemy_ends_it(urls: tuple[str, str]) -> None:
     engine = engine_by(lambda: asyncpg.connect(libpq_url(urls[1])), is_pooled_again=False, pool_size=1, max_overflow=0)
     async with engine.connect() as connection:
-        driver = await in_transaction(connection)
-        assert driver is await in_transaction(connection)
-        await driver.execute("SET LOCAL app.organisation_id = '1'")
-        await connection.rollback()
+        async with connection.begin():
+            driver = await in_transaction(connection)
+            assert driver is await in_transaction(connection)
+            assert driver.is_in_transaction()
         assert not driver.is_in_transaction()
     # Nobody gets a connection whose BEGIN was cancelled.
     async with engine.connect() as connection:

@@ -95,9 +95,9 @@ class RenderingHandler:
         self._is_filed = is_filed
 
     async def perform(self, job: Job) -> None:
-        async with self._database.sessions.begin() as session:
-            await enter_tenant(session, job.organisation_id)
-            row = await TransactionExecutor(session).row(_ROW, organisation_id=job.organisation_id, id=job.id)
+        async with connected(self._database.engine) as executor:
+            await executor.enter_tenant(job.organisation_id)
+            row = await executor.row(_ROW, organisation_id=job.organisation_id, id=job.id)
         assert row is not None
         is_issued = row.kind == FileKind.ISSUED
         await stored_document(

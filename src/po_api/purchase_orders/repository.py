@@ -18,8 +18,6 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
-    null,
-    or_,
     select,
     update,
 )
@@ -31,7 +29,6 @@ from po_api.core.clock import utc_now
 from po_api.core.offload import offload
 from po_api.core.records import field_names
 from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_from, json_rows, update_from
-from po_api.db.leases import WorkStatus
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
@@ -40,8 +37,8 @@ from po_api.exchange_rates.projections import document_rate, lacks_rate
 from po_api.organisations.models import Organisation
 from po_api.organisations.numbering import Numbering, next_number, taken_number
 from po_api.porfs.content import LINE_FIELDS
-from po_api.purchase_orders.delivery_models import Delivery, DeliveryLink
-from po_api.purchase_orders.domain import LINKS_KEPT, FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.delivery_changes import cancel_deliveries, end_links
+from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import (
     Allocation,
     DocumentRendering,
@@ -194,36 +191,6 @@ def _queue(kind: FileKind, orders: FromClause) -> Insert:
     return insert_from(_RENDERINGS, orders, kind=literal_column(f"'{kind}'"), next_attempt_at=NOW)
 
 
-def _cancel_deliveries() -> Update:
-    """Do not send what waits to be sent of the order; a mail that is being sent at this moment cannot be stopped."""
-    return (
-        update(Delivery)
-        .values(status=str(WorkStatus.CANCELLED), next_attempt_at=null(), leased_until=null(), finished_at=func.now())
-        .where(
-            Delivery.organisation_id == ORGANISATION_ID,
-            Delivery.purchase_order_id == ORDER_ID,
-            Delivery.status.in_((str(WorkStatus.QUEUED), str(WorkStatus.HELD))),
-            or_(Delivery.leased_until.is_(None), Delivery.leased_until <= func.now()),
-        )
-    )
-
-
-def _end_links() -> Update:
-    """Let the links of the order end, some time from now."""
-    theirs = select(Delivery.id).where(
-        Delivery.organisation_id == ORGANISATION_ID, Delivery.purchase_order_id == ORDER_ID
-    )
-    return (
-        update(DeliveryLink)
-        .values(expires_at=func.now() + LINKS_KEPT)
-        .where(
-            DeliveryLink.organisation_id == ORGANISATION_ID,
-            DeliveryLink.delivery_id.in_(theirs),
-            DeliveryLink.expires_at.is_(None),
-        )
-    )
-
-
 _CREATE = _creation()
 _CHANGE = _change("purchase_orders.change")
 _CHANGE_LINE = _change(
@@ -231,16 +198,16 @@ _CHANGE_LINE = _change(
 )
 _REALLOCATE_ONE = Query("purchase_orders.reallocate", _reallocate(), NoRow)
 _RELEASE = Query("purchase_orders.release", _release(), NoRow)
-_CANCEL_DELIVERIES = Query("purchase_orders.cancel_deliveries", _cancel_deliveries(), NoRow)
-_END_LINKS = Query("purchase_orders.end_links", _end_links(), NoRow)
+_CANCEL_DELIVERIES = Query("purchase_orders.cancel_deliveries", cancel_deliveries(), NoRow)
+_END_LINKS = Query("purchase_orders.end_links", end_links(), NoRow)
 _CANCEL = _change(
     "purchase_orders.cancel",
     _release(),
     _queue(FileKind.CANCELLED, _ROWS_OF_DOCUMENT),
-    _cancel_deliveries(),
-    _end_links(),
+    cancel_deliveries(),
+    end_links(),
 )
-_CLOSE = _change("purchase_orders.close", _end_links())
+_CLOSE = _change("purchase_orders.close", end_links())
 _ISSUE = _issue()
 _COUNT = Query(
     "purchase_orders.count",
