@@ -5,11 +5,21 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import asyncpg
 import pytest
-from sqlalchemy import event, func, literal, select
+from sqlalchemy import event, func, literal, select, true
 
-from po_api.db.database import Database, open_database
-from po_api.db.query import ORGANISATION_ID, USER_ID, ConnectionExecutor, NoRow, Query, TransactionExecutor
+from po_api.db.database import Database, enter_tenant, open_database
+from po_api.db.query import (
+    ORGANISATION_ID,
+    USER_ID,
+    ConnectionExecutor,
+    NoRow,
+    Query,
+    TransactionExecutor,
+    connected,
+    tenant_transaction,
+)
 from po_api.members.models import Member
 from po_api.settings import Settings
 
@@ -26,6 +36,10 @@ class _Port:
 @dataclass(frozen=True)
 class _Server(_Port):
     name: str
+
+
+class _Name(NamedTuple):
+    name: str | None
 
 
 _WHERE = Query("test.where", select(func.pg_backend_pid().label("pid")), _Pid)
@@ -83,6 +97,38 @@ async def test_a_row_can_be_a_dataclass_which_has_inherited_fields_first(small: 
         transaction = TransactionExecutor(session)
         for _ in range(2):  # the first begins the transaction
             assert await transaction.row(Query("test.port", select(columns[0]), _Port)) == _Port(5432)
+
+
+_TENANT = Query("test.tenant", select(func.current_setting("app.organisation_id", true()).label("name")), _Name)
+# A setting of the session is kept if the transaction is committed.
+_MARK = Query("test.mark", select(func.set_config("app.mark", "left", literal(False)).label("name")), _Name)
+_MARKED = Query("test.marked", select(func.current_setting("app.mark", true()).label("name")), _Name)
+
+
+async def test_a_transaction_inside_an_organisation_is_committed_or_an_error(small: tuple[Database, list[Any]]) -> None:
+    database, lent = small
+    async with tenant_transaction(database.engine, 42) as executor:
+        assert await executor.row(_TENANT) == _Name("42")
+        await executor.row(_MARK)
+    async with connected(database.engine) as reader:
+        assert await reader.row(_MARKED) == _Name("left")
+    with pytest.raises(asyncpg.InterfaceError):
+        async with tenant_transaction(database.engine, 42):
+            lent[-1].terminate()
+    pool: Any = database.engine.pool
+    assert pool.checkedout() == 0
+
+
+async def test_a_session_has_a_transaction_of_its_own_after_each_commit(small: tuple[Database, list[Any]]) -> None:
+    database, _ = small
+    async with database.sessions() as session:
+        executor = TransactionExecutor(session)
+        for end in (session.commit, session.rollback, session.commit):
+            await enter_tenant(session, 42)
+            assert await executor.row(_TENANT) == _Name("42")
+            await end()
+            assert (await executor.row(_TENANT)) in (_Name(""), _Name(None))
+            await session.rollback()
 
 
 async def test_a_query_whose_columns_are_not_the_fields_of_its_rows_is_refused(
