@@ -3,6 +3,8 @@
 from po_api import audit
 from po_api.addresses import models as addresses
 from po_api.api_keys import models as api_keys
+from po_api.approval_policies import models as approval_policies
+from po_api.approvals import models as approvals
 from po_api.db import periodic, schema_info
 from po_api.db.models import Base
 from po_api.deliveries import models as deliveries
@@ -24,6 +26,8 @@ from po_api.webhooks import models as webhooks
 __all__ = [
     "addresses",
     "api_keys",
+    "approval_policies",
+    "approvals",
     "audit",
     "deliveries",
     "exchange_rates",

@@ -10,9 +10,10 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import func, select, text
 
+from po_api.approvals.models import ApprovalDecision
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
-from po_api.porfs.models import ApprovalDecision, Porf
+from po_api.porfs.models import Porf
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok, refused
 from support.polling import until
 

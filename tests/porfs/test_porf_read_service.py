@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
+from po_api.approvals.models import ApprovalDecision
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, totals
 from po_api.core.permissions import Role, Scope
@@ -23,7 +24,7 @@ from po_api.porfs import schemas
 from po_api.porfs.approval import APPROVES, Approver, refusal
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, priced, remaining
 from po_api.porfs.maximum import maximum_total
-from po_api.porfs.models import ApprovalDecision, Porf
+from po_api.porfs.models import Porf
 from po_api.porfs.read_service import allowed_actions
 from po_api.suppliers.models import Supplier
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok

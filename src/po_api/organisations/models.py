@@ -25,6 +25,7 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     The exchange rate of a document is at most `max_rate_age_days` old; one that differs by more than
     `max_rate_jump_percent` from the one before has to be confirmed. The net of an order may exceed that of what was
     approved by `order_price_percent`.
+    `allow_override`: admins may approve against the rules, with a comment.
     New orders take its terms of delivery and payment; `payment_days` and `payment_terms` where their supplier has none.
     `logo_digest` is the SHA-256 (hex) of the logo, `accent_colour` of its documents is #rrggbb.
     `workspace_folder_id` is the folder in Google Drive for its documents, which is used once it is the verified one.
@@ -68,6 +69,7 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     max_rate_jump_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(20), server_default="20")
     order_price_percent: Mapped[Decimal] = mapped_column(Percent, default=Decimal(0), server_default="0")
     allow_self_approval: Mapped[bool] = mapped_column(default=False, server_default="false")
+    allow_override: Mapped[bool] = mapped_column(default=False, server_default="false")
     porf_prefix: Mapped[str] = mapped_column(default="PORF", server_default="PORF")
     po_prefix: Mapped[str] = mapped_column(default="PO", server_default="PO")
     tax_id: Mapped[str | None]

@@ -8,6 +8,7 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
+from po_api.approvals.domain import Decision
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
@@ -27,7 +28,6 @@ from po_api.porfs.domain import (
     DECISIONS,
     MACHINE,
     NEW_ROUND,
-    Decision,
     LineQuantities,
     PorfAction,
     PorfFacts,

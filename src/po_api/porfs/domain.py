@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from po_api.approvals.domain import Decision
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.currencies import CURRENCIES
 from po_api.core.errors import AppError, FieldError
@@ -48,14 +49,6 @@ class PorfAction(StrEnum):
     CLOSE = "close"
     REASSIGN = "reassign"
     COPY = "copy"
-
-
-class Decision(StrEnum):
-    """The decision of an approver."""
-
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    RETURNED = "returned"
 
 
 @dataclass(frozen=True)

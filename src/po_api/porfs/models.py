@@ -154,51 +154,6 @@ class PorfLine(TenantRow, Timestamped, Base):
     porf: Mapped[Porf] = relationship(back_populates="lines", lazy="raise")
 
 
-class ApprovalDecision(TenantRow, Base):
-    """A decision of an approver, with the approval round and hashes of the content and of the supplier's identity.
-
-    `hash_version` says which fields `content_hash` covers (`content.HASHED_FIELDS`). `supplier_hash` is null without a
-    supplier, and in decisions of before revision 028. Rows are only ever added.
-
-    `approver_limit` is the approver's limit at that time, None for no limit, in the organisation's base currency
-    `limit_currency`; both are None in decisions of versions before revision 025.
-    """
-
-    __tablename__ = "approval_decisions"
-    __table_args__ = (
-        ForeignKeyConstraint(["organisation_id", "porf_id"], ["porfs.organisation_id", "porfs.id"]),
-        ForeignKeyConstraint(["organisation_id", "approver_id"], ["members.organisation_id", "members.user_id"]),
-        CheckConstraint("decision IN ('approved', 'rejected', 'returned')", name="decision"),
-        CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash"),
-        CheckConstraint("hash_version >= 1", name="hash_version"),
-        CheckConstraint("supplier_hash ~ '^(([0-9a-f]{64}){2}|([0-9a-f]{64}){8})$'", name="supplier_hash"),
-        CheckConstraint("decision = 'approved' OR comment IS NOT NULL", name="comment"),
-        CheckConstraint("approver_limit IS NULL OR limit_currency IS NOT NULL", name="approver_limit"),
-        Index(
-            "uq_approval_decisions_approved",
-            "organisation_id",
-            "porf_id",
-            "round",
-            unique=True,
-            postgresql_where=text("decision = 'approved'"),
-        ),
-        Index("ix_approval_decisions_organisation_id_porf_id", "organisation_id", "porf_id", "id"),
-        Index("ix_approval_decisions_organisation_id_approver_id", "organisation_id", "approver_id"),
-    )
-
-    porf_id: Mapped[int]
-    round: Mapped[int] = mapped_column(Integer)
-    approver_id: Mapped[int]
-    decision: Mapped[str]
-    comment: Mapped[str | None]
-    content_hash: Mapped[str]
-    approver_limit: Mapped[Decimal | None] = mapped_column(Amount)
-    limit_currency: Mapped[str | None]
-    hash_version: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
-    supplier_hash: Mapped[str | None]
-    decided_at: Mapped[datetime]
-
-
 class PorfComment(TenantRow, Base):
     """A comment on a request. Rows are only ever added."""
 

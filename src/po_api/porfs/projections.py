@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from po_api.approvals.domain import Decision
+from po_api.approvals.models import ApprovalDecision
 from po_api.core.permissions import GRANTS, Permission
 from po_api.core.records import field_names
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
@@ -40,9 +42,9 @@ from po_api.porfs.approval import (
     may_decide,
 )
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
-from po_api.porfs.domain import MACHINE, Decision, PorfAction, PorfFacts, PorfStatus
+from po_api.porfs.domain import MACHINE, PorfAction, PorfFacts, PorfStatus
 from po_api.porfs.maximum import ceiling_of, maximum_of, tolerance_of
-from po_api.porfs.models import ApprovalDecision, PorfLine
+from po_api.porfs.models import PorfLine
 from po_api.suppliers.models import Supplier
 from po_api.suppliers.projections import keeps_identity, supplier_hash, supplier_is_active
 

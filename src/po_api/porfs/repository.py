@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
+from po_api.approvals.models import ApprovalDecision
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.offload import offload
@@ -41,7 +42,7 @@ from po_api.organisations.models import Organisation
 from po_api.organisations.numbering import Numbering, next_number, taken_number
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, PorfInput
 from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
-from po_api.porfs.models import ApprovalDecision, Porf, PorfComment, PorfLine
+from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.projections import approval_of_round, eligible_approver, with_facts
 from po_api.porfs.queries import LockedPorf, PorfLineRow
 from po_api.porfs.visibility import Visibility, visible

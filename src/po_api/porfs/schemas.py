@@ -16,10 +16,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from po_api.approvals.domain import Decision
 from po_api.core.money import TaxRounding
 from po_api.organisations.schemas import Address
 from po_api.porfs.content import MAX_LINES
-from po_api.porfs.domain import Decision, PorfStatus, remaining
+from po_api.porfs.domain import PorfStatus, remaining
 from po_api.porfs.models import PorfLine
 from po_api.porfs.units import is_unit
 from po_api.web.schemas import (

@@ -22,6 +22,8 @@ from sqlalchemy import (
     true,
 )
 
+from po_api.approvals.domain import Decision
+from po_api.approvals.models import ApprovalDecision
 from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
 from po_api.core.records import field_names
@@ -30,8 +32,7 @@ from po_api.db.query import ORGANISATION_ID, AnySelect, Query, QueryExecutor
 from po_api.members.models import Member
 from po_api.organisations.models import DocumentLogo
 from po_api.organisations.queries import ORGANISATIONS, OrganisationRow
-from po_api.porfs.domain import Decision
-from po_api.porfs.models import ApprovalDecision, Porf
+from po_api.porfs.models import Porf
 from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import PurchaseOrderFile, PurchaseOrderLine, PurchaseOrderSheet
 from po_api.purchase_orders.projections import file_kind, hides_lines, lines_with_requests

@@ -1,0 +1,166 @@
+"""The terms of approval policies: what a rule may say, what it is compared with, and the steps that are planned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+# The name of the step of an organisation without a policy, or of a request that no rule matches.
+ANY_APPROVER = "any approver"
+
+
+class DocumentType(StrEnum):
+    """The kind of document that a policy is for."""
+
+    PORF = "porf"
+
+
+class PolicyStatus(StrEnum):
+    """Only drafts change; one policy of each kind is published, and a retired one stays for the runs that name it."""
+
+    DRAFT = "draft"
+    PUBLISHED = "published"
+    RETIRED = "retired"
+
+
+class NoRule(StrEnum):
+    """What applies to a document that no rule matches."""
+
+    ANY_APPROVER = "any_approver"
+    AUTO_APPROVE = "auto_approve"
+    REFUSE = "refuse"
+
+
+class OnEmpty(StrEnum):
+    """Who takes a step that has fewer eligible people than it requires."""
+
+    REQUESTER_MANAGER = "requester_manager"
+    GROUP = "group"
+    BLOCK = "block"
+    SKIP = "skip"
+
+
+class EscalateTo(StrEnum):
+    """Whom a step is escalated to."""
+
+    MANAGER = "manager"
+    GROUP = "group"
+
+
+class Carry(StrEnum):
+    """Whether a decision also stands for the next stage, if its decider is eligible there."""
+
+    NEVER = "never"
+    CONSECUTIVE = "consecutive"
+
+
+class StepKind(StrEnum):
+    """Who decides a step: named people, frozen at the submission, or the present members of a group or a role."""
+
+    PEOPLE = "people"
+    POOL = "pool"
+
+
+class StepSource(StrEnum):
+    """Where a step comes from; `default` is the one of requests that no rule matches."""
+
+    RULE = "rule"
+    ADDED = "added"
+    OVERRIDE = "override"
+    DEFAULT = "default"
+
+
+class SlotOrigin(StrEnum):
+    """Why a person is asked."""
+
+    NAMED = "named"
+    OWNER = "owner"
+    MANAGER = "manager"
+    CHAIN = "chain"
+    ESCALATED = "escalated"
+    ADDED = "added"
+    VACANCY = "vacancy"
+
+
+class PoolRole(StrEnum):
+    """The role whose holders are a pool."""
+
+    APPROVER = "approver"
+
+
+class PlannedSlot(NamedTuple):
+    """A person of a step."""
+
+    user_id: int
+    origin: SlotOrigin
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step of an approval, as a rule makes it.
+
+    Stages are decided in ascending order, the steps of one stage at the same time. A step of people has `slots`, a pool
+    exactly one of `pool_group_id` and `pool_role`. `is_skipped`: the rule found nobody, and says that nobody is needed.
+    """
+
+    stage: int
+    position: int
+    rule_id: int | None
+    source: StepSource
+    name: str
+    kind: StepKind
+    pool_group_id: int | None = None
+    pool_role: str | None = None
+    required_count: int = 1
+    enforce_limit: bool = False
+    comment_required: bool = False
+    is_skipped: bool = False
+    slots: tuple[PlannedSlot, ...] = ()
+    remind_after_hours: int | None = None
+    escalate_after_hours: int | None = None
+    escalate_to: str | None = None
+    escalation_group_id: int | None = None
+
+
+DEFAULT_STEP = PlannedStep(
+    stage=1,
+    position=1,
+    rule_id=None,
+    source=StepSource.DEFAULT,
+    name=ANY_APPROVER,
+    kind=StepKind.POOL,
+    pool_role=PoolRole.APPROVER,
+    enforce_limit=True,
+)
+
+
+class LineFacts(NamedTuple):
+    """What conditions look at in a line.
+
+    `cost_centre_id` is the line's own or the header's; `base_gross` is what can be ordered of it at most, with its tax,
+    in the base currency: None where that is not known.
+    """
+
+    category_id: int | None
+    cost_centre_id: int | None
+    base_gross: Decimal | None
+
+
+@dataclass(frozen=True)
+class DocumentFacts:
+    """What conditions look at in a document. `base_ceiling` is what can be ordered at most, in the base currency.
+
+    `author_ids` are the members who may not decide on it, unless the organisation allows self-approval.
+    """
+
+    allow_self_approval: bool
+    requester_id: int
+    author_ids: frozenset[int]
+    team_id: int | None
+    supplier_id: int | None
+    supplier_is_new: bool
+    currency: str
+    base_ceiling: Decimal | None
+    cost_centre_id: int | None
+    lines: Sequence[LineFacts]

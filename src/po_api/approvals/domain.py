@@ -1,0 +1,65 @@
+"""The terms of running approvals."""
+
+from enum import StrEnum
+
+
+class Decision(StrEnum):
+    """The decision of an approver."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    RETURNED = "returned"
+
+
+class DecisionSource(StrEnum):
+    """Whether a decision was given, stands for another step or a later run (`carried`), or overrides the rules."""
+
+    GIVEN = "given"
+    CARRIED = "carried"
+    OVERRIDE = "override"
+
+
+class RunStatus(StrEnum):
+    """The status of an approval; all but `open` are final."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    RETURNED = "returned"
+    RECALLED = "recalled"
+    CANCELLED = "cancelled"
+
+
+class StepStatus(StrEnum):
+    """The status of a step; all but `waiting` and `active` are final."""
+
+    WAITING = "waiting"
+    ACTIVE = "active"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+class SkipReason(StrEnum):
+    """Why a step was skipped: the rule found nobody and allows it, or an admin has overridden the rules."""
+
+    ON_EMPTY = "on_empty"
+    OVERRIDE = "override"
+
+
+class SlotStatus(StrEnum):
+    """The status of a person in a step; all but `open` are final."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    CARRIED = "carried"
+    VACANT = "vacant"
+    CLOSED = "closed"
+
+
+class TimerKind(StrEnum):
+    """What a timer of a step does when it is due."""
+
+    REMIND = "remind"
+    ESCALATE = "escalate"
