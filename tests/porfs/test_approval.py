@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from po_api.approvals.eligibility import APPROVES, DECIDES, Approver, refusal
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.currencies import minor_units, smallest_amount
@@ -22,7 +23,6 @@ from po_api.db.database import enter_tenant
 from po_api.db.filters import Filters
 from po_api.db.pagination import PageRequest
 from po_api.db.query import TransactionExecutor
-from po_api.porfs.approval import APPROVES, DECIDES, Approver, refusal
 from po_api.porfs.domain import MACHINE, PorfAction
 from po_api.porfs.maximum import maximum_total
 from po_api.porfs.queries import PorfQueries

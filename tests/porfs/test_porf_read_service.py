@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
+from po_api.approvals.eligibility import APPROVES, Approver, refusal
 from po_api.approvals.models import ApprovalDecision
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, totals
@@ -21,7 +22,6 @@ from po_api.db.database import enter_tenant
 from po_api.members.models import Member as MemberRow
 from po_api.organisations.models import Organisation
 from po_api.porfs import schemas
-from po_api.porfs.approval import APPROVES, Approver, refusal
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, priced, remaining
 from po_api.porfs.maximum import maximum_total
 from po_api.porfs.models import Porf

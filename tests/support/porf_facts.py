@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
+from po_api.approvals.domain import Standing
 from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.porfs.domain import PorfFacts, PorfStatus
@@ -30,7 +31,9 @@ facts = st.builds(
     ordered=st.booleans(),
     has_remaining=st.booleans(),
     submitted=st.booleans(),
+    has_policy=st.booleans(),
     has_approver=st.booleans(),
+    standing=st.sampled_from(Standing),
     supplier_is_active=st.booleans(),
     supplier_hash=st.none(),
     supplier_has_changed=st.booleans(),

@@ -1,8 +1,6 @@
-"""The terms of approval policies: what a rule may say, what it is compared with, and the steps that are planned."""
+"""The terms of approval policies: what a rule may say, and the steps that are planned."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -133,34 +131,3 @@ DEFAULT_STEP = PlannedStep(
     pool_role=PoolRole.APPROVER,
     enforce_limit=True,
 )
-
-
-class LineFacts(NamedTuple):
-    """What conditions look at in a line.
-
-    `cost_centre_id` is the line's own or the header's; `base_gross` is what can be ordered of it at most, with its tax,
-    in the base currency: None where that is not known.
-    """
-
-    category_id: int | None
-    cost_centre_id: int | None
-    base_gross: Decimal | None
-
-
-@dataclass(frozen=True)
-class DocumentFacts:
-    """What conditions look at in a document. `base_ceiling` is what can be ordered at most, in the base currency.
-
-    `author_ids` are the members who may not decide on it, unless the organisation allows self-approval.
-    """
-
-    allow_self_approval: bool
-    requester_id: int
-    author_ids: frozenset[int]
-    team_id: int | None
-    supplier_id: int | None
-    supplier_is_new: bool
-    currency: str
-    base_ceiling: Decimal | None
-    cost_centre_id: int | None
-    lines: Sequence[LineFacts]

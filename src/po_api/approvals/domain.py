@@ -41,6 +41,9 @@ class StepStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+OPEN_STEPS = frozenset({StepStatus.WAITING, StepStatus.ACTIVE})
+
+
 class SkipReason(StrEnum):
     """Why a step was skipped: the rule found nobody and allows it, or an admin has overridden the rules."""
 
@@ -63,3 +66,18 @@ class TimerKind(StrEnum):
 
     REMIND = "remind"
     ESCALATE = "escalate"
+
+
+class Standing(StrEnum):
+    """What a member may do now about an approval, as themselves or for others who have delegated to them.
+
+    `limited`: they may decide a step, but no limit permits the amount; `limited_by_rule`: likewise, in steps that only
+    a policy asks for.
+    """
+
+    DECIDES = "decides"
+    LIMITED = "limited"
+    LIMITED_BY_RULE = "limited_by_rule"
+    WAITS = "waits"
+    DECIDED = "decided"
+    NONE = "none"

@@ -1,19 +1,20 @@
 """The actions on a request: submit, decide, cancel, close … One method performs every action of the table."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.approvals.domain import Decision
+from po_api.approvals.domain import Decision, RunStatus
+from po_api.approvals.eligibility import Approver, authors_of, excess
+from po_api.approvals.errors import OverApprovalLimit
+from po_api.approvals.writes import RunWrites
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
 from po_api.core.money import in_base_currency
-from po_api.core.offload import offload
 from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
@@ -22,8 +23,7 @@ from po_api.exchange_rates.domain import NO_BASE_AMOUNTS, base_amounts, recorded
 from po_api.exchange_rates.errors import RateMissing
 from po_api.members.service import rights_of
 from po_api.porfs import errors
-from po_api.porfs.approval import Approver, authors_of, excess
-from po_api.porfs.content import HASH_VERSION, content_hash
+from po_api.porfs.approving import ENDS, PorfApprovals, accepts
 from po_api.porfs.domain import (
     DECISIONS,
     MACHINE,
@@ -48,38 +48,89 @@ class PorfActions:
         self._actor = actor
         self._repository = PorfRepository(session, actor)
         self._porfs = PorfReadService(TransactionExecutor(session), actor)
+        self._approvals = PorfApprovals(session, actor)
         self._structure = StructureService(session, actor)
 
     async def perform(
-        self, action: PorfAction, porf_id: int, *, expected: ExpectedVersions, comment: str | None = None
+        self,
+        action: PorfAction,
+        porf_id: int,
+        *,
+        expected: ExpectedVersions,
+        comment: str | None = None,
+        step_id: int | None = None,
     ) -> JsonDocument:
         """Perform `action`, or raise the error that `allowed_actions` shows for it.
 
         The guards are checked before the version: after a lost race the response has the reason (409), not an outdated
-        ETag (412).
+        ETag (412). A decision is about the steps that ask the actor, or the one with `step_id`.
         """
-        decision = DECISIONS.get(action)
+        if action in DECISIONS:
+            return await self._decide(action, porf_id, expected=expected, comment=comment, step_id=step_id)
         porf = await self._locked(porf_id)
-        actor = self._actor if decision is None else await self._approver()
         facts = await self._porfs.facts(porf_id)
-        await self._require(action, porf_id, facts, actor)
+        await self._require(action, porf_id, facts, self._actor)
         require_version(porf.version, expected)
-        if decision in (Decision.REJECTED, Decision.RETURNED) and comment is None:
-            raise errors.CommentRequired.missing()
         now = utc_now()
-        after = _state_after(action, porf, facts, actor, now)
+        after = _state_after(action, porf, facts, self._actor, now)
+        opened, changed = None, None
         if action is PorfAction.SUBMIT:
             after["cost_centre_id"] = await self._cost_centre(porf)
+            opened = await self._submit(porf, facts, after, now)
+        elif porf.status == PorfStatus.PENDING and action in ENDS:
+            run = await self._approvals.open_run(porf, now)
+            changed = self._approvals.end(run, ENDS[action], now).change
         await self._repository.change(
             [after],
             [_change(action, porf, after, comment, facts)],
             now=now,
             lines=await self._closed_lines(porf_id) if action is PorfAction.CLOSE else (),
-            decisions=() if decision is None else [await self._decision(porf, decision, comment, actor, facts)],
-            comments=() if decision is not None or comment is None else [self._comment(porf, comment)],
+            comments=() if comment is None else [self._comment(porf, comment)],
             tolerance=facts.over_order_percent if action is PorfAction.SUBMIT else None,
+            opened=opened,
+            changed=changed,
         )
         return await self._porfs.whole(porf_id)
+
+    async def _decide(
+        self,
+        action: PorfAction,
+        porf_id: int,
+        *,
+        expected: ExpectedVersions,
+        comment: str | None,
+        step_id: int | None,
+    ) -> JsonDocument:
+        """Approve, reject or return the request, as far as its steps ask the actor."""
+        porf = await self._locked(porf_id)
+        actor = await self._approvals.approver()
+        facts = await self._porfs.facts(porf_id)
+        await self._require(action, porf_id, facts, actor)
+        now = utc_now()
+        run = await self._approvals.open_run(porf, now)
+        require_version(porf.version, accepts(run, porf.version, expected))
+        decision = DECISIONS[action]
+        if decision is Decision.APPROVED:
+            decided = await self._approvals.approve(porf, run, facts, step_id=step_id, comment=comment, now=now)
+        elif comment is None:
+            raise errors.CommentRequired.missing()
+        else:
+            decided = await self._approvals.refuse(
+                porf, run, facts, decision, step_id=step_id, comment=comment, now=now
+            )
+        after = _state_after(action, porf, facts, actor, now)
+        if decided.status is RunStatus.APPROVED:
+            after |= {"status": PorfStatus.APPROVED, "decided_at": now}
+        change = _change(action, porf, after, comment, facts, decided.shown)
+        await self._repository.change([after], [change], now=now, changed=decided.change)
+        return await self._porfs.whole(porf_id)
+
+    async def _submit(self, porf: LockedPorf, facts: PorfFacts, after: dict[str, object], now: datetime) -> RunWrites:
+        """Open the run of a submission: `after` is approved at once where the approvals of the run before stand."""
+        opened = await self._approvals.submit(porf, facts, after, now)
+        is_approved = opened.status is RunStatus.APPROVED
+        after |= {"status": PorfStatus.APPROVED, "decided_at": now} if is_approved else {"status": PorfStatus.PENDING}
+        return opened.writes
 
     async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> JsonDocument:
         """Make another member who may raise requests the requester (admins), for instance after one has left."""
@@ -107,8 +158,8 @@ class PorfActions:
             raise await self._porfs.no_approver(porf_id, facts)
         if refused is RateMissing:
             raise RateMissing.of(facts.currency)
-        if refused is errors.OverApprovalLimit:
-            raise errors.OverApprovalLimit(excess(facts, Approver.of(actor)))
+        if refused is OverApprovalLimit and actor.approval_limit is not None:
+            raise OverApprovalLimit(excess(facts, Approver.of(actor)))
         MACHINE.require(action, facts, actor)
 
     async def _locked(self, porf_id: int) -> LockedPorf:
@@ -123,30 +174,6 @@ class PorfActions:
             return None
         return await self._structure.cost_centre_named(porf.cost_centre, porf.cost_centre_id)
 
-    async def _approver(self) -> Actor:
-        """The actor with the committed rights, locked: they may have changed since the request began."""
-        rights = await rights_of(self._session, self._actor, self._actor.member_id)
-        if rights is None or not rights.is_active:
-            raise errors.ApproverInactive
-        return replace(self._actor, roles=_roles(rights.roles), approval_limit=rights.approval_limit)
-
-    async def _decision(
-        self, porf: LockedPorf, decision: Decision, comment: str | None, approver: Actor, facts: PorfFacts
-    ) -> dict[str, object]:
-        lines = await self._porfs.lines(porf.id)
-        return {
-            "porf_id": porf.id,
-            "round": porf.approval_round,
-            "approver_id": approver.user_id,
-            "decision": decision,
-            "comment": comment,
-            "content_hash": await offload(len(lines), content_hash, porf, lines),
-            "approver_limit": approver.approval_limit,
-            "limit_currency": facts.base_currency,
-            "hash_version": HASH_VERSION,
-            "supplier_hash": facts.supplier_hash,
-        }
-
     def _comment(self, porf: LockedPorf, text: str) -> dict[str, object]:
         return {"porf_id": porf.id, "author_id": self._actor.user_id, "text": text}
 
@@ -154,10 +181,6 @@ class PorfActions:
         """The lines with a remaining quantity, with that closed."""
         lines = await self._repository.lock_lines([porf_id])
         return [LineQuantities.of(line, closed=left) for line in lines if (left := remaining(line))]
-
-
-def _roles(names: Iterable[str]) -> frozenset[Role]:
-    return frozenset(map(Role, names))
 
 
 def _state_after(
@@ -173,7 +196,7 @@ def _state_after(
     elif status is PorfStatus.DRAFT:
         changed |= {"over_order_percent": None, "maximum_total": None}
         changed |= vars(NO_BASE_AMOUNTS) | {"base_ceiling": None}
-    if action in (PorfAction.APPROVE, PorfAction.REJECT):
+    if action is PorfAction.REJECT:
         changed["decided_at"] = now
     if action in NEW_ROUND:
         # The times are those of the current round; the audit trail has the earlier ones.
@@ -189,12 +212,21 @@ def _ceiling(facts: PorfFacts) -> Decimal | None:
 
 
 def _change(
-    action: PorfAction, porf: LockedPorf, state: Mapping[str, object], comment: str | None, facts: PorfFacts
+    action: PorfAction,
+    porf: LockedPorf,
+    state: Mapping[str, object],
+    comment: str | None,
+    facts: PorfFacts,
+    decided: Mapping[str, object] | None = None,
 ) -> audit.Change:
-    """The event. A submission and an approval are about the content: their events have its total."""
+    """The event. A submission and an approval are about the content: their events have its total.
+
+    `decided` is what the event of a decision has more.
+    """
     before = {"status": porf.status, "approval_round": porf.approval_round}
     after = {name: state[name] for name in before} | ({} if comment is None else {"comment": comment})
     if action in (PorfAction.SUBMIT, PorfAction.APPROVE):
         after |= {"total": facts.total, "currency": facts.currency}
         after |= recorded(state)
+    after |= decided or {}
     return audit.Change(f"porf.{action}", "porf", porf.id, before, after, porf.version + 1)

@@ -132,12 +132,27 @@ HASHED_FIELDS = {1: _FIRST, 2: _SECOND, 3: _THIRD, 4: _FOURTH}
 # The version of new decisions.
 HASH_VERSION = max(HASHED_FIELDS)
 
+_MAY_DIFFER = frozenset({"quantity", "unit_price", "discount_percent", "tax_rate", "needed_by", "over_order_percent"})
+
 _Canonical = str | int | None
 
 
 def content_hash(porf: PorfContent, lines: Iterable[ApprovedLine], *, version: int = HASH_VERSION) -> str:
     """SHA-256 (hex) of the approved content: the header and every line, in a canonical form."""
-    fields = HASHED_FIELDS[version]
+    return _digest(porf, lines, HASHED_FIELDS[version])
+
+
+def fixed_hash(porf: PorfContent, lines: Iterable[ApprovedLine]) -> str:
+    """SHA-256 (hex) of the content without quantities, prices, discounts, taxes and dates: what may not differ if an
+    earlier approval is to stand for a new submission."""
+    fields = HashedFields(
+        tuple(name for name in HASHED_FIELDS[HASH_VERSION].header if name not in _MAY_DIFFER),
+        tuple(name for name in HASHED_FIELDS[HASH_VERSION].line if name not in _MAY_DIFFER),
+    )
+    return _digest(porf, lines, fields)
+
+
+def _digest(porf: PorfContent, lines: Iterable[ApprovedLine], fields: HashedFields) -> str:
     content = {
         "porf": [_canonical(getattr(porf, name)) for name in fields.header],
         "lines": [[_canonical(getattr(line, name)) for name in fields.line] for line in lines],

@@ -7,7 +7,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from po_api.approvals.domain import Decision
+from po_api.approvals import eligibility
+from po_api.approvals.domain import Decision, Standing
+from po_api.approvals.errors import AlreadyDecided, NotEligible, NotYourTurn, OverApprovalLimit
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.currencies import CURRENCIES
 from po_api.core.errors import AppError, FieldError
@@ -15,7 +17,7 @@ from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_q
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.exchange_rates.errors import RateMissing
-from po_api.porfs import approval, errors
+from po_api.porfs import errors
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
 
 
@@ -53,12 +55,14 @@ class PorfAction(StrEnum):
 
 @dataclass(frozen=True)
 class PorfFacts:
-    """The data that guards look at. `author_ids`: see `approval.authors_of`; `over_order_percent`, `maximum_total`: the
-    tolerance, and what can be ordered at most (for drafts, with the tolerance that submitting would give them);
+    """The data that guards look at. `author_ids`: see `eligibility.authors_of`; `over_order_percent`, `maximum_total`:
+    the tolerance, and what can be ordered at most (for drafts, with the tolerance that submitting would give them);
     `ordered`: a quantity is allocated to purchase orders; `has_remaining`: a quantity is neither ordered nor closed;
     `base_ceiling`: `maximum_total` in the base currency; `has_rates`: the organisation has exchange rates; `base_rate`,
     `base_rate_date`, `base_rate_id`: the rate that submitting would take (evaluated for drafts only);
-    `has_approver`: an active member may approve the request (evaluated for drafts only); `supplier_is_active`: true
+    `has_policy`: an approval policy says who has to approve it (evaluated for drafts only); `has_approver`: an active
+    member may approve the request if any approver may (evaluated for drafts only); `standing`: what the member may do
+    about the approval, limits included (evaluated for pending requests only); `supplier_is_active`: true
     also without a supplier; `supplier_hash`: the identity of the supplier as of now; `supplier_has_changed`: it is not
     the approved one (evaluated where something can be ordered)."""
 
@@ -80,7 +84,9 @@ class PorfFacts:
     ordered: bool
     has_remaining: bool
     submitted: bool
+    has_policy: bool
     has_approver: bool
+    standing: Standing
     supplier_is_active: bool
     supplier_hash: str | None
     supplier_has_changed: bool
@@ -104,7 +110,7 @@ def _requester_or_admin(facts: PorfFacts, actor: Actor) -> type[AppError] | None
 
 def _approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """an approver; not an author of the request unless the organisation allows self-approval"""
-    return approval.refusal(approval.DECIDES, facts, approval.Approver.of(actor))
+    return eligibility.refusal(eligibility.DECIDES, facts, eligibility.Approver.of(actor))
 
 
 def _buyer(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
@@ -140,8 +146,8 @@ def _has_lines(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
 
 
 def _has_eligible_approver(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
-    """an active member may approve the request"""
-    return None if facts.has_approver else errors.NoApprover
+    """an active member may approve the request; with an approval policy, its rules find the people whom they ask for"""
+    return None if facts.has_policy or facts.has_approver else errors.NoApprover
 
 
 def _active_supplier(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
@@ -164,10 +170,25 @@ def _approved_supplier(facts: PorfFacts, _actor: Actor) -> type[AppError] | None
     return SupplierChanged if facts.supplier_has_changed else None
 
 
+def _asked(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
+    """an active step of the approval asks the approver, or a member who has delegated to them"""
+    return _NOT_ASKED.get(facts.standing)
+
+
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
-    """what can be ordered at most, the tolerance included, is within the approver's limit in the base currency; without
-    exchange rates, another currency requires an approver without a limit"""
-    return approval.refusal(approval.WITHIN_LIMIT, facts, approval.Approver.of(actor))
+    """what can be ordered at most, the tolerance included, is within the limit of whom the step asks, in the base
+    currency, if the step depends on it; without exchange rates, another currency requires an approver without a limit
+    """
+    if facts.standing not in (Standing.LIMITED, Standing.LIMITED_BY_RULE):
+        return None
+    own = eligibility.refusal(eligibility.WITHIN_LIMIT, facts, eligibility.Approver.of(actor))
+    # Or that of the member for whom they decide.
+    return own or OverApprovalLimit
+
+
+def _within_limit_of_any_approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
+    """where no rule of an approval policy asks: likewise within the approver's limit"""
+    return None if facts.standing == Standing.LIMITED_BY_RULE else _within_limit(facts, actor)
 
 
 def _nothing_ordered(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
@@ -212,16 +233,23 @@ _MANAGE, _ORDER = Permission.PORFS_MANAGE, Permission.PURCHASE_ORDERS_WRITE
 _SUBMITTABLE = (_has_lines, _active_supplier, _current_currency, _has_rate, _has_eligible_approver)
 _CONVERTIBLE = (_something_left, _active_supplier, _current_currency, _approved_supplier)
 
-# The table of domain.md. A request with the status `ordered` can be closed as well, although nothing remains.
+_NOT_ASKED: dict[str, type[AppError]] = {
+    Standing.WAITS: NotYourTurn,
+    Standing.DECIDED: AlreadyDecided,
+    Standing.NONE: NotEligible,
+}
+
+# The table of domain.md. Submitting and approving lead to pending or approved, as the steps of the approval say.
+# A request with the status `ordered` can be closed as well, although nothing remains.
 MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
     {
         PorfAction.EDIT: _rule(_WRITE, [_D], None, _requester_or_admin),
         PorfAction.DELETE: _rule(_WRITE, [_D], None, _requester_or_admin, _never_submitted),
-        PorfAction.SUBMIT: _rule(_WRITE, [_D], _P, _requester_or_admin, *_SUBMITTABLE),
+        PorfAction.SUBMIT: _rule(_WRITE, [_D], None, _requester_or_admin, *_SUBMITTABLE),
         PorfAction.RECALL: _rule(_WRITE, [_P], _D, _requester),
-        PorfAction.RETURN: _rule(_DECIDE, [_P], _D, _approver, _within_limit),
-        PorfAction.APPROVE: _rule(_DECIDE, [_P], _A, _approver, _within_limit),
-        PorfAction.REJECT: _rule(_DECIDE, [_P], PorfStatus.REJECTED, _approver),
+        PorfAction.RETURN: _rule(_DECIDE, [_P], _D, _approver, _asked, _within_limit_of_any_approver),
+        PorfAction.APPROVE: _rule(_DECIDE, [_P], None, _approver, _asked, _within_limit),
+        PorfAction.REJECT: _rule(_DECIDE, [_P], PorfStatus.REJECTED, _approver, _asked),
         PorfAction.REVISE: _rule(_WRITE, [PorfStatus.REJECTED], _D, _requester),
         PorfAction.CANCEL: _rule(_WRITE, [_D, _P, _A], PorfStatus.CANCELLED, _canceller, _nothing_ordered),
         PorfAction.REOPEN: _rule(_MANAGE, [_A], _D, _buyer, _nothing_ordered),

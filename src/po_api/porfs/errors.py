@@ -26,32 +26,6 @@ class NotRequester(Forbidden):
     title = "Requester only"
 
 
-class OwnRequest(Forbidden):
-    """Authors of a request may not decide on it unless the organisation allows self-approval: the member who raised it,
-    everybody who has edited or submitted it, and its present and former requesters."""
-
-    code = "own_request"
-    title = "Self-approval is not allowed"
-
-
-class OverApprovalLimit(Forbidden):
-    """What can be ordered of the request at most exceeds the caller's approval limit: its total with the tolerance by
-    which orders may exceed the quantities, in the base currency. A request without an amount in the base currency,
-    which was submitted before the organisation had exchange rates, exceeds every limit: recall it, and submit it
-    again."""
-
-    code = "over_approval_limit"
-    title = "Total exceeds the approval limit"
-
-
-class LimitInOtherCurrency(Forbidden):
-    """The approval limit is in the organisation's base currency, and the organisation has no exchange rates: a request
-    in another currency requires an approver without a limit."""
-
-    code = "limit_in_other_currency"
-    title = "Another currency requires an approver without a limit"
-
-
 class CurrencyWithdrawn(Conflict):
     """The currency is no longer legal tender: existing documents stay readable, but nothing is submitted, copied,
     ordered or issued in it. Reopen or recall the request and change its currency; cancel a draft order first."""
@@ -65,13 +39,6 @@ class WithdrawnBaseCurrency(Unprocessable):
 
     code = "withdrawn_currency"
     title = "Withdrawn currency"
-
-
-class ApproverInactive(Forbidden):
-    """The caller was deactivated or lost the role `approver` before the decision was recorded."""
-
-    code = "approver_inactive"
-    title = "No longer entitled to decide"
 
 
 class NoLines(Unprocessable):

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, func, select, true
 
+from po_api.approvals.eligibility import ExcludedApprovers
+from po_api.approvals.queries import PlaceRow, places
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission
@@ -17,14 +19,13 @@ from po_api.db.json_sql import in_order
 from po_api.db.pagination import Counts, Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, AnySelect, PlanCacheMode, Query, QueryExecutor, R, columns_for
 from po_api.db.search import Search, spaced
-from po_api.porfs.approval import ExcludedApprovers
+from po_api.porfs.approval_projections import excluded_approvers, request_columns
 from po_api.porfs.content import ApprovedLine, PorfContent, PorfHeader
 from po_api.porfs.domain import PorfFacts
 from po_api.porfs.models import Porf, PorfComment, PorfLine
 from po_api.porfs.projections import (
     comment_item,
     details_object,
-    excluded_approvers,
     exported,
     fixed_base_amounts,
     line_item,
@@ -208,6 +209,12 @@ def _excluded_approvers(visibility: Visibility) -> Query[ExcludedApprovers]:
 
 
 @cache
+def _places(visibility: Visibility) -> Query[PlaceRow]:
+    porf = _visible_porf(visibility)
+    return Query("porfs.approval_places", places(porf, request_columns(porf)), PlaceRow)
+
+
+@cache
 def _header(visibility: Visibility) -> Query[PorfRow]:
     return Query("porfs.header", select(*columns_for(PorfRow, _visible_porf(visibility))), PorfRow)
 
@@ -291,6 +298,10 @@ class PorfQueries:
         excluded = await self._row(_excluded_approvers(self._visibility), porf_id=porf_id)
         assert excluded is not None
         return excluded
+
+    async def places(self, porf_id: int) -> Sequence[PlaceRow]:
+        """Who may decide the open steps of a visible request now."""
+        return await self._executor.rows(_places(self._visibility), **self._who, porf_id=porf_id)
 
     async def header(self, porf_id: int) -> PorfRow | None:
         """A request's header; None if it is not visible to the member."""

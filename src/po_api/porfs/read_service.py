@@ -6,6 +6,8 @@ from functools import lru_cache
 from json import loads
 from typing import NamedTuple
 
+from po_api.approvals.domain import Standing
+from po_api.approvals.eligibility import exclusion
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, base_nets, taxes_by_rate
 from po_api.core.offload import offload
@@ -18,7 +20,6 @@ from po_api.db.pagination import Counts, PageOf, PageRequest
 from po_api.db.query import QueryExecutor
 from po_api.history.queries import HistoryQueries
 from po_api.porfs import errors
-from po_api.porfs.approval import exclusion
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
 from po_api.porfs.queries import (
     DocumentRow,
@@ -152,7 +153,7 @@ def allowed_actions(
     fifty takes seven hundred evaluations of rules. A test compares the results with those of the table.
     """
     known = loads(facts)
-    amount = Decimal(0 if known["within_limit"] else 1)
+    amount = Decimal(1 if known["standing"] in (Standing.LIMITED, Standing.LIMITED_BY_RULE) else 0)
     rate = None if known["lacks_rate"] else Decimal(1)
     request = PorfFacts(
         status=PorfStatus(known["status"]),
@@ -173,7 +174,9 @@ def allowed_actions(
         ordered=known["ordered"],
         has_remaining=known["has_remaining"],
         submitted=known["submitted"],
+        has_policy=False,
         has_approver=known["has_approver"],
+        standing=Standing(known["standing"]),
         supplier_is_active=known["supplier_is_active"],
         supplier_hash=None,
         supplier_has_changed=known["supplier_has_changed"],

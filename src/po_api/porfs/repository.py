@@ -20,13 +20,22 @@ from sqlalchemy import (
     column,
     func,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
-from po_api.approvals.models import ApprovalDecision
+from po_api.approvals.repository import (
+    change_separately,
+    changing_parts,
+    open_separately,
+    opening_parameters,
+    opening_parts,
+    parameters,
+)
+from po_api.approvals.writes import RunWrites
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.offload import offload
@@ -40,23 +49,24 @@ from po_api.db.wakeups import notify_after_commit
 from po_api.exchange_rates.domain import BaseAmounts
 from po_api.organisations.models import Organisation
 from po_api.organisations.numbering import Numbering, next_number, taken_number
+from po_api.porfs.approval_projections import approval_in_force, without_approver
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, PorfInput
-from po_api.porfs.domain import LineQuantities, PorfFacts, PorfStatus
+from po_api.porfs.domain import LineQuantities, PorfFacts
 from po_api.porfs.models import Porf, PorfComment, PorfLine
-from po_api.porfs.projections import approval_of_round, eligible_approver, with_facts
+from po_api.porfs.projections import with_facts
 from po_api.porfs.queries import LockedPorf, PorfLineRow
 from po_api.porfs.visibility import Visibility, visible
 from po_api.structure.models import CostCentre
 from po_api.suppliers.models import Supplier
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
-_DECISIONS, _COMMENTS = ApprovalDecision.__table__, PorfComment.__table__
+_COMMENTS = PorfComment.__table__
 
 _COMPUTED = ("currency", "tax_rounding", "net", "tax", "total", "requester_id", "author_ids")
 _ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*HEADER_FIELDS, *_COMPUTED)])
 _ROWS_OF_LINES = json_rows("lines", *_LINES.c[("position", *LINE_FIELDS, "net", "over_order_percent")])
 
-# The columns that `PorfRepository.change` writes: of requests, lines, decisions and comments.
+# The columns that `PorfRepository.change` writes: of requests, lines and comments.
 _STATE = (
     *("status", "requester_id", "author_ids", "approval_round", "submitted_at", "decided_at"),
     *("over_order_percent", "maximum_total", "cost_centre_id", *field_names(BaseAmounts), "base_ceiling"),
@@ -64,11 +74,6 @@ _STATE = (
 _ROWS_OF_STATES = json_rows("porfs", _PORFS.c.id, *_PORFS.c[_STATE])
 _QUANTITIES = ("id", "ordered_quantity", "closed_quantity")
 _ROWS_OF_QUANTITIES = json_rows("lines", *_LINES.c[_QUANTITIES])
-_DECISION = (
-    *("porf_id", "round", "approver_id", "decision", "comment", "content_hash", "hash_version", "supplier_hash"),
-    *("approver_limit", "limit_currency"),
-)
-_ROWS_OF_DECISIONS = json_rows("decisions", *_DECISIONS.c[_DECISION])
 _ROWS_OF_COMMENTS = json_rows("comments", *_COMMENTS.c["porf_id", "author_id", "text"])
 
 _PORF_IDS = bindparam("porf_ids", type_=ARRAY(BigInteger))
@@ -122,7 +127,6 @@ def _change(name: str, *more: Insert | Update) -> Query[NoRow]:
         name,
         update_from(_PORFS, _ROWS_OF_STATES, version=Porf.version + 1),
         update_from(_LINES, _ROWS_OF_QUANTITIES),
-        insert_from(_DECISIONS, _ROWS_OF_DECISIONS, decided_at=NOW),
         insert_from(_COMMENTS, _ROWS_OF_COMMENTS),
         audit.insert_events(),
         *more,
@@ -159,7 +163,8 @@ def _creation_rules() -> Query[CreationRules]:
 
 _CREATE, _CREATION_RULES = _creation(), _creation_rules()
 _GRANT_TOLERANCE = Query("porfs.grant_tolerance", _grant_tolerance(), NoRow)
-_CHANGE, _SUBMIT = _change("porfs.change"), _change("porfs.submit", _grant_tolerance())
+_CHANGE, _DECIDE = _change("porfs.change"), _change("porfs.decide", *changing_parts())
+_SUBMIT = _change("porfs.submit", _grant_tolerance(), *opening_parts())
 
 
 def _chosen(visibility: Visibility) -> AnySelect:
@@ -185,13 +190,25 @@ _LOCK_LINES = Query(
 @cache
 def _approvals(visibility: Visibility) -> Query[ApprovedFacts]:
     porf = _chosen(visibility).subquery("porf")
+    approval = approval_in_force(porf)
     hashes = (
-        ApprovalDecision.content_hash.label("approved_hash"),
-        ApprovalDecision.hash_version,
-        ApprovalDecision.supplier_hash.label("approved_supplier_hash"),
+        approval.c.content_hash.label("approved_hash"),
+        approval.c.hash_version,
+        approval.c.supplier_hash.label("approved_supplier_hash"),
     )
-    statement = with_facts(porf).outerjoin(ApprovalDecision, approval_of_round(porf)).add_columns(*hashes)
+    statement = with_facts(porf).join(approval, true()).add_columns(*hashes)
     return Query("porfs.approvals", statement.order_by(porf.c.id), ApprovedFacts)
+
+
+_OWN = select(_PORFS).where(Porf.organisation_id == ORGANISATION_ID).subquery("porf")
+_WITHOUT_APPROVER = without_approver(_OWN)
+
+
+class RunChange(NamedTuple):
+    """What a change writes of the run with this id."""
+
+    run_id: int
+    writes: RunWrites
 
 
 def state_of(porf: LockedPorf, **changed: object) -> dict[str, object]:
@@ -250,33 +267,42 @@ class PorfRepository:
         *,
         now: datetime,
         lines: Collection[LineQuantities] = (),
-        decisions: Rows = (),
         comments: Rows = (),
         tolerance: Decimal | None = None,
+        opened: RunWrites | None = None,
+        changed: RunChange | None = None,
     ) -> None:
         """Write the `state_of` locked requests, incrementing their versions, and the quantities of lines.
 
-        All lines get the `tolerance`, in per cent; with None they keep theirs.
+        A submission `opened` a run, and gives the `tolerance`, in per cent, to all lines. A decision, a recall or a
+        cancellation `changed` one.
         """
         quantities = [{name: getattr(line, name) for name in _QUANTITIES} for line in lines]
         if self._executor.is_distributed:
             writes = self._separate_writes(now)
             await writes.update(_PORFS, porfs, version=Porf.version + 1)
             await writes.update(_LINES, quantities)
-            await writes.insert(_DECISIONS, decisions, decided_at=now)
             await writes.insert(_COMMENTS, comments)
+            if opened is not None:
+                await open_separately(writes, opened)
+            if changed is not None:
+                await change_separately(writes, changed.writes, changed.run_id)
             await audit.insert_separately(writes, self._actor, changes)
             if tolerance is not None:
                 granted = {"porf_ids": [porf["id"] for porf in porfs], "over_order_percent": tolerance, "now": now}
                 await self._executor.execute(_GRANT_TOLERANCE, **self._who, **granted)
             return
-        rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "decisions": decisions, "comments": comments}
+        rows: dict[str, Rows] = {"porfs": porfs, "lines": quantities, "comments": comments}
+        if opened is not None:
+            rows |= opening_parameters(opened)
+        if changed is not None:
+            rows |= parameters(changed.writes, changed.run_id)
         porf_ids = [porf["id"] for porf in porfs]
-        parameters = await offload(len(lines), audit.parameters, self._actor, changes, now=now, rows=rows)
-        if tolerance is None:
-            await self._executor.execute(_CHANGE, **parameters)
+        values = await offload(len(lines), audit.parameters, self._actor, changes, now=now, rows=rows)
+        if opened is not None:
+            await self._executor.execute(_SUBMIT, **values, porf_ids=porf_ids, over_order_percent=tolerance)
         else:
-            await self._executor.execute(_SUBMIT, **parameters, porf_ids=porf_ids, over_order_percent=tolerance)
+            await self._executor.execute(_CHANGE if changed is None else _DECIDE, **values)
         notify_after_commit(self._session, audit.RELAY)
 
     async def lock(self, porf_ids: Collection[int]) -> Sequence[LockedPorf]:
@@ -325,19 +351,9 @@ class PorfRepository:
         return await self._session.scalar(select(func.count()).select_from(Porf).where(mine)) or 0
 
     async def without_approver(self) -> Sequence[tuple[int, str]]:
-        """The pending requests, as (id, number), that no active member may approve."""
-        statement = (
-            select(Porf.id, Porf.number)
-            .join(Organisation, Organisation.id == ORGANISATION_ID)
-            .where(
-                Porf.organisation_id == ORGANISATION_ID,
-                Porf.status == PorfStatus.PENDING,
-                ~eligible_approver(Porf.__table__).exists(),
-            )
-            .order_by(Porf.id)
-        )
-        parameters = {"organisation_id": self._actor.organisation_id, "now": utc_now()}
-        return [(row.id, row.number) for row in await self._session.execute(statement, parameters)]
+        """The pending requests, as (id, number), with a step that no active member may approve now."""
+        who = {"organisation_id": self._actor.organisation_id, "now": utc_now()}
+        return [(row.id, row.number) for row in await self._session.execute(_WITHOUT_APPROVER, who)]
 
     def _separate_writes(self, now: datetime) -> SeparateWrites:
         return SeparateWrites(self._session, self._actor.organisation_id, now)

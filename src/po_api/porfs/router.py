@@ -19,12 +19,13 @@ from po_api.porfs.dependencies import (
     PorfReadServiceDep,
     PorfServiceDep,
 )
-from po_api.porfs.domain import MACHINE, PorfAction
+from po_api.porfs.domain import DECISIONS, MACHINE, PorfAction
 from po_api.porfs.schemas import (
     ActionNote,
     CommentCreate,
     CommentPage,
     CommentRead,
+    DecisionNote,
     PorfCreate,
     PorfLineCreate,
     PorfLinePage,
@@ -51,7 +52,7 @@ GroupBy = Annotated[
     Literal["status", "requester_id", "supplier_id", "cost_centre", "currency"],
     Query(description="The value to count by"),
 ]
-NO_NOTE = ActionNote()
+NO_NOTE, NO_DECISION = ActionNote(), DecisionNote()
 
 _READING = problems(403, 404)
 _CHANGING = problems(403, 404, 409, 412, 428)
@@ -170,13 +171,23 @@ _SUMMARIES = {
 
 
 def _handler(action: PorfAction) -> Handler:
+    async def decide(
+        actions: PorfActionsDep,
+        porf_id: PorfId,
+        expected: IfMatch,
+        dry_run: DryRun,
+        body: DecisionNote = NO_DECISION,
+    ) -> Response:
+        porf = await actions.perform(action, porf_id, expected=expected, comment=body.comment, step_id=body.step_id)
+        return shown(porf, dry_run=dry_run)
+
     async def perform(
         actions: PorfActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: ActionNote = NO_NOTE
     ) -> Response:
         porf = await actions.perform(action, porf_id, expected=expected, comment=body.comment)
         return shown(porf, dry_run=dry_run)
 
-    return perform
+    return decide if action in DECISIONS else perform
 
 
 for _action, _summary in _SUMMARIES.items():

@@ -336,6 +336,12 @@ class ActionNote(Schema):
     comment: LongText | None = Field(default=None, examples=["Please use the framework contract"])
 
 
+class DecisionNote(ActionNote):
+    """The comment on a decision, and the step that it is about: by default all that ask the caller."""
+
+    step_id: Reference | None = Field(default=None, description="A step of `/porfs/{porf_id}/approval`")
+
+
 class Reassignment(Schema):
     """The new requester."""
 

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.addresses.service import AddressService
+from po_api.approvals.eligibility import authors_of
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -28,7 +29,6 @@ from po_api.organisations.numbering import Numbering
 from po_api.organisations.queries import OrganisationQueries
 from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
-from po_api.porfs.approval import authors_of
 from po_api.porfs.content import HEADER_FIELDS, MAX_LINES, LineInput, PorfInput
 from po_api.porfs.domain import (
     MACHINE,

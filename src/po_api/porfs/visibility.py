@@ -12,9 +12,10 @@ from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 from po_api.external_references.domain import ReferencedEntity
 from po_api.external_references.projections import EXTERNAL_FILTERS, has_external_reference
 from po_api.organisations.models import Organisation
+from po_api.porfs.approval_projections import approvable
 from po_api.porfs.domain import PorfStatus
 from po_api.porfs.models import Porf, PorfLine
-from po_api.porfs.projections import approvable, was_submitted
+from po_api.porfs.projections import was_submitted
 
 _PORFS = Porf.__table__
 

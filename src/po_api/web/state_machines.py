@@ -15,7 +15,8 @@ class TransitionRead(Schema):
     action: str = Field(examples=["submit"])
     sources: list[str] = Field(examples=[["draft"]])
     target: str | None = Field(
-        examples=["pending"], description="null if the status stays, or is derived from quantities"
+        examples=["pending"],
+        description="null if the status stays, or follows from quantities or from the approval",
     )
     who: str = Field(examples=["the requester or an admin"])
     guards: list[str] = Field(examples=[["the request has at least one line"]])

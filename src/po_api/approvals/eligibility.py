@@ -11,11 +11,11 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, false, func, not_, or_
 
+from po_api.approvals.errors import ApproverInactive, LimitInOtherCurrency, OverApprovalLimit, OwnRequest
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
 from po_api.core.permissions import Permission
 from po_api.core.text import plain
-from po_api.porfs.errors import ApproverInactive, LimitInOtherCurrency, OverApprovalLimit, OwnRequest
 
 # The names in an explanation are examples.
 _MOST_NAMES = 5

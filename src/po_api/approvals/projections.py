@@ -1,0 +1,178 @@
+"""Who may decide on a request, in SQL: the steps of its open run, and the members whom they ask.
+
+A pending request without a run, which the version before revision 048 has submitted, has one step that any approver
+decides: a row of NULLs stands for it. docs/development/domain.md has the rules.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    SQLColumnExpression,
+    and_,
+    any_,
+    bindparam,
+    case,
+    cast,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from po_api.approval_policies.domain import StepSource
+from po_api.approvals.domain import RunStatus, SlotStatus, Standing, StepStatus
+from po_api.approvals.eligibility import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, may_decide
+from po_api.approvals.models import ApprovalDecision, ApprovalDelegation, ApprovalRun, ApprovalSlot, ApprovalStep
+from po_api.core.permissions import GRANTS, Permission
+from po_api.db.models import Timestamp
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
+from po_api.members.models import Member
+from po_api.organisations.models import Organisation
+from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
+
+_RUNS, _STEPS, _SLOTS = ApprovalRun.__table__, ApprovalStep.__table__, ApprovalSlot.__table__
+_DECISIONS, _DELEGATIONS = ApprovalDecision.__table__, ApprovalDelegation.__table__
+_GROUPS, _GROUP_MEMBERS = ApprovalGroup.__table__, ApprovalGroupMember.__table__
+_NOW = bindparam("now", type_=Timestamp)
+_OF_STEP = ("id", "position", "status", "source", "pool_role", "pool_group_id", "required_count", "enforce_limit")
+
+UserId = SQLColumnExpression[int]
+
+
+class Principals(NamedTuple):
+    """Members to select from, and their columns."""
+
+    table: FromClause
+    columns: ApproverColumns
+
+
+def members(name: str) -> Principals:
+    """The members of organisations, as approvers."""
+    member = Member.__table__.alias(name)
+    has_role = member.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
+    return Principals(member, ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active))
+
+
+def delegators() -> AnySelect:
+    """The members for whom the member may decide now."""
+    c = _DELEGATIONS.c
+    return select(c.delegator_id).where(
+        c.organisation_id == ORGANISATION_ID,
+        c.delegate_id == USER_ID,
+        c.revoked_at.is_(None),
+        c.starts_at <= _NOW,
+        c.ends_at > _NOW,
+    )
+
+
+def of_principals(user_id: UserId) -> ColumnElement[bool]:
+    """Whether this is the member, or one who has delegated to them."""
+    # An array, not IN: it is made once, and the rows are found by the index.
+    others = cast(func.array(delegators().scalar_subquery()), ARRAY(BigInteger))
+    return user_id == any_(func.array_append(others, USER_ID))
+
+
+def steps_of(porf: FromClause, *statuses: StepStatus) -> FromClause:
+    """The steps of the open run of a request, with these statuses or all; to join LEFT on true."""
+    its_run = and_(
+        _RUNS.c.organisation_id == ORGANISATION_ID,
+        _RUNS.c.porf_id == porf.c.id,
+        _RUNS.c.status == RunStatus.OPEN,
+        # Otherwise the version before has recalled and submitted it again.
+        _RUNS.c.opened_at == porf.c.submitted_at,
+    )
+    of_run = and_(_STEPS.c.organisation_id == ORGANISATION_ID, _STEPS.c.run_id == _RUNS.c.id)
+    found = select(*_STEPS.c[_OF_STEP]).select_from(_RUNS.join(_STEPS, of_run)).where(its_run)
+    if statuses:
+        found = found.where(_STEPS.c.status.in_(sorted(statuses)))
+    return found.correlate(porf).lateral("step")
+
+
+def is_asked(step: FromClause, user_id: UserId, *, now: bool = True) -> ColumnElement[bool]:
+    """Whether the member is one of the step's people, or of its pool. `now`: they are still asked."""
+    c = step.c
+    # Scalar subqueries, not EXISTS: PostgreSQL may execute those by hashing all rows of the organisation.
+    of_group = (
+        select(_GROUP_MEMBERS.c.user_id)
+        .join(_GROUPS, and_(_GROUPS.c.organisation_id == ORGANISATION_ID, _GROUPS.c.id == _GROUP_MEMBERS.c.group_id))
+        .where(
+            _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID,
+            _GROUP_MEMBERS.c.group_id == c.pool_group_id,
+            _GROUP_MEMBERS.c.user_id == user_id,
+            _GROUPS.c.is_active,
+        )
+    )
+    slot = select(_SLOTS.c.id).where(
+        _SLOTS.c.organisation_id == ORGANISATION_ID, _SLOTS.c.step_id == c.id, _SLOTS.c.user_id == user_id
+    )
+    if now:
+        slot = slot.where(_SLOTS.c.status == SlotStatus.OPEN)
+    return case(
+        (or_(c.id.is_(None), c.pool_role.is_not(None)), true()),
+        (c.pool_group_id.is_not(None), of_group.scalar_subquery().is_not(None)),
+        else_=slot.scalar_subquery().is_not(None),
+    )
+
+
+def has_decided(step: FromClause, approver_id: UserId, principal_id: UserId) -> ColumnElement[bool]:
+    """Whether one of both fills a place of an open step already."""
+    c = _DECISIONS.c
+    found = select(func.min(c.id)).where(
+        c.organisation_id == ORGANISATION_ID,
+        c.step_id == step.c.id,
+        or_(
+            *(c.principal_id == who for who in (approver_id, principal_id)),
+            *(c.approver_id == who for who in (approver_id, principal_id)),
+        ),
+    )
+    # Steps that one person decides are closed by their decision.
+    return case((step.c.required_count > 1, found.scalar_subquery().is_not(None)), else_=false())
+
+
+def is_within_limit(step: FromClause, request: RequestColumns, approver: ApproverColumns) -> ColumnElement[bool]:
+    """Whether the limit of the approver permits to approve the step."""
+    return or_(not_(func.coalesce(step.c.enforce_limit, true())), TOTAL_WITHIN_LIMIT.sql(request, approver))
+
+
+def standing(porf: FromClause, request: RequestColumns) -> ColumnElement[str]:
+    """The `Standing` of the member in a pending request, whose Organisation the statement joins."""
+    step, principal = steps_of(porf), members("principal")
+    c, who = step.c, principal.columns
+    may = may_decide(request, who)
+    is_new = and_(may, is_asked(step, who.user_id), not_(has_decided(step, USER_ID, who.user_id)))
+    is_active = or_(c.id.is_(None), c.status == StepStatus.ACTIVE)
+    was_decided = or_(
+        c.status == StepStatus.APPROVED,
+        and_(c.status == StepStatus.ACTIVE, has_decided(step, USER_ID, who.user_id)),
+    )
+    is_default = func.coalesce(c.source, StepSource.DEFAULT) == StepSource.DEFAULT
+    value = case(
+        (func.bool_or(and_(is_active, is_new, is_within_limit(step, request, who))), Standing.DECIDES),
+        (func.bool_or(and_(is_active, is_default, is_new)), Standing.LIMITED),
+        (func.bool_or(and_(is_active, is_new)), Standing.LIMITED_BY_RULE),
+        (func.bool_or(and_(c.status == StepStatus.WAITING, may, is_asked(step, who.user_id))), Standing.WAITS),
+        (func.bool_or(and_(was_decided, may, is_asked(step, who.user_id, now=False))), Standing.DECIDED),
+        else_=Standing.NONE,
+    )
+    found = (
+        select(value)
+        .select_from(principal.table.outerjoin(step, true()))
+        .where(principal.table.c.organisation_id == ORGANISATION_ID, of_principals(who.user_id))
+    )
+    return found.correlate(porf, Organisation.__table__).scalar_subquery()
+
+
+def may_approve_step(step: FromClause, request: RequestColumns, approver: ApproverColumns) -> ColumnElement[bool]:
+    """Whether a member may approve an active step of `steps_of` for themselves."""
+    return and_(
+        may_decide(request, approver),
+        is_within_limit(step, request, approver),
+        is_asked(step, approver.user_id),
+        not_(has_decided(step, approver.user_id, approver.user_id)),
+    )

@@ -1,0 +1,261 @@
+"""Projections of requests about their approval: who decided, who may decide now, and what was approved."""
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    SQLColumnExpression,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    literal_column,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from po_api.approval_policies.domain import DocumentType, PolicyStatus
+from po_api.approval_policies.models import ApprovalPolicy
+from po_api.approvals.domain import Decision, RunStatus, Standing, StepStatus
+from po_api.approvals.eligibility import ApproverColumns, RequestColumns, may_approve, may_decide
+from po_api.approvals.models import ApprovalDecision, ApprovalRun
+from po_api.approvals.projections import may_approve_step, members, standing, steps_of
+from po_api.db.json_sql import columns_of, json_array, json_object, nested
+from po_api.db.models import Amount
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
+from po_api.exchange_rates.projections import has_rates
+from po_api.members.projections import member_name
+from po_api.organisations.models import Organisation
+from po_api.porfs.domain import MACHINE, PorfAction, PorfStatus
+from po_api.porfs.maximum import ceiling_of
+from po_api.suppliers.projections import keeps_identity
+
+_APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
+# The audit trail has all decisions.
+_MOST_DECISIONS = 20
+_MOST_NAMES = 20
+
+
+def request_columns(porf: FromClause) -> RequestColumns:
+    """The columns that determine who may approve, in a statement that joins the request's Organisation."""
+    amounts = (ceiling_of(porf), has_rates())
+    return RequestColumns(porf.c.requester_id, porf.c.author_ids, *amounts, Organisation.allow_self_approval)
+
+
+def _member(*, is_approver: bool) -> ApproverColumns:
+    """The member that executes the statement."""
+    return ApproverColumns(USER_ID, _APPROVAL_LIMIT, true() if is_approver else false(), true())
+
+
+def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
+    """Whether the member may approve a pending request, in a statement that joins its Organisation."""
+    request = request_columns(porf)
+    decides = may_decide(request, _member(is_approver=is_approver))
+    return and_(decides, standing(porf, request) == Standing.DECIDES)
+
+
+def standing_of(porf: FromClause) -> ColumnElement[str]:
+    """The member's `Standing`: evaluated for pending requests only."""
+    pending = porf.c.status == PorfStatus.PENDING
+    return case((pending, standing(porf, request_columns(porf))), else_=Standing.NONE)
+
+
+def without_approver(porf: FromClause) -> AnySelect:
+    """The pending requests of `porf`, as (id, number), with an active step that no active member may approve."""
+    step, approver = steps_of(porf, StepStatus.ACTIVE), members("approver")
+    eligible = (
+        select(true())
+        .select_from(approver.table)
+        .where(
+            approver.table.c.organisation_id == ORGANISATION_ID,
+            may_approve_step(step, request_columns(porf), approver.columns),
+        )
+        .correlate(porf, Organisation, step)
+    )
+    return (
+        select(porf.c.id, porf.c.number)
+        .select_from(porf.join(Organisation, Organisation.id == ORGANISATION_ID).outerjoin(step, true()))
+        .where(porf.c.status == PorfStatus.PENDING, ~eligible.exists())
+        .group_by(porf.c.id, porf.c.number)
+        .order_by(porf.c.id)
+    )
+
+
+def has_policy(porf: FromClause) -> ColumnElement[bool]:
+    """Whether a policy says who has to approve the request: evaluated for drafts only."""
+    published = select(ApprovalPolicy.id).where(
+        ApprovalPolicy.organisation_id == ORGANISATION_ID,
+        ApprovalPolicy.document_type == DocumentType.PORF,
+        ApprovalPolicy.status == PolicyStatus.PUBLISHED,
+    )
+    return case((porf.c.status == PorfStatus.DRAFT, published.scalar_subquery().is_not(None)), else_=false())
+
+
+def excluded_approvers(porf: FromClause) -> AnySelect:
+    """The columns of `ExcludedApprovers`, for a draft of `porf` that no member may approve."""
+    member, approver = members("approver")
+    request = _after_submission(porf)
+    decides = may_decide(request, approver)
+    # Rights may have been granted meanwhile.
+    limited = and_(decides, not_(and_(*may_approve(request, approver))))
+    highest_first = aggregate_order_by(member.c.name, member.c.approval_limit.desc(), member.c.user_id)
+    return (
+        select(
+            func.count().filter(not_(decides)).label("authors"),
+            func.count().filter(limited).label("limited"),
+            func.max(member.c.approval_limit).filter(limited).label("highest_limit"),
+            func.array_agg(highest_first).filter(limited).label("names"),
+        )
+        .select_from(porf.join(Organisation, Organisation.id == ORGANISATION_ID))
+        .join(member, and_(member.c.organisation_id == ORGANISATION_ID, approver.is_active, approver.has_role))
+    )
+
+
+def has_approver(porf: FromClause) -> ColumnElement[bool]:
+    """Whether a member may approve the request if any approver may: evaluated for drafts only."""
+    member, approver = members("approver")
+    eligible = (
+        select(true())
+        .select_from(member)
+        .where(member.c.organisation_id == ORGANISATION_ID, *may_approve(_after_submission(porf), approver))
+        .correlate(porf, Organisation)
+    )
+    return case((porf.c.status == PorfStatus.DRAFT, eligible.exists()), else_=false())
+
+
+def _after_submission(porf: FromClause) -> RequestColumns:
+    """The request's columns once the member has submitted it, which makes them an author."""
+    submitter = func.coalesce(USER_ID, porf.c.requester_id)
+    return request_columns(porf)._replace(author_ids=func.array_append(porf.c.author_ids, submitter))
+
+
+def approved_run(porf: FromClause) -> FromClause:
+    """The run that has approved the request in its current round: at most one, and none if an earlier version has."""
+    c = ApprovalRun.__table__.c
+    found = select(*c["id", "content_hash", "hash_version", "supplier_hash"]).where(
+        c.organisation_id == ORGANISATION_ID,
+        c.porf_id == porf.c.id,
+        c.round == porf.c.approval_round,
+        c.status == RunStatus.APPROVED,
+    )
+    return found.correlate(porf).lateral("approved_run")
+
+
+def approval_in_force(porf: FromClause) -> FromClause:
+    """The last of the approvals of that run, to join LEFT on true, with the hash of what was approved.
+
+    `supplier_hash` is that of the run if nobody has decided it.
+    """
+    run = approved_run(porf)
+    c = ApprovalDecision.__table__.c
+    last = (
+        select(*c["id", "content_hash", "hash_version", "supplier_hash"])
+        .where(*_approvals(porf, run.c.id))
+        .order_by(c.id.desc())
+        .limit(literal_column("1"))
+        .correlate(porf, run)
+        .lateral("last_approval")
+    )
+    columns = {name: func.coalesce(run.c[name], last.c[name]) for name in ("content_hash", "hash_version")}
+    columns["supplier_hash"] = func.coalesce(last.c.supplier_hash, run.c.supplier_hash)
+    one = select(literal_column("1").label("one")).subquery("one")
+    joined = one.outerjoin(run, true()).outerjoin(last, true())
+    found = select(*(column.label(name) for name, column in columns.items())).select_from(joined)
+    return found.correlate(porf).lateral("approval")
+
+
+def _approvals(porf: FromClause, run_id: SQLColumnExpression[int]) -> list[ColumnElement[bool]]:
+    """The approvals of a run, or of the current round if there is none."""
+    c = ApprovalDecision.__table__.c
+    return [
+        c.organisation_id == ORGANISATION_ID,
+        c.porf_id == porf.c.id,
+        c.round == porf.c.approval_round,
+        c.decision == Decision.APPROVED,
+        or_(run_id.is_(None), c.run_id == run_id),
+    ]
+
+
+def supplier_has_changed(porf: FromClause, has_remaining: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the supplier's identity is not the one that all have approved: evaluated for requests that can be
+    converted only."""
+    run = approved_run(porf)
+    own_run = select(run.c.id).select_from(run).correlate(porf).scalar_subquery()
+    of_run = select(run.c.supplier_hash).select_from(run).correlate(porf).scalar_subquery()
+    kept = func.bool_and(keeps_identity(porf.c.supplier_id, ApprovalDecision.__table__.c.supplier_hash))
+    of_decisions = select(kept).where(*_approvals(porf, own_run)).correlate(porf).scalar_subquery()
+    convertible = porf.c.status.in_(sorted(MACHINE.rules[PorfAction.CONVERT].sources))
+    differs = or_(
+        func.coalesce(not_(of_decisions), false()),
+        func.coalesce(not_(keeps_identity(porf.c.supplier_id, of_run)), false()),
+    )
+    return case((and_(convertible, has_remaining, porf.c.supplier_id.is_not(None)), differs), else_=false())
+
+
+def decisions_of(porf: FromClause, *, shows_limits: bool) -> ColumnElement[str]:
+    """The last decisions of the current round as a JSON array, the latest first."""
+    decisions = ApprovalDecision.__table__.c
+    recent = (
+        select(*decisions["id", "decision", "approver_id", "comment", "approver_limit", "limit_currency", "decided_at"])
+        .where(
+            decisions.organisation_id == ORGANISATION_ID,
+            decisions.porf_id == porf.c.id,
+            decisions.round == porf.c.approval_round,
+        )
+        .order_by(decisions.id.desc())
+        .limit(literal_column(str(_MOST_DECISIONS)))
+        .correlate(porf)
+        .lateral("recent")
+    )
+    c = recent.c
+    limit, limit_text = json_object("basis", {"amount": c.approver_limit, "currency": c.limit_currency})
+    shows_limit = and_(c.limit_currency.is_not(None), true() if shows_limits else c.approver_id == USER_ID)
+    fields = {
+        **columns_of(recent, ("decision", "approver_id")),
+        "approver_name": member_name(c.approver_id),
+        "approver_limit": case((shows_limit, nested(limit_text)), else_=null()),
+        **columns_of(recent, ("comment", "decided_at")),
+    }
+    decision, text = json_object("decided", fields)
+    joined = recent.join(limit, true()).join(decision, true())
+    return select(json_array(text, c.id.desc())).select_from(joined).correlate(porf).scalar_subquery()
+
+
+def may_approve_now(porf: FromClause, *, shows_names: bool) -> AnyColumn:
+    """The number of members who may approve a pending request and, if names are shown, the first of them."""
+    eligible = _eligible_members(porf)
+    count = select(func.count()).select_from(eligible.lateral("eligible")).correlate(porf).scalar_subquery()
+    fields = {"count": count, "members": _first_of(eligible, porf) if shows_names else null()}
+    found, text = json_object("approvers", fields)
+    shown = select(nested(text)).select_from(found).correlate(porf).scalar_subquery()
+    return case((porf.c.status == PorfStatus.PENDING, shown), else_=null())
+
+
+def _eligible_members(porf: FromClause) -> AnySelect:
+    step, approver = steps_of(porf, StepStatus.ACTIVE), members("approver")
+    member = approver.table
+    of_step = and_(
+        member.c.organisation_id == ORGANISATION_ID,
+        may_approve_step(step, request_columns(porf), approver.columns),
+    )
+    organisation = Organisation.__table__
+    return (
+        select(member.c.user_id.label("id"), member.c.name)
+        .select_from(organisation.outerjoin(step, true()).join(member, of_step))
+        .where(organisation.c.id == ORGANISATION_ID)
+        .group_by(member.c.user_id, member.c.name)
+        .correlate(porf)
+    )
+
+
+def _first_of(eligible: AnySelect, porf: FromClause) -> AnyColumn:
+    """The first of the members by name, as a JSON array."""
+    by_name = eligible.order_by(*eligible.selected_columns["name", "id"]).limit(literal_column(str(_MOST_NAMES)))
+    first = by_name.lateral("first")
+    member, text = json_object("named", columns_of(first, ("id", "name")))
+    names = select(json_array(text, first.c.name, first.c.id)).select_from(first.join(member, true()))
+    return nested(names.correlate(porf).scalar_subquery())

@@ -1,0 +1,217 @@
+"""What the actions of requests do to their approvals: the runs that they open, decide and end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.approval_policies.domain import DEFAULT_STEP, PlannedStep, StepSource
+from po_api.approvals import machine
+from po_api.approvals.domain import Decision, RunStatus
+from po_api.approvals.machine import Given, Outcome, Place, Rules, Step
+from po_api.approvals.queries import PlaceRow, Run
+from po_api.approvals.service import ApprovalService, Resubmission, chosen
+from po_api.approvals.writes import Basis, NewRun, RunWrites, changing, opening, refusing
+from po_api.core.actor import Actor
+from po_api.core.offload import offload
+from po_api.core.versions import ExpectedVersions
+from po_api.db.query import TransactionExecutor
+from po_api.porfs import errors
+from po_api.porfs.content import HASH_VERSION, content_hash, fixed_hash
+from po_api.porfs.domain import PorfAction, PorfFacts
+from po_api.porfs.queries import LockedPorf, PorfLineRow, PorfQueries
+from po_api.porfs.repository import RunChange
+
+ENDS = {
+    PorfAction.REJECT: RunStatus.REJECTED,
+    PorfAction.RETURN: RunStatus.RETURNED,
+    PorfAction.RECALL: RunStatus.RECALLED,
+    PorfAction.CANCEL: RunStatus.CANCELLED,
+}
+
+
+class Opened(NamedTuple):
+    """The status of a new run, and what its submission writes."""
+
+    status: RunStatus
+    writes: RunWrites
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What an action has made of a run. Of a decision: the steps that it is about, and for whom it was made."""
+
+    status: RunStatus
+    change: RunChange
+    steps: Sequence[Step] = ()
+    on_behalf_of: Sequence[int] = ()
+
+    @property
+    def shown(self) -> dict[str, object]:
+        """What the event of a decision has: the names of steps that rules ask for, and the delegators."""
+        named = [step.name for step in self.steps if step.source is not StepSource.DEFAULT]
+        delegators = list(self.on_behalf_of)
+        return ({"steps": named} if named else {}) | ({"on_behalf_of": delegators} if delegators else {})
+
+
+class _Hashes(NamedTuple):
+    """Those of the content, and of the part of it that may not differ."""
+
+    content: str
+    fixed: str
+
+
+class PorfApprovals:
+    """The approvals of locked requests, in the caller's transaction."""
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._actor = actor
+        self._approvals = ApprovalService(session, actor)
+        self._porfs = PorfQueries(TransactionExecutor(session), actor)
+
+    async def approver(self) -> Actor:
+        """The actor with the committed rights, locked. Raises ApproverInactive."""
+        return await self._approvals.approver()
+
+    async def open_run(self, porf: LockedPorf, now: datetime) -> Run:
+        """The open run of a pending request."""
+        assert porf.submitted_at is not None
+        run = NewRun(
+            porf_id=porf.id,
+            round=porf.approval_round,
+            submitted_by_id=porf.requester_id,
+            submitted_version=porf.version,
+            opened_at=porf.submitted_at,
+        )
+        return await self._approvals.open_run(run, now=now)
+
+    async def submit(self, porf: LockedPorf, facts: PorfFacts, after: Mapping[str, Any], now: datetime) -> Opened:
+        """Open the run of a submission; `after` is the state of the request. Raises NoApprover."""
+        previous = await self._approvals.last(porf.id)
+        if previous is not None and previous.status is RunStatus.OPEN:
+            # The version before has recalled the request.
+            await self._approvals.close(previous, now=now)
+        lines = [
+            replace(line, over_order_percent=facts.over_order_percent) for line in await self._porfs.content(porf.id)
+        ]
+        hashes = await offload(len(lines), _hashes, porf, lines)
+        plan: Sequence[PlannedStep] = [DEFAULT_STEP]
+        new = Resubmission(
+            reapproval_percent=Decimal(0),
+            reapproval_amount=None,
+            content_hash=hashes.content,
+            hash_version=HASH_VERSION,
+            fixed_hash=hashes.fixed,
+            supplier_hash=facts.supplier_hash,
+            base_ceiling=after["base_ceiling"],
+            round=porf.approval_round,
+        )
+        run = NewRun(
+            porf_id=porf.id,
+            run_no=1 if previous is None else previous.run_no + 1,
+            round=porf.approval_round,
+            content_hash=hashes.content,
+            hash_version=HASH_VERSION,
+            fixed_hash=hashes.fixed,
+            base_total=after["base_total"],
+            base_ceiling=new.base_ceiling,
+            base_rate=after["base_rate"],
+            submitted_by_id=self._actor.member_id,
+            submitted_version=porf.version + 1,
+            opened_at=now,
+        )
+        outcome = await self._approvals.carried(previous, plan, replace(facts, author_ids=after["author_ids"]), new)
+        basis = _basis(porf, facts, hashes.content, HASH_VERSION)
+        return Opened(outcome.status, opening(run, plan, outcome, basis, now=now))
+
+    async def approve(
+        self, porf: LockedPorf, run: Run, facts: PorfFacts, *, step_id: int | None, comment: str | None, now: datetime
+    ) -> Changed:
+        """Approve the active steps that ask the actor, or the one with the id, and advance the run.
+
+        Raises RunClosed, the reason why the step cannot be decided, or CommentRequired.
+        """
+        places = await self._porfs.places(porf.id)
+        given = self._chosen(run, places, step_id=step_id, within_limit=True)
+        steps = _steps_of(run, given)
+        if comment is None and any(step.comment_required for step in steps):
+            raise errors.CommentRequired.missing()
+        outcome = machine.approve(run.steps, given, Rules(run.carry, [row.place for row in places]))
+        basis = await self._basis(porf, run, facts)
+        return self._changed(run, outcome, changing(run, outcome, basis, now=now, comment=comment), steps, given)
+
+    async def refuse(
+        self,
+        porf: LockedPorf,
+        run: Run,
+        facts: PorfFacts,
+        decision: Decision,
+        *,
+        step_id: int | None,
+        comment: str,
+        now: datetime,
+    ) -> Changed:
+        """Reject or return the request, in the first of the active steps that ask the actor."""
+        places = await self._porfs.places(porf.id)
+        given = self._chosen(run, places, step_id=step_id, within_limit=False)[:1]
+        outcome = machine.end(run.steps, _ENDING[decision], given)
+        basis = await self._basis(porf, run, facts)
+        writes = refusing(run, outcome, given[0], decision, comment, basis, now=now)
+        return self._changed(run, outcome, writes, _steps_of(run, given), given)
+
+    def end(self, run: Run, status: RunStatus, now: datetime) -> Changed:
+        """End the run without a decision."""
+        outcome = machine.end(run.steps, status)
+        return self._changed(run, outcome, changing(run, outcome, None, now=now), (), ())
+
+    def _chosen(self, run: Run, places: Sequence[PlaceRow], *, step_id: int | None, within_limit: bool) -> list[Given]:
+        mine: list[Place] = [row.place for row in places if row.is_mine]
+        return chosen(run, mine, self._actor.member_id, step_id=step_id, within_limit=within_limit)
+
+    def _changed(
+        self, run: Run, outcome: Outcome, writes: RunWrites, steps: Sequence[Step], given: Sequence[Given]
+    ) -> Changed:
+        others = sorted({each.principal_id for each in given} - {self._actor.user_id})
+        return Changed(outcome.status, RunChange(run.id, writes), steps, others)
+
+    async def _basis(self, porf: LockedPorf, run: Run, facts: PorfFacts) -> Basis:
+        if run.content_hash is not None and run.hash_version is not None:
+            return _basis(porf, facts, run.content_hash, run.hash_version)
+        lines = await self._porfs.content(porf.id)
+        return _basis(porf, facts, (await offload(len(lines), _hashes, porf, lines)).content, HASH_VERSION)
+
+
+_ENDING = {Decision.REJECTED: RunStatus.REJECTED, Decision.RETURNED: RunStatus.RETURNED}
+
+
+def accepts(run: Run, current: int, expected: ExpectedVersions) -> ExpectedVersions:
+    """The versions that a decision accepts: those since the submission are versions of the same content, so that
+    parallel approvers do not push each other out."""
+    if expected is None or not any(run.submitted_version <= version <= current for version in expected):
+        return expected
+    return None
+
+
+def _hashes(porf: LockedPorf, lines: Sequence[PorfLineRow]) -> _Hashes:
+    return _Hashes(content_hash(porf, lines), fixed_hash(porf, lines))
+
+
+def _basis(porf: LockedPorf, facts: PorfFacts, content: str, hash_version: int) -> Basis:
+    return Basis(
+        porf_id=porf.id,
+        round=porf.approval_round,
+        content_hash=content,
+        hash_version=hash_version,
+        supplier_hash=facts.supplier_hash,
+        limit_currency=facts.base_currency,
+        requester_id=porf.requester_id,
+        self_allowed=facts.allow_self_approval,
+    )
+
+
+def _steps_of(run: Run, given: Sequence[Given]) -> list[Step]:
+    positions = {each.position for each in given}
+    return [step for step in run.steps if step.position in positions]
