@@ -57,7 +57,7 @@ def _rule(number: int, stage: int, conditions: Conditions, *approvers: ApproverR
 
 
 def _policy(*rules: Rule, no_rule: NoRule = NoRule.ANY_APPROVER) -> Policy:
-    return Policy(1, 1, no_rule, Carry.CONSECUTIVE, rules)
+    return Policy(1, 1, no_rule, Carry.CONSECUTIVE, Decimal(0), None, rules)
 
 
 def _from(amount: str, **others: object) -> Conditions:
@@ -85,7 +85,6 @@ def _facts(*lines: LineFacts | str, currency: str = "EUR", rate: str | None = "1
         "author_ids": (RITA,),
         "allow_self_approval": False,
         "supplier_id": SELLER,
-        "supplier_is_new": False,
         "currency": currency,
         "tax_rounding": TaxRounding.DOCUMENT,
         "base_currency": "EUR",
@@ -167,8 +166,6 @@ def test_nobody_decides_on_their_own_cost_centre() -> None:
             _facts(_line("1.00", IT), _line("1.00", FURNITURE, CC_20)),
         ),
         ({"supplier_ids": {SELLER}}, _facts("1.00"), _facts("1.00", supplier_id=None)),
-        ({"supplier_is_new": True}, _facts("1.00", supplier_is_new=True), _facts("1.00")),
-        ({"supplier_is_new": False}, _facts("1.00"), _facts("1.00", supplier_is_new=True)),
         ({"requester_ids": {RITA}}, _facts("1.00"), _facts("1.00", requester_id=MAX)),
         ({"currencies": {"USD", "CHF"}}, _facts("1.00", currency="USD"), _facts("1.00")),
         ({"total_lt": Decimal("5.00")}, _facts("4.99"), _facts("5.00")),
@@ -182,6 +179,13 @@ def test_a_rule_applies_where_all_its_conditions_hold(
     policy = _policy(_rule(1, 1, Conditions(**frozen), _user(BOSS)))  # type: ignore[arg-type]
     assert _rules(plan(policy, matching, PEOPLE)) == [1]
     assert plan(policy, other, PEOPLE) == [DEFAULT_STEP]
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_supplier_is_new_or_not(is_new: bool) -> None:
+    policy = _policy(_rule(1, 1, Conditions(supplier_is_new=is_new), _user(BOSS)))
+    assert _rules(plan(policy, _facts("1.00"), replace(PEOPLE, supplier_is_new=is_new))) == [1]
+    assert _rules(plan(policy, _facts("1.00"), replace(PEOPLE, supplier_is_new=not is_new))) == [None]
 
 
 @pytest.mark.parametrize(("teams", "applies"), [({DESIGN}, True), ({PRODUCT}, True), ({3}, False)])

@@ -4,6 +4,7 @@ from fastapi import Response
 
 from po_api.addresses.router import router as addresses
 from po_api.api_keys.router import router as api_keys
+from po_api.approval_policies.router import router as approval_policies
 from po_api.core.permissions import Permission
 from po_api.deliveries.link_router import router as supplier_links
 from po_api.deliveries.router import orders_router as order_deliveries
@@ -95,6 +96,7 @@ GROUPS = (
     RouteGroup(categories),
     RouteGroup(teams),
     RouteGroup(approval_groups),
+    RouteGroup(approval_policies),
     RouteGroup(exchange_rates),
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),

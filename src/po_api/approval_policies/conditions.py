@@ -34,7 +34,7 @@ def _matches_document(conditions: Conditions, facts: DocumentFacts, people: Peop
         _among(conditions.supplier_ids, facts.supplier_id)
         and _among(conditions.requester_ids, facts.requester_id)
         and _among(conditions.currencies, facts.currency)
-        and (is_new is None or is_new == facts.supplier_is_new)
+        and (is_new is None or is_new == people.supplier_is_new)
         and _covered(conditions.team_ids, people.team_id, people.teams)
     )
 

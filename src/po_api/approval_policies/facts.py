@@ -24,14 +24,12 @@ class DocumentFacts:
     """A document. `author_ids` are the members who may not approve it, its requester and submitter included.
 
     `base_ceiling` is what can be ordered at most in the base currency: None, like `base_rate`, if no rate is known.
-    `supplier_is_new`: there is a supplier, who has no issued order yet.
     """
 
     requester_id: int
     author_ids: Collection[int]
     allow_self_approval: bool
     supplier_id: int | None
-    supplier_is_new: bool
     currency: str
     tax_rounding: TaxRounding
     base_currency: str
@@ -65,6 +63,7 @@ class People:
 
     `groups` has the members of active groups, `owners` the owners of cost centres, `leads` the leads of teams.
     `team_id` is that of the requester. The parents are those of what the document names, up to the root.
+    `supplier_is_new`: the document has a supplier, who has no issued order yet.
     """
 
     persons: Mapping[int, Person] = field(default_factory=dict)
@@ -75,6 +74,7 @@ class People:
     cost_centres: Parents = field(default_factory=dict)
     categories: Parents = field(default_factory=dict)
     teams: Parents = field(default_factory=dict)
+    supplier_is_new: bool = False
 
     def managers(self, user_id: int) -> Sequence[Person]:
         """The manager of a member, the manager of that one …; without the member."""

@@ -13,6 +13,8 @@ MAX_STAGE = 99
 MAX_APPROVERS = 20
 MAX_IDS = 100
 MAX_LEVELS = 10
+MAX_PEOPLE = 200
+MAX_HOURS = 8784
 
 
 class AmountBasis(StrEnum):
@@ -91,10 +93,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """A version of the rules."""
+    """A version of the rules. `reapproval_percent` and `reapproval_amount`, in the base currency, are how much more a
+    request may cost that is submitted again, so that earlier decisions stand."""
 
     id: int
     version_no: int
     no_rule: NoRule
     carry: Carry
+    reapproval_percent: Decimal
+    reapproval_amount: Decimal | None
     rules: Sequence[Rule]

@@ -31,6 +31,7 @@ AuditedEntity = Literal[
     "address",
     "api_key",
     "approval_group",
+    "approval_policy",
     "category",
     "cost_centre",
     "exchange_rate",

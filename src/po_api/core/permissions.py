@@ -42,6 +42,7 @@ class Scope(StrEnum):
     EXTERNAL_REFERENCES_READ = "external_references:read"
     EXTERNAL_REFERENCES_WRITE = "external_references:write"
     DELIVERIES_WRITE = "deliveries:write"
+    APPROVAL_POLICIES_WRITE = "approval_policies:write"
 
 
 class Permission(StrEnum):
@@ -70,6 +71,10 @@ class Permission(StrEnum):
 
     STRUCTURE_READ = "structure_read"
     STRUCTURE_WRITE = "structure_write"
+
+    APPROVAL_POLICIES_READ = "approval_policies_read"
+    APPROVAL_POLICIES_WRITE = "approval_policies_write"
+
     EXCHANGE_RATES_READ = "exchange_rates_read"
     EXCHANGE_RATES_WRITE = "exchange_rates_write"
 
@@ -140,6 +145,8 @@ GRANTS: Mapping[Permission, Grant] = {
     # Cost centres, categories, teams, approval groups: requests name them, and who approves follows from them.
     Permission.STRUCTURE_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),
     Permission.STRUCTURE_WRITE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
+    Permission.APPROVAL_POLICIES_READ: Grant(frozenset({Role.ADMIN, Role.AUDITOR}), Scope.ORGANISATIONS_READ),
+    Permission.APPROVAL_POLICIES_WRITE: Grant(_ADMIN, Scope.APPROVAL_POLICIES_WRITE),
     Permission.EXCHANGE_RATES_READ: Grant(_ANY_ROLE, Scope.ORGANISATIONS_READ),
     # Approval limits depend on them.
     Permission.EXCHANGE_RATES_WRITE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),

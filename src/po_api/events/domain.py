@@ -65,6 +65,16 @@ _PURCHASE_ORDER = {
     "close": "closed",
     "update_line": "line_updated",
 }
+_POLICY = {
+    "create": "created",
+    "update": "updated",
+    "delete": "deleted",
+    "add_rule": "rule_added",
+    "update_rule": "rule_updated",
+    "delete_rule": "rule_deleted",
+    "publish": "published",
+    "retire": "retired",
+}
 _STRUCTURE = ("cost_centre", "category", "team", "approval_group")
 _ENTRY = {"create": "created", "update": "updated", "activate": "activated", "deactivate": "deactivated"}
 _INVITATION = {"create": "created", "accept": "accepted", "decline": "declined", "revoke": "revoked"}
@@ -108,6 +118,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "address.activate": EventType("address.activated"),
     "address.deactivate": EventType("address.deactivated"),
     **{f"{kind}.{verb}": EventType(f"{kind}.{done}") for kind in _STRUCTURE for verb, done in _ENTRY.items()},
+    **{f"approval_policy.{verb}": EventType(f"approval_policy.{done}") for verb, done in _POLICY.items()},
     "exchange_rate.create": EventType("exchange_rate.created"),
     "exchange_rate.correct": EventType("exchange_rate.corrected"),
     "exchange_rate.delete": EventType("exchange_rate.deleted"),
