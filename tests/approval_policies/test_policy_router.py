@@ -91,12 +91,13 @@ async def test_only_admins_write_and_only_they_and_auditors_read(organisation: T
 @pytest.mark.parametrize(
     ("fields", "pointer", "code"),
     [
-        ({"conditions": {"over_budget": True}}, "/conditions/over_budget", "unknown_field"),
+        ({"conditions": {"over_budget": True}}, "/conditions", "unknown_field"),
         ({"conditions": {"total_gte": 5}}, "/conditions/total_gte", "decimal_string"),
         ({"conditions": {"total_gte": "5.00", "total_lt": "5.00"}}, "/conditions", "empty_band"),
         ({"conditions": {"category_ids": []}}, "/conditions/category_ids", "too_short"),
         ({"approvers": []}, "/approvers", "too_short"),
-        ({"approvers": [{"kind": "user"}]}, "/approvers/0/user/id", "missing"),
+        ({"approvers": [{"kind": "user"}]}, "/approvers/0/id", "missing"),
+        ({"approvers": [{"kind": "requester_manager", "level": 2}]}, "/approvers/0", "unknown_field"),
         ({"approvers": [{"kind": "category_owner"}]}, "/approvers/0", "union_tag_invalid"),
         ({"required_count": 0}, "/required_count", "greater_than_equal"),
         ({"stage": 100}, "/stage", "less_than_equal"),

@@ -2,6 +2,7 @@
 
 from typing import Self
 
+from po_api.approval_policies.errors import NoApprover as NoApprover
 from po_api.core.errors import Conflict, FieldError, Forbidden, NotFound, Unprocessable
 
 
@@ -46,14 +47,6 @@ class NoLines(Unprocessable):
 
     code = "no_lines"
     title = "No lines"
-
-
-class NoApprover(Conflict):
-    """No active member may approve this request: `detail` says how many could with a higher limit, and how high the
-    highest one is. An administrator has to grant the role or a higher limit."""
-
-    code = "no_approver"
-    title = "No eligible approver"
 
 
 class HasOrders(Conflict):

@@ -34,7 +34,7 @@ from po_api.core.errors import (
 from po_api.core.sqlstate import CONNECTION_LOST, DEADLOCK, SERIALISATION_FAILURE, sqlstate_of
 from po_api.observability.logging import get_logger
 from po_api.web.forms import NO_END
-from po_api.web.names import Explanations, fields_at
+from po_api.web.names import Explanations, fields_at, without_tags
 from po_api.web.schemas import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -128,7 +128,8 @@ def _not_json() -> AppError:
 
 
 def _field_error(item: Mapping[str, Any], body: Any, explanations: Explanations) -> FieldError:
-    location, *path = item["loc"] or ("body",)
+    location, *place = item["loc"] or ("body",)
+    path = without_tags(body, place)
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
     if item["type"] == "extra_forbidden":
         # The name of an unknown field is text from the request.

@@ -5,7 +5,7 @@ These are public. The caller's own text is never repeated: it may be a value in 
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -51,6 +51,26 @@ def fields_at(annotation: Any, path: Sequence[str | int]) -> list[str]:
         if inner:
             models = [model for each in inner for model in _models(each)]
     return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def without_tags(annotation: Any, path: Sequence[str | int]) -> list[str | int]:
+    """`path` without the tags of unions, which Pydantic's locations have and the body has not."""
+    models = list(_models(annotation))
+    kept: list[str | int] = []
+    for part in path:
+        if any(part in _tags(model) for model in models) and not any(part in model.model_fields for model in models):
+            continue
+        kept.append(part)
+        inner = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        if inner:
+            models = [model for each in inner for model in _models(each)]
+    return kept
+
+
+def _tags(model: type[BaseModel]) -> set[object]:
+    """The values of the fields that have a fixed value: one of them is the tag of the model in a union."""
+    annotations = (field.annotation for field in model.model_fields.values())
+    return {value for each in annotations if get_origin(each) is Literal for value in get_args(each)}
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
