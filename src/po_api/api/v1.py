@@ -24,6 +24,8 @@ from po_api.members.router import router as invitations
 from po_api.organisations.router import router as organisations
 from po_api.porfs import domain as porf_domain
 from po_api.porfs.files_router import router as porf_files
+from po_api.porfs.plan_router import policies_router as approval_simulations
+from po_api.porfs.plan_router import router as approval_previews
 from po_api.porfs.router import router as porfs
 from po_api.purchase_orders import domain as purchase_order_domain
 from po_api.purchase_orders.router import conversion_router
@@ -96,11 +98,11 @@ GROUPS = (
     RouteGroup(categories),
     RouteGroup(teams),
     RouteGroup(approval_groups),
-    RouteGroup(approval_policies),
+    RouteGroup(approval_policies, approval_simulations),
     RouteGroup(exchange_rates),
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
-    RouteGroup(exports.porfs_router, porf_files, porfs, conversion_router),
+    RouteGroup(exports.porfs_router, porf_files, porfs, approval_previews, conversion_router),
     RouteGroup(exports.purchase_orders_router, purchase_orders, order_deliveries),
     RouteGroup(deliveries),
     RouteGroup(supplier_links),

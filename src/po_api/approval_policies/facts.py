@@ -68,6 +68,7 @@ class People:
 
     persons: Mapping[int, Person] = field(default_factory=dict)
     groups: Mapping[int, Collection[int]] = field(default_factory=dict)
+    group_names: Mapping[int, str] = field(default_factory=dict)
     owners: Mapping[int, int | None] = field(default_factory=dict)
     leads: Mapping[int, int | None] = field(default_factory=dict)
     team_id: int | None = None

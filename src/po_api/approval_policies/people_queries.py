@@ -22,11 +22,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from po_api.approval_policies.documents import PURCHASE_ORDERS
 from po_api.approval_policies.domain import DocumentType, OnEmpty, PolicyStatus
 from po_api.approval_policies.facts import DocumentFacts, People, Person
 from po_api.approval_policies.models import ApprovalPolicy, ApprovalRule
 from po_api.approval_policies.rules import ApproverKind, Policy, Rule
+from po_api.approval_policies.tables_above import PURCHASE_ORDERS
 from po_api.core.actor import Actor
 from po_api.core.permissions import GRANTS, Permission
 from po_api.core.records import field_names
@@ -73,6 +73,7 @@ class _Membership(NamedTuple):
     """A member of an approval group."""
 
     group_id: int
+    group_name: str
     user_id: int
 
 
@@ -149,7 +150,7 @@ def _group_members() -> AnySelect:
     """The members of active groups."""
     of_group = and_(_GROUPS.c.organisation_id == ORGANISATION_ID, _GROUPS.c.id == _GROUP_MEMBERS.c.group_id)
     return (
-        select(*_GROUP_MEMBERS.c["group_id", "user_id"])
+        select(_GROUP_MEMBERS.c.group_id, _GROUPS.c.name.label("group_name"), _GROUP_MEMBERS.c.user_id)
         .join(_GROUPS, of_group)
         .where(
             _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID,
@@ -245,11 +246,14 @@ class PlanningQueries:
         assert row is not None
         persons, centres, teams = _PERSONS.validate_json(row.persons), _nodes_of(row.cost_centres), _nodes_of(row.teams)
         groups: dict[int, list[int]] = {}
-        for group_id, user_id in _MEMBERSHIPS.validate_json(row.groups):
+        group_names: dict[int, str] = {}
+        for group_id, name, user_id in _MEMBERSHIPS.validate_json(row.groups):
             groups.setdefault(group_id, []).append(user_id)
+            group_names[group_id] = name
         return People(
             persons={person.user_id: person for person in persons},
             groups=groups,
+            group_names=group_names,
             owners={node.id: node.person_id for node in centres},
             leads={node.id: node.person_id for node in teams},
             team_id=row.team_id,

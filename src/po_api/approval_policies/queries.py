@@ -9,10 +9,10 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, FromClause, Text, and_, any_, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from po_api.approval_policies.documents import APPROVAL_RUNS
 from po_api.approval_policies.errors import ApprovalPolicyNotFound, ApprovalRuleNotFound
 from po_api.approval_policies.models import ApprovalPolicy, ApprovalRule
 from po_api.approval_policies.references import Known, Reference, Target, ids_of
+from po_api.approval_policies.tables_above import APPROVAL_RUNS
 from po_api.core.actor import Actor
 from po_api.core.permissions import GRANTS, Permission
 from po_api.core.records import field_names

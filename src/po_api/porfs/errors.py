@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from po_api.approval_policies.errors import NoApprover as NoApprover
+from po_api.approval_policies.errors import NoApprover as NoApprover  # noqa: PLC0414 - exported
 from po_api.core.errors import Conflict, FieldError, Forbidden, NotFound, Unprocessable
 
 

@@ -1,0 +1,86 @@
+"""Previews of approvals: /porfs/{porf_id}/approval-preview and /approval-policies/{policy_id}/simulate."""
+
+from typing import Annotated
+
+from fastapi import Path, Request
+
+from po_api.approval_policies.domain import PlannedStep
+from po_api.approval_policies.facts import People
+from po_api.approval_policies.planning import Preview
+from po_api.approval_policies.schemas import ApprovalPlanRead, PlannedPerson, PlannedStepRead, PlanWarning
+from po_api.core.permissions import Permission
+from po_api.db.query import TransactionExecutor
+from po_api.porfs.plan_schemas import ApprovalSimulation
+from po_api.porfs.planning import PorfPlanning, RequestedPlan
+from po_api.porfs.router import PorfId
+from po_api.web.dependencies import ActorDep, PrincipalDep, executor_of, session_of
+from po_api.web.idempotency import IDEMPOTENT
+from po_api.web.openapi import problems
+from po_api.web.routing import api_router, requires
+from po_api.web.schemas import MAX_ID
+
+router = api_router(prefix="/porfs", tags=["porfs"])
+policies_router = api_router(prefix="/approval-policies", tags=["approval policies"])
+
+
+def _read(preview: Preview) -> ApprovalPlanRead:
+    policy = preview.policy
+    return ApprovalPlanRead(
+        policy_id=None if policy is None else policy.id,
+        policy_version_no=None if policy is None else policy.version_no,
+        steps=[_step(step, preview.people) for step in preview.steps],
+        warnings=[PlanWarning.model_validate(warning) for warning in preview.warnings],
+    )
+
+
+def _step(step: PlannedStep, people: People) -> PlannedStepRead:
+    known = {name: value for name, value in vars(step).items() if name in PlannedStepRead.model_fields}
+    asked = [
+        PlannedPerson(user_id=slot.user_id, name=people.persons[slot.user_id].name, origin=slot.origin)
+        for slot in step.slots
+    ]
+    group_name = None if step.pool_group_id is None else people.group_names[step.pool_group_id]
+    return PlannedStepRead(**known, pool_group_name=group_name, people=asked)
+
+
+@router.get(
+    "/{porf_id}/approval-preview",
+    operation_id="previewPorfApproval",
+    summary="Preview the approval of a purchase order request",
+    responses=problems(403, 404),
+    openapi_extra=requires(Permission.PORFS_READ),
+)
+async def preview_porf_approval(request: Request, actor: ActorDep, porf_id: PorfId) -> ApprovalPlanRead:
+    """Who would have to approve the request if its requester submitted it now, by the published policy.
+
+    Approvals that an earlier submission has got may count again, so that fewer people are asked.
+    """
+    return _read(await PorfPlanning(executor_of(request), actor).preview(porf_id))
+
+
+@policies_router.post(
+    "/{policy_id}/simulate",
+    operation_id="simulateApprovalPolicy",
+    summary="Simulate an approval policy",
+    dependencies=[IDEMPOTENT],
+    responses=problems(403, 404),
+    openapi_extra=requires(Permission.APPROVAL_POLICIES_WRITE, is_heavy=True),
+)
+async def simulate_approval_policy(
+    request: Request,
+    principal: PrincipalDep,
+    policy_id: Annotated[int, Path(ge=1, le=MAX_ID)],
+    body: ApprovalSimulation,
+) -> ApprovalPlanRead:
+    """Who would have to approve a request by a version of the policy, which may be a draft. Nothing is changed.
+
+    Requires the role `admin`, and of API keys also the scope `porfs:read` for a `porf_id`.
+    """
+    actor = principal.actor()
+    actor.require(Permission.APPROVAL_POLICIES_WRITE)
+    planning = PorfPlanning(TransactionExecutor(session_of(request)), actor)
+    if body.porf_id is not None:
+        principal.require_scope(Permission.PORFS_READ)
+        return _read(await planning.preview(body.porf_id, policy_id=policy_id))
+    requested = RequestedPlan(**body.model_dump(exclude={"porf_id", "lines"}), lines=body.lines)
+    return _read(await planning.simulate(requested, policy_id=policy_id))

@@ -1,0 +1,234 @@
+"""What the planning of an approval looks at in a request, and previews of who will have to approve it."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cache
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import BigInteger, Text, bindparam, cast, select
+
+from po_api.approval_policies.domain import StepSource
+from po_api.approval_policies.facts import DocumentFacts, LineFacts
+from po_api.approval_policies.planning import Attention, Preview, WarningCode, preview_for
+from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
+from po_api.core.errors import FieldError
+from po_api.core.money import PricedLine, TaxRounding, line_net
+from po_api.core.offload import offload
+from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor, columns_for
+from po_api.exchange_rates.projections import rate_now
+from po_api.organisations.models import Organisation
+from po_api.organisations.queries import OrganisationQueries
+from po_api.porfs import errors
+from po_api.porfs.approval import authors_of
+from po_api.porfs.domain import PorfFacts, PorfStatus, Priced, largest_quantity
+from po_api.porfs.models import Porf
+from po_api.porfs.read_service import PorfReadService
+from po_api.porfs.visibility import Visibility, visible
+from po_api.structure.domain import Classified
+from po_api.structure.queries import StructureQueries
+
+
+class PlannedLine(Priced, Classified, Protocol):
+    """The attributes of a line that the planning looks at."""
+
+
+class PlannedPorf(Protocol):
+    """The attributes of a request that the planning looks at, but for its facts."""
+
+    @property
+    def supplier_id(self) -> int | None: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def tax_rounding(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class PorfPlanRow:
+    """A request; `base_rate` is that of its submission."""
+
+    supplier_id: int | None
+    cost_centre: str | None
+    cost_centre_id: int | None
+    currency: str
+    tax_rounding: str
+    base_rate: Decimal | None
+
+
+class RequestedPlan(NamedTuple):
+    """A request that does not exist, to be simulated. `currency` None is the organisation's."""
+
+    requester_id: int
+    supplier_id: int | None
+    cost_centre_id: int | None
+    currency: str | None
+    lines: Sequence[PlannedLine]
+
+
+class _Rate(NamedTuple):
+    """A rate into the base currency; None if it is not known."""
+
+    rate: Decimal | None
+
+
+class _Tolerant(NamedTuple):
+    """A quantity with the tolerance."""
+
+    quantity: Decimal
+    over_order_percent: Decimal
+
+
+@cache
+def _planned(visibility: Visibility) -> Query[PorfPlanRow]:
+    porf = select(Porf.__table__).where(visible(visibility), Porf.id == bindparam("porf_id", type_=BigInteger))
+    return Query("porfs.planned", select(*columns_for(PorfPlanRow, porf.subquery("porf"))), PorfPlanRow)
+
+
+_DOCUMENT = select(cast(bindparam("currency", type_=Text), Text).label("currency")).subquery("document")
+_RATE_NOW = Query(
+    "porfs.rate_now",
+    select(rate_now(_DOCUMENT).label("rate")).select_from(
+        _DOCUMENT.join(Organisation, Organisation.id == ORGANISATION_ID)
+    ),
+    _Rate,
+)
+
+
+def document_facts(
+    facts: PorfFacts,
+    porf: PlannedPorf,
+    lines: Sequence[PlannedLine],
+    *,
+    author_ids: Collection[int],
+    cost_centre_id: int | None,
+    base_rate: Decimal | None,
+) -> DocumentFacts:
+    """What the planning looks at. `author_ids` and `cost_centre_id` are those that the submission writes."""
+    return DocumentFacts(
+        requester_id=facts.requester_id,
+        author_ids=author_ids,
+        allow_self_approval=facts.allow_self_approval,
+        supplier_id=porf.supplier_id,
+        currency=porf.currency,
+        tax_rounding=TaxRounding(porf.tax_rounding),
+        base_currency=facts.base_currency,
+        base_rate=base_rate,
+        base_ceiling=facts.base_ceiling,
+        lines=_line_facts(
+            lines, currency=porf.currency, tolerance=facts.over_order_percent, cost_centre_id=cost_centre_id
+        ),
+    )
+
+
+def _line_facts(
+    lines: Iterable[PlannedLine], *, currency: str, tolerance: Decimal, cost_centre_id: int | None
+) -> list[LineFacts]:
+    return [
+        LineFacts(
+            category_id=line.category_id,
+            cost_centre_id=cost_centre_id if line.cost_centre_id is None else line.cost_centre_id,
+            tax_rate=line.tax_rate,
+            net=_largest_net(line, currency, tolerance),
+        )
+        for line in lines
+    ]
+
+
+def _largest_net(line: Priced, currency: str, tolerance: Decimal) -> Decimal:
+    """The net of the quantity that can be ordered at most."""
+    quantity = largest_quantity(_Tolerant(line.quantity, tolerance))
+    return line_net(PricedLine(quantity, line.unit_price, line.discount_percent, line.tax_rate), currency)
+
+
+class PorfPlanning:
+    """Previews of the approvals of requests that are visible to the actor, and of requests that do not exist."""
+
+    def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
+        self._executor = executor
+        self._actor = actor
+        self._porfs = PorfReadService(executor, actor)
+        self._structure = StructureQueries(executor, actor)
+
+    async def preview(self, porf_id: int, *, policy_id: int | None = None) -> Preview:
+        """Who would have to approve a request if its requester submitted it now, by the published policy or another.
+
+        Raises PorfNotFound, or ApprovalPolicyNotFound.
+        """
+        facts = await self._porfs.facts(porf_id)
+
+        async def read_facts() -> DocumentFacts:
+            return await self._document(porf_id, facts)
+
+        preview = await preview_for(self._executor, self._actor, read_facts, policy_id=policy_id)
+        asks_anybody = any(step.source is StepSource.DEFAULT for step in preview.steps)
+        if not asks_anybody or facts.status is not PorfStatus.DRAFT or facts.has_approver:
+            return preview
+        refusal = await self._porfs.no_approver(porf_id, facts)
+        warning = Attention(WarningCode.NO_APPROVER, refusal.detail)
+        return preview._replace(warnings=[*preview.warnings, warning])
+
+    async def simulate(self, requested: RequestedPlan, *, policy_id: int) -> Preview:
+        """Who would have to approve a request with these lines. Raises UnknownRequester or ApprovalPolicyNotFound."""
+
+        async def read_facts() -> DocumentFacts:
+            return await self._requested(requested)
+
+        preview = await preview_for(self._executor, self._actor, read_facts, policy_id=policy_id)
+        if requested.requester_id not in preview.people.persons:
+            error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
+            raise errors.UnknownRequester(errors=(error,))
+        return preview
+
+    async def _document(self, porf_id: int, facts: PorfFacts) -> DocumentFacts:
+        parameters = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
+        porf = await self._executor.row(_planned(Visibility.of(self._actor)), **parameters, porf_id=porf_id)
+        if porf is None:
+            raise errors.PorfNotFound
+        lines = await self._porfs.lines(porf_id)
+        is_draft, is_base = facts.status is PorfStatus.DRAFT, porf.currency == facts.base_currency
+        return await offload(
+            len(lines),
+            document_facts,
+            facts,
+            porf,
+            lines,
+            author_ids=authors_of(facts, facts.requester_id),
+            cost_centre_id=await self._cost_centre(porf) if is_draft else porf.cost_centre_id,
+            base_rate=facts.base_rate if is_draft else Decimal(1) if is_base else porf.base_rate,
+        )
+
+    async def _cost_centre(self, porf: PorfPlanRow) -> int | None:
+        """The cost centre that the submission writes: the one of the text, which the version before may have written
+        alone."""
+        if porf.cost_centre is None:
+            return None
+        return await self._structure.cost_centre_named(porf.cost_centre, porf.cost_centre_id)
+
+    async def _requested(self, requested: RequestedPlan) -> DocumentFacts:
+        organisation = await OrganisationQueries(self._executor).own(self._actor)
+        currency = requested.currency or organisation.currency
+        parameters = {"organisation_id": self._actor.organisation_id, "currency": currency, "now": utc_now()}
+        found = await self._executor.row(_RATE_NOW, **parameters)
+        lines = await offload(
+            len(requested.lines),
+            _line_facts,
+            requested.lines,
+            currency=currency,
+            tolerance=organisation.over_order_percent,
+            cost_centre_id=requested.cost_centre_id,
+        )
+        facts = DocumentFacts(
+            requester_id=requested.requester_id,
+            author_ids=(requested.requester_id,),
+            allow_self_approval=organisation.allow_self_approval,
+            supplier_id=requested.supplier_id,
+            currency=currency,
+            tax_rounding=TaxRounding(organisation.tax_rounding),
+            base_currency=organisation.currency,
+            base_rate=None if found is None else found.rate,
+            base_ceiling=None,
+            lines=lines,
+        )
+        return replace(facts, base_ceiling=facts.amount_of(lines))

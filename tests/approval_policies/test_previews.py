@@ -1,0 +1,137 @@
+"""Previews and simulations: who would have to approve, with the figures of whole requests."""
+
+from typing import Any
+
+from po_api.core.clock import utc_now
+from po_api.core.permissions import Role
+from support.approval_policies import Json, draft_policy, group, publish_policy, rule, user
+from support.organisations import TestOrganisation, created, new_organisation, ok, refused
+
+
+def _line(amount: str, **fields: Any) -> Json:
+    return {"description": "Thing", "quantity": "1", "unit_price": amount, **fields}
+
+
+async def _preview(organisation: TestOrganisation, porf_id: int) -> Json:
+    shown: Json = (await ok(organisation.requester.get(f"/porfs/{porf_id}/approval-preview"))).json()
+    return shown
+
+
+def _asked(plan: Json) -> list[tuple[int, str, list[str]]]:
+    """The stage, the rule, and the people or the pool of each step."""
+    return [
+        (
+            step["stage"],
+            step["name"],
+            [person["name"] for person in step["people"]] or [step["pool_group_name"] or step["pool_role"]],
+        )
+        for step in plan["steps"]
+    ]
+
+
+async def _with_people(organisation: TestOrganisation) -> Json:
+    """A manager and an owner of a cost centre, a category below another one, and a group."""
+    admin = organisation.admin
+    manager = await organisation.member(Role.APPROVER, name="Max Manager")
+    owner = await organisation.member(Role.APPROVER, name="Olga Owner")
+    await ok(admin.patch(f"/users/{organisation.requester.user_id}", etag="*", json={"manager_id": manager.user_id}))
+    centre = await created(
+        admin.post("/cost-centres", json={"code": "CC-10", "name": "Office", "owner_id": owner.user_id})
+    )
+    it = await created(admin.post("/categories", json={"code": "IT", "name": "IT"}))
+    laptops = await created(
+        admin.post("/categories", json={"code": "L", "name": "Laptops", "parent_id": it.json()["id"]})
+    )
+    board = await created(
+        admin.post("/approval-groups", json={"name": "IT board", "member_ids": [manager.user_id, owner.user_id]})
+    )
+    return {
+        "manager": manager,
+        "owner": owner,
+        "centre": centre.json()["id"],
+        "it": it.json()["id"],
+        "laptops": laptops.json()["id"],
+        "board": board.json()["id"],
+    }
+
+
+async def test_a_preview_names_the_people_of_each_step(organisation: TestOrganisation) -> None:
+    known = await _with_people(organisation)
+    no_policy = await organisation.draft()
+    assert _asked(await _preview(organisation, no_policy.json()["id"])) == [(1, "any approver", ["approver"])]
+    policy = await publish_policy(
+        organisation.admin,
+        rule(1, "requester_manager"),
+        rule(2, "cost_centre_owner", conditions={"total_gte": "1000.00"}),
+        rule(
+            3,
+            group(known["board"]),
+            required_count=1,
+            conditions={"category_ids": [known["it"]], "total_gte": "500.00", "amount_basis": "matching_lines"},
+        ),
+        rule(4, user(known["owner"]), conditions={"supplier_is_new": True}),
+    )
+    lines = [
+        _line("300.00", category_id=known["it"]),
+        _line("200.00", category_id=known["laptops"]),
+        _line("499.99", tax_rate="0"),
+    ]
+    draft = await organisation.draft(lines=lines, cost_centre_id=known["centre"])
+    plan = await _preview(organisation, draft.json()["id"])
+    assert (plan["policy_id"], plan["policy_version_no"], plan["warnings"]) == (policy["id"], 1, [])
+    expected = [(1, "R1", ["Max Manager"]), (3, "R3", ["IT board"]), (4, "R4", ["Olga Owner"])]
+    assert _asked(plan) == expected
+    larger = await organisation.draft(lines=[*lines, _line("0.01")], cost_centre_id=known["centre"])
+    plan = await _preview(organisation, larger.json()["id"])
+    assert _asked(plan) == [expected[0], (2, "R2", ["Olga Owner"]), *expected[1:]]
+    # With a policy, a draft that nobody could decide is shown with the reason.
+    await ok(organisation.admin.patch(f"/cost-centres/{known['centre']}", etag="*", json={"owner_id": None}))
+    plan = await _preview(organisation, larger.json()["id"])
+    assert [warning["code"] for warning in plan["warnings"]] == ["no_approver"]
+    assert '"R2"' in plan["warnings"][0]["detail"]
+    # A supplier with an issued order is not new.
+    await ok(organisation.admin.post(f"/approval-policies/{policy['id']}/retire", etag="*"))
+    await organisation.issued()
+    copy = await created(organisation.admin.post("/approval-policies", json={"from": policy["id"]}))
+    path = f"/approval-policies/{copy.json()['id']}/simulate"
+    simulated = await ok(organisation.admin.post(path, json={"porf_id": draft.json()["id"]}))
+    assert _asked(simulated.json()) == [expected[0], (3, "R3", ["IT board"])]
+
+
+async def test_a_simulation_of_a_request_that_does_not_exist(organisation: TestOrganisation) -> None:
+    known = await _with_people(organisation)
+    admin = organisation.admin
+    policy = await draft_policy(
+        admin,
+        rule(1, "requester_manager", enforce_limit=True),
+        rule(2, "cost_centre_owner", conditions={"cost_centre_ids": [known["centre"]]}),
+        rule(3, user(known["owner"]), conditions={"currencies": ["USD"], "total_gte": "1000.00"}),
+    )
+    path = f"/approval-policies/{policy.json()['id']}/simulate"
+    body = {
+        "requester_id": organisation.requester.user_id,
+        "cost_centre_id": known["centre"],
+        "lines": [{"quantity": "10", "unit_price": "99.99", "tax_rate": "0"}],
+    }
+    plan = (await ok(admin.post(path, json=body))).json()
+    assert (_asked(plan), plan["warnings"]) == ([(1, "R1", ["Max Manager"]), (2, "R2", ["Olga Owner"])], [])
+    unknown = (await ok(admin.post(path, json=body | {"currency": "USD"}))).json()
+    assert [step["name"] for step in unknown["steps"]] == ["R1", "R2", "R3"]
+    assert [warning["code"] for warning in unknown["warnings"]] == ["unknown_amount"]
+    rate = {"currency": "USD", "rate_date": f"{utc_now():%Y-%m-%d}", "rate": "1.00009"}
+    assert (await admin.post("/exchange-rates", json=rate)).is_success
+    plan = (await ok(admin.post(path, json=body | {"currency": "USD"}))).json()
+    assert [step["name"] for step in plan["steps"]] == ["R1", "R2"]
+    await ok(admin.patch(f"/users/{known['manager'].user_id}", etag="*", json={"approval_limit": "999.89"}))
+    limited = (await ok(admin.post(path, json=body))).json()
+    assert [warning["code"] for warning in limited["warnings"]] == ["limits_too_low"]
+    # Nothing was written, and nothing of others can be simulated.
+    assert (await ok(organisation.auditor.get(f"/approval-policies/{policy.json()['id']}"))).json() == policy.json()
+    rival = await new_organisation(organisation.app, organisation.client)
+    draft = await rival.draft()
+    await refused(admin.post(path, json={"porf_id": draft.json()["id"]}), 404, "porf_not_found")
+    foreign = {"requester_id": rival.requester.user_id}
+    await refused(admin.post(path, json=body | foreign), 422, "unknown_requester")
+    await refused(admin.post(path, json={"porf_id": 1, "currency": "USD"}), 422, "validation_failed")
+    await refused(rival.admin.post(path, json=body), 404, "approval_policy_not_found")
+    await refused(organisation.auditor.post(path, json=body), 403, "missing_role")
