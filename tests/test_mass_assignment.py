@@ -115,6 +115,7 @@ JSON_BODIES = set(
     addSupplierContact updateSupplierContact createAddress updateAddress putExternalReference
     createCostCentre updateCostCentre createCategory updateCategory createTeam updateTeam
     createApprovalGroup updateApprovalGroup
+    createApprovalPolicy updateApprovalPolicy addApprovalRule updateApprovalRule simulateApprovalPolicy
     createPorf updatePorf addPorfLine updatePorfLine
     addPorfComment submitPorf recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
     closePorf reassignPorf convertPorf createPurchaseOrder updatePurchaseOrder updatePurchaseOrderLine
@@ -150,6 +151,8 @@ WITHOUT_BODY = {
     "activateTeam",
     "deactivateApprovalGroup",
     "activateApprovalGroup",
+    "publishApprovalPolicy",
+    "retireApprovalPolicy",
     "testWebhookEndpoint",
     "replayWebhookEvents",
     "retryWebhookDelivery",
@@ -271,6 +274,7 @@ def _full_body(world: World, name: str, ids: Ids) -> Json:
     """A body that is accepted, with something in each of its lists."""
     body = world.body(name, ids) or {}
     lines = {"createPorf": [LINE], "convertPorf": [{"line_id": ids.get("line_id")}]}
+    lines["simulateApprovalPolicy"] = [{"quantity": "1", "unit_price": "1"}]
     lines["createPurchaseOrder"] = lines["convertPorf"]
     return body | ({"lines": lines[name]} if name in lines else {})
 

@@ -30,6 +30,7 @@ from support.operations import (
     BY_QUERY,
     NAMES_NOTHING,
     REQUIRED_QUERY,
+    RULE,
     STRUCTURE,
     WEBHOOK,
     Json,
@@ -83,6 +84,16 @@ async def give_structure(organisation: TestOrganisation) -> None:
         await created(organisation.admin.post(path, json=body | members))
 
 
+async def give_policies(organisation: TestOrganisation) -> None:
+    """A published policy, whose rule no request fulfils, and a draft."""
+    (group,) = (await ok(organisation.admin.get("/approval-groups"))).json()["items"]
+    groups = {"on_empty": "group", "on_empty_group_id": group["id"], "escalate_after_hours": 1}
+    groups |= {"escalate_to": "group", "escalation_group_id": group["id"]}
+    draft = await created(organisation.admin.post("/approval-policies", json={"rules": [RULE | groups]}))
+    await ok(organisation.admin.post(f"/approval-policies/{draft.json()['id']}/publish", etag="*"))
+    await created(organisation.admin.post("/approval-policies", json={"from": draft.json()["id"]}))
+
+
 async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     """A request and its order, with a row in every table."""
     approved = await organisation.approved(title="Zanzibar lamps")
@@ -95,6 +106,7 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     await created(organisation.admin.post("/exchange-rates", json=rate))
     await give_parties(organisation)
     await give_structure(organisation)
+    await give_policies(organisation)
     endpoint = await created(organisation.admin.post("/webhook-endpoints", json=WEBHOOK))
     await ok(organisation.admin.post(f"/webhook-endpoints/{endpoint.json()['id']}/test"), 202)
     order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
@@ -128,6 +140,8 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     structure = {
         f"{kind}_id": (await ok(victim.admin.get(path))).json()["items"][0]["id"] for kind, path in STRUCTURE.items()
     }
+    (policy,) = (await ok(victim.admin.get("/approval-policies?status=draft"))).json()["items"]
+    (rule,) = (await ok(victim.admin.get(f"/approval-policies/{policy['id']}"))).json()["rules"]
     (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
     (rate,) = (await ok(victim.admin.get("/exchange-rates"))).json()["items"]
     (filing,) = (await ok(victim.admin.get("/filings"))).json()["items"]
@@ -150,6 +164,8 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
         "address_id": address["id"],
         "reference_id": reference["id"],
         **structure,
+        "policy_id": policy["id"],
+        "rule_id": rule["id"],
         "porf_id": porf["id"],
         "line_id": porf["lines"][0]["id"],
         "order_id": order["id"],
@@ -192,6 +208,7 @@ async def _victim_sees(world: World) -> list[Any]:
         "/addresses",
         "/external-references",
         *STRUCTURE.values(),
+        f"/approval-policies/{world.ids['policy_id']}",
         "/deliveries",
         "/filings",
         "/organisations/current/filing",
@@ -292,6 +309,17 @@ def _bodies(world: World) -> dict[str, tuple[str, str, Json]]:
         "createTeam": ("POST", "/teams", {"name": "N", "parent_id": "{team_id}"}),
         "createTeam: lead": ("POST", "/teams", {"name": "N", "lead_id": "{user_id}"}),
         "createApprovalGroup": ("POST", "/approval-groups", {"name": "N", "member_ids": ["{user_id}"]}),
+        "createApprovalPolicy: from": ("POST", "/approval-policies", {"from": "{policy_id}"}),
+        **{
+            f"createApprovalPolicy: {name}": ("POST", "/approval-policies", {"rules": [RULE | fields]})
+            for name, fields in (
+                ("user", {"approvers": [{"kind": "user", "id": "{user_id}"}]}),
+                ("group", {"approvers": [{"kind": "group", "id": "{approval_group_id}"}]}),
+                ("supplier", {"conditions": {"supplier_ids": ["{supplier_id}"]}}),
+                ("team", {"conditions": {"team_ids": ["{team_id}"]}}),
+                ("fallback", {"on_empty": "group", "on_empty_group_id": "{approval_group_id}"}),
+            )
+        },
         "putExternalReference": (
             "PUT",
             "/external-references",

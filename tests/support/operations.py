@@ -47,6 +47,14 @@ def named(kind: str, name: str) -> Json:
     return {"name": name, **({"code": name} if kind in {"cost_centre", "category"} else {})}
 
 
+# Of a policy; no request is as expensive.
+RULE: Json = {
+    "stage": 1,
+    "name": "Never",
+    "conditions": {"total_gte": "900000000000.00"},
+    "approvers": [{"kind": "role_approver"}],
+}
+
 WEBHOOK: Json = {"url": "https://erp.example/hook"}
 
 # Operations that name something in their path, each with a body that would be accepted if it were the caller's.
@@ -99,6 +107,19 @@ BY_PATH: dict[str, Json | None] = {
     "deactivateApprovalGroup": None,
     "activateApprovalGroup": None,
     "listApprovalGroupHistory": None,
+    "getApprovalPolicy": None,
+    "updateApprovalPolicy": {"carry": "never"},
+    "deleteApprovalPolicy": None,
+    "publishApprovalPolicy": None,
+    "retireApprovalPolicy": None,
+    "simulateApprovalPolicy": {"requester_id": 1},
+    "listApprovalRules": None,
+    "addApprovalRule": RULE,
+    "getApprovalRule": None,
+    "updateApprovalRule": {"name": "Mallory"},
+    "deleteApprovalRule": None,
+    "listApprovalPolicyHistory": None,
+    "previewPorfApproval": None,
     "deleteExchangeRate": None,
     "deleteExternalReference": None,
     "exportPorf": None,
@@ -166,6 +187,7 @@ BY_BODY = {
     "createCategory",
     "createTeam",
     "createApprovalGroup",
+    "createApprovalPolicy",
     "updateUser",
     "putExternalReference",
     "createPorf",
@@ -180,6 +202,7 @@ BY_QUERY = {
     "listCategories",
     "listTeams",
     "listApprovalGroups",
+    "listApprovalPolicies",
     "listPorfs",
     "listPurchaseOrders",
     "listSuppliers",

@@ -15,7 +15,7 @@ from support.electronic_orders import connect
 from support.filings import held_filing
 from support.images import png
 from support.mail import delivery_in
-from support.operations import BY_PATH, REQUIRED_QUERY, STRUCTURE, WEBHOOK, Json, named, operations
+from support.operations import BY_PATH, REQUIRED_QUERY, RULE, STRUCTURE, WEBHOOK, Json, named, operations
 from support.organisations import (
     PREFIX,
     Member,
@@ -140,6 +140,22 @@ updateApprovalGroup          group    organisations:write   no        no       n
 deactivateApprovalGroup      group    organisations:write   no        no       no      yes     no      org      org
 activateApprovalGroup        group    organisations:write   no        no       no      yes     no      org      org
 listApprovalGroupHistory     group    organisations:read    yes       yes      yes     yes     yes     org      org
+
+listApprovalPolicies         -        organisations:read    no        no       no      yes     yes     org      org
+createApprovalPolicy         no_draft approval_policies:write no      no       no      yes     no      org      org
+getApprovalPolicy            policy   organisations:read    no        no       no      yes     yes     org      org
+updateApprovalPolicy         policy   approval_policies:write no      no       no      yes     no      org      org
+deleteApprovalPolicy         policy   approval_policies:write no      no       no      yes     no      org      org
+publishApprovalPolicy        policy   approval_policies:write no      no       no      yes     no      org      org
+retireApprovalPolicy         published approval_policies:write no     no       no      yes     no      org      org
+simulateApprovalPolicy       policy   approval_policies:write no      no       no      yes     no      org      org
+listApprovalRules            policy   organisations:read    no        no       no      yes     yes     org      org
+addApprovalRule              policy   approval_policies:write no      no       no      yes     no      org      org
+getApprovalRule              policy   organisations:read    no        no       no      yes     yes     org      org
+updateApprovalRule           policy   approval_policies:write no      no       no      yes     no      org      org
+deleteApprovalRule           policy   approval_policies:write no      no       no      yes     no      org      org
+listApprovalPolicyHistory    policy   organisations:read    no        no       no      yes     yes     org      org
+
 listExchangeRates            -        organisations:read    yes       yes      yes     yes     yes     org      org
 putExchangeRate              -        organisations:write   no        no       no      yes     no      org      org
 importExchangeRates          -        organisations:write   no        no       no      yes     no      org      org
@@ -163,6 +179,7 @@ listPorfHistory              approved porfs:read            yes/404   yes      y
 listPorfComments             approved porfs:read            yes/404   yes      yes     yes     yes     org      org
 addPorfComment               approved porfs:write           yes/404   yes      yes     yes     no      org      org
 copyPorf                     approved porfs:write           yes/404   no       yes     yes     no      org      org
+previewPorfApproval          approved porfs:read            yes/404   yes      yes     yes     yes     org      org
 updatePorf                   draft    porfs:write           yes/404   404      yes/req yes     req     org      org
 addPorfLine                  draft    porfs:write           yes/404   404      yes/req yes     req     org      org
 updatePorfLine               draft    porfs:write           yes/404   404      yes/req yes     req     org      org
@@ -265,6 +282,11 @@ USED_UP_THINGS = {
     *("deleteExternalReference", "deleteLogo", "deleteExchangeRate"),
     *("convertPorf", "createPurchaseOrder", "issuePurchaseOrder", "retryFiling"),
 }
+# Those that have no copy: they are made, or looked up, for each request.
+POLICIES = {"no_draft", "policy", "published"}
+REMADE = {"logo", *POLICIES}
+# Parts of the organisation as a party, of its structure, and its policies.
+OF_ORGANISATION = {"contact", "address", "reference", "cost_centre", "category", "team", "group", "rate", *REMADE}
 # Deliveries of orders, by the status that they have.
 DELIVERIES = {"mailed": "sent", "unsent": "failed", "waiting": "queued"}
 # Entities that only some roles can own: others may not raise requests.
@@ -272,6 +294,7 @@ REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
 SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
+SHARED |= REMADE
 SHARED |= {"cost_centre", "category", "team", "group", "filing", "endpoint", "delivery", "rate", *DELIVERIES}
 
 
@@ -337,8 +360,7 @@ class World:
 
     async def thing(self, on: str, owner: Member, *, fresh: bool = False) -> Ids:
         """The path parameters of an entity of this kind that the owner has."""
-        # There is one logo, which is deleted at times.
-        if fresh or on == "logo":
+        if fresh or on in REMADE:
             return await self._made(on, owner)
         if (on, owner.user_id) not in self._things:
             self._things[on, owner.user_id] = await self._made(on, owner)
@@ -359,6 +381,8 @@ class World:
 
     async def _made(self, on: str, owner: Member) -> Ids:
         theirs = replace(self.organisation, requester=owner)
+        if on in OF_ORGANISATION:
+            return await self._of_organisation(on)
         match on:
             case "-":
                 return {}
@@ -366,8 +390,6 @@ class World:
                 return {"organisation_id": self.organisation.organisation_id}
             case "supplier":
                 return {"supplier_id": self.organisation.supplier_id}
-            case "contact" | "address" | "reference" | "logo" | "cost_centre" | "category" | "team" | "group" | "rate":
-                return await self._of_organisation(on)
             case "user":
                 return {"user_id": owner.user_id}
             case "invited":
@@ -403,8 +425,22 @@ class World:
         path = f"/webhook-endpoints/{endpoint['endpoint_id']}/test"
         return {**endpoint, "delivery_id": (await ok(self.organisation.admin.post(path), 202)).json()["id"]}
 
+    async def _policy(self, on: str) -> Ids:
+        """The draft of a policy, or the published one; `no_draft` is that there is no draft."""
+        admin = self.organisation.admin
+        for draft in (await ok(admin.get("/approval-policies?status=draft"))).json()["items"]:
+            await ok(admin.delete(f"/approval-policies/{draft['id']}", etag="*"), 204)
+        if on == "no_draft":
+            return {}
+        policy = (await created(admin.post("/approval-policies", json={"rules": [RULE]}))).json()
+        if on == "published":
+            await ok(admin.post(f"/approval-policies/{policy['id']}/publish", etag="*"))
+        return {"policy_id": policy["id"], "rule_id": policy["rules"][0]["id"]}
+
     async def _of_organisation(self, on: str) -> Ids:
         """Something of the organisation as a party, or of its structure."""
+        if on in POLICIES:
+            return await self._policy(on)
         if (kind := "approval_group" if on == "group" else on) in STRUCTURE:
             entry = named(kind, f"Matrix {next(_serial)}")
             made = await created(self.organisation.admin.post(STRUCTURE[kind], json=entry))
@@ -450,6 +486,8 @@ class World:
             "createCategory": named("category", f"Category {number}"),
             "createTeam": named("team", f"Team {number}"),
             "createApprovalGroup": named("approval_group", f"Group {number}"),
+            "createApprovalPolicy": {"rules": [RULE]},
+            "simulateApprovalPolicy": {"requester_id": self.other.user_id},
             "putExternalReference": {
                 "entity": "supplier",
                 "entity_id": self.organisation.supplier_id,
