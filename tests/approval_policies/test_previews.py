@@ -1,11 +1,17 @@
 """Previews and simulations: who would have to approve, with the figures of whole requests."""
 
+import asyncio
+from random import Random
 from typing import Any
+
+import asyncpg
+import pytest
 
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
+from po_api.db.database import libpq_url
 from support.approval_policies import Json, draft_policy, group, publish_policy, rule, user
-from support.organisations import TestOrganisation, created, new_organisation, ok, refused
+from support.organisations import TestOrganisation, act, created, new_organisation, ok, refused
 
 
 def _line(amount: str, **fields: Any) -> Json:
@@ -135,3 +141,68 @@ async def test_a_simulation_of_a_request_that_does_not_exist(organisation: TestO
     await refused(admin.post(path, json={"porf_id": 1, "currency": "USD"}), 422, "validation_failed")
     await refused(rival.admin.post(path, json=body), 404, "approval_policy_not_found")
     await refused(organisation.auditor.post(path, json=body), 403, "missing_role")
+
+
+_RUNS = """
+SELECT r.porf_id, s.stage, s.rule_id, s.name, ARRAY(
+    SELECT user_id FROM approval_slots WHERE organisation_id = $1 AND step_id = s.id ORDER BY user_id
+) AS people
+FROM approval_runs r JOIN approval_steps s ON s.organisation_id = r.organisation_id AND s.run_id = r.id
+WHERE r.organisation_id = $1 ORDER BY r.porf_id, s.stage, s.position
+"""
+
+
+def _random_request(random: Random, organisation: TestOrganisation, known: Json) -> Json:
+    """A request with amounts at or near a bound."""
+    lines = []
+    for _ in range(random.randint(1, 3)):
+        amount = random.choice(["0.00", "150.00", "499.99", "500.00", "999.99", "1000.00", "4200.00"])
+        fields = {"category_id": known["it"], "cost_centre_id": known["centre"]}
+        lines.append(_line(amount, **{name: value for name, value in fields.items() if random.random() < 0.5}))
+    return {"lines": lines, "supplier_id": random.choice([organisation.supplier_id, None])}
+
+
+async def _submit_random_drafts(organisation: TestOrganisation, url: str, count: int) -> None:
+    known, random = await _with_people(organisation), Random(11)
+    await publish_policy(
+        organisation.admin,
+        rule(1, "requester_manager", conditions={"total_gte": "500.00"}),
+        rule(2, "cost_centre_owner", conditions={"total_gte": "1000.00"}, on_empty="requester_manager"),
+        rule(2, user(known["owner"]), group(known["board"]), conditions={"category_ids": [known["it"]]}),
+        rule(3, group(known["board"]), required_count=2, conditions={"supplier_is_new": True}),
+    )
+    turns, previews = asyncio.Semaphore(8), {}
+
+    async def submit(request: Json) -> None:
+        async with turns:
+            draft = await organisation.draft(**request)
+            porf_id = draft.json()["id"]
+            previews[porf_id] = (await _preview(organisation, porf_id))["steps"]
+            await act(organisation.requester, draft, "submit")
+
+    await asyncio.gather(*(submit(_random_request(random, organisation, known)) for _ in range(count)))
+    connection = await asyncpg.connect(libpq_url(url))
+    rows = await connection.fetch(_RUNS, organisation.organisation_id)
+    await connection.close()
+    runs: dict[int, list[tuple[object, ...]]] = {}
+    for porf_id, *step in rows:
+        runs.setdefault(porf_id, []).append(tuple(step))
+    assert len(runs) == count
+    for porf_id, steps in previews.items():
+        assert runs[porf_id] == [
+            (step["stage"], step["rule_id"], step["name"], sorted(person["user_id"] for person in step["people"]))
+            for step in steps
+        ]
+
+
+async def test_a_submission_asks_whom_the_preview_has_named(
+    organisation: TestOrganisation, urls: tuple[str, str]
+) -> None:
+    await _submit_random_drafts(organisation, urls[0], 30)
+
+
+@pytest.mark.exhaustive
+async def test_two_hundred_submissions_ask_whom_their_previews_have_named(
+    organisation: TestOrganisation, urls: tuple[str, str]
+) -> None:
+    await _submit_random_drafts(organisation, urls[0], 200)

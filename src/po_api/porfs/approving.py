@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.approval_policies.domain import DEFAULT_STEP, PlannedStep, StepSource
+from po_api.approval_policies.domain import DEFAULT_STEP, StepSource
+from po_api.approval_policies.facts import DocumentFacts
+from po_api.approval_policies.planning import Plan, plan_for
 from po_api.approvals import machine
 from po_api.approvals.domain import Decision, RunStatus
 from po_api.approvals.machine import Given, Outcome, Place, Rules, Step
@@ -22,7 +24,9 @@ from po_api.db.query import TransactionExecutor
 from po_api.porfs import errors
 from po_api.porfs.content import HASH_VERSION, content_hash, fixed_hash
 from po_api.porfs.domain import PorfAction, PorfFacts
+from po_api.porfs.planning import document_facts
 from po_api.porfs.queries import LockedPorf, PorfLineRow, PorfQueries
+from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import RunChange
 
 ENDS = {
@@ -68,6 +72,7 @@ class PorfApprovals:
     """The approvals of locked requests, in the caller's transaction."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._session = session
         self._actor = actor
         self._approvals = ApprovalService(session, actor)
         self._porfs = PorfQueries(TransactionExecutor(session), actor)
@@ -98,10 +103,10 @@ class PorfApprovals:
             replace(line, over_order_percent=facts.over_order_percent) for line in await self._porfs.content(porf.id)
         ]
         hashes = await offload(len(lines), _hashes, porf, lines)
-        plan: Sequence[PlannedStep] = [DEFAULT_STEP]
+        policy, plan = await self._plan(porf, facts, after, lines)
         new = Resubmission(
-            reapproval_percent=Decimal(0),
-            reapproval_amount=None,
+            reapproval_percent=Decimal(0) if policy is None else policy.reapproval_percent,
+            reapproval_amount=None if policy is None else policy.reapproval_amount,
             content_hash=hashes.content,
             hash_version=HASH_VERSION,
             fixed_hash=hashes.fixed,
@@ -112,6 +117,7 @@ class PorfApprovals:
         run = NewRun(
             porf_id=porf.id,
             run_no=1 if previous is None else previous.run_no + 1,
+            policy_id=None if policy is None else policy.id,
             round=porf.approval_round,
             content_hash=hashes.content,
             hash_version=HASH_VERSION,
@@ -126,6 +132,31 @@ class PorfApprovals:
         outcome = await self._approvals.carried(previous, plan, replace(facts, author_ids=after["author_ids"]), new)
         basis = _basis(porf, facts, hashes.content, HASH_VERSION)
         return Opened(outcome.status, opening(run, plan, outcome, basis, now=now))
+
+    async def _plan(
+        self, porf: LockedPorf, facts: PorfFacts, after: Mapping[str, Any], lines: Sequence[PorfLineRow]
+    ) -> Plan:
+        """The steps of a submission. Raises NoApprover."""
+        if not facts.has_policy:
+            return Plan(None, [DEFAULT_STEP])
+
+        async def read_facts() -> DocumentFacts:
+            return await offload(
+                len(lines),
+                document_facts,
+                facts,
+                porf,
+                lines,
+                author_ids=after["author_ids"],
+                cost_centre_id=after["cost_centre_id"],
+                base_rate=facts.base_rate,
+            )
+
+        plan = await plan_for(TransactionExecutor(self._session), self._actor, read_facts)
+        asks_anybody = any(step.source is StepSource.DEFAULT for step in plan.steps)
+        if asks_anybody and not facts.has_approver:
+            raise await PorfReadService(TransactionExecutor(self._session), self._actor).no_approver(porf.id, facts)
+        return plan
 
     async def approve(
         self, porf: LockedPorf, run: Run, facts: PorfFacts, *, step_id: int | None, comment: str | None, now: datetime

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Text, bindparam, cast, select
 from po_api.approval_policies.domain import StepSource
 from po_api.approval_policies.facts import DocumentFacts, LineFacts
 from po_api.approval_policies.planning import Attention, Preview, WarningCode, preview_for
+from po_api.approvals.eligibility import authors_of
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
@@ -21,7 +22,6 @@ from po_api.exchange_rates.projections import rate_now
 from po_api.organisations.models import Organisation
 from po_api.organisations.queries import OrganisationQueries
 from po_api.porfs import errors
-from po_api.porfs.approval import authors_of
 from po_api.porfs.domain import PorfFacts, PorfStatus, Priced, largest_quantity
 from po_api.porfs.models import Porf
 from po_api.porfs.read_service import PorfReadService
