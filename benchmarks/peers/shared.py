@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
+from po_api.approvals.domain import Standing
 from po_api.core.actor import Actor
 from po_api.core.money import round_to_minor
 from po_api.core.permissions import Role
@@ -101,7 +102,9 @@ def allowed_actions(
         ordered=ordered,
         has_remaining=has_remaining,
         submitted=submitted,
+        has_policy=False,
         has_approver=has_approver,
+        standing=Standing.DECIDES if within_limit or not limited else Standing.LIMITED,
         supplier_is_active=supplier_is_active,
         supplier_hash=None,
         # The data set has no approved identities of suppliers.

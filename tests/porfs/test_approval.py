@@ -220,7 +220,8 @@ async def test_predicates_and_sql_agree_on_who_may_approve(scene: Scene, case: C
         auditor = Actor(actor.organisation_id, scene.other_id, frozenset({Role.AUDITOR}))
         executor = TransactionExecutor(session)
         everything, own = PorfReadService(executor, auditor), PorfReadService(executor, actor)
-        facts = await everything.facts(scene.pending_id)
+        # Those of the member, whatever they may see.
+        facts = await PorfReadService(executor, replace(auditor, user_id=scene.member_id)).facts(scene.pending_id)
         refused = MACHINE.refusal(PorfAction.APPROVE, facts, actor)
 
         waiting = await own.page(Filters(waiting_for_me=True), PageRequest())

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 
+from po_api.approvals.domain import Standing
 from po_api.core.actor import Actor
 from po_api.core.errors import AppError, InvalidTransition
 from po_api.core.money import MAX_AMOUNT
@@ -72,8 +73,8 @@ def test_an_approval_is_within_the_limit_and_not_of_the_approvers_own_request(st
     assert state.status is PorfStatus.PENDING
     assert Role.APPROVER in actor.roles
     assert state.allow_self_approval or actor.user_id not in {state.requester_id, *state.author_ids}
-    limit = actor.approval_limit
-    assert limit is None or (state.base_ceiling is not None and state.base_ceiling <= limit)
+    # Which includes the limit, that of a member for whom they decide, or none.
+    assert state.standing is Standing.DECIDES
 
 
 @given(facts, actors)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
+from po_api.approvals.domain import Standing
 from po_api.approvals.eligibility import APPROVES, Approver, refusal
 from po_api.approvals.models import ApprovalDecision
 from po_api.core.actor import Actor
@@ -74,13 +76,13 @@ def test_remembered_answers_are_those_of_the_table(
         "has_rates": state.has_rates,
         "lacks_rate": state.base_rate is None,
         "lacks_ceiling": state.base_ceiling is None,
-        "within_limit": limit is None or (state.base_ceiling is not None and state.base_ceiling <= limit),
+        "standing": state.standing,
         "allow_self_approval": state.allow_self_approval,
         "has_lines": state.line_count > 0,
         "ordered": state.ordered,
         "has_remaining": state.has_remaining,
         "submitted": state.submitted,
-        "has_approver": state.has_approver,
+        "has_approver": state.has_policy or state.has_approver,
         "supplier_is_active": state.supplier_is_active,
         "supplier_has_changed": state.supplier_has_changed,
     }
@@ -197,13 +199,18 @@ async def _plainly(team: TestOrganisation, reader: Member, porf_id: int) -> sche
         ordered=any(line.ordered_quantity > 0 for line in lines),
         has_remaining=any(remaining(line) > 0 for line in lines),
         submitted=porf.submitted_at is not None or porf.approval_round > 1,
+        has_policy=False,
         has_approver=porf.status == "draft",  # the organisation has an approver without a limit
+        standing=Standing.NONE,
         supplier_is_active=supplier is None or supplier.is_active,
         supplier_hash=None,
         supplier_has_changed=False,
     )
     roles = frozenset(Role(role) for role in member.roles)
     actor = Actor(porf.organisation_id, member.user_id, roles, member.approval_limit)
+    if porf.status == "pending":
+        refused = refusal(APPROVES, state, Approver.of(actor))
+        state = replace(state, standing=Standing.LIMITED if refused else Standing.DECIDES)
     taxes = totals(map(priced, lines), currency=porf.currency, tax_rounding=TaxRounding(porf.tax_rounding)).taxes
     names = set(schemas.PorfRead.model_fields) & set(Porf.__table__.columns.keys())
     return schemas.PorfRead.model_validate(

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     SQLColumnExpression,
+    Text,
     and_,
     any_,
     bindparam,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    literal_column,
     not_,
     or_,
     select,
@@ -140,6 +142,11 @@ def is_within_limit(step: FromClause, request: RequestColumns, approver: Approve
     return or_(not_(func.coalesce(step.c.enforce_limit, true())), TOTAL_WITHIN_LIMIT.sql(request, approver))
 
 
+def of_standing(value: Standing) -> ColumnElement[str]:
+    """The value in SQL."""
+    return literal_column(f"'{value}'", Text)
+
+
 def standing(porf: FromClause, request: RequestColumns) -> ColumnElement[str]:
     """The `Standing` of the member in a pending request, whose Organisation the statement joins."""
     step, principal = steps_of(porf), members("principal")
@@ -151,14 +158,20 @@ def standing(porf: FromClause, request: RequestColumns) -> ColumnElement[str]:
         c.status == StepStatus.APPROVED,
         and_(c.status == StepStatus.ACTIVE, has_decided(step, USER_ID, who.user_id)),
     )
-    is_default = func.coalesce(c.source, StepSource.DEFAULT) == StepSource.DEFAULT
+    is_default = or_(c.id.is_(None), c.source == StepSource.DEFAULT)
     value = case(
-        (func.bool_or(and_(is_active, is_new, is_within_limit(step, request, who))), Standing.DECIDES),
-        (func.bool_or(and_(is_active, is_default, is_new)), Standing.LIMITED),
-        (func.bool_or(and_(is_active, is_new)), Standing.LIMITED_BY_RULE),
-        (func.bool_or(and_(c.status == StepStatus.WAITING, may, is_asked(step, who.user_id))), Standing.WAITS),
-        (func.bool_or(and_(was_decided, may, is_asked(step, who.user_id, now=False))), Standing.DECIDED),
-        else_=Standing.NONE,
+        (func.bool_or(and_(is_active, is_new, is_within_limit(step, request, who))), of_standing(Standing.DECIDES)),
+        (func.bool_or(and_(is_active, is_default, is_new)), of_standing(Standing.LIMITED)),
+        (func.bool_or(and_(is_active, is_new)), of_standing(Standing.LIMITED_BY_RULE)),
+        (
+            func.bool_or(and_(c.status == StepStatus.WAITING, may, is_asked(step, who.user_id))),
+            of_standing(Standing.WAITS),
+        ),
+        (
+            func.bool_or(and_(was_decided, may, is_asked(step, who.user_id, now=False))),
+            of_standing(Standing.DECIDED),
+        ),
+        else_=of_standing(Standing.NONE),
     )
     found = (
         select(value)

@@ -23,7 +23,7 @@ from po_api.approval_policies.models import ApprovalPolicy
 from po_api.approvals.domain import Decision, RunStatus, Standing, StepStatus
 from po_api.approvals.eligibility import ApproverColumns, RequestColumns, may_approve, may_decide
 from po_api.approvals.models import ApprovalDecision, ApprovalRun
-from po_api.approvals.projections import may_approve_step, members, standing, steps_of
+from po_api.approvals.projections import may_approve_step, members, of_standing, standing, steps_of
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
 from po_api.db.models import Amount
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
@@ -55,13 +55,13 @@ def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
     """Whether the member may approve a pending request, in a statement that joins its Organisation."""
     request = request_columns(porf)
     decides = may_decide(request, _member(is_approver=is_approver))
-    return and_(decides, standing(porf, request) == Standing.DECIDES)
+    return and_(decides, standing(porf, request) == of_standing(Standing.DECIDES))
 
 
 def standing_of(porf: FromClause) -> ColumnElement[str]:
     """The member's `Standing`: evaluated for pending requests only."""
     pending = porf.c.status == PorfStatus.PENDING
-    return case((pending, standing(porf, request_columns(porf))), else_=Standing.NONE)
+    return case((pending, standing(porf, request_columns(porf))), else_=of_standing(Standing.NONE))
 
 
 def without_approver(porf: FromClause) -> AnySelect:
@@ -78,7 +78,7 @@ def without_approver(porf: FromClause) -> AnySelect:
     )
     return (
         select(porf.c.id, porf.c.number)
-        .select_from(porf.join(Organisation, Organisation.id == ORGANISATION_ID).outerjoin(step, true()))
+        .select_from(porf.outerjoin(step, true()).join(Organisation, Organisation.id == ORGANISATION_ID))
         .where(porf.c.status == PorfStatus.PENDING, ~eligible.exists())
         .group_by(porf.c.id, porf.c.number)
         .order_by(porf.c.id)
@@ -162,8 +162,7 @@ def approval_in_force(porf: FromClause) -> FromClause:
     )
     columns = {name: func.coalesce(run.c[name], last.c[name]) for name in ("content_hash", "hash_version")}
     columns["supplier_hash"] = func.coalesce(last.c.supplier_hash, run.c.supplier_hash)
-    one = select(literal_column("1").label("one")).subquery("one")
-    joined = one.outerjoin(run, true()).outerjoin(last, true())
+    joined = _one_row().outerjoin(run, true()).outerjoin(last, true())
     found = select(*(column.label(name) for name, column in columns.items())).select_from(joined)
     return found.correlate(porf).lateral("approval")
 
@@ -242,14 +241,17 @@ def _eligible_members(porf: FromClause) -> AnySelect:
         member.c.organisation_id == ORGANISATION_ID,
         may_approve_step(step, request_columns(porf), approver.columns),
     )
-    organisation = Organisation.__table__
     return (
         select(member.c.user_id.label("id"), member.c.name)
-        .select_from(organisation.outerjoin(step, true()).join(member, of_step))
-        .where(organisation.c.id == ORGANISATION_ID)
+        .select_from(_one_row().outerjoin(step, true()).join(member, of_step))
         .group_by(member.c.user_id, member.c.name)
-        .correlate(porf)
+        .correlate(porf, Organisation)
     )
+
+
+def _one_row() -> FromClause:
+    """To LEFT JOIN on."""
+    return select(literal_column("1").label("one")).subquery("one")
 
 
 def _first_of(eligible: AnySelect, porf: FromClause) -> AnyColumn:
