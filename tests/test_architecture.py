@@ -37,6 +37,8 @@ WITHOUT_VERSION = {
     "copyPorf",
     "addPorfComment",
     "putExternalReference",
+    # It changes nothing.
+    "simulateApprovalPolicy",
     "deleteExchangeRate",
     "deleteExternalReference",
     # A filing is changed by workers only.

@@ -143,6 +143,31 @@ async def test_a_simulation_of_a_request_that_does_not_exist(organisation: TestO
     await refused(organisation.auditor.post(path, json=body), 403, "missing_role")
 
 
+async def test_a_submission_is_refused_or_approved_where_nobody_decides(organisation: TestOrganisation) -> None:
+    admin, requester = organisation.admin, organisation.requester
+    own = {"code": "CC-10", "name": "Own", "owner_id": requester.user_id}
+    centre = (await created(admin.post("/cost-centres", json=own))).json()["id"]
+    rules = [rule(1, "cost_centre_owner", conditions={"total_gte": "1000.00"}, name="Owner")]
+    await publish_policy(admin, *rules, no_rule="auto_approve")
+    large = await organisation.draft(lines=[_line("1500.00")], cost_centre_id=centre)
+    etag, path = large.headers["ETag"], f"/porfs/{large.json()['id']}"
+    problem = await refused(requester.post(f"{path}/submit", etag=etag), 409, "no_approver")
+    assert '"Owner"' in problem["detail"]
+    small = await organisation.draft(lines=[_line("999.99")])
+    preview = await _preview(organisation, small.json()["id"])
+    assert ([warning["code"] for warning in preview["warnings"]], preview["steps"]) == (["no_decision"], [])
+    approved = await act(requester, small, "submit")
+    assert (approved.json()["status"], approved.json()["decided_at"]) == ("approved", approved.json()["submitted_at"])
+    # Skipped steps approve nothing: any approver decides.
+    await publish_policy(admin, *(each | {"on_empty": "skip"} for each in rules), no_rule="refuse")
+    plan = await _preview(organisation, large.json()["id"])
+    assert [(step["name"], step["is_skipped"]) for step in plan["steps"]] == [("Owner", True), ("any approver", False)]
+    pending = await act(requester, large, "submit")
+    assert (await act(organisation.approver, pending, "approve")).json()["status"] == "approved"
+    none = await organisation.draft(lines=[_line("1.00")])
+    await refused(requester.post(f"/porfs/{none.json()['id']}/submit", etag="*"), 409, "no_approver")
+
+
 _RUNS = """
 SELECT r.porf_id, s.stage, s.rule_id, s.name, ARRAY(
     SELECT user_id FROM approval_slots WHERE organisation_id = $1 AND step_id = s.id ORDER BY user_id
