@@ -216,6 +216,7 @@ async def _victim_sees(world: World) -> list[Any]:
         f"/porfs/{world.ids['porf_id']}",
         f"/porfs/{world.ids['porf_id']}/history",
         f"/porfs/{world.ids['porf_id']}/comments",
+        f"/porfs/{world.ids['porf_id']}/approval",
         f"/purchase-orders/{world.ids['order_id']}",
         "/webhook-endpoints",
         f"/webhook-endpoints/{world.ids['endpoint_id']}/deliveries",

@@ -120,6 +120,8 @@ BY_PATH: dict[str, Json | None] = {
     "deleteApprovalRule": None,
     "listApprovalPolicyHistory": None,
     "previewPorfApproval": None,
+    "getPorfApproval": None,
+    "listPorfApprovalRuns": None,
     "deleteExchangeRate": None,
     "deleteExternalReference": None,
     "exportPorf": None,

@@ -23,6 +23,7 @@ from po_api.history.router import users as user_history
 from po_api.members.router import router as invitations
 from po_api.organisations.router import router as organisations
 from po_api.porfs import domain as porf_domain
+from po_api.porfs.approval_router import router as approvals
 from po_api.porfs.files_router import router as porf_files
 from po_api.porfs.plan_router import policies_router as approval_simulations
 from po_api.porfs.plan_router import router as approval_previews
@@ -102,7 +103,7 @@ GROUPS = (
     RouteGroup(exchange_rates),
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
-    RouteGroup(exports.porfs_router, porf_files, porfs, approval_previews, conversion_router),
+    RouteGroup(exports.porfs_router, porf_files, porfs, approvals, approval_previews, conversion_router),
     RouteGroup(exports.purchase_orders_router, purchase_orders, order_deliveries),
     RouteGroup(deliveries),
     RouteGroup(supplier_links),

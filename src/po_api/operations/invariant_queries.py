@@ -153,9 +153,59 @@ VIOLATIONS = {
         JOIN porfs p ON p.organisation_id = o.organisation_id AND p.id = r.porf_id
         JOIN approval_decisions d ON d.organisation_id = o.organisation_id
           AND d.porf_id = p.id AND d.round = p.approval_round AND d.decision = 'approved'
+        LEFT JOIN approval_runs u ON u.organisation_id = d.organisation_id AND u.id = d.run_id
         WHERE ($1::bigint IS NULL OR o.organisation_id = $1) AND o.status <> 'cancelled'
+          AND coalesce(u.status, 'approved') = 'approved'
           AND left(d.supplier_hash, 128) <> encode(sha256(convert_to(o.supplier_name, 'UTF8')), 'hex')
                                          || encode(sha256(convert_to(coalesce(o.supplier_tax_id, ''), 'UTF8')), 'hex')
+    """,
+    # What the version before revision 048 submits and decides belongs to no run.
+    "a request is pending as long as its last run is open, and approved by an approved one": """
+        SELECT p.id, p.status, r.run_no, r.status AS run_status FROM porfs p
+        LEFT JOIN approval_runs r ON r.organisation_id = p.organisation_id AND r.porf_id = p.id
+            AND r.round = p.approval_round AND r.opened_at = p.submitted_at
+            AND r.run_no = (SELECT max(l.run_no) FROM approval_runs l
+                WHERE l.organisation_id = p.organisation_id AND l.porf_id = p.id)
+        WHERE ($1::bigint IS NULL OR p.organisation_id = $1)
+          AND NOT EXISTS (SELECT FROM approval_decisions d WHERE d.organisation_id = p.organisation_id
+              AND d.porf_id = p.id AND d.round = p.approval_round AND d.run_id IS NULL)
+          AND CASE
+              WHEN p.status = 'pending' THEN r.status <> 'open' OR NOT EXISTS (SELECT FROM approval_steps s
+                  WHERE s.organisation_id = p.organisation_id AND s.run_id = r.id AND s.status = 'active')
+              WHEN p.status IN ('approved', 'partially_ordered', 'ordered', 'closed') THEN r.status <> 'approved'
+              WHEN p.status = 'rejected' THEN r.status <> 'rejected'
+              ELSE false END
+    """,
+    "the steps of an approved run have enough approvals, or are skipped, and no closed run has open ones": """
+        SELECT r.id, r.status, s.id AS step_id, s.status AS step_status, s.required_count FROM approval_runs r
+        JOIN approval_steps s ON s.organisation_id = r.organisation_id AND s.run_id = r.id
+        LEFT JOIN LATERAL (SELECT count(*) AS given FROM approval_decisions d
+            WHERE d.organisation_id = s.organisation_id AND d.step_id = s.id AND d.decision = 'approved') d ON true
+        WHERE ($1::bigint IS NULL OR r.organisation_id = $1)
+          AND (r.status <> 'open' AND s.status IN ('waiting', 'active')
+               OR r.status = 'approved' AND s.status NOT IN ('approved', 'skipped')
+               OR s.status = 'approved' AND d.given < s.required_count
+               OR s.status = 'rejected' AND r.status <> 'rejected')
+    """,
+    "no timer belongs to a closed step, and no person of one is still asked": """
+        SELECT t.step_id, t.kind AS what FROM approval_timers t
+        JOIN approval_steps s ON s.organisation_id = t.organisation_id AND s.id = t.step_id
+        WHERE ($1::bigint IS NULL OR t.organisation_id = $1) AND s.status <> 'active'
+        UNION ALL
+        SELECT l.step_id, l.status FROM approval_slots l
+        JOIN approval_steps s ON s.organisation_id = l.organisation_id AND s.id = l.step_id
+        WHERE ($1::bigint IS NULL OR l.organisation_id = $1) AND l.status = 'open'
+          AND s.status NOT IN ('waiting', 'active')
+    """,
+    "a decision is on a step of its run, and a carried one stands for a given one of the same person": """
+        SELECT d.id, d.step_id, d.run_id FROM approval_decisions d
+        JOIN approval_steps s ON s.organisation_id = d.organisation_id AND s.id = d.step_id
+        JOIN approval_runs r ON r.organisation_id = d.organisation_id AND r.id = d.run_id
+        LEFT JOIN approval_decisions o ON o.organisation_id = d.organisation_id AND o.id = d.carried_from_id
+        WHERE ($1::bigint IS NULL OR d.organisation_id = $1)
+          AND (s.run_id <> d.run_id OR r.porf_id <> d.porf_id OR r.round <> d.round
+               OR d.carried_from_id IS NOT NULL AND (o.source <> 'given' OR o.decision <> 'approved'
+                   OR (o.porf_id, o.approver_id, o.principal_id) <> (d.porf_id, d.approver_id, d.principal_id)))
     """,
     "a document's base currency is its organisation's, and its rate of that day one of its currency": """
         SELECT d.kind, d.id, d.currency, d.base_currency, d.base_rate_date FROM (

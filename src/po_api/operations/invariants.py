@@ -137,17 +137,26 @@ def _wrong_base_amounts(header: SimpleNamespace) -> bool:
 
 
 async def _not_approved(connection: Any, organisation_id: int) -> AsyncIterator[str]:
-    """Requests with an approved status, but without an approval of their current content in the current round."""
-    query = "SELECT * FROM approval_decisions WHERE decision = 'approved' AND organisation_id = $1"
-    decisions = {
+    """Requests that are pending or approved, but whose content is not that of the run, or of the approval.
+
+    What the version before revision 048 decides belongs to no run.
+    """
+    query = """
+        SELECT porf_id, round, content_hash, hash_version FROM approval_decisions
+        WHERE decision = 'approved' AND run_id IS NULL AND organisation_id = $1
+        UNION ALL SELECT porf_id, round, content_hash, hash_version FROM approval_runs
+        WHERE status IN ('open', 'approved') AND content_hash IS NOT NULL AND organisation_id = $1
+    """
+    hashes = {
         (row["porf_id"], row["round"]): (row["content_hash"], row["hash_version"])
         for row in await connection.fetch(query, organisation_id)
     }
     for porf, lines in await _documents(connection, "porfs", "porf_lines", "porf_id", organisation_id):
         is_approved = porf.status in ("approved", "partially_ordered", "ordered", "closed")
-        approved, version = decisions.get((porf.id, porf.approval_round), (None, None))
+        approved, version = hashes.get((porf.id, porf.approval_round), (None, None))
         content = extract(PorfContent, porf), [extract(ApprovedLine, line) for line in lines]
-        if is_approved and not is_approved_content(*content, approved_hash=approved, version=version):
+        is_decided = is_approved or (porf.status == "pending" and approved is not None)
+        if is_decided and not is_approved_content(*content, approved_hash=approved, version=version):
             yield f"violated: the content of a request is the approved content: {porf}"
 
 

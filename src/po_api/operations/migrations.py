@@ -43,6 +43,12 @@ APPEND_ONLY = frozenset(
     {"approval_decisions", "audit_events", "document_logos", "event_log"}
     | {"purchase_order_files", "purchase_order_sheets"}
 )
+# Of these it may only change some columns: approvals are what they were when they were submitted.
+UPDATABLE = {
+    "approval_runs": ("status", "closed_at", "content_hash", "hash_version"),
+    "approval_steps": ("status", "skip_reason", "seq", "activated_at", "closed_at"),
+    "approval_slots": ("status",),
+}
 # Tables that it may only read: migrations write them.
 READ_ONLY = frozenset({SchemaInfo.__tablename__})
 
@@ -210,6 +216,8 @@ def grant_to_application(connection: Connection, role: str) -> None:
 def _rights(table: str) -> str:
     if table in READ_ONLY:
         return "SELECT"
+    if table in UPDATABLE:
+        return f"SELECT, INSERT, UPDATE ({', '.join(UPDATABLE[table])})"
     return "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
 
 

@@ -13,6 +13,13 @@ class PorfNotFound(NotFound):
     title = "Purchase order request not found"
 
 
+class ApprovalNotFound(NotFound):
+    """The purchase order request was never submitted."""
+
+    code = "approval_not_found"
+    title = "No approval"
+
+
 class LineNotFound(NotFound):
     """The purchase order request has no line with this id."""
 

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, bindparam, f
 
 from po_api.approvals.eligibility import ExcludedApprovers
 from po_api.approvals.queries import PlaceRow, places
+from po_api.approvals.representations import RUNS, run_item
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission
@@ -39,6 +40,7 @@ from po_api.porfs.visibility import Chosen, Visibility, visible
 SORTS = ("created_at", "updated_at", "number", "total")
 LINE_SORTS = ("position",)
 COMMENT_SORTS = ("created_at",)
+RUN_SORTS = ("run_no",)
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
 _PORF_ID = bindparam("porf_id", type_=BigInteger)
@@ -155,6 +157,7 @@ _LINE_LIST = Listing("porfs.lines", _LINES, Item, sorts=LINE_SORTS, default="pos
 _COMMENT_LIST = Listing(
     "porfs.comments", PorfComment.__table__, Item, sorts=COMMENT_SORTS, default="created_at", show=comment_item
 )
+_RUN_LIST = Listing("porfs.approval_runs", RUNS, Item, sorts=RUN_SORTS, default="-run_no", show=run_item)
 
 
 _IS_LINE_OF_PORF = and_(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.porf_id == _PORF_ID)
@@ -168,6 +171,10 @@ def _comments_of_porf() -> AnySelect:
     return select(PorfComment.__table__).where(
         PorfComment.organisation_id == ORGANISATION_ID, PorfComment.porf_id == _PORF_ID
     )
+
+
+def _runs_of_porf() -> AnySelect:
+    return select(RUNS).where(RUNS.c.organisation_id == ORGANISATION_ID, RUNS.c.porf_id == _PORF_ID)
 
 
 def _visible_porf(visibility: Visibility) -> FromClause:
@@ -321,6 +328,9 @@ class PorfQueries:
 
     async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
         return await self._page(_COMMENT_LIST, _comments_of_porf, request, {"porf_id": porf_id})
+
+    async def approval_runs(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
+        return await self._page(_RUN_LIST, _runs_of_porf, request, {"porf_id": porf_id})
 
     def _chosen(self, filters: Filters) -> tuple[Chosen, dict[str, object]]:
         """The requests of a list, and the parameters of its filters."""

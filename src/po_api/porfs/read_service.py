@@ -96,6 +96,19 @@ class PorfReadService:
         await self.header(porf_id)
         return await self._history.of("porf", porf_id, request)
 
+    async def approval(self, porf_id: int) -> str:
+        """The last run of a request, as JSON. Raises ApprovalNotFound for one that was never submitted."""
+        await self.header(porf_id)
+        runs = await self._queries.approval_runs(porf_id, PageRequest(limit=1))
+        if not runs.items:
+            raise errors.ApprovalNotFound
+        return runs.items[0].item
+
+    async def approval_runs(self, porf_id: int, request: PageRequest) -> PageOf[str]:
+        """The runs of a request."""
+        await self.header(porf_id)
+        return _items(await self._queries.approval_runs(porf_id, request))
+
     async def facts(self, porf_id: int) -> PorfFacts:
         """The facts for the guards."""
         facts = await self._queries.facts(porf_id)

@@ -22,8 +22,8 @@ from sqlalchemy import (
     true,
 )
 
-from po_api.approvals.domain import Decision
-from po_api.approvals.models import ApprovalDecision
+from po_api.approvals.domain import Decision, RunStatus
+from po_api.approvals.models import ApprovalDecision, ApprovalRun
 from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
 from po_api.core.records import field_names
@@ -175,6 +175,11 @@ def _buyer() -> Query[BuyerRow]:
 
 def _approvals() -> ScalarSelect[str]:
     """The approvals of the present rounds of an order's requests, in the order of the members' last ones."""
+_APPROVED_RUN = literal_column(f"'{RunStatus.APPROVED}'", Text)
+
+
+def _approvals() -> Query[ApprovalRow]:
+    """The approvals of the present rounds of requests, in the order of the members' last ones."""
     last = func.max(ApprovalDecision.decided_at)
     of_porf = and_(
         Porf.organisation_id == ORGANISATION_ID,
@@ -189,12 +194,19 @@ def _approvals() -> ScalarSelect[str]:
     )
     by_member = (
         select(Member.user_id, Member.name, last.label("decided_at"))
+    # An earlier submission of the round may have been approved in part, and returned.
+    run = ApprovalRun.__table__.c
+    of_run = and_(run.organisation_id == ORGANISATION_ID, run.id == ApprovalDecision.run_id)
+    its_run = select(run.status).where(of_run).correlate(ApprovalDecision).scalar_subquery()
+    statement = (
+        select(Member.name, last.label("decided_at"))
         .join_from(ApprovalDecision, Porf, of_porf)
         .join(Member, of_member)
         .where(
             ApprovalDecision.organisation_id == ORGANISATION_ID,
             ApprovalDecision.porf_id.in_(ordered),
             ApprovalDecision.decision == literal_column(f"'{Decision.APPROVED}'", Text),
+            func.coalesce(its_run, _APPROVED_RUN) == _APPROVED_RUN,
         )
         .group_by(Member.user_id, Member.name)
         .subquery("by_member")
