@@ -92,7 +92,7 @@ def test_a_refusal_for_the_status_names_action_and_status(state: PorfFacts, acto
 
 
 def test_the_status_after_an_action_is_the_one_it_names_or_stays() -> None:
-    assert MACHINE.target(PorfAction.SUBMIT, PorfStatus.DRAFT) is PorfStatus.PENDING
+    assert MACHINE.target(PorfAction.RECALL, PorfStatus.PENDING) is PorfStatus.DRAFT
     assert MACHINE.target(PorfAction.EDIT, PorfStatus.DRAFT) is PorfStatus.DRAFT
 
 

@@ -142,10 +142,12 @@ async def _not_approved(connection: Any, organisation_id: int) -> AsyncIterator[
     What the version before revision 048 decides belongs to no run.
     """
     query = """
-        SELECT porf_id, round, content_hash, hash_version FROM approval_decisions
-        WHERE decision = 'approved' AND run_id IS NULL AND organisation_id = $1
-        UNION ALL SELECT porf_id, round, content_hash, hash_version FROM approval_runs
+        SELECT porf_id, round, content_hash, hash_version, 1 AS place FROM approval_runs
         WHERE status IN ('open', 'approved') AND content_hash IS NOT NULL AND organisation_id = $1
+        UNION ALL SELECT d.porf_id, d.round, d.content_hash, d.hash_version, 2 FROM approval_decisions d
+        LEFT JOIN approval_runs r ON r.organisation_id = d.organisation_id AND r.id = d.run_id
+        WHERE d.decision = 'approved' AND d.organisation_id = $1 AND coalesce(r.status, 'approved') = 'approved'
+        ORDER BY place
     """
     hashes = {
         (row["porf_id"], row["round"]): (row["content_hash"], row["hash_version"])

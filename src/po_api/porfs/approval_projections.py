@@ -38,6 +38,7 @@ _APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 # The audit trail has all decisions.
 _MOST_DECISIONS = 20
 _MOST_NAMES = 20
+_HASHES = ("content_hash", "hash_version", "supplier_hash")
 
 
 def request_columns(porf: FromClause) -> RequestColumns:
@@ -136,7 +137,7 @@ def _after_submission(porf: FromClause) -> RequestColumns:
 def approved_run(porf: FromClause) -> FromClause:
     """The run that has approved the request in its current round: at most one, and none if an earlier version has."""
     c = ApprovalRun.__table__.c
-    found = select(*c["id", "content_hash", "hash_version", "supplier_hash"]).where(
+    found = select(*c[("id", *_HASHES)]).where(
         c.organisation_id == ORGANISATION_ID,
         c.porf_id == porf.c.id,
         c.round == porf.c.approval_round,
@@ -146,22 +147,19 @@ def approved_run(porf: FromClause) -> FromClause:
 
 
 def approval_in_force(porf: FromClause) -> FromClause:
-    """The last of the approvals of that run, to join LEFT on true, with the hash of what was approved.
-
-    `supplier_hash` is that of the run if nobody has decided it.
-    """
+    """The hashes of what was approved: of the last of the approvals of that run, or of the run if nobody has decided
+    it; one row, of NULLs if there is neither."""
     run = approved_run(porf)
     c = ApprovalDecision.__table__.c
     last = (
-        select(*c["id", "content_hash", "hash_version", "supplier_hash"])
+        select(*c[_HASHES])
         .where(*_approvals(porf, run.c.id))
         .order_by(c.id.desc())
         .limit(literal_column("1"))
         .correlate(porf, run)
         .lateral("last_approval")
     )
-    columns = {name: func.coalesce(run.c[name], last.c[name]) for name in ("content_hash", "hash_version")}
-    columns["supplier_hash"] = func.coalesce(last.c.supplier_hash, run.c.supplier_hash)
+    columns = {name: func.coalesce(last.c[name], run.c[name]) for name in _HASHES}
     joined = _one_row().outerjoin(run, true()).outerjoin(last, true())
     found = select(*(column.label(name) for name, column in columns.items())).select_from(joined)
     return found.correlate(porf).lateral("approval")
