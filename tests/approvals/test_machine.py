@@ -91,9 +91,9 @@ def test_approvals_of_an_earlier_run_wait_for_their_stage() -> None:
     outcome = machine.advance(machine.carried_over(steps, earlier, rules), rules)
     assert statuses(outcome) == ["active", "waiting"]
     assert approve(outcome, rules, 1).status is RunStatus.APPROVED
-    # Who may no longer approve the step is asked by nobody.
-    nobody = Rules(Carry.NEVER, ())
-    assert machine.carried_over(steps, earlier, nobody) == steps
+    # Nothing is carried of who may no longer approve the step, nor of who has become an author.
+    for others in (Rules(Carry.NEVER, ()), replace(rules, barred={2})):
+        assert machine.carried_over(steps, earlier, others) == steps
 
 
 def test_who_has_decided_for_another_fills_one_place_and_comes_before_others() -> None:

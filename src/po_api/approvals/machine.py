@@ -99,10 +99,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Rules:
-    """What advancing a run depends on: who may approve which step, and whether decisions are carried."""
+    """What advancing a run depends on: who may approve which step, and whether decisions are carried.
+
+    `barred` are the authors of the request: what they have decided for others, before they became one, is not carried.
+    """
 
     carry: Carry = Carry.CONSECUTIVE
     places: Collection[Place] = field(default_factory=tuple)
+    barred: Collection[int] = ()
 
     def may_approve(self, step: Step, user_id: int) -> bool:
         """Whether the member may approve the step, once it is active."""
@@ -110,6 +114,10 @@ class Rules:
             place.user_id == user_id and place.position == step.position and place.is_within_limit
             for place in self.places
         )
+
+    def may_stand(self, step: Step, approval: Approval) -> bool:
+        """Whether an approval that was given elsewhere may stand for the step."""
+        return approval.approver_id not in self.barred and self.may_approve(step, approval.principal_id)
 
 
 def in_order(steps: Iterable[PlannedStep]) -> list[PlannedStep]:
@@ -203,7 +211,7 @@ def advance(steps: Sequence[Step], rules: Rules) -> Outcome:
 def carried_over(steps: Sequence[Step], earlier: Mapping[int, Sequence[Approval]], rules: Rules) -> tuple[Step, ...]:
     """The steps with the approvals of an earlier run, by rule, of those who may still approve them."""
     return tuple(
-        _with(step, (each for each in earlier.get(step.rule_id, ()) if rules.may_approve(step, each.principal_id)))
+        _with(step, (each for each in earlier.get(step.rule_id, ()) if rules.may_stand(step, each)))
         if step.rule_id is not None and step.is_open
         else step
         for step in steps
@@ -229,7 +237,7 @@ def _stage_before(steps: Collection[Step], seq: int) -> Iterator[Approval]:
 
 
 def _carried(step: Step, before: Iterable[Approval], rules: Rules) -> Step:
-    return _with(step, (each for each in before if rules.may_approve(step, each.principal_id)))
+    return _with(step, (each for each in before if rules.may_stand(step, each)))
 
 
 def _with(step: Step, more: Iterable[Approval]) -> Step:

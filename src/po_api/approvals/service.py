@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.approval_policies.domain import DEFAULT_STEP, Carry, PlannedStep
 from po_api.approvals import errors, machine
 from po_api.approvals.domain import DecisionSource, RunStatus, StepStatus
-from po_api.approvals.eligibility import APPROVES, DECIDES, Approver, Request, refusal
+from po_api.approvals.eligibility import APPROVES, DECIDES, Approver, Request, authors_of, refusal
 from po_api.approvals.machine import Approval, Given, Outcome, Place, Rules, Step
 from po_api.approvals.queries import Run, RunQueries, Voter
 from po_api.approvals.repository import (
@@ -28,6 +28,9 @@ from po_api.core.permissions import Permission, Role, may
 from po_api.db.bulk_write import Rows, as_json
 from po_api.db.query import NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
+
+
+_NOTHING_CARRIED = Rules(Carry.NEVER)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class ApprovalService:
         wanted = {step.rule_id for step in plan if step.rule_id is not None}
         earlier = {rule_id: approvals for rule_id, approvals in earlier.items() if rule_id in wanted}
         voters = await self._queries.voters({each.principal_id for each in _all(earlier)})
-        return start(plan, earlier, _places(plan, voters, request))
+        return start(plan, earlier, Rules(Carry.NEVER, _places(plan, voters, request), barred(request)))
 
     async def _open(self, writes: RunWrites, now: datetime) -> None:
         if self._executor.is_distributed:
@@ -140,13 +143,17 @@ class ApprovalService:
         return SeparateWrites(self._session, self._actor.organisation_id, now)
 
 
+def barred(request: Request) -> frozenset[int]:
+    """The members whose decisions are not carried: authors, unless the organisation allows self-approval."""
+    return frozenset() if request.allow_self_approval else frozenset(authors_of(request))
+
+
 def start(
     plan: Sequence[PlannedStep],
     earlier: Mapping[int, Sequence[Approval]] | None = None,
-    places: Collection[Place] = (),
+    rules: Rules = _NOTHING_CARRIED,
 ) -> Outcome:
     """The steps of a new run after its submission."""
-    rules = Rules(Carry.NEVER, places)
     return machine.advance(machine.carried_over(machine.planned(plan), earlier or {}, rules), rules)
 
 

@@ -15,7 +15,7 @@ from po_api.approvals import machine
 from po_api.approvals.domain import Decision, RunStatus
 from po_api.approvals.machine import Given, Outcome, Place, Rules, Step
 from po_api.approvals.queries import PlaceRow, Run
-from po_api.approvals.service import ApprovalService, Resubmission, chosen
+from po_api.approvals.service import ApprovalService, Resubmission, barred, chosen
 from po_api.approvals.writes import Basis, NewRun, RunWrites, changing, opening, refusing
 from po_api.core.actor import Actor
 from po_api.core.offload import offload
@@ -170,7 +170,7 @@ class PorfApprovals:
         steps = _steps_of(run, given)
         if comment is None and any(step.comment_required for step in steps):
             raise errors.CommentRequired.missing()
-        outcome = machine.approve(run.steps, given, Rules(run.carry, [row.place for row in places]))
+        outcome = machine.approve(run.steps, given, Rules(run.carry, [row.place for row in places], barred(facts)))
         basis = await self._basis(porf, run, facts)
         return self._changed(run, outcome, changing(run, outcome, basis, now=now, comment=comment), steps, given)
 
