@@ -29,7 +29,6 @@ from po_api.db.bulk_write import Rows, as_json
 from po_api.db.query import NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 
-
 _NOTHING_CARRIED = Rules(Carry.NEVER)
 
 
