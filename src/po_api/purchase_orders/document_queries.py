@@ -159,6 +159,9 @@ def _sheet() -> Query[OrderSheetRow]:
     return Query("purchase_orders.sheet", statement, OrderSheetRow)
 
 
+_APPROVED_RUN = literal_column(f"'{RunStatus.APPROVED}'", Text)
+
+
 @cache
 def _buyer() -> Query[BuyerRow]:
     """The order is visible to the member."""
@@ -175,11 +178,6 @@ def _buyer() -> Query[BuyerRow]:
 
 def _approvals() -> ScalarSelect[str]:
     """The approvals of the present rounds of an order's requests, in the order of the members' last ones."""
-_APPROVED_RUN = literal_column(f"'{RunStatus.APPROVED}'", Text)
-
-
-def _approvals() -> Query[ApprovalRow]:
-    """The approvals of the present rounds of requests, in the order of the members' last ones."""
     last = func.max(ApprovalDecision.decided_at)
     of_porf = and_(
         Porf.organisation_id == ORGANISATION_ID,
@@ -192,14 +190,12 @@ def _approvals() -> Query[ApprovalRow]:
         .select_from(lines_with_requests())
         .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == ORDER_ID)
     )
-    by_member = (
-        select(Member.user_id, Member.name, last.label("decided_at"))
     # An earlier submission of the round may have been approved in part, and returned.
     run = ApprovalRun.__table__.c
     of_run = and_(run.organisation_id == ORGANISATION_ID, run.id == ApprovalDecision.run_id)
     its_run = select(run.status).where(of_run).correlate(ApprovalDecision).scalar_subquery()
-    statement = (
-        select(Member.name, last.label("decided_at"))
+    by_member = (
+        select(Member.user_id, Member.name, last.label("decided_at"))
         .join_from(ApprovalDecision, Porf, of_porf)
         .join(Member, of_member)
         .where(
