@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -11,10 +11,18 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.audit import Change, record
+from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
 from po_api.db.database import Database, enter_tenant
+from po_api.members.models import Member as MemberRow
 from po_api.organisations.service import OrganisationService
+from po_api.sessions import tokens
+from po_api.sessions.models import UserSession
 from po_api.sessions.service import SessionService
+from po_api.suppliers.service import SupplierService
+from po_api.users.models import User
 from po_api.users.service import UserService
 
 PREFIX = "/api/v1"
@@ -116,10 +124,14 @@ async def _add_member(
     app: FastAPI, client: httpx.AsyncClient, session: AsyncSession, *, name: str = "", **values: Any
 ) -> Member:
     number = next(_serial)
-    email = f"user{number}@company.example"
+    email = _address(number)
     user = await UserService(session).create(email=email, name=name or f"User {number}", **values)
     token = await SessionService(session, key=app.state.secret_key).open(user, lifetime=timedelta(hours=1))
     return Member(client, user.id, email, token)
+
+
+def _address(number: int) -> str:
+    return f"user{number}@company.example"
 
 
 async def new_tenant(app: FastAPI, client: httpx.AsyncClient, **settings: Any) -> Tenant:
@@ -222,19 +234,63 @@ async def new_organisation(app: FastAPI, client: httpx.AsyncClient, **settings: 
     async with app.state.database.sessions.begin() as session:
         organisation_id = await _add_organisation(session, settings)
         await enter_tenant(session, organisation_id)
-        members = {
-            role.value: await _add_member(
-                app,
-                client,
-                session,
-                name="Rosa Requester" if role is Role.REQUESTER else "",
-                organisation_id=organisation_id,
-                roles=[role],
-            )
-            for role in Role
-        }
-    supplier = await created(members["buyer"].post("/suppliers", json={"name": "Müller & Söhne GmbH"}))
-    return TestOrganisation(app, client, organisation_id, supplier_id=supplier.json()["id"], **members)
+        members = await _add_one_member_for_each_role(app, client, session, organisation_id)
+        buyer = Actor(organisation_id, members[Role.BUYER].user_id, frozenset({Role.BUYER}))
+        supplier = await SupplierService(session, buyer).create(name="Müller & Söhne GmbH")
+        return TestOrganisation(
+            app, client, organisation_id, supplier_id=supplier.id, **{role.value: members[role] for role in Role}
+        )
+
+
+async def _add_one_member_for_each_role(
+    app: FastAPI, client: httpx.AsyncClient, session: AsyncSession, organisation_id: int
+) -> dict[Role, Member]:
+    """What `UserService.create` and `SessionService.open` do for one member, for all of them in four statements: most
+    tests have an organisation of their own."""
+    now, lifetime = utc_now(), timedelta(hours=1)
+    users = [_new_user(role, organisation_id, now) for role in Role]
+    session.add_all(users)
+    await session.flush()
+    people = dict(zip(Role, users, strict=True))
+    joined = [_new_row_of_member(role, user, now) for role, user in people.items()]
+    opened = [
+        UserSession(user_id=user.id, token=tokens.digest(tokens.new_secret()), expires_at=now + lifetime)
+        for user in users
+    ]
+    session.add_all([*joined, *opened])
+    await session.flush()
+    changes = [
+        Change("user.create", "user", row.user_id, None, {"roles": row.roles, "approval_limit": None}, row.version)
+        for row in joined
+    ]
+    await record(session, Actor.command_line(organisation_id), *changes)
+    key = app.state.secret_key
+    return {
+        role: Member(
+            client,
+            user.id,
+            user.email,
+            tokens.sign(tokens.AccessToken(user.id, row.id), key=key, issued_at=now, lifetime=lifetime),
+        )
+        for (role, user), row in zip(people.items(), opened, strict=True)
+    }
+
+
+def _new_user(role: Role, organisation_id: int, now: datetime) -> User:
+    number = next(_serial)
+    name = "Rosa Requester" if role is Role.REQUESTER else f"User {number}"
+    return User(email=_address(number), name=name, organisation_id=organisation_id, last_login=now)
+
+
+def _new_row_of_member(role: Role, user: User, now: datetime) -> MemberRow:
+    return MemberRow(
+        organisation_id=user.organisation_id,
+        user_id=user.id,
+        email=user.email,
+        name=user.name,
+        roles=[role],
+        joined_at=now,
+    )
 
 
 async def ok(pending: Any, status: int = 200) -> httpx.Response:
