@@ -15,14 +15,23 @@ from fastapi import FastAPI
 from po_api.settings import Settings
 from support.applications import application_on, client_of
 
+# The statements are the same with either, so that one will do for a second server.
+_ROLES = ["two-roles"] if os.environ.get("PO_TEST_POSTGRES") == "system" else ["two-roles", "one-role"]
+# The roles of members do not depend on those of the database: one of these will do for every run.
+_SELDOM = [] if "DATABASE_TEST_URL" in os.environ else [pytest.mark.exhaustive]
+_ROLES_OF_MATRIX = ["two-roles", pytest.param("one-role", marks=_SELDOM)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "urls" in metafunc.fixturenames:
+        roles = _ROLES_OF_MATRIX if metafunc.module.__name__.endswith("test_security_matrix") else _ROLES
+        metafunc.parametrize("urls", roles, indirect=True, scope="session")
+
+
 # All of these are redefined together: one that were left as it is would be made once for tests here and elsewhere.
 
 
-# The statements are the same with either, so that one will do for a second server.
-_ROLES = ["two-roles"] if os.environ.get("PO_TEST_POSTGRES") == "system" else ["two-roles", "one-role"]
-
-
-@pytest.fixture(scope="session", params=_ROLES)
+@pytest.fixture(scope="session")
 def urls(request: pytest.FixtureRequest, database_urls: tuple[str, str]) -> tuple[str, str]:
     """The owner's and the application's URL, which are equal with one role."""
     owner, application = database_urls
