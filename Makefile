@@ -21,9 +21,11 @@ IN_SPA     := $(WITH_NODE) cd examples/spa &&
 WORKERS  := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(WORKERS) --dist worksteal)
 # Pure tests and those of single features.
-FAST := $(addprefix tests/,core db exports history observability api_keys members organisations porfs purchase_orders sessions suppliers users web test_settings.py)
+FAST := $(addprefix tests/,addresses api_keys audit core db deliveries events exchange_rates exports external_references \
+	filing history members observability organisations porfs purchase_orders sessions structure suppliers users web \
+	webhooks test_settings.py)
 
-.PHONY: run test test-fast coverage check check-format check-types test-server test-clients lint-openapi test-main-job test-browser bench bench-migrations format lock lock-clients openapi clean help
+.PHONY: install run test test-fast coverage check check-format check-types test-server test-clients lint-openapi test-main-job test-browser bench bench-migrations format lock lock-clients openapi clean help
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +44,9 @@ $(READY): $(RUNS) requirements-dev.txt
 	@echo "installing the locked requirements of the developers' tools into $(VENV) ..."
 	@$(PIP) install $(QUIET) --require-hashes -r requirements-dev.txt
 	@touch $@
+
+# For .ci/run, which installs all that it needs before its first tests.
+install: $(READY) clients/node_modules/.ready examples/spa/node_modules/.ready
 
 run: $(RUNS) ## start everything: database, migrations, demo data, API
 	@exec $(BIN)/po-api serve --demo
