@@ -37,6 +37,13 @@ async def test_every_state_is_there_and_an_order_is_complete(auditor: Member) ->
     assert {order["status"] for order in orders} == set(PurchaseOrderStatus)
     assert len((await ok(auditor.get("/suppliers"))).json()["items"]) == 3
 
+    laptops = next(porf for porf in porfs if porf["title"].startswith("Laptops"))
+    plan = (await ok(auditor.get(f"/porfs/{laptops['id']}/approval-preview"))).json()
+    assert [(step["stage"], [person["name"] for person in step["people"]]) for step in plan["steps"]] == [
+        (1, []),
+        (2, ["Amir Approver"]),
+    ]
+
     issued = next(order for order in orders if order["status"] == "issued")
     assert (await ok(auditor.get(f"/purchase-orders/{issued['id']}"))).json()["warnings"] == []
     document = await ok(auditor.get(f"/purchase-orders/{issued['id']}/document.pdf"))

@@ -6,6 +6,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.addresses.service import AddressService
+from po_api.approval_policies.domain import DocumentType
+from po_api.approval_policies.service import PolicyService
 from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
@@ -113,6 +115,31 @@ CATEGORIES: dict[str, tuple[str, str | None]] = {
 }
 
 
+_NEITHER = ("on_empty_group_id", "escalate_after_hours", "escalate_to", "escalation_group_id")
+# Who has to approve: any approver and, from an amount on, the owner of the cost centre, or else the manager.
+POLICY: tuple[dict[str, Any], ...] = (
+    {
+        "stage": 1,
+        "name": "Approver",
+        "conditions": {},
+        "approvers": [{"kind": "role_approver"}],
+        "required_count": 1,
+        "enforce_limit": True,
+        "on_empty": "block",
+        **dict.fromkeys(_NEITHER),
+    },
+    {
+        "stage": 2,
+        "name": "Cost centre from 5,000.00",
+        "conditions": {"total_gte": "5000.00"},
+        "approvers": [{"kind": "cost_centre_owner"}],
+        "required_count": None,
+        "on_empty": "requester_manager",
+        **dict.fromkeys(_NEITHER),
+    },
+)
+
+
 async def is_empty(session: AsyncSession) -> bool:
     """Whether the database has no organisations."""
     return await session.scalar(select(func.count()).select_from(Organisation)) == 0
@@ -133,7 +160,14 @@ async def seed(session: AsyncSession) -> None:
     suppliers = SupplierService(session, members[Role.BUYER])
     ids = {values["name"]: (await suppliers.create(**values)).id for values in SUPPLIERS}
     await _add_structure(session, members)
+    await _publish_policy(session, members[Role.ADMIN])
     await DemoDocuments(session, members, ids).make()
+
+
+async def _publish_policy(session: AsyncSession, admin: Actor) -> None:
+    policies = PolicyService(session, admin)
+    policy_id = await policies.create({}, document_type=DocumentType.PORF, copied_from=None, rules=POLICY)
+    await policies.publish(policy_id, expected=None)
 
 
 async def _add_structure(session: AsyncSession, members: dict[Role, Actor]) -> None:
