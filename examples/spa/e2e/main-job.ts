@@ -12,6 +12,7 @@ export function mainJob(mode: Mode, together: Together): void {
       const requester = await together.signedIn(mode, "requester@demo.example");
       const number = await requester.raise("Light for the new office");
       await requester.reads("298.80 GBP");
+      await requester.page.getByRole("table", { name: "Approval" }).getByText("any approver").waitFor();
       assert.equal(await requester.button("approve").getAttribute("title"), "missing role");
       await requester.press("submit");
       await requester.heading(`${number} pending`).waitFor();

@@ -4,6 +4,7 @@ import { facts, field, h, input, link, select, status, table, value, when } from
 import { go } from "../navigation";
 import { ensure, unwrap, type Versioned, versioned } from "../problems";
 import { actionButtons } from "./actions";
+import { approval } from "./approval";
 
 type Porf = Schemas["PorfRead"];
 const ACTIONS = ["submit", "recall", "approve", "return", "reject", "revise", "cancel", "reopen", "close"] as const;
@@ -21,6 +22,7 @@ export async function porfView(id: string): Promise<Node[]> {
     h("p", {}, porf.body.title),
     about(porf.body),
     lines(porf.body),
+    ...(await approval(porf.body)),
     ...(porf.body.decisions.length ? [decisions(porf.body)] : []),
     decide(porf),
     ...(porf.body.allowed_actions["convert"]?.allowed ? [await convert(porf)] : []),
