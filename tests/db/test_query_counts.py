@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from support.applications import client_of, new_app
+from support.approval_policies import publish_policy, rule
 from support.organisations import LINE, TestOrganisation, act, created, new_organisation, ok
 from support.statements import sent_to
 
@@ -172,6 +173,19 @@ async def _main_job(organisation: TestOrganisation, counter: Counter, lines: int
         organisation.buyer.post(f"{order_path}/cancel", etag=order.headers["ETag"], json={"comment": "x"})
     )
     return counts
+
+
+async def test_a_policy_takes_two_statements_more_whatever_its_size(seen: TestOrganisation, counter: Counter) -> None:
+    """The policy with its rules, and the people whom they may ask."""
+    rules = [rule(1, "role_approver", required_count=1), rule(2, "team_lead", "manager_chain", on_empty="skip")]
+    for policy in (rules[:1], rules * 10):
+        await publish_policy(seen.admin, *policy)
+        draft = await seen.draft(lines=[LINE] * 5)
+        path = f"/porfs/{draft.json()['id']}"
+        previewed, _ = await counter.of(seen.requester.get(f"{path}/approval-preview"))
+        submitted, _ = await counter.of(seen.requester.post(f"{path}/submit", etag=draft.headers["ETag"]))
+        assert (previewed, submitted) == (6, MAIN_JOB["submit"] + 2)
+        assert submitted - 1 <= AT_MOST["submit"]
 
 
 async def test_the_smaller_things_take_so_many_statements(seen: TestOrganisation, counter: Counter) -> None:
