@@ -22,9 +22,9 @@ from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
 from po_api.db.query import QueryExecutor
 from po_api.deliveries.page_router import router as supplier_page
-from po_api.deliveries.transports import mailer_of
 from po_api.filing.destinations import destination_of
 from po_api.listeners import all_listeners
+from po_api.mail.transports import mailer_of
 from po_api.observability import instrumentation, tracing
 from po_api.operations import health
 from po_api.operations.databases import Connections

@@ -7,10 +7,10 @@ from po_api.approval_policies import models as approval_policies
 from po_api.approvals import models as approvals
 from po_api.db import periodic, schema_info
 from po_api.db.models import Base
-from po_api.deliveries import models as deliveries
 from po_api.exchange_rates import models as exchange_rates
 from po_api.external_references import models as external_references
 from po_api.filing import models as filing
+from po_api.mail import models as mail
 from po_api.members import models as members
 from po_api.organisations import models as organisations
 from po_api.porfs import models as porfs
@@ -29,10 +29,10 @@ __all__ = [
     "approval_policies",
     "approvals",
     "audit",
-    "deliveries",
     "exchange_rates",
     "external_references",
     "filing",
+    "mail",
     "members",
     "metadata",
     "organisations",

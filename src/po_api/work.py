@@ -14,10 +14,10 @@ from po_api.db.database import Database
 from po_api.db.leases import organisations_with_work
 from po_api.db.work import PeriodicTask, Queue, TenantTask, Work
 from po_api.deliveries.mailings import MAILS, MailHandler
-from po_api.deliveries.transports import Mailer
 from po_api.filing import filings
 from po_api.filing.destinations import Destination
 from po_api.filing.filings import FILINGS, FilingHandler
+from po_api.mail.transports import Mailer
 from po_api.organisations.queries import in_each_organisation
 from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing
 from po_api.sessions.service import SessionService

@@ -14,19 +14,16 @@ from pydantic import SecretStr
 
 from po_api.core.mail_url import MailDirectory, SmtpServer, Tls, mail_url
 from po_api.core.parties import Language
-from po_api.deliveries.domain import (
+from po_api.deliveries.domain import OrderFacts, body_of, subject_of, with_link
+from po_api.deliveries.templates import BUILT_IN
+from po_api.mail.domain import (
     ATTEMPTS,
-    OrderFacts,
-    body_of,
     delay_after,
     envelope_sender,
     new_message_id,
     seconds_until_midnight,
-    subject_of,
-    with_link,
 )
-from po_api.deliveries.messages import Attachment, Mail, enveloped
-from po_api.deliveries.templates import BUILT_IN
+from po_api.mail.messages import Attachment, Mail, enveloped
 from po_api.organisations.mail_templates import Placeholder, require_known_placeholders
 from po_api.settings import Settings
 

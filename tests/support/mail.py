@@ -28,7 +28,7 @@ from po_api.core.clock import utc_now
 from po_api.core.mail_url import SmtpServer, Tls
 from po_api.db.database import enter_tenant
 from po_api.deliveries.mailings import MAILS
-from po_api.deliveries.transports import Mailer, SmtpTransport
+from po_api.mail.transports import Mailer, SmtpTransport
 from po_api.organisations.service import OrganisationService
 from po_api.purchase_orders.delivery_models import Delivery
 from support.organisations import Tenant, TestOrganisation, created, ok

@@ -1,7 +1,7 @@
 """Doing the work of one organisation: the tests of a process share a database, and leave work of others behind."""
 
 from po_api.core.shared_work import SharedWork
-from po_api.deliveries.transports import Mailer
+from po_api.mail.transports import Mailer
 from po_api.webhooks.networks import LOOPBACK, Destinations
 from po_api.webhooks.sending import Sender
 from po_api.work import all_work

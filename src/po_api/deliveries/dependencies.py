@@ -9,7 +9,7 @@ from po_api.db.pagination import PageRequest
 from po_api.deliveries.domain import Channel, DeliveryStatus
 from po_api.deliveries.queries import SORTS, DeliveryQueries
 from po_api.deliveries.service import DeliveryService
-from po_api.deliveries.transports import Mailer
+from po_api.mail.transports import Mailer
 from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
 from po_api.web.filters import CREATED_AT, any_of, filters
 from po_api.web.schemas import Id, ShortText

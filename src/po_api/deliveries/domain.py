@@ -1,16 +1,13 @@
-"""The rules of deliveries: recipients, texts, and how often and when a mail is attempted."""
+"""The rules of deliveries: their recipients and texts."""
 
-import re
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
 from babel import dates, numbers
 
-from po_api.core.domains import a_label
 from po_api.core.errors import FieldError
 from po_api.core.parties import Language
 from po_api.deliveries.errors import NoRecipient, TooManyRecipients, UnknownRecipient
@@ -18,9 +15,6 @@ from po_api.organisations.mail_templates import Placeholder, filled
 from po_api.purchase_orders.events import DeliveryRequest
 
 MAX_RECIPIENTS = 10
-# The delays after the first, second … failed attempt; the last one is repeated until there were ATTEMPTS.
-DELAYS = (*(timedelta(minutes=minutes) for minutes in (1, 5, 25, 125)), timedelta(hours=6))
-ATTEMPTS = 12
 
 
 class Channel(StrEnum):
@@ -46,36 +40,6 @@ class DeliveryStatus(StrEnum):
 
 
 RETRYABLE = frozenset({DeliveryStatus.FAILED, DeliveryStatus.BOUNCED, DeliveryStatus.HELD})
-
-
-class MailProblem(StrEnum):
-    """Why a mail could not be handed over."""
-
-    REFUSED = "mail_refused"
-    RECIPIENTS_REFUSED = "recipients_refused"
-    DEFERRED = "mail_deferred"
-    UNAVAILABLE = "mail_server_unavailable"
-    STARTTLS_FAILED = "starttls_failed"
-    CREDENTIALS_REFUSED = "mail_credentials_refused"
-    NOT_CONFIGURED = "mail_not_configured"
-    NOT_ALLOWED = "mail_not_allowed"
-    DIRECTORY = "mail_directory"
-    ORDER_NOT_DELIVERABLE = "order_not_deliverable"
-
-
-class NotSent(Exception):
-    """A mail was not handed over. `is_final`: it would not be at another attempt; `detail` is for people."""
-
-    def __init__(self, problem: MailProblem, detail: str | None = None, *, is_final: bool = False) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.detail = detail
-        self.is_final = is_final
-
-
-def delay_after(attempts: int) -> timedelta:
-    """The time from a failed attempt to the next one; `attempts` includes the failed one."""
-    return DELAYS[min(attempts, len(DELAYS)) - 1]
 
 
 @dataclass(frozen=True)
@@ -183,33 +147,3 @@ def _values(order: OrderFacts, locale: Language) -> Mapping[Placeholder, str | N
 
 # Dates as the documents have them: 6 May 2031.
 _REGIONS = {Language.ENGLISH: "en_GB"}
-_ADDRESS = re.compile(r"(.+)@([^@]+)")
-
-
-def new_message_id(sender: str) -> str:
-    """The Message-ID of a new mail without brackets: 128 random bits at the sender's domain."""
-    return f"{secrets.token_hex(16)}@{_parts(sender)[1]}"
-
-
-def envelope_sender(sender: str, message_id: str) -> str:
-    """The address that a bounce of the mail goes to: it names the mail, so that a bounce can be told from others'."""
-    local, domain = _parts(sender)
-    return f"{local}+{message_id.partition('@')[0]}@{domain}"
-
-
-def wire_address(address: str) -> str:
-    """An address as servers compare it: with an ASCII domain."""
-    local, domain = _parts(address)
-    return f"{local}@{domain}"
-
-
-def _parts(address: str) -> tuple[str, str]:
-    found = _ADDRESS.fullmatch(address)
-    assert found is not None
-    return found[1], a_label(found[2])
-
-
-def seconds_until_midnight(now: datetime) -> int:
-    """The seconds until the next day (UTC) begins."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    return int((midnight - now).total_seconds()) + 1

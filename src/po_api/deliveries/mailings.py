@@ -14,20 +14,12 @@ from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import INTERRUPTED, Job
 from po_api.db.query import TransactionExecutor
 from po_api.db.work import Failure, Hold, Queue, Record, Retry
-from po_api.deliveries.domain import (
-    ATTEMPTS,
-    DELAYS,
-    DeliveryStatus,
-    MailProblem,
-    NotSent,
-    delay_after,
-    has_link,
-    with_link,
-)
+from po_api.deliveries.domain import DeliveryStatus, has_link, with_link
 from po_api.deliveries.links import new_link
-from po_api.deliveries.messages import Attachment, Mail, enveloped
 from po_api.deliveries.repository import DeliveryRepository, DueMail, OrderState
-from po_api.deliveries.transports import Mailer
+from po_api.mail.domain import ATTEMPTS, DELAYS, MailProblem, NotSent, delay_after
+from po_api.mail.messages import Attachment, Mail, enveloped
+from po_api.mail.transports import Mailer
 from po_api.observability import metrics
 from po_api.organisations.queries import OrganisationQueries
 from po_api.purchase_orders.delivery_models import Delivery

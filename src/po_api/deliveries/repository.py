@@ -1,16 +1,14 @@
-"""Rows of deliveries that are locked and changed, and the quota of mails."""
+"""Rows of deliveries that are locked and changed."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Date, Integer, Text, and_, bindparam, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Integer, Text, and_, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.clock import utc_now
 from po_api.db.leases import Job
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
-from po_api.deliveries.models import MailQuota
 from po_api.members.models import Member
 from po_api.purchase_orders.delivery_models import Delivery, DeliveryLink
 from po_api.purchase_orders.models import PurchaseOrder
@@ -52,10 +50,6 @@ class _Address(NamedTuple):
 
 class _Key(NamedTuple):
     id: int
-
-
-class _Used(NamedTuple):
-    used: int
 
 
 _DUE = Query(
@@ -117,19 +111,6 @@ _NOTE_ERROR = Query(
     .returning(Delivery.id),
     _Key,
 )
-# The row of the day stays locked until the end of the transaction: the next transaction that counts sees the result.
-_COUNT_MAIL = Query(
-    "deliveries.count_mail",
-    insert(MailQuota)
-    .values(organisation_id=ORGANISATION_ID, day=bindparam("day", type_=Date), used=1)
-    .on_conflict_do_update(
-        index_elements=["organisation_id", "day"],
-        set_={"used": MailQuota.used + 1},
-        where=and_(MailQuota.used < bindparam("per_day", type_=Integer)),
-    )
-    .returning(MailQuota.used),
-    _Used,
-)
 
 
 class DeliveryRepository:
@@ -183,10 +164,6 @@ class DeliveryRepository:
     async def note_error(self, delivery_id: int, code: str, detail: str) -> None:
         """Note an error of a mail that was sent to some recipients."""
         await self._executor.row(_NOTE_ERROR, **self._tenant, id=delivery_id, error_code=code, error_detail=detail)
-
-    async def count_mail(self, day: date, *, per_day: int) -> bool:
-        """Count a mail of the day; returns False if there were `per_day` already."""
-        return await self._executor.row(_COUNT_MAIL, **self._tenant, day=day, per_day=per_day) is not None
 
 
 def is_being_sent(delivery: Delivery, now: datetime) -> bool:

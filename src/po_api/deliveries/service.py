@@ -23,15 +23,15 @@ from po_api.deliveries.domain import (
     DeliveryStatus,
     OrderFacts,
     body_of,
-    new_message_id,
     recipients_of,
-    seconds_until_midnight,
     subject_of,
 )
 from po_api.deliveries.mailings import MAILS
 from po_api.deliveries.queries import DeliveryQueries, DeliveryRow
 from po_api.deliveries.repository import DeliveryRepository, is_being_sent
 from po_api.deliveries.templates import texts_in
+from po_api.mail.domain import new_message_id, seconds_until_midnight
+from po_api.mail.quota import count_mail
 from po_api.organisations.queries import OrganisationQueries, OrganisationRow
 from po_api.purchase_orders.delivery_models import Delivery
 from po_api.purchase_orders.events import DeliveryRequest, OrderIssued
@@ -146,7 +146,8 @@ class DeliveryService:
 
     async def _count_mail(self, organisation: OrganisationRow) -> None:
         now = utc_now()
-        if not await self._repository.count_mail(now.date(), per_day=organisation.mail_per_day or 0):
+        executor, per_day = TransactionExecutor(self._session), organisation.mail_per_day or 0
+        if not await count_mail(executor, self._actor.organisation_id, now.date(), per_day=per_day):
             raise errors.MailQuotaExceeded(headers={"Retry-After": str(seconds_until_midnight(now))})
 
     def _new(self, order_id: int, revision: int, channel: Channel) -> Delivery:

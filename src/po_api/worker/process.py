@@ -5,8 +5,8 @@ import signal
 
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
-from po_api.deliveries.transports import mailer_of
 from po_api.filing.destinations import destination_of
+from po_api.mail.transports import mailer_of
 from po_api.observability import instrumentation
 from po_api.observability.logging import get_logger
 from po_api.operations.databases import Connections

@@ -1,4 +1,4 @@
-"""How many mails organisations have sent. The deliveries are `purchase_orders.delivery_models`."""
+"""How many mails organisations have sent."""
 
 from datetime import date
 

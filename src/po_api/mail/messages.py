@@ -1,4 +1,4 @@
-"""The mail with an order: a text and its files, built by the standard library."""
+"""A mail: a text and its files, built by the standard library."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8, Policy
 from email.utils import format_datetime
 
-from po_api.deliveries.domain import envelope_sender, wire_address
+from po_api.mail.domain import envelope_sender, wire_address
 
 # Any server takes ASCII; one that takes addresses in UTF-8 takes texts in it, too.
 _ASCII = SMTP.clone(cte_type="7bit")
@@ -32,18 +32,19 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail to be sent. Addresses are bare; `message_id` is without brackets, the first of `files` is the document."""
+    """A mail to be sent. Addresses are bare; `message_id` is without brackets. Answers go to `reply_to`, without one to
+    the sender."""
 
     sender: str
     to: Sequence[str]
     cc: Sequence[str]
-    reply_to: str
+    reply_to: str | None
     subject: str
     body: str
     locale: str
     message_id: str
     date: datetime
-    files: Sequence[Attachment]
+    files: Sequence[Attachment] = ()
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,13 @@ class Envelope:
 
 def enveloped(mail: Mail) -> Envelope:
     """The mail in the form of RFC 5322, and the addresses of its envelope."""
-    to, cc, reply_to = ([wire_address(item) for item in found] for found in (mail.to, mail.cc, [mail.reply_to]))
+    answered = [] if mail.reply_to is None else [mail.reply_to]
+    to, cc, reply_to = ([wire_address(item) for item in found] for found in (mail.to, mail.cc, answered))
     needs_utf8 = not all(address.isascii() for address in (*to, *cc, *reply_to))
     message = EmailMessage(SMTPUTF8 if needs_utf8 else _ASCII)
     message["From"] = _addresses("From", [wire_address(mail.sender)])
-    message["Reply-To"] = _addresses("Reply-To", reply_to)
+    if reply_to:
+        message["Reply-To"] = _addresses("Reply-To", reply_to)
     message["To"] = _addresses("To", to)
     if cc:
         message["Cc"] = _addresses("Cc", cc)
@@ -76,7 +79,8 @@ def enveloped(mail: Mail) -> Envelope:
     message["Content-Language"] = mail.locale
     for file in mail.files:
         message.add_attachment(file.content, maintype="application", subtype=file.subtype, filename=file.name)
-    name = f"{mail.files[0].name.rpartition('.')[0]}-{mail.message_id.partition('@')[0]}"
+    named_for = mail.files[0].name.rpartition(".")[0] if mail.files else "mail"
+    name = f"{named_for}-{mail.message_id.partition('@')[0]}"
     sender = envelope_sender(mail.sender, mail.message_id)
     return Envelope(name, sender, [*to, *cc], message.as_bytes(), needs_utf8)
 

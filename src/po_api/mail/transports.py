@@ -18,8 +18,8 @@ from aiosmtplib import (
 
 from po_api.core.mail_url import SmtpServer, Tls
 from po_api.core.text import printable
-from po_api.deliveries.domain import MailProblem, NotSent
-from po_api.deliveries.messages import Envelope
+from po_api.mail.domain import MailProblem, NotSent
+from po_api.mail.messages import Envelope
 from po_api.settings import Settings
 
 # For each answer of a server, in seconds.
