@@ -124,6 +124,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.mailer = mailer_of(settings)
     app.state.webhook_destinations = Destinations.of(settings.webhook_allowed_networks)
     app.state.secret_cipher = SecretCipher(found.secret_key)
+    app.state.listeners = all_listeners(mail_sender=settings.mail_from if app.state.mailer else None)
     work = all_work(
         app.state.database,
         secret_key=found.secret_key,
@@ -131,12 +132,12 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
         filing=app.state.filing,
         mailer=app.state.mailer,
         sender=Sender(app.state.webhook_destinations),
+        listeners=app.state.listeners,
     )
     app.state.worker = Worker(app.state.database, work)
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.export_max_rows = settings.export_max_rows
     app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)
-    app.state.listeners = all_listeners(mail_sender=settings.mail_from if app.state.mailer else None)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
 
     _add_middleware(app, settings)

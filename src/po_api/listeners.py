@@ -3,13 +3,24 @@
 from functools import partial
 
 from po_api.api_keys.service import end_keys
+from po_api.approvals.events import RunEnded, StepsActivated
+from po_api.comments.events import CommentAdded
 from po_api.db.listeners import Listeners
+from po_api.deliveries.events import DeliveryFailed
 from po_api.deliveries.service import send_issued
 from po_api.exchange_rates.service import find_rates
 from po_api.members.events import MemberChanged, MemberPlaced, MembershipEnded, MembershipRestored
 from po_api.members.service import exclude_documents, find_limits, warn_of_reports
+from po_api.notifications.service import (
+    tell_approvers,
+    tell_decision,
+    tell_of_comment,
+    tell_of_failed_delivery,
+    tell_of_issue,
+    tell_of_missing_approvers,
+)
 from po_api.organisations.events import BaseCurrencyChanging
-from po_api.porfs.service import find_porfs, warn_of_missing_approvers
+from po_api.porfs.service import find_porfs
 from po_api.purchase_orders.events import OrderIssued
 from po_api.purchase_orders.service import find_orders
 from po_api.sessions.service import end_sessions
@@ -27,7 +38,7 @@ def all_listeners(*, mail_sender: str | None = None) -> Listeners:
     listeners.add(MembershipEnded, end_sessions)
     listeners.add(MembershipEnded, end_keys)
     listeners.add(MembershipRestored, restore_membership)
-    listeners.add(MemberChanged, warn_of_missing_approvers)
+    listeners.add(MemberChanged, tell_of_missing_approvers)
     listeners.add(MemberChanged, warn_of_reports)
     listeners.add(MemberChanged, end_responsibilities)
     listeners.add(MemberPlaced, require_places)
@@ -37,4 +48,9 @@ def all_listeners(*, mail_sender: str | None = None) -> Listeners:
     listeners.add(BaseCurrencyChanging, find_rates)
     listeners.add(BaseCurrencyChanging, find_limits)
     listeners.add(OrderIssued, partial(send_issued, sender=mail_sender))
+    listeners.add(OrderIssued, tell_of_issue)
+    listeners.add(StepsActivated, tell_approvers)
+    listeners.add(RunEnded, tell_decision)
+    listeners.add(CommentAdded, tell_of_comment)
+    listeners.add(DeliveryFailed, tell_of_failed_delivery)
     return listeners

@@ -12,6 +12,7 @@ from po_api.external_references import models as external_references
 from po_api.filing import models as filing
 from po_api.mail import models as mail
 from po_api.members import models as members
+from po_api.notifications import models as notifications
 from po_api.organisations import models as organisations
 from po_api.porfs import models as porfs
 from po_api.purchase_orders import delivery_models as purchase_order_deliveries
@@ -35,6 +36,7 @@ __all__ = [
     "mail",
     "members",
     "metadata",
+    "notifications",
     "organisations",
     "periodic",
     "porfs",

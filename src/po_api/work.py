@@ -12,12 +12,16 @@ from po_api.core.clock import utc_now
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database
 from po_api.db.leases import organisations_with_work
+from po_api.db.listeners import Listeners
 from po_api.db.work import PeriodicTask, Queue, TenantTask, Work
 from po_api.deliveries.mailings import MAILS, MailHandler
 from po_api.filing import filings
 from po_api.filing.destinations import Destination
 from po_api.filing.filings import FILINGS, FilingHandler
 from po_api.mail.transports import Mailer
+from po_api.notifications.mailings import NOTIFICATION_MAILS, NotificationMailHandler
+from po_api.notifications.planning import INTERVAL, PLAN, organisations_with_notifications, plan_in
+from po_api.notifications.purging import purge as purge_notifications
 from po_api.organisations.queries import in_each_organisation
 from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing
 from po_api.sessions.service import SessionService
@@ -38,7 +42,7 @@ BATCH = 10_000
 # its change. They are to be in the feed within a second.
 RELAY_INTERVAL = 0.25
 
-QUEUES: Sequence[Queue] = (RENDERINGS, FILINGS, MAILS, WEBHOOKS)
+QUEUES: Sequence[Queue] = (RENDERINGS, FILINGS, MAILS, WEBHOOKS, NOTIFICATION_MAILS)
 
 
 def all_work(
@@ -49,24 +53,29 @@ def all_work(
     filing: Destination | None,
     mailer: Mailer | None,
     sender: Sender,
+    listeners: Listeners,
 ) -> Work:
     """The work of the application; `renderings` are those of documents that are in progress in this process.
 
-    `filing` is where the documents are filed, `mailer` sends mail, `sender` sends webhooks.
+    `filing` is where the documents are filed, `mailer` sends mail, `sender` sends webhooks; `listeners` are those of
+    domain events.
     """
     is_filed = filing is not None
     find_unfiled = PeriodicTask("filings.find_missing", timedelta(hours=1), partial(filings.queue_missing, database))
     outbox = partial(organisations_with_work, table="event_outbox")
+    plan = partial(plan_in, database, None if mailer is None else mailer.sender)
     return Work(
         queues=(
             (RENDERINGS, RenderingHandler(database, renderings, is_filed=is_filed)),
             (FILINGS, FilingHandler(database, filing)),
-            (MAILS, MailHandler(database, mailer, renderings, is_filed=is_filed)),
+            (MAILS, MailHandler(database, mailer, renderings, listeners, is_filed=is_filed)),
             (WEBHOOKS, WebhookHandler(database, sender, SecretCipher(secret_key))),
+            (NOTIFICATION_MAILS, NotificationMailHandler(database, mailer)),
         ),
         tenant_tasks=(
             TenantTask(audit.RELAY, outbox, partial(_relay, database), RELAY_INTERVAL),
             TenantTask(FOLLOW, organisations_behind, partial(follow_in, database)),
+            TenantTask(PLAN, organisations_with_notifications, plan, INTERVAL),
         ),
         periodic_tasks=(
             *((find_unfiled,) if is_filed else ()),
@@ -74,6 +83,7 @@ def all_work(
             PeriodicTask("idempotency_keys.purge", timedelta(hours=1), partial(_purge_responses, database)),
             PeriodicTask("documents.find_missing", timedelta(hours=1), partial(queue_missing, database)),
             PeriodicTask("webhooks.purge", timedelta(hours=1), partial(deliveries.purge, database)),
+            PeriodicTask("notifications.purge", timedelta(hours=1), partial(purge_notifications, database)),
             PeriodicTask("events.find_missing", timedelta(hours=1), partial(_queue_events, database)),
         ),
     )

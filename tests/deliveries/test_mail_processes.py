@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from po_api.core.shared_work import SharedWork
+from po_api.listeners import all_listeners
 from po_api.operations.backups import state
 from po_api.settings import Settings
 from po_api.webhooks.sending import Sender
@@ -128,6 +129,7 @@ async def test_after_a_restore_no_mail_is_sent_before_the_confirmation(place: Pl
         filing=None,
         mailer=place.server.mailer(),
         sender=Sender(LOCAL),
+        listeners=all_listeners(),
     )
     worker = Worker(people.database, replace(work, periodic_tasks=()))
     buyer = await with_new_session(app, people.buyer)

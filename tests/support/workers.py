@@ -32,6 +32,7 @@ async def work_until_idle(
         filing=state.filing,
         mailer=mailer or state.mailer,
         sender=sender,
+        listeners=state.listeners,
     )
     runners: list[QueueRunner | TenantTaskRunner] = [
         QueueRunner(database, queue, handler) for queue, handler in work.queues if names is None or queue.name in names

@@ -21,6 +21,8 @@ from po_api.history.router import organisations as organisation_history
 from po_api.history.router import router as audit_events
 from po_api.history.router import users as user_history
 from po_api.members.router import router as invitations
+from po_api.notifications.router import preferences_router as notification_preferences
+from po_api.notifications.router import router as notifications
 from po_api.organisations.router import router as organisations
 from po_api.porfs import domain as porf_domain
 from po_api.porfs.approval_router import router as approvals
@@ -108,6 +110,8 @@ GROUPS = (
     RouteGroup(deliveries),
     RouteGroup(supplier_links),
     RouteGroup(filings),
+    RouteGroup(notifications),
+    RouteGroup(notification_preferences),
     RouteGroup(events),
     RouteGroup(audit_events, seals),
     RouteGroup(webhook_endpoints),

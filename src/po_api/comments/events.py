@@ -10,7 +10,8 @@ from po_api.db.listeners import DomainEvent
 
 @dataclass(frozen=True)
 class CommentAdded(DomainEvent):
-    """A member, the `actor`, has added a comment to a request or an order; it mentions these members, who may see it."""
+    """A member, the `actor`, has added a comment to a request or an order; it mentions these members, who may see
+    it."""
 
     actor: Actor
     entity: CommentedEntity

@@ -102,6 +102,8 @@ class Permission(StrEnum):
     DELIVERIES_READ = "deliveries_read"
     DELIVERIES_WRITE = "deliveries_write"
 
+    NOTIFICATIONS = "notifications"
+
     FILINGS_READ = "filings_read"
     FILINGS_MANAGE = "filings_manage"
 
@@ -171,6 +173,8 @@ GRANTS: Mapping[Permission, Grant] = {
     # Mails have the amounts of whole orders, and addresses of people.
     Permission.DELIVERIES_READ: Grant(_OVERSIGHT, Scope.PURCHASE_ORDERS_READ),
     Permission.DELIVERIES_WRITE: Grant(_BUYERS, Scope.DELIVERIES_WRITE),
+    # They are for people: what a script has read, nobody has.
+    Permission.NOTIFICATIONS: Grant(_ANY_ROLE),
     Permission.FILINGS_READ: Grant(_OVERSIGHT, Scope.PURCHASE_ORDERS_READ),
     Permission.FILINGS_MANAGE: Grant(_ADMIN, Scope.ORGANISATIONS_WRITE),
 }

@@ -12,9 +12,11 @@ from po_api.core.clock import utc_now
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import INTERRUPTED, Job
+from po_api.db.listeners import Listeners
 from po_api.db.query import TransactionExecutor
 from po_api.db.work import Failure, Hold, Queue, Record, Retry
 from po_api.deliveries.domain import DeliveryStatus, has_link, with_link
+from po_api.deliveries.events import DeliveryFailed
 from po_api.deliveries.links import new_link
 from po_api.deliveries.repository import DeliveryRepository, DueMail, OrderState
 from po_api.mail.domain import ATTEMPTS, DELAYS, MailProblem, NotSent, delay_after
@@ -52,14 +54,22 @@ class MailHandler:
     """Sends the mails of the queue; without a `mailer` they are held.
 
     `renderings` are those in progress in this process; with `is_filed`, documents that are stored here are filed.
+    `listeners` are told of mails that have failed.
     """
 
     def __init__(
-        self, database: Database, mailer: Mailer | None, renderings: SharedWork[bytes], *, is_filed: bool
+        self,
+        database: Database,
+        mailer: Mailer | None,
+        renderings: SharedWork[bytes],
+        listeners: Listeners,
+        *,
+        is_filed: bool,
     ) -> None:
         self._database = database
         self._mailer = mailer
         self._renderings = renderings
+        self._listeners = listeners
         self._is_filed = is_filed
 
     async def perform(self, job: Job) -> Record:
@@ -82,6 +92,8 @@ class MailHandler:
         due = await DeliveryRepository(session, job.organisation_id).due(job.id)
         after = {"status": "failed", "purchase_order_id": due.purchase_order_id, "error_code": code}
         await _record(session, job, "fail", after)
+        failed = DeliveryFailed(job.actor, job.id, due.purchase_order_id, due.requested_by_id, due.queued_at, code)
+        await self._listeners.notify(session, failed)
 
     async def _send(self, job: Job) -> "_Sent":
         mailer = self._mailer

@@ -28,6 +28,8 @@ class DueMail(NamedTuple):
     """A mail to send, with the state of its order."""
 
     purchase_order_id: int
+    requested_by_id: int
+    queued_at: datetime
     revision: int
     to_addresses: list[str]
     cc_addresses: list[str]
@@ -56,6 +58,8 @@ _DUE = Query(
     "deliveries.due",
     select(
         Delivery.purchase_order_id,
+        Delivery.requested_by_id,
+        Delivery.queued_at,
         Delivery.revision,
         Delivery.to_addresses,
         Delivery.cc_addresses,

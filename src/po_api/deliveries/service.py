@@ -192,7 +192,9 @@ def _language(parties: str | None, organisation: OrganisationRow) -> Language:
 
 
 async def send_issued(session: AsyncSession, event: OrderIssued, *, sender: str | None) -> list[ChangeWarning]:
-    """Queue the mail that was requested with the issue of an order."""
+    """Queue the mail that was requested with the issue of an order, if one was."""
+    if event.delivery is None:
+        return []
     service = DeliveryService(session, event.actor, sender=sender)
     await service.send(event.order_id, event.delivery, expected=None)
     return []

@@ -148,12 +148,14 @@ class DirectoryTransport:
 class Mailer:
     """How this installation sends mail: `transport` hands it over, `sender` is the address that it comes from.
 
-    `public_url` is where suppliers reach this installation; without it, mails have no links.
+    `public_url` is where suppliers reach this installation, `document_url` the front end in which members read
+    documents; without them, mails have no links.
     """
 
     transport: Transport
     sender: str
     public_url: str | None = None
+    document_url: str | None = None
 
 
 def mailer_of(settings: Settings) -> Mailer | None:
@@ -161,7 +163,10 @@ def mailer_of(settings: Settings) -> Mailer | None:
     place = settings.mail_place
     if place is None or settings.mail_from is None:
         return None
+    transport: Transport
     if isinstance(place, SmtpServer):
-        return Mailer(SmtpTransport(place), settings.mail_from, settings.public_url)
-    directory = DirectoryTransport(place.path or settings.po_data_dir / "mail")
-    return Mailer(directory, settings.mail_from, settings.public_url)
+        transport = SmtpTransport(place)
+    else:
+        transport = DirectoryTransport(place.path or settings.po_data_dir / "mail")
+    document_url = next(iter(settings.frontend_url), None)
+    return Mailer(transport, settings.mail_from, settings.public_url, document_url)

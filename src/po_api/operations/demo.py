@@ -162,6 +162,7 @@ async def seed(session: AsyncSession) -> None:
     await _add_structure(session, members)
     await _publish_policy(session, members[Role.ADMIN])
     await DemoDocuments(session, members, ids).make()
+    await DemoDocuments(session, members, ids, all_listeners()).make()
 
 
 async def _publish_policy(session: AsyncSession, admin: Actor) -> None:

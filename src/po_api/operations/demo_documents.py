@@ -10,6 +10,7 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
 from po_api.db.json_sql import JsonDocument
+from po_api.db.listeners import Listeners
 from po_api.db.query import TransactionExecutor
 from po_api.porfs.actions import PorfActions
 from po_api.porfs.allocation import RequestedLine
@@ -70,12 +71,15 @@ _TOOLS = Wish(
 class DemoDocuments:
     """Makes the documents. `members` are the actors by role, `suppliers` the ids by name."""
 
-    def __init__(self, session: AsyncSession, members: dict[Role, Actor], suppliers: dict[str, int]) -> None:
+    def __init__(
+        self, session: AsyncSession, members: dict[Role, Actor], suppliers: dict[str, int], listeners: Listeners
+    ) -> None:
         self._suppliers = suppliers
+        self._listeners = listeners
         self._porfs = PorfService(session, members[Role.REQUESTER])
-        self._requested = PorfActions(session, members[Role.REQUESTER])
-        self._decided = PorfActions(session, members[Role.APPROVER])
-        self._bought = PorfActions(session, members[Role.BUYER])
+        self._requested = PorfActions(session, members[Role.REQUESTER], listeners)
+        self._decided = PorfActions(session, members[Role.APPROVER], listeners)
+        self._bought = PorfActions(session, members[Role.BUYER], listeners)
         self._orders = PurchaseOrderService(session, members[Role.BUYER])
         self._lines = PorfReadService(TransactionExecutor(session), members[Role.BUYER])
 
@@ -124,7 +128,7 @@ class DemoDocuments:
     async def _issued(self, wish: Wish) -> JsonDocument:
         approved = await self._approved(wish)
         draft = await self._orders.convert(Conversion([approved.id]))
-        return await self._orders.issue(draft.id, expected=None)
+        return await self._orders.issue(draft.id, expected=None, listeners=self._listeners)
 
     async def _partly_ordered(self, wish: Wish) -> int:
         """The id of a request of which the first line is in a draft order."""

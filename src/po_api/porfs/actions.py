@@ -10,6 +10,7 @@ from po_api import audit
 from po_api.approvals.domain import Decision, RunStatus
 from po_api.approvals.eligibility import Approver, authors_of, excess
 from po_api.approvals.errors import OverApprovalLimit
+from po_api.approvals.events import RunEnded, StepsActivated
 from po_api.approvals.writes import RunWrites
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -18,6 +19,7 @@ from po_api.core.money import in_base_currency
 from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
+from po_api.db.listeners import DomainEvent, Listeners
 from po_api.db.query import TransactionExecutor
 from po_api.exchange_rates.domain import NO_BASE_AMOUNTS, base_amounts, recorded
 from po_api.exchange_rates.errors import RateMissing
@@ -41,11 +43,13 @@ from po_api.structure.service import StructureService
 
 
 class PorfActions:
-    """Performs transitions; each writes the row and one audit event in the caller's transaction."""
+    """Performs transitions; each writes the row and one audit event in the caller's transaction, and tells the
+    `listeners`."""
 
-    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+    def __init__(self, session: AsyncSession, actor: Actor, listeners: Listeners) -> None:
         self._session = session
         self._actor = actor
+        self._listeners = listeners
         self._repository = PorfRepository(session, actor)
         self._porfs = PorfReadService(TransactionExecutor(session), actor)
         self._approvals = PorfApprovals(session, actor)
@@ -90,6 +94,11 @@ class PorfActions:
             opened=opened,
             changed=changed,
         )
+        if opened is not None:
+            is_open = after["status"] is PorfStatus.PENDING
+            await self._notify(porf, RunStatus.OPEN if is_open else RunStatus.APPROVED)
+        elif changed is not None:
+            await self._notify(porf, ENDS[action])
         return await self._porfs.whole(porf_id)
 
     async def _decide(
@@ -123,7 +132,15 @@ class PorfActions:
             after |= {"status": PorfStatus.APPROVED, "decided_at": now}
         change = _change(action, porf, after, comment, facts, decided.shown)
         await self._repository.change([after], [change], now=now, changed=decided.change)
+        await self._notify(porf, decided.status)
         return await self._porfs.whole(porf_id)
+
+    async def _notify(self, porf: LockedPorf, status: RunStatus) -> None:
+        """Tell the listeners what has become of the approval of the request, which was as given."""
+        event: DomainEvent = StepsActivated(self._actor, porf.id)
+        if status is not RunStatus.OPEN:
+            event = RunEnded(self._actor, porf.id, porf.requester_id, porf.version + 1, status)
+        await self._listeners.notify(self._session, event)
 
     async def _submit(self, porf: LockedPorf, facts: PorfFacts, after: dict[str, object], now: datetime) -> RunWrites:
         """Open the run of a submission: `after` is approved at once where the approvals of the run before stand."""

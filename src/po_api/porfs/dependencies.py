@@ -26,7 +26,7 @@ async def _service(request: Request, principal: PrincipalDep) -> PorfService:
 
 
 async def _actions(request: Request, principal: PrincipalDep) -> PorfActions:
-    return PorfActions(session_of(request), principal.actor())
+    return PorfActions(session_of(request), principal.actor(), request.app.state.listeners)
 
 
 _filters = filters(

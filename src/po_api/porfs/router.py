@@ -320,7 +320,7 @@ async def list_comments(
     openapi_extra=requires(Permission.PORFS_COMMENT),
 )
 async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId, body: CommentCreate) -> CommentRead:
-    comment = await service.comment(porf_id, body.text)
+    comment = await service.comment(porf_id, body.text, request.app.state.listeners)
     author = await UserService(session_of(request)).get(comment.author_id)
     return CommentRead(
         id=comment.id,

@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api import audit
 from po_api.addresses.service import AddressService
 from po_api.approvals.eligibility import authors_of
+from po_api.comments.domain import CommentedEntity
+from po_api.comments.events import CommentAdded
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -20,7 +22,7 @@ from po_api.core.permissions import Permission
 from po_api.core.records import extract
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
-from po_api.db.listeners import ChangeWarning
+from po_api.db.listeners import ChangeWarning, Listeners
 from po_api.db.query import TransactionExecutor
 from po_api.members.events import MemberChanged
 from po_api.organisations.domain import DocumentType
@@ -182,8 +184,8 @@ class PorfService:
         await self._retotal(porf)
         await self._touch("porf.delete_line", porf, {"line_id": line_id, "description": line.description}, None)
 
-    async def comment(self, porf_id: int, text: str) -> PorfComment:
-        """Add a comment to a visible request; auditors cannot."""
+    async def comment(self, porf_id: int, text: str, listeners: Listeners) -> PorfComment:
+        """Add a comment to a visible request, and tell the `listeners`; auditors cannot."""
         await self._porfs.header(porf_id)
         self._actor.require(Permission.PORFS_COMMENT)
         comment = PorfComment(
@@ -195,6 +197,8 @@ class PorfService:
         )
         self._session.add(comment)
         await self._session.flush()
+        added = CommentAdded(self._actor, CommentedEntity.PORF, porf_id, comment.id, mentioned=())
+        await listeners.notify(self._session, added)
         return comment
 
     async def _with_cost_centre(self, porf: Porf, values: Mapping[str, object]) -> Mapping[str, object]:

@@ -27,8 +27,9 @@ class DeliveryRequest:
 
 @dataclass(frozen=True)
 class OrderIssued(DomainEvent):
-    """An order was issued, and is to be sent to its supplier."""
+    """An order of requests of these requesters was issued; with a `delivery`, it is to be sent to its supplier."""
 
     actor: Actor
     order_id: int
-    delivery: DeliveryRequest
+    requester_ids: frozenset[int]
+    delivery: DeliveryRequest | None

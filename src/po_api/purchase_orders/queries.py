@@ -111,7 +111,7 @@ class OrderDocumentRow(DocumentRow):
 
 @dataclass(frozen=True)
 class OrderLineRow(LineContent):
-    """A line with the request's line that it is allocated from."""
+    """A line with the request's line that it is allocated from, and the requester."""
 
     position: int
     net: Decimal
@@ -123,6 +123,7 @@ class OrderLineRow(LineContent):
     released_quantity: Decimal
     porf_id: int
     porf_number: str
+    requester_id: int
 
 
 @dataclass(frozen=True)
@@ -285,6 +286,7 @@ def _content() -> Query[OrderLineRow]:
         "released_quantity": Allocation.released_quantity,
         "porf_id": Porf.id,
         "porf_number": Porf.number,
+        "requester_id": Porf.requester_id,
     }
     statement: AnySelect = (
         select(*[column.label(name) for name, column in columns.items()])

@@ -150,8 +150,8 @@ class PurchaseOrderService:
         order_id: int,
         *,
         expected: ExpectedVersions,
+        listeners: Listeners,
         delivery: DeliveryRequest | None = None,
-        listeners: Listeners | None = None,
     ) -> JsonDocument:
         """Assign the number, freeze the content, and store what the documents are rendered from.
 
@@ -183,9 +183,8 @@ class PurchaseOrderService:
         numbering = Numbering.of(buyer, DocumentType.PURCHASE_ORDER, now)
         await self._repository.issue(state, frozen, sheet, change, numbering=numbering, now=now)
         notify_after_commit(self._session, RENDERINGS.name)
-        if delivery is not None:
-            assert listeners is not None
-            await listeners.notify(self._session, OrderIssued(self._actor, order_id, delivery))
+        requesters = frozenset(line.requester_id for line in lines)
+        await listeners.notify(self._session, OrderIssued(self._actor, order_id, requesters, delivery))
         return await self._orders.whole(order_id)
 
     async def locked_for_delivery(self, order_id: int, *, expected: ExpectedVersions) -> LockedOrder:

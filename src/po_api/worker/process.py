@@ -6,6 +6,7 @@ import signal
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
 from po_api.filing.destinations import destination_of
+from po_api.listeners import all_listeners
 from po_api.mail.transports import mailer_of
 from po_api.observability import instrumentation
 from po_api.observability.logging import get_logger
@@ -38,6 +39,7 @@ async def work(settings: Settings, found: Connections, *, once: bool) -> None:
             filing=filing,
             mailer=mailer_of(settings),
             sender=sender,
+            listeners=all_listeners(),
         )
         worker = Worker(database, everything)
         if once:

@@ -9,6 +9,7 @@ TAGS = {
     "purchase orders": "Purchase orders, their numbers and documents",
     "deliveries": "Orders on their way to the supplier, by mail",
     "supplier links": "Orders for suppliers, who have no account but a link",
+    "notifications": "What the caller is told of, in the application and by mail",
     "filing": "Documents of orders in the organisation's folder",
     "suppliers": "Suppliers of the organisation",
     "addresses": "Delivery and billing addresses of the organisation",

@@ -1,0 +1,27 @@
+"""Changes of approvals that features above react to in the same transaction."""
+
+from dataclasses import dataclass
+
+from po_api.core.actor import Actor
+from po_api.db.listeners import DomainEvent
+
+
+@dataclass(frozen=True)
+class StepsActivated(DomainEvent):
+    """A pending request asks other members than before: steps of its run have become active or were closed, or the
+    members of active steps have changed."""
+
+    actor: Actor
+    porf_id: int
+
+
+@dataclass(frozen=True)
+class RunEnded(DomainEvent):
+    """A request does not wait for approval any more: its run has this `RunStatus`. `version` is the one that the
+    request has now."""
+
+    actor: Actor
+    porf_id: int
+    requester_id: int
+    version: int
+    status: str

@@ -1,0 +1,1 @@
+"""Notifications: what members are told of, in the application and by mail."""

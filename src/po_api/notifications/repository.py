@@ -1,0 +1,248 @@
+"""Rows of notifications that are added and changed, and the members who are told."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    FromClause,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    true,
+    union,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api.approvals.domain import StepStatus
+from po_api.approvals.eligibility import may_decide
+from po_api.approvals.models import ApprovalDecision, ApprovalDelegation
+from po_api.approvals.projections import may_approve_step, members, steps_of
+from po_api.core.clock import utc_now
+from po_api.core.permissions import GRANTS, Permission
+from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_new_from, json_rows
+from po_api.db.models import Timestamp
+from po_api.db.query import ORGANISATION_ID, AnySelect, NoRow, Query, TransactionExecutor
+from po_api.members.models import Member
+from po_api.notifications.domain import MAX_ADMINS, MAX_RECIPIENTS, RESOLVED_WITH_REQUEST, NotificationKind
+from po_api.notifications.models import Notification
+from po_api.organisations.models import Organisation
+from po_api.porfs.approval_projections import request_columns
+from po_api.porfs.domain import PorfStatus
+from po_api.porfs.models import Porf, PorfComment
+
+_NOTIFICATIONS, _PORFS = Notification.__table__, Porf.__table__
+_ADDED = ("user_id", "kind", "porf_id", "purchase_order_id", "actor_id", "data", "dedupe_key")
+_PORF_ID, _USER_ID = bindparam("porf_id", type_=BigInteger), bindparam("user_id", type_=BigInteger)
+_ACTOR_ID = bindparam("actor_id", type_=BigInteger)
+_APPROVAL_NEEDED = literal_column(f"'{NotificationKind.APPROVAL_NEEDED}'", Text)
+_IS_OWN = and_(Notification.organisation_id == ORGANISATION_ID, Notification.user_id == _USER_ID)
+
+
+class _Key(NamedTuple):
+    id: int
+
+
+class _MemberRow(NamedTuple):
+    user_id: int
+
+
+class _AskedRow(NamedTuple):
+    user_id: int
+    dedupe_key: str
+
+
+# One row for each member and cause: those of causes that they were told of already stay as they are.
+_INSERT = insert_new_from(_NOTIFICATIONS, json_rows("notifications", *_NOTIFICATIONS.c[_ADDED]))
+_RESOLVE = (
+    update(Notification)
+    .where(
+        Notification.organisation_id == ORGANISATION_ID,
+        Notification.porf_id == _PORF_ID,
+        Notification.kind.in_(literal_column(f"'{kind}'") for kind in RESOLVED_WITH_REQUEST),
+        Notification.resolved_at.is_(None),
+    )
+    .values(resolved_at=NOW)
+)
+_ADD = Query("notifications.add", _INSERT, _Key)
+_RESOLVE_ALONE = Query("notifications.resolve", _RESOLVE, NoRow)
+_RESOLVE_AND_ADD = combine("notifications.resolve_and_add", _RESOLVE, _INSERT)
+
+_READ = Query(
+    "notifications.read",
+    update(Notification)
+    .where(_IS_OWN, Notification.id == bindparam("of_id", type_=BigInteger), Notification.read_at.is_(None))
+    .values(read_at=NOW)
+    .returning(Notification.id),
+    _Key,
+)
+# A row that is locked is being resolved: nobody has to read it, and waiting for several could end in a deadlock.
+_UNREAD = (
+    select(Notification.id)
+    .where(_IS_OWN, Notification.read_at.is_(None), Notification.created_at <= bindparam("before", type_=Timestamp))
+    .with_for_update(skip_locked=True)
+)
+_READ_ALL = Query(
+    "notifications.read_all",
+    update(Notification).where(_IS_OWN, Notification.id.in_(_UNREAD)).values(read_at=NOW).returning(Notification.id),
+    _Key,
+)
+
+
+def _asked() -> AnySelect:
+    """The members who may approve an active step of a pending request, for themselves or for others, as (user_id,
+    dedupe_key); of several steps the first. Those with the lowest ids if there are very many."""
+    step, approver, delegate = steps_of(_PORFS, StepStatus.ACTIVE), members("approver"), members("delegate")
+    request = request_columns(_PORFS)
+    source = _PORFS.outerjoin(step, true()).join(Organisation, Organisation.id == ORGANISATION_ID)
+    may = (
+        Porf.organisation_id == ORGANISATION_ID,
+        Porf.id == _PORF_ID,
+        Porf.status == PorfStatus.PENDING,
+        may_approve_step(step, request, approver.columns),
+    )
+    of_approver = approver.table.c.organisation_id == ORGANISATION_ID
+    delegation = and_(
+        ApprovalDelegation.organisation_id == ORGANISATION_ID,
+        ApprovalDelegation.delegator_id == approver.columns.user_id,
+        ApprovalDelegation.revoked_at.is_(None),
+        ApprovalDelegation.starts_at <= NOW,
+        ApprovalDelegation.ends_at > NOW,
+    )
+    of_delegate = and_(
+        delegate.table.c.organisation_id == ORGANISATION_ID,
+        delegate.columns.user_id == ApprovalDelegation.delegate_id,
+        may_decide(request, delegate.columns),
+    )
+    themselves = select(approver.columns.user_id.label("user_id"), step.c.id.label("step_id")).select_from(
+        source.join(approver.table, of_approver)
+    )
+    for_others = select(delegate.columns.user_id, step.c.id).select_from(
+        source.join(approver.table, of_approver).join(ApprovalDelegation, delegation).join(delegate.table, of_delegate)
+    )
+    every = union_all(themselves.where(*may), for_others.where(*may)).subquery("every")
+    key = func.concat("porf:", _PORF_ID, ":step:", func.min(every.c.step_id))
+    return (
+        select(every.c.user_id, key.label("dedupe_key"))
+        .group_by(every.c.user_id)
+        .order_by(every.c.user_id)
+        .limit(literal_column(str(MAX_RECIPIENTS)))
+    )
+
+
+def _unasked(asked: FromClause) -> Update:
+    """Resolve that a request waits for members whom it does not ask any more."""
+    still = select(true()).where(asked.c.user_id == Notification.user_id, asked.c.dedupe_key == Notification.dedupe_key)
+    return (
+        update(Notification)
+        .where(
+            Notification.organisation_id == ORGANISATION_ID,
+            Notification.porf_id == _PORF_ID,
+            Notification.kind == _APPROVAL_NEEDED,
+            Notification.resolved_at.is_(None),
+            ~still.correlate(_NOTIFICATIONS).exists(),
+        )
+        .values(resolved_at=NOW)
+    )
+
+
+def _ask() -> Query[NoRow]:
+    """One statement: whom a request asks, whom it does not ask any more, and who is to be told."""
+    asked = _asked().cte("asked")
+    told = select(asked).where(asked.c.user_id.is_distinct_from(_ACTOR_ID)).subquery("told")
+    others = {"kind": _APPROVAL_NEEDED, "porf_id": _PORF_ID, "actor_id": _ACTOR_ID}
+    insert = insert_new_from(_NOTIFICATIONS, told, **others)
+    return combine("notifications.ask", _unasked(asked), insert)
+
+
+def _participants() -> Query[_MemberRow]:
+    of_porf = union(
+        select(Porf.requester_id.label("user_id")).where(Porf.organisation_id == ORGANISATION_ID, Porf.id == _PORF_ID),
+        select(ApprovalDecision.approver_id).where(
+            ApprovalDecision.organisation_id == ORGANISATION_ID, ApprovalDecision.porf_id == _PORF_ID
+        ),
+        select(PorfComment.author_id).where(
+            PorfComment.organisation_id == ORGANISATION_ID, PorfComment.porf_id == _PORF_ID
+        ),
+    )
+    return Query("notifications.participants", of_porf, _MemberRow)
+
+
+_ASKED = Query("notifications.asked", _asked(), _AskedRow)
+_UNASKED = Query(
+    "notifications.unasked", _unasked(json_rows("asked", *_NOTIFICATIONS.c["user_id", "dedupe_key"])), NoRow
+)
+_ASK, _PARTICIPANTS = _ask(), _participants()
+_ADMINS = Query(
+    "notifications.admins",
+    select(Member.user_id)
+    .where(
+        Member.organisation_id == ORGANISATION_ID,
+        Member.is_active,
+        Member.roles.overlap(bindparam("roles", type_=ARRAY(Text))),
+    )
+    .order_by(Member.user_id)
+    .limit(literal_column(str(MAX_ADMINS + 1))),
+    _MemberRow,
+)
+
+
+class NotificationRepository:
+    """The notifications of one organisation, whose tenant the session's transaction has entered."""
+
+    def __init__(self, session: AsyncSession, organisation_id: int) -> None:
+        self._executor = TransactionExecutor(session)
+        self._tenant = {"organisation_id": organisation_id}
+
+    async def add(self, rows: Rows) -> None:
+        """Add notifications; whoever was told of the same cause is not told again."""
+        if found := list(rows):
+            await self._executor.rows(_ADD, **self._tenant, now=utc_now(), notifications=as_json(found))
+
+    async def resolve(self, porf_id: int, rows: Rows = ()) -> None:
+        """Resolve what there was to do about a request that does not wait any more, and add notifications."""
+        found, now = list(rows), utc_now()
+        if not found or self._executor.is_distributed:
+            await self._executor.execute(_RESOLVE_ALONE, **self._tenant, porf_id=porf_id, now=now)
+            await self.add(found)
+            return
+        parameters = {"porf_id": porf_id, "now": now, "notifications": as_json(found)}
+        await self._executor.execute(_RESOLVE_AND_ADD, **self._tenant, **parameters)
+
+    async def read(self, user_id: int, notification_id: int) -> None:
+        """Note that the member has read one of their notifications; one that was read stays as it is."""
+        await self._executor.row(_READ, **self._tenant, user_id=user_id, of_id=notification_id, now=utc_now())
+
+    async def read_all(self, user_id: int, before: datetime) -> int:
+        """Note that the member has read all up to a time; returns the number of those that were unread."""
+        return len(await self._executor.rows(_READ_ALL, **self._tenant, user_id=user_id, before=before, now=utc_now()))
+
+    async def ask(self, porf_id: int, actor_id: int | None) -> None:
+        """Tell those whom a pending request asks for approval and who were not told of the step before, but for the
+        actor; for those whom it does not ask any more, there is nothing to do about it."""
+        parameters = {"porf_id": porf_id, "now": utc_now()}
+        if not self._executor.is_distributed:
+            await self._executor.execute(_ASK, **self._tenant, **parameters, actor_id=actor_id)
+            return
+        asked = [row._asdict() for row in await self._executor.rows(_ASKED, **self._tenant, **parameters)]
+        await self._executor.execute(_UNASKED, **self._tenant, **parameters, asked=as_json(asked))
+        common = {"kind": NotificationKind.APPROVAL_NEEDED, "porf_id": porf_id, "actor_id": actor_id, "data": {}}
+        await self.add([row | common for row in asked if row["user_id"] != actor_id])
+
+    async def participants(self, porf_id: int) -> list[int]:
+        """The requester, the deciders and the authors of comments of a request."""
+        return await self._members(_PARTICIPANTS, porf_id=porf_id)
+
+    async def admins(self) -> list[int]:
+        """The active admins, those with the lowest ids if there are very many."""
+        return await self._members(_ADMINS, roles=sorted(GRANTS[Permission.USERS_MANAGE].roles))
+
+    async def _members(self, query: Query[_MemberRow], **parameters: object) -> list[int]:
+        return [row.user_id for row in await self._executor.rows(query, **self._tenant, **parameters)]
