@@ -82,6 +82,7 @@ VIOLATIONS = {
             "porfs",
             "purchase_orders",
             "deliveries",
+            "notifications",
             "filing",
             "webhooks",
         )
@@ -336,6 +337,7 @@ async def test_functions_above_the_policies_have_a_fixed_search_path(owner: asyn
     searches = {"search_porfs", "search_purchase_orders", "search_suppliers"}
     shares = {f"{search}_share" for search in searches}
     work = {"organisations_with_work", "organisations_behind_feed", "work_in", "oldest_waiting_event"}
+    work |= {"organisations_with_notifications"}
     assert {row["proname"] for row in functions} == searches | shares | work | {"member_of", "open_invitations"}
     for row in functions:
         assert [setting.split("=")[0] for setting in row["proconfig"]] == ["search_path"], row["proname"]

@@ -67,6 +67,7 @@ WALLS = {
     "entity_id": {"putExternalReference"},
     "is_default": {"createAddress", "updateAddress"},
     "kind": {"createAddress"},
+    "before": {"readAllNotifications"},
     "purpose": {"addSupplierContact", "updateSupplierContact"},
     "scopes": {"createApiKey"},
     "requester_id": {"reassignPorf"},
@@ -119,7 +120,7 @@ JSON_BODIES = set(
     createPorf updatePorf addPorfLine updatePorfLine
     addPorfComment submitPorf recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
     closePorf reassignPorf convertPorf createPurchaseOrder updatePurchaseOrder updatePurchaseOrderLine
-    issuePurchaseOrder deliverPurchaseOrder
+    issuePurchaseOrder deliverPurchaseOrder readAllNotifications updateNotificationPreferences
     cancelPurchaseOrder createWebhookEndpoint updateWebhookEndpoint rotateWebhookSecret
     closePurchaseOrder putExchangeRate startTokenSignIn exchangeSignInCode createSession refreshSession
     """.split()
@@ -137,6 +138,7 @@ WITHOUT_BODY = {
     "declineInvitation",
     "checkFiling",
     "retryFiling",
+    "readNotification",
     "deactivateSupplier",
     "activateSupplier",
     "deactivateSupplierContact",

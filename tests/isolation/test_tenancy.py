@@ -18,6 +18,7 @@ from po_api.db.database import enter_tenant, libpq_url
 from po_api.db.query import TransactionExecutor
 from po_api.deliveries.mailings import MAILS
 from po_api.filing.repository import FilingRepository
+from po_api.notifications.planning import PLAN
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
@@ -119,7 +120,8 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     await deliver(
         organisation, order.json()["id"], contact_ids=[await add_contact(organisation, "zz@supplier.example")]
     )
-    await work_until_idle(organisation, names=frozenset({MAILS.name}))
+    await ok(organisation.approver.patch("/notification-preferences", etag="*", json={"decided": {"email": "off"}}))
+    await work_until_idle(organisation, names=frozenset({MAILS.name, PLAN}))
     async with organisation.database.sessions.begin() as session:
         await enter_tenant(session, organisation.organisation_id)
         repository = FilingRepository(TransactionExecutor(session), organisation.organisation_id)
@@ -147,6 +149,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     (filing,) = (await ok(victim.admin.get("/filings"))).json()["items"]
     (mail,) = (await ok(victim.admin.get("/deliveries"))).json()["items"]
     (endpoint,) = (await ok(victim.admin.get("/webhook-endpoints"))).json()["items"]
+    told, *_ = (await ok(victim.approver.get("/notifications"))).json()["items"]
     (delivery,) = (await ok(victim.admin.get(f"/webhook-endpoints/{endpoint['id']}/deliveries"))).json()["items"]
     ids = {
         "session_id": session,
@@ -154,6 +157,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
         "filing_id": filing["id"],
         "order_delivery_id": mail["id"],
         "endpoint_id": endpoint["id"],
+        "notification_id": told["id"],
         "delivery_id": delivery["id"],
         "invitation_id": invitation["id"],
         "key_id": key.json()["id"],

@@ -80,10 +80,16 @@ class MailServer:
     waits: asyncio.Event | None = None
 
     def mailer(
-        self, tls: Tls = Tls.NONE, *, seconds: float = 5, public_url: str | None = None, **credentials: str
+        self,
+        tls: Tls = Tls.NONE,
+        *,
+        seconds: float = 5,
+        public_url: str | None = None,
+        document_url: str | None = None,
+        **credentials: str,
     ) -> Mailer:
         server = SmtpServer("127.0.0.1", self.port, tls, **credentials)
-        return Mailer(SmtpTransport(server, seconds=seconds), SENDER, public_url)
+        return Mailer(SmtpTransport(server, seconds=seconds), SENDER, public_url, document_url)
 
     def authenticate(
         self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: object

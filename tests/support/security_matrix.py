@@ -15,6 +15,7 @@ from support.electronic_orders import connect
 from support.filings import held_filing
 from support.images import png
 from support.mail import delivery_in
+from support.notifications import notification_for
 from support.operations import BY_PATH, REQUIRED_QUERY, RULE, STRUCTURE, WEBHOOK, Json, named, operations
 from support.organisations import (
     PREFIX,
@@ -226,6 +227,13 @@ checkFiling                  -        organisations:write   no        no       n
 listFilings                  -        purchase_orders:read  no        no       yes     yes     yes     org      org
 retryFiling                  filing   organisations:write   no        no       no      yes     no      org      org
 
+listNotifications            -        -                     yes       yes      yes     yes     yes     org      org
+getNotificationCount         -        -                     yes       yes      yes     yes     yes     org      org
+readNotification             told     -                     yes/404   yes/404  yes/404 yes/404 yes/404 org      org
+readAllNotifications         -        -                     yes       yes      yes     yes     yes     org      org
+getNotificationPreferences   -        -                     yes       yes      yes     yes     yes     org      org
+updateNotificationPreferences -       -                     yes       yes      yes     yes     yes     org      org
+
 listAuditEvents              -        audit:read            no        no       no      yes     yes     org      org
 getSeal                      -        audit:read            no        no       no      yes     yes     org      org
 listEvents                   -        events:read           no        no       no      yes     yes     org      org
@@ -404,7 +412,7 @@ class World:
             case "key":
                 made = await self.new_key(owner, Scope.PORFS_READ)
                 return {"key_id": int(made.token.split("_")[1])}
-            case "filing" | "endpoint" | "delivery" | "mailed" | "unsent" | "waiting":
+            case "filing" | "endpoint" | "delivery" | "mailed" | "unsent" | "waiting" | "told":
                 return await self._sent_out(on, owner)
             case "ordered":
                 order = (await theirs.ordered()).json()
@@ -416,6 +424,9 @@ class World:
 
     async def _sent_out(self, on: str, owner: Member) -> Ids:
         """Something that leaves the house, or where it goes."""
+        if on == "told":
+            is_member = owner not in (self.callers["stranger"], self.callers["operator"])
+            return {"notification_id": await notification_for(self.organisation, owner if is_member else self.other)}
         if on in DELIVERIES:
             return {"order_delivery_id": await delivery_in(self.organisation, DELIVERIES[on])}
         if on == "filing":
@@ -475,6 +486,8 @@ class World:
         """A body that the operation accepts, as JSON."""
         number = next(_serial)
         bodies: dict[str, Json] = {
+            "readAllNotifications": {"before": "2026-01-01T00:00:00Z"},
+            "updateNotificationPreferences": {"decided": {"email": "off"}},
             "createApiKey": {"name": "Script", "scopes": ["porfs:read"]},
             "createInvitation": {"email": f"invited{number}@matrix.example"},
             "acceptInvitation": {"leave": True},

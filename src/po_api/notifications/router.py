@@ -58,7 +58,7 @@ async def list_notifications(
 
 @router.get(
     "/count",
-    operation_id="countNotifications",
+    operation_id="getNotificationCount",
     summary="Count unread notifications",
     responses=problems(403) | tagged(),
     openapi_extra=requires(Permission.NOTIFICATIONS),

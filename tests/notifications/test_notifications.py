@@ -1,0 +1,250 @@
+"""Notifications through the API: who is told of what, what is shown, and what is read."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from po_api.comments.domain import CommentedEntity
+from po_api.comments.events import CommentAdded
+from po_api.core.actor import Actor
+from po_api.core.permissions import Role
+from po_api.db.database import enter_tenant
+from po_api.notifications.domain import MAX_RECIPIENTS
+from support.mail import deliver, let_mail, mail_server, send_mails
+from support.notifications import notifications_of, unread_kinds
+from support.organisations import Member, TestOrganisation, act, again, created, ok, refused
+from support.pages import all_items
+from support.repetition import in_turns
+
+
+async def _told(*members: Member) -> list[list[str]]:
+    return [await unread_kinds(member) for member in members]
+
+
+async def test_a_request_waits_for_all_who_may_approve_it_until_one_has_decided(
+    organisation: TestOrganisation,
+) -> None:
+    requester, ivo = organisation.requester, organisation.approver
+    ina, poor = await organisation.member(Role.APPROVER), await organisation.member(Role.APPROVER, approval_limit="1")
+    draft = await organisation.draft()
+    await ok(requester.post(f"/porfs/{draft.json()['id']}/submit?dry_run=true", etag=draft.headers["ETag"]))
+    assert await _told(ivo, ina) == [[], []]
+    pending = await act(requester, draft, "submit")
+    assert await _told(requester, ivo, ina, poor, organisation.buyer) == [
+        [],
+        ["approval_needed"],
+        ["approval_needed"],
+        [],
+        [],
+    ]
+    (shown,) = await notifications_of(ina)
+    porf = pending.json()
+    assert (
+        shown.items() >= {"entity": "porf", "entity_id": porf["id"], "number": porf["number"], "title": "Lamps"}.items()
+    )
+    assert (shown["actor_id"], shown["actor_name"], shown["read_at"]) == (requester.user_id, "Rosa Requester", None)
+    # Recalled and submitted again: it waits anew, and what there was before does not.
+    pending = await act(requester, await act(requester, pending, "recall"), "submit")
+    assert await _told(ivo, ina) == [["approval_needed"], ["approval_needed"]]
+    approved = await act(ivo, pending, "approve")
+    assert await _told(requester, ivo, ina) == [["decided"], [], []]
+    assert [item["resolved_at"] is None for item in await notifications_of(ina)] == [False, False]
+    (decided,) = await notifications_of(requester)
+    assert (decided["data"]["decision"], decided["actor_id"]) == ("approved", ivo.user_id)
+    assert approved.json()["status"] == "approved"
+
+
+@pytest.mark.parametrize(("action", "decision"), [("reject", "rejected"), ("return", "returned"), ("cancel", None)])
+async def test_every_end_of_the_wait_resolves_it(
+    organisation: TestOrganisation, action: str, decision: str | None
+) -> None:
+    pending = await organisation.pending()
+    who = organisation.buyer if action == "cancel" else organisation.approver
+    await act(who, pending, action, comment="No")
+    assert await _told(organisation.approver) == [[]]
+    assert [item["data"]["decision"] for item in await notifications_of(organisation.requester)] == (
+        [] if decision is None else [decision]
+    )
+
+
+async def test_a_comment_is_told_to_those_who_had_to_do_with_the_request(organisation: TestOrganisation) -> None:
+    requester, approver, buyer, admin = (
+        getattr(organisation, role) for role in ("requester", "approver", "buyer", "admin")
+    )
+    approved = await organisation.approved()
+    path = f"/porfs/{approved.json()['id']}/comments"
+    for member in (requester, approver, buyer, admin):
+        await ok(member.post("/notifications/read-all", json={"before": "2999-01-01T00:00:00Z"}))
+    await created(buyer.post(path, json={"text": "Which colour?"}))
+    assert await _told(requester, approver, buyer, admin) == [["commented"], ["commented"], [], []]
+    answer = (await created(requester.post(path, json={"text": "Red"}))).json()
+    assert await _told(requester, approver, buyer) == [["commented"], ["commented"] * 2, ["commented"]]
+    (shown,) = await notifications_of(buyer)
+    assert shown["data"]["comment_id"] == answer["id"]
+
+
+async def test_whoever_is_mentioned_is_told_so_once(organisation: TestOrganisation) -> None:
+    """The approver has decided, too: of several reasons, the mention counts."""
+    approved = await organisation.approved()
+    approver, auditor = organisation.approver, organisation.auditor
+    actor = Actor(organisation.organisation_id, organisation.buyer.user_id, frozenset({Role.BUYER}))
+    mentioned = [approver.user_id, auditor.user_id, organisation.buyer.user_id]
+    event = CommentAdded(actor, CommentedEntity.PORF, approved.json()["id"], 1, mentioned)
+    for _ in range(2):
+        async with organisation.database.sessions.begin() as session:
+            await enter_tenant(session, organisation.organisation_id)
+            await organisation.app.state.listeners.notify(session, event)
+    assert await _told(approver, auditor, organisation.buyer) == [["mentioned"], ["mentioned"], []]
+    assert await _told(organisation.requester) == [["commented", "decided"]]
+
+
+async def test_orders_are_told_to_requesters_and_failed_mails_to_the_buyer(organisation: TestOrganisation) -> None:
+    await let_mail(organisation)
+    order = (await organisation.issued()).json()
+    shown, _ = await notifications_of(organisation.requester)
+    assert (shown["kind"], shown["entity"], shown["entity_id"]) == ("order_issued", "purchase_order", order["id"])
+    assert (shown["number"], shown["title"]) == (order["number"], "Müller & Söhne GmbH")
+    delivery = await deliver(organisation, order["id"])
+    async with mail_server() as server:
+        for _ in range(2):
+            server.answers.append("550 No")
+            await send_mails(organisation, server.mailer())
+            await ok(organisation.buyer.post(f"/deliveries/{delivery['id']}/retry"))
+    failed = await notifications_of(organisation.buyer)
+    assert [item["kind"] for item in failed] == ["delivery_failed"] * 2
+    data = {"delivery_id": delivery["id"], "error_code": "mail_refused"}
+    assert all(item["actor_id"] is None and item["data"].items() >= data.items() for item in failed)
+
+
+async def test_admins_are_told_once_of_requests_that_nobody_may_approve(organisation: TestOrganisation) -> None:
+    second = await organisation.member(Role.ADMIN)
+    pending = await organisation.pending()
+    place = f"/users/{organisation.approver.user_id}"
+    for change in ({"roles": ["requester"]}, {"name": "Rita"}):
+        changed = await ok(organisation.admin.patch(place, etag="*", json=change))
+        assert [warning["code"] for warning in changed.json()["warnings"]] == ["no_approver_left"]
+    # The admin who did it was warned.
+    assert await _told(organisation.admin, second) == [[], ["no_approver_left"]]
+    await act(organisation.requester, await again(organisation.requester, pending), "recall")
+    assert await _told(second) == [[]]
+
+
+async def test_what_is_not_visible_any_more_is_not_shown(
+    organisation: TestOrganisation, owner: asyncpg.Connection
+) -> None:
+    """Without the role approver there is nothing to decide; what a buyer sees stays."""
+    both = await organisation.member(Role.APPROVER, Role.BUYER)
+    other = await organisation.member(Role.APPROVER)
+    pending = await organisation.pending()
+    await created(both.post(f"/porfs/{pending.json()['id']}/comments", json={"text": "Hm"}))
+    await created(other.post(f"/porfs/{pending.json()['id']}/comments", json={"text": "Hm"}))
+    assert await _told(both, other) == [["commented", "approval_needed"], ["approval_needed"]]
+    (needed,) = await notifications_of(other)
+    for member, roles in ((both, ["buyer"]), (other, ["requester"])):
+        await ok(organisation.admin.patch(f"/users/{member.user_id}", etag="*", json={"roles": roles}))
+    assert await _told(both, other) == [["commented"], []]
+    assert [(await ok(who.get("/notifications/count"))).json()["unread"] for who in (both, other)] == [1, 0]
+    await refused(other.post(f"/notifications/{needed['id']}/read"), 404, "notification_not_found")
+    # It goes with a draft that is deleted.
+    draft = await organisation.draft()
+    await created(organisation.buyer.post(f"/porfs/{draft.json()['id']}/comments", json={"text": "Hm"}))
+    assert await _told(organisation.requester) == [["commented", "commented", "commented"]]
+    await ok(organisation.requester.delete(f"/porfs/{draft.json()['id']}", etag=draft.headers["ETag"]), 204)
+    assert await _told(organisation.requester) == [["commented", "commented"]]
+
+
+async def test_reading(organisation: TestOrganisation) -> None:
+    approver = organisation.approver
+    for _ in range(4):
+        await organisation.pending()
+    everything = await notifications_of(approver)
+    assert await all_items(approver, "/notifications", limit=3) == everything
+    assert [item["entity_id"] for item in everything] == sorted(
+        (item["entity_id"] for item in everything), reverse=True
+    )
+    count = await ok(approver.get("/notifications/count"))
+    assert count.json() == {"unread": 4}
+    known = {"If-None-Match": count.headers["ETag"]}
+    await ok(approver.get("/notifications/count", headers=known), 304)
+    path, key = f"/notifications/{everything[3]['id']}/read", {"Idempotency-Key": "once"}
+    assert (await ok(approver.post(f"{path}?dry_run=true"))).json()["read_at"] is not None
+    read = (await ok(approver.post(path, headers=key))).json()
+    assert (await ok(approver.post(path, headers=key))).headers["Idempotent-Replayed"] == "true"
+    # Read again, it was read then.
+    assert (await ok(approver.post(path))).json()["read_at"] == read["read_at"]
+    assert (await ok(approver.get("/notifications/count", headers=known))).json() == {"unread": 3}
+    before = {"before": everything[1]["created_at"]}
+    assert (await ok(approver.post("/notifications/read-all", json=before))).json() == {"read": 2}
+    assert await notifications_of(approver, unread="true") == everything[:1]
+    assert len(await notifications_of(approver)) == 4
+    await refused(organisation.admin.post(path), 404, "notification_not_found")
+
+
+async def test_what_a_member_chooses(organisation: TestOrganisation) -> None:
+    requester, path = organisation.requester, "/notification-preferences"
+    shown = await ok(requester.get(path))
+    assert shown.json()["approval_needed"] == {"in_app": True, "email": "now"}
+    assert shown.json()["decided"] == {"in_app": True, "email": "digest"}
+    hidden = {"decided": {"in_app": False}}
+    changed = await ok(requester.patch(path, etag=shown.headers["ETag"], json=hidden))
+    assert changed.json() == shown.json() | {"decided": {"in_app": False, "email": "digest"}}
+    await refused(requester.patch(path, etag=shown.headers["ETag"], json=hidden), 412, "stale_version")
+    await refused(requester.patch(path, json=hidden), 428, "if_match_required")
+    # What is the same already changes nothing.
+    same = await ok(requester.patch(path, etag=changed.headers["ETag"], json=hidden))
+    assert same.headers["ETag"] == changed.headers["ETag"]
+    always = {"approval_needed": {"in_app": False}}
+    problem = await refused(requester.patch(path, etag="*", json=always), 422, "always_in_app")
+    assert [error["pointer"] for error in problem["errors"]] == ["/approval_needed/in_app"]
+    await organisation.approved()
+    assert await notifications_of(requester) == []
+    assert (await ok(requester.get("/notifications/count"))).json() == {"unread": 0}
+    # It was there all the time, and each member has their own choice.
+    await ok(requester.patch(path, etag="*", json={"decided": {"in_app": True}}))
+    assert await _told(requester) == [["decided"]]
+    assert (await ok(organisation.buyer.get(path))).json() == shown.json()
+
+
+async def test_so_many_are_told_at_most(organisation: TestOrganisation, owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO members (organisation_id, user_id, email, roles, joined_at)"
+        " SELECT $1, 900000000 + n, 'many' || n || '@company.example', '{approver}', now()"
+        " FROM generate_series(1, 1000) n",
+        organisation.organisation_id,
+    )
+    pending = await organisation.pending()
+    told = "SELECT count(*) FROM notifications WHERE organisation_id = $1"
+    assert await owner.fetchval(told, organisation.organisation_id) == MAX_RECIPIENTS
+    # All see it in their own list of what waits, which the first of them is one of.
+    assert [
+        item["id"] for item in (await ok(organisation.approver.get("/porfs?waiting_for_me=true"))).json()["items"]
+    ] == [pending.json()["id"]]
+
+
+@in_turns
+async def test_decisions_at_once_are_told_once(
+    organisation: TestOrganisation, owner: asyncpg.Connection, turn: int
+) -> None:
+    """While everybody marks everything as read."""
+    approvers = [organisation.approver, *[await organisation.member(Role.APPROVER) for _ in range(2)]]
+    pending = [await organisation.pending() for _ in range(3)]
+
+    async def decide(member: Member, porf: Any) -> int:
+        path = f"/porfs/{porf.json()['id']}/approve"
+        return (await member.post(path, etag=porf.headers["ETag"])).status_code
+
+    async def read(member: Member) -> int:
+        body = {"before": "2999-01-01T00:00:00Z"}
+        return (await member.post("/notifications/read-all", json=body)).status_code
+
+    deciding = [decide(member, porf) for porf in pending for member in approvers]
+    statuses = await asyncio.gather(*deciding, *map(read, approvers))
+    assert sorted(statuses) == [200] * 6 + [409] * 6
+    rows = await owner.fetch(
+        "SELECT kind, count(*) AS all, count(resolved_at) AS resolved FROM notifications"
+        " WHERE organisation_id = $1 GROUP BY kind ORDER BY kind",
+        organisation.organisation_id,
+    )
+    assert [tuple(row) for row in rows] == [("approval_needed", 9, 9), ("decided", 3, 0)]
