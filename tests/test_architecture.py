@@ -41,6 +41,8 @@ WITHOUT_VERSION = {
     "simulateApprovalPolicy",
     "deleteExchangeRate",
     "deleteExternalReference",
+    # What a member has read can only become read.
+    "readNotification",
     # A filing is changed by workers only.
     "retryFiling",
     # Deliveries are changed by workers, and have no fields that a member could change.

@@ -122,6 +122,7 @@ MAIN_JOB = {
     "convert": 8,
     "read order": 2,
     "issue": 6,
+    "issue": 10,
     "first document": 8,
     "document": 2,
     "cancel order": 10,
@@ -209,7 +210,10 @@ SMALLER_THINGS = {
     "/state-machines/porf": 1,
     "add supplier": 3,
     "invite": 7,
-    "comment": 4,
+    "comment": 6,
+    "/notifications": 2,
+    "/notifications/count": 2,
+    "/notification-preferences": 2,
 }
 
 
@@ -233,6 +237,9 @@ async def _smaller_things(organisation: TestOrganisation, counter: Counter) -> d
         "/webhook-endpoints/{id}/deliveries": f"{endpoint}/deliveries",
         "/webhook-endpoints/{id}/deliveries/{id}": f"{endpoint}/deliveries/{ping}",
         "/sessions/current": "/sessions/current",
+        "/notifications": "/notifications",
+        "/notifications/count": "/notifications/count",
+        "/notification-preferences": "/notification-preferences",
         "/state-machines/porf": "/state-machines/porf",
     }.items():
         counts[name], _ = await counter.of(admin.get(place))
