@@ -12,6 +12,7 @@ from po_api.core.actor import Actor
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.notifications.domain import MAX_RECIPIENTS
+from support.approval_policies import group, publish_policy, rule, user
 from support.mail import deliver, let_mail, mail_server, send_mails
 from support.notifications import notifications_of, unread_kinds
 from support.organisations import Member, TestOrganisation, act, again, created, ok, refused
@@ -54,6 +55,32 @@ async def test_a_request_waits_for_all_who_may_approve_it_until_one_has_decided(
     (decided,) = await notifications_of(requester)
     assert (decided["data"]["decision"], decided["actor_id"]) == ("approved", ivo.user_id)
     assert approved.json()["status"] == "approved"
+
+
+async def test_each_stage_asks_its_own_people(organisation: TestOrganisation, owner: asyncpg.Connection) -> None:
+    """One manager, then two of a board of three; whoever has decided is not asked any more, nor who is not needed."""
+    rita, max_, admin = organisation.requester, organisation.approver, organisation.admin
+    board = [await organisation.member(Role.APPROVER) for _ in range(3)]
+    delegate = await organisation.member(Role.APPROVER)
+    body = {"name": "Board", "member_ids": [member.user_id for member in board]}
+    group_id = (await created(admin.post("/approval-groups", json=body))).json()["id"]
+    await publish_policy(admin, rule(1, user(max_)), rule(2, group(group_id), required_count=2))
+    await owner.execute(
+        "INSERT INTO approval_delegations"
+        " (organisation_id, delegator_id, delegate_id, created_by_id, starts_at, ends_at)"
+        " VALUES ($1, $2, $3, $2, now() - interval '1 day', now() + interval '1 day')",
+        *(organisation.organisation_id, max_.user_id, delegate.user_id),
+    )
+    pending = await organisation.pending()
+    assert await _told(rita, max_, delegate, *board) == [[], ["approval_needed"], ["approval_needed"], [], [], []]
+    pending = await act(max_, pending, "approve")
+    assert await _told(rita, max_, delegate, *board) == [[], [], [], *[["approval_needed"]] * 3]
+    pending = await act(board[0], pending, "approve")
+    assert await _told(rita, *board) == [[], [], ["approval_needed"], ["approval_needed"]]
+    approved = await act(board[1], pending, "approve")
+    assert approved.json()["status"] == "approved"
+    assert await _told(rita, max_, delegate, *board) == [["decided"], *[[]] * 5]
+    assert [len(await notifications_of(member)) for member in (rita, max_, delegate, *board)] == [1] * 6
 
 
 @pytest.mark.parametrize(("action", "decision"), [("reject", "rejected"), ("return", "returned"), ("cancel", None)])
