@@ -19,8 +19,8 @@ from po_api.filing import filings
 from po_api.filing.destinations import Destination
 from po_api.filing.filings import FILINGS, FilingHandler
 from po_api.mail.transports import Mailer
+from po_api.notifications.mail_planning import INTERVAL, PLAN, organisations_with_notifications, plan_in
 from po_api.notifications.mailings import NOTIFICATION_MAILS, NotificationMailHandler
-from po_api.notifications.planning import INTERVAL, PLAN, organisations_with_notifications, plan_in
 from po_api.notifications.purging import purge as purge_notifications
 from po_api.organisations.queries import in_each_organisation
 from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing

@@ -18,7 +18,7 @@ from po_api.db.database import enter_tenant, libpq_url
 from po_api.db.query import TransactionExecutor
 from po_api.deliveries.mailings import MAILS
 from po_api.filing.repository import FilingRepository
-from po_api.notifications.planning import PLAN
+from po_api.notifications.mail_planning import PLAN
 from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings

@@ -8,9 +8,9 @@ from sqlalchemy import func, select, update
 from po_api.core.clock import utc_now
 from po_api.db.database import enter_tenant
 from po_api.mail.transports import Mailer
+from po_api.notifications.mail_planning import PLAN
 from po_api.notifications.mailings import NOTIFICATION_MAILS
 from po_api.notifications.models import Notification, NotificationMail
-from po_api.notifications.planning import PLAN
 from po_api.porfs.models import Porf
 from support.organisations import Member, Tenant, TestOrganisation, ok
 from support.workers import work_until_idle

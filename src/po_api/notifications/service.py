@@ -30,7 +30,7 @@ from po_api.notifications.domain import (
     by_reason,
 )
 from po_api.notifications.errors import AlwaysInApp
-from po_api.notifications.planning import PLAN
+from po_api.notifications.mail_planning import PLAN
 from po_api.notifications.preference_repository import PreferenceRepository
 from po_api.notifications.queries import NotificationQueries, NotificationRow
 from po_api.notifications.repository import NotificationRepository
