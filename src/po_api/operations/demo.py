@@ -161,7 +161,6 @@ async def seed(session: AsyncSession) -> None:
     ids = {values["name"]: (await suppliers.create(**values)).id for values in SUPPLIERS}
     await _add_structure(session, members)
     await _publish_policy(session, members[Role.ADMIN])
-    await DemoDocuments(session, members, ids).make()
     await DemoDocuments(session, members, ids, all_listeners()).make()
 
 
