@@ -78,6 +78,7 @@ VIOLATIONS = {
             "api_keys",
             "addresses",
             "structure",
+            "approval_policies",
             "exchange_rates",
             "external_references",
             "suppliers",

@@ -280,7 +280,7 @@ def add_timers(table: str) -> None:
             sa.UniqueConstraint("organisation_id", "step_id", "kind", "n", name=f"uq_{table}_n"),
         ),
     )
-    op.create_index(f"ix_{table}_due", table, ["due_at"], postgresql_where="done_at IS NULL")
+    op.create_index(f"ix_{table}_due", table, ["organisation_id", "due_at", "id"], postgresql_where="done_at IS NULL")
 
 
 def downgrade() -> None:
