@@ -168,13 +168,6 @@ async def _publish_policy(session: AsyncSession, admin: Actor) -> None:
     policies = PolicyService(session, admin)
     policy_id = await policies.create({}, document_type=DocumentType.PORF, copied_from=None, rules=POLICY)
     await policies.publish(policy_id, expected=None)
-    await DemoDocuments(session, members, ids).make()
-
-
-async def _publish_policy(session: AsyncSession, admin: Actor) -> None:
-    policies = PolicyService(session, admin)
-    policy_id = await policies.create({}, document_type=DocumentType.PORF, copied_from=None, rules=POLICY)
-    await policies.publish(policy_id, expected=None)
 
 
 async def _add_structure(session: AsyncSession, members: dict[Role, Actor]) -> None:
