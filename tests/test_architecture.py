@@ -36,6 +36,9 @@ WITHOUT_VERSION = {
     "revokeApiKey",
     "copyPorf",
     "addPorfComment",
+    "addPurchaseOrderComment",
+    # Files are added and deleted, never changed.
+    *("addPorfFile", "deletePorfFile", "addPurchaseOrderFile", "deletePurchaseOrderFile"),
     "putExternalReference",
     # It changes nothing.
     "simulateApprovalPolicy",
@@ -82,6 +85,7 @@ VIOLATIONS = {
             "exchange_rates",
             "external_references",
             "suppliers",
+            "files",
             "porfs",
             "purchase_orders",
             "deliveries",

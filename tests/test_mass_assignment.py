@@ -15,7 +15,7 @@ from po_api.db.database import libpq_url
 from po_api.tables import metadata
 from po_api.users.models import User
 from support.identity_provider import Provider, authorized
-from support.operations import SIGNING_IN, operations
+from support.operations import SIGNING_IN, UPLOADS, operations
 from support.organisations import LINE, PREFIX, Member, created, new_tenant, ok, refused
 from support.security_matrix import Ids, World, new_world, outcome
 from support.sign_in import (
@@ -118,7 +118,8 @@ JSON_BODIES = set(
     createApprovalGroup updateApprovalGroup
     createApprovalPolicy updateApprovalPolicy addApprovalRule updateApprovalRule simulateApprovalPolicy
     createPorf updatePorf addPorfLine updatePorfLine
-    addPorfComment submitPorf recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
+    addPorfComment updatePorfComment addPurchaseOrderComment updatePurchaseOrderComment submitPorf
+    recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
     closePorf reassignPorf convertPorf createPurchaseOrder updatePurchaseOrder updatePurchaseOrderLine
     issuePurchaseOrder deliverPurchaseOrder readAllNotifications updateNotificationPreferences
     cancelPurchaseOrder createWebhookEndpoint updateWebhookEndpoint rotateWebhookSecret
@@ -239,7 +240,7 @@ async def test_every_write_is_tried(app: FastAPI, bodies: dict[str, str]) -> Non
     # That of suppliers, who have no session, is tried in tests/deliveries/test_supplier_links.py.
     assert bodies.keys() == JSON_BODIES | {"viewLinkedOrder"}
     bodiless = {item["operationId"] for method, _, item in operations(app) if method in {"POST", "PATCH", "PUT"}}
-    assert bodiless - bodies.keys() == WITHOUT_BODY | {"importExchangeRates", "importPorf", "setLogo"}
+    assert bodiless - bodies.keys() == WITHOUT_BODY | UPLOADS | {"importExchangeRates", "importPorf", "setLogo"}
 
 
 def _with(body: Json, pointer: str, extras: Mapping[str, Any]) -> Json:

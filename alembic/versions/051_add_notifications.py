@@ -1,6 +1,6 @@
 """Notifications of members, how they want to be told, and the mails about them.
 
-Revises: 048
+Revises: 050
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from po_api.operations import ddl
 
 revision = "051"
-down_revision = "048"
+down_revision = "050"
 branch_labels = None
 depends_on = None
 

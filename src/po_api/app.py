@@ -22,6 +22,8 @@ from po_api.core.shared_work import SharedWork
 from po_api.db.database import open_database
 from po_api.db.query import QueryExecutor
 from po_api.deliveries.page_router import router as supplier_page
+from po_api.files.dependencies import MAX_UPLOAD_BYTES, UPLOADS
+from po_api.files.scanning import scanner_of
 from po_api.filing.destinations import destination_of
 from po_api.listeners import all_listeners
 from po_api.mail.transports import mailer_of
@@ -120,9 +122,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.state.rate_limiter = RateLimiter(settings)
     app.state.heavy_requests = FairQueue(turns.SHARES)
     app.state.renderings = SharedWork[bytes]()
-    app.state.filing = destination_of(settings)
-    app.state.mailer = mailer_of(settings)
-    app.state.webhook_destinations = Destinations.of(settings.webhook_allowed_networks)
+    _add_others(app, settings)
     app.state.secret_cipher = SecretCipher(found.secret_key)
     app.state.listeners = all_listeners(mail_sender=settings.mail_from if app.state.mailer else None)
     work = all_work(
@@ -135,7 +135,7 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
         listeners=app.state.listeners,
     )
     app.state.worker = Worker(app.state.database, work)
-    app.state.max_body_bytes = settings.max_body_bytes
+    app.state.max_body_bytes, app.state.max_upload_bytes = settings.max_body_bytes, MAX_UPLOAD_BYTES
     app.state.export_max_rows = settings.export_max_rows
     app.state.authenticate = _authenticator(found.secret_key, app.state.lifetimes)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
@@ -148,6 +148,14 @@ def create_app(settings: Settings, found: Connections, *, is_checked: bool = Fal
     app.include_router(docs.router)
     app.include_router(supplier_page)
     return app
+
+
+def _add_others(app: FastAPI, settings: Settings) -> None:
+    """Other systems: what is None is not configured."""
+    app.state.filing = destination_of(settings)
+    app.state.mailer = mailer_of(settings)
+    app.state.scanner = scanner_of(settings.clamav_url)
+    app.state.webhook_destinations = Destinations.of(settings.webhook_allowed_networks)
 
 
 def _authenticator(key: str, lifetimes: Lifetimes) -> Authenticator:
@@ -164,7 +172,8 @@ def _authenticator(key: str, lifetimes: Lifetimes) -> Authenticator:
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """The last one added is the outermost: all responses have CORS headers, including those for too large bodies."""
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    limits = {"max_bytes": settings.max_body_bytes, "max_upload_bytes": MAX_UPLOAD_BYTES}
+    app.add_middleware(BodyLimit, uploads=UPLOADS, **limits)
     app.add_middleware(RequestContext)
     if settings.cors_origins:
         app.add_middleware(

@@ -4,7 +4,7 @@ from functools import partial
 
 from po_api.api_keys.service import end_keys
 from po_api.approvals.events import RunEnded, StepsActivated
-from po_api.comments.events import CommentAdded
+from po_api.comments.events import CommentAdded, CommentEdited
 from po_api.db.listeners import Listeners
 from po_api.deliveries.events import DeliveryFailed
 from po_api.deliveries.service import send_issued
@@ -15,6 +15,7 @@ from po_api.notifications.service import (
     tell_approvers,
     tell_decision,
     tell_of_comment,
+    tell_of_edited_comment,
     tell_of_failed_delivery,
     tell_of_issue,
     tell_of_missing_approvers,
@@ -52,5 +53,6 @@ def all_listeners(*, mail_sender: str | None = None) -> Listeners:
     listeners.add(StepsActivated, tell_approvers)
     listeners.add(RunEnded, tell_decision)
     listeners.add(CommentAdded, tell_of_comment)
+    listeners.add(CommentEdited, tell_of_edited_comment)
     listeners.add(DeliveryFailed, tell_of_failed_delivery)
     return listeners

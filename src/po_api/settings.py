@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from po_api.core.clamav_url import clamav_url
 from po_api.core.database_url import postgresql_url
 from po_api.core.domains import a_label
 from po_api.core.key_strength import weakness
@@ -75,6 +76,8 @@ class Settings(BaseSettings):
     mail_from: str | None = None
     mail_url: SecretStr | None = None
     public_url: str | None = None
+
+    clamav_url: str | None = None
 
     frontend_url: List = ()
     cors_origins: List = ()
@@ -157,6 +160,13 @@ class Settings(BaseSettings):
         if not url.is_secure:
             raise ValueError("expected an https:// URL; http:// only for the local machine")
         return str(url)
+
+    @field_validator("clamav_url")
+    @classmethod
+    def _scanner(cls, value: str | None) -> str | None:
+        if value is not None:
+            clamav_url(value)
+        return value
 
     @field_validator("mail_from")
     @classmethod

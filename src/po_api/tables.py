@@ -5,10 +5,12 @@ from po_api.addresses import models as addresses
 from po_api.api_keys import models as api_keys
 from po_api.approval_policies import models as approval_policies
 from po_api.approvals import models as approvals
+from po_api.comments import models as comments
 from po_api.db import periodic, schema_info
 from po_api.db.models import Base
 from po_api.exchange_rates import models as exchange_rates
 from po_api.external_references import models as external_references
+from po_api.files import models as files
 from po_api.filing import models as filing
 from po_api.mail import models as mail
 from po_api.members import models as members
@@ -30,8 +32,10 @@ __all__ = [
     "approval_policies",
     "approvals",
     "audit",
+    "comments",
     "exchange_rates",
     "external_references",
+    "files",
     "filing",
     "mail",
     "members",

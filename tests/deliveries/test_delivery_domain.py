@@ -77,7 +77,7 @@ def _mail(**fields: Any) -> Mail:
         "locale": "en",
         "message_id": new_message_id("purchasing@po.example"),
         "date": datetime(2026, 11, 30, tzinfo=UTC),
-        "files": [Attachment("PO-2026-000001.pdf", "pdf", b"%PDF")],
+        "files": [Attachment("PO-2026-000001.pdf", "application/pdf", b"%PDF")],
     }
     return Mail(**values | fields)
 

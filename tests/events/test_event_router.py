@@ -227,7 +227,12 @@ def test_every_action_has_a_type(project: Path) -> None:
     }
     structure = {f"{kind}.{verb}" for kind in STRUCTURE for verb in ("create", "update", "activate", "deactivate")}
     deliveries = {f"delivery.{verb}" for verb in ("create", "send", "fail", "retry", "cancel", "mark_bounced", "view")}
-    assert used | invitations | webhooks | structure | deliveries == EVENT_TYPES.keys()
+    on_documents = {
+        f"{kind}.{verb}_{what}"
+        for kind in ("porf", "purchase_order")
+        for verb, what in (("edit", "comment"), ("delete", "comment"), ("add", "file"), ("delete", "file"))
+    }
+    assert used | invitations | webhooks | structure | deliveries | on_documents == EVENT_TYPES.keys()
     assert len(ACTIONS) == len(EVENT_TYPES)
 
 

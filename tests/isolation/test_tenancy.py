@@ -23,6 +23,7 @@ from po_api.operations.databases import Connections
 from po_api.operations.migrations import APPEND_ONLY
 from po_api.settings import Settings
 from support.feeds import relayed
+from support.files import PDF, uploaded
 from support.images import png
 from support.mail import add_contact, allow_mail, deliver
 from support.operations import (
@@ -35,6 +36,7 @@ from support.operations import (
     STRUCTURE,
     WEBHOOK,
     Json,
+    content_of,
     named,
     operations,
 )
@@ -99,7 +101,7 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     """A request and its order, with a row in every table."""
     approved = await organisation.approved(title="Zanzibar lamps")
     path = f"/porfs/{approved.json()['id']}"
-    await created(organisation.requester.post(f"{path}/comments", json={"text": "Please hurry"}))
+    await _say_everything(organisation, path)
     # The events so far get numbers, those of the order wait for theirs.
     await relayed(organisation.database, organisation.organisation_id)
     await created(organisation.admin.post("/invitations", json={"email": "zanzibar@invited.example"}))
@@ -113,6 +115,7 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
     order = await created(organisation.buyer.post(f"{path}/purchase-orders", etag=approved.headers["ETag"], json={}))
     issue = f"/purchase-orders/{order.json()['id']}/issue"
     issued = await ok(organisation.buyer.post(issue, etag=order.headers["ETag"]))
+    await _say_everything(organisation, f"/purchase-orders/{order.json()['id']}")
     ids = {"porf": approved.json()["id"], "supplier": organisation.supplier_id, "purchase_order": order.json()["id"]}
     await give_references(organisation, **ids)
     await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
@@ -127,6 +130,18 @@ async def _lived_in(organisation: TestOrganisation) -> tuple[Json, Json]:
         repository = FilingRepository(TransactionExecutor(session), organisation.organisation_id)
         await repository.keep_folder("Orders", "2026", "1AbC_dEf")
     return (await ok(organisation.admin.get(path))).json(), issued.json()
+
+
+async def _say_everything(organisation: TestOrganisation, path: str) -> None:
+    """Comments on a document and files of it, of which one each is deleted."""
+    text = f"Please hurry, @[{organisation.buyer.user_id}]"
+    first, second = [await created(organisation.requester.post(f"{path}/comments", json={"text": text})) for _ in "12"]
+    content = PDF + f"of {organisation.organisation_id}".encode()
+    await uploaded(organisation.requester, path, content=content)
+    await uploaded(organisation.requester, path, content=content, comment_id=first.json()["id"])
+    deleted = await uploaded(organisation.requester, path, content=content)
+    await ok(organisation.requester.delete(f"{path}/files/{deleted['id']}"), 204)
+    await ok(organisation.requester.delete(f"{path}/comments/{second.json()['id']}", etag='"1"'), 204)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +160,8 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     (policy,) = (await ok(victim.admin.get("/approval-policies?status=draft"))).json()["items"]
     (rule,) = (await ok(victim.admin.get(f"/approval-policies/{policy['id']}"))).json()["rules"]
     (invitation,) = (await ok(victim.admin.get("/invitations"))).json()["items"]
+    comment, _ = (await ok(victim.admin.get(f"/porfs/{porf['id']}/comments"))).json()["items"]
+    file, _ = (await ok(victim.admin.get(f"/porfs/{porf['id']}/files"))).json()["items"]
     (rate,) = (await ok(victim.admin.get("/exchange-rates"))).json()["items"]
     (filing,) = (await ok(victim.admin.get("/filings"))).json()["items"]
     (mail,) = (await ok(victim.admin.get("/deliveries"))).json()["items"]
@@ -173,6 +190,8 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
         "porf_id": porf["id"],
         "line_id": porf["lines"][0]["id"],
         "order_id": order["id"],
+        "comment_id": comment["id"],
+        "file_id": file["id"],
     }
     return World(
         victim,
@@ -221,6 +240,8 @@ async def _victim_sees(world: World) -> list[Any]:
         f"/porfs/{world.ids['porf_id']}/history",
         f"/porfs/{world.ids['porf_id']}/comments",
         f"/porfs/{world.ids['porf_id']}/approval",
+        f"/porfs/{world.ids['porf_id']}/files",
+        f"/porfs/{world.ids['porf_id']}/timeline",
         f"/purchase-orders/{world.ids['order_id']}",
         "/webhook-endpoints",
         f"/webhook-endpoints/{world.ids['endpoint_id']}/deliveries",
@@ -248,7 +269,7 @@ async def test_a_foreign_id_in_the_path_is_a_missing_one(app: FastAPI, world: Wo
     needed = REQUIRED_QUERY.get(name, {})
     for params in (needed, {**needed, "dry_run": "true"}) if dry_run else (needed,):
         for etag in (ANY_VERSION, '"99"'):
-            options: Json = {"etag": etag, "json": BY_PATH[name], "params": params}
+            options: Json = {"etag": etag, "params": params, **content_of(name)}
             answers = [_answer(await world.intruder.request(method, url, **options)) for url in (foreign, missing)]
             assert answers[0] == answers[1]
             assert answers[0][0] == 404
@@ -277,8 +298,8 @@ async def test_trying_changed_nothing_of_the_other_organisation(app: FastAPI, wo
     before = await _victim_sees(world)
     for method, path, operation in operations(app):
         if operation["operationId"] in BY_PATH:
-            body = BY_PATH[operation["operationId"]]
-            await world.intruder.request(method, _filled(path, world.ids), etag=ANY_VERSION, json=body)
+            content = content_of(operation["operationId"])
+            await world.intruder.request(method, _filled(path, world.ids), etag=ANY_VERSION, **content)
     assert await _victim_sees(world) == before
 
 

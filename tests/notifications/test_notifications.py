@@ -6,11 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from po_api.comments.domain import CommentedEntity
-from po_api.comments.events import CommentAdded
-from po_api.core.actor import Actor
 from po_api.core.permissions import Role
-from po_api.db.database import enter_tenant
 from po_api.notifications.domain import MAX_RECIPIENTS
 from support.approval_policies import group, publish_policy, rule, user
 from support.mail import deliver, let_mail, mail_server, send_mails
@@ -115,14 +111,13 @@ async def test_a_comment_is_told_to_those_who_had_to_do_with_the_request(organis
 async def test_whoever_is_mentioned_is_told_so_once(organisation: TestOrganisation) -> None:
     """The approver has decided, too: of several reasons, the mention counts."""
     approved = await organisation.approved()
-    approver, auditor = organisation.approver, organisation.auditor
-    actor = Actor(organisation.organisation_id, organisation.buyer.user_id, frozenset({Role.BUYER}))
-    mentioned = [approver.user_id, auditor.user_id, organisation.buyer.user_id]
-    event = CommentAdded(actor, CommentedEntity.PORF, approved.json()["id"], 1, mentioned)
-    for _ in range(2):
-        async with organisation.database.sessions.begin() as session:
-            await enter_tenant(session, organisation.organisation_id)
-            await organisation.app.state.listeners.notify(session, event)
+    approver, auditor, buyer = organisation.approver, organisation.auditor, organisation.buyer
+    text = f"@[{approver.user_id}] and @[{buyer.user_id}], please look"
+    path = f"/porfs/{approved.json()['id']}/comments"
+    comment = (await created(buyer.post(path, json={"text": text}))).json()
+    # What is edited tells only those who were not mentioned before.
+    etag, edited = f'"{comment["version"]}"', {"text": f"{text} @[{auditor.user_id}]"}
+    await ok(buyer.patch(f"{path}/{comment['id']}", etag=etag, json=edited))
     assert await _told(approver, auditor, organisation.buyer) == [["mentioned"], ["mentioned"], []]
     assert await _told(organisation.requester) == [["commented", "decided"]]
 

@@ -59,7 +59,10 @@ async def due_at(tenant: Tenant) -> list[tuple[str, str, datetime | None]]:
     async with tenant.database.sessions.begin() as session:
         await enter_tenant(session, tenant.organisation_id)
         columns = NotificationMail.kind, NotificationMail.status, NotificationMail.next_attempt_at
-        return [tuple(row) for row in await session.execute(select(*columns).order_by(NotificationMail.id))]
+        return [
+            (row.kind, row.status, row.next_attempt_at)
+            for row in await session.execute(select(*columns).order_by(NotificationMail.id))
+        ]
 
 
 async def let_time_pass(tenant: Tenant) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from support.files import PDF
 from support.organisations import LINE
 
 Json = dict[str, Any]
@@ -146,6 +147,13 @@ BY_PATH: dict[str, Json | None] = {
     "deletePorfLine": None,
     "listPorfComments": None,
     "addPorfComment": {"text": "Hello"},
+    "updatePorfComment": {"text": "Mallory was here"},
+    "deletePorfComment": None,
+    "listPorfFiles": None,
+    "addPorfFile": None,
+    "getPorfFile": None,
+    "deletePorfFile": None,
+    "getPorfTimeline": None,
     "listPorfHistory": None,
     "convertPorf": {},
     "getPurchaseOrder": None,
@@ -164,6 +172,15 @@ BY_PATH: dict[str, Json | None] = {
     "markDeliveryBounced": None,
     "retryFiling": None,
     "readNotification": None,
+    "listPurchaseOrderComments": None,
+    "addPurchaseOrderComment": {"text": "Hello"},
+    "updatePurchaseOrderComment": {"text": "Mallory was here"},
+    "deletePurchaseOrderComment": None,
+    "listPurchaseOrderFiles": None,
+    "addPurchaseOrderFile": None,
+    "getPurchaseOrderFile": None,
+    "deletePurchaseOrderFile": None,
+    "getPurchaseOrderTimeline": None,
     "listPurchaseOrderHistory": None,
     "getWebhookEndpoint": None,
     "updateWebhookEndpoint": {"description": "Mallory"},
@@ -180,6 +197,15 @@ BY_PATH: dict[str, Json | None] = {
     "listInvitationHistory": None,
     "listApiKeyHistory": None,
 }
+
+# Operations of these that take a file.
+UPLOADS = {"addPorfFile", "addPurchaseOrderFile"}
+
+
+def content_of(name: str) -> Json:
+    """The body of an operation of BY_PATH, as options of the client."""
+    return {"files": {"file": ("quote.pdf", PDF)}} if name in UPLOADS else {"json": BY_PATH[name]}
+
 
 # Query parameters that operations cannot do without.
 REQUIRED_QUERY: dict[str, Json] = {"replayWebhookEvents": {"after": "0"}}

@@ -12,11 +12,23 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from po_api.core.permissions import Role, Scope
 from support.electronic_orders import connect
+from support.files import uploaded
 from support.filings import held_filing
 from support.images import png
 from support.mail import delivery_in
 from support.notifications import notification_for
-from support.operations import BY_PATH, REQUIRED_QUERY, RULE, STRUCTURE, WEBHOOK, Json, named, operations
+from support.operations import (
+    BY_PATH,
+    REQUIRED_QUERY,
+    RULE,
+    STRUCTURE,
+    UPLOADS,
+    WEBHOOK,
+    Json,
+    content_of,
+    named,
+    operations,
+)
 from support.organisations import (
     PREFIX,
     Member,
@@ -40,6 +52,7 @@ COLUMNS = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "op
 #
 #   yes  it is done                    no   403 missing_role     org  403 no_organisation
 #   404  as if there were no such one  req  403 not_requester    ops  403 operators_only    409  already_member
+#   aut  403 not_author                upl  403 not_uploader
 _MATRIX = """
 operation                    on       scope                 requester approver buyer   admin   auditor stranger operator
 
@@ -179,6 +192,13 @@ getPorfLine                  approved porfs:read            yes/404   yes      y
 listPorfHistory              approved porfs:read            yes/404   yes      yes     yes     yes     org      org
 listPorfComments             approved porfs:read            yes/404   yes      yes     yes     yes     org      org
 addPorfComment               approved porfs:write           yes/404   yes      yes     yes     no      org      org
+updatePorfComment            comment  porfs:write           yes/404   aut      yes/aut yes/aut no      org      org
+deletePorfComment            comment  porfs:write           yes/404   aut      yes/aut yes     no      org      org
+listPorfFiles                approved porfs:read            yes/404   yes      yes     yes     yes     org      org
+addPorfFile                  approved porfs:write           yes/404   yes      yes     yes     no      org      org
+getPorfFile                  file     porfs:read            yes/404   yes      yes     yes     yes     org      org
+deletePorfFile               file     porfs:write           yes/404   upl      yes/upl yes     no      org      org
+getPorfTimeline              approved porfs:read            yes/404   yes      yes     yes     yes     org      org
 copyPorf                     approved porfs:write           yes/404   no       yes     yes     no      org      org
 previewPorfApproval          approved porfs:read            yes/404   yes      yes     yes     yes     org      org
 getPorfApproval              approved porfs:read            yes/404   yes      yes     yes     yes     org      org
@@ -212,6 +232,15 @@ cancelPurchaseOrder          ordered  purchase_orders:write no/404    no       y
 closePurchaseOrder           issued   purchase_orders:write no/404    no       yes     yes     no      org      org
 getPurchaseOrderDocument     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 getElectronicPurchaseOrder   issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
+listPurchaseOrderComments    ordered  purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
+addPurchaseOrderComment      ordered  purchase_orders:write yes/404   yes      yes     yes     no      org      org
+updatePurchaseOrderComment   remark   purchase_orders:write yes/404   aut      yes/aut yes/aut no      org      org
+deletePurchaseOrderComment   remark   purchase_orders:write yes/404   aut      yes/aut yes     no      org      org
+listPurchaseOrderFiles       ordered  purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
+addPurchaseOrderFile         ordered  purchase_orders:write yes/404   yes      yes     yes     no      org      org
+getPurchaseOrderFile         drawing  purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
+deletePurchaseOrderFile      drawing  purchase_orders:write yes/404   upl      yes/upl yes     no      org      org
+getPurchaseOrderTimeline     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 listPurchaseOrderHistory     issued   purchase_orders:read  yes/404   yes      yes     yes     yes     org      org
 
 deliverPurchaseOrder         issued   deliveries:write      no/404    no       yes     yes     no      org      org
@@ -260,6 +289,8 @@ _OUTCOMES = {
     (403, "not_requester"): "req",
     (403, "no_organisation"): "org",
     (403, "operators_only"): "ops",
+    (403, "not_author"): "aut",
+    (403, "not_uploader"): "upl",
     (409, "already_member"): "409",
 }
 
@@ -291,6 +322,7 @@ USED_UP_THINGS = {
     *("revokeSession", "revokeApiKey", "deletePorf", "deletePorfLine", "deleteWebhookEndpoint"),
     *("deleteExternalReference", "deleteLogo", "deleteExchangeRate"),
     *("convertPorf", "createPurchaseOrder", "issuePurchaseOrder", "retryFiling"),
+    *("deletePorfComment", "deletePurchaseOrderComment", "deletePorfFile", "deletePurchaseOrderFile"),
 }
 # Those that have no copy: they are made, or looked up, for each request.
 POLICIES = {"no_draft", "policy", "published"}
@@ -299,8 +331,13 @@ REMADE = {"logo", *POLICIES}
 OF_ORGANISATION = {"contact", "address", "reference", "cost_centre", "category", "team", "group", "rate", *REMADE}
 # Deliveries of orders, by the status that they have.
 DELIVERIES = {"mailed": "sent", "unsent": "failed", "waiting": "queued"}
+# Comments and files, by the path of what they are about and the parameter that names it.
+SAID = {
+    **dict.fromkeys(("comment", "file"), ("porfs", "porf_id")),
+    **dict.fromkeys(("remark", "drawing"), ("purchase-orders", "order_id")),
+}
 # Entities that only some roles can own: others may not raise requests.
-REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued"}
+REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued", *SAID}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
 SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
@@ -393,6 +430,10 @@ class World:
         theirs = replace(self.organisation, requester=owner)
         if on in OF_ORGANISATION:
             return await self._of_organisation(on)
+        if on in SAID:
+            kind, name = SAID[on]
+            document = await (theirs.approved() if kind == "porfs" else theirs.ordered())
+            return {name: document.json()["id"], **await said_by(owner, f"/{kind}/{document.json()['id']}")}
         match on:
             case "-":
                 return {}
@@ -402,10 +443,10 @@ class World:
                 return {"supplier_id": self.organisation.supplier_id}
             case "user":
                 return {"user_id": owner.user_id}
-            case "invited":
-                return await self._invitation(self.organisation, f"invited{next(_serial)}@matrix.example")
-            case "mine":
-                return await self._invitation(self.inviting, owner.email)
+            case "invited" | "mine":
+                is_mine = on == "mine"
+                email = owner.email if is_mine else f"invited{next(_serial)}@matrix.example"
+                return await self._invitation(self.inviting if is_mine else self.organisation, email)
             case "session":
                 shown = await ok((await self.again(owner)).get("/sessions/current"))
                 return {"session_id": shown.json()["id"]}
@@ -533,6 +574,8 @@ class World:
             options["files"] = {"file": ("rates.csv", b"currency,rate_date,rate\nCHF,2026-03-02,0.93\n")}
         elif name == "setLogo":
             options["files"] = {"file": ("logo.png", PNG)}
+        elif name in UPLOADS:
+            options |= content_of(name)
         elif (body := self.body(name, ids)) is not None:
             options["json"] = body
         return route.method, route.path.removeprefix(PREFIX).format_map(ids), options
@@ -540,6 +583,12 @@ class World:
     async def ask(self, who: Member, name: str, ids: Ids) -> httpx.Response:
         method, path, options = self.request(name, ids)
         return await who.request(method, path, **options)
+
+
+async def said_by(member: Member, document: str) -> Ids:
+    """A comment and a file of the member on the document at this path."""
+    comment = (await created(member.post(f"{document}/comments", json={"text": "Hello"}))).json()
+    return {"comment_id": comment["id"], "file_id": (await uploaded(member, document))["id"]}
 
 
 def _rate(number: int) -> Json:

@@ -26,11 +26,13 @@ from po_api.notifications.router import router as notifications
 from po_api.organisations.router import router as organisations
 from po_api.porfs import domain as porf_domain
 from po_api.porfs.approval_router import router as approvals
+from po_api.porfs.collaboration_router import router as porf_collaboration
 from po_api.porfs.files_router import router as porf_files
 from po_api.porfs.plan_router import policies_router as approval_simulations
 from po_api.porfs.plan_router import router as approval_previews
 from po_api.porfs.router import router as porfs
 from po_api.purchase_orders import domain as purchase_order_domain
+from po_api.purchase_orders.collaboration_router import router as order_collaboration
 from po_api.purchase_orders.router import conversion_router
 from po_api.purchase_orders.router import router as purchase_orders
 from po_api.sessions.router import router as sessions
@@ -41,6 +43,8 @@ from po_api.structure.router import router as cost_centres
 from po_api.structure.team_router import router as teams
 from po_api.suppliers.contact_router import router as supplier_contacts
 from po_api.suppliers.router import router as suppliers
+from po_api.timeline.router import orders_router as order_timeline
+from po_api.timeline.router import porfs_router as porf_timeline
 from po_api.users.me_router import router as me
 from po_api.users.organisations_router import router as organisations_of_members
 from po_api.users.organisations_router import single_router as single_organisations
@@ -105,8 +109,17 @@ GROUPS = (
     RouteGroup(exchange_rates),
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
-    RouteGroup(exports.porfs_router, porf_files, porfs, approvals, approval_previews, conversion_router),
-    RouteGroup(exports.purchase_orders_router, purchase_orders, order_deliveries),
+    RouteGroup(
+        exports.porfs_router,
+        porf_files,
+        porfs,
+        approvals,
+        approval_previews,
+        porf_collaboration,
+        porf_timeline,
+        conversion_router,
+    ),
+    RouteGroup(exports.purchase_orders_router, purchase_orders, order_collaboration, order_timeline, order_deliveries),
     RouteGroup(deliveries),
     RouteGroup(supplier_links),
     RouteGroup(filings),

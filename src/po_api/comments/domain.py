@@ -1,35 +1,13 @@
-"""The rules of comments: what they are about, whom they mention, and how long their authors may change them."""
+"""The rules of comments: whom they mention, and how long their authors may change them."""
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 MAX_MENTIONS = 50
 # The time in which an author may edit or delete a comment.
 EDIT_TIME = timedelta(minutes=15)
 # `@[7]` mentions the member with the id 7.
 _MENTION = re.compile(r"@\[([0-9]{1,19})\]")
-
-
-class CommentedEntity(StrEnum):
-    """The kinds of documents that have comments."""
-
-    PORF = "porf"
-    PURCHASE_ORDER = "purchase_order"
-
-
-@dataclass(frozen=True)
-class Document:
-    """The request or the order that a comment is about."""
-
-    entity: CommentedEntity
-    id: int
-
-    @property
-    def column(self) -> str:
-        """The column of a comment that refers to it."""
-        return f"{self.entity}_id"
 
 
 def mentions_of(text: str) -> list[int]:

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from po_api.comments.domain import CommentedEntity
+from po_api.comments.identity import CommentedEntity
 from po_api.core.actor import Actor
 from po_api.db.listeners import DomainEvent
 
 
 @dataclass(frozen=True)
 class CommentAdded(DomainEvent):
-    """A member, the `actor`, has added a comment to a request or an order; it mentions these members, who may see
-    it."""
+    """A member, the `actor`, has added a comment to a request or an order. `mentioned` are members who may see it."""
 
     actor: Actor
     entity: CommentedEntity

@@ -98,6 +98,7 @@ class Permission(StrEnum):
     PURCHASE_ORDERS_READ = "purchase_orders_read"
     PURCHASE_ORDERS_READ_ALL = "purchase_orders_read_all"
     PURCHASE_ORDERS_WRITE = "purchase_orders_write"
+    PURCHASE_ORDERS_COMMENT = "purchase_orders_comment"
 
     DELIVERIES_READ = "deliveries_read"
     DELIVERIES_WRITE = "deliveries_write"
@@ -170,6 +171,7 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.PURCHASE_ORDERS_READ: Grant(_ANY_ROLE, Scope.PURCHASE_ORDERS_READ),
     Permission.PURCHASE_ORDERS_READ_ALL: Grant(_OVERSIGHT | _APPROVER, Scope.PURCHASE_ORDERS_READ),
     Permission.PURCHASE_ORDERS_WRITE: Grant(_BUYERS, Scope.PURCHASE_ORDERS_WRITE),
+    Permission.PURCHASE_ORDERS_COMMENT: Grant(_RAISERS | _APPROVER, Scope.PURCHASE_ORDERS_WRITE),
     # Mails have the amounts of whole orders, and addresses of people.
     Permission.DELIVERIES_READ: Grant(_OVERSIGHT, Scope.PURCHASE_ORDERS_READ),
     Permission.DELIVERIES_WRITE: Grant(_BUYERS, Scope.DELIVERIES_WRITE),

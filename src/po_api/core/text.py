@@ -45,6 +45,11 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", _IGNORABLE.sub("", unicodedata.normalize("NFD", text).casefold()))
 
 
+def without_ignorable(text: str) -> str:
+    """`text` without characters that are not displayed, such as those that change the direction of others."""
+    return _IGNORABLE.sub("", text)
+
+
 def is_visible(text: str) -> bool:
     """Whether anything of `text` is displayed."""
     return bool(_NOT_DISPLAYED.sub("", text).strip())

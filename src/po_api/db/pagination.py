@@ -143,19 +143,20 @@ class Listing(Generic[R]):
         statement has to be part of its hash.
         """
         keys = self._keys(request.sort or self._default)
-        binding = _binding(request, keys)
+        binding = binding_of(request, _described(keys))
         last: dict[str, object] = {}
         if request.cursor is not None:
             columns = [self.table.c[key.name] for key in keys]
             last = {
-                _after(key): value for key, value in zip(keys, _decode(request.cursor, binding, columns), strict=True)
+                _after(key): value
+                for key, value in zip(keys, decoded_cursor(request.cursor, binding, columns), strict=True)
             }
         shape = _PageShape(self, chosen, keys, request.limit, bool(last))
         listed = await self._listed(executor, shape, {**parameters, **last})
         rows = [item.row for item in listed[: request.limit]]
         if len(listed) <= request.limit:
             return PageOf(rows, None)
-        return PageOf(rows, _encode(binding, listed[request.limit - 1].sort_values))
+        return PageOf(rows, encoded_cursor(binding, listed[request.limit - 1].sort_values))
 
     async def counts(
         self,
@@ -351,17 +352,23 @@ def _follows(table: FromClause, keys: Sequence[_Key]) -> ColumnElement[bool]:
     return or_(*branches)
 
 
-def _binding(request: PageRequest, keys: Sequence[_Key]) -> str:
-    order = ",".join(f"{'-' if key.descending else ''}{key.name}" for key in keys)
+def binding_of(request: PageRequest, order: str) -> str:
+    """What a cursor is bound to: the order of the list, and its path and filters."""
     return hashlib.sha256(f"{order}|{request.scope}".encode()).hexdigest()[:16]
 
 
-def _encode(binding: str, values: Sequence[Any]) -> str:
+def _described(keys: Sequence[_Key]) -> str:
+    return ",".join(f"{'-' if key.descending else ''}{key.name}" for key in keys)
+
+
+def encoded_cursor(binding: str, values: Sequence[Any]) -> str:
+    """The cursor after a row with these sort values."""
     texts = [value.isoformat() if isinstance(value, datetime) else str(value) for value in values]
     return base64.urlsafe_b64encode(json.dumps([binding, *texts]).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str, binding: str, columns: Sequence[ColumnElement[Any]]) -> list[Any]:
+def decoded_cursor(cursor: str, binding: str, columns: Sequence[ColumnElement[Any]]) -> list[Any]:
+    """The sort values in a cursor, which are of the types of `columns`. Raises InvalidCursor."""
     try:
         if len(cursor) > MAX_CURSOR_LENGTH:
             raise InvalidCursor

@@ -1,7 +1,7 @@
 """Sending in the background: a worker renders the document, attaches it, and hands the mail over."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from po_api.deliveries.domain import DeliveryStatus, has_link, with_link
 from po_api.deliveries.events import DeliveryFailed
 from po_api.deliveries.links import new_link
 from po_api.deliveries.repository import DeliveryRepository, DueMail, OrderState
+from po_api.files.queries import FileQueries, SupplierFile
 from po_api.mail.domain import ATTEMPTS, DELAYS, MailProblem, NotSent, delay_after
 from po_api.mail.messages import Attachment, Mail, enveloped
 from po_api.mail.transports import Mailer
@@ -103,7 +104,7 @@ class MailHandler:
         document = await stored_document(
             self._database, job.actor, self._renderings, due.purchase_order_id, as_issued=True, is_filed=self._is_filed
         )
-        link, electronic = await self._prepare(job, due, document, mailer.public_url)
+        link, electronic, others = await self._prepare(job, due, document, mailer.public_url)
         mail = Mail(
             sender=mailer.sender,
             to=due.to_addresses,
@@ -114,10 +115,11 @@ class MailHandler:
             locale=due.locale,
             message_id=due.message_id,
             date=utc_now(),
-            files=_files(document, electronic),
+            files=_files(document, electronic, others),
         )
         refused = await mailer.transport.send(enveloped(mail))
-        return _Sent(due.purchase_order_id, tuple(refused), None if electronic is None else _digest(electronic))
+        digest = None if electronic is None else _digest(electronic)
+        return _Sent(due.purchase_order_id, tuple(refused), digest, tuple(file.digest for file in others))
 
     async def _due(self, job: Job) -> DueMail:
         async with self._in_tenant(job) as session:
@@ -130,9 +132,9 @@ class MailHandler:
 
     async def _prepare(
         self, job: Job, due: DueMail, document: Document, public_url: str | None
-    ) -> tuple[str | None, bytes | None]:
-        """Keep the digest of the document, and add a link if the text has one; returns its address, and the electronic
-        order that was stored with the document.
+    ) -> tuple[str | None, bytes | None, Sequence[SupplierFile]]:
+        """Keep the digest of the document, and add a link if the text has one; returns its address, the electronic
+        order that was stored with the document, and the files for the supplier.
 
         Each attempt has a link of its own, since no secret is stored: that of an attempt before is valid, too, if its
         mail has arrived.
@@ -146,12 +148,14 @@ class MailHandler:
                 raise Retry(INTERRUPTED)
             files = OrderDocumentQueries(TransactionExecutor(session), job.actor)
             electronic = await files.electronic(due.purchase_order_id, due.revision)
+            attached = FileQueries(TransactionExecutor(session), job.actor)
+            others = await attached.for_supplier(due.purchase_order_id, due.revision)
             if public_url is None or not has_link(due.body):
-                return None, electronic
+                return None, electronic, others
             address, token_digest = new_link(public_url, job.organisation_id)
             ends = utc_now() + LINKS_KEPT if order.status == PurchaseOrderStatus.CLOSED else None
             await repository.add_link(job.id, token_digest, expires_at=ends)
-        return address, electronic
+        return address, electronic, others
 
     @asynccontextmanager
     async def _in_tenant(self, job: Job) -> AsyncIterator[AsyncSession]:
@@ -164,25 +168,31 @@ class MailHandler:
 class _Sent:
     """What was sent: `refused` are the recipients that a server did not take, with its answers.
 
-    The digest of the document is on the delivery, that of the electronic order, if one was attached, in its event.
+    The digest of the document is on the delivery, those of the electronic order and of the files for the supplier, if
+    there are any, in its event.
     """
 
     purchase_order_id: int
     refused: tuple[str, ...]
     electronic_digest: str | None
+    file_digests: tuple[str, ...]
 
     def values(self) -> dict[str, object]:
         """What the event of the delivery says."""
         always = {"status": str(DeliveryStatus.SENT), "purchase_order_id": self.purchase_order_id}
-        others = {"refused": len(self.refused), "electronic_digest": self.electronic_digest}
+        others = {
+            "refused": len(self.refused),
+            "electronic_digest": self.electronic_digest,
+            "file_digests": self.file_digests,
+        }
         return {**always, **{name: value for name, value in others.items() if value}}
 
 
-def _files(document: Document, electronic: bytes | None) -> list[Attachment]:
-    files = [Attachment(document.name, "pdf", document.content)]
+def _files(document: Document, electronic: bytes | None, others: Sequence[SupplierFile]) -> list[Attachment]:
+    files = [Attachment(document.name, "application/pdf", document.content)]
     if electronic is not None:
-        files.append(Attachment(f"{document.name.removesuffix('.pdf')}.xml", "xml", electronic))
-    return files
+        files.append(Attachment(f"{document.name.removesuffix('.pdf')}.xml", "application/xml", electronic))
+    return [*files, *(Attachment(file.name, file.media_type, file.content) for file in others)]
 
 
 def _digest(content: bytes) -> str:

@@ -77,6 +77,12 @@ _POLICY = {
 }
 _STRUCTURE = ("cost_centre", "category", "team", "approval_group")
 _ENTRY = {"create": "created", "update": "updated", "activate": "activated", "deactivate": "deactivated"}
+_ON_DOCUMENTS = {
+    "edit_comment": "comment_edited",
+    "delete_comment": "comment_deleted",
+    "add_file": "file_added",
+    "delete_file": "file_deleted",
+}
 _INVITATION = {"create": "created", "accept": "accepted", "decline": "declined", "revoke": "revoked"}
 
 _DELIVERY = {
@@ -102,6 +108,11 @@ EVENT_TYPES: Mapping[str, EventType] = {
     **{
         f"purchase_order.{verb}": EventType(f"purchase_order.{done}", Shape.PURCHASE_ORDER)
         for verb, done in _PURCHASE_ORDER.items()
+    },
+    **{
+        f"{entity}.{verb}": EventType(f"{entity}.{done}")
+        for entity in ("porf", "purchase_order")
+        for verb, done in _ON_DOCUMENTS.items()
     },
     **{f"invitation.{verb}": EventType(f"invitation.{done}", Shape.INVITATION) for verb, done in _INVITATION.items()},
     **{f"delivery.{verb}": EventType(f"delivery.{done}", Shape.DELIVERY) for verb, done in _DELIVERY.items()},

@@ -60,17 +60,17 @@ def _names(attributes: Collection[str]) -> AnyColumn:
     return array(sorted(attributes), type_=Text)
 
 
-def _without(change: AnyColumn, attributes: Collection[str]) -> AnyColumn:
+def without(change: AnyColumn, attributes: Collection[str]) -> AnyColumn:
     """The attributes of a change but for these."""
     return change.op("-", return_type=JSONB())(_names(attributes))
 
 
-def _shows_something(attributes: Collection[str]) -> ColumnElement[bool]:
+def shows_something(attributes: Collection[str]) -> ColumnElement[bool]:
     """Whether the event is about more than these attributes."""
     nothing = literal_column("'{}'::jsonb", JSONB())
     changed = func.coalesce(AuditEvent.after, AuditEvent.before, nothing)
     has_hidden = changed.op("?|", is_comparison=True)(_names(attributes))
-    return not_(and_(has_hidden, _without(changed, attributes) == nothing))
+    return not_(and_(has_hidden, without(changed, attributes) == nothing))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class _OfEntity:
         if self.redaction.actions:
             conditions.append(AuditEvent.action.not_in(sorted(self.redaction.actions)))
         if self.redaction.attributes:
-            conditions.append(_shows_something(self.redaction.attributes))
+            conditions.append(shows_something(self.redaction.attributes))
         return select(_EVENTS).where(AuditEvent.organisation_id == ORGANISATION_ID, *conditions)
 
 
@@ -104,7 +104,7 @@ def _show(events: FromClause, hidden: Collection[str], *, names_entity: bool) ->
         **columns_of(events, _EVENT),
         "actor_name": member_name(events.c.actor_id),
         **({} if not names_entity else columns_of(events, ("entity", "entity_id"))),
-        **{name: _without(events.c[name], hidden) for name in ("before", "after")},
+        **{name: without(events.c[name], hidden) for name in ("before", "after")},
         **columns_of(events, _CHANGE),
     }
     event, text = json_object("event", fields)

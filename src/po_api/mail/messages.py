@@ -23,11 +23,18 @@ _LONG_WORD = 60
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file of a mail; `subtype` is that of the media type `application/…`."""
+    """A file of a mail."""
 
     name: str
-    subtype: str
+    media_type: str
     content: bytes
+
+    @property
+    def sent_type(self) -> tuple[str, str]:
+        """The two parts of the media type under which it is sent. Texts and mails go as what has to be opened: servers
+        on the way may change the former, and take the latter apart."""
+        main, _, sub = self.media_type.partition("/")
+        return (main, sub) if main in {"application", "image"} else ("application", "octet-stream")
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ def enveloped(mail: Mail) -> Envelope:
     message.set_content(mail.body)
     message["Content-Language"] = mail.locale
     for file in mail.files:
-        message.add_attachment(file.content, maintype="application", subtype=file.subtype, filename=file.name)
+        main, sub = file.sent_type
+        message.add_attachment(file.content, maintype=main, subtype=sub, filename=file.name)
     named_for = mail.files[0].name.rpartition(".")[0] if mail.files else "mail"
     name = f"{named_for}-{mail.message_id.partition('@')[0]}"
     sender = envelope_sender(mail.sender, mail.message_id)

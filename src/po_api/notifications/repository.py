@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     FromClause,
     Text,
     Update,
@@ -25,6 +26,7 @@ from po_api.approvals.domain import StepStatus
 from po_api.approvals.eligibility import may_decide
 from po_api.approvals.models import ApprovalDecision, ApprovalDelegation
 from po_api.approvals.projections import may_approve_step, members, steps_of
+from po_api.comments.models import Comment
 from po_api.core.clock import utc_now
 from po_api.core.permissions import GRANTS, Permission
 from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_new_from, json_rows
@@ -36,7 +38,10 @@ from po_api.notifications.models import Notification
 from po_api.organisations.models import Organisation
 from po_api.porfs.approval_projections import request_columns
 from po_api.porfs.domain import PorfStatus
-from po_api.porfs.models import Porf, PorfComment
+from po_api.porfs.models import Porf
+from po_api.purchase_orders.models import PurchaseOrderLine
+from po_api.purchase_orders.projections import lines_with_requests
+from po_api.purchase_orders.queries import ORDER_ID
 
 _NOTIFICATIONS, _PORFS = Notification.__table__, Porf.__table__
 _ADDED = ("user_id", "kind", "porf_id", "purchase_order_id", "actor_id", "data", "dedupe_key")
@@ -168,18 +173,30 @@ def _participants() -> Query[_MemberRow]:
         select(ApprovalDecision.approver_id).where(
             ApprovalDecision.organisation_id == ORGANISATION_ID, ApprovalDecision.porf_id == _PORF_ID
         ),
-        select(PorfComment.author_id).where(
-            PorfComment.organisation_id == ORGANISATION_ID, PorfComment.porf_id == _PORF_ID
-        ),
+        _commenters(Comment.porf_id == _PORF_ID),
     )
     return Query("notifications.participants", of_porf, _MemberRow)
+
+
+def _order_participants() -> Query[_MemberRow]:
+    of_order = union(
+        select(Porf.requester_id.label("user_id"))
+        .select_from(lines_with_requests())
+        .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == ORDER_ID),
+        _commenters(Comment.purchase_order_id == ORDER_ID),
+    )
+    return Query("notifications.order_participants", of_order, _MemberRow)
+
+
+def _commenters(of_document: ColumnElement[bool]) -> AnySelect:
+    return select(Comment.author_id).where(Comment.organisation_id == ORGANISATION_ID, of_document)
 
 
 _ASKED = Query("notifications.asked", _asked(), _AskedRow)
 _UNASKED = Query(
     "notifications.unasked", _unasked(json_rows("asked", *_NOTIFICATIONS.c["user_id", "dedupe_key"])), NoRow
 )
-_ASK, _PARTICIPANTS = _ask(), _participants()
+_ASK, _PARTICIPANTS, _ORDER_PARTICIPANTS = _ask(), _participants(), _order_participants()
 _ADMINS = Query(
     "notifications.admins",
     select(Member.user_id)
@@ -239,6 +256,10 @@ class NotificationRepository:
     async def participants(self, porf_id: int) -> list[int]:
         """The requester, the deciders and the authors of comments of a request."""
         return await self._members(_PARTICIPANTS, porf_id=porf_id)
+
+    async def order_participants(self, order_id: int) -> list[int]:
+        """The requesters of an order, and the authors of its comments."""
+        return await self._members(_ORDER_PARTICIPANTS, order_id=order_id)
 
     async def admins(self) -> list[int]:
         """The active admins, those with the lowest ids if there are very many."""

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.approvals.domain import Decision
 from po_api.approvals.events import RunEnded, StepsActivated
-from po_api.comments.domain import CommentedEntity
-from po_api.comments.events import CommentAdded
+from po_api.comments.events import CommentAdded, CommentEdited
+from po_api.comments.identity import CommentedEntity
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.versions import ExpectedVersions, require_version
@@ -108,16 +108,25 @@ async def tell_decision(session: AsyncSession, event: RunEnded) -> list[ChangeWa
 
 
 async def tell_of_comment(session: AsyncSession, event: CommentAdded) -> list[ChangeWarning]:
-    """Tell those who are mentioned, and those who had to do with the request before."""
+    """Tell those who are mentioned, and those who had to do with the request or the order before."""
     repository = NotificationRepository(session, event.actor.organisation_id)
-    entity = NotifiedEntity(event.entity)
     is_porf = event.entity is CommentedEntity.PORF
-    participants = await repository.participants(event.entity_id) if is_porf else []
+    participants = await (repository.participants if is_porf else repository.order_participants)(event.entity_id)
     reasons = (NotificationKind.MENTIONED, event.mentioned), (NotificationKind.COMMENTED, participants)
-    data = {"comment_id": event.comment_id}
-    cause = Cause(entity, event.entity_id, f"comment:{event.comment_id}", event.actor.user_id, data)
-    await _tell(session, repository, cause, by_reason(*reasons))
+    await _tell(session, repository, _commented(event), by_reason(*reasons))
     return []
+
+
+async def tell_of_edited_comment(session: AsyncSession, event: CommentEdited) -> list[ChangeWarning]:
+    """Tell those whom the comment mentions only now."""
+    repository = NotificationRepository(session, event.actor.organisation_id)
+    await _tell(session, repository, _commented(event), by_reason((NotificationKind.MENTIONED, event.mentioned)))
+    return []
+
+
+def _commented(event: CommentAdded | CommentEdited) -> Cause:
+    key, data = f"comment:{event.comment_id}", {"comment_id": event.comment_id}
+    return Cause(NotifiedEntity(event.entity), event.entity_id, key, event.actor.user_id, data)
 
 
 async def tell_of_issue(session: AsyncSession, event: OrderIssued) -> list[ChangeWarning]:

@@ -19,6 +19,7 @@ from po_api.db.database import Database
 from po_api.db.distribution import is_distributed
 from po_api.db.replica.executor import examine
 from po_api.db.replica.status import Trouble
+from po_api.files.scanning import Scanner
 from po_api.operations.backups.state import unconfirmed
 from po_api.operations.disk import shortage
 from po_api.operations.disk_reserve import is_archiving_off
@@ -61,9 +62,10 @@ class Reason(Schema):
 class ReadinessWarning(Schema):
     """A state that an operator should look at, although requests are served."""
 
-    code: Literal["work_overdue", "work_failed"] = Field(
+    code: Literal["work_overdue", "work_failed", "scanner_unreachable"] = Field(
         description="work_overdue: no worker does what is due, or it cannot keep up; work_failed: something could not"
-        " be done, and is not tried again, or a periodic task fails"
+        " be done, and is not tried again, or a periodic task fails; scanner_unreachable: the virus scanner does not"
+        " answer, so that no files can be uploaded"
     )
     detail: str = Field(examples=["documents: due for 412 s"])
 
@@ -117,7 +119,7 @@ async def get_liveness() -> Liveness:
 async def get_readiness(request: Request, response: Response) -> Readiness:
     # A frozen server does not respond; the task that waits for it ends with the connection's time-out.
     data_dir = request.app.state.embedded_data_dir
-    examination = asyncio.create_task(_readiness(request.app.state.database, data_dir))
+    examination = asyncio.create_task(_readiness(request.app.state.database, data_dir, request.app.state.scanner))
     done, _ = await asyncio.wait({examination}, timeout=TIMEOUT_SECONDS)
     readiness = await examination if done else await _unreachable(data_dir)
     if readiness.status == "not_ready":
@@ -125,12 +127,14 @@ async def get_readiness(request: Request, response: Response) -> Readiness:
     return readiness
 
 
-async def _readiness(database: Database, data_dir: Path | None) -> Readiness:
+async def _readiness(database: Database, data_dir: Path | None, scanner: Scanner | None) -> Readiness:
     try:
         async with database.engine.connect() as connection:
             readiness = await _examine(connection, data_dir)
             distribution = "by_organisation" if is_distributed(database.engine) else "none"
-        return readiness.model_copy(update={"distribution": distribution, "replica": await _examine_replica(database)})
+        warnings = [*readiness.warnings, *await _examine_scanner(scanner)]
+        replica = await _examine_replica(database)
+        return readiness.model_copy(update={"distribution": distribution, "replica": replica, "warnings": warnings})
     except (SQLAlchemyError, asyncpg.PostgresError, *CONNECTION_LOST):
         return await _unreachable(data_dir)
 
@@ -193,6 +197,12 @@ async def _warnings(connection: AsyncConnection) -> AsyncIterator[ReadinessWarni
             yield ReadinessWarning(code="work_failed", detail=f"{task.name}: the last run failed ({task.error})")
     if (lag := await feed_lag(connection)) > LATE_SECONDS:
         yield ReadinessWarning(code="work_overdue", detail=f"{RELAY}: due for {lag:.0f} s")
+
+
+async def _examine_scanner(scanner: Scanner | None) -> list[ReadinessWarning]:
+    if scanner is None or await scanner.is_reachable():
+        return []
+    return [ReadinessWarning(code="scanner_unreachable", detail="files cannot be uploaded: CLAMAV_URL does not answer")]
 
 
 async def _examine_replica(database: Database) -> ReplicaReadiness | None:

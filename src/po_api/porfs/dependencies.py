@@ -7,9 +7,11 @@ from fastapi import Depends, Request
 from po_api.db.filters import Filters
 from po_api.db.pagination import PageRequest
 from po_api.external_references.dependencies import BY_EXTERNAL_ID
+from po_api.organisations.dependencies import ListenersDep
 from po_api.porfs.actions import PorfActions
+from po_api.porfs.collaboration import PorfCollaboration
 from po_api.porfs.domain import PorfStatus
-from po_api.porfs.queries import COMMENT_SORTS, LINE_SORTS, SORTS
+from po_api.porfs.queries import LINE_SORTS, SORTS
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.service import PorfService
 from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
@@ -27,6 +29,10 @@ async def _service(request: Request, principal: PrincipalDep) -> PorfService:
 
 async def _actions(request: Request, principal: PrincipalDep) -> PorfActions:
     return PorfActions(session_of(request), principal.actor(), request.app.state.listeners)
+
+
+async def _collaboration(request: Request, principal: PrincipalDep, listeners: ListenersDep) -> PorfCollaboration:
+    return PorfCollaboration(session_of(request), principal.actor(), listeners)
 
 
 _filters = filters(
@@ -53,7 +59,7 @@ _filters = filters(
 PorfReadServiceDep = Annotated[PorfReadService, Depends(_read_service)]
 PorfServiceDep = Annotated[PorfService, Depends(_service)]
 PorfActionsDep = Annotated[PorfActions, Depends(_actions)]
+PorfCollaborationDep = Annotated[PorfCollaboration, Depends(_collaboration)]
 PorfFiltersDep = Annotated[Filters, Depends(_filters)]
 PorfPaging = Annotated[PageRequest, Depends(paging(*SORTS))]
 LinePaging = Annotated[PageRequest, Depends(paging(*LINE_SORTS))]
-CommentPaging = Annotated[PageRequest, Depends(paging(*COMMENT_SORTS))]

@@ -1,4 +1,4 @@
-"""Purchase order requests, their lines, decisions and comments."""
+"""Purchase order requests, their lines and decisions."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -152,21 +152,3 @@ class PorfLine(TenantRow, Timestamped, Base):
     ordered_quantity: Mapped[Decimal] = mapped_column(Quantity, default=Decimal(0), server_default="0")
 
     porf: Mapped[Porf] = relationship(back_populates="lines", lazy="raise")
-
-
-class PorfComment(TenantRow, Base):
-    """A comment on a request. Rows are only ever added."""
-
-    __tablename__ = "porf_comments"
-    __table_args__ = (
-        ForeignKeyConstraint(["organisation_id", "porf_id"], ["porfs.organisation_id", "porfs.id"], ondelete="CASCADE"),
-        ForeignKeyConstraint(["organisation_id", "author_id"], ["members.organisation_id", "members.user_id"]),
-        CheckConstraint("length(text) BETWEEN 1 AND 5000", name="text"),
-        Index("ix_porf_comments_organisation_id_porf_id", "organisation_id", "porf_id", "created_at", "id"),
-        Index("ix_porf_comments_organisation_id_author_id", "organisation_id", "author_id"),
-    )
-
-    porf_id: Mapped[int]
-    author_id: Mapped[int]
-    text: Mapped[str]
-    created_at: Mapped[datetime]

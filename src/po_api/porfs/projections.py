@@ -214,13 +214,3 @@ def line_object(lines: FromClause) -> tuple[FromClause, ColumnElement[str]]:
 def line_item(lines: FromClause) -> AnySelect:
     line, text = line_object(lines)
     return select(text.label("item")).select_from(lines).join(line, true())
-
-
-def comment_item(comments: FromClause) -> AnySelect:
-    fields = {
-        **columns_of(comments, ("id", "author_id")),
-        "author_name": member_name(comments.c.author_id),
-        **columns_of(comments, ("text", "created_at")),
-    }
-    comment, text = json_object("comment", fields)
-    return select(text.label("item")).select_from(comments).join(comment, true())

@@ -23,9 +23,8 @@ from po_api.db.search import Search, spaced
 from po_api.porfs.approval_projections import excluded_approvers, request_columns
 from po_api.porfs.content import ApprovedLine, PorfContent, PorfHeader
 from po_api.porfs.domain import PorfFacts
-from po_api.porfs.models import Porf, PorfComment, PorfLine
+from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.projections import (
-    comment_item,
     details_object,
     exported,
     fixed_base_amounts,
@@ -39,7 +38,6 @@ from po_api.porfs.visibility import Chosen, Visibility, visible
 
 SORTS = ("created_at", "updated_at", "number", "total")
 LINE_SORTS = ("position",)
-COMMENT_SORTS = ("created_at",)
 RUN_SORTS = ("run_no",)
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
@@ -154,9 +152,6 @@ _SEARCH = Search(_PORFS, words=_words, lines=_texts_of_lines)
 _LIST = Listing("porfs.list", _PORFS, PorfSummaryRow, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
 _EXPORT = Listing("porfs.export", _PORFS, Item, sorts=SORTS, default="-created_at", show=exported, search=_SEARCH)
 _LINE_LIST = Listing("porfs.lines", _LINES, Item, sorts=LINE_SORTS, default="position", show=line_item)
-_COMMENT_LIST = Listing(
-    "porfs.comments", PorfComment.__table__, Item, sorts=COMMENT_SORTS, default="created_at", show=comment_item
-)
 _RUN_LIST = Listing("porfs.approval_runs", RUNS, Item, sorts=RUN_SORTS, default="-run_no", show=run_item)
 
 
@@ -165,12 +160,6 @@ _IS_LINE_OF_PORF = and_(PorfLine.organisation_id == ORGANISATION_ID, PorfLine.po
 
 def _lines_of_porf() -> AnySelect:
     return select(_LINES).where(_IS_LINE_OF_PORF)
-
-
-def _comments_of_porf() -> AnySelect:
-    return select(PorfComment.__table__).where(
-        PorfComment.organisation_id == ORGANISATION_ID, PorfComment.porf_id == _PORF_ID
-    )
 
 
 def _runs_of_porf() -> AnySelect:
@@ -325,9 +314,6 @@ class PorfQueries:
 
     async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
         return await self._page(_LINE_LIST, _lines_of_porf, request, {"porf_id": porf_id})
-
-    async def comments(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
-        return await self._page(_COMMENT_LIST, _comments_of_porf, request, {"porf_id": porf_id})
 
     async def approval_runs(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
         return await self._page(_RUN_LIST, _runs_of_porf, request, {"porf_id": porf_id})

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from po_api.approvals.domain import Standing
 from po_api.approvals.eligibility import exclusion
+from po_api.comments.identity import CommentedEntity, Document
+from po_api.comments.queries import CommentQueries
 from po_api.core.actor import Actor
 from po_api.core.money import TaxRounding, base_nets, taxes_by_rate
 from po_api.core.offload import offload
@@ -18,7 +20,9 @@ from po_api.db.filters import Filters
 from po_api.db.json_sql import JsonDocument, with_fields
 from po_api.db.pagination import Counts, PageOf, PageRequest
 from po_api.db.query import QueryExecutor
-from po_api.history.queries import HistoryQueries
+from po_api.files.domain import FileOwner, Place
+from po_api.files.queries import FileQueries, FileRow
+from po_api.history.queries import NOTHING, HistoryQueries, Redaction
 from po_api.porfs import errors
 from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
 from po_api.porfs.queries import (
@@ -32,6 +36,14 @@ from po_api.porfs.queries import (
 )
 from po_api.structure.domain import given_ids
 from po_api.structure.queries import StructureQueries
+
+# What comments said before they were edited or deleted is for those who read the audit trail.
+_TEXTS = Redaction(frozenset({"text"}))
+
+
+def redaction_for(actor: Actor) -> Redaction:
+    """What the actor does not see of the events of requests."""
+    return NOTHING if actor.may(Permission.AUDIT_READ) else _TEXTS
 
 
 class LineCodes(NamedTuple):
@@ -49,6 +61,8 @@ class PorfReadService:
         self._queries = PorfQueries(executor, actor)
         self._history = HistoryQueries(executor, actor)
         self._structure = StructureQueries(executor, actor)
+        self._comments = CommentQueries(executor, actor)
+        self._files = FileQueries(executor, actor)
 
     async def page(self, filters: Filters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
@@ -89,12 +103,22 @@ class PorfReadService:
 
     async def comments(self, porf_id: int, request: PageRequest) -> PageOf[str]:
         await self.header(porf_id)
-        return _items(await self._queries.comments(porf_id, request))
+        return await self._comments.page(Document(CommentedEntity.PORF, porf_id), request)
+
+    async def files(self, porf_id: int, request: PageRequest) -> PageOf[str]:
+        """The files of a request and of the comments on it."""
+        await self.header(porf_id)
+        return await self._files.page(Place(FileOwner.PORF, porf_id), request)
+
+    async def file(self, porf_id: int, file_id: int) -> FileRow:
+        """A file of a request, or of a comment on it. Raises FileNotFound."""
+        await self.header(porf_id)
+        return await self._files.get(Place(FileOwner.PORF, porf_id), file_id)
 
     async def history(self, porf_id: int, request: PageRequest) -> PageOf[str]:
         """The events of a request, oldest first."""
         await self.header(porf_id)
-        return await self._history.of("porf", porf_id, request)
+        return await self._history.of("porf", porf_id, request, redaction_for(self._actor))
 
     async def approval(self, porf_id: int) -> str:
         """The last run of a request, as JSON. Raises ApprovalNotFound for one that was never submitted."""

@@ -36,6 +36,7 @@ from po_api.approvals.repository import (
     parameters,
 )
 from po_api.approvals.writes import RunWrites
+from po_api.comments.models import Comment
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.offload import offload
@@ -52,7 +53,7 @@ from po_api.organisations.numbering import Numbering, next_number, taken_number
 from po_api.porfs.approval_projections import approval_in_force, without_approver
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, PorfInput
 from po_api.porfs.domain import LineQuantities, PorfFacts
-from po_api.porfs.models import Porf, PorfComment, PorfLine
+from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.projections import with_facts
 from po_api.porfs.queries import LockedPorf, PorfLineRow
 from po_api.porfs.visibility import Visibility, visible
@@ -60,7 +61,7 @@ from po_api.structure.models import CostCentre
 from po_api.suppliers.models import Supplier
 
 _PORFS, _LINES = Porf.__table__, PorfLine.__table__
-_COMMENTS = PorfComment.__table__
+_COMMENTS = Comment.__table__
 
 _COMPUTED = ("currency", "tax_rounding", "net", "tax", "total", "requester_id", "author_ids")
 _ROWS_OF_PORF = json_rows("porfs", *_PORFS.c[(*HEADER_FIELDS, *_COMPUTED)])

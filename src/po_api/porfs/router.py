@@ -1,4 +1,4 @@
-"""/porfs: purchase order requests, their lines, comments and history."""
+"""/porfs: purchase order requests, their lines and history."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -11,7 +11,6 @@ from po_api.history.dependencies import HistoryPaging
 from po_api.history.schemas import HistoryPage
 from po_api.porfs.content import LineInput, PorfInput
 from po_api.porfs.dependencies import (
-    CommentPaging,
     LinePaging,
     PorfActionsDep,
     PorfFiltersDep,
@@ -22,9 +21,6 @@ from po_api.porfs.dependencies import (
 from po_api.porfs.domain import DECISIONS, MACHINE, PorfAction
 from po_api.porfs.schemas import (
     ActionNote,
-    CommentCreate,
-    CommentPage,
-    CommentRead,
     DecisionNote,
     PorfCreate,
     PorfLineCreate,
@@ -36,8 +32,7 @@ from po_api.porfs.schemas import (
     PorfUpdate,
     Reassignment,
 )
-from po_api.users.service import UserService
-from po_api.web.dependencies import DryRun, counts_of, page_of_json, session_of
+from po_api.web.dependencies import DryRun, counts_of, page_of_json
 from po_api.web.etags import IfMatch, created, set_version, shown
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems, tagged
@@ -294,41 +289,6 @@ async def update_line(
 )
 async def delete_line(service: PorfServiceDep, porf_id: PorfId, line_id: LineId, expected: IfMatch) -> None:
     await service.delete_line(porf_id, line_id, expected=expected)
-
-
-@router.get(
-    "/{porf_id}/comments",
-    operation_id="listPorfComments",
-    summary="List comments",
-    response_model=CommentPage,
-    responses=_READING,
-    openapi_extra=requires(Permission.PORFS_READ),
-)
-async def list_comments(
-    request: Request, porfs: PorfReadServiceDep, porf_id: PorfId, paging: CommentPaging
-) -> Response:
-    return page_of_json(request, await porfs.comments(porf_id, paging))
-
-
-@router.post(
-    "/{porf_id}/comments",
-    operation_id="addPorfComment",
-    summary="Add a comment",
-    status_code=201,
-    dependencies=[IDEMPOTENT],
-    responses=_READING | problems(409),
-    openapi_extra=requires(Permission.PORFS_COMMENT),
-)
-async def add_comment(request: Request, service: PorfServiceDep, porf_id: PorfId, body: CommentCreate) -> CommentRead:
-    comment = await service.comment(porf_id, body.text, request.app.state.listeners)
-    author = await UserService(session_of(request)).get(comment.author_id)
-    return CommentRead(
-        id=comment.id,
-        author_id=author.id,
-        author_name=author.name,
-        text=comment.text,
-        created_at=comment.created_at,
-    )
 
 
 @router.get(

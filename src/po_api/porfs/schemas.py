@@ -346,25 +346,3 @@ class Reassignment(Schema):
     """The new requester."""
 
     requester_id: Reference
-
-
-class CommentCreate(Schema):
-    """A comment."""
-
-    text: LongText = Field(examples=["Delivery to the side entrance, please"])
-
-
-class CommentRead(Schema):
-    """A comment."""
-
-    id: int
-    author_id: int
-    author_name: str = Field(examples=["Bo Buyer"])
-    text: str
-    created_at: datetime
-
-
-class CommentPage(Page):
-    """One page of comments."""
-
-    items: list[CommentRead]

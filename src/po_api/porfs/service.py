@@ -1,4 +1,4 @@
-"""The content of requests: create, edit, copy, delete, comment. Changes of the status are in `actions`."""
+"""The content of requests: create, edit, copy, delete. Changes of the status are in `actions`."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date
@@ -9,8 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api import audit
 from po_api.addresses.service import AddressService
 from po_api.approvals.eligibility import authors_of
-from po_api.comments.domain import CommentedEntity
-from po_api.comments.events import CommentAdded
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -22,8 +20,9 @@ from po_api.core.permissions import Permission
 from po_api.core.records import extract
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
-from po_api.db.listeners import ChangeWarning, Listeners
+from po_api.db.listeners import ChangeWarning
 from po_api.db.query import TransactionExecutor
+from po_api.files.service import FileService
 from po_api.members.events import MemberChanged
 from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
@@ -40,7 +39,7 @@ from po_api.porfs.domain import (
     totals_of,
     totals_of_nets,
 )
-from po_api.porfs.models import Porf, PorfComment, PorfLine
+from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.queries import PorfLineRow
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import CreationRules, PorfRepository
@@ -59,6 +58,7 @@ class PorfService:
         self._porfs = PorfReadService(TransactionExecutor(session), actor)
         self._addresses = AddressService(session, actor)
         self._structure = StructureService(session, actor)
+        self._files = FileService(session, actor)
 
     async def base_currency(self) -> str:
         """The currency of requests that name none."""
@@ -118,12 +118,14 @@ class PorfService:
         return await self._porfs.whole(porf_id)
 
     async def delete(self, porf_id: int, *, expected: ExpectedVersions) -> None:
-        """Delete a draft that was never submitted. Its number is not reused."""
+        """Delete a draft that was never submitted, with its files. Its number is not reused."""
         porf = await self._locked(porf_id, PorfAction.DELETE, expected)
         deleted = {"number": porf.number, "title": porf.title}
         await audit.record(self._session, self._actor, audit.Change("porf.delete", "porf", porf.id, deleted))
+        contents = await self._files.digests_of_porf(porf_id)
         await self._session.delete(porf)
         await self._session.flush()
+        await self._files.drop_unused(contents)
 
     async def copy(self, porf_id: int) -> JsonDocument:
         """Create a draft of the caller with the same content, except what is inactive: the supplier, the address, the
@@ -183,23 +185,6 @@ class PorfService:
         await self._session.flush()
         await self._retotal(porf)
         await self._touch("porf.delete_line", porf, {"line_id": line_id, "description": line.description}, None)
-
-    async def comment(self, porf_id: int, text: str, listeners: Listeners) -> PorfComment:
-        """Add a comment to a visible request, and tell the `listeners`; auditors cannot."""
-        await self._porfs.header(porf_id)
-        self._actor.require(Permission.PORFS_COMMENT)
-        comment = PorfComment(
-            organisation_id=self._actor.organisation_id,
-            porf_id=porf_id,
-            author_id=self._actor.member_id,
-            text=text,
-            created_at=utc_now(),
-        )
-        self._session.add(comment)
-        await self._session.flush()
-        added = CommentAdded(self._actor, CommentedEntity.PORF, porf_id, comment.id, mentioned=())
-        await listeners.notify(self._session, added)
-        return comment
 
     async def _with_cost_centre(self, porf: Porf, values: Mapping[str, object]) -> Mapping[str, object]:
         """The changes of a draft's header, with the cost centre and its code in step."""

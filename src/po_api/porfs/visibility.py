@@ -35,6 +35,13 @@ class Visibility(StrEnum):
         return cls.SUBMITTED if actor.may(Permission.PORFS_READ_SUBMITTED) else cls.OWN
 
 
+def sees(member: Actor, requester_id: int, submitted: bool) -> bool:
+    """Whether a member may see a request: `visible` for one member and one request."""
+    visibility = Visibility.of(member)
+    is_shown = visibility is Visibility.ALL or (visibility is Visibility.SUBMITTED and submitted)
+    return is_shown or requester_id == member.user_id
+
+
 def visible(visibility: Visibility) -> ColumnElement[bool]:
     """The requests that a member may see: the base of each statement. Parameters: `organisation_id`, `user_id`."""
     mine = Porf.organisation_id == ORGANISATION_ID

@@ -7,6 +7,9 @@ from fastapi import Depends, Request
 from po_api.db.filters import Filters
 from po_api.db.pagination import PageRequest
 from po_api.external_references.dependencies import BY_EXTERNAL_ID
+from po_api.organisations.dependencies import ListenersDep
+from po_api.purchase_orders.collaboration import OrderCollaboration
+from po_api.purchase_orders.collaboration_queries import OrderCollaborationQueries
 from po_api.purchase_orders.document_service import Access, DocumentService
 from po_api.purchase_orders.domain import OrderDeliveryStatus, PurchaseOrderStatus
 from po_api.purchase_orders.queries import SORTS
@@ -23,6 +26,14 @@ async def _read_service(request: Request, principal: PrincipalDep) -> PurchaseOr
 
 async def _service(request: Request, principal: PrincipalDep) -> PurchaseOrderService:
     return PurchaseOrderService(session_of(request), principal.actor())
+
+
+async def _collaboration(request: Request, principal: PrincipalDep, listeners: ListenersDep) -> OrderCollaboration:
+    return OrderCollaboration(session_of(request), principal.actor(), listeners)
+
+
+async def _collaboration_queries(request: Request, principal: PrincipalDep) -> OrderCollaborationQueries:
+    return OrderCollaborationQueries(executor_of(request), principal.actor())
 
 
 async def _document_service(request: Request, principal: PrincipalDep) -> DocumentService:
@@ -56,6 +67,8 @@ _filters = filters(
 
 PurchaseOrderReadServiceDep = Annotated[PurchaseOrderReadService, Depends(_read_service)]
 DocumentServiceDep = Annotated[DocumentService, Depends(_document_service)]
+OrderCollaborationDep = Annotated[OrderCollaboration, Depends(_collaboration)]
+OrderCollaborationQueriesDep = Annotated[OrderCollaborationQueries, Depends(_collaboration_queries)]
 PurchaseOrderServiceDep = Annotated[PurchaseOrderService, Depends(_service)]
 PurchaseOrderFiltersDep = Annotated[Filters, Depends(_filters)]
 PurchaseOrderPaging = Annotated[PageRequest, Depends(paging(*SORTS))]

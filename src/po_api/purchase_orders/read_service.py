@@ -7,7 +7,7 @@ from json import dumps, loads
 
 from po_api.core.actor import Actor
 from po_api.core.offload import offload
-from po_api.core.permissions import Role, Scope
+from po_api.core.permissions import Permission, Role, Scope
 from po_api.core.state_machine import explained, named
 from po_api.db.filters import Filters
 from po_api.db.json_sql import JsonDocument, with_fields
@@ -28,7 +28,17 @@ from po_api.purchase_orders.queries import (
 
 # An order may contain lines of several requests; requesters see their own requests only.
 _AMOUNTS = {"net", "tax", "total", "base_net", "base_total"}
-_OF_OTHERS = Redaction(frozenset({"porfs", "lines", "line_id", *_AMOUNTS, *CHANGEABLE}))
+_COMMENTS_AND_FILES = {"comment_id", "text", "file_id", "file_name", "file_digest"}
+_OF_OTHERS = Redaction(frozenset({"porfs", "lines", "line_id", *_AMOUNTS, *CHANGEABLE, *_COMMENTS_AND_FILES}))
+# What comments said before they were edited or deleted is for those who read the audit trail.
+_TEXTS = Redaction(frozenset({"text"}))
+
+
+def redaction_for(actor: Actor) -> Redaction:
+    """What the actor does not see of the events of orders."""
+    if not sees_all(actor):
+        return _OF_OTHERS
+    return NOTHING if actor.may(Permission.AUDIT_READ) else _TEXTS
 
 
 class PurchaseOrderReadService:
@@ -88,8 +98,7 @@ class PurchaseOrderReadService:
     async def history(self, order_id: int, request: PageRequest) -> PageOf[str]:
         """The events of an order, oldest first."""
         await self.facts(order_id)
-        redaction = NOTHING if sees_all(self._actor) else _OF_OTHERS
-        return await self._history.of("purchase_order", order_id, request, redaction)
+        return await self._history.of("purchase_order", order_id, request, redaction_for(self._actor))
 
     def _summary(self, row: OrderSummaryRow | OrderDocumentRow, *, in_list: bool = False) -> str:
         status = PurchaseOrderStatus(row.status)

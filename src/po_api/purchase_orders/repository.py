@@ -10,16 +10,14 @@ from typing import NamedTuple
 from sqlalchemy import (
     FromClause,
     Insert,
+    Integer,
     Text,
     Update,
-    and_,
     bindparam,
     case,
     false,
     func,
-    literal_column,
     select,
-    update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,16 +26,16 @@ from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.offload import offload
 from po_api.core.records import field_names
-from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_from, json_rows, update_from
+from po_api.db.bulk_write import Rows, as_json, combine, insert_from, json_rows, update_from
 from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
 from po_api.exchange_rates.domain import BaseAmounts
 from po_api.exchange_rates.projections import document_rate, lacks_rate
+from po_api.files.freezing import freeze_supplier_files
 from po_api.organisations.models import Organisation
 from po_api.organisations.numbering import Numbering, next_number, taken_number
 from po_api.porfs.content import LINE_FIELDS
-from po_api.purchase_orders.delivery_changes import cancel_deliveries, end_links
 from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.models import (
     Allocation,
@@ -46,6 +44,7 @@ from po_api.purchase_orders.models import (
     PurchaseOrderLine,
     PurchaseOrderSheet,
 )
+from po_api.purchase_orders.order_changes import cancel_deliveries, end_links, queue, reallocate, release
 from po_api.purchase_orders.order_defaults import DEFAULTS, completed, completed_columns
 from po_api.purchase_orders.projections import TRADE_TERMS, approved_net, exceeds_approved, supplier_has_changed
 from po_api.purchase_orders.queries import (
@@ -149,7 +148,8 @@ def _issue() -> Query[NoRow]:
         update_from(_ORDERS, _ROWS_OF_ISSUED, version=PurchaseOrder.version + 1, number=number),
         audit.insert_events(after={"number": number}),
         insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)),
-        _queue(FileKind.ISSUED, _ROWS_OF_SHEET),
+        queue(FileKind.ISSUED, _ROWS_OF_SHEET),
+        freeze_supplier_files(_ROWS_OF_SHEET.c.purchase_order_id, _ROWS_OF_SHEET.c.revision),
     )
 
 
@@ -158,57 +158,27 @@ def _change(name: str, *more: Insert | Update, rows: FromClause = _ROWS_OF_STATE
     return combine(name, state, audit.insert_events(), *more)
 
 
-def _release() -> Update:
-    """Release all allocations of the order."""
-    of_order = and_(
-        PurchaseOrderLine.organisation_id == ORGANISATION_ID,
-        PurchaseOrderLine.id == Allocation.purchase_order_line_id,
-        PurchaseOrderLine.purchase_order_id == ORDER_ID,
-    )
-    return (
-        update(Allocation)
-        .values(released_quantity=Allocation.quantity)
-        .where(Allocation.organisation_id == ORGANISATION_ID, of_order)
-    )
-
-
-def _reallocate() -> Update:
-    """Let the allocations of lines follow their quantities."""
-    rows = _ROWS_OF_LINE
-    return (
-        update(Allocation)
-        .values(quantity=rows.c.quantity)
-        .where(
-            Allocation.organisation_id == ORGANISATION_ID,
-            Allocation.purchase_order_line_id == rows.c.id,
-            Allocation.quantity != rows.c.quantity,
-        )
-    )
-
-
-def _queue(kind: FileKind, orders: FromClause) -> Insert:
-    """Queue the rendering of a document of each of the orders, whose ids and revisions are in `orders`."""
-    return insert_from(_RENDERINGS, orders, kind=literal_column(f"'{kind}'"), next_attempt_at=NOW)
-
-
 _CREATE = _creation()
 _CHANGE = _change("purchase_orders.change")
 _CHANGE_LINE = _change(
-    "purchase_orders.change_line", update_from(_LINES, _ROWS_OF_LINE), _reallocate(), rows=_ROWS_OF_PRICED
+    "purchase_orders.change_line", update_from(_LINES, _ROWS_OF_LINE), reallocate(_ROWS_OF_LINE), rows=_ROWS_OF_PRICED
 )
-_REALLOCATE_ONE = Query("purchase_orders.reallocate", _reallocate(), NoRow)
-_RELEASE = Query("purchase_orders.release", _release(), NoRow)
+_REALLOCATE_ONE = Query("purchase_orders.reallocate", reallocate(_ROWS_OF_LINE), NoRow)
+_RELEASE = Query("purchase_orders.release", release(), NoRow)
 _CANCEL_DELIVERIES = Query("purchase_orders.cancel_deliveries", cancel_deliveries(), NoRow)
 _END_LINKS = Query("purchase_orders.end_links", end_links(), NoRow)
 _CANCEL = _change(
     "purchase_orders.cancel",
-    _release(),
-    _queue(FileKind.CANCELLED, _ROWS_OF_DOCUMENT),
+    release(),
+    queue(FileKind.CANCELLED, _ROWS_OF_DOCUMENT),
     cancel_deliveries(),
     end_links(),
 )
 _CLOSE = _change("purchase_orders.close", end_links())
 _ISSUE = _issue()
+_FREEZE_FILES = Query(
+    "purchase_orders.freeze_files", freeze_supplier_files(ORDER_ID, bindparam("revision", type_=Integer)), NoRow
+)
 _COUNT = Query(
     "purchase_orders.count",
     select(func.count().label("total")).select_from(_ORDERS).where(PurchaseOrder.organisation_id == ORGANISATION_ID),
@@ -354,13 +324,16 @@ class PurchaseOrderRepository:
         numbering: Numbering,
         now: datetime,
     ) -> None:
-        """Write the state as `change` does, with the next number, and what the documents are rendered from."""
+        """Write the state as `change` does, with the next number, and what the documents are rendered from; the files
+        for the supplier are fixed."""
         if self._executor.is_distributed:
             number = {"number": await next_number(self._executor, self._actor.organisation_id, numbering)}
             numbered = replace(change, after={**(change.after or {}), **number})
             writes = await self._change_separately({**state, **number}, numbered, now)
             await writes.insert(_SHEETS, [frozen], sheet=sheet)
             await writes.insert(_RENDERINGS, [frozen], kind=FileKind.ISSUED, next_attempt_at=now)
+            mine = {"organisation_id": self._actor.organisation_id, "order_id": state["id"]}
+            await self._executor.execute(_FREEZE_FILES, **mine, revision=frozen["revision"])
             return
         parameters = self._parameters(change, now, orders=[state], sheets=[frozen])
         await self._executor.execute(_ISSUE, **parameters, **vars(numbering), sheet=sheet)

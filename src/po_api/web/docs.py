@@ -212,7 +212,8 @@ async def get_limits(request: Request) -> Response:
         ("Seconds until a waiting request is refused", "", f"{of.seconds:g}"),
     ]
     sizes = [
-        ("Request body, including uploaded files", f"{request.app.state.max_body_bytes:,} bytes"),
+        ("Request body, including imported files", f"{request.app.state.max_body_bytes:,} bytes"),
+        ("Request body of the upload of a file", f"{request.app.state.max_upload_bytes:,} bytes"),
         ("URL", f"{URL_BYTES:,} bytes"),
         ("Header fields", f"{HEADERS}, together with the URL {HEAD_BYTES:,} bytes"),
         ("Time for the header fields", f"{HEAD_SECONDS} seconds"),

@@ -123,18 +123,26 @@ def _headers(own: Iterable[tuple[bytes, bytes]], scope: Scope, request_id: str) 
 
 
 class BodyLimit:
-    """Refuses a body over the limit: at once by its Content-Length, else as soon as more was received."""
+    """Refuses a body over the limit: at once by its Content-Length, else as soon as more was received.
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    Requests to the paths `uploads` have a limit of their own.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, uploads: re.Pattern[str] | None = None, max_upload_bytes: int = 0
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._uploads = uploads
+        self._max_upload_bytes = max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        max_bytes = self._limit(scope)
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > self._max_bytes:
+        if declared.isdigit() and int(declared) > max_bytes:
             raise PayloadTooLarge
         received = 0
 
@@ -142,8 +150,12 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > max_bytes:
                 raise PayloadTooLarge
             return message
 
         await self._app(scope, limited_receive, send)
+
+    def _limit(self, scope: Scope) -> int:
+        is_upload = self._uploads is not None and self._uploads.fullmatch(scope["path"]) is not None
+        return self._max_upload_bytes if is_upload else self._max_bytes

@@ -1,0 +1,90 @@
+"""Types by content, and names that are safe anywhere."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from po_api.files import file_types
+from po_api.files.file_types import CSV, DOCX, EML, FILE_TYPES, JPEG, PDF, PNG, TXT, XLSX, FileType, file_type
+from po_api.files.names import MAX_NAME_BYTES, attachment_header, safe_name
+from support import files
+from support.files import office
+
+_BOMB = b"\0" * 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("quote.pdf", files.PDF, PDF),
+        ("quote.exe", files.PDF, PDF),
+        ("photo.png", files.PNG, PNG),
+        ("photo.jpeg", files.JPEG, JPEG),
+        ("prices.xlsx", office("xlsx"), XLSX),
+        ("letter.docx", office("docx"), DOCX),
+        # Nothing but the list of types is unpacked.
+        ("prices.xlsx", office("xlsx", xl__media__1=_BOMB), XLSX),
+        ("mail.eml", files.EML, EML),
+        ("mail.txt", files.EML, TXT),
+        ("note.eml", b"No headers\n", TXT),
+        ("prices.csv", files.CSV, CSV),
+        ("prices", files.CSV, TXT),
+        ("prices.csv", "a;b\n".encode("utf-16"), CSV),
+        ("x.pdf", files.EXE, None),
+        ("x.txt", files.EXE, None),
+        ("prices.xlsm", office("xlsm"), None),
+        ("prices.xlsx", office("xlsx", xl__vbaProject__bin=b"").replace(b"vbaProject/bin", b"vbaProject.bin"), None),
+        ("archive.zip", b"PK\x03\x04" + bytes(30), None),
+        ("prices.xlsx", office("xlsx")[:-30], None),
+        ("empty.txt", b"", None),
+        ("blank.txt", b" \n", None),
+        ("x.txt", b"\xff\xfe\x00", None),
+    ],
+)
+def test_the_content_decides(name: str, content: bytes, expected: FileType | None) -> None:
+    assert file_type(name, content) == expected
+
+
+def test_an_archive_with_too_many_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_types, "_MAX_ENTRIES", 2)
+    assert file_type("a.xlsx", office("xlsx")) == XLSX
+    assert file_type("a.xlsx", office("xlsx", more=b"")) is None
+
+
+@pytest.mark.parametrize(
+    ("given_name", "safe"),
+    [
+        ("quote.pdf", "quote.pdf"),
+        ("Angebot Müller & Söhne.PDF", "Angebot Müller & Söhne.PDF"),
+        ("../../etc/passwd", "passwd.pdf"),
+        (r"C:\Users\me\quote.pdf", "quote.pdf"),
+        ("quote.exe", "quote.exe.pdf"),
+        # A right-to-left override would show "quotefdp.exe" as "quoteexe.pdf".
+        ("quote\u202efdp.exe", "quotefdp.exe.pdf"),
+        ('a<b>c:d"e|f?g*h.pdf', "a_b_c_d_e_f_g_h.pdf"),
+        ("line\r\nbreak.pdf", "line break.pdf"),
+        ("CON.pdf", "file CON.pdf"),
+        ("nul.txt.pdf", "file nul.txt.pdf"),
+        (" . .pdf", "pdf.pdf"),
+        ("", "file.pdf"),
+        ("...", "file.pdf"),
+        ("x" * 300 + ".pdf", "x" * 146 + ".pdf"),
+        ("株" * 300 + ".pdf", "株" * 78 + ".pdf"),
+    ],
+)
+def test_names_are_safe(given_name: str, safe: str) -> None:
+    assert safe_name(given_name, ("pdf",)) == safe
+
+
+@given(st.text(max_size=400), st.sampled_from(FILE_TYPES))
+def test_every_name_is_safe(name: str, kind: FileType) -> None:
+    safe = safe_name(name, kind.extensions)
+    assert safe_name(safe, kind.extensions) == safe
+    assert safe.rpartition(".")[2].lower() in kind.extensions
+    assert len(safe.encode()) <= MAX_NAME_BYTES
+    assert not set('/\\<>:"|?*\r\n\x00') & set(safe)
+    assert not safe.startswith((".", " "))
+    header = attachment_header(safe)
+    assert header.isascii()
+    assert header.count('"') == 2
+    assert "\r" not in header

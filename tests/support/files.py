@@ -1,0 +1,50 @@
+"""Files for tests, and their upload."""
+
+import zipfile
+from io import BytesIO
+from typing import Any
+
+import httpx
+
+from support.images import png
+from support.organisations import Member, created
+
+PDF = b"%PDF-1.7\n1 0 obj <<>> endobj\n%%EOF\n"
+PNG = png()
+JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(20)
+EXE = b"MZ\x90\x00\x03\x00\x00\x00" + bytes(100)
+EML = b"From: a@b.example\r\nDate: Mon, 2 Mar 2026 10:00:00 +0000\r\nSubject: Quote\r\n\r\nAs agreed.\r\n"
+CSV = "Artikel;Preis\r\nLämpchen;24,90\r\n".encode("cp1252")
+# What a test of antivirus programs finds here is no virus; the signature is in the tests' own database.
+INFECTED = b"po-api test file that the scanner takes for infected\n"
+
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_KINDS = {
+    "xlsx": ("xl/workbook.xml", f"{_OFFICE}.spreadsheetml.sheet.main+xml"),
+    "docx": ("word/document.xml", f"{_OFFICE}.wordprocessingml.document.main+xml"),
+    "xlsm": ("xl/workbook.xml", "application/vnd.ms-excel.sheet.macroEnabled.main+xml"),
+}
+
+
+def office(kind: str, **parts: bytes) -> bytes:
+    """The bytes of an Office document with further parts, `/` in their names written as `__`."""
+    part, content_type = _KINDS[kind]
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("[Content_Types].xml", f'<Types><Override ContentType="{content_type}"/></Types>')
+        archive.writestr(part, "<document/>")
+        for name, content in parts.items():
+            archive.writestr(name.replace("__", "/"), content)
+    return file.getvalue()
+
+
+def upload(member: Member, document: str, name: str, content: bytes, *, headers: Any = None, **fields: Any) -> Any:
+    """The pending response to the upload of a file to the document at this path."""
+    options = {"files": {"file": (name, content)}, "data": fields, "headers": headers or {}}
+    return member.post(f"{document}/files", **options)
+
+
+async def uploaded(member: Member, document: str, name: str = "quote.pdf", content: bytes = PDF, **fields: Any) -> Any:
+    """The representation of a file that was uploaded."""
+    response: httpx.Response = await created(upload(member, document, name, content, **fields))
+    return response.json()
