@@ -63,6 +63,8 @@ async def due_at(tenant: Tenant) -> list[tuple[str, str, datetime | None]]:
             (row.kind, row.status, row.next_attempt_at)
             for row in await session.execute(select(*columns).order_by(NotificationMail.id))
         ]
+        found = await session.execute(select(*columns).order_by(NotificationMail.id))
+        return [(kind, status, due) for kind, status, due in found]
 
 
 async def let_time_pass(tenant: Tenant) -> None:
