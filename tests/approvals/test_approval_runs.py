@@ -331,3 +331,51 @@ async def test_races(world: World, turn: int) -> None:
 async def _at_once(world: World, porf: httpx.Response, *names: str) -> list[str]:
     answers = await asyncio.gather(*(world.decide(name, porf) for name in names))
     return sorted("200" if answer.status_code == 200 else str(answer.json()["code"]) for answer in answers)
+
+
+async def _run_statuses(organisation: TestOrganisation, porf: httpx.Response) -> list[tuple[int, str]]:
+    runs = await ok(organisation.admin.get(f"/porfs/{porf.json()['id']}/approval-runs"))
+    return [(run["run_no"], run["status"]) for run in runs.json()["items"]]
+
+
+async def test_what_the_version_before_leaves_gets_its_run(
+    organisation: TestOrganisation, owner: asyncpg.Connection
+) -> None:
+    approver, requester = organisation.approver, organisation.requester
+    # Submitted by it, without a run.
+    porf = await organisation.pending()
+    porf_id = porf.json()["id"]
+    await owner.execute(
+        "DELETE FROM approval_steps WHERE run_id IN (SELECT id FROM approval_runs WHERE porf_id = $1)", porf_id
+    )
+    await owner.execute("DELETE FROM approval_runs WHERE porf_id = $1", porf_id)
+    assert [item["id"] for item in (await ok(approver.get("/porfs?waiting_for_me=true"))).json()["items"]] == [porf_id]
+    assert (await ok(approver.get(f"/porfs/{porf_id}"))).json()["approvers"]["count"] == 1
+    assert (await act(approver, porf, "approve")).json()["status"] == "approved"
+    assert await _run_statuses(organisation, porf) == [(1, "approved")]
+    await created(organisation.buyer.post(f"/porfs/{porf_id}/purchase-orders", etag="*", json={}))
+    # Recalled and submitted again by it, so that the run of the first submission is open.
+    porf = await organisation.pending()
+    await owner.execute(
+        "UPDATE porfs SET submitted_at = submitted_at + interval '1 s', version = version + 2 WHERE id = $1",
+        porf.json()["id"],
+    )
+    await refused(approver.post(f"/porfs/{porf.json()['id']}/approve", etag=porf.headers["ETag"]), 412, "stale_version")
+    shown = await ok(approver.get(f"/porfs/{porf.json()['id']}"))
+    assert (await act(approver, shown, "approve")).json()["status"] == "approved"
+    assert await _run_statuses(organisation, porf) == [(2, "approved"), (1, "recalled")]
+    # Approved by it, and reopened.
+    porf = await organisation.pending()
+    await owner.execute(
+        "INSERT INTO approval_decisions (organisation_id, porf_id, round, approver_id, decision, content_hash,"
+        " hash_version, decided_at) SELECT organisation_id, porf_id, round, $2, 'approved', content_hash, hash_version,"
+        " now() FROM approval_runs WHERE porf_id = $1",
+        *(porf.json()["id"], approver.user_id),
+    )
+    await owner.execute("UPDATE porfs SET status = 'approved', decided_at = now() WHERE id = $1", porf.json()["id"])
+    dry = {"dry_run": "true"}
+    path = f"/porfs/{porf.json()['id']}/purchase-orders"
+    await created(organisation.buyer.post(path, etag="*", json={}, params=dry))
+    draft = await ok(organisation.buyer.post(f"/porfs/{porf.json()['id']}/reopen", etag="*", json={}))
+    await act(requester, draft, "submit")
+    assert await _run_statuses(organisation, porf) == [(2, "open"), (1, "recalled")]
