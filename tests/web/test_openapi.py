@@ -142,8 +142,8 @@ def test_ids_are_integers_that_fit(document: Json) -> None:
     assert all(isinstance(bound, int) and bound < 2**63 for bound in bounds)
 
 
-# Comments, copies, and what is sent again change nothing that has a version.
-ACTION = re.compile(r"(\{\w+\}|/me)/(?!comments|copy|test|replay|deliveries/|retry)")
+# Comments, copies, simulations, and what is sent again change nothing that has a version.
+ACTION = re.compile(r"(\{\w+\}|/me)/(?!comments|copy|test|replay|deliveries/|retry|simulate)")
 
 
 def test_changes_require_if_match_and_take_a_merge_patch(document: Json) -> None:

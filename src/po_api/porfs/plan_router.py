@@ -63,7 +63,7 @@ async def preview_porf_approval(request: Request, actor: ActorDep, porf_id: Porf
     operation_id="simulateApprovalPolicy",
     summary="Simulate an approval policy",
     dependencies=[IDEMPOTENT],
-    responses=problems(403, 404),
+    responses=problems(403, 404, 409),
     openapi_extra=requires(Permission.APPROVAL_POLICIES_WRITE, is_heavy=True),
 )
 async def simulate_approval_policy(
