@@ -23,7 +23,8 @@ def _tidy(schema: Json) -> None:
         field.pop("title", None)
         if field.pop("contentMediaType", None):
             field["format"] = "binary"
-        for part in (field, field.get("items", {}), *field.get("anyOf", [])):
+        alternatives = (field, *field.get("anyOf", []))
+        for part in (*alternatives, *(each.get("items", {}) for each in alternatives)):
             if part.get("type") == "integer":
                 # FastAPI reads bounds as floats, which cannot hold the largest id.
                 part.update({bound: min(int(part[bound]), MAX_ID) for bound in ("minimum", "maximum") if bound in part})
