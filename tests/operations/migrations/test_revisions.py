@@ -172,7 +172,15 @@ async def test_a_separate_application_role_gets_its_rights(fresh: Fresh) -> None
     assert granted.keys() == {*ORDER, "alembic_version", "schema_info"}
     assert granted["alembic_version"] == granted["schema_info"] == "SELECT"
     for table in ORDER:
-        assert granted[table] == ("INSERT SELECT" if table in migrations.APPEND_ONLY else "DELETE INSERT SELECT UPDATE")
+        is_frozen = table in migrations.APPEND_ONLY or table in migrations.UPDATABLE
+        assert granted[table] == ("INSERT SELECT" if is_frozen else "DELETE INSERT SELECT UPDATE")
+    columns = await fresh.fetch(
+        "SELECT table_name, column_name FROM information_schema.column_privileges"
+        " WHERE grantee = 'po_app' AND privilege_type = 'UPDATE' AND table_name = ANY ($1)",
+        [*migrations.UPDATABLE],
+    )
+    expected = {(table, name) for table, names in migrations.UPDATABLE.items() for name in names}
+    assert {(row["table_name"], row["column_name"]) for row in columns} == expected
 
 
 @pytest.mark.parametrize(("main", "arguments"), [(po_api, ("migrate",)), (alembic, ("upgrade", "head"))])
