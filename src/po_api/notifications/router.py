@@ -75,7 +75,7 @@ async def count_notifications(response: Response, notifications: NotificationQue
     operation_id="readAllNotifications",
     summary="Mark all notifications as read",
     dependencies=[IDEMPOTENT],
-    responses=problems(403),
+    responses=problems(403, 409),
     openapi_extra=requires(Permission.NOTIFICATIONS),
 )
 async def read_all(service: NotificationServiceDep, dry_run: DryRun, body: ReadAll) -> ReadCount:
@@ -88,7 +88,7 @@ async def read_all(service: NotificationServiceDep, dry_run: DryRun, body: ReadA
     operation_id="readNotification",
     summary="Mark a notification as read",
     dependencies=[IDEMPOTENT],
-    responses=problems(403, 404),
+    responses=problems(403, 404, 409),
     openapi_extra=requires(Permission.NOTIFICATIONS),
 )
 async def read(service: NotificationServiceDep, notification_id: NotificationId, dry_run: DryRun) -> NotificationRead:
