@@ -77,6 +77,7 @@ WALLS = {
     "manager_id": {"updateUser"},
     "default_cost_centre_id": {"updateUser"},
     "owner_id": {"createCostCentre", "updateCostCentre"},
+    **{name: {"createApprovalDelegation"} for name in ("delegator_id", "delegate_id", "starts_at", "ends_at")},
     "lead_id": {"createTeam", "updateTeam"},
     "member_ids": {"createApprovalGroup", "updateApprovalGroup"},
     "parent_id": {
@@ -101,7 +102,7 @@ CONTENT = set(
     incoterms_place language legal_name lines paper payment_days payment_terms phone postal_code region street street2
     category_id cost_centre_id delivery_address_id tax_category tax_exemption_reason
     system vat_id cost_centre currency delivery_address description discount_percent justification name needed_by
-    po_prefix porf_prefix quantity sku supplier_id tax_id tax_rate tax_rounding terms text timezone title unit
+    po_prefix porf_prefix quantity reason sku supplier_id tax_id tax_rate tax_rounding terms text timezone title unit
     unit_price workspace_folder_id
     """.split()
 )
@@ -115,7 +116,7 @@ JSON_BODIES = set(
     updateCurrentOrganisation createSupplier updateSupplier
     addSupplierContact updateSupplierContact createAddress updateAddress putExternalReference
     createCostCentre updateCostCentre createCategory updateCategory createTeam updateTeam
-    createApprovalGroup updateApprovalGroup
+    createApprovalGroup updateApprovalGroup createApprovalDelegation
     createApprovalPolicy updateApprovalPolicy addApprovalRule updateApprovalRule simulateApprovalPolicy
     createPorf updatePorf addPorfLine updatePorfLine
     addPorfComment updatePorfComment addPurchaseOrderComment updatePurchaseOrderComment submitPorf

@@ -3,6 +3,7 @@
 from po_api import audit
 from po_api.addresses import models as addresses
 from po_api.api_keys import models as api_keys
+from po_api.approval_delegations import models as approval_delegations
 from po_api.approval_policies import models as approval_policies
 from po_api.approvals import models as approvals
 from po_api.comments import models as comments
@@ -29,6 +30,7 @@ from po_api.webhooks import models as webhooks
 __all__ = [
     "addresses",
     "api_keys",
+    "approval_delegations",
     "approval_policies",
     "approvals",
     "audit",

@@ -22,7 +22,7 @@ from support.operations import STRUCTURE
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
 
 _ACTION = re.compile(
-    r'"((?:address|api_key|approval_group|category|cost_centre|delivery|exchange_rate|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|team|user|webhook_endpoint)'
+    r'"((?:address|api_key|approval_delegation|approval_group|category|cost_centre|delivery|exchange_rate|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|team|user|webhook_endpoint)'
     r'\.[a-z_]+)"'
 )
 # The amounts in the base currency, of submissions and issues.

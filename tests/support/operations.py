@@ -124,6 +124,8 @@ BY_PATH: dict[str, Json | None] = {
     "getPorfApproval": None,
     "listPorfApprovalRuns": None,
     "deleteExchangeRate": None,
+    "getApprovalDelegation": None,
+    "revokeApprovalDelegation": None,
     "deleteExternalReference": None,
     "exportPorf": None,
     "getPorf": None,
@@ -225,6 +227,7 @@ BY_BODY = {
     "reassignPorf",
     "convertPorf",
     "createPurchaseOrder",
+    "createApprovalDelegation",
 }
 BY_QUERY = {
     "listCostCentres",
@@ -237,6 +240,7 @@ BY_QUERY = {
     "listSuppliers",
     "listAddresses",
     "listExchangeRates",
+    "listApprovalDelegations",
     "listExternalReferences",
     "listUsers",
     "listOrganisations",

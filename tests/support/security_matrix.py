@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -175,6 +175,11 @@ putExchangeRate              -        organisations:write   no        no       n
 importExchangeRates          -        organisations:write   no        no       no      yes     no      org      org
 deleteExchangeRate           rate     organisations:write   no        no       no      yes     no      org      org
 
+listApprovalDelegations      -        -                     yes       yes      yes     yes     yes     org      org
+createApprovalDelegation     -        -                     no        yes      no      yes     no      org      org
+getApprovalDelegation        delegation -                   404       yes      yes     yes     yes     org      org
+revokeApprovalDelegation     delegation -                   404       yes      no      yes     no      org      org
+
 listExternalReferences       -        external_references:read no     no       yes     yes     yes     org      org
 putExternalReference         supplier external_references:write no    no       yes     yes     no      org      org
 deleteExternalReference      reference external_references:write no   no       yes     yes     no      org      org
@@ -320,7 +325,7 @@ USED_UP_CALLERS = {"revokeAllSessions", "revokeCurrentSession", "createOrganisat
 # These operations delete or use up their entity, or need one whose supplier no other test has renamed since.
 USED_UP_THINGS = {
     *("revokeSession", "revokeApiKey", "deletePorf", "deletePorfLine", "deleteWebhookEndpoint"),
-    *("deleteExternalReference", "deleteLogo", "deleteExchangeRate"),
+    *("deleteExternalReference", "deleteLogo", "deleteExchangeRate", "revokeApprovalDelegation"),
     *("convertPorf", "createPurchaseOrder", "issuePurchaseOrder", "retryFiling"),
     *("deletePorfComment", "deletePurchaseOrderComment", "deletePorfFile", "deletePurchaseOrderFile"),
 }
@@ -328,7 +333,8 @@ USED_UP_THINGS = {
 POLICIES = {"no_draft", "policy", "published"}
 REMADE = {"logo", *POLICIES}
 # Parts of the organisation as a party, of its structure, and its policies.
-OF_ORGANISATION = {"contact", "address", "reference", "cost_centre", "category", "team", "group", "rate", *REMADE}
+OF_ORGANISATION = {"contact", "address", "reference", "cost_centre", "category", "team", "group", "rate", "delegation"}
+OF_ORGANISATION |= REMADE
 # Deliveries of orders, by the status that they have.
 DELIVERIES = {"mailed": "sent", "unsent": "failed", "waiting": "queued"}
 # Comments and files, by the path of what they are about and the parameter that names it.
@@ -342,7 +348,8 @@ RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
 SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
 SHARED |= REMADE
-SHARED |= {"cost_centre", "category", "team", "group", "filing", "endpoint", "delivery", "rate", *DELIVERIES}
+SHARED |= {"cost_centre", "category", "team", "group", "filing", "endpoint", "delivery", "rate", "delegation"}
+SHARED |= set(DELIVERIES)
 
 
 @dataclass(frozen=True)
@@ -516,8 +523,17 @@ class World:
             case "rate":
                 made = await admin.post("/exchange-rates", json=_rate(number))
                 return {"rate_id": made.json()["id"]}
+            case "delegation":
+                made = await created(admin.post("/approval-delegations", json=self._delegation()))
+                return {"delegation_id": made.json()["id"]}
         await ok(admin.put("/organisations/current/logo", etag="*", files={"file": ("logo.png", PNG)}))
         return {}
+
+    def _delegation(self) -> Json:
+        """A delegation by the approver to the buyer."""
+        approver, buyer = self.organisation.approver, self.organisation.buyer
+        ends_at = (datetime.now(UTC) + timedelta(2)).isoformat()
+        return {"delegator_id": approver.user_id, "delegate_id": buyer.user_id, "ends_at": ends_at}
 
     async def _invitation(self, organisation: TestOrganisation, email: str) -> Ids:
         made = await created(organisation.admin.post("/invitations", json={"email": email}))
@@ -551,6 +567,7 @@ class World:
                 "external_id": f"matrix {number}",
             },
             "putExchangeRate": _rate(number),
+            "createApprovalDelegation": self._delegation(),
             "createPorf": {"title": "Lamps"},
             "createPurchaseOrder": {"porf_ids": [ids.get("porf_id")]},
             "reassignPorf": {"requester_id": self.other.user_id},

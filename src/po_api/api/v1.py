@@ -4,6 +4,7 @@ from fastapi import Response
 
 from po_api.addresses.router import router as addresses
 from po_api.api_keys.router import router as api_keys
+from po_api.approval_delegations.router import router as approval_delegations
 from po_api.approval_policies.router import router as approval_policies
 from po_api.core.permissions import Permission
 from po_api.deliveries.link_router import router as supplier_links
@@ -107,6 +108,7 @@ GROUPS = (
     RouteGroup(approval_groups),
     RouteGroup(approval_policies, approval_simulations),
     RouteGroup(exchange_rates),
+    RouteGroup(approval_delegations),
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
     RouteGroup(

@@ -1,4 +1,4 @@
-"""Approvals of requests: runs, their steps and people, decisions, delegations and timers.
+"""Approvals of requests: runs, their steps and people, decisions and timers.
 
 They have no locks of their own: whoever changes those of a request has locked its row.
 """
@@ -235,42 +235,6 @@ class ApprovalDecision(TenantRow, Base):
     self_allowed: Mapped[bool | None]
     source: Mapped[str | None]
     carried_from_id: Mapped[int | None]
-
-
-class ApprovalDelegation(TenantRow, Base):
-    """The delegate may decide for the delegator in [`starts_at`, `ends_at`), until it is revoked."""
-
-    __tablename__ = "approval_delegations"
-    __table_args__ = (
-        *(_member(who) for who in ("delegator_id", "delegate_id", "created_by_id")),
-        CheckConstraint("delegator_id <> delegate_id", name="delegate_id"),
-        CheckConstraint("ends_at > starts_at AND ends_at <= starts_at + interval '366 days'", name="ends_at"),
-        CheckConstraint("length(reason) BETWEEN 1 AND 1000", name="reason"),
-        # Who decides for whom, now.
-        *(
-            Index(
-                f"ix_approval_delegations_{who}",
-                "organisation_id",
-                f"{who}_id",
-                "ends_at",
-                postgresql_where=text("revoked_at IS NULL"),
-            )
-            for who in ("delegator", "delegate")
-        ),
-        *(
-            Index(f"ix_approval_delegations_organisation_id_{who}", "organisation_id", who)
-            for who in ("delegator_id", "delegate_id", "created_by_id")
-        ),
-        Index("ix_approval_delegations_organisation_id_starts_at", "organisation_id", "starts_at", "id"),
-    )
-
-    delegator_id: Mapped[int]
-    delegate_id: Mapped[int]
-    starts_at: Mapped[datetime]
-    ends_at: Mapped[datetime]
-    reason: Mapped[str | None]
-    created_by_id: Mapped[int]
-    revoked_at: Mapped[datetime | None]
 
 
 class ApprovalTimer(TenantRow, Base):

@@ -30,6 +30,7 @@ RELAY = "events.relay"
 AuditedEntity = Literal[
     "address",
     "api_key",
+    "approval_delegation",
     "approval_group",
     "approval_policy",
     "category",

@@ -81,6 +81,11 @@ class Permission(StrEnum):
     EXTERNAL_REFERENCES_READ = "external_references_read"
     EXTERNAL_REFERENCES_WRITE = "external_references_write"
 
+    DELEGATIONS_READ = "delegations_read"
+    DELEGATIONS_READ_ALL = "delegations_read_all"
+    DELEGATIONS_WRITE = "delegations_write"
+    DELEGATIONS_WRITE_ALL = "delegations_write_all"
+
     WEBHOOKS = "webhooks"
 
     SUPPLIERS_READ = "suppliers_read"
@@ -157,6 +162,10 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.EXTERNAL_REFERENCES_READ: Grant(_OVERSIGHT, Scope.EXTERNAL_REFERENCES_READ),
     Permission.EXTERNAL_REFERENCES_WRITE: Grant(_BUYERS, Scope.EXTERNAL_REFERENCES_WRITE),
     # Webhooks send data to other systems. Their secret is shown to the admin who adds an endpoint.
+    Permission.DELEGATIONS_READ: Grant(_ANY_ROLE),
+    Permission.DELEGATIONS_READ_ALL: Grant(_ADMIN | {Role.AUDITOR}),
+    Permission.DELEGATIONS_WRITE: Grant(_APPROVER | _ADMIN),
+    Permission.DELEGATIONS_WRITE_ALL: Grant(_ADMIN),
     Permission.WEBHOOKS: Grant(_ADMIN),
     Permission.SUPPLIERS_READ: Grant(_ANY_ROLE, Scope.SUPPLIERS_READ),
     Permission.SUPPLIERS_WRITE: Grant(_BUYERS, Scope.SUPPLIERS_WRITE),

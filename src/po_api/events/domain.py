@@ -130,6 +130,8 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "address.deactivate": EventType("address.deactivated"),
     **{f"{kind}.{verb}": EventType(f"{kind}.{done}") for kind in _STRUCTURE for verb, done in _ENTRY.items()},
     **{f"approval_policy.{verb}": EventType(f"approval_policy.{done}") for verb, done in _POLICY.items()},
+    "approval_delegation.add": EventType("approval_delegation.added"),
+    "approval_delegation.revoke": EventType("approval_delegation.revoked"),
     "exchange_rate.create": EventType("exchange_rate.created"),
     "exchange_rate.correct": EventType("exchange_rate.corrected"),
     "exchange_rate.delete": EventType("exchange_rate.deleted"),

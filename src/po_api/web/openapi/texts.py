@@ -18,6 +18,7 @@ TAGS = {
     "teams": "Teams of members, in a hierarchy with leads",
     "approval groups": "Groups of members who decide together",
     "approval policies": "Versioned rules that say who has to approve a request",
+    "delegations": "Members who decide for others for some time",
     "exchange rates": "Rates of other currencies in the base currency",
     "external references": "Ids of suppliers, requests and orders in other systems",
     "users": "Members of the caller's organisation",

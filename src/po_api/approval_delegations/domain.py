@@ -1,0 +1,22 @@
+"""The rules of delegations: half-open periods [start, end) of at most 366 days, which may be revoked."""
+
+from datetime import datetime, timedelta
+
+from po_api.approval_delegations.errors import InvalidDelegationPeriod
+from po_api.core.errors import FieldError
+
+LONGEST = timedelta(days=366)
+# Of one delegator, not ended: the inbox of a delegate looks at the work of all their delegators.
+MOST_DELEGATIONS = 20
+
+
+def require_period(starts_at: datetime, ends_at: datetime, now: datetime) -> None:
+    """Raise InvalidDelegationPeriod unless the period can be that of a new delegation."""
+    if ends_at <= max(starts_at, now):
+        raise _invalid("must be after the start, and after now")
+    if ends_at > starts_at + LONGEST:
+        raise _invalid(f"must be at most {LONGEST.days} days after the start")
+
+
+def _invalid(detail: str) -> InvalidDelegationPeriod:
+    return InvalidDelegationPeriod(detail, errors=(FieldError("/ends_at", InvalidDelegationPeriod.code, detail),))
