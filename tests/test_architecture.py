@@ -46,6 +46,8 @@ WITHOUT_VERSION = {
     "deleteExternalReference",
     # What a member has read can only become read.
     "readNotification",
+    # A delegation changes once: it is revoked.
+    "revokeApprovalDelegation",
     # A filing is changed by workers only.
     "retryFiling",
     # Deliveries are changed by workers, and have no fields that a member could change.

@@ -132,6 +132,7 @@ WITHOUT_BODY = {
     "copyPorf",
     "retryDelivery",
     "cancelDelivery",
+    "revokeApprovalDelegation",
     "markDeliveryBounced",
     "deactivateUser",
     "activateUser",
