@@ -1,30 +1,28 @@
-"""Delegations in the statements of other features; they have the parameters `organisation_id` and `now`."""
+"""Delegations in the statements of other features; they have the parameters `organisation_id`, `user_id` and `now`."""
 
-from sqlalchemy import ColumnElement, FromClause, SQLColumnExpression, and_, select, true
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, and_, select
 
 from po_api.approval_delegations.models import ApprovalDelegation
 from po_api.db.bulk_write import NOW
-from po_api.db.query import ORGANISATION_ID
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 
 _DELEGATIONS = ApprovalDelegation.__table__
 
 
-def is_in_effect(delegations: FromClause, at: ColumnElement[object] = NOW) -> ColumnElement[bool]:
-    """Whether a delegation is in effect at a time: from its start on, before its end, and not revoked by then."""
-    c = delegations.c
-    return and_(c.starts_at <= at, at < c.ends_at, c.revoked_at.is_(None) | (at < c.revoked_at))
-
-
-def stands_for(delegate_id: SQLColumnExpression[int], delegator_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
-    """Whether one member may decide for the other now. It is not transitive."""
-    return (
-        select(true())
-        .select_from(_DELEGATIONS)
-        .where(
-            _DELEGATIONS.c.organisation_id == ORGANISATION_ID,
-            _DELEGATIONS.c.delegate_id == delegate_id,
-            _DELEGATIONS.c.delegator_id == delegator_id,
-            is_in_effect(_DELEGATIONS),
-        )
-        .exists()
+def delegators() -> AnySelect:
+    """The members for whom the member may decide now. It is not transitive."""
+    c = _DELEGATIONS.c
+    return select(c.delegator_id).where(
+        c.organisation_id == ORGANISATION_ID,
+        c.delegate_id == USER_ID,
+        # What is revoked is over: nothing is revoked in advance.
+        c.revoked_at.is_(None),
+        covers(_DELEGATIONS, NOW),
     )
+
+
+def covers(delegations: FromClause, at: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a time is in the period of a delegation: from its start on, and before its end."""
+    return and_(delegations.c.starts_at <= at, at < delegations.c.ends_at)

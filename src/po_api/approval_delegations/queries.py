@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, DateTime, FromClause, bindparam, func, or_, s
 
 from po_api.approval_delegations.errors import DelegationNotFound
 from po_api.approval_delegations.models import ApprovalDelegation
-from po_api.approval_delegations.projections import is_in_effect
+from po_api.approval_delegations.projections import covers
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
 from po_api.db.filters import Filters, condition
@@ -77,7 +77,10 @@ class _Chosen:
     def __call__(self) -> AnySelect:
         conditions = [condition(_DELEGATIONS, name) for name in sorted(self.narrowed_by - {ACTIVE_AT})]
         if ACTIVE_AT in self.narrowed_by:
-            conditions.append(is_in_effect(_DELEGATIONS, _AT))
+            conditions += [
+                covers(_DELEGATIONS, _AT),
+                or_(_DELEGATIONS.c.revoked_at.is_(None), _DELEGATIONS.c.revoked_at > _AT),
+            ]
         if self.only_own:
             conditions.append(_IS_OWN)
         return select(_DELEGATIONS).where(_IS_OF_ORGANISATION, *conditions)

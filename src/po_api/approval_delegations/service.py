@@ -24,7 +24,7 @@ from po_api.core.permissions import Permission, Role, may
 from po_api.db.listeners import Listeners
 from po_api.db.locks import lock_in_organisation
 from po_api.db.query import TransactionExecutor
-from po_api.members.service import MemberRights, rights_of
+from po_api.members.service import rights_of
 
 
 class DelegationService:
@@ -52,20 +52,22 @@ class DelegationService:
         delegator = self._actor.member_id if delegator_id is None else delegator_id
         self._require_own(delegator)
         now = utc_now()
-        period = {"starts_at": starts_at or now, "ends_at": ends_at}
-        require_period(**period, now=now)
+        start = starts_at or now
+        require_period(start, ends_at, now)
         await self._require_people(delegator, delegate_id)
         # Counted and added one after the other.
         await lock_in_organisation(self._session, "approval_delegations", self._actor.organisation_id)
         if await self._queries.count_open(delegator, now=now) >= MOST_DELEGATIONS:
             raise TooManyDelegations
-        people = {"delegator_id": delegator, "delegate_id": delegate_id}
+        values = {"delegator_id": delegator, "delegate_id": delegate_id, "starts_at": start, "ends_at": ends_at}
         key = {"organisation_id": self._actor.organisation_id, "created_by_id": self._actor.member_id}
-        delegation = ApprovalDelegation(**key, **people, **period, reason=reason)
+        delegation = ApprovalDelegation(**key, **values, reason=reason)
         self._session.add(delegation)
         await self._session.flush()
-        await self._record("add", delegation, {**people, **period})
-        await self._listeners.notify(self._session, Delegated(self._actor, delegation.id, **people, **period))
+        await self._record("add", delegation, values)
+        await self._listeners.notify(
+            self._session, Delegated(self._actor, delegation.id, delegator, delegate_id, start, ends_at)
+        )
         return await self._queries.get(delegation.id)
 
     async def revoke(self, delegation_id: int) -> DelegationRow:
@@ -94,26 +96,21 @@ class DelegationService:
 
     async def _require_people(self, delegator_id: int, delegate_id: int) -> None:
         """Raise unless the one may delegate to the other. Both are locked, in the order of their ids."""
-        rights = {
-            user_id: await rights_of(self._session, self._actor, user_id)
-            for user_id in sorted({delegator_id, delegate_id})
-        }
-        if not _may(rights[delegator_id], Permission.PORFS_DECIDE):
+        roles = {user_id: await self._roles_of(user_id) for user_id in sorted({delegator_id, delegate_id})}
+        if not may(roles[delegator_id], Permission.PORFS_DECIDE):
             raise _unknown(UnknownDelegator, "/delegator_id")
-        if delegate_id == delegator_id or not _may_stand_in(rights[delegate_id]):
+        stands_in = roles[delegate_id]
+        if delegate_id == delegator_id or not stands_in or Role.AUDITOR in stands_in:
             raise _unknown(UnknownDelegate, "/delegate_id")
+
+    async def _roles_of(self, user_id: int) -> frozenset[Role]:
+        """The roles of a member, who is locked; none of one who is not active."""
+        rights = await rights_of(self._session, self._actor, user_id)
+        return frozenset(map(Role, rights.roles)) if rights is not None and rights.is_active else frozenset()
 
     async def _record(self, verb: str, delegation: ApprovalDelegation, after: dict[str, object]) -> None:
         change = audit.Change(f"approval_delegation.{verb}", "approval_delegation", delegation.id, None, after)
         await audit.record(self._session, self._actor, change)
-
-
-def _may(rights: MemberRights | None, permission: Permission) -> bool:
-    return rights is not None and rights.is_active and may(frozenset(map(Role, rights.roles)), permission)
-
-
-def _may_stand_in(rights: MemberRights | None) -> bool:
-    return rights is not None and rights.is_active and Role.AUDITOR not in rights.roles
 
 
 def _unknown(error: type[Unprocessable], pointer: str) -> Unprocessable:

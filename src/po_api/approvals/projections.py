@@ -27,19 +27,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from po_api.approval_delegations.projections import delegators
 from po_api.approval_policies.domain import StepSource
 from po_api.approvals.domain import RunStatus, SlotStatus, Standing, StepStatus
 from po_api.approvals.eligibility import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, may_decide
-from po_api.approvals.models import ApprovalDecision, ApprovalDelegation, ApprovalRun, ApprovalSlot, ApprovalStep
+from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
 from po_api.core.permissions import GRANTS, Permission
 from po_api.db.models import Timestamp
-from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
+from po_api.db.query import ORGANISATION_ID, USER_ID
 from po_api.members.models import Member
 from po_api.organisations.models import Organisation
 from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
 
 _RUNS, _STEPS, _SLOTS = ApprovalRun.__table__, ApprovalStep.__table__, ApprovalSlot.__table__
-_DECISIONS, _DELEGATIONS = ApprovalDecision.__table__, ApprovalDelegation.__table__
+_DECISIONS = ApprovalDecision.__table__
 _GROUPS, _GROUP_MEMBERS = ApprovalGroup.__table__, ApprovalGroupMember.__table__
 _NOW = bindparam("now", type_=Timestamp)
 _OF_STEP = ("id", "position", "status", "source", "pool_role", "pool_group_id", "required_count", "enforce_limit")
@@ -59,18 +60,6 @@ def members(name: str) -> Principals:
     member = Member.__table__.alias(name)
     has_role = member.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
     return Principals(member, ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active))
-
-
-def delegators() -> AnySelect:
-    """The members for whom the member may decide now."""
-    c = _DELEGATIONS.c
-    return select(c.delegator_id).where(
-        c.organisation_id == ORGANISATION_ID,
-        c.delegate_id == USER_ID,
-        c.revoked_at.is_(None),
-        c.starts_at <= _NOW,
-        c.ends_at > _NOW,
-    )
 
 
 def of_principals(user_id: UserId) -> ColumnElement[bool]:
