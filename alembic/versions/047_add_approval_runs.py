@@ -52,12 +52,14 @@ CHECKS = {
         "seq": "seq >= 1 AND stage BETWEEN 1 AND 99 AND position >= 1",
         "source": "source IN ('rule', 'added', 'override', 'default')",
         "rule_id": "(source = 'rule') = (rule_id IS NOT NULL)",
+        "added_by_id": "(source IN ('added', 'override')) = (added_by_id IS NOT NULL)",
         "name": "name <> '' AND length(name) <= 255",
         "kind": "kind IN ('people', 'pool') AND pool_role IN ('approver')"
         " AND num_nonnulls(pool_group_id, pool_role) = CASE kind WHEN 'pool' THEN 1 ELSE 0 END",
         "required_count": "required_count >= 1",
         "status": "status IN ('waiting', 'active', 'approved', 'rejected', 'skipped', 'cancelled')",
-        "skip_reason": "skip_reason IN ('on_empty', 'override') AND (status = 'skipped') = (skip_reason IS NOT NULL)",
+        "skip_reason": "skip_reason IN ('on_empty', 'override', 'removed')"
+        " AND (status = 'skipped') = (skip_reason IS NOT NULL)",
         "closed_at": "(status IN ('waiting', 'active')) = (closed_at IS NULL)",
         "activated_at": "status NOT IN ('active', 'approved') OR activated_at IS NOT NULL",
     },
@@ -206,12 +208,14 @@ def add_steps(table: str) -> None:
         sa.Column("comment_required", sa.Boolean, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("skip_reason", sa.Text),
+        sa.Column("added_by_id", sa.BigInteger),
         moment("activated_at"),
         moment("closed_at"),
         constraints=(
             ddl.tenant_reference(table, "run_id", "approval_runs"),
             ddl.tenant_reference(table, "rule_id", "approval_rules"),
             ddl.tenant_reference(table, "pool_group_id", "approval_groups"),
+            member(table, "added_by_id"),
         ),
     )
     op.create_index(f"ix_{table}_organisation_id_run_id", table, ["organisation_id", "run_id", "seq", "position", "id"])
@@ -222,7 +226,8 @@ def add_steps(table: str) -> None:
         postgresql_where="status = 'active' AND kind = 'pool'",
     )
     add_index(table, "rule_id", where="rule_id IS NOT NULL")
-    add_index(table, "pool_group_id", where="pool_group_id IS NOT NULL")
+    for column in ("pool_group_id", "added_by_id"):
+        add_index(table, column, where=f"{column} IS NOT NULL")
 
 
 def add_slots(table: str) -> None:

@@ -98,6 +98,7 @@ def allowed_actions(
         base_rate_date=None,
         base_rate_id=None,
         allow_self_approval=self_approval,
+        allow_override=False,
         line_count=int(lines),
         ordered=ordered,
         has_remaining=has_remaining,

@@ -366,6 +366,7 @@ SPECIAL = {
     ("approval_steps", "source"): "'rule'",
     ("approval_steps", "kind"): "'pool'",
     ("approval_steps", "pool_role"): "NULL",
+    ("approval_steps", "added_by_id"): "NULL",
     ("approval_steps", "status"): "'skipped'",
     ("approval_steps", "skip_reason"): "'on_empty'",
     ("approval_slots", "origin"): "'named'",

@@ -27,6 +27,7 @@ facts = st.builds(
     base_rate_date=st.none(),
     base_rate_id=st.none(),
     allow_self_approval=st.booleans(),
+    allow_override=st.booleans(),
     line_count=st.integers(0, 1),
     ordered=st.booleans(),
     has_remaining=st.booleans(),

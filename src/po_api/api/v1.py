@@ -32,6 +32,7 @@ from po_api.porfs.files_router import router as porf_files
 from po_api.porfs.plan_router import policies_router as approval_simulations
 from po_api.porfs.plan_router import router as approval_previews
 from po_api.porfs.router import router as porfs
+from po_api.porfs.step_router import router as approval_steps
 from po_api.purchase_orders import domain as purchase_order_domain
 from po_api.purchase_orders.collaboration_router import router as order_collaboration
 from po_api.purchase_orders.router import conversion_router
@@ -122,6 +123,8 @@ GROUPS = (
         conversion_router,
     ),
     RouteGroup(exports.purchase_orders_router, purchase_orders, order_collaboration, order_timeline, order_deliveries),
+        exports.porfs_router, porf_files, porfs, approvals, approval_steps, approval_previews, conversion_router
+    RouteGroup(exports.purchase_orders_router, purchase_orders, order_deliveries),
     RouteGroup(deliveries),
     RouteGroup(supplier_links),
     RouteGroup(filings),

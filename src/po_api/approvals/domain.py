@@ -45,10 +45,20 @@ OPEN_STEPS = frozenset({StepStatus.WAITING, StepStatus.ACTIVE})
 
 
 class SkipReason(StrEnum):
-    """Why a step was skipped: the rule found nobody and allows it, or an admin has overridden the rules."""
+    """Why a step was skipped: the rule found nobody and allows it, an admin has overridden the rules, or the approver
+    was added and removed again."""
 
     ON_EMPTY = "on_empty"
     OVERRIDE = "override"
+    REMOVED = "removed"
+
+
+class Placement(StrEnum):
+    """When an added approver is asked: before those who are asked now, together with them, or after them."""
+
+    BEFORE = "before"
+    PARALLEL = "parallel"
+    AFTER = "after"
 
 
 class SlotStatus(StrEnum):

@@ -1,6 +1,6 @@
 """Errors of approvals; their codes are also the reasons in `allowed_actions`."""
 
-from po_api.core.errors import Conflict, Forbidden
+from po_api.core.errors import Conflict, Forbidden, Unprocessable
 
 
 class OwnRequest(Forbidden):
@@ -62,3 +62,32 @@ class RunClosed(Conflict):
 
     code = "run_closed"
     title = "Not a step of the open approval"
+
+
+class OverrideDisabled(Forbidden):
+    """The organisation does not allow admins to approve against the rules (`allow_override`)."""
+
+    code = "override_disabled"
+    title = "Overriding is not allowed"
+
+
+class StepNotRemovable(Conflict):
+    """Only steps that were added, and that nobody has decided, are removed: by who has added them, or by an admin."""
+
+    code = "step_not_removable"
+    title = "The step cannot be removed"
+
+
+class StepNotReassignable(Conflict):
+    """Only open steps of people are reassigned, from a person who has not decided: pools have members instead."""
+
+    code = "step_not_reassignable"
+    title = "The step cannot be reassigned"
+
+
+class UnknownApprover(Unprocessable):
+    """The organisation has no active approver with this id, or they are an author of the request, or a person of the
+    step already."""
+
+    code = "unknown_approver"
+    title = "Not a member who may be asked for approval"

@@ -10,7 +10,15 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from po_api.approval_policies.domain import Carry, PlannedStep, StepSource
-from po_api.approvals.domain import OPEN_STEPS, DecisionSource, RunStatus, SkipReason, SlotStatus, StepStatus
+from po_api.approvals.domain import (
+    OPEN_STEPS,
+    DecisionSource,
+    Placement,
+    RunStatus,
+    SkipReason,
+    SlotStatus,
+    StepStatus,
+)
 
 
 class Slot(NamedTuple):
@@ -57,6 +65,7 @@ class Step:
     skip_reason: SkipReason | None = None
     slots: tuple[Slot, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    added_by_id: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -185,6 +194,64 @@ def end(steps: Sequence[Step], status: RunStatus, given: Iterable[Given] = ()) -
     )
 
 
+def seq_of_added(steps: Iterable[Step], placement: Placement) -> tuple[int, dict[int, int]]:
+    """The `seq` of a step that is added to an open run, and the new ones of stored steps, by their ids."""
+    open_steps = [step for step in steps if step.is_open]
+    current = min(step.seq for step in open_steps)
+    if placement is Placement.PARALLEL:
+        return current, {}
+    # What is decided of the present stage keeps its place.
+    moved, by = (current, 2) if placement is Placement.BEFORE else (current + 1, 1)
+    return current + 1, {step.id: step.seq + by for step in open_steps if step.id is not None and step.seq >= moved}
+
+
+def resume(steps: Sequence[Step], rules: Rules) -> Outcome:
+    """Advance a run to which a step was added: steps after it that were active wait."""
+    current = min(step.seq for step in steps if step.is_open)
+    return advance(
+        [
+            replace(step, status=StepStatus.WAITING)
+            if step.status is StepStatus.ACTIVE and step.seq > current
+            else step
+            for step in steps
+        ],
+        rules,
+    )
+
+
+def remove(steps: Sequence[Step], step_id: int, rules: Rules) -> Outcome:
+    """Skip a step that was added, and advance the run."""
+    return advance([_skipped(step, SkipReason.REMOVED) if step.id == step_id else step for step in steps], rules)
+
+
+def vacate(steps: Sequence[Step], step_id: int, user_id: int) -> Outcome:
+    """Ask a person of a step no more."""
+
+    def without(step: Step) -> Step:
+        slots = (slot._replace(status=SlotStatus.VACANT) if slot.user_id == user_id else slot for slot in step.slots)
+        return replace(step, slots=tuple(slots))
+
+    return Outcome(RunStatus.OPEN, tuple(without(step) if step.id == step_id else step for step in steps))
+
+
+def override(steps: Sequence[Step], step_id: int, given: Given) -> Outcome:
+    """Approve the step of the override, and skip all others that are open."""
+    approval = Approval(
+        None, given.approver_id, given.principal_id, DecisionSource.OVERRIDE, approver_limit=given.limit
+    )
+    return Outcome(
+        RunStatus.APPROVED,
+        tuple(
+            _closed(_with_approval(step, approval, SlotStatus.APPROVED), StepStatus.APPROVED)
+            if step.id == step_id
+            else _skipped(step, SkipReason.OVERRIDE)
+            if step.is_open
+            else step
+            for step in steps
+        ),
+    )
+
+
 def advance(steps: Sequence[Step], rules: Rules) -> Outcome:
     """Close the steps that have enough approvals and begin the next stage, as often as this changes something."""
     current = {step.position: step for step in steps}
@@ -244,8 +311,7 @@ def _with(step: Step, more: Iterable[Approval]) -> Step:
     """The step with these approvals, as far as it needs them, and one for each person."""
     for each in more:
         if len(step.approvals) < step.required_count and not step.has_decided(each.approver_id, each.principal_id):
-            slots = _slots(step.slots, each.principal_id, SlotStatus.CARRIED)
-            step = replace(step, approvals=(*step.approvals, each), slots=slots)
+            step = _with_approval(step, each, SlotStatus.CARRIED)
     return step
 
 
@@ -253,12 +319,19 @@ def _approved_by(step: Step, given: Given | None) -> Step:
     if given is None:
         return step
     approval = Approval(None, given.approver_id, given.principal_id, DecisionSource.GIVEN, approver_limit=given.limit)
-    slots = _slots(step.slots, given.principal_id, SlotStatus.APPROVED)
+    return _with_approval(step, approval, SlotStatus.APPROVED)
+
+
+def _with_approval(step: Step, approval: Approval, status: SlotStatus) -> Step:
+    """The step with an approval, which gives the place of its principal the status."""
+    slots = tuple(
+        slot._replace(status=status) if slot.user_id == approval.principal_id else slot for slot in step.slots
+    )
     return replace(step, approvals=(*step.approvals, approval), slots=slots)
 
 
-def _slots(slots: tuple[Slot, ...], user_id: int, status: SlotStatus) -> tuple[Slot, ...]:
-    return tuple(slot._replace(status=status) if slot.user_id == user_id else slot for slot in slots)
+def _skipped(step: Step, reason: SkipReason) -> Step:
+    return replace(_closed(step, StepStatus.SKIPPED), skip_reason=reason)
 
 
 def _closed(step: Step, status: StepStatus) -> Step:

@@ -78,7 +78,8 @@ class ApprovalRun(TenantRow, Base):
 
 
 class ApprovalStep(TenantRow, Base):
-    """A step of a run, as its rule made it; only the status changes, and the times.
+    """A step of a run, as its rule or the member who has added it made it; only the status and the times change, and
+    `seq` if a step is added before it.
 
     Steps with a lower `seq` are decided first, those with the same one at once; `stage` is that of the rule.
     """
@@ -88,9 +89,11 @@ class ApprovalStep(TenantRow, Base):
         _of("run_id", "approval_runs"),
         *optional_reference("approval_steps", "rule_id", "approval_rules"),
         *optional_reference("approval_steps", "pool_group_id", "approval_groups"),
+        *optional_reference("approval_steps", "added_by_id", "members", key="user_id"),
         CheckConstraint("seq >= 1 AND stage BETWEEN 1 AND 99 AND position >= 1", name="seq"),
         CheckConstraint("source IN ('rule', 'added', 'override', 'default')", name="source"),
         CheckConstraint("(source = 'rule') = (rule_id IS NOT NULL)", name="rule_id"),
+        CheckConstraint("(source IN ('added', 'override')) = (added_by_id IS NOT NULL)", name="added_by_id"),
         CheckConstraint("name <> '' AND length(name) <= 255", name="name"),
         CheckConstraint(
             "kind IN ('people', 'pool') AND pool_role IN ('approver')"
@@ -102,7 +105,7 @@ class ApprovalStep(TenantRow, Base):
             "status IN ('waiting', 'active', 'approved', 'rejected', 'skipped', 'cancelled')", name="status"
         ),
         CheckConstraint(
-            "skip_reason IN ('on_empty', 'override') AND (status = 'skipped') = (skip_reason IS NOT NULL)",
+            "skip_reason IN ('on_empty', 'override', 'removed') AND (status = 'skipped') = (skip_reason IS NOT NULL)",
             name="skip_reason",
         ),
         CheckConstraint("(status IN ('waiting', 'active')) = (closed_at IS NULL)", name="closed_at"),
@@ -132,6 +135,7 @@ class ApprovalStep(TenantRow, Base):
     comment_required: Mapped[bool]
     status: Mapped[str]
     skip_reason: Mapped[str | None]
+    added_by_id: Mapped[int | None]
     activated_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
 

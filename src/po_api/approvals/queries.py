@@ -130,7 +130,7 @@ def _steps() -> ColumnElement[str]:
     )
     names = ("id", "seq", "position", "rule_id", "source", "name", "required_count", "comment_required", "status")
     fields = {
-        **columns_of(_STEPS, (*names, "skip_reason")),
+        **columns_of(_STEPS, (*names, "skip_reason", "added_by_id")),
         "slots": nested(slots),
         "approvals": nested(_approvals()),
     }

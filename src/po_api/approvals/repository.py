@@ -99,7 +99,7 @@ def _changed_steps() -> Update:
         .values(
             status=rows.status,
             skip_reason=rows.skip_reason,
-            activated_at=func.coalesce(_STEPS.c.activated_at, rows.activated_at),
+            activated_at=func.coalesce(rows.activated_at, _STEPS.c.activated_at),
             closed_at=rows.closed_at,
         )
         .where(_STEPS.c.organisation_id == ORGANISATION_ID, _STEPS.c.id == rows.id)

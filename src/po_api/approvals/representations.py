@@ -37,7 +37,9 @@ def _steps(runs: FromClause) -> ColumnElement[str]:
     fields = {
         **columns_of(_STEPS, ("id", "stage", "position", "rule_id", "source", "name", "kind", "pool_group_id")),
         "pool_group_name": group_name,
-        **columns_of(_STEPS, ("pool_role", *asked, "activated_at", "closed_at")),
+        **columns_of(_STEPS, ("pool_role", *asked, "added_by_id")),
+        "added_by_name": member_name(_STEPS.c.added_by_id),
+        **columns_of(_STEPS, ("activated_at", "closed_at")),
         "people": nested(_people()),
         "decisions": nested(_decisions()),
     }

@@ -51,6 +51,8 @@ class ApprovalStepRead(Schema):
     comment_required: bool
     status: StepStatus
     skip_reason: SkipReason | None
+    added_by_id: int | None = Field(description="The member who has added the step; null for steps of rules")
+    added_by_name: str | None = Field(examples=["Bo Buyer"])
     activated_at: datetime | None
     closed_at: datetime | None
     people: list[ApprovalPersonRead] = Field(description="Empty for a pool, whose members are those of now")

@@ -103,7 +103,7 @@ def changing(
         runs=[{"id": run.id, "content_hash": content_hash, "hash_version": hash_version, **changed}],
         steps=[*_changed_steps(run.steps, outcome.steps, now)],
         slots=[*_changed_slots(run.steps, outcome.steps)],
-        decisions=[row | {"comment": comment} for row in rows if row["source"] is DecisionSource.GIVEN],
+        decisions=[row | {"comment": comment} for row in rows if row["source"] is not DecisionSource.CARRIED],
         carried=[
             row | {"root_step_id": None if each.root_position is None else ids[each.root_position]}
             for row, (_, each) in zip(rows, approvals, strict=False)

@@ -97,6 +97,7 @@ class Permission(StrEnum):
     PORFS_WRITE = "porfs_write"
     PORFS_WRITE_ALL = "porfs_write_all"
     PORFS_COMMENT = "porfs_comment"
+    PORFS_ADD_APPROVERS = "porfs_add_approvers"
     PORFS_DECIDE = "porfs_decide"
     PORFS_MANAGE = "porfs_manage"
 
@@ -175,6 +176,7 @@ GRANTS: Mapping[Permission, Grant] = {
     Permission.PORFS_WRITE: Grant(_RAISERS, Scope.PORFS_WRITE),
     Permission.PORFS_WRITE_ALL: Grant(_ADMIN, Scope.PORFS_WRITE),
     Permission.PORFS_COMMENT: Grant(_RAISERS | _APPROVER, Scope.PORFS_WRITE),
+    Permission.PORFS_ADD_APPROVERS: Grant(_RAISERS | _APPROVER, Scope.PORFS_WRITE),
     Permission.PORFS_DECIDE: Grant(_APPROVER, Scope.PORFS_APPROVE),
     Permission.PORFS_MANAGE: Grant(_BUYERS, Scope.PORFS_WRITE),
     Permission.PURCHASE_ORDERS_READ: Grant(_ANY_ROLE, Scope.PURCHASE_ORDERS_READ),

@@ -56,6 +56,10 @@ _PORF_STATUS = {
     "close": "closed",
     "convert": "converted",
     "release": "released",
+    "override": "overridden",
+    "add_approver": "approver_added",
+    "remove_approver": "approver_removed",
+    "reassign_step": "step_reassigned",
 }
 _PURCHASE_ORDER = {
     "create": "created",

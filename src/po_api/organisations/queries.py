@@ -37,6 +37,7 @@ class OrganisationRow(PartyRow):
     max_rate_jump_percent: Decimal
     order_price_percent: Decimal
     allow_self_approval: bool
+    allow_override: bool
     porf_prefix: str
     po_prefix: str
     tax_id: str | None

@@ -97,6 +97,7 @@ class OrganisationCreate(PartyFields):
     max_rate_jump_percent: ToleranceString = Field(default="20", validate_default=True)
     order_price_percent: ToleranceString = Field(default="0", validate_default=True)
     allow_self_approval: StrictBool = False
+    allow_override: StrictBool = False
     porf_prefix: Prefix = "PORF"
     po_prefix: Prefix = "PO"
     workspace_folder_id: FolderId | None = None
@@ -123,6 +124,7 @@ class OrganisationUpdate(PartyPatch):
     max_rate_jump_percent: ToleranceString | MISSING = MISSING
     order_price_percent: ToleranceString | MISSING = MISSING
     allow_self_approval: StrictBool | MISSING = MISSING
+    allow_override: StrictBool | MISSING = MISSING
     porf_prefix: Prefix | MISSING = MISSING
     po_prefix: Prefix | MISSING = MISSING
     workspace_folder_id: FolderId | None | MISSING = MISSING
@@ -185,6 +187,7 @@ class OrganisationRead(PartyRead, OrganisationSummary):
         description="The net of an order may exceed that of the approved lines by this, in per cent"
     )
     allow_self_approval: bool
+    allow_override: bool = Field(description="Admins may approve requests against the rules, with a comment")
     porf_prefix: str
     po_prefix: str
     tax_id: str | None

@@ -172,6 +172,8 @@ class PorfApprovals:
             raise errors.CommentRequired.missing()
         outcome = machine.approve(run.steps, given, Rules(run.carry, [row.place for row in places], barred(facts)))
         basis = await self._basis(porf, run, facts)
+        outcome = machine.approve(run.steps, given, Rules(run.carry, [row.place for row in places]))
+        basis = await self.basis(porf, run, facts)
         return self._changed(run, outcome, changing(run, outcome, basis, now=now, comment=comment), steps, given)
 
     async def refuse(
@@ -189,7 +191,7 @@ class PorfApprovals:
         places = await self._porfs.places(porf.id)
         given = self._chosen(run, places, step_id=step_id, within_limit=False)[:1]
         outcome = machine.end(run.steps, _ENDING[decision], given)
-        basis = await self._basis(porf, run, facts)
+        basis = await self.basis(porf, run, facts)
         writes = refusing(run, outcome, given[0], decision, comment, basis, now=now)
         return self._changed(run, outcome, writes, _steps_of(run, given), given)
 
@@ -208,7 +210,8 @@ class PorfApprovals:
         others = sorted({each.principal_id for each in given} - {self._actor.user_id})
         return Changed(outcome.status, RunChange(run.id, writes), steps, others)
 
-    async def _basis(self, porf: LockedPorf, run: Run, facts: PorfFacts) -> Basis:
+    async def basis(self, porf: LockedPorf, run: Run, facts: PorfFacts) -> Basis:
+        """What the decisions of a change of the run have in common."""
         if run.content_hash is not None and run.hash_version is not None:
             return _basis(porf, facts, run.content_hash, run.hash_version)
         lines = await self._porfs.content(porf.id)

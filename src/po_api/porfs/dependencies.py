@@ -14,6 +14,7 @@ from po_api.porfs.domain import PorfStatus
 from po_api.porfs.queries import LINE_SORTS, SORTS
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.service import PorfService
+from po_api.porfs.step_actions import PorfStepActions
 from po_api.web.dependencies import PrincipalDep, executor_of, paging, session_of
 from po_api.web.filters import CREATED_AT, UPDATED_AT, amounts, any_of, days, filters, flag, moments, search
 from po_api.web.schemas import Id, KnownCurrency, ShortText
@@ -33,6 +34,10 @@ async def _actions(request: Request, principal: PrincipalDep) -> PorfActions:
 
 async def _collaboration(request: Request, principal: PrincipalDep, listeners: ListenersDep) -> PorfCollaboration:
     return PorfCollaboration(session_of(request), principal.actor(), listeners)
+
+
+async def _step_actions(request: Request, principal: PrincipalDep) -> PorfStepActions:
+    return PorfStepActions(session_of(request), principal.actor())
 
 
 _filters = filters(
@@ -60,6 +65,7 @@ PorfReadServiceDep = Annotated[PorfReadService, Depends(_read_service)]
 PorfServiceDep = Annotated[PorfService, Depends(_service)]
 PorfActionsDep = Annotated[PorfActions, Depends(_actions)]
 PorfCollaborationDep = Annotated[PorfCollaboration, Depends(_collaboration)]
+PorfStepActionsDep = Annotated[PorfStepActions, Depends(_step_actions)]
 PorfFiltersDep = Annotated[Filters, Depends(_filters)]
 PorfPaging = Annotated[PageRequest, Depends(paging(*SORTS))]
 LinePaging = Annotated[PageRequest, Depends(paging(*LINE_SORTS))]

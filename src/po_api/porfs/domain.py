@@ -9,7 +9,14 @@ from typing import NamedTuple, Protocol
 
 from po_api.approvals import eligibility
 from po_api.approvals.domain import Decision, Standing
-from po_api.approvals.errors import AlreadyDecided, NotEligible, NotYourTurn, OverApprovalLimit
+from po_api.approvals.errors import (
+    AlreadyDecided,
+    NotEligible,
+    NotYourTurn,
+    OverApprovalLimit,
+    OverrideDisabled,
+    OwnRequest,
+)
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.currencies import CURRENCIES
 from po_api.core.errors import AppError, FieldError
@@ -51,6 +58,10 @@ class PorfAction(StrEnum):
     CLOSE = "close"
     REASSIGN = "reassign"
     COPY = "copy"
+    OVERRIDE = "override"
+    ADD_APPROVER = "add_approver"
+    REMOVE_APPROVER = "remove_approver"
+    REASSIGN_STEP = "reassign_step"
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,8 @@ class PorfFacts:
     member may approve the request if any approver may (evaluated for drafts only); `standing`: what the member may do
     about the approval, limits included (evaluated for pending requests only); `supplier_is_active`: true
     also without a supplier; `supplier_hash`: the identity of the supplier as of now; `supplier_has_changed`: it is not
-    the approved one (evaluated where something can be ordered)."""
+    the approved one (evaluated where something can be ordered); `allow_override`: admins may approve against the
+    rules."""
 
     status: PorfStatus
     requester_id: int
@@ -80,6 +92,7 @@ class PorfFacts:
     base_rate_date: date | None
     base_rate_id: int | None
     allow_self_approval: bool
+    allow_override: bool
     line_count: int
     ordered: bool
     has_remaining: bool
@@ -128,6 +141,13 @@ def _admin(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     return None if actor.may(Permission.PORFS_WRITE_ALL) else MissingRole
 
 
+def _involved(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
+    """the requester, an approver, a buyer or an admin"""
+    if actor.may(Permission.PORFS_MANAGE) or actor.may(Permission.PORFS_DECIDE):
+        return None
+    return _requester(facts, actor)
+
+
 def _raiser(_facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """a requester, a buyer or an admin"""
     return None if actor.may(Permission.PORFS_WRITE) else MissingRole
@@ -173,6 +193,23 @@ def _approved_supplier(facts: PorfFacts, _actor: Actor) -> type[AppError] | None
 def _asked(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     """an active step of the approval asks the approver, or a member who has delegated to them"""
     return _NOT_ASKED.get(facts.standing)
+
+
+def _asked_if_approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
+    """an approver who is none of the others: an active step asks them"""
+    if actor.may(Permission.PORFS_MANAGE) or _requester(facts, actor) is None:
+        return None
+    return _approver(facts, actor) or _asked(facts, actor)
+
+
+def _may_override(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
+    """the organisation allows it"""
+    return None if facts.allow_override else OverrideDisabled
+
+
+def _no_author(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
+    """the admin is not an author of the request"""
+    return OwnRequest if actor.user_id in {facts.requester_id, *facts.author_ids} else None
 
 
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
@@ -257,6 +294,10 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.CLOSE: _rule(_MANAGE, [_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(Permission.PORFS_WRITE_ALL, _OPEN, None, _admin),
         PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser, _current_currency),
+        PorfAction.OVERRIDE: _rule(Permission.PORFS_WRITE_ALL, [_P], _A, _admin, _may_override, _no_author),
+        PorfAction.ADD_APPROVER: _rule(Permission.PORFS_ADD_APPROVERS, [_P], None, _involved, _asked_if_approver),
+        PorfAction.REMOVE_APPROVER: _rule(Permission.PORFS_ADD_APPROVERS, [_P], None, _involved),
+        PorfAction.REASSIGN_STEP: _rule(Permission.PORFS_WRITE_ALL, [_P], None, _admin),
     },
 )
 

@@ -207,6 +207,7 @@ def allowed_actions(
         base_rate_date=None,
         base_rate_id=None,
         allow_self_approval=known["allow_self_approval"],
+        allow_override=known["allow_override"],
         line_count=int(known["has_lines"]),
         ordered=known["ordered"],
         has_remaining=known["has_remaining"],

@@ -1,0 +1,207 @@
+"""Actions on the steps of a pending request: override, add and remove approvers, and reassign steps."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from po_api import audit
+from po_api.approval_policies.domain import SlotOrigin, StepSource
+from po_api.approvals import machine
+from po_api.approvals.additions import Addition, Additions
+from po_api.approvals.domain import Placement, RunStatus, SlotStatus, StepStatus
+from po_api.approvals.eligibility import DECIDES, Approver, refusal
+from po_api.approvals.errors import RunClosed, StepNotReassignable, StepNotRemovable, UnknownApprover
+from po_api.approvals.machine import Given, Outcome, Rules, Step
+from po_api.approvals.queries import Run
+from po_api.approvals.writes import changing
+from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
+from po_api.core.errors import FieldError
+from po_api.core.permissions import Permission, Role, may
+from po_api.core.versions import ExpectedVersions, require_version
+from po_api.db.json_sql import JsonDocument
+from po_api.db.query import TransactionExecutor
+from po_api.exchange_rates.domain import recorded
+from po_api.members.service import rights_of
+from po_api.porfs import errors
+from po_api.porfs.approving import PorfApprovals, accepts
+from po_api.porfs.domain import MACHINE, PorfAction, PorfFacts, PorfStatus
+from po_api.porfs.queries import LockedPorf, PorfQueries
+from po_api.porfs.read_service import PorfReadService
+from po_api.porfs.repository import PorfRepository, RunChange, state_of
+
+_ADDED, _OVERRIDE = "added approver", "override"
+
+
+class AddedApprover(NamedTuple):
+    """A member who is to be asked, too."""
+
+    user_id: int
+    placement: Placement
+
+
+class Replacement(NamedTuple):
+    """A member who is asked in a step instead of another."""
+
+    step_id: int
+    user_id: int
+    replaced_id: int
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A locked request that is pending, with its open run; `actor` has the committed rights."""
+
+    porf: LockedPorf
+    facts: PorfFacts
+    run: Run
+    actor: Actor
+    now: datetime
+
+
+class PorfStepActions:
+    """Changes who is asked for approval; each writes one audit event in the caller's transaction."""
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._session = session
+        self._actor = actor
+        executor = TransactionExecutor(session)
+        self._repository = PorfRepository(session, actor)
+        self._porfs = PorfReadService(executor, actor)
+        self._queries = PorfQueries(executor, actor)
+        self._approvals = PorfApprovals(session, actor)
+
+    async def override(self, porf_id: int, *, comment: str | None, expected: ExpectedVersions) -> JsonDocument:
+        """Approve a request against the rules: all open steps are skipped. Raises CommentRequired."""
+        pending = await self._begin(PorfAction.OVERRIDE, porf_id, expected)
+        if comment is None:
+            raise errors.CommentRequired.missing()
+        run, actor = pending.run, pending.actor
+        skipped = [step.name for step in run.steps if step.is_open]
+        seq = max(step.seq for step in run.steps) + 1
+        added = Addition(StepSource.OVERRIDE, _OVERRIDE, actor.member_id, seq, StepStatus.ACTIVE)
+        pending, step_id = await self._with_step(pending, added)
+        step = _step(pending.run, step_id)
+        given = Given(step.position, actor.member_id, actor.member_id, actor.approval_limit)
+        outcome = machine.override(pending.run.steps, step_id, given)
+        shown: dict[str, object] = {"comment": comment, "skipped": skipped}
+        return await self._change(PorfAction.OVERRIDE, pending, outcome, shown, comment=comment)
+
+    async def add_approver(self, porf_id: int, added: AddedApprover, *, expected: ExpectedVersions) -> JsonDocument:
+        """Ask one more member before, with or after those who are asked now. Raises UnknownApprover."""
+        pending = await self._begin(PorfAction.ADD_APPROVER, porf_id, expected)
+        await self._require_approver(pending.facts, added.user_id)
+        seq, moved = machine.seq_of_added(pending.run.steps, added.placement)
+        addition = Addition(StepSource.ADDED, _ADDED, added.user_id, seq, moved=moved)
+        pending, step_id = await self._with_step(pending, addition)
+        outcome = machine.resume(pending.run.steps, await self._rules(pending))
+        shown = {"user_id": added.user_id, "placement": added.placement, "step_id": step_id}
+        return await self._change(PorfAction.ADD_APPROVER, pending, outcome, shown)
+
+    async def remove_approver(self, porf_id: int, *, step_id: int, expected: ExpectedVersions) -> JsonDocument:
+        """Remove a step that was added, and that nobody has decided. Raises RunClosed or StepNotRemovable."""
+        pending = await self._begin(PorfAction.REMOVE_APPROVER, porf_id, expected)
+        step = _step(pending.run, step_id)
+        is_own = step.added_by_id == self._actor.user_id or self._actor.may(Permission.PORFS_WRITE_ALL)
+        if step.source is not StepSource.ADDED or not step.is_open or step.approvals or not is_own:
+            raise StepNotRemovable
+        outcome = machine.remove(pending.run.steps, step_id, await self._rules(pending))
+        return await self._change(PorfAction.REMOVE_APPROVER, pending, outcome, {"step_id": step_id})
+
+    async def reassign_step(self, porf_id: int, new: Replacement, *, expected: ExpectedVersions) -> JsonDocument:
+        """Ask another member in a step instead of one who has not decided.
+
+        Raises RunClosed, StepNotReassignable or UnknownApprover.
+        """
+        pending = await self._begin(PorfAction.REASSIGN_STEP, porf_id, expected)
+        step = _step(pending.run, new.step_id)
+        asked = {slot.user_id: slot.status for slot in step.slots}
+        if not step.is_open or asked.get(new.replaced_id) not in (SlotStatus.OPEN, SlotStatus.VACANT):
+            raise StepNotReassignable
+        if new.user_id in asked:
+            raise _unknown_approver()
+        await self._require_approver(pending.facts, new.user_id)
+        await Additions(self._session, self._actor, pending.now).person(
+            step_id=new.step_id, user_id=new.user_id, origin=SlotOrigin.VACANCY
+        )
+        pending = await self._again(pending)
+        outcome = machine.vacate(pending.run.steps, new.step_id, new.replaced_id)
+        return await self._change(PorfAction.REASSIGN_STEP, pending, outcome, new._asdict())
+
+    async def _begin(self, action: PorfAction, porf_id: int, expected: ExpectedVersions) -> _Pending:
+        """Lock the request, and check that the action is allowed."""
+        found = await self._repository.lock([porf_id])
+        if not found:
+            raise errors.PorfNotFound
+        (porf,) = found
+        actor = await self._approvals.approver()
+        facts = await self._porfs.facts(porf_id)
+        MACHINE.require(action, facts, actor)
+        now = utc_now()
+        run = await self._approvals.open_run(porf, now)
+        require_version(porf.version, accepts(run, porf.version, expected))
+        return _Pending(porf, facts, run, actor, now)
+
+    async def _with_step(self, pending: _Pending, added: Addition) -> tuple[_Pending, int]:
+        step_id = await Additions(self._session, self._actor, pending.now).step(pending.run, added)
+        return await self._again(pending), step_id
+
+    async def _again(self, pending: _Pending) -> _Pending:
+        """The run as it is stored now."""
+        return _Pending(
+            pending.porf,
+            pending.facts,
+            await self._approvals.open_run(pending.porf, pending.now),
+            pending.actor,
+            pending.now,
+        )
+
+    async def _rules(self, pending: _Pending) -> Rules:
+        places = await self._queries.places(pending.porf.id)
+        return Rules(pending.run.carry, [row.place for row in places])
+
+    async def _require_approver(self, facts: PorfFacts, user_id: int) -> None:
+        """Raise UnknownApprover unless the member, who is locked, may decide on the request."""
+        rights = await rights_of(self._session, self._actor, user_id)
+        if rights is None:
+            raise _unknown_approver()
+        has_role = may(frozenset(map(Role, rights.roles)), Permission.PORFS_DECIDE)
+        if refusal(DECIDES, facts, Approver(user_id, rights.approval_limit, has_role, rights.is_active)) is not None:
+            raise _unknown_approver()
+
+    async def _change(
+        self,
+        action: PorfAction,
+        pending: _Pending,
+        outcome: Outcome,
+        shown: dict[str, object],
+        *,
+        comment: str | None = None,
+    ) -> JsonDocument:
+        porf, run, now = pending.porf, pending.run, pending.now
+        is_approved = outcome.status is RunStatus.APPROVED
+        state = state_of(porf, **({"status": PorfStatus.APPROVED, "decided_at": now} if is_approved else {}))
+        basis = await self._approvals.basis(porf, run, pending.facts)
+        writes = changing(run, outcome, basis, now=now, comment=comment)
+        before = {"status": porf.status, "approval_round": porf.approval_round}
+        after = {name: state[name] for name in before} | shown
+        if is_approved:
+            after |= {"total": pending.facts.total, "currency": pending.facts.currency} | recorded(state)
+        change = audit.Change(f"porf.{action}", "porf", porf.id, before, after, porf.version + 1)
+        await self._repository.change([state], [change], now=now, changed=RunChange(run.id, writes))
+        return await self._porfs.whole(porf.id)
+
+
+def _step(run: Run, step_id: int) -> Step:
+    """A step of the run. Raises RunClosed for all others."""
+    step = next((step for step in run.steps if step.id == step_id), None)
+    if step is None:
+        raise RunClosed
+    return step
+
+
+def _unknown_approver() -> UnknownApprover:
+    error = FieldError("/user_id", UnknownApprover.code, UnknownApprover.title)
+    return UnknownApprover(errors=(error,))
