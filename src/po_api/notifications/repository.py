@@ -22,9 +22,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.approval_delegations.models import ApprovalDelegation
 from po_api.approvals.domain import StepStatus
 from po_api.approvals.eligibility import may_decide
-from po_api.approvals.models import ApprovalDecision, ApprovalDelegation
+from po_api.approvals.models import ApprovalDecision
 from po_api.approvals.projections import may_approve_step, members, steps_of
 from po_api.comments.models import Comment
 from po_api.core.clock import utc_now

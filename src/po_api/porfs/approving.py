@@ -171,8 +171,6 @@ class PorfApprovals:
         if comment is None and any(step.comment_required for step in steps):
             raise errors.CommentRequired.missing()
         outcome = machine.approve(run.steps, given, Rules(run.carry, [row.place for row in places], barred(facts)))
-        basis = await self._basis(porf, run, facts)
-        outcome = machine.approve(run.steps, given, Rules(run.carry, [row.place for row in places]))
         basis = await self.basis(porf, run, facts)
         return self._changed(run, outcome, changing(run, outcome, basis, now=now, comment=comment), steps, given)
 
