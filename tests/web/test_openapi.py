@@ -148,8 +148,10 @@ ACTION = re.compile(r"(\{\w+\}|/me)/(?!comments|copy|test|replay|deliveries/|ret
 
 def test_changes_require_if_match_and_take_a_merge_patch(document: Json) -> None:
     for method, path, operation in _operations(document):
-        unversioned = ("sessions", "api-keys", "deliveries", "exchange-rates", "external-references", "filings")
-        unversioned += ("notifications", "approval-delegations")
+        unversioned = (
+            *("sessions", "api-keys", "deliveries", "exchange-rates", "external-references", "filings"),
+            *("notifications", "approval-delegations"),
+        )
         is_versioned = not path.startswith(tuple(f"/api/v1/{name}" for name in unversioned)) and "/files" not in path
         is_action = method == "post" and is_versioned and ACTION.search(path)
         is_change = method in {"patch", "put", "delete"} and is_versioned
