@@ -10,7 +10,6 @@ from po_api import audit
 from po_api.approvals.domain import Decision, RunStatus
 from po_api.approvals.eligibility import Approver, authors_of, excess
 from po_api.approvals.errors import OverApprovalLimit
-from po_api.approvals.events import RunEnded, StepsActivated
 from po_api.approvals.writes import RunWrites
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -19,13 +18,13 @@ from po_api.core.money import in_base_currency
 from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
-from po_api.db.listeners import DomainEvent, Listeners
+from po_api.db.listeners import Listeners
 from po_api.db.query import TransactionExecutor
 from po_api.exchange_rates.domain import NO_BASE_AMOUNTS, base_amounts, recorded
 from po_api.exchange_rates.errors import RateMissing
 from po_api.members.service import rights_of
 from po_api.porfs import errors
-from po_api.porfs.approving import ENDS, PorfApprovals, accepts
+from po_api.porfs.approving import ENDS, PorfApprovals, accepts, approval_event
 from po_api.porfs.domain import (
     DECISIONS,
     MACHINE,
@@ -137,10 +136,7 @@ class PorfActions:
 
     async def _notify(self, porf: LockedPorf, status: RunStatus) -> None:
         """Tell the listeners what has become of the approval of the request, which was as given."""
-        event: DomainEvent = StepsActivated(self._actor, porf.id)
-        if status is not RunStatus.OPEN:
-            event = RunEnded(self._actor, porf.id, porf.requester_id, porf.version + 1, status)
-        await self._listeners.notify(self._session, event)
+        await self._listeners.notify(self._session, approval_event(self._actor, porf, status))
 
     async def _submit(self, porf: LockedPorf, facts: PorfFacts, after: dict[str, object], now: datetime) -> RunWrites:
         """Open the run of a submission: `after` is approved at once where the approvals of the run before stand."""

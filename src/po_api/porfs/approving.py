@@ -13,6 +13,7 @@ from po_api.approval_policies.facts import DocumentFacts
 from po_api.approval_policies.planning import Plan, plan_for
 from po_api.approvals import machine
 from po_api.approvals.domain import Decision, RunStatus
+from po_api.approvals.events import RunEnded, StepsActivated
 from po_api.approvals.machine import Given, Outcome, Place, Rules, Step
 from po_api.approvals.queries import PlaceRow, Run
 from po_api.approvals.service import ApprovalService, Resubmission, barred, chosen
@@ -225,6 +226,13 @@ def accepts(run: Run, current: int, expected: ExpectedVersions) -> ExpectedVersi
     if expected is None or not any(run.submitted_version <= version <= current for version in expected):
         return expected
     return None
+
+
+def approval_event(actor: Actor, porf: LockedPorf, status: RunStatus) -> StepsActivated | RunEnded:
+    """What has become of the approval of a request, which was as given."""
+    if status is RunStatus.OPEN:
+        return StepsActivated(actor, porf.id)
+    return RunEnded(actor, porf.id, porf.requester_id, porf.version + 1, status)
 
 
 def _hashes(porf: LockedPorf, lines: Sequence[PorfLineRow]) -> _Hashes:

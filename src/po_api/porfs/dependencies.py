@@ -28,16 +28,16 @@ async def _service(request: Request, principal: PrincipalDep) -> PorfService:
     return PorfService(session_of(request), principal.actor())
 
 
-async def _actions(request: Request, principal: PrincipalDep) -> PorfActions:
-    return PorfActions(session_of(request), principal.actor(), request.app.state.listeners)
+async def _actions(request: Request, principal: PrincipalDep, listeners: ListenersDep) -> PorfActions:
+    return PorfActions(session_of(request), principal.actor(), listeners)
 
 
 async def _collaboration(request: Request, principal: PrincipalDep, listeners: ListenersDep) -> PorfCollaboration:
     return PorfCollaboration(session_of(request), principal.actor(), listeners)
 
 
-async def _step_actions(request: Request, principal: PrincipalDep) -> PorfStepActions:
-    return PorfStepActions(session_of(request), principal.actor())
+async def _step_actions(request: Request, principal: PrincipalDep, listeners: ListenersDep) -> PorfStepActions:
+    return PorfStepActions(session_of(request), principal.actor(), listeners)
 
 
 _filters = filters(

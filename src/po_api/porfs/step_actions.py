@@ -22,11 +22,12 @@ from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
+from po_api.db.listeners import Listeners
 from po_api.db.query import TransactionExecutor
 from po_api.exchange_rates.domain import recorded
 from po_api.members.service import rights_of
 from po_api.porfs import errors
-from po_api.porfs.approving import PorfApprovals, accepts
+from po_api.porfs.approving import PorfApprovals, accepts, approval_event
 from po_api.porfs.domain import MACHINE, PorfAction, PorfFacts, PorfStatus
 from po_api.porfs.queries import LockedPorf, PorfQueries
 from po_api.porfs.read_service import PorfReadService
@@ -62,11 +63,13 @@ class _Pending:
 
 
 class PorfStepActions:
-    """Changes who is asked for approval; each writes one audit event in the caller's transaction."""
+    """Changes who is asked for approval; each writes one audit event in the caller's transaction, and tells the
+    `listeners`."""
 
-    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+    def __init__(self, session: AsyncSession, actor: Actor, listeners: Listeners) -> None:
         self._session = session
         self._actor = actor
+        self._listeners = listeners
         executor = TransactionExecutor(session)
         self._repository = PorfRepository(session, actor)
         self._porfs = PorfReadService(executor, actor)
@@ -191,6 +194,7 @@ class PorfStepActions:
             after |= {"total": pending.facts.total, "currency": pending.facts.currency} | recorded(state)
         change = audit.Change(f"porf.{action}", "porf", porf.id, before, after, porf.version + 1)
         await self._repository.change([state], [change], now=now, changed=RunChange(run.id, writes))
+        await self._listeners.notify(self._session, approval_event(self._actor, porf, outcome.status))
         return await self._porfs.whole(porf.id)
 
 
