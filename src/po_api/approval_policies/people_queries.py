@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     FromClause,
+    ScalarSelect,
     and_,
     any_,
     bindparam,
@@ -109,11 +110,20 @@ def _policy_of(condition: ColumnElement[bool], name: str) -> Query[_PolicyRow]:
     return Query(name, _with_rules(policies), _PolicyRow)
 
 
-_PUBLISHED = _policy_of(
-    and_(_POLICIES.c.document_type == DocumentType.PORF, _POLICIES.c.status == PolicyStatus.PUBLISHED),
-    "approval_policies.published",
-)
+_IS_PUBLISHED = and_(_POLICIES.c.document_type == DocumentType.PORF, _POLICIES.c.status == PolicyStatus.PUBLISHED)
+_PUBLISHED = _policy_of(_IS_PUBLISHED, "approval_policies.published")
 _ONE = _policy_of(_POLICIES.c.id == bindparam("policy_id", type_=BigInteger), "approval_policies.one")
+
+
+def published_policy() -> ScalarSelect[str]:
+    """The published policy in the statement of another feature, for `policy_from`; NULL without one."""
+    policies = select(_POLICIES).where(_POLICIES.c.organisation_id == ORGANISATION_ID, _IS_PUBLISHED)
+    return _with_rules(policies.subquery("policies")).scalar_subquery()
+
+
+def policy_from(published: str | None) -> Policy | None:
+    """The policy that `published_policy` has found."""
+    return None if published is None else _parsed(published)
 
 
 def _any_of(name: str) -> ColumnElement[Any]:
@@ -266,7 +276,7 @@ class PlanningQueries:
     async def _policy(self, query: Query[_PolicyRow], **parameters: object) -> Policy | None:
         await self._executor.enter_tenant(self._organisation_id)
         row = await self._executor.row(query, organisation_id=self._organisation_id, **parameters)
-        return None if row is None else _parsed(row.policy)
+        return policy_from(None if row is None else row.policy)
 
 
 def _asked(rules: Iterable[Rule]) -> dict[str, object]:

@@ -50,14 +50,12 @@ class Preview(NamedTuple):
     warnings: Sequence[Attention]
 
 
-async def plan_for(executor: QueryExecutor, actor: Actor, read_facts: ReadFacts) -> Plan:
-    """The steps of a document of the actor's organisation by the published policy. Raises NoApprover."""
-    queries = PlanningQueries(executor, actor)
-    policy = await queries.published()
+async def plan_for(executor: QueryExecutor, actor: Actor, policy: Policy | None, read_facts: ReadFacts) -> Plan:
+    """The steps of a document of the actor's organisation by its published policy. Raises NoApprover."""
     if policy is None:
         return Plan(None, [DEFAULT_STEP])
     facts = await read_facts()
-    people = await queries.people(policy, facts)
+    people = await PlanningQueries(executor, actor).people(policy, facts)
     return Plan(policy, await offload(len(facts.lines), plan, policy, facts, people))
 
 

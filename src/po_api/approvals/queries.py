@@ -1,16 +1,31 @@
 """Reading runs: the last one of a request with its steps, and who may decide them now."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
-from sqlalchemy import BigInteger, Boolean, ColumnElement, FromClause, and_, any_, bindparam, func, or_, select, true
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    any_,
+    bindparam,
+    func,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.approval_policies.domain import Carry
 from po_api.approval_policies.models import ApprovalPolicy
+from po_api.approval_policies.people_queries import policy_from, published_policy
+from po_api.approval_policies.rules import Policy
 from po_api.approvals.domain import OPEN_STEPS, Decision, RunStatus
 from po_api.approvals.eligibility import RequestColumns, may_decide
 from po_api.approvals.machine import Place, Step
@@ -66,6 +81,23 @@ class Run(NamedTuple):
     status: RunStatus
     opened_at: datetime
     steps: tuple[Step, ...]
+
+
+class _Submission(NamedTuple):
+    """The columns of `RunRow`, all of them None without a run, and the published policy."""
+
+    id: int | None
+    run_no: int | None
+    round: int | None
+    carry: str | None
+    content_hash: str | None
+    hash_version: int | None
+    fixed_hash: str | None
+    submitted_version: int | None
+    status: str | None
+    opened_at: datetime | None
+    steps: str | None
+    policy: str | None
 
 
 class PrincipalRow(NamedTuple):
@@ -144,10 +176,10 @@ def _steps() -> ColumnElement[str]:
     )
 
 
-def _last_run() -> Query[RunRow]:
+def _last_run() -> Select[Any]:
     its_policy = and_(_POLICIES.c.organisation_id == ORGANISATION_ID, _POLICIES.c.id == _RUNS.c.policy_id)
     carry = select(_POLICIES.c.carry).where(its_policy).correlate(_RUNS).scalar_subquery()
-    statement = (
+    return (
         select(
             *_RUNS.c["id", "run_no", "round"],
             carry.label("carry"),
@@ -158,7 +190,17 @@ def _last_run() -> Query[RunRow]:
         .order_by(_RUNS.c.run_no.desc())
         .limit(1)
     )
-    return Query("approvals.last_run", statement, RunRow)
+
+
+def _submission() -> Query[_Submission]:
+    """The last run of a request and the published policy, in one row."""
+    own, last = Organisation.__table__, _last_run().subquery("last")
+    statement: AnySelect = (
+        select(*last.c, published_policy().label("policy"))
+        .select_from(own.outerjoin(last, true()))
+        .where(own.c.id == ORGANISATION_ID)
+    )
+    return Query("approvals.submission", statement, _Submission)
 
 
 def lock_principals() -> Query[PrincipalRow]:
@@ -238,7 +280,8 @@ def places(porf: FromClause, request: RequestColumns) -> AnySelect:
     )
 
 
-_LAST_RUN, LOCK_PRINCIPALS, _VOTERS = _last_run(), lock_principals(), _voters()
+_LAST_RUN, _SUBMISSION = Query("approvals.last_run", _last_run(), RunRow), _submission()
+LOCK_PRINCIPALS, _VOTERS = lock_principals(), _voters()
 
 
 class RunQueries:
@@ -251,12 +294,15 @@ class RunQueries:
     async def last(self, porf_id: int) -> Run | None:
         """The last run of a request."""
         row = await self._executor.row(_LAST_RUN, **self._who, porf_id=porf_id)
-        if row is None:
-            return None
-        carry, status = Carry(row.carry or Carry.NEVER), RunStatus(row.status)
-        return Run(
-            **row._asdict() | {"carry": carry, "status": status, "steps": _STEPS_ADAPTER.validate_json(row.steps)}
-        )
+        return None if row is None else _run_of(row._asdict())
+
+    async def submission(self, porf_id: int) -> tuple[Run | None, Policy | None]:
+        """The last run of a request that is submitted, and the published policy."""
+        row = await self._executor.row(_SUBMISSION, **self._who, porf_id=porf_id)
+        assert row is not None
+        *last, policy = row
+        run = None if row.id is None else _run_of(dict(zip(RunRow._fields, last, strict=True)))
+        return run, policy_from(policy)
 
     async def lock_principals(self) -> Sequence[PrincipalRow]:
         """The committed rights of the member, and of those who have delegated to them, locked."""
@@ -265,3 +311,10 @@ class RunQueries:
     async def voters(self, user_ids: Collection[int]) -> Sequence[Voter]:
         """The rights and groups of members."""
         return await self._executor.rows(_VOTERS, **self._who, user_ids=sorted(user_ids)) if user_ids else []
+
+
+def _run_of(row: Mapping[str, Any]) -> Run:
+    """The run of the columns of `RunRow`."""
+    carry, status = Carry(row["carry"] or Carry.NEVER), RunStatus(row["status"])
+    steps = _STEPS_ADAPTER.validate_json(row["steps"])
+    return Run(**{**row, "carry": carry, "status": status, "steps": steps})

@@ -8,6 +8,7 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.approval_policies.domain import DEFAULT_STEP, Carry, PlannedStep
+from po_api.approval_policies.rules import Policy
 from po_api.approvals import errors, machine
 from po_api.approvals.domain import DecisionSource, RunStatus, StepStatus
 from po_api.approvals.eligibility import APPROVES, DECIDES, Approver, Request, authors_of, refusal
@@ -94,6 +95,10 @@ class ApprovalService:
     async def last(self, porf_id: int) -> Run | None:
         """The last run of a request."""
         return await self._queries.last(porf_id)
+
+    async def submission(self, porf_id: int) -> tuple[Run | None, Policy | None]:
+        """The last run of a request that is submitted, and the published policy."""
+        return await self._queries.submission(porf_id)
 
     async def open_run(self, run: NewRun, *, now: datetime) -> Run:
         """The open run of a pending request. The version before revision 048 leaves it without one, or with that of an

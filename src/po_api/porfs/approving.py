@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.approval_policies.domain import DEFAULT_STEP, StepSource
+from po_api.approval_policies.domain import StepSource
 from po_api.approval_policies.facts import DocumentFacts
 from po_api.approval_policies.planning import Plan, plan_for
+from po_api.approval_policies.rules import Policy
 from po_api.approvals import machine
 from po_api.approvals.domain import Decision, RunStatus
 from po_api.approvals.events import RunEnded, StepsActivated
@@ -96,7 +97,7 @@ class PorfApprovals:
 
     async def submit(self, porf: LockedPorf, facts: PorfFacts, after: Mapping[str, Any], now: datetime) -> Opened:
         """Open the run of a submission; `after` is the state of the request. Raises NoApprover."""
-        previous = await self._approvals.last(porf.id)
+        previous, published = await self._approvals.submission(porf.id)
         if previous is not None and previous.status is RunStatus.OPEN:
             # The version before has recalled the request.
             await self._approvals.close(previous, now=now)
@@ -104,7 +105,7 @@ class PorfApprovals:
             replace(line, over_order_percent=facts.over_order_percent) for line in await self._porfs.content(porf.id)
         ]
         hashes = await offload(len(lines), _hashes, porf, lines)
-        policy, plan = await self._plan(porf, facts, after, lines)
+        policy, plan = await self._plan(porf, facts, after, lines, published)
         new = Resubmission(
             reapproval_percent=Decimal(0) if policy is None else policy.reapproval_percent,
             reapproval_amount=None if policy is None else policy.reapproval_amount,
@@ -135,11 +136,14 @@ class PorfApprovals:
         return Opened(outcome.status, opening(run, plan, outcome, basis, now=now))
 
     async def _plan(
-        self, porf: LockedPorf, facts: PorfFacts, after: Mapping[str, Any], lines: Sequence[PorfLineRow]
+        self,
+        porf: LockedPorf,
+        facts: PorfFacts,
+        after: Mapping[str, Any],
+        lines: Sequence[PorfLineRow],
+        policy: Policy | None,
     ) -> Plan:
-        """The steps of a submission. Raises NoApprover."""
-        if not facts.has_policy:
-            return Plan(None, [DEFAULT_STEP])
+        """The steps of a submission by the published policy, if there is one. Raises NoApprover."""
 
         async def read_facts() -> DocumentFacts:
             return await offload(
@@ -153,7 +157,7 @@ class PorfApprovals:
                 base_rate=facts.base_rate,
             )
 
-        plan = await plan_for(TransactionExecutor(self._session), self._actor, read_facts)
+        plan = await plan_for(TransactionExecutor(self._session), self._actor, policy, read_facts)
         asks_anybody = any(step.source is StepSource.DEFAULT for step in plan.steps)
         if asks_anybody and not facts.has_approver:
             raise await PorfReadService(TransactionExecutor(self._session), self._actor).no_approver(porf.id, facts)
