@@ -71,7 +71,11 @@ WALLS = {
     "purpose": {"addSupplierContact", "updateSupplierContact"},
     "scopes": {"createApiKey"},
     "requester_id": {"reassignPorf"},
+    "step_id": {"approvePorf", "rejectPorf", "returnPorf", "removePorfApprover", "reassignPorfStep"},
+    "replaced_id": {"reassignPorfStep"},
+    "user_id": {"addPorfApprover", "reassignPorfStep"},
     "allow_self_approval": {"createOrganisation", "updateCurrentOrganisation"},
+    "allow_override": {"createOrganisation", "updateCurrentOrganisation"},
     "over_order_percent": {"createOrganisation", "updateCurrentOrganisation"},
     "team_id": {"updateUser"},
     "manager_id": {"updateUser"},
@@ -123,6 +127,10 @@ JSON_BODIES = set(
     recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
     closePorf reassignPorf convertPorf createPurchaseOrder updatePurchaseOrder updatePurchaseOrderLine
     issuePurchaseOrder deliverPurchaseOrder readAllNotifications updateNotificationPreferences
+    addPorfComment submitPorf recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
+    closePorf reassignPorf overridePorf addPorfApprover removePorfApprover reassignPorfStep
+    convertPorf createPurchaseOrder updatePurchaseOrder updatePurchaseOrderLine
+    issuePurchaseOrder deliverPurchaseOrder
     cancelPurchaseOrder createWebhookEndpoint updateWebhookEndpoint rotateWebhookSecret
     closePurchaseOrder putExchangeRate startTokenSignIn exchangeSignInCode createSession refreshSession
     """.split()

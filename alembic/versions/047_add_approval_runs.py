@@ -38,6 +38,14 @@ lost_rows = (
 TENANT = "organisation_id = nullif(current_setting('app.organisation_id', true), '')::bigint"
 HASH = "~ '^[0-9a-f]{64}$'"
 
+# The owner's rights: a worker has entered no tenant when it looks for work. Only ids of organisations are returned.
+DUE = """
+    CREATE FUNCTION organisations_with_due_timers(at timestamptz) RETURNS SETOF bigint LANGUAGE sql STABLE
+    SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+        SELECT DISTINCT organisation_id FROM public.approval_timers WHERE done_at IS NULL AND due_at <= at
+    $$
+"""
+
 CHECKS = {
     "approval_runs": {
         "run_no": "run_no >= 1",
@@ -122,6 +130,8 @@ def upgrade() -> None:
     add_slots("approval_slots")
     add_delegations("approval_delegations")
     add_timers("approval_timers")
+    op.execute(DUE)
+    op.execute("REVOKE ALL ON FUNCTION organisations_with_due_timers(timestamptz) FROM PUBLIC")
 
 
 def add_table(table: str, *columns: sa.Column[object], constraints: tuple[sa.Constraint, ...]) -> None:
@@ -225,6 +235,12 @@ def add_steps(table: str) -> None:
         ["organisation_id", "pool_group_id"],
         postgresql_where="status = 'active' AND kind = 'pool'",
     )
+    op.create_index(
+        f"ix_{table}_active_roles",
+        table,
+        ["organisation_id", "activated_at", "id"],
+        postgresql_where="status = 'active' AND pool_role IS NOT NULL",
+    )
     add_index(table, "rule_id", where="rule_id IS NOT NULL")
     for column in ("pool_group_id", "added_by_id"):
         add_index(table, column, where=f"{column} IS NOT NULL")
@@ -289,6 +305,7 @@ def add_timers(table: str) -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION organisations_with_due_timers(timestamptz)")
     for name in reversed(ADDED):
         op.drop_column(DECISIONS, name)
     for table in ("timers", "delegations", "slots", "steps", "runs"):

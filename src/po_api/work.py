@@ -23,6 +23,7 @@ from po_api.notifications.mail_planning import INTERVAL, PLAN, organisations_wit
 from po_api.notifications.mailings import NOTIFICATION_MAILS, NotificationMailHandler
 from po_api.notifications.purging import purge as purge_notifications
 from po_api.organisations.queries import in_each_organisation
+from po_api.porfs.approval_timers import TIMERS, organisations_with_due_timers, run_in
 from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing
 from po_api.sessions.service import SessionService
 from po_api.web import idempotency
@@ -59,6 +60,8 @@ def all_work(
 
     `filing` is where the documents are filed, `mailer` sends mail, `sender` sends webhooks; `listeners` are those of
     domain events.
+    `filing` is where the documents are filed, `mailer` sends mail, `sender` sends webhooks,
+    `listeners` are told what is done about approvals.
     """
     is_filed = filing is not None
     find_unfiled = PeriodicTask("filings.find_missing", timedelta(hours=1), partial(filings.queue_missing, database))
@@ -76,6 +79,7 @@ def all_work(
             TenantTask(audit.RELAY, outbox, partial(_relay, database), RELAY_INTERVAL),
             TenantTask(FOLLOW, organisations_behind, partial(follow_in, database)),
             TenantTask(PLAN, organisations_with_notifications, plan, INTERVAL),
+            TenantTask(TIMERS, organisations_with_due_timers, partial(run_in, database, listeners)),
         ),
         periodic_tasks=(
             *((find_unfiled,) if is_filed else ()),

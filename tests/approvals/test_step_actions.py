@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from po_api.core.permissions import Role
 from support.approval_policies import publish_policy, rule, user
 from support.invariants import check
-from support.organisations import Member, TestOrganisation, act, new_organisation, ok, refused
+from support.organisations import Member, TestOrganisation, act, created, new_organisation, ok, refused
 from support.repetition import in_turns
 
 Json = dict[str, Any]
@@ -74,17 +74,13 @@ async def test_approvers_are_added_and_removed(world: World) -> None:
         await refused(other.post(path, etag="*", json={"step_id": added["id"]}), 409, "step_not_removable")
         await ok(member.post(path, etag="*", json={"step_id": added["id"]}))
         await refused(member.post(path, etag="*", json={"step_id": added["id"]}), 409, "step_not_removable")
-        # Its times are those of the second activation.
-        porf = await act(organisation.requester, await act_again(organisation.requester, porf, "recall"), "submit")
+        draft = await ok(organisation.requester.post(f"/porfs/{porf.json()['id']}/recall", etag="*"))
+        porf = await act(organisation.requester, draft, "submit")
     rule_step = (await world.run(porf))["steps"][0]["id"]
     path = f"/porfs/{porf.json()['id']}/remove-approver"
     for step_id, code in ((rule_step, "step_not_removable"), (rule_step + 10_000, "run_closed")):
         await refused(organisation.admin.post(path, etag="*", json={"step_id": step_id}), 409, code)
     await world.check()
-
-
-async def act_again(member: Member, porf: httpx.Response, action: str) -> httpx.Response:
-    return await ok(member.post(f"/porfs/{porf.json()['id']}/{action}", etag="*"))
 
 
 async def test_an_added_approver_decides(world: World) -> None:
@@ -117,7 +113,7 @@ async def test_who_may_add_whom(world: World) -> None:
     await refused(world.add(organisation.auditor, porf, "Ivo"), 403, "not_requester")
     path = f"/porfs/{porf.json()['id']}/add-approver"
     both = await organisation.member(Role.APPROVER, Role.REQUESTER)
-    own = await act(both, await ok_created(both), "submit")
+    own = await _submitted_by(both)
     for member, request in ((organisation.buyer, porf), (both, own)):
         body = {"user_id": member.user_id}
         answer = await refused(
@@ -135,9 +131,9 @@ async def test_who_may_add_whom(world: World) -> None:
     await refused(world.add(organisation.admin, await organisation.draft(), "Ivo"), 409, "invalid_transition")
 
 
-async def ok_created(member: Member) -> httpx.Response:
+async def _submitted_by(member: Member) -> httpx.Response:
     body = {"title": "Lamps", "lines": [{"description": "Lamp", "quantity": "1", "unit_price": "1"}]}
-    return await member.post("/porfs", json=body)
+    return await act(member, await created(member.post("/porfs", json=body)), "submit")
 
 
 async def test_steps_are_reassigned(world: World) -> None:
@@ -151,6 +147,7 @@ async def test_steps_are_reassigned(world: World) -> None:
         ({"replaced_id": ids["Olga"]}, 409, "step_not_reassignable"),
         ({"user_id": ids["Max"]}, 422, "unknown_approver"),
         ({"user_id": organisation.buyer.user_id}, 422, "unknown_approver"),
+        ({"user_id": 2**40}, 422, "unknown_approver"),
         ({"step_id": first + 10_000}, 409, "run_closed"),
     ]
     for fields, status, code in refusals:
@@ -201,7 +198,7 @@ async def test_an_admin_overrides(world: World) -> None:
     ).is_success
     # Never one's own.
     boss = await organisation.member(Role.ADMIN)
-    own = await act(boss, await ok_created(boss), "submit")
+    own = await _submitted_by(boss)
     await refused(boss.post(f"/porfs/{own.json()['id']}/override", etag="*", json=reason), 403, "own_request")
     # By default, it is not allowed.
     await ok(organisation.admin.patch("/organisations/current", etag="*", json={"allow_override": False}))

@@ -130,6 +130,7 @@ async def test_after_a_restore_no_mail_is_sent_before_the_confirmation(place: Pl
         mailer=place.server.mailer(),
         sender=Sender(LOCAL),
         listeners=all_listeners(),
+        listeners=app.state.listeners,
     )
     worker = Worker(people.database, replace(work, periodic_tasks=()))
     buyer = await with_new_session(app, people.buyer)

@@ -6,6 +6,7 @@ import pytest
 
 _MODULES = (
     "porfs.actions",
+    "porfs.approval_timers",
     "porfs.queries",
     "porfs.repository",
     "purchase_orders.queries",

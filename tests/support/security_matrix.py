@@ -53,6 +53,8 @@ COLUMNS = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "op
 #   yes  it is done                    no   403 missing_role     org  403 no_organisation
 #   404  as if there were no such one  req  403 not_requester    ops  403 operators_only    409  already_member
 #   aut  403 not_author                upl  403 not_uploader
+#   404  as if there were no such one  req  403 not_requester    ops  403 operators_only
+#   409  already_member, or step_not_removable
 _MATRIX = """
 operation                    on       scope                 requester approver buyer   admin   auditor stranger operator
 
@@ -205,6 +207,7 @@ getPorfFile                  file     porfs:read            yes/404   yes      y
 deletePorfFile               file     porfs:write           yes/404   upl      yes/upl yes     no      org      org
 getPorfTimeline              approved porfs:read            yes/404   yes      yes     yes     yes     org      org
 copyPorf                     approved porfs:write           yes/404   no       yes     yes     no      org      org
+listApprovals                -        porfs:read            yes       yes      yes     yes     yes     org      org
 previewPorfApproval          approved porfs:read            yes/404   yes      yes     yes     yes     org      org
 getPorfApproval              approved porfs:read            yes/404   yes      yes     yes     yes     org      org
 listPorfApprovalRuns         approved porfs:read            yes/404   yes      yes     yes     yes     org      org
@@ -223,6 +226,10 @@ cancelPorf                   pending  porfs:write           yes/404   no       y
 reopenPorf                   approved porfs:write           no/404    no       yes     yes     no      org      org
 closePorf                    approved porfs:write           no/404    no       yes     yes     no      org      org
 reassignPorf                 approved porfs:write           no/404    no       no      yes     no      org      org
+overridePorf                 foreign  porfs:write           404       no       no      yes     no      org      org
+addPorfApprover              pending  porfs:write           yes/404   yes      yes     yes     req     org      org
+removePorfApprover           asked    porfs:write           yes/404   409      yes/409 yes     req     org      org
+reassignPorfStep             asked    porfs:write           no/404    no       no      yes     no      org      org
 
 convertPorf                  approved purchase_orders:write no        no       yes     yes     no      org      org
 createPurchaseOrder          approved purchase_orders:write no        no       yes     yes     no      org      org
@@ -297,6 +304,7 @@ _OUTCOMES = {
     (403, "not_author"): "aut",
     (403, "not_uploader"): "upl",
     (409, "already_member"): "409",
+    (409, "step_not_removable"): "409",
 }
 
 
@@ -344,11 +352,23 @@ SAID = {
 }
 # Entities that only some roles can own: others may not raise requests.
 REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued", *SAID}
+REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued", "asked"}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
 SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}
 SHARED |= REMADE
-SHARED |= {"cost_centre", "category", "team", "group", "filing", "endpoint", "delivery", "rate", "delegation"}
+SHARED |= {
+    "foreign",
+    "cost_centre",
+    "category",
+    "team",
+    "group",
+    "filing",
+    "endpoint",
+    "delivery",
+    "rate",
+    "delegation",
+}
 SHARED |= set(DELIVERIES)
 
 
@@ -433,7 +453,7 @@ class World:
         owner = self.other if is_others else self.all_roles
         return await self.thing(row.on, owner, fresh=name in USED_UP_THINGS)
 
-    async def _made(self, on: str, owner: Member) -> Ids:
+    async def _made(self, on: str, owner: Member) -> Ids:  # noqa: PLR0912 - a table
         theirs = replace(self.organisation, requester=owner)
         if on in OF_ORGANISATION:
             return await self._of_organisation(on)
@@ -441,6 +461,8 @@ class World:
             kind, name = SAID[on]
             document = await (theirs.approved() if kind == "porfs" else theirs.ordered())
             return {name: document.json()["id"], **await said_by(owner, f"/{kind}/{document.json()['id']}")}
+        if on in {"asked", "foreign"}:
+            return await (self._asked(theirs) if on == "asked" else self.thing("pending", self.other))
         match on:
             case "-":
                 return {}
@@ -485,6 +507,15 @@ class World:
         endpoint = await self.thing("endpoint", owner)
         path = f"/webhook-endpoints/{endpoint['endpoint_id']}/test"
         return {**endpoint, "delivery_id": (await ok(self.organisation.admin.post(path), 202)).json()["id"]}
+
+    async def _asked(self, theirs: TestOrganisation) -> Ids:
+        """A pending request whose requester has added the approver, and another approver."""
+        porf_id = (await theirs.pending()).json()["id"]
+        body = {"user_id": theirs.approver.user_id}
+        await ok(theirs.requester.post(f"/porfs/{porf_id}/add-approver", etag="*", json=body))
+        run = (await ok(theirs.requester.get(f"/porfs/{porf_id}/approval"))).json()
+        (step_id,) = (step["id"] for step in run["steps"] if step["source"] == "added")
+        return {"porf_id": porf_id, "step_id": step_id, "another_id": (await theirs.member(Role.APPROVER)).user_id}
 
     async def _policy(self, on: str) -> Ids:
         """The draft of a policy, or the published one; `no_draft` is that there is no draft."""
@@ -571,6 +602,13 @@ class World:
             "createPorf": {"title": "Lamps"},
             "createPurchaseOrder": {"porf_ids": [ids.get("porf_id")]},
             "reassignPorf": {"requester_id": self.other.user_id},
+            "addPorfApprover": {"user_id": self.organisation.approver.user_id},
+            "removePorfApprover": {"step_id": ids.get("step_id")},
+            "reassignPorfStep": {
+                "step_id": ids.get("step_id"),
+                "replaced_id": self.organisation.approver.user_id,
+                "user_id": ids.get("another_id"),
+            },
         }
         return bodies.get(name, BY_PATH.get(name))
 
@@ -614,7 +652,7 @@ def _rate(number: int) -> Json:
 
 
 async def new_world(app: FastAPI, client: httpx.AsyncClient) -> World:
-    organisation = await new_organisation(app, client)
+    organisation = await new_organisation(app, client, allow_override=True)
     await connect(organisation)
     organisation_id = organisation.organisation_id
     members = {role: getattr(organisation, role) for role in Role}

@@ -173,6 +173,7 @@ async def test_after_a_restore_nothing_is_sent_before_the_confirmation(place: Pl
         mailer=None,
         sender=Sender(LOCAL),
         listeners=all_listeners(),
+        listeners=app.state.listeners,
     )
     followers = Worker(people.database, replace(work, queues=(), periodic_tasks=()))
     worker = Worker(people.database, replace(work, periodic_tasks=()))

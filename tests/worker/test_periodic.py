@@ -159,6 +159,7 @@ async def test_the_applications_tasks_delete_what_has_ended(
         mailer=None,
         sender=Sender(LOCAL),
         listeners=all_listeners(),
+        listeners=organisation.app.state.listeners,
     )
     for task in work.periodic_tasks:
         await task.run()

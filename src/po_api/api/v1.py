@@ -29,6 +29,7 @@ from po_api.porfs import domain as porf_domain
 from po_api.porfs.approval_router import router as approvals
 from po_api.porfs.collaboration_router import router as porf_collaboration
 from po_api.porfs.files_router import router as porf_files
+from po_api.porfs.inbox_router import router as inbox
 from po_api.porfs.plan_router import policies_router as approval_simulations
 from po_api.porfs.plan_router import router as approval_previews
 from po_api.porfs.router import router as porfs
@@ -110,6 +111,7 @@ GROUPS = (
     RouteGroup(approval_policies, approval_simulations),
     RouteGroup(exchange_rates),
     RouteGroup(approval_delegations),
+    RouteGroup(inbox),
     RouteGroup(external_references),
     RouteGroup(exports.suppliers_router, suppliers, supplier_contacts),
     RouteGroup(

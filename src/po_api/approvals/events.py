@@ -1,5 +1,8 @@
 """Changes of approvals that features above react to in the same transaction."""
 
+"""What happens to approvals, for features above that react to it in the same transaction."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from po_api.core.actor import Actor
@@ -25,3 +28,15 @@ class RunEnded(DomainEvent):
     requester_id: int
     version: int
     status: str
+class ReminderDue(DomainEvent):
+    """Those whom an active step asks are to be reminded, for the `n`-th time from 1 on."""
+
+    step_id: int
+    n: int
+
+
+class StepEscalated(DomainEvent):
+    """An active step asks these members, too: it was not decided in time."""
+
+    step_id: int
+    user_ids: Sequence[int]

@@ -118,6 +118,13 @@ class ApprovalStep(TenantRow, Base):
             "pool_group_id",
             postgresql_where=text("status = 'active' AND kind = 'pool'"),
         ),
+        Index(
+            "ix_approval_steps_active_roles",
+            "organisation_id",
+            "activated_at",
+            "id",
+            postgresql_where=text("status = 'active' AND pool_role IS NOT NULL"),
+        ),
     )
 
     run_id: Mapped[int]

@@ -106,7 +106,8 @@ def is_asked(step: FromClause, user_id: UserId, *, now: bool = True) -> ColumnEl
         slot = slot.where(_SLOTS.c.status == SlotStatus.OPEN)
     return case(
         (or_(c.id.is_(None), c.pool_role.is_not(None)), true()),
-        (c.pool_group_id.is_not(None), of_group.scalar_subquery().is_not(None)),
+        # Or asked by an escalation.
+        (c.pool_group_id.is_not(None), func.coalesce(of_group.scalar_subquery(), slot.scalar_subquery()).is_not(None)),
         else_=slot.scalar_subquery().is_not(None),
     )
 

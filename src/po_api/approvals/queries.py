@@ -26,6 +26,7 @@ from po_api.approval_policies.domain import Carry
 from po_api.approval_policies.models import ApprovalPolicy
 from po_api.approval_policies.people_queries import policy_from, published_policy
 from po_api.approval_policies.rules import Policy
+from po_api.approval_policies.models import ApprovalPolicy, ApprovalRule
 from po_api.approvals.domain import OPEN_STEPS, Decision, RunStatus
 from po_api.approvals.eligibility import RequestColumns, may_decide
 from po_api.approvals.machine import Place, Step
@@ -47,12 +48,13 @@ from po_api.organisations.models import Organisation
 from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
 
 _RUNS, _STEPS, _SLOTS = ApprovalRun.__table__, ApprovalStep.__table__, ApprovalSlot.__table__
-_DECISIONS, _POLICIES = ApprovalDecision.__table__, ApprovalPolicy.__table__
+_DECISIONS, _POLICIES, _RULES = ApprovalDecision.__table__, ApprovalPolicy.__table__, ApprovalRule.__table__
 _PORF_ID = bindparam("porf_id", type_=BigInteger)
 
 
 class RunRow(NamedTuple):
-    """The last run of a request; `steps` is JSON. `carry` is that of its policy, None without one."""
+    """The last run of a request; `steps` is JSON. `carry` is that of its policy, None without one; `has_timers`: one of
+    its rules has reminders or an escalation."""
 
     id: int
     run_no: int
@@ -64,6 +66,7 @@ class RunRow(NamedTuple):
     submitted_version: int
     status: str
     opened_at: datetime
+    has_timers: bool
     steps: str
 
 
@@ -80,6 +83,7 @@ class Run(NamedTuple):
     submitted_version: int
     status: RunStatus
     opened_at: datetime
+    has_timers: bool
     steps: tuple[Step, ...]
 
 
@@ -180,10 +184,18 @@ def _last_run() -> Select[Any]:
     its_policy = and_(_POLICIES.c.organisation_id == ORGANISATION_ID, _POLICIES.c.id == _RUNS.c.policy_id)
     carry = select(_POLICIES.c.carry).where(its_policy).correlate(_RUNS).scalar_subquery()
     return (
+    with_timers = and_(
+        _RULES.c.organisation_id == ORGANISATION_ID,
+        _RULES.c.policy_id == _RUNS.c.policy_id,
+        func.num_nonnulls(_RULES.c.remind_after_hours, _RULES.c.escalate_after_hours) > 0,
+    )
+    has_timers = select(func.count() > 0).where(with_timers).correlate(_RUNS).scalar_subquery()
+    statement = (
         select(
             *_RUNS.c["id", "run_no", "round"],
             carry.label("carry"),
             *_RUNS.c["content_hash", "hash_version", "fixed_hash", "submitted_version", "status", "opened_at"],
+            has_timers.label("has_timers"),
             _steps().label("steps"),
         )
         .where(_RUNS.c.organisation_id == ORGANISATION_ID, _RUNS.c.porf_id == _PORF_ID)

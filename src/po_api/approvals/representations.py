@@ -3,13 +3,14 @@
 from sqlalchemy import ColumnElement, FromClause, and_, select, true
 
 from po_api.approval_policies.models import ApprovalPolicy
-from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
+from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep, ApprovalTimer
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
 from po_api.db.query import ORGANISATION_ID, AnySelect
 from po_api.members.projections import member_name
 from po_api.structure.models import ApprovalGroup
 
 _STEPS, _SLOTS, _DECISIONS = ApprovalStep.__table__, ApprovalSlot.__table__, ApprovalDecision.__table__
+_TIMERS = ApprovalTimer.__table__
 _POLICIES, _GROUPS = ApprovalPolicy.__table__, ApprovalGroup.__table__
 RUNS = ApprovalRun.__table__
 
@@ -41,6 +42,7 @@ def _steps(runs: FromClause) -> ColumnElement[str]:
         "added_by_name": member_name(_STEPS.c.added_by_id),
         **columns_of(_STEPS, ("activated_at", "closed_at")),
         "people": nested(_people()),
+        "timers": nested(_timers()),
         "decisions": nested(_decisions()),
     }
     step, text = json_object("step_item", fields)
@@ -64,6 +66,17 @@ def _people() -> ColumnElement[str]:
         select(json_array(text, _SLOTS.c.id))
         .select_from(_SLOTS.join(person, true()))
         .where(_SLOTS.c.organisation_id == ORGANISATION_ID, _SLOTS.c.step_id == _STEPS.c.id)
+        .correlate(_STEPS)
+        .scalar_subquery()
+    )
+
+
+def _timers() -> ColumnElement[str]:
+    timer, text = json_object("timer_item", columns_of(_TIMERS, ("kind", "n", "due_at", "done_at")))
+    return (
+        select(json_array(text, _TIMERS.c.id))
+        .select_from(_TIMERS.join(timer, true()))
+        .where(_TIMERS.c.organisation_id == ORGANISATION_ID, _TIMERS.c.step_id == _STEPS.c.id)
         .correlate(_STEPS)
         .scalar_subquery()
     )

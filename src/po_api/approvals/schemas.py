@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from po_api.approval_policies.domain import PoolRole, SlotOrigin, StepKind, StepSource
-from po_api.approvals.domain import Decision, DecisionSource, RunStatus, SkipReason, SlotStatus, StepStatus
+from po_api.approvals.domain import Decision, DecisionSource, RunStatus, SkipReason, SlotStatus, StepStatus, TimerKind
 from po_api.web.schemas import AmountString, Page, Schema
 
 
@@ -16,6 +16,15 @@ class ApprovalPersonRead(Schema):
     name: str = Field(examples=["Max Manager"])
     origin: SlotOrigin
     status: SlotStatus
+
+
+class StepTimerRead(Schema):
+    """When a step is due for its reminder `n`, or for its escalation, and when that was."""
+
+    kind: TimerKind
+    n: int
+    due_at: datetime
+    done_at: datetime | None
 
 
 class StepDecisionRead(Schema):
@@ -55,7 +64,10 @@ class ApprovalStepRead(Schema):
     added_by_name: str | None = Field(examples=["Bo Buyer"])
     activated_at: datetime | None
     closed_at: datetime | None
-    people: list[ApprovalPersonRead] = Field(description="Empty for a pool, whose members are those of now")
+    people: list[ApprovalPersonRead] = Field(
+        description="Empty for a pool, whose members are those of now, but for those of an escalation"
+    )
+    timers: list[StepTimerRead] = Field(description="Of an active step")
     decisions: list[StepDecisionRead]
 
 

@@ -17,7 +17,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunWrites:
-    """Rows by table: of a new run, and of one that changes. `carried` are decisions that refer to others."""
+    """Rows by table: of a new run, and of one that changes. `carried` are decisions that refer to others.
+
+    `has_timers`: the timers of steps have to be adjusted.
+    """
 
     opened_runs: Sequence[Row] = ()
     opened_steps: Sequence[Row] = ()
@@ -28,6 +31,7 @@ class RunWrites:
     slots: Sequence[Row] = ()
     decisions: Sequence[Row] = ()
     carried: Sequence[Row] = ()
+    has_timers: bool = False
 
 
 class Basis(NamedTuple):
@@ -84,6 +88,7 @@ def opening(
         opened_steps=steps,
         opened_slots=slots,
         opened_decisions=decisions,
+        has_timers=any(step.remind_after_hours or step.escalate_after_hours for step in plan),
     )
 
 
@@ -109,6 +114,7 @@ def changing(
             for row, (_, each) in zip(rows, approvals, strict=False)
             if each.source is DecisionSource.CARRIED
         ],
+        has_timers=run.has_timers,
     )
 
 

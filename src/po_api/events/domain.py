@@ -60,6 +60,7 @@ _PORF_STATUS = {
     "add_approver": "approver_added",
     "remove_approver": "approver_removed",
     "reassign_step": "step_reassigned",
+    "escalate": "escalated",
 }
 _PURCHASE_ORDER = {
     "create": "created",

@@ -35,6 +35,7 @@ from po_api.approvals.repository import (
     opening_parts,
     parameters,
 )
+from po_api.approvals.timers import adjust
 from po_api.approvals.writes import RunWrites
 from po_api.comments.models import Comment
 from po_api.core.actor import Actor
@@ -278,6 +279,22 @@ class PorfRepository:
         A submission `opened` a run, and gives the `tolerance`, in per cent, to all lines. A decision, a recall or a
         cancellation `changed` one.
         """
+        await self._change(porfs, changes, now, lines, comments, tolerance, opened, changed)
+        runs = (opened, None if changed is None else changed.writes)
+        if any(run is not None and run.has_timers for run in runs):
+            await adjust(self._session, self._actor, [porf["id"] for porf in porfs], now)
+
+    async def _change(
+        self,
+        porfs: Collection[Mapping[str, object]],
+        changes: Iterable[audit.Change],
+        now: datetime,
+        lines: Collection[LineQuantities],
+        comments: Rows,
+        tolerance: Decimal | None,
+        opened: RunWrites | None,
+        changed: RunChange | None,
+    ) -> None:
         quantities = [{name: getattr(line, name) for name in _QUANTITIES} for line in lines]
         if self._executor.is_distributed:
             writes = self._separate_writes(now)

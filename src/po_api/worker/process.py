@@ -31,15 +31,17 @@ async def work(settings: Settings, found: Connections, *, once: bool) -> None:
     try:
         async with database.engine.connect() as connection:
             await require_head(connection)
+        mailer = mailer_of(settings)
         filing, sender = destination_of(settings), Sender(Destinations.of(settings.webhook_allowed_networks))
         everything = all_work(
             database,
             secret_key=found.secret_key,
             renderings=SharedWork(),
             filing=filing,
-            mailer=mailer_of(settings),
+            mailer=mailer,
             sender=sender,
             listeners=all_listeners(),
+            listeners=all_listeners(mail_sender=settings.mail_from if mailer else None),
         )
         worker = Worker(database, everything)
         if once:

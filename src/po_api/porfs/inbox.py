@@ -1,0 +1,179 @@
+"""The inbox: the steps of pending requests that wait for a member, or for one who has delegated to them.
+
+One list of three branches, each of which finds its steps by an index: pools of a role, pools of groups, and people.
+Nothing is stored for it. It has the requests of the list with `waiting_for_me=true`.
+"""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    and_,
+    any_,
+    cast,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from po_api.approvals.domain import RunStatus, SlotStatus, StepStatus
+from po_api.approvals.eligibility import may_decide
+from po_api.approvals.models import ApprovalRun, ApprovalSlot, ApprovalStep
+from po_api.approvals.projections import has_decided, is_asked, is_within_limit, members, of_principals
+from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
+from po_api.core.permissions import Permission
+from po_api.db.json_sql import columns_of, json_object, nested
+from po_api.db.pagination import Listing, PageOf, PageRequest
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, PlanCacheMode, QueryExecutor
+from po_api.members.projections import member_name
+from po_api.organisations.models import Organisation
+from po_api.porfs.approval_projections import request_columns
+from po_api.porfs.domain import PorfStatus
+from po_api.porfs.models import Porf
+from po_api.porfs.queries import Item
+from po_api.structure.models import ApprovalGroupMember
+
+INBOX_SORTS = ("activated_at",)
+
+_STEPS, _SLOTS, _RUNS, _PORFS = (model.__table__ for model in (ApprovalStep, ApprovalSlot, ApprovalRun, Porf))
+_GROUP_MEMBERS = ApprovalGroupMember.__table__
+_OF_STEP = (
+    *("id", "run_id", "position", "status", "source", "stage", "name", "pool_role", "pool_group_id"),
+    *("required_count", "enforce_limit", "activated_at"),
+)
+
+
+class _Waiting(NamedTuple):
+    """The request of a step that waits for the member, and the member for whom they decide."""
+
+    porf: FromClause
+    principal: FromClause
+
+
+def _ids(statement: AnySelect) -> ColumnElement[Any]:
+    # An array, not IN: it is made once, and the rows are found by the index, in its order.
+    return cast(func.array(statement.scalar_subquery()), ARRAY(BigInteger))
+
+
+def _candidates() -> FromClause:
+    """The active steps that may ask the member."""
+    groups = _ids(
+        select(_GROUP_MEMBERS.c.group_id).where(
+            _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID, of_principals(_GROUP_MEMBERS.c.user_id)
+        )
+    )
+    slots = _ids(
+        select(_SLOTS.c.step_id).where(
+            _SLOTS.c.organisation_id == ORGANISATION_ID,
+            of_principals(_SLOTS.c.user_id),
+            _SLOTS.c.status == SlotStatus.OPEN,
+        )
+    )
+    active = select(*_STEPS.c[_OF_STEP]).where(
+        _STEPS.c.organisation_id == ORGANISATION_ID, _STEPS.c.status == StepStatus.ACTIVE
+    )
+    in_group = _STEPS.c.pool_group_id == any_(groups)
+    return union_all(
+        active.where(_STEPS.c.pool_role.is_not(None)),
+        active.where(in_group),
+        # A group's escalation may ask its own members.
+        active.where(_STEPS.c.id == any_(slots), or_(_STEPS.c.pool_group_id.is_(None), not_(in_group))),
+    ).subquery("waiting")
+
+
+def _waiting(listed: FromClause) -> tuple[_Waiting, AnySelect]:
+    """The request of a step, and for whom the member may approve it: themselves, or else the first of the others."""
+    # The conditions refer to a table of the statement that they are in.
+    step = select(*listed.c[_OF_STEP]).correlate(listed).lateral("step")
+    porf, principal, caller = _PORFS.alias("porf"), members("principal"), members("caller")
+    request, who = request_columns(porf), principal.columns
+    of_run = and_(_RUNS.c.organisation_id == ORGANISATION_ID, _RUNS.c.id == step.c.run_id)
+    of_porf = and_(porf.c.organisation_id == ORGANISATION_ID, porf.c.id == _RUNS.c.porf_id)
+    joined = (
+        _RUNS.join(porf, of_porf)
+        .join(Organisation, Organisation.id == ORGANISATION_ID)
+        .join(caller.table, and_(caller.table.c.organisation_id == ORGANISATION_ID, caller.columns.user_id == USER_ID))
+        .join(principal.table, and_(principal.table.c.organisation_id == ORGANISATION_ID, of_principals(who.user_id)))
+    )
+    found: AnySelect = (
+        select(literal_column("1"))
+        .select_from(step.join(joined, of_run))
+        .where(
+            _RUNS.c.status == RunStatus.OPEN,
+            _RUNS.c.opened_at == porf.c.submitted_at,
+            porf.c.status == PorfStatus.PENDING,
+            may_decide(request, caller.columns),
+            may_decide(request, who),
+            is_within_limit(step, request, who),
+            is_asked(step, who.user_id),
+            not_(has_decided(step, USER_ID, who.user_id)),
+        )
+        .order_by(who.user_id != USER_ID, who.user_id)
+        .limit(literal_column("1"))
+        .correlate(listed)
+    )
+    return _Waiting(porf, principal.table), found
+
+
+_CANDIDATES = _candidates()
+
+
+def _chosen() -> AnySelect:
+    _, found = _waiting(_CANDIDATES)
+    # A scalar subquery, not EXISTS: that would join all steps before it sorts them.
+    return select(_CANDIDATES).where(found.scalar_subquery().is_not(None))
+
+
+def _show(steps: FromClause) -> AnySelect:
+    waiting, found = _waiting(steps)
+    names = ("id", "number", "title", "requester_id", "currency", "total", "base_currency", "base_total", "version")
+    porf = waiting.porf
+    on_behalf_of = func.nullif(waiting.principal.c.user_id, USER_ID).label("on_behalf_of_id")
+    row = found.with_only_columns(*porf.c[names], on_behalf_of).lateral("found")
+    fields = {
+        **columns_of(row, ("id", "number", "title", "requester_id")),
+        "requester_name": member_name(row.c.requester_id),
+        **columns_of(row, ("currency", "total", "base_currency", "base_total", "version")),
+    }
+    shown_porf, porf_text = json_object("waiting_porf", fields)
+    item, text = json_object(
+        "inbox_item",
+        {
+            "step_id": steps.c.id,
+            "step_name": steps.c.name,
+            **columns_of(steps, ("stage", "activated_at")),
+            "on_behalf_of_id": row.c.on_behalf_of_id,
+            "on_behalf_of_name": member_name(row.c.on_behalf_of_id),
+            "porf": nested(porf_text),
+        },
+    )
+    joined = steps.join(row, true()).join(shown_porf, true()).join(item, true())
+    return select(text.label("item")).select_from(joined)
+
+
+_INBOX = Listing("approvals.inbox", _CANDIDATES, Item, sorts=INBOX_SORTS, default="activated_at", show=_show)
+
+
+class InboxQueries:
+    """Reads what waits for a member: for the actor, or for any member with the right to read their rights."""
+
+    def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
+        self._executor = executor
+        self._actor = actor
+
+    async def page(self, request: PageRequest, *, user_id: int | None = None) -> PageOf[str]:
+        """The steps that wait for the actor, or for the member with the id. Raises MissingRole."""
+        if user_id is not None and user_id != self._actor.user_id:
+            self._actor.require(Permission.USERS_READ_RIGHTS)
+        who = {"organisation_id": self._actor.organisation_id, "user_id": user_id or self._actor.user_id}
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM)
+        page = await _INBOX.page(self._executor, _chosen, request, {**who, "now": utc_now()})
+        return PageOf([row.item for row in page.items], page.next_cursor)
