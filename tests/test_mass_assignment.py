@@ -125,12 +125,9 @@ JSON_BODIES = set(
     createPorf updatePorf addPorfLine updatePorfLine
     addPorfComment updatePorfComment addPurchaseOrderComment updatePurchaseOrderComment submitPorf
     recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
-    closePorf reassignPorf convertPorf createPurchaseOrder updatePurchaseOrder updatePurchaseOrderLine
-    issuePurchaseOrder deliverPurchaseOrder readAllNotifications updateNotificationPreferences
-    addPorfComment submitPorf recallPorf returnPorf approvePorf rejectPorf revisePorf cancelPorf reopenPorf
     closePorf reassignPorf overridePorf addPorfApprover removePorfApprover reassignPorfStep
     convertPorf createPurchaseOrder updatePurchaseOrder updatePurchaseOrderLine
-    issuePurchaseOrder deliverPurchaseOrder
+    issuePurchaseOrder deliverPurchaseOrder readAllNotifications updateNotificationPreferences
     cancelPurchaseOrder createWebhookEndpoint updateWebhookEndpoint rotateWebhookSecret
     closePurchaseOrder putExchangeRate startTokenSignIn exchangeSignInCode createSession refreshSession
     """.split()

@@ -3,7 +3,7 @@
 from functools import partial
 
 from po_api.api_keys.service import end_keys
-from po_api.approvals.events import RunEnded, StepsActivated
+from po_api.approvals.events import ReminderDue, RunEnded, StepEscalated, StepsActivated
 from po_api.comments.events import CommentAdded, CommentEdited
 from po_api.db.listeners import Listeners
 from po_api.deliveries.events import DeliveryFailed
@@ -12,10 +12,12 @@ from po_api.exchange_rates.service import find_rates
 from po_api.members.events import MemberChanged, MemberPlaced, MembershipEnded, MembershipRestored
 from po_api.members.service import exclude_documents, find_limits, warn_of_reports
 from po_api.notifications.service import (
+    remind_approvers,
     tell_approvers,
     tell_decision,
     tell_of_comment,
     tell_of_edited_comment,
+    tell_of_escalation,
     tell_of_failed_delivery,
     tell_of_issue,
     tell_of_missing_approvers,
@@ -52,6 +54,8 @@ def all_listeners(*, mail_sender: str | None = None) -> Listeners:
     listeners.add(OrderIssued, tell_of_issue)
     listeners.add(StepsActivated, tell_approvers)
     listeners.add(RunEnded, tell_decision)
+    listeners.add(ReminderDue, remind_approvers)
+    listeners.add(StepEscalated, tell_of_escalation)
     listeners.add(CommentAdded, tell_of_comment)
     listeners.add(CommentEdited, tell_of_edited_comment)
     listeners.add(DeliveryFailed, tell_of_failed_delivery)

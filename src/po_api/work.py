@@ -60,8 +60,6 @@ def all_work(
 
     `filing` is where the documents are filed, `mailer` sends mail, `sender` sends webhooks; `listeners` are those of
     domain events.
-    `filing` is where the documents are filed, `mailer` sends mail, `sender` sends webhooks,
-    `listeners` are told what is done about approvals.
     """
     is_filed = filing is not None
     find_unfiled = PeriodicTask("filings.find_missing", timedelta(hours=1), partial(filings.queue_missing, database))

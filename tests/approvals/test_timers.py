@@ -13,10 +13,12 @@ from po_api.approvals.events import ReminderDue, StepEscalated
 from po_api.core.permissions import Role
 from po_api.db.listeners import ChangeWarning, Listeners
 from po_api.db.query import connected
+from po_api.listeners import all_listeners
 from po_api.porfs.approval_timers import organisations_with_due_timers, run_in
 from support.approval_policies import group, publish_policy, rule, user
 from support.clock import set_clock
 from support.invariants import check
+from support.notifications import unread_kinds
 from support.organisations import Member, TestOrganisation, created, new_organisation, ok, refused
 
 Json = dict[str, Any]
@@ -66,7 +68,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
         happened.append(event)
         return []
 
-    listeners = Listeners()
+    listeners = all_listeners()
     listeners.add(ReminderDue, note)
     listeners.add(StepEscalated, note)
     return World(organisation, people, happened, listeners)
@@ -86,7 +88,10 @@ async def test_one_reminder_whatever_the_number_of_workers(
     set_clock(monkeypatch, "2026-05-06T08:00:00+00:00")
     async with connected(world.organisation.database.engine) as executor:
         assert world.organisation.organisation_id in await organisations_with_due_timers(executor)
-    assert [(event.porf_id, event.n) for event in await world.work(workers=2)] == [(porf.json()["id"], 1)]
+    (reminder,) = await world.work(workers=2)
+    assert isinstance(reminder, ReminderDue)
+    assert (reminder.porf_id, reminder.n) == (porf.json()["id"], 1)
+    assert await unread_kinds(world.people["Max"]) == ["approval_reminder", "approval_needed"]
     set_clock(monkeypatch, "2026-05-06T08:01:00+00:00")
     assert await world.work() == []
     # A worker that was down for longer: one reminder, and the next 48 hours after it.

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from po_api.core.shared_work import SharedWork
-from po_api.listeners import all_listeners
 from po_api.operations.backups import state
 from po_api.settings import Settings
 from po_api.webhooks.sending import Sender
@@ -129,7 +128,6 @@ async def test_after_a_restore_no_mail_is_sent_before_the_confirmation(place: Pl
         filing=None,
         mailer=place.server.mailer(),
         sender=Sender(LOCAL),
-        listeners=all_listeners(),
         listeners=app.state.listeners,
     )
     worker = Worker(people.database, replace(work, periodic_tasks=()))

@@ -51,10 +51,8 @@ COLUMNS = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "op
 # and, after the slash, with another member's, where that makes a difference.
 #
 #   yes  it is done                    no   403 missing_role     org  403 no_organisation
-#   404  as if there were no such one  req  403 not_requester    ops  403 operators_only    409  already_member
-#   aut  403 not_author                upl  403 not_uploader
 #   404  as if there were no such one  req  403 not_requester    ops  403 operators_only
-#   409  already_member, or step_not_removable
+#   409  already_member, or step_not_removable                   aut  403 not_author      upl  403 not_uploader
 _MATRIX = """
 operation                    on       scope                 requester approver buyer   admin   auditor stranger operator
 
@@ -351,8 +349,7 @@ SAID = {
     **dict.fromkeys(("remark", "drawing"), ("purchase-orders", "order_id")),
 }
 # Entities that only some roles can own: others may not raise requests.
-REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued", *SAID}
-REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued", "asked"}
+REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued", "asked", *SAID}
 RAISERS = {"requester", "buyer", "admin"}
 # Entities of the organisation, without an owner.
 SHARED = {"-", "company", "supplier", "contact", "address", "reference", "logo", "invited"}

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from po_api.listeners import all_listeners
 from po_api.operations.backups import state
 from po_api.settings import Settings
 from po_api.webhooks.sending import Sender
@@ -172,7 +171,6 @@ async def test_after_a_restore_nothing_is_sent_before_the_confirmation(place: Pl
         filing=None,
         mailer=None,
         sender=Sender(LOCAL),
-        listeners=all_listeners(),
         listeners=app.state.listeners,
     )
     followers = Worker(people.database, replace(work, queues=(), periodic_tasks=()))

@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from po_api.core.shared_work import SharedWork
 from po_api.db.database import Database
 from po_api.db.work import PeriodicTask
-from po_api.listeners import all_listeners
 from po_api.webhooks.sending import Sender
 from po_api.work import all_work
 from po_api.worker.periodic import PeriodicRunner
@@ -158,7 +157,6 @@ async def test_the_applications_tasks_delete_what_has_ended(
         filing=None,
         mailer=None,
         sender=Sender(LOCAL),
-        listeners=all_listeners(),
         listeners=organisation.app.state.listeners,
     )
     for task in work.periodic_tasks:

@@ -1,7 +1,5 @@
 """Changes of approvals that features above react to in the same transaction."""
 
-"""What happens to approvals, for features above that react to it in the same transaction."""
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,15 +26,23 @@ class RunEnded(DomainEvent):
     requester_id: int
     version: int
     status: str
+
+
+@dataclass(frozen=True)
 class ReminderDue(DomainEvent):
     """Those whom an active step asks are to be reminded, for the `n`-th time from 1 on."""
 
+    actor: Actor
+    porf_id: int
     step_id: int
     n: int
 
 
+@dataclass(frozen=True)
 class StepEscalated(DomainEvent):
     """An active step asks these members, too: it was not decided in time."""
 
+    actor: Actor
+    porf_id: int
     step_id: int
     user_ids: Sequence[int]

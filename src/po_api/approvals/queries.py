@@ -23,10 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.approval_policies.domain import Carry
-from po_api.approval_policies.models import ApprovalPolicy
+from po_api.approval_policies.models import ApprovalPolicy, ApprovalRule
 from po_api.approval_policies.people_queries import policy_from, published_policy
 from po_api.approval_policies.rules import Policy
-from po_api.approval_policies.models import ApprovalPolicy, ApprovalRule
 from po_api.approvals.domain import OPEN_STEPS, Decision, RunStatus
 from po_api.approvals.eligibility import RequestColumns, may_decide
 from po_api.approvals.machine import Place, Step
@@ -100,6 +99,7 @@ class _Submission(NamedTuple):
     submitted_version: int | None
     status: str | None
     opened_at: datetime | None
+    has_timers: bool | None
     steps: str | None
     policy: str | None
 
@@ -183,14 +183,13 @@ def _steps() -> ColumnElement[str]:
 def _last_run() -> Select[Any]:
     its_policy = and_(_POLICIES.c.organisation_id == ORGANISATION_ID, _POLICIES.c.id == _RUNS.c.policy_id)
     carry = select(_POLICIES.c.carry).where(its_policy).correlate(_RUNS).scalar_subquery()
-    return (
     with_timers = and_(
         _RULES.c.organisation_id == ORGANISATION_ID,
         _RULES.c.policy_id == _RUNS.c.policy_id,
         func.num_nonnulls(_RULES.c.remind_after_hours, _RULES.c.escalate_after_hours) > 0,
     )
     has_timers = select(func.count() > 0).where(with_timers).correlate(_RUNS).scalar_subquery()
-    statement = (
+    return (
         select(
             *_RUNS.c["id", "run_no", "round"],
             carry.label("carry"),

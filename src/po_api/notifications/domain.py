@@ -29,6 +29,8 @@ class NotificationKind(StrEnum):
     """What a member is told of."""
 
     APPROVAL_NEEDED = "approval_needed"
+    APPROVAL_REMINDER = "approval_reminder"
+    APPROVAL_ESCALATED = "approval_escalated"
     DECIDED = "decided"
     MENTIONED = "mentioned"
     COMMENTED = "commented"
@@ -64,6 +66,8 @@ _AT_ONCE, _LATER = Preference(True, EmailChoice.NOW), Preference(True, EmailChoi
 # Mails at once are about what somebody waits for.
 DEFAULTS: Mapping[NotificationKind, Preference] = {
     NotificationKind.APPROVAL_NEEDED: _AT_ONCE,
+    NotificationKind.APPROVAL_REMINDER: _AT_ONCE,
+    NotificationKind.APPROVAL_ESCALATED: _AT_ONCE,
     NotificationKind.DECIDED: _LATER,
     NotificationKind.MENTIONED: _AT_ONCE,
     NotificationKind.COMMENTED: _LATER,
@@ -74,10 +78,17 @@ DEFAULTS: Mapping[NotificationKind, Preference] = {
 # Somebody waits for the member: these are always listed.
 ALWAYS_IN_APP = frozenset({NotificationKind.APPROVAL_NEEDED})
 # When a request does not wait for a decision any more, there is nothing to do about these.
-RESOLVED_WITH_REQUEST = (NotificationKind.APPROVAL_NEEDED, NotificationKind.NO_APPROVER_LEFT)
+RESOLVED_WITH_REQUEST = (
+    NotificationKind.APPROVAL_NEEDED,
+    NotificationKind.APPROVAL_REMINDER,
+    NotificationKind.APPROVAL_ESCALATED,
+    NotificationKind.NO_APPROVER_LEFT,
+)
 # What has to be permitted as long as the notification is shown, beside seeing what it is about.
 REQUIRED: Mapping[NotificationKind, Permission] = {
     NotificationKind.APPROVAL_NEEDED: Permission.PORFS_DECIDE,
+    NotificationKind.APPROVAL_REMINDER: Permission.PORFS_DECIDE,
+    NotificationKind.APPROVAL_ESCALATED: Permission.PORFS_DECIDE,
     NotificationKind.DELIVERY_FAILED: Permission.DELIVERIES_READ,
     NotificationKind.NO_APPROVER_LEFT: Permission.USERS_MANAGE,
 }

@@ -254,6 +254,11 @@ class NotificationRepository:
         common = {"kind": NotificationKind.APPROVAL_NEEDED, "porf_id": porf_id, "actor_id": actor_id, "data": {}}
         await self.add([row | common for row in asked if row["user_id"] != actor_id])
 
+    async def asked(self, porf_id: int, step_id: int) -> list[int]:
+        """The members who may approve an active step of a request, and no step before it."""
+        rows = await self._executor.rows(_ASKED, **self._tenant, porf_id=porf_id, now=utc_now())
+        return [row.user_id for row in rows if row.dedupe_key == f"porf:{porf_id}:step:{step_id}"]
+
     async def participants(self, porf_id: int) -> list[int]:
         """The requester, the deciders and the authors of comments of a request."""
         return await self._members(_PARTICIPANTS, porf_id=porf_id)

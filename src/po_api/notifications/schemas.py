@@ -91,6 +91,10 @@ class PreferencesRead(Schema):
     """How the caller is told of notifications, by kind."""
 
     approval_needed: PreferenceRead = Field(description="A request waits for the caller; always listed")
+    approval_reminder: PreferenceRead = Field(description="A request still waits for the caller")
+    approval_escalated: PreferenceRead = Field(
+        description="A request, late for its decision, waits for the caller"
+    )
     decided: PreferenceRead = Field(description="The caller's request was approved, rejected or returned")
     mentioned: PreferenceRead = Field(description="A comment mentions the caller")
     commented: PreferenceRead = Field(description="A comment on what the caller requested, decided or commented on")
@@ -107,6 +111,8 @@ class PreferencesPatch(Schema):
     """A merge patch: omitted kinds keep their values."""
 
     approval_needed: PreferencePatch | MISSING = MISSING
+    approval_reminder: PreferencePatch | MISSING = MISSING
+    approval_escalated: PreferencePatch | MISSING = MISSING
     decided: PreferencePatch | MISSING = MISSING
     mentioned: PreferencePatch | MISSING = MISSING
     commented: PreferencePatch | MISSING = MISSING

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.approvals.domain import Decision
-from po_api.approvals.events import RunEnded, StepsActivated
+from po_api.approvals.events import ReminderDue, RunEnded, StepEscalated, StepsActivated
 from po_api.comments.events import CommentAdded, CommentEdited
 from po_api.comments.identity import CommentedEntity
 from po_api.core.actor import Actor
@@ -92,6 +92,24 @@ async def tell_approvers(session: AsyncSession, event: StepsActivated) -> list[C
     """Tell those whom a request asks for approval now."""
     await NotificationRepository(session, event.actor.organisation_id).ask(event.porf_id, event.actor.user_id)
     notify_after_commit(session, PLAN)
+    return []
+
+
+async def remind_approvers(session: AsyncSession, event: ReminderDue) -> list[ChangeWarning]:
+    """Remind those whom the step still asks."""
+    repository = NotificationRepository(session, event.actor.organisation_id)
+    key = f"porf:{event.porf_id}:step:{event.step_id}:reminder:{event.n}"
+    cause = Cause(NotifiedEntity.PORF, event.porf_id, key, None, {"n": event.n})
+    asked = await repository.asked(event.porf_id, event.step_id)
+    await _tell(session, repository, cause, dict.fromkeys(asked, NotificationKind.APPROVAL_REMINDER))
+    return []
+
+
+async def tell_of_escalation(session: AsyncSession, event: StepEscalated) -> list[ChangeWarning]:
+    """Tell those whom the step asks now, too."""
+    repository = NotificationRepository(session, event.actor.organisation_id)
+    cause = Cause(NotifiedEntity.PORF, event.porf_id, f"porf:{event.porf_id}:step:{event.step_id}:escalated", None)
+    await _tell(session, repository, cause, dict.fromkeys(event.user_ids, NotificationKind.APPROVAL_ESCALATED))
     return []
 
 

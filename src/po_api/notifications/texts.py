@@ -39,6 +39,8 @@ _K = NotificationKind
 _ENGLISH = _Texts(
     {
         _K.APPROVAL_NEEDED: "{number} ({title}) waits for your approval",
+        _K.APPROVAL_REMINDER: "{number} ({title}) still waits for your approval",
+        _K.APPROVAL_ESCALATED: "{number} ({title}) was not decided in time and waits for your approval",
         "decided.approved": "{number} ({title}) was approved",
         "decided.rejected": "{number} ({title}) was rejected",
         "decided.returned": "{number} ({title}) was returned to you",
@@ -56,6 +58,8 @@ _ENGLISH = _Texts(
 _GERMAN = _Texts(
     {
         _K.APPROVAL_NEEDED: "{number} ({title}) wartet auf Ihre Genehmigung",
+        _K.APPROVAL_REMINDER: "{number} ({title}) wartet weiterhin auf Ihre Genehmigung",
+        _K.APPROVAL_ESCALATED: "{number} ({title}) wurde nicht rechtzeitig entschieden und wartet auf Ihre Genehmigung",
         "decided.approved": "{number} ({title}) wurde genehmigt",
         "decided.rejected": "{number} ({title}) wurde abgelehnt",
         "decided.returned": "{number} ({title}) wurde an Sie zurückgegeben",
@@ -73,6 +77,8 @@ _GERMAN = _Texts(
 _FRENCH = _Texts(
     {
         _K.APPROVAL_NEEDED: "{number} ({title}) attend votre approbation",
+        _K.APPROVAL_REMINDER: "{number} ({title}) attend toujours votre approbation",
+        _K.APPROVAL_ESCALATED: "{number} ({title}) n'a pas été décidée à temps et attend votre approbation",
         "decided.approved": "{number} ({title}) a été approuvée",
         "decided.rejected": "{number} ({title}) a été refusée",
         "decided.returned": "{number} ({title}) vous a été renvoyée",
@@ -90,6 +96,8 @@ _FRENCH = _Texts(
 _SPANISH = _Texts(
     {
         _K.APPROVAL_NEEDED: "{number} ({title}) espera su aprobación",
+        _K.APPROVAL_REMINDER: "{number} ({title}) sigue esperando su aprobación",
+        _K.APPROVAL_ESCALATED: "{number} ({title}) no se decidió a tiempo y espera su aprobación",
         "decided.approved": "{number} ({title}) fue aprobada",
         "decided.rejected": "{number} ({title}) fue rechazada",
         "decided.returned": "{number} ({title}) le fue devuelta",

@@ -40,7 +40,6 @@ async def work(settings: Settings, found: Connections, *, once: bool) -> None:
             filing=filing,
             mailer=mailer,
             sender=sender,
-            listeners=all_listeners(),
             listeners=all_listeners(mail_sender=settings.mail_from if mailer else None),
         )
         worker = Worker(database, everything)
