@@ -92,9 +92,7 @@ class PreferencesRead(Schema):
 
     approval_needed: PreferenceRead = Field(description="A request waits for the caller; always listed")
     approval_reminder: PreferenceRead = Field(description="A request still waits for the caller")
-    approval_escalated: PreferenceRead = Field(
-        description="A request, late for its decision, waits for the caller"
-    )
+    approval_escalated: PreferenceRead = Field(description="A request, late for its decision, waits for the caller")
     decided: PreferenceRead = Field(description="The caller's request was approved, rejected or returned")
     mentioned: PreferenceRead = Field(description="A comment mentions the caller")
     commented: PreferenceRead = Field(description="A comment on what the caller requested, decided or commented on")
