@@ -42,6 +42,9 @@ DISTRIBUTABLE = [
     " ON CONFLICT (organisation_id, id) DO UPDATE SET net = excluded.net RETURNING id",
     "INSERT INTO event_outbox (organisation_id, event_id) SELECT e.organisation_id, e.id FROM audit_events AS e"
     " WHERE e.organisation_id = $1 RETURNING event_id",
+    "INSERT INTO webhook_messages (organisation_id, created_at) VALUES ($1, $2) ON CONFLICT (organisation_id, event_id)"
+    " DO UPDATE SET created_at = excluded.created_at"
+    " WHERE excluded.created_at - webhook_messages.created_at > interval '1 day'",
     "UPDATE porfs SET decided_at = now(), version = CASE WHEN version = $2 THEN 1 END WHERE organisation_id = $1",
     "UPDATE porfs SET version = 2 WHERE organisation_id = $1 AND id = $2",
     "DELETE FROM porfs WHERE porfs.organisation_id = $1",
@@ -73,6 +76,9 @@ OBSTACLES = {
     " WHERE organisation_id = $1 RETURNING event_id": "from a parameter instead",
     "INSERT INTO porf_lines (organisation_id, net) SELECT $1, r.net FROM json_to_recordset($2) AS r(net numeric)"
     " ON CONFLICT (organisation_id, id) DO UPDATE SET net = $3 RETURNING id": "use excluded",
+    "INSERT INTO webhook_messages (organisation_id, created_at) VALUES ($1, $2) ON CONFLICT (organisation_id, event_id)"
+    " DO UPDATE SET created_at = excluded.created_at"
+    " WHERE webhook_messages.created_at < excluded.created_at - interval '1 day'": "compare the difference",
     "UPDATE porfs SET decided_at = CASE WHEN version = $2 THEN now() END WHERE organisation_id = $1": "of the time",
     "UPDATE porfs SET decided_at = coalesce(decided_at, CURRENT_TIMESTAMP) WHERE organisation_id = $1": "of the time",
     "SELECT p.id, l.net FROM (SELECT * FROM porfs WHERE organisation_id = $1 LIMIT 3) AS p JOIN LATERAL (SELECT net"

@@ -191,6 +191,8 @@ def _in_insert(statement: Node, known: frozenset[str]) -> Iterator[str]:
     names = [target.name for target in statement.cols or ()]
     if "organisation_id" not in names:
         yield f"INSERT INTO {table} without organisation_id"
+    if _shifts_times(getattr(statement.onConflictClause, "whereClause", None)):
+        yield f"INSERT INTO {table} … ON CONFLICT … WHERE with a time shifted by an interval: compare the difference"
     select = statement.selectStmt
     if select is None or select.valuesLists:
         return
@@ -217,6 +219,16 @@ def _tells_time_in_case(statement: Node) -> bool:
     cases = [*_nodes(statement, ast.CaseExpr), *_nodes(statement, ast.CoalesceExpr)]
     called = {_name(call.funcname) for case in cases for call in _nodes(case, ast.FuncCall)}
     return bool(called & _TIMES) or any([*_nodes(case, ast.SQLValueFunction)] for case in cases)
+
+
+def _shifts_times(condition: Node) -> bool:
+    """Whether an interval is added or subtracted: the result depends on the session's time zone."""
+    return any(
+        isinstance(side, ast.TypeCast) and _name(side.typeName.names) == "interval"
+        for item in _nodes(condition, ast.A_Expr)
+        if _name(item.name) in {"+", "-"}
+        for side in (item.lexpr, item.rexpr)
+    )
 
 
 def _returns(statement: Node) -> bool:

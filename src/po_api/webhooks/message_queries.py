@@ -60,7 +60,8 @@ def _adding_messages() -> Query[_Key]:
     renewed = new.on_conflict_do_update(
         index_elements=["organisation_id", "event_id"],
         set_={"created_at": new.excluded.created_at},
-        where=WebhookMessage.created_at < new.excluded.created_at - RENEWED,
+        # A time minus an interval would depend on the time zone, which a distributed database refuses here.
+        where=new.excluded.created_at - WebhookMessage.created_at > RENEWED,
     )
     return Query("webhooks.add_messages", renewed.returning(WebhookMessage.id), _Key)
 
