@@ -101,7 +101,8 @@ async def test_an_order_that_ends_while_its_document_is_rendered(
     delivery = await deliver(organisation, order_id)
     async with owner.transaction():
         # Keys of rows that refer to the order can be checked: the worker waits in the queue behind the action.
-        await owner.fetch("SELECT FROM purchase_orders WHERE id = $1 FOR NO KEY UPDATE", order_id)
+        locked = "SELECT FROM purchase_orders WHERE organisation_id = $1 AND id = $2 FOR NO KEY UPDATE"
+        await owner.fetch(locked, organisation.organisation_id, order_id)
         ending = asyncio.create_task(perform(organisation.buyer, order, action))
         await until_blocked(urls[0])
         sending = asyncio.create_task(send_mails(organisation, server.mailer(public_url="https://po.example")))

@@ -352,7 +352,8 @@ async def test_rows_that_cannot_be_taken_are_not_asked_for_without_a_pause(
     dispatcher.wake = lambda: woken.append(None)
     deadline = Deadline("nothing that can be taken")
     async with owner.transaction():
-        await owner.execute("SELECT FROM document_renderings WHERE id = $1 FOR UPDATE", row)
+        locked = "SELECT FROM document_renderings WHERE organisation_id = $1 AND id = $2 FOR UPDATE"
+        await owner.execute(locked, organisation.organisation_id, row)
         while await dispatcher.run_once():
             deadline.check()
         assert row not in handler.performed
