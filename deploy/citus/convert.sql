@@ -85,6 +85,40 @@ INSERT INTO mutual (name, column_name, referred) VALUES
     ('members', 'team_id', 'teams'),
     ('members', 'default_cost_centre_id', 'cost_centres');
 
+-- Executes a statement on the server that has the rows, which keeps its plan: Citus would plan it each time. In the
+-- statement, shard_. stands before the names of tables. src/po_api/db/shard_plans.py calls it.
+CREATE TEMP TABLE function (signature text, definition text);
+INSERT INTO function VALUES ('run_prepared(bigint, text, text, text[])', $definition$
+CREATE OR REPLACE FUNCTION run_prepared(of_organisation bigint, name text, statement text, arguments text[])
+RETURNS SETOF record LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    most CONSTANT integer := 200;  -- prepared statements of a session; a large one takes a megabyte
+    prepared text := format('%s_%s', name, get_shard_id_for_distribution_column('public.members', of_organisation));
+    given text := (SELECT format('(%s)', string_agg(quote_nullable(a), ', ' ORDER BY n))
+        FROM unnest(arguments) WITH ORDINALITY AS given (a, n));
+    citus_table regclass;
+    earlier text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_prepared_statements p WHERE p.name = prepared) THEN
+        FOR citus_table IN SELECT logicalrelid FROM pg_dist_partition LOOP
+            statement := regexp_replace(statement, format('\mshard_\.%s\M', citus_table), format('public.%s_%s',
+                citus_table, get_shard_id_for_distribution_column(citus_table, of_organisation)), 'g');
+        END LOOP;
+        IF statement ~ '\mshard_\.' THEN
+            RAISE EXCEPTION 'a table of % is not on this server', statement;
+        END IF;
+        FOR earlier IN SELECT p.name FROM pg_prepared_statements p WHERE starts_with(p.name, 'po_')
+            ORDER BY p.prepare_time DESC OFFSET most - 1
+        LOOP
+            EXECUTE format('DEALLOCATE %I', earlier);
+        END LOOP;
+        EXECUTE format('PREPARE %I AS %s', prepared, statement);
+    END IF;
+    RETURN QUERY EXECUTE format('EXECUTE %I %s', prepared, given);
+END
+$$
+$definition$);
+
 -- The statements that are missing, in their order.
 CREATE TEMP TABLE missing AS
     WITH placed AS (
@@ -112,7 +146,12 @@ CREATE TEMP TABLE missing AS
         table_id, key_name, column_name, referred)
     FROM mutual_keys JOIN placed USING (name)
     WHERE NOT is_done OR NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = table_id AND conname = key_name)
-    UNION ALL SELECT 5, number, format('ANALYZE %I', name) FROM placed WHERE kind <> 'local' AND NOT is_done;
+    UNION ALL SELECT 5, number, format('ANALYZE %I', name) FROM placed WHERE kind <> 'local' AND NOT is_done
+    UNION ALL SELECT 6, 1, definition FROM function WHERE to_regprocedure(signature) IS NULL
+    UNION ALL SELECT 6, 2, format('SELECT create_distributed_function(%L, ''of_organisation'','
+        ' colocate_with => ''members'', force_delegation => true)', signature)
+    FROM function WHERE NOT EXISTS (
+        SELECT FROM pg_dist_object WHERE objid = to_regprocedure(signature) AND distribution_argument_index IS NOT NULL);
 
 -- What is in the way. The lock is that of po-api migrate, and is kept until the end.
 SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L; END', problem)) FROM (

@@ -56,13 +56,18 @@ def open_database(url: str, settings: Settings, *, replica_url: str | None = Non
     primary = primary_at(url, seconds=settings.db_pool_timeout)
 
     async def connect(**_: Any) -> Any:
-        connection = await timed("connect", connect_to(primary, settings))
+        kept = distribution.kept_statements(engine)
+        connection = await timed("connect", connect_to(primary, settings, kept_statements=kept))
         try:
             await distribution.find_out(engine, connection)
         except BaseException:
             connection.terminate()
             raise
-        return connection
+        if kept == distribution.kept_statements(engine):
+            return connection
+        # The first one, which could not know it, and is the one that the pool prefers.
+        await connection.close()
+        return await connect()
 
     async def connect_to_replica(**_: Any) -> Any:
         connection = await timed("connect", connect_to(standby, settings))
@@ -87,13 +92,13 @@ def primary_at(url: str, *, seconds: float) -> Hosts:
     return Hosts(libpq_url(url), seconds=seconds, target="read-write")
 
 
-async def connect_to(hosts: Hosts, settings: Settings) -> Any:
+async def connect_to(hosts: Hosts, settings: Settings, *, kept_statements: int = distribution.KEPT_STATEMENTS) -> Any:
     """A new asyncpg connection with the settings of the application's connections."""
     return await hosts.connect(
         server_settings=_server_settings(settings),
         max_cacheable_statement_size=MAX_STATEMENT_BYTES,
         # Behind PgBouncer the next transaction may use another server connection, without these prepared statements.
-        **({"statement_cache_size": 0} if settings.db_pgbouncer else {}),
+        statement_cache_size=0 if settings.db_pgbouncer else kept_statements,
     )
 
 

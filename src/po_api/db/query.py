@@ -21,6 +21,9 @@ from sqlalchemy.util import greenlet_spawn
 from po_api.core.records import Record, field_names
 from po_api.db.distribution import is_distributed
 from po_api.db.driver import in_transaction, pooled_connection
+from po_api.db.distribution import is_distributed, keeps_plans
+from po_api.db.driver import pooled_connection
+from po_api.db.shard_plans import SHARD, call_of
 from po_api.observability.instrumentation import count_errors, timed
 
 # A row: a NamedTuple whose fields are the columns of the statement, in their order. A dataclass where rows share
@@ -52,6 +55,16 @@ _LOG_POSITION = (
 )
 
 
+class PlanCacheMode(StrEnum):
+    """When PostgreSQL plans a query that it has executed before (its parameter `plan_cache_mode`)."""
+
+    AUTO = "auto"
+    # One plan fits all values of the parameters; planning each time would cost more than it saves.
+    GENERIC = "force_generic_plan"
+    # The best plan depends on the values; after five executions PostgreSQL might switch to a generic one.
+    CUSTOM = "force_custom_plan"
+
+
 class NoRow(NamedTuple):
     """The row type of a statement that is executed for its effect; see `QueryExecutor.execute`."""
 
@@ -61,13 +74,18 @@ class Query(Generic[R]):
 
     `name` is used in metrics, traces and the log of slow queries, as in `porfs.list`. The statement is compiled at the
     first execution, when the entities of all features are known; TypeError then unless its columns are `row`'s fields.
+
+    With `one_plan`, a distributed database keeps its plan (shard_plans.py): it reads tables of the organisation only,
+    finds its rows by keys, and is so large that its planning takes longer than its execution.
     """
 
-    def __init__(self, name: str, statement: Any, row: type[R]) -> None:
+    def __init__(self, name: str, statement: Any, row: type[R], *, one_plan: bool = False) -> None:
         self.name = name
         self.statement = statement
         self.row = row
+        self.one_plan = one_plan
         self._make: Callable[..., R] = row
+        self._call: str | None = None
 
     @cached_property
     def sql(self) -> str:
@@ -99,6 +117,16 @@ class Query(Generic[R]):
         others = [parameters[name] for name in self._names if name != "organisation_id"]
         return _PLACEHOLDER.sub(numbered, self.sql), others
 
+    async def on_shard(self, parameters: Mapping[str, object], connection: Any) -> tuple[str, list[object]]:
+        """The text with which a distributed database keeps the plan, and the arguments."""
+        if self._call is None:
+            dialect = _DIALECT.type_compiler_instance
+            types = [dialect.process(self._compiled.binds[name].type) for name in self._names]
+            place = self._names.index("organisation_id") + 1
+            marked = self._compile(self.statement, schema_translate_map={None: SHARD}, render_schema_translate=True)
+            self._call = await call_of(str(marked), self.sql, types=types, place=place, connection=connection)
+        return self._call, self.arguments(parameters)
+
     def make_row(self, record: Any) -> R:
         """The row of a record of the driver."""
         return self._make(*record)
@@ -116,10 +144,10 @@ class Query(Generic[R]):
         return field_names(self.row)
 
     @staticmethod
-    def _compile(statement: Any) -> Any:
+    def _compile(statement: Any, **options: Any) -> Any:
         # Values that never differ are part of the text: they need not be sent, and PostgreSQL plans with them.
         statement = cloned_traverse(statement, {}, {"bindparam": _render_constant})
-        return statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        return statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True}, **options)
 
     @cached_property
     def _names(self) -> Sequence[str]:
@@ -136,16 +164,6 @@ def _render_constant(parameter: BindParameter[Any]) -> None:
     parameter.literal_execute = parameter.unique
     # SQLAlchemy would compare with the values given at compilation; `arguments` raises for a missing one.
     parameter.required = False
-
-
-class PlanCacheMode(StrEnum):
-    """When PostgreSQL plans a query that it has executed before (its parameter `plan_cache_mode`)."""
-
-    AUTO = "auto"
-    # One plan fits all values of the parameters; planning each time would cost more than it saves.
-    GENERIC = "force_generic_plan"
-    # The best plan depends on the values; after five executions PostgreSQL might switch to a generic one.
-    CUSTOM = "force_custom_plan"
 
 
 class QueryExecutor(Protocol):
@@ -196,6 +214,7 @@ class ConnectionExecutor:
         self._pooled: Any = None
         self._in_transaction = False
         self._has_tenant = False
+        self._has_one_plan = False
 
     @property
     def credentials(self) -> QueryExecutor:
@@ -219,18 +238,21 @@ class ConnectionExecutor:
     async def records(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> Sequence[Any]:
         """The driver's records for one of the query's texts."""
         connection = await self._connection()
-        text, arguments = self._sent(query, sql, parameters)
+        text, arguments = await self._sent(query, sql, parameters)
         records: Sequence[Any] = await timed(query.name, connection.fetch(text, *arguments))
         return records
 
     async def record(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> Any:
         """The only record; None if there is none."""
         connection = await self._connection()
-        text, arguments = self._sent(query, sql, parameters)
+        text, arguments = await self._sent(query, sql, parameters)
         return await timed(query.name, connection.fetchrow(text, *arguments))
 
-    def _sent(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> tuple[str, list[object]]:
-        return query.for_distributed(parameters) if self.is_distributed else (sql, query.arguments(parameters))
+    async def _sent(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> tuple[str, list[object]]:
+        if not self.is_distributed:
+            return sql, query.arguments(parameters)
+        connection = await self._connection()
+        return await _for_distributed(self._engine, query, parameters, connection, has_one_plan=self._has_one_plan)
 
     async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
         if self._has_tenant:
@@ -238,6 +260,7 @@ class ConnectionExecutor:
         await self._connection()
         tenant = enter_tenant_sql(organisation_id, plan_cache_mode=plan_cache_mode, distributed=self.is_distributed)
         await self.run_script(tenant=tenant)
+        self._has_one_plan = plan_cache_mode is PlanCacheMode.GENERIC
 
     async def run_script(self, *statements: str, tenant: str | None = None) -> str:
         """The command tag of the last of some statements without parameters, in the transaction.
@@ -262,7 +285,7 @@ class ConnectionExecutor:
             self.discard()
             raise
         pooled, self._pooled = self._pooled, None
-        self._in_transaction = self._has_tenant = False
+        self._in_transaction = self._has_tenant = self._has_one_plan = False
         if pooled is None:
             return
         pool: Any = self._engine.sync_engine.pool
@@ -275,7 +298,7 @@ class ConnectionExecutor:
     def discard(self) -> None:
         """Close the connection: it may be in the middle of a query, or have a tenant open."""
         pooled, self._pooled = self._pooled, None
-        self._in_transaction = self._has_tenant = False
+        self._in_transaction = self._has_tenant = self._has_one_plan = False
         if pooled is not None:
             pooled.invalidate()
 
@@ -283,6 +306,15 @@ class ConnectionExecutor:
         if self._pooled is None:
             self._pooled = await pooled_connection(self._engine)
         return self._pooled.driver_connection
+
+
+async def _for_distributed(
+    engine: AsyncEngine, query: Query[Any], parameters: Mapping[str, object], connection: Any, *, has_one_plan: bool
+) -> tuple[str, list[object]]:
+    """The text of a query for a distributed database, and its arguments."""
+    if (query.one_plan or has_one_plan) and "organisation_id" in parameters and keeps_plans(engine):
+        return await query.on_shard(parameters, connection)
+    return query.for_distributed(parameters)
 
 
 @asynccontextmanager
@@ -355,3 +387,15 @@ class TransactionExecutor:
         driver = await in_transaction(await self._session.connection())
         self._session.info[_DRIVER] = (self._session.sync_session.get_transaction(), driver)
         return driver
+        connection = await self._session.connection()
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        if driver.is_in_transaction():
+            text, arguments = query.sql, query.arguments(parameters)
+            if isinstance(engine := self._session.bind, AsyncEngine) and is_distributed(engine):
+                text, arguments = await _for_distributed(engine, query, parameters, driver, has_one_plan=False)
+            records: Sequence[Any] = await timed(query.name, driver.fetch(text, *arguments))
+            return records
+        # SQLAlchemy begins the transaction with the first statement that it sends itself.
+        named = {"operation": query.name}
+        result = await connection.execute(query.statement, dict(parameters), execution_options=named)
+        return result.all() if result.returns_rows else ()

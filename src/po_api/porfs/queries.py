@@ -191,12 +191,12 @@ def _whole(visibility: Visibility, *, shows_rights: bool) -> Query[PorfDocumentR
     base = fixed_base_amounts(porf, "currency", "rate", "net").items()
     columns = (*content.c, details_text.label("details"), *own, *(column.label(name) for name, column in base))
     statement = shown.with_only_columns(*columns, *shown.selected_columns)
-    return Query("porfs.whole", statement.join(content, true()).join(details, true()), PorfDocumentRow)
+    return Query("porfs.whole", statement.join(content, true()).join(details, true()), PorfDocumentRow, one_plan=True)
 
 
 @cache
 def _facts(visibility: Visibility) -> Query[PorfFacts]:
-    return Query("porfs.facts", with_facts(_visible_porf(visibility)), PorfFacts)
+    return Query("porfs.facts", with_facts(_visible_porf(visibility)), PorfFacts, one_plan=True)
 
 
 @cache

@@ -200,6 +200,8 @@ def _approvals(visibility: Visibility) -> Query[ApprovedFacts]:
     )
     statement = with_facts(porf).join(approval, true()).add_columns(*hashes)
     return Query("porfs.approvals", statement.order_by(porf.c.id), ApprovedFacts)
+    statement = with_facts(porf).outerjoin(ApprovalDecision, approval_of_round(porf)).add_columns(*hashes)
+    return Query("porfs.approvals", statement.order_by(porf.c.id), ApprovedFacts, one_plan=True)
 
 
 _OWN = select(_PORFS).where(Porf.organisation_id == ORGANISATION_ID).subquery("porf")

@@ -270,7 +270,7 @@ def _whole(*, sees_all: bool) -> Query[OrderDocumentRow]:
     columns = (*content.c, details_text.label("details"), *own, *base, *particulars, *others)
     states = shown.with_only_columns(*columns).outerjoin(rendering, true()).outerjoin(filing, true())
     statement = states.join(content, true()).join(item, true())
-    return Query("purchase_orders.whole", statement, OrderDocumentRow)
+    return Query("purchase_orders.whole", statement, OrderDocumentRow, one_plan=True)
 
 
 @cache
