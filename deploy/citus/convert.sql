@@ -92,9 +92,9 @@ INSERT INTO function VALUES ('run_prepared(bigint, text, text, text[])', $defini
 CREATE OR REPLACE FUNCTION run_prepared(of_organisation bigint, name text, statement text, arguments text[])
 RETURNS SETOF record LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    most CONSTANT integer := 200;  -- prepared statements of a session; a large one takes a megabyte
+    most CONSTANT integer := 150;  -- prepared statements of a session; a large one takes a megabyte
     prepared text := format('%s_%s', name, get_shard_id_for_distribution_column('public.members', of_organisation));
-    given text := (SELECT format('(%s)', string_agg(quote_nullable(a), ', ' ORDER BY n))
+    given text := (SELECT '(' || string_agg(quote_nullable(a), ', ' ORDER BY n) || ')'
         FROM unnest(arguments) WITH ORDINALITY AS given (a, n));
     citus_table regclass;
     earlier text;

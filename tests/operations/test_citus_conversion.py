@@ -1,6 +1,6 @@
 """deploy/citus: each table of the models has a place, and the conversion executes what is missing.
 
-Citus is on no machine that runs these tests: a schema with its two tables that the conversion reads stands for it.
+Citus is on no machine that runs these tests: a schema with its tables that the conversion reads stands for it.
 """
 
 import os
@@ -93,6 +93,7 @@ async def conversion(
         "CREATE SCHEMA catalogue_of_citus;"
         "CREATE TABLE catalogue_of_citus.pg_dist_partition (logicalrelid regclass);"
         "CREATE TABLE catalogue_of_citus.pg_dist_node (groupid integer, isactive boolean, shouldhaveshards boolean);"
+        "CREATE TABLE catalogue_of_citus.pg_dist_object (objid oid, distribution_argument_index integer);"
         "INSERT INTO catalogue_of_citus.pg_dist_node VALUES (0, true, false), (1, true, true)"
     )
     try:
@@ -105,11 +106,14 @@ async def test_a_dry_run_prints_what_is_missing(conversion: Conversion, owner: a
     every = conversion.missing()
     first = next(n for n, line in enumerate(every) if line.startswith("SELECT create_"))
     assert "ALTER TABLE users DROP CONSTRAINT fk_users_organisation_id;" in every[:first]
-    created = [re.findall(r"'(\w+)'", line)[0] for line in every if line.startswith("SELECT create_")]
+    created = [re.findall(r"'(\w+)'", line)[0] for line in every if re.match(r"SELECT create_\w+_table", line)]
     assert created == ["organisations", *_placed("distributed")]
     assert "SELECT create_reference_table('organisations');" in every
     assert "SELECT create_distributed_table('members', 'organisation_id', colocate_with => 'none');" in every
     assert "SELECT create_distributed_table('porfs', 'organisation_id', colocate_with => 'members');" in every
+    *_, definition, distribution = [line for line in every if "run_prepared(" in line]
+    assert definition.startswith("CREATE OR REPLACE FUNCTION run_prepared(")
+    assert distribution.startswith("SELECT create_distributed_function('run_prepared(bigint, text, text, text[])', ")
 
     await owner.execute(
         "INSERT INTO catalogue_of_citus.pg_dist_partition VALUES ('organisations'), ('members'), ('porfs')"

@@ -49,9 +49,10 @@ def checked_statements() -> Iterator[CheckedStatements]:
     checked = CheckedStatements()
     compile_ = Query._compile
 
-    def compiled(statement: Any) -> Any:
-        made = compile_(statement)
-        if _is_applications(sys._getframe(1)):
+    def compiled(statement: Any, **options: Any) -> Any:
+        made = compile_(statement, **options)
+        # With options, it is another text of a statement that is looked at.
+        if not options and _is_applications(sys._getframe(1)):
             checked.look_at(str(made))
         return made
 
