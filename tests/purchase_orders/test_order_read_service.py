@@ -95,7 +95,9 @@ async def _plainly(organisation: TestOrganisation, reader: Member, order_id: int
         maker = await session.get_one(MemberRow, (order.organisation_id, order.created_by_id))
         member = await session.get_one(MemberRow, (order.organisation_id, reader.user_id))
         sources = select(Allocation, PorfLine, Porf).where(
-            Allocation.porf_line_id == PorfLine.id, Porf.id == PorfLine.porf_id
+            *(entity.organisation_id == order.organisation_id for entity in (Allocation, PorfLine, Porf)),
+            Allocation.porf_line_id == PorfLine.id,
+            Porf.id == PorfLine.porf_id,
         )
         taken = {row.Allocation.purchase_order_line_id: row for row in await session.execute(sources)}
         parties = await _parties(session, order, supplier) if is_draft else json.loads(order.parties or "")
