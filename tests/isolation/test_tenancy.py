@@ -593,7 +593,8 @@ async def test_a_write_cannot_reach_another_organisation(
         f"DELETE FROM {table.name} WHERE organisation_id = {foreign}",
     ]
     for statement in refused + (harmless if table.name in APPEND_ONLY else []):
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        # A distributed database refuses some of them for what they are.
+        with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.FeatureNotSupportedError)):
             await _try(application, own, statement)
     for statement in [] if table.name in APPEND_ONLY else harmless:
         assert (await _try(application, own, statement)).endswith(" 0")
