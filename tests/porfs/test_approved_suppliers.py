@@ -313,6 +313,6 @@ async def test_digests_of_the_database_are_those_of_python(
         statement = select(
             supplier_hash(_SUPPLIER.c.id),
             *(keeps_identity(_SUPPLIER.c.id, literal(digest)) for digest in (identity_hash(supplier), short, other)),
-        ).where(_SUPPLIER.c.id == supplier_id)
+        ).where(_SUPPLIER.c.organisation_id == organisation.organisation_id, _SUPPLIER.c.id == supplier_id)
         found = (await session.execute(statement, {"organisation_id": organisation.organisation_id})).one()
     assert found == (identity_hash(supplier), True, True, False)
