@@ -19,10 +19,8 @@ from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.records import Record, field_names
-from po_api.db.distribution import is_distributed
-from po_api.db.driver import in_transaction, pooled_connection
 from po_api.db.distribution import is_distributed, keeps_plans
-from po_api.db.driver import pooled_connection
+from po_api.db.driver import in_transaction, pooled_connection
 from po_api.db.shard_plans import SHARD, call_of
 from po_api.observability.instrumentation import count_errors, timed
 
@@ -371,8 +369,8 @@ class TransactionExecutor:
     async def _records(self, query: Query[Any], parameters: Mapping[str, object]) -> Sequence[Any]:
         driver = await self._driver()
         text, arguments = query.sql, query.arguments(parameters)
-        if self.is_distributed:
-            text, arguments = query.for_distributed(parameters)
+        if isinstance(engine := self._session.bind, AsyncEngine) and is_distributed(engine):
+            text, arguments = await _for_distributed(engine, query, parameters, driver, has_one_plan=False)
         records: Sequence[Any] = await timed(query.name, driver.fetch(text, *arguments))
         return records
 
@@ -387,15 +385,3 @@ class TransactionExecutor:
         driver = await in_transaction(await self._session.connection())
         self._session.info[_DRIVER] = (self._session.sync_session.get_transaction(), driver)
         return driver
-        connection = await self._session.connection()
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        if driver.is_in_transaction():
-            text, arguments = query.sql, query.arguments(parameters)
-            if isinstance(engine := self._session.bind, AsyncEngine) and is_distributed(engine):
-                text, arguments = await _for_distributed(engine, query, parameters, driver, has_one_plan=False)
-            records: Sequence[Any] = await timed(query.name, driver.fetch(text, *arguments))
-            return records
-        # SQLAlchemy begins the transaction with the first statement that it sends itself.
-        named = {"operation": query.name}
-        result = await connection.execute(query.statement, dict(parameters), execution_options=named)
-        return result.all() if result.returns_rows else ()

@@ -199,8 +199,6 @@ def _approvals(visibility: Visibility) -> Query[ApprovedFacts]:
         approval.c.supplier_hash.label("approved_supplier_hash"),
     )
     statement = with_facts(porf).join(approval, true()).add_columns(*hashes)
-    return Query("porfs.approvals", statement.order_by(porf.c.id), ApprovedFacts)
-    statement = with_facts(porf).outerjoin(ApprovalDecision, approval_of_round(porf)).add_columns(*hashes)
     return Query("porfs.approvals", statement.order_by(porf.c.id), ApprovedFacts, one_plan=True)
 
 
