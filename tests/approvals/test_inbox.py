@@ -11,6 +11,8 @@ from support.approval_policies import group, publish_policy, rule, user
 from support.organisations import Member, TestOrganisation, act, created, new_organisation, ok, refused
 
 Json = dict[str, Any]
+# Of each item the request, the step, and for whom.
+Items = list[tuple[int, str, str | None]]
 
 
 async def _inbox(member: Member, query: str = "") -> list[Json]:
@@ -31,6 +33,7 @@ Shown = tuple[int, str, str | None]
 
 
 async def _names(member: Member) -> list[tuple[int, str, str | None]]:
+async def _names(member: Member) -> Items:
     items = await _inbox(member)
     listed = (await ok(member.get("/porfs?waiting_for_me=true&limit=100"))).json()["items"]
     assert {item["porf"]["id"] for item in items} == {item["id"] for item in listed}
@@ -62,6 +65,10 @@ async def test_the_inbox_has_what_the_member_may_approve(app: FastAPI, client: h
     of_max: list[Shown] = [default, (first, "Max", None), (second, "Max", None)]
     of_ivo: list[Shown] = [default, (first, "Board", None), (second, "Board", None)]
     expected = {"Max": of_max, "Ivo": of_ivo, "Olga": [default]}
+    default = (any_approver, "any approver", None)
+    of_max: Items = [default, (first, "Max", None), (second, "Max", None)]
+    of_ivo: Items = [default, (first, "Board", None), (second, "Board", None)]
+    expected: dict[str, Items] = {"Max": of_max, "Ivo": of_ivo, "Olga": [default]}
     for name, items in expected.items():
         assert await _names(people[name]) == items, name
     for other in (organisation.requester, organisation.buyer, admin, organisation.auditor):
