@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from po_api.core.permissions import Role
 from support.approval_policies import group, publish_policy, rule, user
 from support.organisations import Member, TestOrganisation, act, created, new_organisation, ok, refused
+from support.polling import Deadline
 
 Json = dict[str, Any]
 # Of each item the request, the step, and for whom.
@@ -19,7 +20,9 @@ async def _inbox(member: Member, query: str = "") -> list[Json]:
     """All items, page by page of two; they are those of the list of requests."""
     items: list[Json] = []
     path: str | None = f"/approvals?limit=2{query}"
+    deadline = Deadline("the last page")
     while path is not None:
+        deadline.check()
         page = (await ok(member.get(path))).json()
         items += page["items"]
         cursor = page["next_cursor"]

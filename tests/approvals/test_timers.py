@@ -20,6 +20,7 @@ from support.clock import set_clock
 from support.invariants import check
 from support.notifications import unread_kinds
 from support.organisations import Member, TestOrganisation, created, new_organisation, ok, refused
+from support.polling import Deadline
 
 Json = dict[str, Any]
 
@@ -40,8 +41,9 @@ class World:
         return self.happened[before:]
 
     async def _work(self) -> None:
+        deadline = Deadline("no due timer")
         while await run_in(self.organisation.database, self.listeners, self.organisation.organisation_id):
-            pass
+            deadline.check()
 
     async def timers(self, porf: httpx.Response) -> list[Json]:
         run = (await ok(self.organisation.admin.get(f"/porfs/{porf.json()['id']}/approval"))).json()

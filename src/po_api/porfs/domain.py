@@ -8,15 +8,9 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from po_api.approvals import eligibility
+from po_api.approvals import errors as refusals
 from po_api.approvals.domain import Decision, Standing
-from po_api.approvals.errors import (
-    AlreadyDecided,
-    NotEligible,
-    NotYourTurn,
-    OverApprovalLimit,
-    OverrideDisabled,
-    OwnRequest,
-)
+from po_api.approvals.errors import AlreadyDecided, NotEligible, NotYourTurn, OverApprovalLimit
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.currencies import CURRENCIES
 from po_api.core.errors import AppError, FieldError
@@ -204,12 +198,12 @@ def _asked_if_approver(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
 
 def _may_override(facts: PorfFacts, _actor: Actor) -> type[AppError] | None:
     """the organisation allows it"""
-    return None if facts.allow_override else OverrideDisabled
+    return None if facts.allow_override else refusals.OverrideDisabled
 
 
 def _no_author(facts: PorfFacts, actor: Actor) -> type[AppError] | None:
     """the admin is not an author of the request"""
-    return OwnRequest if actor.user_id in {facts.requester_id, *facts.author_ids} else None
+    return refusals.OwnRequest if actor.user_id in {facts.requester_id, *facts.author_ids} else None
 
 
 def _within_limit(facts: PorfFacts, actor: Actor) -> type[AppError] | None:

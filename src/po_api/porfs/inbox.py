@@ -77,8 +77,11 @@ def _candidates() -> FromClause:
             _SLOTS.c.status == SlotStatus.OPEN,
         )
     )
-    active = select(*_STEPS.c[_OF_STEP]).where(
-        _STEPS.c.organisation_id == ORGANISATION_ID, _STEPS.c.status == StepStatus.ACTIVE
+    # Each branch is sorted, so that they are merged, and a page ends with its last step.
+    active = (
+        select(*_STEPS.c[_OF_STEP])
+        .where(_STEPS.c.organisation_id == ORGANISATION_ID, _STEPS.c.status == StepStatus.ACTIVE)
+        .order_by(_STEPS.c.activated_at, _STEPS.c.id)
     )
     in_group = _STEPS.c.pool_group_id == any_(groups)
     return union_all(
@@ -173,6 +176,8 @@ class InboxQueries:
         """The steps that wait for the actor, or for the member with the id. Raises MissingRole."""
         if user_id is not None and user_id != self._actor.user_id:
             self._actor.require(Permission.USERS_READ_RIGHTS)
+        elif not self._actor.may(Permission.PORFS_DECIDE):
+            return PageOf([], None)
         who = {"organisation_id": self._actor.organisation_id, "user_id": user_id or self._actor.user_id}
         await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM)
         page = await _INBOX.page(self._executor, _chosen, request, {**who, "now": utc_now()})
