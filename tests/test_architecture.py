@@ -86,6 +86,7 @@ VIOLATIONS = {
             "approval_policies",
             "exchange_rates",
             "external_references",
+            "approval_policies",
             "suppliers",
             "files",
             "porfs",

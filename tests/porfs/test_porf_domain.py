@@ -11,17 +11,8 @@ from po_api.core.actor import Actor
 from po_api.core.errors import AppError, InvalidTransition
 from po_api.core.money import MAX_AMOUNT
 from po_api.core.permissions import Role
-from po_api.porfs.domain import (
-    MACHINE,
-    PorfAction,
-    PorfFacts,
-    PorfStatus,
-    net_of,
-    orderable,
-    ordering_status,
-    remaining,
-    totals_of,
-)
+from po_api.porfs.amounts import net_of, totals_of
+from po_api.porfs.domain import MACHINE, PorfAction, PorfFacts, PorfStatus, orderable, ordering_status, remaining
 from po_api.porfs.errors import AmountTooLarge
 from support.porf_facts import actors, facts
 

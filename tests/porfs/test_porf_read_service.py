@@ -24,7 +24,8 @@ from po_api.db.database import enter_tenant
 from po_api.members.models import Member as MemberRow
 from po_api.organisations.models import Organisation
 from po_api.porfs import schemas
-from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, priced, remaining
+from po_api.porfs.amounts import priced
+from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus, remaining
 from po_api.porfs.maximum import maximum_total
 from po_api.porfs.models import Porf
 from po_api.porfs.read_service import allowed_actions

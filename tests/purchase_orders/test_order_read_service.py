@@ -16,7 +16,7 @@ from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
 from po_api.members.models import Member as MemberRow
 from po_api.organisations.models import Organisation
-from po_api.porfs.domain import priced
+from po_api.porfs.amounts import priced
 from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.schemas import TaxRead
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderFacts, PurchaseOrderStatus, warnings_about

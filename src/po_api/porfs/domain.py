@@ -13,8 +13,8 @@ from po_api.approvals.domain import Decision, Standing
 from po_api.approvals.errors import AlreadyDecided, NotEligible, NotYourTurn, OverApprovalLimit
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.currencies import CURRENCIES
-from po_api.core.errors import AppError, FieldError
-from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, cut_quantity, line_net, taxed, totals
+from po_api.core.errors import AppError
+from po_api.core.money import cut_quantity
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
 from po_api.exchange_rates.errors import RateMissing
@@ -294,56 +294,6 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.REASSIGN_STEP: _rule(Permission.PORFS_WRITE_ALL, [_P], None, _admin),
     },
 )
-
-
-class Priced(Protocol):
-    """The attributes of a line that determine its amounts; percentages are 0–100."""
-
-    @property
-    def quantity(self) -> Decimal: ...
-    @property
-    def unit_price(self) -> Decimal: ...
-    @property
-    def discount_percent(self) -> Decimal: ...
-    @property
-    def tax_rate(self) -> Decimal: ...
-
-
-def priced(line: Priced) -> PricedLine:
-    """The part of a line that determines its amounts."""
-    return PricedLine(line.quantity, line.unit_price, line.discount_percent, line.tax_rate)
-
-
-def net_of(line: Priced, currency: str) -> Decimal:
-    """A line's net. Raises AmountTooLarge above MAX_AMOUNT."""
-    net = line_net(priced(line), currency)
-    if net > MAX_AMOUNT:
-        raise errors.AmountTooLarge
-    return net
-
-
-def totals_of(lines: Iterable[Priced], *, currency: str, tax_rounding: str) -> Totals:
-    """A document's totals. Raises AmountTooLarge above MAX_AMOUNT."""
-    priced_lines = (priced(line) for line in lines)
-    return _bounded(totals(priced_lines, currency=currency, tax_rounding=TaxRounding(tax_rounding)))
-
-
-def totals_of_nets(nets: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_rounding: str) -> Totals:
-    """The totals of a document whose lines have these (tax rate, net), as `totals_of`."""
-    return _bounded(taxed(nets, currency=currency, tax_rounding=TaxRounding(tax_rounding)))
-
-
-def _bounded(sums: Totals) -> Totals:
-    if sums.total > MAX_AMOUNT:
-        raise errors.AmountTooLarge
-    return sums
-
-
-def require_equal(computed: Decimal, sent: Decimal | None, pointer: str) -> None:
-    """Raise TotalMismatch if the client sent another amount than the computed one."""
-    if sent is not None and sent != computed:
-        detail = f"the computed amount is {computed:f}"
-        raise errors.TotalMismatch(errors=(FieldError(pointer, errors.TotalMismatch.code, detail),))
 
 
 class Quantities(Protocol):

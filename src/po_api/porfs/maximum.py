@@ -17,7 +17,8 @@ from po_api.db.money_sql import add_percent, in_base_currency, line_net, minor_u
 from po_api.db.query import ORGANISATION_ID
 from po_api.exchange_rates.projections import rate_now
 from po_api.organisations.models import Organisation
-from po_api.porfs.domain import PorfStatus, Priced, Tolerated, largest_quantity
+from po_api.porfs.amounts import Priced
+from po_api.porfs.domain import PorfStatus, Tolerated, largest_quantity
 from po_api.porfs.models import PorfLine
 
 

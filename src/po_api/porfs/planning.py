@@ -22,7 +22,8 @@ from po_api.exchange_rates.projections import rate_now
 from po_api.organisations.models import Organisation
 from po_api.organisations.queries import OrganisationQueries
 from po_api.porfs import errors
-from po_api.porfs.domain import PorfFacts, PorfStatus, Priced, largest_quantity
+from po_api.porfs.amounts import Priced
+from po_api.porfs.domain import PorfFacts, PorfStatus, largest_quantity
 from po_api.porfs.models import Porf
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.visibility import Visibility, visible

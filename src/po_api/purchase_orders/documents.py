@@ -13,7 +13,7 @@ from po_api.core.parties import ADDRESS_FIELDS, Language, PartySnapshot, address
 from po_api.core.records import extract
 from po_api.organisations.domain import Paper
 from po_api.organisations.queries import OrganisationRow
-from po_api.porfs.domain import totals_of
+from po_api.porfs.amounts import totals_of
 from po_api.purchase_orders.document_queries import ApprovalRow
 from po_api.purchase_orders.locales import Wording, wording_of
 from po_api.purchase_orders.queries import OrderHeaderRow, OrderLineRow

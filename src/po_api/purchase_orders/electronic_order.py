@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from po_api.core.money import Totals
 from po_api.core.parties import Language, PartySnapshot
 from po_api.core.records import extract
-from po_api.porfs.domain import totals_of
+from po_api.porfs.amounts import totals_of
 from po_api.purchase_orders.documents import DocumentLine, Source, printed_payment_terms
 
 

@@ -14,7 +14,7 @@ from po_api.core.money import Totals
 from po_api.core.offload import offload
 from po_api.db.query import TransactionExecutor
 from po_api.porfs.allocation import AllocationService
-from po_api.porfs.domain import net_of, totals_of_nets
+from po_api.porfs.amounts import net_of, totals_of_nets
 from po_api.purchase_orders import errors
 from po_api.purchase_orders.domain import MACHINE, PurchaseOrderAction, require_tax_category
 from po_api.purchase_orders.queries import CHANGEABLE, TAX_CATEGORY, OrderLineRow

@@ -28,8 +28,8 @@ from po_api.organisations.domain import DocumentType
 from po_api.organisations.events import BaseCurrencyChanging
 from po_api.organisations.numbering import Numbering
 from po_api.porfs.allocation import Allocated, AllocationService, RequestedLine
+from po_api.porfs.amounts import net_of, totals_of_nets
 from po_api.porfs.content import LINE_FIELDS
-from po_api.porfs.domain import net_of, totals_of_nets
 from po_api.porfs.errors import CommentRequired, UnknownSupplier
 from po_api.porfs.queries import LockedPorf, PorfLineRow
 from po_api.purchase_orders import errors
