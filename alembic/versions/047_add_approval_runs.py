@@ -302,7 +302,6 @@ def add_timers(table: str) -> None:
         ),
     )
     op.create_index(f"ix_{table}_due", table, ["organisation_id", "due_at", "id"], postgresql_where="done_at IS NULL")
-    op.create_index(f"ix_{table}_due", table, ["organisation_id", "due_at"], postgresql_where="done_at IS NULL")
 
 
 def downgrade() -> None:

@@ -31,11 +31,6 @@ async def _inbox(member: Member, query: str = "") -> list[Json]:
     return items
 
 
-# The id of the request, the name of the step, and for whom the member would decide.
-Shown = tuple[int, str, str | None]
-
-
-async def _names(member: Member) -> list[tuple[int, str, str | None]]:
 async def _names(member: Member) -> Items:
     items = await _inbox(member)
     listed = (await ok(member.get("/porfs?waiting_for_me=true&limit=100"))).json()["items"]
@@ -64,10 +59,6 @@ async def test_the_inbox_has_what_the_member_may_approve(app: FastAPI, client: h
     admin = organisation.admin
     (any_approver,) = (item["id"] for item in (await ok(admin.get("/porfs"))).json()["items"])
     first, second = [(await organisation.pending()).json()["id"] for _ in range(2)]
-    default: Shown = (any_approver, "any approver", None)
-    of_max: list[Shown] = [default, (first, "Max", None), (second, "Max", None)]
-    of_ivo: list[Shown] = [default, (first, "Board", None), (second, "Board", None)]
-    expected = {"Max": of_max, "Ivo": of_ivo, "Olga": [default]}
     default = (any_approver, "any approver", None)
     of_max: Items = [default, (first, "Max", None), (second, "Max", None)]
     of_ivo: Items = [default, (first, "Board", None), (second, "Board", None)]

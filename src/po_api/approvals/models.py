@@ -258,7 +258,6 @@ class ApprovalTimer(TenantRow, Base):
         CheckConstraint("kind IN ('remind', 'escalate')", name="kind"),
         CheckConstraint("n >= 1", name="n"),
         Index("ix_approval_timers_due", "organisation_id", "due_at", "id", postgresql_where=text("done_at IS NULL")),
-        Index("ix_approval_timers_due", "organisation_id", "due_at", postgresql_where=text("done_at IS NULL")),
     )
 
     step_id: Mapped[int]

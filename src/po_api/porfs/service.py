@@ -32,17 +32,8 @@ from po_api.organisations.service import OrganisationService
 from po_api.porfs import errors
 from po_api.porfs.amounts import net_of, require_equal, totals_of, totals_of_nets
 from po_api.porfs.content import HEADER_FIELDS, MAX_LINES, LineInput, PorfInput
-from po_api.porfs.domain import (
-    MACHINE,
-    PorfAction,
-    net_of,
-    require_equal,
-    totals_of,
-    totals_of_nets,
-)
-from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.domain import MACHINE, PorfAction
-from po_api.porfs.models import Porf, PorfComment, PorfLine
+from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.queries import PorfLineRow
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import CreationRules, PorfRepository
