@@ -1,6 +1,6 @@
 """Reading runs: the last one of a request with its steps, and who may decide them now."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     func,
+    literal_column,
     or_,
     select,
     true,
@@ -86,21 +87,10 @@ class Run(NamedTuple):
     steps: tuple[Step, ...]
 
 
-class _Submission(NamedTuple):
-    """The columns of `RunRow`, all of them None without a run, and the published policy."""
+class _SubmissionRow(NamedTuple):
+    """The last run, as the JSON of a `Run`, and the published policy; None without one."""
 
-    id: int | None
-    run_no: int | None
-    round: int | None
-    carry: str | None
-    content_hash: str | None
-    hash_version: int | None
-    fixed_hash: str | None
-    submitted_version: int | None
-    status: str | None
-    opened_at: datetime | None
-    has_timers: bool | None
-    steps: str | None
+    run: str | None
     policy: str | None
 
 
@@ -123,7 +113,7 @@ class Voter(NamedTuple):
     group_ids: Sequence[int] | None
 
 
-_STEPS_ADAPTER = TypeAdapter(tuple[Step, ...])
+_STEPS_ADAPTER, _RUN_ADAPTER = TypeAdapter(tuple[Step, ...]), TypeAdapter(Run)
 
 
 def _approvals() -> ColumnElement[str]:
@@ -203,15 +193,18 @@ def _last_run() -> Select[Any]:
     )
 
 
-def _submission() -> Query[_Submission]:
+def _submission() -> Query[_SubmissionRow]:
     """The last run of a request and the published policy, in one row."""
-    own, last = Organisation.__table__, _last_run().subquery("last")
-    statement: AnySelect = (
-        select(*last.c, published_policy().label("policy"))
-        .select_from(own.outerjoin(last, true()))
-        .where(own.c.id == ORGANISATION_ID)
+    last = _last_run().subquery("last")
+    fields = columns_of(last, [name for name in RunRow._fields if name not in {"carry", "steps"}])
+    carry = func.coalesce(last.c.carry, literal_column(f"'{Carry.NEVER}'"))
+    run, text = json_object("run", {**fields, "carry": carry, "steps": nested(last.c.steps)})
+    columns = (
+        select(text).select_from(last.join(run, true())).scalar_subquery().label("run"),
+        published_policy().label("policy"),
     )
-    return Query("approvals.submission", statement, _Submission)
+    statement: AnySelect = select(*columns).where(Organisation.id == ORGANISATION_ID)
+    return Query("approvals.submission", statement, _SubmissionRow)
 
 
 def lock_principals() -> Query[PrincipalRow]:
@@ -305,15 +298,18 @@ class RunQueries:
     async def last(self, porf_id: int) -> Run | None:
         """The last run of a request."""
         row = await self._executor.row(_LAST_RUN, **self._who, porf_id=porf_id)
-        return None if row is None else _run_of(row._asdict())
+        if row is None:
+            return None
+        carry, status = Carry(row.carry or Carry.NEVER), RunStatus(row.status)
+        return Run(
+            **row._asdict() | {"carry": carry, "status": status, "steps": _STEPS_ADAPTER.validate_json(row.steps)}
+        )
 
     async def submission(self, porf_id: int) -> tuple[Run | None, Policy | None]:
         """The last run of a request that is submitted, and the published policy."""
         row = await self._executor.row(_SUBMISSION, **self._who, porf_id=porf_id)
         assert row is not None
-        *last, policy = row
-        run = None if row.id is None else _run_of(dict(zip(RunRow._fields, last, strict=True)))
-        return run, policy_from(policy)
+        return None if row.run is None else _RUN_ADAPTER.validate_json(row.run), policy_from(row.policy)
 
     async def lock_principals(self) -> Sequence[PrincipalRow]:
         """The committed rights of the member, and of those who have delegated to them, locked."""
@@ -322,10 +318,3 @@ class RunQueries:
     async def voters(self, user_ids: Collection[int]) -> Sequence[Voter]:
         """The rights and groups of members."""
         return await self._executor.rows(_VOTERS, **self._who, user_ids=sorted(user_ids)) if user_ids else []
-
-
-def _run_of(row: Mapping[str, Any]) -> Run:
-    """The run of the columns of `RunRow`."""
-    carry, status = Carry(row["carry"] or Carry.NEVER), RunStatus(row["status"])
-    steps = _STEPS_ADAPTER.validate_json(row["steps"])
-    return Run(**{**row, "carry": carry, "status": status, "steps": steps})

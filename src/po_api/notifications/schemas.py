@@ -18,6 +18,9 @@ class NotificationData(Schema):
     )
     comment_id: int | None = Field(default=None, description="Of `commented` and `mentioned`", examples=[12])
     delivery_id: int | None = Field(default=None, description="Of `delivery_failed`", examples=[7])
+    reminder: int | None = Field(
+        default=None, description="Of `approval_reminder`: its number, from 1 on", examples=[1]
+    )
     error_code: str | None = Field(
         default=None, description="Of `delivery_failed`: the last error", examples=["mail_refused"]
     )

@@ -99,7 +99,7 @@ async def remind_approvers(session: AsyncSession, event: ReminderDue) -> list[Ch
     """Remind those whom the step still asks."""
     repository = NotificationRepository(session, event.actor.organisation_id)
     key = f"porf:{event.porf_id}:step:{event.step_id}:reminder:{event.n}"
-    cause = Cause(NotifiedEntity.PORF, event.porf_id, key, None, {"n": event.n})
+    cause = Cause(NotifiedEntity.PORF, event.porf_id, key, None, {"reminder": event.n})
     asked = await repository.asked(event.porf_id, event.step_id)
     await _tell(session, repository, cause, dict.fromkeys(asked, NotificationKind.APPROVAL_REMINDER))
     return []
