@@ -19,8 +19,8 @@ depends_on = None
 
 expands = True
 loses = "comments on orders, deleted comments, whom comments mention and when they were edited"
-NEW = "purchase_order_id IS NOT NULL OR deleted_at IS NOT NULL"
-lost_rows = ("comment_mentions", f"porf_comments WHERE {NEW} OR edited_at IS NOT NULL")
+NEW = "purchase_order_id IS NOT NULL OR num_nonnulls(deleted_at, deleted_by_id) > 0"
+lost_rows = ("comment_mentions", f"porf_comments WHERE {NEW} OR edited_at IS NOT NULL OR version > 1")
 
 TENANT = "organisation_id = nullif(current_setting('app.organisation_id', true), '')::bigint"
 COLUMNS = ("purchase_order_id", "version", "edited_at", "deleted_at", "deleted_by_id")

@@ -22,7 +22,7 @@ from support.operations import STRUCTURE
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
 
 _ACTION = re.compile(
-    r'"((?:address|api_key|approval_delegation|approval_group|category|cost_centre|delivery|exchange_rate|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|team|user|webhook_endpoint)'
+    r'"((?:address|api_key|approval_delegation|approval_group|approval_policy|category|cost_centre|delivery|exchange_rate|external_reference|filing|invitation|organisation|porf|purchase_order|session|supplier|team|user|webhook_endpoint)'
     r'\.[a-z_]+)"'
 )
 # The amounts in the base currency, of submissions and issues.
@@ -233,6 +233,10 @@ def test_every_action_has_a_type(project: Path) -> None:
         for verb, what in (("edit", "comment"), ("delete", "comment"), ("add", "file"), ("delete", "file"))
     }
     delegations = {"approval_delegation.add", "approval_delegation.revoke"}
+    delegations |= {
+        f"approval_policy.{verb}"
+        for verb in ("create", "update", "delete", "add_rule", "update_rule", "delete_rule", "publish", "retire")
+    }
     assert used | invitations | webhooks | structure | deliveries | delegations | on_documents == EVENT_TYPES.keys()
     assert len(ACTIONS) == len(EVENT_TYPES)
 

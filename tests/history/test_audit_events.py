@@ -1,6 +1,6 @@
 """/audit-events: all events of an organisation, by entity, actor, action and time."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import asyncpg
@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from po_api.audit import AuditedEntity
 from po_api.core.permissions import Role, Scope
 from po_api.db.database import Database
+from support.approval_policies import publish_policy, rule
 from support.clusters import connected
 from support.filings import held_filing
 from support.mail import delivery_in
@@ -57,6 +58,10 @@ async def busy(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
     await created(organisation.buyer.post("/addresses", json={"kind": "delivery", "name": "Warehouse"}))
     for kind, path in STRUCTURE.items():
         await created(organisation.admin.post(path, json=named(kind, "Busy")))
+    await publish_policy(admin, rule(1, "role_approver", required_count=1))
+    ends_at = (datetime.now(UTC) + timedelta(2)).isoformat()
+    delegation = {"delegate_id": organisation.buyer.user_id, "ends_at": ends_at}
+    await created(organisation.approver.post("/approval-delegations", json=delegation))
     await created(admin.post("/exchange-rates", json={"currency": "CHF", "rate_date": "2026-11-02", "rate": "0.93"}))
     known = {"entity": "supplier", "entity_id": organisation.supplier_id, "system": "sap", "external_id": "4711"}
     await created(organisation.buyer.put("/external-references", json=known))

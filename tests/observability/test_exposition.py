@@ -114,7 +114,7 @@ async def test_statements_have_the_names_of_their_questions(
     # Names of queries, or names made of table and kind for statements of the ORM.
     kinds = {f"{table.name}.{kind}" for table in metadata.tables.values() for kind in ("select", "insert", "update")}
     kinds |= {"select", "insert", "update", "delete", "other", "connect", "alembic_version.select"}
-    features = re.compile(r"(sessions|porfs|users|organisations|suppliers|tenant)\.[a-z_]+")
+    features = re.compile(r"(approvals|notifications|sessions|porfs|users|organisations|suppliers|tenant)\.[a-z_]+")
     assert {name for name in names - kinds if not features.fullmatch(name)} == set()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from po_api.porfs.domain import ON_STEPS
 from support.organisations import Member, ok
 
 _MOST_PAGES = 1000
@@ -31,6 +32,8 @@ async def all_items(member: Member, path: str, **params: Any) -> list[dict[str, 
 
 
 def as_listed(whole: dict[str, Any]) -> dict[str, Any]:
-    """A request or an order as lists show it, with its other fields: `allowed_actions` has names without reasons."""
-    allowed = [action for action, answer in whole["allowed_actions"].items() if answer["allowed"]]
+    """A request or an order as lists show it, with its other fields: `allowed_actions` has names without reasons, and
+    none of actions on steps."""
+    answers = whole["allowed_actions"].items()
+    allowed = [action for action, answer in answers if answer["allowed"] and action not in ON_STEPS]
     return {**whole, "allowed_actions": allowed}

@@ -18,8 +18,9 @@ from sqlalchemy import (
 )
 
 from po_api.core.records import field_names
+from po_api.db.cursors import binding_of, decoded_cursor, encoded_cursor
 from po_api.db.models import Timestamp
-from po_api.db.pagination import InvalidSort, PageOf, PageRequest, binding_of, decoded_cursor, encoded_cursor
+from po_api.db.pagination import InvalidSort, PageOf, PageRequest
 from po_api.db.query import AnySelect, Query, QueryExecutor, R
 
 SORT = "at"
@@ -54,7 +55,7 @@ class MergedListing(Generic[R]):
         sort = request.sort or SORT
         if sort.removeprefix("-") != SORT:
             raise InvalidSort([SORT])
-        binding, last = binding_of(request, sort), {}
+        binding, last = binding_of(sort, request.scope), {}
         if request.cursor is not None:
             values = decoded_cursor(request.cursor, binding, _KEYS)
             last = {parameter.key: value for parameter, value in zip(_AFTER, values, strict=True)}

@@ -1,12 +1,7 @@
 """Keyset pages: a cursor holds the sort values of the last row, so that a deep page costs as much as the first."""
 
-import base64
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -28,6 +23,7 @@ from sqlalchemy import (
 
 from po_api.core.errors import BadRequest, FieldError
 from po_api.core.records import field_names
+from po_api.db.cursors import binding_of, decoded_cursor, encoded_cursor
 from po_api.db.query import Query, QueryExecutor, R, columns_for
 from po_api.db.search import SCANNED_PER_ROW, Search
 
@@ -35,18 +31,7 @@ T = TypeVar("T")
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 50
-MAX_CURSOR_LENGTH = 1024
 MAX_GROUPS = 100
-
-
-class InvalidCursor(BadRequest):
-    """The cursor was not issued by this list for this sort and these filters: start again without it."""
-
-    code = "invalid_cursor"
-    title = "Invalid cursor"
-
-    def __init__(self) -> None:
-        super().__init__(errors=(FieldError("/cursor", self.code, self.title, "query"),))
 
 
 class InvalidSort(BadRequest):
@@ -143,7 +128,7 @@ class Listing(Generic[R]):
         statement has to be part of its hash.
         """
         keys = self._keys(request.sort or self._default)
-        binding = binding_of(request, _described(keys))
+        binding = binding_of(_described(keys), request.scope)
         last: dict[str, object] = {}
         if request.cursor is not None:
             columns = [self.table.c[key.name] for key in keys]
@@ -352,55 +337,5 @@ def _follows(table: FromClause, keys: Sequence[_Key]) -> ColumnElement[bool]:
     return or_(*branches)
 
 
-def binding_of(request: PageRequest, order: str) -> str:
-    """What a cursor is bound to: the order of the list, and its path and filters."""
-    return hashlib.sha256(f"{order}|{request.scope}".encode()).hexdigest()[:16]
-
-
 def _described(keys: Sequence[_Key]) -> str:
     return ",".join(f"{'-' if key.descending else ''}{key.name}" for key in keys)
-
-
-def encoded_cursor(binding: str, values: Sequence[Any]) -> str:
-    """The cursor after a row with these sort values."""
-    texts = [value.isoformat() if isinstance(value, datetime) else str(value) for value in values]
-    return base64.urlsafe_b64encode(json.dumps([binding, *texts]).encode()).decode().rstrip("=")
-
-
-def decoded_cursor(cursor: str, binding: str, columns: Sequence[ColumnElement[Any]]) -> list[Any]:
-    """The sort values in a cursor, which are of the types of `columns`. Raises InvalidCursor."""
-    try:
-        if len(cursor) > MAX_CURSOR_LENGTH:
-            raise InvalidCursor
-        found, *texts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        if found != binding or len(texts) != len(columns):
-            raise InvalidCursor
-        return [_parse(column.type.python_type, text) for column, text in zip(columns, texts, strict=True)]
-    except (ValueError, TypeError, OverflowError, InvalidOperation, RecursionError):
-        raise InvalidCursor from None
-
-
-def _parse(kind: type, text: object) -> Any:
-    if not isinstance(text, str):
-        raise TypeError("a cursor's values are texts")
-    text.encode()  # a lone surrogate cannot be sent to PostgreSQL: UnicodeEncodeError
-    if kind is datetime:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError("a cursor's time has an offset")
-        return moment.astimezone(UTC)
-    if kind is date:
-        return date.fromisoformat(text)
-    if kind is int:
-        number = int(text)
-        if not -(2**63) <= number < 2**63:
-            raise ValueError("beyond bigint")
-        return number
-    if kind is Decimal:
-        amount = Decimal(text)
-        if not amount.is_finite() or abs(amount.adjusted()) > 100:
-            raise ValueError("not an amount")
-        return amount
-    if "\x00" in text:
-        raise ValueError("PostgreSQL's texts have no NUL")
-    return str(text)

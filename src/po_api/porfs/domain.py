@@ -247,6 +247,10 @@ def _rule(
     return Rule(frozenset(sources), target, permission, who, guards)
 
 
+# Actions on the steps of an approval: the request itself says whether they are allowed, lists do not.
+ON_STEPS = frozenset(
+    {PorfAction.OVERRIDE, PorfAction.ADD_APPROVER, PorfAction.REMOVE_APPROVER, PorfAction.REASSIGN_STEP}
+)
 NEW_ROUND = frozenset({PorfAction.REVISE, PorfAction.REOPEN})
 DECISIONS = {
     PorfAction.APPROVE: Decision.APPROVED,

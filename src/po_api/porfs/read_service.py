@@ -24,7 +24,7 @@ from po_api.files.domain import FileOwner, Place
 from po_api.files.queries import FileQueries, FileRow
 from po_api.history.queries import NOTHING, HistoryQueries, Redaction
 from po_api.porfs import errors
-from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
+from po_api.porfs.domain import MACHINE, ON_STEPS, PorfFacts, PorfStatus
 from po_api.porfs.queries import (
     DocumentRow,
     Item,
@@ -184,7 +184,7 @@ def allowed_actions(
 ) -> str:
     """`allowed_actions` as JSON for all requests and members with the same facts, roles, scopes and limit.
 
-    `in_list`: only the names of those that are allowed.
+    `in_list`: only the names of those that are allowed, and none of the actions on steps, which a page would grow by.
 
     `facts` are those of `projections.summary`, with few different values, so that the cache is effective: a page of
     fifty takes seven hundred evaluations of rules. A test compares the results with those of the table.
@@ -220,7 +220,10 @@ def allowed_actions(
         supplier_has_changed=known["supplier_has_changed"],
     )
     member = Actor(0, 1, roles, Decimal(0) if has_limit else None, scopes)
-    return (named if in_list else explained)(MACHINE.allowed_actions(request, member))
+    refusals = MACHINE.allowed_actions(request, member)
+    if in_list:
+        return named({action: refused for action, refused in refusals.items() if action not in ON_STEPS})
+    return explained(refusals)
 
 
 def document(summary: str, row: DocumentRow) -> JsonDocument:

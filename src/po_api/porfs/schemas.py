@@ -234,7 +234,8 @@ class PorfSummary(PorfBase):
     """A purchase order request in a list."""
 
     allowed_actions: list[str] = Field(
-        description="What the caller may do now; the request itself says why the rest is not allowed",
+        description="What the caller may do now, but for actions on steps; the request itself has these, too, and says"
+        " why the rest is not allowed",
         examples=[["submit", "cancel"]],
     )
 

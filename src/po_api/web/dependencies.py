@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.actor import Actor, Principal
 from po_api.core.errors import Unauthenticated
+from po_api.db.cursors import MAX_CURSOR_LENGTH
 from po_api.db.database import Database
 from po_api.db.json_sql import page as page_json
-from po_api.db.pagination import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT, PageOf, PageRequest
+from po_api.db.pagination import DEFAULT_LIMIT, MAX_LIMIT, PageOf, PageRequest
 from po_api.db.pagination import Counts as FoundCounts
 from po_api.db.query import QueryExecutor, TransactionExecutor
 from po_api.web.cookies import ACCESS_COOKIE, SAFE_METHODS, CrossSiteRequest, cookie_of, require_own_site

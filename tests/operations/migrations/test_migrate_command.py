@@ -193,7 +193,7 @@ async def test_an_expanding_revision_fills_in_what_is_there_and_comes_back(fille
 
     new_schema = await filled.schema()
     assert any("region text NOT NULL" in line for line in new_schema)
-    assert not any("required" in line for line in new_schema)
+    assert not any("region" in line and "required" in line for line in new_schema)
     await _upgrade(filled, HEAD)
     assert await filled.schema() == old_schema
     await _upgrade(filled)
