@@ -221,6 +221,8 @@ VALUES = {
     "purchase_order_line_id": "(SELECT id FROM purchase_order_lines WHERE organisation_id = {organisation}"
     " ORDER BY id DESC LIMIT 1)",
     "purpose": "'orders'",
+    "remind_after_hours": "48",
+    "escalate_after_hours": "96",
     "policy_id": "(SELECT id FROM approval_policies WHERE organisation_id = {organisation} LIMIT 1)",
     "pool_group_id": "(SELECT id FROM approval_groups WHERE organisation_id = {organisation} LIMIT 1)",
     "principal_id": "(SELECT user_id FROM members WHERE organisation_id = {organisation} LIMIT 1)",
