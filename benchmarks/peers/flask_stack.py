@@ -67,7 +67,9 @@ class PorfLine(db.Model):
 
 class ApprovalDecision(db.Model):
     __table__ = tables["approval_decisions"]
-    approver = db.relationship(Member, viewonly=True)
+    approver = db.relationship(
+        Member, viewonly=True, foreign_keys=[__table__.c.organisation_id, __table__.c.approver_id]
+    )
 
 
 class Porf(db.Model):

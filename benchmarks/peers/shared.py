@@ -14,7 +14,7 @@ from po_api.approvals.domain import Standing
 from po_api.core.actor import Actor
 from po_api.core.money import round_to_minor
 from po_api.core.permissions import Role
-from po_api.porfs.domain import MACHINE, PorfFacts, PorfStatus
+from po_api.porfs.domain import MACHINE, ON_STEPS, PorfFacts, PorfStatus
 from po_api.web.state_machines import publish
 
 STATE_MACHINE = publish(MACHINE, PorfStatus).model_dump(mode="json")
@@ -58,7 +58,7 @@ def taxes(lines: Iterable[tuple[Decimal, Decimal]], *, currency: str, tax_roundi
 
 def names_of(actions: dict[str, Any]) -> list[str]:
     """The allowed actions as lists show them."""
-    return [action for action, answer in actions.items() if answer["allowed"]]
+    return [action for action, answer in actions.items() if answer["allowed"] and action not in ON_STEPS]
 
 
 # The rules stay in one table, po-api's own. Its answers depend on these facts only and are
@@ -105,7 +105,7 @@ def allowed_actions(
         submitted=submitted,
         has_policy=False,
         has_approver=has_approver,
-        standing=Standing.DECIDES if within_limit or not limited else Standing.LIMITED,
+        standing=Standing.LIMITED if limited and not (within_limit and base_currency) else Standing.DECIDES,
         supplier_is_active=supplier_is_active,
         supplier_hash=None,
         # The data set has no approved identities of suppliers.
