@@ -18,7 +18,7 @@ branch_labels = None
 depends_on = None
 
 expands = True
-loses = "comments on orders, deleted comments, whom comments mention and when they were edited"
+loses = "comments on orders, deleted comments, mentions in comments and the times of edits"
 NEW = "purchase_order_id IS NOT NULL OR num_nonnulls(deleted_at, deleted_by_id) > 0"
 lost_rows = ("comment_mentions", f"porf_comments WHERE {NEW} OR edited_at IS NOT NULL OR version > 1")
 

@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.approval_delegations.models import ApprovalDelegation
+from po_api.approval_delegations.projections import covers
 from po_api.approvals.domain import StepStatus
 from po_api.approvals.eligibility import may_decide
 from po_api.approvals.models import ApprovalDecision
@@ -119,8 +120,7 @@ def _asked() -> AnySelect:
         ApprovalDelegation.organisation_id == ORGANISATION_ID,
         ApprovalDelegation.delegator_id == approver.columns.user_id,
         ApprovalDelegation.revoked_at.is_(None),
-        ApprovalDelegation.starts_at <= NOW,
-        ApprovalDelegation.ends_at > NOW,
+        covers(ApprovalDelegation.__table__, NOW),
     )
     of_delegate = and_(
         delegate.table.c.organisation_id == ORGANISATION_ID,

@@ -1,6 +1,6 @@
 """Actions on the steps of a pending request: override, add and remove approvers, and reassign steps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -153,13 +153,7 @@ class PorfStepActions:
 
     async def _again(self, pending: _Pending) -> _Pending:
         """The run as it is stored now."""
-        return _Pending(
-            pending.porf,
-            pending.facts,
-            await self._approvals.open_run(pending.porf, pending.now),
-            pending.actor,
-            pending.now,
-        )
+        return replace(pending, run=await self._approvals.open_run(pending.porf, pending.now))
 
     async def _rules(self, pending: _Pending) -> Rules:
         places = await self._queries.places(pending.porf.id)
