@@ -72,7 +72,12 @@ async def test_what_is_not_accepted_is_not_stored(shared: TestOrganisation, owne
     before = await _stored(owner, shared)
     problem = await refused(upload(shared.requester, path, "x.pdf", files.EXE), 415, "file_type_refused")
     assert problem["errors"][0]["pointer"] == "/file"
-    await refused(upload(shared.requester, path, "x.pdf", b"%PDF-" + bytes(MAX_FILE_BYTES)), 413, "file_too_large")
+    assert "PDF, PNG, JPEG, XLSX" in problem["errors"][0]["detail"]
+    large = b"%PDF-" + bytes(MAX_FILE_BYTES)
+    problem = await refused(upload(shared.requester, path, "x.pdf", large), 413, "file_too_large")
+    assert problem["errors"] == [
+        {"pointer": "/file", "code": "file_too_large", "detail": "A file has at most 20 MiB.", "location": "body"}
+    ]
     much = b"%PDF-" + bytes(MAX_FILE_BYTES + 128 * 1024)
     await refused(upload(shared.requester, path, "x.pdf", much), 413, "payload_too_large")
     await refused(upload(shared.auditor, path, "x.pdf", PDF), 403, "missing_role")

@@ -10,6 +10,13 @@ from po_api.files.file_types import file_type
 from po_api.files.names import safe_name
 from po_api.files.scanning import Scanner
 
+# For the member who has chosen the file.
+_DETAILS = {
+    FileTooLarge: "A file has at most 20 MiB.",
+    FileTypeRefused: "The content has to be PDF, PNG, JPEG, XLSX or DOCX without macros, an e-mail (EML), CSV or TXT.",
+    FileInfected: "The virus scanner found something in the file.",
+}
+
 
 async def checked_file(name: str, content: bytes, scanner: Scanner | None) -> CheckedFile:
     """The file, if it is accepted. Raises FileTooLarge, FileTypeRefused, FileInfected or ScannerUnavailable."""
@@ -34,4 +41,4 @@ def _accepted(name: str, content: bytes) -> CheckedFile:
 
 
 def _about(error: type[FileTooLarge | FileTypeRefused | FileInfected]) -> FieldError:
-    return FieldError("/file", error.code, error.title)
+    return FieldError("/file", error.code, _DETAILS[error])

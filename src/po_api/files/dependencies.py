@@ -14,7 +14,6 @@ from po_api.db.pagination import PageRequest
 from po_api.db.query import connected
 from po_api.files.checking import checked_file
 from po_api.files.domain import MAX_FILE_BYTES, CheckedFile
-from po_api.files.errors import FileTooLarge
 from po_api.files.file_types import FILE_TYPES
 from po_api.files.names import attachment_header
 from po_api.files.queries import PART_BYTES, SORTS, FileQueries, FileRow
@@ -40,8 +39,6 @@ async def _checked(request: Request) -> CheckedFile | None:
         return None
     content = await file.read(MAX_FILE_BYTES + 1)
     await file.seek(0)  # for the digest of an Idempotency-Key
-    if len(content) > MAX_FILE_BYTES:
-        raise FileTooLarge
     return await checked_file(file.filename or "", content, request.app.state.scanner)
 
 

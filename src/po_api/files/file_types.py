@@ -1,7 +1,7 @@
 """The types of files, by their content.
 
 Libraries that recognise types (puremagic, filetype, libmagic) know hundreds, among them programs: what is accepted here
-are seven, by their first bytes, and for two of them by the table of contents of a ZIP archive.
+are eight, by their first bytes, and for two of them by the table of contents of a ZIP archive.
 """
 
 import re
