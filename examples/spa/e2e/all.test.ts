@@ -1,4 +1,5 @@
 import { after, afterEach, before, describe } from "node:test";
+import { collaboration } from "./collaboration";
 import { idTokenSignIns } from "./id-token-sign-ins";
 import { invitations } from "./invitations";
 import { mainJob } from "./main-job";
@@ -8,7 +9,7 @@ import { sessions } from "./sessions";
 import { supplier } from "./supplier";
 import { Together } from "./together";
 
-describe("the app, the API and an identity provider", { timeout: 600_000 }, () => {
+describe("the app, the API and an identity provider", { timeout: 900_000 }, () => {
   const together = new Together();
   before(() => together.begin());
   afterEach(() => together.everybodyLeaves());
@@ -18,6 +19,7 @@ describe("the app, the API and an identity provider", { timeout: 600_000 }, () =
     mainJob(mode, together);
     sessions(mode, together);
   }
+  collaboration(together);
   supplier(together);
   invitations(together);
   idTokenSignIns(together);

@@ -84,13 +84,13 @@ export class Person {
     await this.press("Invite");
   }
 
-  /** A draft with two lines, of 298.80 in all; returns its number. */
-  async raise(title: string): Promise<string> {
+  /** A draft with two lines, by default of 298.80 in all; returns its number. */
+  async raise(title: string, price = "20.00"): Promise<string> {
     await this.follow("Requests");
     await this.follow("Raise a request");
     await this.page.getByLabel("Title").fill(title);
     await this.press("Add a line");
-    await this.line(1, "Desk lamp", "10", "20.00");
+    await this.line(1, "Desk lamp", "10", price);
     await this.line(2, "Bulb", "7", "7.00");
     await this.press("Save the draft");
     return (await this.heading(/draft/).innerText()).split(" ")[0] ?? "";
@@ -98,12 +98,23 @@ export class Person {
 
   /** Approves and orders the request with this number; returns that of the order, which is issued. */
   async order(request: string): Promise<string> {
-    await this.follow("Waiting for me");
-    await this.follow(request);
-    await this.press("approve");
-    await this.heading(`${request} approved`).waitFor();
+    await this.approve(request);
     await this.press("Convert to an order");
     await this.heading("Draft order").waitFor();
+    return this.issue();
+  }
+
+  /** Approves a request of the inbox, which has this status then. */
+  async approve(request: string, status = "approved"): Promise<void> {
+    await this.follow("Waiting for me");
+    await this.heading("Waiting for me").waitFor();
+    await this.follow(request);
+    await this.press("approve");
+    await this.heading(`${request} ${status}`).waitFor();
+  }
+
+  /** The draft order; returns its number. */
+  async issue(): Promise<string> {
     await this.press("issue");
     const issued = this.heading(/PO-\d{4}-\d{6} issued/);
     await issued.waitFor();

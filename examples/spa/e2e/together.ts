@@ -17,6 +17,12 @@ const BROWSER_ARGUMENTS = [
   "--disable-sync",
 ];
 
+interface Asked {
+  method?: string;
+  headers?: Record<string, string>;
+  body?: unknown;
+}
+
 export class Together {
   #stack: Stack | undefined;
   #browser: Browser | undefined;
@@ -86,17 +92,32 @@ export class Together {
     });
   }
 
+  /** Lets a member decide for another one for an hour. */
+  async delegate(from: string, to: string): Promise<void> {
+    const [delegator, delegate] = [await this.#user(from), await this.#user(to)];
+    const ends_at = new Date(Date.now() + 3_600_000).toISOString();
+    const body = { delegator_id: delegator.id, delegate_id: delegate.id, ends_at };
+    assert.equal((await this.#asAdmin("approval-delegations", { method: "POST", body })).status, 201);
+  }
+
   /** So that two people can do the whole job. */
   async #letTheBuyerApprove(): Promise<void> {
-    const headers = {
-      Authorization: `Bearer ${await this.stack.token("admin@demo.example")}`,
-      "Content-Type": "application/json",
-    };
-    const users = `${this.stack.api}/api/v1/users`;
-    const { items } = await (await fetch(`${users}?email=buyer@demo.example`, { headers })).json();
-    const { id, version } = items[0];
-    const body = JSON.stringify({ roles: ["approver", "buyer"] });
-    const change = { method: "PATCH", headers: { ...headers, "If-Match": `"${version}"` }, body };
-    assert.equal((await fetch(`${users}/${id}`, change)).status, 200);
+    const { id, version } = await this.#user("buyer@demo.example");
+    const body = { roles: ["approver", "buyer"] };
+    const headers = { "If-Match": `"${version}"` };
+    assert.equal((await this.#asAdmin(`users/${id}`, { method: "PATCH", headers, body })).status, 200);
+  }
+
+  async #user(email: string): Promise<{ id: number; version: number }> {
+    return (await (await this.#asAdmin(`users?email=${email}`)).json()).items[0];
+  }
+
+  async #asAdmin(path: string, { method = "GET", headers = {}, body }: Asked = {}): Promise<Response> {
+    const Authorization = `Bearer ${await this.stack.token("admin@demo.example")}`;
+    return fetch(`${this.stack.api}/api/v1/${path}`, {
+      method,
+      headers: { Authorization, "Content-Type": "application/json", ...headers },
+      body: body === undefined ? null : JSON.stringify(body),
+    });
   }
 }

@@ -30,8 +30,15 @@ export function select(name: string, options: [value: string, text: string][]): 
 
 export function table(caption: string, head: string[], rows: Child[][]): HTMLElement {
   const header = h("tr", {}, ...head.map((text) => h("th", { scope: "col" }, text)));
-  const body = rows.map((cells) => h("tr", {}, ...cells.map((cell) => h("td", {}, cell))));
+  const body = rows.map((cells) => h("tr", {}, ...cells.map((cell, column) => td(cell, head[column] ?? ""))));
   return h("table", {}, h("caption", {}, caption), h("thead", {}, header), h("tbody", {}, ...body));
+}
+
+/** A narrow screen shows the label beside the cell, below one another. */
+function td(cell: Child, label: string): HTMLElement {
+  const element = h("td", {}, cell);
+  if (label) element.dataset["label"] = label;
+  return element;
 }
 
 export function facts(entries: Record<string, string | null>): HTMLElement {
@@ -45,6 +52,13 @@ export const status = (text: string): HTMLElement => h("span", { className: "sta
 export const words = (code: string): string => code.replaceAll("_", " ");
 
 export const when = (time: string): string => new Date(time).toLocaleString();
+
+/** An address of what was downloaded, until another view is shown. */
+export function addressOf(content: Blob): string {
+  const address = URL.createObjectURL(content);
+  addEventListener("hashchange", () => URL.revokeObjectURL(address), { once: true });
+  return address;
+}
 
 /** What the form's control of that name says. */
 export function value(form: HTMLFormElement, name: string): string {

@@ -5,18 +5,23 @@ import { attempt } from "./attempt";
 import { exchange, onSignOutElsewhere } from "./auth";
 import { h, link } from "./dom";
 import { go } from "./navigation";
+import { notificationsLink } from "./unread";
+import { approvalsView } from "./views/approvals";
 import { homeView } from "./views/home";
 import { invitationsView } from "./views/invitations";
+import { notificationsView } from "./views/notifications";
 import { orderView } from "./views/order";
 import { porfView } from "./views/porf";
 import { raiseView } from "./views/raise";
 import { sessionsView } from "./views/sessions";
 import { signInView } from "./views/sign-in";
 
-const VIEWS: Record<string, (...parameters: string[]) => Promise<Node[]>> = {
-  porf: (id = "") => porfView(id),
-  order: (id = "") => orderView(id),
+const VIEWS: Record<string, (user: Schemas["Me"], ...parameters: string[]) => Promise<Node[]>> = {
+  porf: (user, id = "") => porfView(user, id),
+  order: (user, id = "") => orderView(user, id),
   raise: raiseView,
+  approvals: approvalsView,
+  notifications: notificationsView,
   invitations: invitationsView,
   sessions: sessionsView,
 };
@@ -42,16 +47,15 @@ async function fill(wanted: () => boolean): Promise<void> {
   const [name = "", ...parameters] = location.hash.split("/").slice(1).map(decodeURIComponent);
   const user = name === "sign-in" ? null : await me();
   if (wanted()) bar.replaceChildren(...(user === null ? [] : navigation(user)));
-  const nodes = await (user === null ? signInView : viewFor(user, name))(...parameters);
+  const nodes = await (user === null ? signInView(...parameters) : viewFor(user, name)(user, ...parameters));
   if (!wanted()) return;
   page.replaceChildren(...nodes);
   document.title = page.querySelector("h1")?.textContent ?? document.title;
 }
 
-function viewFor(user: Schemas["Me"], name: string): (...parameters: string[]) => Promise<Node[]> {
-  const home = (filter?: string) => homeView(user, filter);
-  const view = VIEWS[name] ?? home;
-  return user.organisation_id === null && view !== sessionsView ? home : view;
+function viewFor(user: Schemas["Me"], name: string): (typeof VIEWS)[string] {
+  const view = VIEWS[name] ?? homeView;
+  return user.organisation_id === null && view !== sessionsView ? homeView : view;
 }
 
 function navigation(user: Schemas["Me"]): Node[] {
@@ -66,6 +70,8 @@ function navigation(user: Schemas["Me"]): Node[] {
       "nav",
       {},
       link("#/porfs", "Requests"),
+      ...(user.roles.includes("approver") ? [link("#/approvals", "Waiting for me")] : []),
+      ...(user.organisation_id === null ? [] : [notificationsLink()]),
       ...(user.roles.includes("admin") ? [link("#/invitations", "Invitations")] : []),
       link("#/sessions", "Sessions"),
     ),

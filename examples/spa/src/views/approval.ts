@@ -19,15 +19,19 @@ export async function approval(porf: Schemas["PorfRead"]): Promise<Node[]> {
 const steps = (all: Step[]): Node =>
   table(
     "Approval",
-    ["Stage", "Rule", "Who", "Required", "Status"],
+    ["Stage", "Rule", "Who", "Required", "Status", "Decided by"],
     all.map((step) => [
       String(step.stage),
       step.name,
       step.people.length ? step.people.map((person) => person.name).join(", ") : pool(step),
       String(step.required_count),
       "status" in step ? status(step.status) : step.is_skipped ? "skipped" : "",
+      "decisions" in step ? step.decisions.map(by).join(", ") : "",
     ]),
   );
+
+const by = (made: Schemas["StepDecisionRead"]): string =>
+  made.on_behalf_of_name === null ? made.approver_name : `${made.approver_name} for ${made.on_behalf_of_name}`;
 
 /** A group, or a role of the organisation. */
 const pool = (step: Step): string => step.pool_group_name ?? (step.pool_role ? `any ${step.pool_role}` : "nobody");

@@ -1,9 +1,11 @@
 import { api, once, type Schemas } from "../api";
 import { form } from "../attempt";
-import { facts, field, h, input, status, table, value, when, words } from "../dom";
+import { addressOf, facts, field, h, input, status, table, value, when, words } from "../dom";
+import { filesOfOrder } from "../files";
 import { go } from "../navigation";
 import { ensure, unwrap, type Versioned, versioned } from "../problems";
 import { actionButtons } from "./actions";
+import { filesView } from "./files";
 
 type Order = Schemas["PurchaseOrderRead"];
 type Delivery = Schemas["DeliveryRead"];
@@ -12,7 +14,7 @@ const POLL_MILLISECONDS = 1000;
 type Ending = Exclude<(typeof ACTIONS)[number], "issue" | "deliver">;
 
 /** One order with its document: a preview of a draft, and of a cancelled order also the one of its issue. */
-export async function orderView(id: string): Promise<Node[]> {
+export async function orderView(user: Schemas["Me"], id: string): Promise<Node[]> {
   const path = { order_id: Number(id) };
   const order = versioned(await api.GET("/api/v1/purchase-orders/{order_id}", { params: { path } }));
   return [
@@ -21,6 +23,7 @@ export async function orderView(id: string): Promise<Node[]> {
     ...notices(order.body),
     lines(order.body),
     decide(order),
+    ...(await filesView(user, filesOfOrder(order.body.id), order.body.allowed_actions["edit"]?.allowed === true)),
     ...(await deliveries(order.body)),
     ...(order.body.is_partial ? [] : await documents(order.body)),
   ];
@@ -108,8 +111,7 @@ async function pdf(order: Order, name: string, query: { preview?: boolean; as?: 
     params: { path, query },
     parseAs: "blob",
   });
-  const src = URL.createObjectURL(unwrap(answer));
-  addEventListener("hashchange", () => URL.revokeObjectURL(src), { once: true });
+  const src = addressOf(unwrap(answer));
   const number = order.number ?? `draft-${order.id}`;
   return [
     h("p", {}, h("a", { href: src, download: `${number}.pdf` }, `Download the ${name}`)),

@@ -14,6 +14,7 @@ export async function pages<T>(
   row: (item: T) => (Node | string)[],
 ): Promise<Node[]> {
   const first = await fetched(null);
+  if (first.items.length === 0) return [h("p", {}, `${caption}: none.`)];
   const list = table(caption, head, first.items.map(row));
   const more = h("button", { hidden: first.next_cursor === null }, "Show more");
   let cursor = first.next_cursor;

@@ -1,17 +1,19 @@
 import { api, once, type Schemas } from "../api";
 import { form } from "../attempt";
 import { facts, field, h, input, link, select, status, table, value, when } from "../dom";
+import { filesOfPorf } from "../files";
 import { go } from "../navigation";
 import { ensure, unwrap, type Versioned, versioned } from "../problems";
 import { actionButtons } from "./actions";
 import { approval } from "./approval";
+import { filesView } from "./files";
 
 type Porf = Schemas["PorfRead"];
 const ACTIONS = ["submit", "recall", "approve", "return", "reject", "revise", "cancel", "reopen", "close"] as const;
 type Action = (typeof ACTIONS)[number];
 
 /** One request: what it asks for, what one may do with it, and the orders made of it. */
-export async function porfView(id: string): Promise<Node[]> {
+export async function porfView(user: Schemas["Me"], id: string): Promise<Node[]> {
   const path = { porf_id: Number(id) };
   const [porf, orders] = await Promise.all([
     api.GET("/api/v1/porfs/{porf_id}", { params: { path } }).then(versioned),
@@ -23,6 +25,7 @@ export async function porfView(id: string): Promise<Node[]> {
     about(porf.body),
     lines(porf.body),
     ...(await approval(porf.body)),
+    ...(await filesView(user, filesOfPorf(porf.body.id))),
     ...(porf.body.decisions.length ? [decisions(porf.body)] : []),
     decide(porf),
     ...(porf.body.allowed_actions["convert"]?.allowed ? [await convert(porf)] : []),

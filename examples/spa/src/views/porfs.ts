@@ -5,24 +5,17 @@ import { pages } from "./pages";
 
 const HEAD = ["Number", "Title", "Requester", "Status", "Total", "Raised"];
 
-/** The requests that one may see, or those that wait for one's decision. */
-export async function porfsView(filter?: string): Promise<Node[]> {
-  const waiting = filter === "waiting";
+/** The requests that one may see. */
+export async function porfsView(): Promise<Node[]> {
   return [
     h("h1", {}, "Requests"),
-    h(
-      "p",
-      { className: "row" },
-      link("#/porfs", "All"),
-      link("#/porfs/waiting", "Waiting for me"),
-      link("#/raise", "Raise a request"),
-    ),
-    ...(await pages(waiting ? "Waiting for me" : "Requests", HEAD, (cursor) => page(waiting, cursor), row)),
+    h("p", {}, link("#/raise", "Raise a request")),
+    ...(await pages("Requests", HEAD, page, row)),
   ];
 }
 
-async function page(waiting: boolean, cursor: string | null): Promise<Schemas["PorfPage"]> {
-  const query = { limit: 20, ...(waiting && { waiting_for_me: true }), ...(cursor !== null && { cursor }) };
+async function page(cursor: string | null): Promise<Schemas["PorfPage"]> {
+  const query = { limit: 20, ...(cursor !== null && { cursor }) };
   return unwrap(await api.GET("/api/v1/porfs", { params: { query } }));
 }
 
