@@ -1,5 +1,8 @@
 """Types by content, and names that are safe anywhere."""
 
+import tracemalloc
+import zipfile
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +46,22 @@ _BOMB = b"\0" * 50_000_000
 )
 def test_the_content_decides(name: str, content: bytes, expected: FileType | None) -> None:
     assert file_type(name, content) == expected
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_no_more_of_an_archive_is_unpacked_than_is_read(method: int) -> None:
+    content = files.understated("[Content_Types].xml", _BOMB, method)
+    tracemalloc.start()
+    try:
+        assert file_type("prices.xlsx", content) is None
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("content", files.damaged("[Content_Types].xml").values())
+def test_a_damaged_archive_is_refused(content: bytes) -> None:
+    assert file_type("prices.xlsx", content) is None
 
 
 def test_an_archive_with_too_many_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

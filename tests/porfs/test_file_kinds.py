@@ -1,6 +1,7 @@
 """Uploads that are no CSV and no XLSX: the answer says what the file is and what to send."""
 
 import codecs
+import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator
 from io import BytesIO
@@ -11,6 +12,7 @@ import pytest
 
 from po_api.porfs.imports import parse
 from po_api.porfs.xlsx_parts import InvalidFile
+from support.files import damaged, understated
 from support.organisations import TestOrganisation, created, refused
 
 TEXT = "description,quantity,unit_price\nLamp,1,24.90\n"
@@ -105,6 +107,25 @@ def test_the_message_says_what_the_file_is_and_what_to_send(content: bytes, kind
     assert "save" in problem.detail
     assert not any(word in problem.detail for word in INTERNAL)
     assert kind in (InvalidFile.__doc__ or "")
+
+
+@pytest.mark.parametrize("part", ["mimetype", "_rels/.rels"])
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_no_more_of_an_archive_is_unpacked_than_its_directory_states(part: str, method: int) -> None:
+    content = understated(part, bytes(50_000_000), method)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidFile):
+            parse(content)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("content", [*damaged("mimetype").values(), *damaged("xl/workbook.xml").values()])
+def test_damaged_archives_are_refused(content: bytes) -> None:
+    with pytest.raises(InvalidFile):
+        parse(content)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

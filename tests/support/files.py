@@ -1,5 +1,6 @@
 """Files for tests, and their upload."""
 
+import struct
 import zipfile
 from io import BytesIO
 from typing import Any
@@ -36,6 +37,35 @@ def office(kind: str, **parts: bytes) -> bytes:
         for name, content in parts.items():
             archive.writestr(name.replace("__", "/"), content)
     return file.getvalue()
+
+
+def understated(part: str, content: bytes, method: int) -> bytes:
+    """An archive of one part, compressed by this method of `zipfile`, that states a size of 100 bytes for it."""
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr(part, content)
+    archived = bytearray(file.getvalue())
+    size = archived.index(b"PK\x01\x02") + 24
+    archived[size : size + 4] = (100).to_bytes(4, "little")
+    return bytes(archived)
+
+
+def damaged(part: str) -> dict[str, bytes]:
+    """Archives of one part for which the standard library raises errors of its own, by the kind of damage."""
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        entry = zipfile.ZipInfo(part)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(entry, bytes(range(100)))
+    stream, directory = bytearray(file.getvalue()), bytearray(file.getvalue())
+    stream[30 + len(part) : 36 + len(part)] = b"\xff" * 6
+    # The offset of the part is in an extra field of 64 bits.
+    at, extra = directory.index(b"PK\x01\x02"), struct.pack("<HHQ", 1, 8, 2**64 - 1)
+    directory[at + 42 : at + 46] = b"\xff" * 4
+    directory[at + 30] = len(extra)
+    directory[at + 46 + len(part) : at + 46 + len(part)] = extra
+    directory[directory.index(b"PK\x05\x06") + 12] += len(extra)
+    return {"stream": bytes(stream), "offset": bytes(directory)}
 
 
 def upload(member: Member, document: str, name: str, content: bytes, *, headers: Any = None, **fields: Any) -> Any:

@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
+from po_api.core.archives import read_part
+from po_api.core.errors import AppError
 from po_api.porfs.xlsx_parts import MAX_ENTRIES, InvalidFile
 
 ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -175,8 +177,10 @@ def _require_workbook(content: bytes) -> None:
                 detail = "The file is encrypted; save it without a password, and send that file"
                 raise InvalidFile("encrypted_file", detail)
             kind = _archive_kind(names, _declared_type(archive))
-    except (BadZipFile, ValueError, OSError, NotImplementedError):
-        return  # a damaged workbook, for its reader to report
+    except AppError:
+        raise
+    except Exception:
+        return  # a damaged workbook, for its reader to report: zipfile raises various errors for random bytes
     if kind is not None:
         raise kind.error()
 
@@ -184,7 +188,7 @@ def _require_workbook(content: bytes) -> None:
 def _declared_type(archive: ZipFile) -> bytes:
     """The media type that OpenDocument files begin with; empty for others."""
     entry = next((entry for entry in archive.infolist() if entry.filename == "mimetype"), None)
-    return archive.read(entry) if entry is not None and entry.file_size <= _MAX_TYPE_BYTES else b""
+    return b"" if entry is None else read_part(archive, entry, _MAX_TYPE_BYTES)
 
 
 def _archive_kind(names: Iterable[str], declared: bytes) -> _Kind | None:

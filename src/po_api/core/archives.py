@@ -1,0 +1,16 @@
+"""Parts of ZIP archives, from untrusted bytes."""
+
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+
+def read_part(archive: ZipFile, entry: ZipInfo, most: int) -> bytes:
+    """The content of a part, at most its first `most` bytes, without unpacking more.
+
+    Raises what the library raises for damaged archives: BadZipFile, OverflowError, zlib.error and others.
+    """
+    # Other methods have no limit to the output of one step: 5 kB would become gigabytes. No office program uses them.
+    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise BadZipFile("compressed by another method than Deflate")
+    with archive.open(entry) as part:
+        # `ZipFile.read` unpacks all that there is, whatever size the directory states.
+        return part.read(most)
