@@ -16,6 +16,7 @@ from po_api.comments.events import CommentAdded, CommentEdited
 from po_api.core.permissions import Role
 from po_api.db.listeners import ChangeWarning, Listeners
 from support.files import uploaded
+from support.locks import in_this_order
 from support.organisations import LINE, Member, TestOrganisation, created, new_organisation, ok, refused
 from support.pages import all_items
 
@@ -167,6 +168,23 @@ async def test_an_edit_and_a_deletion_at_once_are_one_after_the_other(shared: Te
         shared.requester.patch(place, etag='"1"', json={"text": "two"}), shared.admin.delete(place, etag='"1"')
     )
     assert (edited.status_code, deleted.status_code) in {(200, 412), (409, 204), (412, 204)}
+
+
+async def test_comments_on_a_draft_that_is_deleted_meanwhile(
+    shared: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    draft = await shared.draft()
+    path = f"/porfs/{draft.json()['id']}"
+    comment = await _comment(shared.requester, path, "one")
+    deleted, edited, added = await in_this_order(
+        *(owner, urls[0], "SELECT FROM porf_comments WHERE id = $1 FOR UPDATE", comment["id"]),
+        lambda: shared.requester.delete(path, etag=draft.headers["ETag"]),
+        lambda: shared.requester.patch(f"{path}/comments/{comment['id']}", etag='"1"', json={"text": "two"}),
+        lambda: shared.requester.post(f"{path}/comments", json={"text": "three"}),
+    )
+    assert deleted.status_code == 204
+    assert (edited.status_code, edited.json()["code"]) == (404, "comment_not_found")
+    assert (added.status_code, added.json()["code"]) == (404, "porf_not_found")
 
 
 async def test_orders_have_comments(shared: TestOrganisation, heard: list[CommentAdded | CommentEdited]) -> None:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from po_api.files.domain import MAX_FILE_BYTES, MAX_FILES, MAX_SUPPLIER_BYTES
 from support import files
 from support.files import PDF, upload, uploaded
+from support.locks import in_this_order
 from support.mail import allow_mail, deliver, mail_server, send_mails
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
 from support.pages import all_items
@@ -175,6 +176,35 @@ async def test_comments_have_files(shared: TestOrganisation) -> None:
     await refused(shared.requester.get(f"{path}/files/{file['id']}/content"), 404, "file_not_found")
 
 
+async def test_a_comment_that_is_deleted_meanwhile_gets_no_file(
+    shared: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    path = f"/porfs/{(await shared.pending()).json()['id']}"
+    comment = (await created(shared.approver.post(f"{path}/comments", json={"text": "See the offer"}))).json()
+    deleted, added = await in_this_order(
+        *(owner, urls[0], "SELECT FROM porf_comments WHERE id = $1 FOR UPDATE", comment["id"]),
+        lambda: shared.approver.delete(f"{path}/comments/{comment['id']}", etag='"1"'),
+        lambda: upload(shared.approver, path, "x.pdf", PDF, comment_id=comment["id"]),
+    )
+    assert deleted.status_code == 204
+    assert (added.status_code, added.json()["code"]) == (409, "comment_deleted")
+
+
+async def test_a_file_that_goes_with_its_draft_meanwhile_is_not_found(
+    shared: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
+    draft = await shared.draft()
+    path = f"/porfs/{draft.json()['id']}"
+    file = await uploaded(shared.requester, path)
+    gone, deleted = await in_this_order(
+        *(owner, urls[0], "SELECT FROM attachments WHERE id = $1 FOR UPDATE", file["id"]),
+        lambda: shared.requester.delete(path, etag=draft.headers["ETag"]),
+        lambda: shared.requester.delete(f"{path}/files/{file['id']}"),
+    )
+    assert gone.status_code == 204
+    assert (deleted.status_code, deleted.json()["code"]) == (404, "file_not_found")
+
+
 async def test_a_draft_takes_its_files_with_it(organisation: TestOrganisation, owner: asyncpg.Connection) -> None:
     draft = await organisation.draft()
     path, other = f"/porfs/{draft.json()['id']}", f"/porfs/{(await organisation.draft()).json()['id']}"
@@ -214,6 +244,9 @@ async def test_files_for_the_supplier_are_fixed_by_the_issue_and_mailed(organisa
     dropped = await uploaded(organisation.buyer, path, "dropped.pdf", PDF, **fields)
     await ok(organisation.buyer.delete(f"{path}/files/{dropped['id']}"), 204)
     await refused(upload(organisation.requester, path, "x.pdf", PDF, **fields), 403, "missing_role")
+    comment = (await created(organisation.buyer.post(f"{path}/comments", json={"text": "As drawn"}))).json()
+    of_comment = upload(organisation.buyer, path, "x.pdf", PDF, **fields, comment_id=comment["id"])
+    assert (await refused(of_comment, 422, "validation_failed"))["errors"][0]["code"] == "ambiguous"
     issued = await ok(perform(organisation.buyer, order, "issue"))
     shown = {item["name"]: item["frozen_revision"] for item in await all_items(organisation.buyer, f"{path}/files")}
     assert shown == {"drawing.png": 1, "mail.eml": 1, "internal.pdf": None}

@@ -6,6 +6,7 @@ Each test holds a row so that both requests wait, in a known order.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -14,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from po_api.core.permissions import Role
+from support.locks import Request, in_this_order
 from support.organisations import Member, Tenant, created, new_member, ok, refused, with_new_session
 from support.pages import all_items
 from support.polling import until_blocked
@@ -29,23 +31,13 @@ async def _held(owner: asyncpg.Connection, statement: str, row: int) -> AsyncIte
         yield
 
 
-Request = Callable[[], Awaitable[httpx.Response]]
 Both = Callable[[str, int, Request, Request], Awaitable[list[httpx.Response]]]
 
 
 @pytest.fixture
 def both(owner: asyncpg.Connection, urls: tuple[str, str]) -> Both:
     """The responses to two requests: the second is sent while the first waits for a row that is held."""
-
-    async def responses(statement: str, row: int, first: Request, second: Request) -> list[httpx.Response]:
-        tasks = []
-        async with _held(owner, statement, row):
-            for number, request in enumerate((first, second), start=1):
-                tasks.append(asyncio.ensure_future(request()))
-                await until_blocked(urls[0], number)
-        return await asyncio.gather(*tasks)
-
-    return responses
+    return partial(in_this_order, owner, urls[0])
 
 
 @pytest.fixture

@@ -115,7 +115,9 @@ class CommentService:
         if await self._queries.state(document, comment_id, only_addressed=about.only_addressed) is None:
             raise CommentNotFound
         key = (self._actor.organisation_id, comment_id)
-        comment = await self._session.get_one(Comment, key, with_for_update={"key_share": True}, populate_existing=True)
+        comment = await self._session.get(Comment, key, with_for_update={"key_share": True}, populate_existing=True)
+        if comment is None:  # it went with its draft
+            raise CommentNotFound
         is_admin = is_deletion and Role.ADMIN in self._actor.roles
         if comment.author_id != self._actor.user_id and not is_admin:
             raise NotAuthor

@@ -30,13 +30,18 @@ class FileRepository:
         )
         await self._session.execute(kept.returning(Blob.id))
 
-    async def lock_comment(self, comment_id: int) -> None:
-        """Lock a comment until the transaction ends."""
-        await self._session.execute(
+    async def lock_comment(self, comment_id: int) -> bool:
+        """Lock a comment until the transaction ends; returns False if it was deleted."""
+        statement = (
             select(Comment.id)
-            .where(Comment.organisation_id == self._organisation_id, Comment.id == comment_id)
+            .where(
+                Comment.organisation_id == self._organisation_id,
+                Comment.id == comment_id,
+                Comment.deleted_at.is_(None),
+            )
             .with_for_update(key_share=True)
         )
+        return await self._session.scalar(statement) is not None
 
     async def count(self, place: Place) -> int:
         """The number of files in a place, without those that were deleted."""
@@ -53,10 +58,10 @@ class FileRepository:
         )
         return int(await self._session.scalar(found) or 0)
 
-    async def locked(self, file_id: int) -> Attachment:
-        """A file that exists, locked until the transaction ends."""
+    async def locked(self, file_id: int) -> Attachment | None:
+        """A file, locked until the transaction ends; None if it went with its draft."""
         key = (self._organisation_id, file_id)
-        return await self._session.get_one(Attachment, key, with_for_update={"key_share": True}, populate_existing=True)
+        return await self._session.get(Attachment, key, with_for_update={"key_share": True}, populate_existing=True)
 
     async def digests_of_porf(self, porf_id: int) -> Sequence[str]:
         """The contents of all files of a request and of the comments on it."""

@@ -1,10 +1,11 @@
 """Bodies of requests and responses about files."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import UploadFile
 from pydantic import MISSING, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from po_api.files.domain import FileVisibility
 from po_api.web.schemas import Id, Page, Schema, require_file
@@ -41,6 +42,12 @@ class OrderFileBody(FileBody):
     visibility: Annotated[
         FileVisibility, Field(description="`supplier`: the file is sent to the supplier with the order")
     ] = FileVisibility.INTERNAL
+
+    @model_validator(mode="after")
+    def _check_visibility(self) -> Self:
+        if self.visibility is FileVisibility.SUPPLIER and self.comment is not None:
+            raise PydanticCustomError("ambiguous", "must have either comment_id or the visibility supplier")
+        return self
 
 
 class FileRead(Schema):

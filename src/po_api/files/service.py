@@ -3,6 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
+from po_api.comments.errors import CommentDeleted
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
@@ -15,7 +16,7 @@ from po_api.files.domain import (
     FileVisibility,
     Place,
 )
-from po_api.files.errors import FilesFrozen, NotUploader, SupplierFilesTooLarge, TooManyFiles
+from po_api.files.errors import FileNotFound, FilesFrozen, NotUploader, SupplierFilesTooLarge, TooManyFiles
 from po_api.files.models import Attachment
 from po_api.files.queries import FileQueries, FileRow
 from po_api.files.repository import FileRepository
@@ -44,11 +45,11 @@ class FileService:
     ) -> tuple[int, str]:
         """Attach a file that is kept to a request or an order, or to a comment on it; returns its id and JSON.
 
-        The caller has locked the document. Raises TooManyFiles or SupplierFilesTooLarge.
+        The caller has locked the document. Raises CommentDeleted, TooManyFiles or SupplierFilesTooLarge.
         """
         place = document if comment_id is None else Place(FileOwner.COMMENT, comment_id)
-        if comment_id is not None:
-            await self._repository.lock_comment(comment_id)
+        if comment_id is not None and not await self._repository.lock_comment(comment_id):
+            raise CommentDeleted
         if await self._repository.count(place) >= MAX_FILES:
             raise TooManyFiles
         if visibility is FileVisibility.SUPPLIER:
@@ -72,11 +73,13 @@ class FileService:
     async def delete(self, document: Place, found: FileRow) -> None:
         """Delete a file of a document: who has uploaded it, or an administrator. Its content stays.
 
-        Raises NotUploader, or FilesFrozen for a file that the supplier has.
+        Raises NotUploader, FileNotFound, or FilesFrozen for a file that the supplier has.
         """
         if found.uploaded_by_id != self._actor.user_id and Role.ADMIN not in self._actor.roles:
             raise NotUploader
         attachment = await self._repository.locked(found.id)
+        if attachment is None:
+            raise FileNotFound
         if attachment.frozen_revision is not None:
             raise FilesFrozen
         if attachment.deleted_at is not None:

@@ -11,6 +11,8 @@ class PorfNotFound(NotFound):
 
     code = "porf_not_found"
     title = "Purchase order request not found"
+    # Of a comment that is added while the draft is deleted.
+    constraint = "fk_porf_comments_organisation_id_porf_id"
 
 
 class ApprovalNotFound(NotFound):
