@@ -101,7 +101,7 @@ async def test_an_order_that_is_issued_with_deliver_is_mailed_with_its_document(
     assert {name: str(mail.message[name]) for name in expected} == expected
     assert mail.message["Date"].datetime - datetime.fromisoformat(sent["sent_at"]) < timedelta(minutes=1)
     assert str(mail.message["Subject"]) == f"Bestellung {number}"
-    assert mail.text.startswith("Wie besprochen.\n\nGuten Tag Müller & Söhne GmbH,\n")
+    assert mail.text.startswith("Wie besprochen.\n\nSehr geehrte Damen und Herren,\n")
     assert "Gesamtbetrag: 298,80 £" in mail.text.replace("\xa0", " ")
     # Neither a date nor a link: their lines are left out.
     assert "{" not in mail.text
@@ -470,7 +470,7 @@ async def test_texts_are_those_of_the_organisation(organisation: TestOrganisatio
     assert str(english.message["Subject"]) == f"Order {order['number']} (rev. 1)"
     assert english.text.strip() == "To Müller & Söhne GmbH: £298.80\nBy 6 May 2031\n{braces"
     assert str(other.message["Subject"]) == french["subject"] == "Commande"
-    assert "Livraison souhaitée : 6 mai 2031" in other.text
+    assert "Date de livraison\xa0: 6 mai 2031" in other.text
 
 
 async def test_the_demo_writes_files_instead(organisation: TestOrganisation, settings: Any) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from po_api.purchase_orders.labels import LABELS
 from po_api.settings import Settings
 from support.applications import application_on, client_of
 from support.feeds import followed, relayed
@@ -188,3 +189,15 @@ async def test_the_page_loads_nothing_from_elsewhere(client: httpx.AsyncClient) 
     for path in ("/supplier", "/supplier/page.js"):
         await ok(client.head(path))
         assert (await client.options(path)).headers["Allow"] == "GET, HEAD"
+
+
+async def test_the_page_has_the_words_of_the_document(client: httpx.AsyncClient) -> None:
+    script = (await ok(client.get("/supplier/page.js"))).text
+    for language, labels in LABELS.items():
+        texts = re.search(rf"^  {language}: {{(.*?)^  }},", script, re.DOTALL | re.MULTILINE)
+        assert texts is not None
+        words = dict(re.findall(r'(\w+): "([^"]*)"', texts[1]))
+        names = {"delivery": "delivery_date", "needed": "needed_by", "price": "unit_price"}
+        same = ("title", "terms", "description", "quantity", "discount", "tax", "net", "total")
+        for word, label in names.items() | {(name, name) for name in same}:
+            assert words[word] == getattr(labels, label), language

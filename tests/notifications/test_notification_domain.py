@@ -98,6 +98,9 @@ def test_every_kind_has_its_words_in_every_language(language: Language) -> None:
     for letter in letters:
         assert title in letter.subject
         assert letter.body.splitlines()[:3] == [f"{letter.subject}.", "", link]
+    # A draft order has no number.
+    draft = letter_about(Item(K.MENTIONED, "", "Acme", "Max", None, None), language)
+    assert f"{TEXTS[language].draft} (Acme)" in draft.subject
     digest = digest_of(items, "Müller {count} GmbH", language)
     assert digest.subject.startswith("Müller {count} GmbH")
     assert str(len(items)) in digest.subject

@@ -51,7 +51,7 @@ async def test_a_mail_is_sent_about_what_was_not_read_within_five_minutes(
     await send_notifications(organisation, server.mailer())
     (mail,) = server.received
     assert (mail.recipients, str(mail.message["From"]), mail.message["Reply-To"]) == ([approver.email], SENDER, None)
-    assert str(mail.message["Subject"]) == f"{pending['number']} (Lamps) waits for your approval"
+    assert str(mail.message["Subject"]) == f"{pending['number']} (Lamps) is waiting for your approval"
     assert mail.message["Auto-Submitted"] == "auto-generated"
     # A link needs a front end, in which one is signed in.
     assert "http" not in mail.text

@@ -115,14 +115,13 @@ class CommentQueries:
 
     async def shown(self, document: Document, comment_id: int) -> JsonDocument:
         """A comment that exists."""
-        found = await self._executor.row(
-            _shown(document.entity), organisation_id=self._actor.organisation_id, **_key(document, comment_id)
-        )
+        query = _shown(document.entity)
+        found = await self._executor.row(query, **self._parameters(document), comment_id=comment_id)
         assert found is not None
         return JsonDocument(found.item, found.version, comment_id)
 
     async def state(self, document: Document, comment_id: int, *, only_addressed: bool = False) -> CommentState | None:
-        """A comment's author; None if there is no such comment, or it is not one that the member sees."""
+        """Who has written a comment, and whether it is deleted; None if the member sees no such comment."""
         await self._executor.enter_tenant(self._actor.organisation_id)
         query = _state(document.entity, only_addressed=only_addressed)
         return await self._executor.row(query, **self._parameters(document), comment_id=comment_id)
@@ -142,7 +141,3 @@ class CommentQueries:
     def _parameters(self, document: Document) -> dict[str, object]:
         mine = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
         return {**mine, "document_id": document.id}
-
-
-def _key(document: Document, comment_id: int) -> dict[str, object]:
-    return {"document_id": document.id, "comment_id": comment_id}

@@ -17,47 +17,47 @@ _ENGLISH = Texts(
     "Purchase order {number}",
     """Dear {supplier} team,
 
-please find our purchase order {number} attached.
+Please find our purchase order {number} attached.
 
 Total: {total}
-Needed by: {needed_by}
-Read the order online: {link}
+Delivery date: {needed_by}
+View the order online: {link}
 
-Please confirm that you have received it by replying to this mail.""",
+Please confirm that you have received it by replying to this email.""",
 )
 _GERMAN = Texts(
     "Bestellung {number}",
-    """Guten Tag {supplier},
+    """Sehr geehrte Damen und Herren,
 
 anbei erhalten Sie unsere Bestellung {number}.
 
 Gesamtbetrag: {total}
 Liefertermin: {needed_by}
-Bestellung online lesen: {link}
+Bestellung online ansehen: {link}
 
 Bitte bestätigen Sie den Eingang, indem Sie auf diese E-Mail antworten.""",
 )
 _FRENCH = Texts(
     "Bon de commande {number}",
-    """Bonjour {supplier},
+    """Madame, Monsieur,
 
-veuillez trouver ci-joint notre bon de commande {number}.
+Veuillez trouver ci-joint notre bon de commande {number}.
 
-Montant total : {total}
-Livraison souhaitée : {needed_by}
-Lire la commande en ligne : {link}
+Total TTC\xa0: {total}
+Date de livraison\xa0: {needed_by}
+Consulter la commande en ligne\xa0: {link}
 
-Merci d'en confirmer la réception en répondant à ce message.""",
+Merci d’en confirmer la réception en répondant à ce message.""",
 )
 _SPANISH = Texts(
     "Orden de compra {number}",
     """Estimado equipo de {supplier}:
 
-adjuntamos nuestra orden de compra {number}.
+Adjuntamos nuestra orden de compra {number}.
 
 Importe total: {total}
 Fecha de entrega: {needed_by}
-Leer la orden en línea: {link}
+Consultar la orden en línea: {link}
 
 Les rogamos que confirmen la recepción respondiendo a este mensaje.""",
 )

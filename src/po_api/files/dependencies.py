@@ -37,7 +37,7 @@ async def _checked(request: Request) -> CheckedFile | None:
     file = (await request.form()).get("file")
     if not isinstance(file, UploadFile):
         return None
-    content = await file.read(MAX_FILE_BYTES + 1)
+    content = await file.read(MAX_FILE_BYTES + 1)  # one more tells that it is too large
     await file.seek(0)  # for the digest of an Idempotency-Key
     return await checked_file(file.filename or "", content, request.app.state.scanner)
 

@@ -26,9 +26,11 @@ class Letter(NamedTuple):
 
 
 class _Texts(NamedTuple):
-    """What is said in one language. `lines` are by the kind, those of decisions by `decided.` and the decision."""
+    """What is said in one language. `lines` are by the kind, those of decisions by `decided.` and the decision; `draft`
+    stands where the number of an order would."""
 
     lines: Mapping[str, str]
+    draft: str
     one: str
     several: str
     more: str
@@ -38,9 +40,9 @@ class _Texts(NamedTuple):
 _K = NotificationKind
 _ENGLISH = _Texts(
     {
-        _K.APPROVAL_NEEDED: "{number} ({title}) waits for your approval",
-        _K.APPROVAL_REMINDER: "{number} ({title}) still waits for your approval",
-        _K.APPROVAL_ESCALATED: "{number} ({title}) was not decided in time and waits for your approval",
+        _K.APPROVAL_NEEDED: "{number} ({title}) is waiting for your approval",
+        _K.APPROVAL_REMINDER: "{number} ({title}) is still waiting for your approval",
+        _K.APPROVAL_ESCALATED: "{number} ({title}) was not decided in time and is waiting for your approval",
         "decided.approved": "{number} ({title}) was approved",
         "decided.rejected": "{number} ({title}) was rejected",
         "decided.returned": "{number} ({title}) was returned to you",
@@ -50,25 +52,27 @@ _ENGLISH = _Texts(
         _K.DELIVERY_FAILED: "Order {number} could not be sent to {title}",
         _K.NO_APPROVER_LEFT: "No active member may approve {number} ({title})",
     },
+    "the draft order",
     "{organisation}: one notification",
     "{organisation}: {count} notifications",
     "There are more notifications in the application.",
-    "In the application you choose which mails you get.",
+    "You can choose in the application which emails you receive.",
 )
 _GERMAN = _Texts(
     {
         _K.APPROVAL_NEEDED: "{number} ({title}) wartet auf Ihre Genehmigung",
         _K.APPROVAL_REMINDER: "{number} ({title}) wartet weiterhin auf Ihre Genehmigung",
-        _K.APPROVAL_ESCALATED: "{number} ({title}) wurde nicht rechtzeitig entschieden und wartet auf Ihre Genehmigung",
+        _K.APPROVAL_ESCALATED: "Die Frist für {number} ({title}) ist abgelaufen; Ihre Genehmigung steht aus",
         "decided.approved": "{number} ({title}) wurde genehmigt",
         "decided.rejected": "{number} ({title}) wurde abgelehnt",
         "decided.returned": "{number} ({title}) wurde an Sie zurückgegeben",
         _K.MENTIONED: "{actor} hat Sie in einem Kommentar zu {number} ({title}) erwähnt",
-        _K.COMMENTED: "{actor} hat {number} ({title}) kommentiert",
-        _K.ORDER_ISSUED: "Bestellung {number} an {title} wurde erteilt",
+        _K.COMMENTED: "{actor} hat einen Kommentar zu {number} ({title}) geschrieben",
+        _K.ORDER_ISSUED: "Bestellung {number} bei {title} wurde erteilt",
         _K.DELIVERY_FAILED: "Bestellung {number} konnte nicht an {title} gesendet werden",
         _K.NO_APPROVER_LEFT: "Kein aktives Mitglied darf {number} ({title}) genehmigen",
     },
+    "dem Bestellentwurf",
     "{organisation}: eine Benachrichtigung",
     "{organisation}: {count} Benachrichtigungen",
     "Weitere Benachrichtigungen finden Sie in der Anwendung.",
@@ -78,39 +82,41 @@ _FRENCH = _Texts(
     {
         _K.APPROVAL_NEEDED: "{number} ({title}) attend votre approbation",
         _K.APPROVAL_REMINDER: "{number} ({title}) attend toujours votre approbation",
-        _K.APPROVAL_ESCALATED: "{number} ({title}) n'a pas été décidée à temps et attend votre approbation",
+        _K.APPROVAL_ESCALATED: "{number} ({title}) n’a pas été traitée à temps et attend votre approbation",
         "decided.approved": "{number} ({title}) a été approuvée",
         "decided.rejected": "{number} ({title}) a été refusée",
         "decided.returned": "{number} ({title}) vous a été renvoyée",
         _K.MENTIONED: "{actor} vous a mentionné dans un commentaire sur {number} ({title})",
         _K.COMMENTED: "{actor} a commenté {number} ({title})",
-        _K.ORDER_ISSUED: "La commande {number} à {title} a été émise",
-        _K.DELIVERY_FAILED: "La commande {number} n'a pas pu être envoyée à {title}",
+        _K.ORDER_ISSUED: "La commande {number} adressée à {title} a été émise",
+        _K.DELIVERY_FAILED: "La commande {number} n’a pas pu être envoyée à {title}",
         _K.NO_APPROVER_LEFT: "Aucun membre actif ne peut approuver {number} ({title})",
     },
-    "{organisation} : une notification",
-    "{organisation} : {count} notifications",
-    "D'autres notifications se trouvent dans l'application.",
-    "Vous choisissez dans l'application les messages que vous recevez.",
+    "le brouillon de commande",
+    "{organisation}\xa0: une notification",
+    "{organisation}\xa0: {count} notifications",
+    "D’autres notifications se trouvent dans l’application.",
+    "Vous pouvez choisir dans l’application les e-mails que vous recevez.",
 )
 _SPANISH = _Texts(
     {
         _K.APPROVAL_NEEDED: "{number} ({title}) espera su aprobación",
         _K.APPROVAL_REMINDER: "{number} ({title}) sigue esperando su aprobación",
-        _K.APPROVAL_ESCALATED: "{number} ({title}) no se decidió a tiempo y espera su aprobación",
-        "decided.approved": "{number} ({title}) fue aprobada",
-        "decided.rejected": "{number} ({title}) fue rechazada",
-        "decided.returned": "{number} ({title}) le fue devuelta",
-        _K.MENTIONED: "{actor} le mencionó en un comentario sobre {number} ({title})",
-        _K.COMMENTED: "{actor} comentó {number} ({title})",
-        _K.ORDER_ISSUED: "El pedido {number} a {title} fue emitido",
-        _K.DELIVERY_FAILED: "El pedido {number} no se pudo enviar a {title}",
+        _K.APPROVAL_ESCALATED: "{number} ({title}) no se resolvió a tiempo y espera su aprobación",
+        "decided.approved": "{number} ({title}) ha sido aprobada",
+        "decided.rejected": "{number} ({title}) ha sido rechazada",
+        "decided.returned": "{number} ({title}) le ha sido devuelta",
+        _K.MENTIONED: "{actor} le ha mencionado en un comentario sobre {number} ({title})",
+        _K.COMMENTED: "{actor} ha comentado {number} ({title})",
+        _K.ORDER_ISSUED: "La orden de compra {number} para {title} ha sido emitida",
+        _K.DELIVERY_FAILED: "La orden de compra {number} no se ha podido enviar a {title}",
         _K.NO_APPROVER_LEFT: "Ningún miembro activo puede aprobar {number} ({title})",
     },
+    "el borrador de orden de compra",
     "{organisation}: una notificación",
     "{organisation}: {count} notificaciones",
     "Hay más notificaciones en la aplicación.",
-    "En la aplicación elige qué mensajes recibe.",
+    "Puede elegir en la aplicación qué correos recibe.",
 )
 TEXTS: Mapping[Language, _Texts] = {
     Language.ENGLISH: _ENGLISH,
@@ -140,7 +146,7 @@ def digest_of(items: Sequence[Item], organisation: str, language: Language) -> L
 
 def _line(item: Item, texts: _Texts) -> str:
     key = item.kind if item.decision is None else f"{item.kind}.{item.decision}"
-    return texts.lines[key].format(number=item.number, title=item.title, actor=item.actor_name)
+    return texts.lines[key].format(number=item.number or texts.draft, title=item.title, actor=item.actor_name)
 
 
 def _paragraphs(parts: Sequence[str]) -> str:

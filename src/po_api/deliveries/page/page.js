@@ -3,36 +3,36 @@
 
 const TEXTS = {
   en: {
-    title: "Purchase order", from: "From", to: "To", issued: "Issued", needed: "Needed by", terms: "Terms", lines: "Lines",
+    title: "Purchase order", from: "From", to: "To", issued: "Issued", delivery: "Delivery date", needed: "Needed by", terms: "Terms", lines: "Lines",
     description: "Description", quantity: "Quantity", price: "Unit price", discount: "Discount", tax: "Tax", net: "Net",
     total: "Total", pdf: "Download the PDF", name: "Your name", confirm: "Confirm that you have read this order",
     read: "Read by", cancelled: "This order was cancelled. It is not valid.", closed: "This order is closed.",
-    gone: "This link is not valid, or not valid any more. Please ask the buyer.", busy: "Too many requests. Please try again in a minute.",
-    failed: "The order cannot be shown at the moment. Please try again later.", loading: "The order is being loaded …",
+    gone: "This link is not valid, or no longer valid. Please ask the buyer.", busy: "Too many requests. Please try again in a minute.",
+    failed: "The order cannot be shown at the moment. Please try again later.", loading: "The order is being loaded…",
   },
   de: {
-    title: "Bestellung", from: "Von", to: "An", issued: "Ausgestellt", needed: "Liefertermin", terms: "Bedingungen", lines: "Positionen",
-    description: "Bezeichnung", quantity: "Menge", price: "Einzelpreis", discount: "Rabatt", tax: "Steuer", net: "Netto",
+    title: "Bestellung", from: "Von", to: "An", issued: "Ausgestellt", delivery: "Liefertermin", needed: "Benötigt bis", terms: "Bedingungen", lines: "Positionen",
+    description: "Bezeichnung", quantity: "Menge", price: "Einzelpreis", discount: "Rabatt", tax: "USt.", net: "Netto",
     total: "Gesamt", pdf: "PDF herunterladen", name: "Ihr Name", confirm: "Bestätigen, dass Sie die Bestellung gelesen haben",
     read: "Gelesen von", cancelled: "Diese Bestellung wurde storniert. Sie ist nicht gültig.", closed: "Diese Bestellung ist abgeschlossen.",
-    gone: "Dieser Link ist nicht oder nicht mehr gültig. Bitte fragen Sie den Einkauf.", busy: "Zu viele Anfragen. Bitte versuchen Sie es in einer Minute wieder.",
-    failed: "Die Bestellung kann zurzeit nicht angezeigt werden. Bitte versuchen Sie es später wieder.", loading: "Die Bestellung wird geladen …",
+    gone: "Dieser Link ist nicht oder nicht mehr gültig. Bitte wenden Sie sich an den Besteller.", busy: "Zu viele Anfragen. Bitte versuchen Sie es in einer Minute erneut.",
+    failed: "Die Bestellung kann zurzeit nicht angezeigt werden. Bitte versuchen Sie es später erneut.", loading: "Die Bestellung wird geladen …",
   },
   fr: {
-    title: "Bon de commande", from: "De", to: "À", issued: "Émis le", needed: "Livraison souhaitée", terms: "Conditions", lines: "Lignes",
-    description: "Désignation", quantity: "Quantité", price: "Prix unitaire", discount: "Remise", tax: "Taxe", net: "Net",
-    total: "Total", pdf: "Télécharger le PDF", name: "Votre nom", confirm: "Confirmer que vous avez lu cette commande",
-    read: "Lu par", cancelled: "Cette commande a été annulée. Elle n'est pas valable.", closed: "Cette commande est clôturée.",
-    gone: "Ce lien n'est pas ou plus valable. Veuillez contacter l'acheteur.", busy: "Trop de requêtes. Veuillez réessayer dans une minute.",
-    failed: "La commande ne peut pas être affichée pour le moment. Veuillez réessayer plus tard.", loading: "Chargement de la commande …",
+    title: "Bon de commande", from: "De", to: "À", issued: "Émis le", delivery: "Date de livraison", needed: "Requis le", terms: "Conditions", lines: "Lignes",
+    description: "Désignation", quantity: "Quantité", price: "Prix unitaire", discount: "Remise", tax: "TVA", net: "HT",
+    total: "Total TTC", pdf: "Télécharger le PDF", name: "Votre nom", confirm: "Confirmer que vous avez lu cette commande",
+    read: "Lu par", cancelled: "Cette commande a été annulée. Elle n’est pas valable.", closed: "Cette commande est clôturée.",
+    gone: "Ce lien n’est pas valable, ou ne l’est plus. Veuillez contacter l’acheteur.", busy: "Trop de requêtes. Veuillez réessayer dans une minute.",
+    failed: "La commande ne peut pas être affichée pour le moment. Veuillez réessayer plus tard.", loading: "Chargement de la commande…",
   },
   es: {
-    title: "Orden de compra", from: "De", to: "Para", issued: "Emitida", needed: "Fecha de entrega", terms: "Condiciones", lines: "Líneas",
-    description: "Descripción", quantity: "Cantidad", price: "Precio unitario", discount: "Descuento", tax: "Impuesto", net: "Neto",
+    title: "Orden de compra", from: "De", to: "Para", issued: "Emitida", delivery: "Fecha de entrega", needed: "Para el", terms: "Condiciones", lines: "Líneas",
+    description: "Descripción", quantity: "Cantidad", price: "Precio unitario", discount: "Descuento", tax: "IVA", net: "Neto",
     total: "Total", pdf: "Descargar el PDF", name: "Su nombre", confirm: "Confirmar que ha leído esta orden",
-    read: "Leída por", cancelled: "Esta orden fue cancelada. No es válida.", closed: "Esta orden está cerrada.",
-    gone: "Este enlace no es válido, o ya no lo es. Consulte al comprador.", busy: "Demasiadas solicitudes. Inténtelo de nuevo en un minuto.",
-    failed: "La orden no se puede mostrar en este momento. Inténtelo más tarde.", loading: "Cargando la orden …",
+    read: "Leída por", cancelled: "Esta orden ha sido anulada. No es válida.", closed: "Esta orden está cerrada.",
+    gone: "Este enlace no es válido, o ya no lo es. Póngase en contacto con el comprador.", busy: "Demasiadas solicitudes. Inténtelo de nuevo en un minuto.",
+    failed: "La orden no se puede mostrar en este momento. Inténtelo más tarde.", loading: "Cargando la orden…",
   },
 };
 // Units that need no name: one, piece, each.
@@ -48,14 +48,21 @@ function h(tag, properties, ...children) {
   return element;
 }
 
-const day = (text) => new Date(text).toLocaleDateString(locale, { dateStyle: "long" });
+// As the document writes: 6 May 2031.
+const tag = () => (locale === "en" ? "en-GB" : locale);
+// A date alone is midnight in UTC, which is another day in America; a time is shown where the reader is.
+const day = (text) =>
+  new Date(text).toLocaleDateString(tag(), { dateStyle: "long", timeZone: text.includes("T") ? undefined : "UTC" });
 // Without rounding: a decimal string is formatted as it is.
 const digitsOf = (text) => (text.split(".")[1] ?? "").length;
-const amount = (text, digits = 0) =>
-  new Intl.NumberFormat(locale, {
+const amount = (text, digits = 0, style = {}) =>
+  new Intl.NumberFormat(tag(), {
     minimumFractionDigits: Math.max(digits, digitsOf(text)),
     maximumFractionDigits: 4,
+    useGrouping: "always", // Spanish would write 1234,50
+    ...style,
   }).format(text);
+const percentage = (text) => amount(text, 0, { style: "unit", unit: "percent" });
 
 function ask(path, options = {}) {
   const headers = { ...options.headers, "Supplier-Token": location.hash.slice(1) };
@@ -103,7 +110,7 @@ function facts(order, texts) {
     [texts.from, order.buyer_name],
     [texts.to, order.supplier_name],
     [texts.issued, day(order.issued_at)],
-    [texts.needed, order.delivery_date && day(order.delivery_date)],
+    [texts.delivery, order.delivery_date && day(order.delivery_date)],
     [texts.total, `${amount(order.total)} ${order.currency}`],
   ].filter(([, value]) => value);
   return h("dl", {}, ...known.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
@@ -112,18 +119,23 @@ function facts(order, texts) {
 function lines(order, texts) {
   const number = (text) => h("td", { className: "number" }, text);
   const hasDiscount = order.lines.some((line) => Number(line.discount_percent));
-  const discount = (line) => number(Number(line.discount_percent) ? `${amount(line.discount_percent)} %` : "");
+  const discount = (line) => number(Number(line.discount_percent) ? percentage(line.discount_percent) : "");
   const discounted = hasDiscount ? [texts.discount] : [];
   const head = [texts.description, texts.quantity, texts.price, ...discounted, texts.tax, texts.net];
   const rows = order.lines.map((line) =>
     h(
       "tr",
       {},
-      h("td", {}, line.sku ? `${line.description} (${line.sku})` : line.description),
+      h(
+        "td",
+        {},
+        line.sku ? `${line.description} (${line.sku})` : line.description,
+        line.needed_by && h("div", {}, `${texts.needed} ${day(line.needed_by)}`),
+      ),
       number(`${amount(line.quantity)} ${PIECES.includes(line.unit) ? "" : line.unit}`),
       number(amount(line.unit_price, digitsOf(order.net))),
       hasDiscount ? discount(line) : null,
-      number(`${amount(line.tax_rate)} %`),
+      number(percentage(line.tax_rate)),
       number(amount(line.net)),
     ),
   );
