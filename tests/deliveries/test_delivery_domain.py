@@ -1,5 +1,6 @@
 """The rules of deliveries as pure functions: addresses, texts, delays, the mail itself, and where it is handed over."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from email import message_from_bytes
@@ -57,6 +58,20 @@ def test_the_built_in_texts_say_what_an_order_is_about(language: str, total: str
     assert "https://po.example/supplier#1.x" in linked
     assert len(with_link(body, None).splitlines()) == len(linked.splitlines()) - 1
     require_known_placeholders({language: {"subject": texts.subject, "body": texts.body}})
+
+
+@pytest.mark.parametrize(
+    ("total", "currency", "shown"),
+    [
+        ("1234.567", "IQD", ["IQD1,234.567", "1.234,567 IQD", "1 234,567 IQD", "1.234,567 IQD"]),
+        ("100.50", "HUF", ["HUF100.50", "100,50 HUF", "100,50 HUF", "100,50 HUF"]),
+        ("1235", "JPY", ["JP¥1,235", "1.235 ¥", "1 235 JPY", "1.235 JPY"]),
+    ],
+)
+def test_totals_are_not_rounded(total: str, currency: str, shown: list[str]) -> None:
+    order = replace(ORDER, total=Decimal(total), currency=currency)
+    found = [body_of("{total}", order, language, message=None) for language in Language]
+    assert [text.replace("\xa0", " ").replace("\u202f", " ") for text in found] == shown
 
 
 def test_only_known_names_in_braces_are_replaced_and_once() -> None:
