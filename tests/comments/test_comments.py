@@ -17,6 +17,7 @@ from po_api.core.permissions import Role
 from po_api.db.listeners import ChangeWarning, Listeners
 from support.files import uploaded
 from support.locks import in_this_order
+from support.notifications import notifications_of
 from support.organisations import LINE, Member, TestOrganisation, created, new_organisation, ok, refused
 from support.pages import all_items
 
@@ -231,6 +232,8 @@ async def test_requesters_of_a_part_of_an_order_see_what_concerns_them(shared: T
     await refused(bob.delete(f"{path}/files/{hidden['id']}"), 404, "file_not_found")
     kinds = [entry["kind"] for entry in await all_items(bob, f"{path}/timeline") if entry["kind"] != "event"]
     assert kinds == ["comment", "comment", "file", "file"]
+    told = [item["kind"] for item in await notifications_of(bob) if item["entity"] == "purchase_order"]
+    assert told == ["mentioned"]
     for listed in ("history", "timeline"):
         assert "rosa" not in (await ok(bob.get(f"{path}/{listed}"))).text.lower()
     assert len(await all_items(shared.auditor, f"{path}/comments")) == 3

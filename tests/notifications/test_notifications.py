@@ -175,6 +175,10 @@ async def test_what_is_not_visible_any_more_is_not_shown(
     assert await _told(organisation.requester) == [["commented", "commented", "commented"]]
     await ok(organisation.requester.delete(f"/porfs/{draft.json()['id']}", etag=draft.headers["ETag"]), 204)
     assert await _told(organisation.requester) == [["commented", "commented"]]
+    # A later version, which runs beside this one, has another kind.
+    await owner.execute("UPDATE notifications SET kind = 'other' WHERE user_id = $1", organisation.requester.user_id)
+    assert await _told(organisation.requester) == [[]]
+    assert (await ok(organisation.requester.get("/notifications/count"))).json()["unread"] == 0
 
 
 async def test_reading(organisation: TestOrganisation) -> None:

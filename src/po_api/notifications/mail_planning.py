@@ -4,7 +4,7 @@ Causes add rows of notifications and nothing else: what members want is read her
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, and_, any_, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -103,7 +103,7 @@ async def plan_in(database: Database, sender: str | None, organisation_id: int) 
     return True
 
 
-def _row(mail: PlannedMail, sender: str) -> dict[str, Any]:
+def _row(mail: PlannedMail, sender: str) -> dict[str, object]:
     """The row of a mail, whose Message-ID every attempt has."""
     same = {"user_id": mail.user_id, "kind": mail.kind, "key": mail.key, "notification_id": mail.notification_id}
     return {**same, "message_id": new_message_id(sender), "next_attempt_at": mail.due_at.isoformat()}

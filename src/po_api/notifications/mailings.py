@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Integer, any_, bindparam, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -121,10 +121,11 @@ class NotificationMailHandler:
             if self._mailer is None or organisation.mail_per_day is None or not due.is_active:
                 return due, [], organisation
             member = Actor(job.organisation_id, due.user_id, frozenset(map(Role, due.roles)))
-            about: dict[str, Any] = {"notification_id": due.notification_id}
+            queries = NotificationQueries(executor, member)
             if due.notification_id is None:
-                about = {"since": now - DIGEST_LOOKS_BACK}
-            items = await NotificationQueries(executor, member).to_mail(**about)
+                items = await queries.for_digest(now - DIGEST_LOOKS_BACK)
+            else:
+                items = await queries.to_mail(due.notification_id)
             if items and not await count_mail(
                 executor, job.organisation_id, now.date(), per_day=_share_of(organisation.mail_per_day)
             ):

@@ -34,6 +34,7 @@ from po_api.notifications.domain import (
     MAX_COUNTED,
     MAX_LISTED,
     REQUIRED,
+    EmailChoice,
     NotificationKind,
     NotifiedEntity,
 )
@@ -88,16 +89,17 @@ class _Count(NamedTuple):
 
 
 class _Sight(NamedTuple):
-    """What a member may see of what notifications are about, and the kinds that are none of their business."""
+    """What a member may see of what notifications are about, and the kinds that are for them: only those that this
+    version knows, since a later one may run beside it."""
 
     porfs: Visibility
     all_orders: bool
-    hidden: tuple[str, ...]
+    kinds: tuple[str, ...]
 
     @classmethod
     def of(cls, actor: Actor) -> "_Sight":
-        hidden = sorted(str(kind) for kind, permission in REQUIRED.items() if not actor.may(permission))
-        return cls(Visibility.of(actor), sees_all(actor), tuple(hidden))
+        kinds = (str(kind) for kind in NotificationKind if kind not in REQUIRED or actor.may(REQUIRED[kind]))
+        return cls(Visibility.of(actor), sees_all(actor), tuple(kinds))
 
 
 def _show(rows: FromClause) -> AnySelect:
@@ -135,17 +137,15 @@ def _is_visible(sight: _Sight) -> ColumnElement[bool]:
     orders = select(true()).where(
         visible_order(sees_all=sight.all_orders), PurchaseOrder.id == Notification.purchase_order_id
     )
-    conditions: list[ColumnElement[bool]] = [
+    return and_(
         Notification.organisation_id == ORGANISATION_ID,
         Notification.user_id == USER_ID,
+        Notification.kind.in_([literal_column(f"'{kind}'") for kind in sight.kinds]),
         or_(
             and_(Notification.porf_id.is_not(None), porfs.correlate(_NOTIFICATIONS).exists()),
             and_(Notification.purchase_order_id.is_not(None), orders.correlate(_NOTIFICATIONS).exists()),
         ),
-    ]
-    if sight.hidden:
-        conditions.append(Notification.kind.not_in([literal_column(f"'{kind}'") for kind in sight.hidden]))
-    return and_(*conditions)
+    )
 
 
 def _of_kind() -> ColumnElement[bool]:
@@ -258,12 +258,17 @@ class NotificationQueries:
             raise NotificationNotFound
         return found
 
-    async def to_mail(self, **about: Any) -> Sequence[NotificationRow]:
-        """What is to be mailed to the actor: one notification (`notification_id`), or what there is for a digest
-        (`since`), the oldest first; at most one more than MAX_LISTED."""
-        is_single = "notification_id" in about
-        email = "now" if is_single else "digest"
-        return await self._executor.rows(_to_mail(self._sight, is_single=is_single), **self._who, email=email, **about)
+    async def to_mail(self, notification_id: int) -> Sequence[NotificationRow]:
+        """One notification, if it is to be mailed to the actor."""
+        return await self._to_mail(EmailChoice.NOW, notification_id=notification_id)
+
+    async def for_digest(self, since: datetime) -> Sequence[NotificationRow]:
+        """What there is since a time for a digest to the actor, the oldest first; at most one more than MAX_LISTED."""
+        return await self._to_mail(EmailChoice.DIGEST, since=since)
+
+    async def _to_mail(self, email: EmailChoice, **which: object) -> Sequence[NotificationRow]:
+        query = _to_mail(self._sight, is_single=email is EmailChoice.NOW)
+        return await self._executor.rows(query, **self._who, email=str(email), **which)
 
     async def preferences(self) -> Mapping[NotificationKind, PreferenceRow]:
         """What the actor has chosen, by the kind; kinds without a choice are missing."""

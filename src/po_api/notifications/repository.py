@@ -13,6 +13,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal_column,
+    or_,
     select,
     true,
     union,
@@ -49,6 +50,7 @@ _NOTIFICATIONS, _PORFS = Notification.__table__, Porf.__table__
 _ADDED = ("user_id", "kind", "porf_id", "purchase_order_id", "actor_id", "data", "dedupe_key")
 _PORF_ID, _USER_ID = bindparam("porf_id", type_=BigInteger), bindparam("user_id", type_=BigInteger)
 _ACTOR_ID = bindparam("actor_id", type_=BigInteger)
+_HAS_ROLE = Member.roles.overlap(bindparam("roles", type_=ARRAY(Text)))
 _APPROVAL_NEEDED = literal_column(f"'{NotificationKind.APPROVAL_NEEDED}'", Text)
 _IS_OWN = and_(Notification.organisation_id == ORGANISATION_ID, Notification.user_id == _USER_ID)
 
@@ -180,13 +182,20 @@ def _participants() -> Query[_MemberRow]:
 
 
 def _order_participants() -> Query[_MemberRow]:
-    of_order = union(
+    """Those who see all comments: who sees a part of the order is told of what mentions them."""
+    lines = (
         select(Porf.requester_id.label("user_id"))
         .select_from(lines_with_requests())
-        .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == ORDER_ID),
-        _commenters(Comment.purchase_order_id == ORDER_ID),
+        .where(PurchaseOrderLine.organisation_id == ORGANISATION_ID, PurchaseOrderLine.purchase_order_id == ORDER_ID)
     )
-    return Query("notifications.order_participants", of_order, _MemberRow)
+    concerned = union(lines, _commenters(Comment.purchase_order_id == ORDER_ID))
+    of_others = lines.where(Porf.requester_id != Member.user_id).correlate(Member).exists()
+    seeing = select(Member.user_id).where(
+        Member.organisation_id == ORGANISATION_ID,
+        Member.user_id.in_(concerned),
+        or_(_HAS_ROLE, ~of_others),
+    )
+    return Query("notifications.order_participants", seeing, _MemberRow)
 
 
 def _commenters(of_document: ColumnElement[bool]) -> AnySelect:
@@ -204,7 +213,7 @@ _ADMINS = Query(
     .where(
         Member.organisation_id == ORGANISATION_ID,
         Member.is_active,
-        Member.roles.overlap(bindparam("roles", type_=ARRAY(Text))),
+        _HAS_ROLE,
     )
     .order_by(Member.user_id)
     .limit(literal_column(str(MAX_ADMINS + 1))),
@@ -264,8 +273,9 @@ class NotificationRepository:
         return await self._members(_PARTICIPANTS, porf_id=porf_id)
 
     async def order_participants(self, order_id: int) -> list[int]:
-        """The requesters of an order, and the authors of its comments."""
-        return await self._members(_ORDER_PARTICIPANTS, order_id=order_id)
+        """The requesters of an order and the authors of its comments, but for those who see a part of it."""
+        roles = sorted(GRANTS[Permission.PURCHASE_ORDERS_READ_ALL].roles)
+        return await self._members(_ORDER_PARTICIPANTS, order_id=order_id, roles=roles)
 
     async def admins(self) -> list[int]:
         """The active admins, those with the lowest ids if there are very many."""
