@@ -42,6 +42,8 @@ _BOMB = b"\0" * 50_000_000
         ("empty.txt", b"", None),
         ("blank.txt", b" \n", None),
         ("x.txt", b"\xff\xfe\x00", None),
+        ("x.txt", "a\x01".encode("utf-16"), None),
+        ("blank.txt", "\n".encode("utf-16"), None),
     ],
 )
 def test_the_content_decides(name: str, content: bytes, expected: FileType | None) -> None:

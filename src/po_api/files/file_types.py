@@ -80,10 +80,9 @@ def _is_text(content: bytes) -> bool:
     """Whether the content is a text: UTF-8, a code page of eight bits, or UTF-16 with a byte order mark."""
     if content.startswith(_UTF_16):
         try:
-            text = content.decode("utf-16")
+            content = content.decode("utf-16").encode()
         except UnicodeDecodeError:
             return False
-        return "\x00" not in text
     return bool(content.strip()) and _CONTROL.search(content) is None
 
 
