@@ -6,9 +6,11 @@ from fastapi import Path, Request, Response
 
 from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission
+from po_api.db.pagination import PageOf
 from po_api.deliveries.dependencies import DeliveryFiltersDep, DeliveryPaging, DeliveryQueriesDep, DeliveryServiceDep
 from po_api.deliveries.domain import Channel
 from po_api.deliveries.errors import ManualOnly
+from po_api.deliveries.queries import DeliveryRow
 from po_api.deliveries.schemas import DeliveryCreate, DeliveryPage, DeliveryRead
 from po_api.purchase_orders.events import DeliveryRequest
 from po_api.purchase_orders.router import OrderId
@@ -37,6 +39,11 @@ def _manual_message(body: DeliveryCreate) -> str:
         )
     assert body.message is not None
     return body.message
+
+
+def _shown(request: Request, response: Response, page: PageOf[DeliveryRow]) -> DeliveryPage:
+    items = [DeliveryRead.model_validate(row) for row in page.items]
+    return DeliveryPage(items=items, **link_next(request, response, page))
 
 
 @orders_router.post(
@@ -82,9 +89,7 @@ async def list_order_deliveries(
     request: Request, response: Response, deliveries: DeliveryQueriesDep, order_id: OrderId, paging: DeliveryPaging
 ) -> DeliveryPage:
     """List the deliveries of an order, newest first. Requires the role `buyer`, `admin` or `auditor`."""
-    page = await deliveries.of_order(order_id, paging)
-    items = [DeliveryRead.model_validate(row) for row in page.items]
-    return DeliveryPage(items=items, **link_next(request, response, page))
+    return _shown(request, response, await deliveries.of_order(order_id, paging))
 
 
 @router.get(
@@ -102,9 +107,7 @@ async def list_deliveries(
     paging: DeliveryPaging,
 ) -> DeliveryPage:
     """List the deliveries of all orders. Requires the role `buyer`, `admin` or `auditor`."""
-    page = await deliveries.page(filters, paging)
-    items = [DeliveryRead.model_validate(row) for row in page.items]
-    return DeliveryPage(items=items, **link_next(request, response, page))
+    return _shown(request, response, await deliveries.page(filters, paging))
 
 
 @router.get(
