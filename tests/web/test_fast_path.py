@@ -90,6 +90,8 @@ def test_the_route_itself_keeps_all_its_parameters() -> None:
 class _Counting(BaseRoute):
     """Counts the calls of `matches`, and never matches."""
 
+    path = "/others/{other_id}"
+
     def __init__(self) -> None:
         self.looked_at = 0
 
@@ -131,9 +133,10 @@ async def test_a_group_answers_as_its_routes_would(method: str, path: str, statu
     assert (answer.status_code, answer.text) == (status, text)
 
 
-async def test_a_group_is_only_searched_for_paths_with_its_prefix() -> None:
+async def test_a_group_is_only_searched_for_paths_with_its_prefix_and_routes_with_as_many_segments() -> None:
     app, counting = _grouped()
-    await _get(app, "/things/5")
+    for path in ("/things/5", "/others/5/more"):
+        await _get(app, path)
     assert counting.looked_at == 0
     await _get(app, "/others/5")
     assert counting.looked_at > 0

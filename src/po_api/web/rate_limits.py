@@ -1,7 +1,6 @@
 """Rate limits: of requests per user, of requests without a valid token per address, of sign-ins and of refreshes."""
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Network, ip_address
@@ -9,7 +8,6 @@ from typing import Any
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import Storage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import storage_from_string
 from starlette.datastructures import State
@@ -18,10 +16,11 @@ from po_api.core.errors import TooManyRequests
 from po_api.observability.logging import get_logger
 from po_api.settings import Settings, SettingsError
 from po_api.web.errors import unavailable
+from po_api.web.request_counts import MemoryCounts, RequestCounts, StoredCounts
 
 # The prefix length of the IPv6 networks that are assigned to one customer.
 _IPV6_PREFIX = 64
-_REDIS_OPTIONS = {"implementation": "redispy", "socket_timeout": 1, "socket_connect_timeout": 1}
+_REDIS_OPTIONS: dict[str, Any] = {"implementation": "redispy", "socket_timeout": 1, "socket_connect_timeout": 1}
 _log = get_logger(__name__)
 
 
@@ -42,7 +41,7 @@ class RateLimiter:
     """Counts in memory for one process, or in Redis for several (`RATE_LIMIT_STORAGE_URI`)."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(_storage(settings.rate_limit_storage_uri))
+        self._counts = _counts(settings.rate_limit_storage_uri)
         self._user = Policy("user", "Requests per signed-in user", parse(settings.rate_limit_per_user))
         self._address = Policy(
             "address", "Requests without a valid token per address", parse(settings.rate_limit_per_address)
@@ -74,31 +73,31 @@ class RateLimiter:
         if state.unit_of_work.is_counted:
             return  # the request is a retry, or has waited for its turn
         try:
-            allowed = await self._limiter.hit(policy.item, policy.name, key)
-            window = await self._limiter.get_window_stats(policy.item, policy.name, key)
+            counted = await self._counts.hit(policy.item, policy.name, key)
         except StorageError:
             # Not unlimited: an attacker could otherwise disable the limits through the store.
             _log.warning("rate_limit_store_unavailable")
             raise unavailable() from None
-        wait = max(1, math.ceil(window.reset_time - time.time()))
+        wait = max(1, math.ceil(counted.reset_seconds))
         state.rate_limit = {
             "RateLimit-Policy": policy.header,
-            "RateLimit": f'"{policy.name}";r={max(0, window.remaining)};t={wait}',
+            "RateLimit": f'"{policy.name}";r={counted.remaining};t={wait}',
         }
-        if not allowed:
+        if not counted.is_allowed:
             raise TooManyRequests(headers={"Retry-After": str(wait)})
 
 
-def _storage(uri: str) -> Storage:
-    """The storage of the counts. Raises SettingsError if its client package is not installed."""
-    is_memory = uri.removeprefix("async+").startswith("memory")
-    options: dict[str, Any] = {} if is_memory else _REDIS_OPTIONS
+def _counts(uri: str) -> RequestCounts:
+    """The counts in the storage at `uri`. Raises SettingsError if its client package is not installed."""
+    uri = uri.removeprefix("async+")
+    if uri.startswith("memory"):
+        return MemoryCounts()
     try:
-        storage = storage_from_string(f"async+{uri.removeprefix('async+')}", wrap_exceptions=True, **options)
+        storage = storage_from_string(f"async+{uri}", wrap_exceptions=True, **_REDIS_OPTIONS)
     except ConfigurationError:
         raise SettingsError("RATE_LIMIT_STORAGE_URI: the package redis is required and not installed") from None
     assert isinstance(storage, Storage)
-    return storage
+    return StoredCounts(storage)
 
 
 def _network(address: str | None) -> str:
