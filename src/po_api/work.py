@@ -42,6 +42,9 @@ BATCH = 10_000
 # Seconds. One transaction numbers all events that an organisation has by then: one for each event would cost as much as
 # its change. They are to be in the feed within a second.
 RELAY_INTERVAL = 0.25
+# A relay has five round trips, each of which waits for the requests of the process: one after the other, those of a
+# busy minute's organisations would take seconds.
+RELAYS_AT_ONCE = 4
 
 QUEUES: Sequence[Queue] = (RENDERINGS, FILINGS, MAILS, WEBHOOKS, NOTIFICATION_MAILS)
 
@@ -74,7 +77,7 @@ def all_work(
             (NOTIFICATION_MAILS, NotificationMailHandler(database, mailer)),
         ),
         tenant_tasks=(
-            TenantTask(audit.RELAY, outbox, partial(_relay, database), RELAY_INTERVAL),
+            TenantTask(audit.RELAY, outbox, partial(_relay, database), RELAY_INTERVAL, RELAYS_AT_ONCE),
             TenantTask(FOLLOW, organisations_behind, partial(follow_in, database)),
             TenantTask(PLAN, organisations_with_notifications, plan, INTERVAL),
             TenantTask(TIMERS, organisations_with_due_timers, partial(run_in, database, listeners)),

@@ -91,13 +91,15 @@ class TenantTask:
 
     `find` returns the organisations that have some (`leases.organisations_with_work`, if there is a table of it); `run`
     does some of it inside an organisation, in transactions of its own and under a lock of its own, and returns whether
-    there was any. What comes within `interval` seconds is done together, if that is cheaper.
+    there was any. What comes within `interval` seconds is done together, if that is cheaper. `at_once` organisations
+    have their turn at a time.
     """
 
     name: str
     find: FindOrganisations
     run: Callable[[int], Awaitable[bool]]
     interval: float = 0
+    at_once: int = 1
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ class TenantTaskRunner:
     def __init__(self, database: Database, task: TenantTask) -> None:
         self._database = database
         self._task = task
+        self.at_once = task.at_once
 
     async def organisations(self) -> list[int]:
         """The organisations with rows for the task, in random order."""

@@ -70,12 +70,19 @@ class Worker:
 
         One each, so that no organisation waits for all the work of another one.
         """
-        found = False
-        for organisation_id in await runner.organisations():
-            if self._is_stopping:
-                break
-            found |= await runner.run_in(organisation_id)
-        return found
+        waiting = iter(await runner.organisations())
+
+        async def take_turns() -> bool:
+            found = False
+            for organisation_id in waiting:
+                if self._is_stopping:
+                    break
+                found |= await runner.run_in(organisation_id)
+            return found
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(take_turns()) for _ in range(runner.at_once)]
+        return any(task.result() for task in tasks)
 
     def _wake(self, work: str) -> None:
         for loop in self._loops:
