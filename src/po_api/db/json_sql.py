@@ -38,7 +38,8 @@ def json_object(name: str, fields: Mapping[str, SQLColumnExpression[Any]]) -> tu
     row_to_json rather than json_build_object, which inserts spaces.
     """
     columns = select(*(shown(column).label(field) for field, column in fields.items()))
-    item = columns.correlate(*columns.get_final_froms()).lateral(name)
+    # Whatever they come from is in the FROM of the statement around; to find that out here would be to compile them.
+    item = columns.correlate_except(None).lateral(name)
     return item, cast(func.row_to_json(item.table_valued()), Text)
 
 

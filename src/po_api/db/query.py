@@ -12,10 +12,9 @@ from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import BigInteger, BindParameter, ColumnElement, FromClause, Select, Text, bindparam, case, func
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.dialects.postgresql.asyncpg import PGCompiler_asyncpg, PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.elements import KeyedColumnElement
-from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.records import Record, field_names
@@ -40,7 +39,27 @@ USER_ID = bindparam("user_id", type_=BigInteger)
 _DRIVER = "po_api.driver"
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
-_DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
+
+
+class _Compiler(PGCompiler_asyncpg):
+    """Renders values that never differ into the text: they need not be sent, and PostgreSQL plans with them."""
+
+    def visit_bindparam(self, bindparam: BindParameter[Any], *arguments: Any, **options: Any) -> Any:
+        # A value in the statement is a parameter without a name of its own.
+        if bindparam.unique:
+            options["literal_execute"] = True
+        return super().visit_bindparam(bindparam, *arguments, **options)  # type: ignore[no-untyped-call]
+
+    def construct_params(self, *args: Any, **options: Any) -> Any:
+        # There are no values at compilation to compare with; `arguments` raises for a missing one.
+        return super().construct_params(*args, **{**options, "_check": False})
+
+
+class _Dialect(PGDialect_asyncpg):
+    statement_compiler = _Compiler
+
+
+_DIALECT = _Dialect()  # type: ignore[no-untyped-call]
 
 # A confirmed commit has been written to the log; with synchronous_commit off it has only been inserted.
 _LOG_POSITION = (
@@ -143,8 +162,6 @@ class Query(Generic[R]):
 
     @staticmethod
     def _compile(statement: Any, **options: Any) -> Any:
-        # Values that never differ are part of the text: they need not be sent, and PostgreSQL plans with them.
-        statement = cloned_traverse(statement, {}, {"bindparam": _render_constant})
         return statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True}, **options)
 
     @cached_property
@@ -155,13 +172,6 @@ class Query(Generic[R]):
 def columns_for(row: type[Record], source: FromClause) -> list[KeyedColumnElement[Any]]:
     """The columns of `source` that a row of this type consists of."""
     return [source.c[name] for name in field_names(row)]
-
-
-def _render_constant(parameter: BindParameter[Any]) -> None:
-    # A value in the statement is a parameter without a name of its own.
-    parameter.literal_execute = parameter.unique
-    # SQLAlchemy would compare with the values given at compilation; `arguments` raises for a missing one.
-    parameter.required = False
 
 
 class QueryExecutor(Protocol):
@@ -210,6 +220,8 @@ class ConnectionExecutor:
         self._engine = engine
         self._writes = writes
         self._pooled: Any = None
+        self._driver: Any = None
+        self._is_distributed = False
         self._in_transaction = False
         self._has_tenant = False
         self._has_one_plan = False
@@ -221,7 +233,7 @@ class ConnectionExecutor:
 
     @property
     def is_distributed(self) -> bool:
-        return is_distributed(self._engine)
+        return self._is_distributed or is_distributed(self._engine)
 
     async def rows(self, query: Query[R], **parameters: object) -> Sequence[R]:
         return [*map(query.make_row, await self.records(query, query.sql, parameters))]
@@ -235,28 +247,31 @@ class ConnectionExecutor:
 
     async def records(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> Sequence[Any]:
         """The driver's records for one of the query's texts."""
-        connection = await self._connection()
-        text, arguments = await self._sent(query, sql, parameters)
+        connection = self._driver or await self._connect()
+        text, arguments = sql, query.arguments(parameters)
+        if self._is_distributed:
+            text, arguments = await self._for_distributed(query, parameters)
         records: Sequence[Any] = await timed(query.name, connection.fetch(text, *arguments))
         return records
 
     async def record(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> Any:
         """The only record; None if there is none."""
-        connection = await self._connection()
-        text, arguments = await self._sent(query, sql, parameters)
+        connection = self._driver or await self._connect()
+        text, arguments = sql, query.arguments(parameters)
+        if self._is_distributed:
+            text, arguments = await self._for_distributed(query, parameters)
         return await timed(query.name, connection.fetchrow(text, *arguments))
 
-    async def _sent(self, query: Query[Any], sql: str, parameters: Mapping[str, object]) -> tuple[str, list[object]]:
-        if not self.is_distributed:
-            return sql, query.arguments(parameters)
-        connection = await self._connection()
-        return await _for_distributed(self._engine, query, parameters, connection, has_one_plan=self._has_one_plan)
+    async def _for_distributed(self, query: Query[Any], parameters: Mapping[str, object]) -> tuple[str, list[object]]:
+        has_one_plan = self._has_one_plan
+        return await _for_distributed(self._engine, query, parameters, self._driver, has_one_plan=has_one_plan)
 
     async def enter_tenant(self, organisation_id: int, *, plan_cache_mode: PlanCacheMode = PlanCacheMode.AUTO) -> None:
         if self._has_tenant:
             return
-        await self._connection()
-        tenant = enter_tenant_sql(organisation_id, plan_cache_mode=plan_cache_mode, distributed=self.is_distributed)
+        if self._driver is None:
+            await self._connect()
+        tenant = enter_tenant_sql(organisation_id, plan_cache_mode=plan_cache_mode, distributed=self._is_distributed)
         await self.run_script(tenant=tenant)
         self._has_one_plan = plan_cache_mode is PlanCacheMode.GENERIC
 
@@ -265,7 +280,7 @@ class ConnectionExecutor:
 
         One round trip begins it, enters a tenant with `enter_tenant_sql`, and executes the statements.
         """
-        connection = await self._connection()
+        connection = self._driver or await self._connect()
         begin = [] if self._in_transaction else ["BEGIN" if self._writes else "BEGIN READ ONLY"]
         self._in_transaction = True
         script = "; ".join([*begin, *([tenant] if tenant else []), *statements])
@@ -277,13 +292,12 @@ class ConnectionExecutor:
         """End the transaction, if there is one, and return the connection to the pool."""
         try:
             # On a closed connection nothing is left to end; what was written there is not committed, which is an error.
-            if self._in_transaction and (self._writes or not self._pooled.driver_connection.is_closed()):
-                await count_errors(self._pooled.driver_connection.execute("COMMIT"))
+            if self._in_transaction and (self._writes or not self._driver.is_closed()):
+                await count_errors(self._driver.execute("COMMIT"))
         except BaseException:
             self.discard()
             raise
-        pooled, self._pooled = self._pooled, None
-        self._in_transaction = self._has_tenant = self._has_one_plan = False
+        pooled = self._released()
         if pooled is None:
             return
         pool: Any = self._engine.sync_engine.pool
@@ -295,15 +309,22 @@ class ConnectionExecutor:
 
     def discard(self) -> None:
         """Close the connection: it may be in the middle of a query, or have a tenant open."""
-        pooled, self._pooled = self._pooled, None
-        self._in_transaction = self._has_tenant = self._has_one_plan = False
+        pooled = self._released()
         if pooled is not None:
             pooled.invalidate()
 
-    async def _connection(self) -> Any:
-        if self._pooled is None:
-            self._pooled = await pooled_connection(self._engine)
-        return self._pooled.driver_connection
+    async def _connect(self) -> Any:
+        """The driver's connection, of one that is taken from the pool."""
+        self._pooled = await pooled_connection(self._engine)
+        self._driver = self._pooled.driver_connection
+        self._is_distributed = is_distributed(self._engine)
+        return self._driver
+
+    def _released(self) -> Any:
+        """The connection, which is no longer this executor's; None if it has none."""
+        pooled, self._pooled, self._driver = self._pooled, None, None
+        self._in_transaction = self._has_tenant = self._has_one_plan = False
+        return pooled
 
 
 async def _for_distributed(
