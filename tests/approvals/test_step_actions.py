@@ -2,12 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
 from support.approval_policies import publish_policy, rule, user
 from support.invariants import check
@@ -208,6 +210,35 @@ async def test_an_admin_overrides(world: World) -> None:
     assert answer["title"]
     await ok(organisation.admin.patch("/organisations/current", etag="*", json={"allow_override": True}))
     await world.check()
+
+
+@pytest.mark.parametrize("keeps_it", [True, False])
+async def test_what_an_author_has_decided_for_another_is_not_carried(
+    app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str], keeps_it: bool
+) -> None:
+    organisation = await new_organisation(app, client)
+    max_, ivo = [await organisation.member(Role.APPROVER, name=name) for name in ("Max", "Ivo")]
+    dora = await organisation.member(Role.APPROVER, Role.REQUESTER, name="Dora")
+    await publish_policy(organisation.admin, rule(1, user(max_)), rule(2, user(max_), name="Again"))
+    ends_at = (utc_now() + timedelta(days=1)).isoformat()
+    await created(max_.post("/approval-delegations", json={"delegate_id": dora.user_id, "ends_at": ends_at}))
+    porf = await organisation.pending()
+    path = f"/porfs/{porf.json()['id']}"
+    body = {"user_id": ivo.user_id, "placement": "after"}
+    await ok(organisation.requester.post(f"{path}/add-approver", etag="*", json=body))
+    await ok(dora.post(f"{path}/approve", etag="*"))
+    # Dora becomes an author after her decision for Max; then she is the requester, or not any more.
+    for requester in (dora,) if keeps_it else (dora, organisation.requester):
+        await ok(organisation.admin.post(f"{path}/reassign", etag="*", json={"requester_id": requester.user_id}))
+    (added,) = (
+        step["id"]
+        for step in (await ok(organisation.admin.get(f"{path}/approval"))).json()["steps"]
+        if step["source"] == "added"
+    )
+    removed = await ok(organisation.admin.post(f"{path}/remove-approver", etag="*", json={"step_id": added}))
+    assert removed.json()["status"] == "pending"
+    assert (await ok(max_.post(f"{path}/approve", etag="*"))).json()["status"] == "approved"
+    await check(urls[0], organisation.organisation_id)
 
 
 @in_turns

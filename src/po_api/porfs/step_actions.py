@@ -15,6 +15,7 @@ from po_api.approvals.eligibility import DECIDES, Approver, refusal
 from po_api.approvals.errors import RunClosed, StepNotReassignable, StepNotRemovable, UnknownApprover
 from po_api.approvals.machine import Given, Outcome, Rules, Step
 from po_api.approvals.queries import Run
+from po_api.approvals.service import barred
 from po_api.approvals.writes import changing
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -157,7 +158,7 @@ class PorfStepActions:
 
     async def _rules(self, pending: _Pending) -> Rules:
         places = await self._queries.places(pending.porf.id)
-        return Rules(pending.run.carry, [row.place for row in places])
+        return Rules(pending.run.carry, [row.place for row in places], barred(pending.facts))
 
     async def _require_approver(self, facts: PorfFacts, user_id: int) -> None:
         """Raise UnknownApprover unless the member, who is locked, may decide on the request."""
