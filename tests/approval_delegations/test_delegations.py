@@ -61,6 +61,9 @@ async def test_admins_delegate_for_approvers_and_nobody_else_does(company: TestO
     other = await company.member(Role.APPROVER)
     for member in (other, company.buyer, company.requester, company.auditor):
         await refused(member.post(PATH, json=for_approver), 403, "missing_role")
+    # Nor do admins give themselves the rights and the limit of others.
+    boss = await company.member(Role.ADMIN, Role.APPROVER)
+    await refused(boss.post(PATH, json=to(boss, delegator_id=company.approver.user_id)), 403, "own_rights")
     # An admin who does not approve has nothing to delegate.
     await refused(company.admin.post(PATH, json=to(company.buyer)), 422, "unknown_delegator")
 
@@ -85,6 +88,9 @@ async def test_what_a_delegation_may_not_be(company: TestOrganisation, app: Fast
     await refused(company.admin.post(PATH, json=unknown), 422, "unknown_delegator")
     assert await all_items(company.admin, PATH) == []
     await created(company.approver.post(PATH, json=to(company.buyer, starts_at=_in(0), ends_at=_in(366))))
+    # As late as times go.
+    last = to(company.buyer, starts_at="9999-12-30T00:00:00Z", ends_at="9999-12-31T23:00:00Z")
+    await created(company.approver.post(PATH, json=last))
 
 
 async def test_delegations_are_found_by_people_and_time(company: TestOrganisation) -> None:

@@ -14,7 +14,7 @@ def require_period(starts_at: datetime, ends_at: datetime, now: datetime) -> Non
     """Raise InvalidDelegationPeriod unless the period can be that of a new delegation."""
     if ends_at <= max(starts_at, now):
         raise _invalid("must be after the start, and after now")
-    if ends_at > starts_at + LONGEST:
+    if ends_at - starts_at > LONGEST:
         raise _invalid(f"must be at most {LONGEST.days} days after the start")
 
 

@@ -59,7 +59,7 @@ async def create_delegation(
     dry_run: DryRun,
 ) -> DelegationRead:
     """Let another member decide in the caller's place for some time. Requires the role `approver`; an admin may do so
-    for any approver.
+    for any approver, but not name themselves as the delegate (403 `own_rights`).
 
     The delegate decides with the delegator's limit, and on nothing that either of them has written. Several delegates
     at a time are possible; what was delegated to somebody is not delegated further. The decisions name both."""

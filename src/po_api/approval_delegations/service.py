@@ -24,6 +24,7 @@ from po_api.core.permissions import Permission, Role, may
 from po_api.db.listeners import Listeners
 from po_api.db.locks import lock_in_organisation
 from po_api.db.query import TransactionExecutor
+from po_api.members.errors import OwnRights
 from po_api.members.service import rights_of
 
 
@@ -47,10 +48,13 @@ class DelegationService:
     ) -> DelegationRow:
         """Add a delegation, by the actor and from now on unless stated otherwise.
 
-        Raises MissingRole, UnknownDelegator, UnknownDelegate, InvalidDelegationPeriod or TooManyDelegations.
+        Raises MissingRole, OwnRights, UnknownDelegator, UnknownDelegate, InvalidDelegationPeriod or TooManyDelegations.
         """
         delegator = self._actor.member_id if delegator_id is None else delegator_id
         self._require_own(delegator)
+        if delegate_id == self._actor.user_id != delegator:
+            # With the delegator's limit, too.
+            raise OwnRights
         now = utc_now()
         start = starts_at or now
         require_period(start, ends_at, now)
