@@ -12,7 +12,9 @@ import pytest
 from fastapi import FastAPI
 from pypdf import PdfReader
 
+from po_api.core.permissions import Role
 from po_api.db.database import libpq_url
+from support.approval_policies import publish_policy, rule, user
 from support.invariants import check
 from support.organisations import (
     LINE,
@@ -100,6 +102,69 @@ async def test_the_organisation_says_how_much_dearer_an_order_may_be(app: FastAP
         assert shown.json()["allowed_actions"]["issue"]["allowed"] is allowed, price
     await ok(organisation.admin.patch("/organisations/current", etag="*", json={"order_price_percent": "6"}))
     await ok(perform(organisation.buyer, shown, "issue"))
+
+
+async def test_nothing_is_ordered_above_the_limit_of_an_approver(
+    app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]
+) -> None:
+    organisation = await new_organisation(app, client, order_price_percent="50")
+    limited = await organisation.member(Role.APPROVER, approval_limit="1200.00")
+
+    async def ordered(approver: Member) -> httpx.Response:
+        porf = await organisation.pending(lines=[priced("100.00")])
+        approved = await ok(approver.post(f"/porfs/{porf.json()['id']}/approve", etag="*"))
+        return await created(organisation.convert(approved))
+
+    order = await ordered(limited)
+    number = order.json()["lines"][0]["porf_number"]
+    cases: list[tuple[dict[str, Any], bool]] = [
+        ({"tax_rate": "20"}, True),
+        ({"tax_rate": "20.01"}, False),
+        ({"tax_rate": "0", "unit_price": "120.00"}, True),
+        ({"unit_price": "120.01"}, False),
+        # Half of it, with half of what is permitted.
+        ({"quantity": "5", "unit_price": "120.01"}, False),
+        ({"unit_price": "120.00"}, True),
+        ({"tax_rate": "1"}, False),
+    ]
+    for changed, allowed in cases:
+        order = await ok(change(organisation.buyer, order, **changed))
+        assert order.json()["allowed_actions"]["issue"]["allowed"] is allowed, changed
+    problem = await refused(perform(organisation.buyer, order, "issue"), 409, "above_approved")
+    assert problem["detail"] == (
+        f"with tax, the part of the request {number} is above what the limits of its approvers permit; cancel this"
+        " draft, and reopen the request"
+    )
+    (listed,) = (await ok(organisation.buyer.get("/purchase-orders"))).json()["items"]
+    assert "issue" not in listed["allowed_actions"]
+    # Without a limit there is none; a limit counts as of the approval, and in steps that depend on it.
+    await ok(organisation.admin.patch(f"/users/{limited.user_id}", etag="*", json={"approval_limit": "10.00"}))
+    await ok(perform(organisation.buyer, await ok(change(organisation.buyer, order, tax_rate="0")), "issue"))
+    order = await ordered(organisation.approver)
+    await ok(perform(organisation.buyer, await ok(change(organisation.buyer, order, tax_rate="100")), "issue"))
+    await publish_policy(organisation.admin, rule(1, user(limited)))
+    order = await ordered(limited)
+    await ok(perform(organisation.buyer, await ok(change(organisation.buyer, order, tax_rate="100")), "issue"))
+    await check(urls[0], organisation.organisation_id)
+
+
+async def test_limits_are_those_of_each_request_of_an_order(app: FastAPI, client: httpx.AsyncClient) -> None:
+    organisation = await new_organisation(app, client)
+    limited = await organisation.member(Role.APPROVER, approval_limit="100.00")
+    porfs = []
+    for approver, price in ((limited, "10.00"), (organisation.approver, "90.00")):
+        porf = await organisation.pending(lines=[priced(price)])
+        porfs.append(await ok(approver.post(f"/porfs/{porf.json()['id']}/approve", etag="*")))
+    body = {"porf_ids": [porf.json()["id"] for porf in porfs], "supplier_id": organisation.supplier_id}
+    order = await created(organisation.buyer.post("/purchase-orders", json=body))
+    # Together they cost what was approved.
+    await ok(change(organisation.buyer, order, unit_price="10.01"))
+    order = await ok(change(organisation.buyer, order, index=1, unit_price="89.99"))
+    problem = await refused(perform(organisation.buyer, order, "issue"), 409, "above_approved")
+    assert porfs[0].json()["number"] in problem["detail"]
+    await ok(change(organisation.buyer, order, unit_price="9.99"))
+    order = await ok(change(organisation.buyer, order, index=1, unit_price="90.01"))
+    await ok(perform(organisation.buyer, order, "issue"))
 
 
 async def test_a_dearer_line_is_made_up_for_by_another_one(organisation: TestOrganisation) -> None:

@@ -18,8 +18,8 @@ class LastAdmin(Conflict):
 
 
 class OwnRights(Forbidden):
-    """Members cannot change their own roles, limit, manager or team, unless they are the only active member. Admins cannot
-    make themselves the delegate of another member."""
+    """Members cannot change their own roles, limit, manager or team, unless they are the only active member. Admins
+    cannot make themselves the delegate of another member."""
 
     code = "own_rights"
     title = "Own rights cannot be changed"

@@ -137,7 +137,7 @@ def _after_submission(porf: FromClause) -> RequestColumns:
 def approved_run(porf: FromClause) -> FromClause:
     """The run that has approved the request in its current round: at most one, and none if an earlier version has."""
     c = ApprovalRun.__table__.c
-    found = select(*c[("id", *_HASHES)]).where(
+    found = select(*c[("id", *_HASHES, "base_ceiling")]).where(
         c.organisation_id == ORGANISATION_ID,
         c.porf_id == porf.c.id,
         c.round == porf.c.approval_round,

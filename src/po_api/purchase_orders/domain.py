@@ -115,7 +115,7 @@ class PurchaseOrderAction(StrEnum):
 class PurchaseOrderFacts:
     """The data that guards look at. `supplier_has_changed`: the supplier has another identity than at the order's
     creation; `lacks_rate`: an exchange rate is needed, and there is no recent one; `exceeds_approved`: the net is too
-    far above the approved one (all evaluated for drafts only)."""
+    far above the approved one, or the limits of the approvers do not permit it (all evaluated for drafts only)."""
 
     status: PurchaseOrderStatus
     supplier_is_active: bool
@@ -194,7 +194,7 @@ def _has_rate(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None
 
 
 def _within_approved(facts: PurchaseOrderFacts, _actor: Actor) -> type[AppError] | None:
-    """the net exceeds that of the approved quantities and prices by no more than the organisation permits"""
+    """the net exceeds the approved one by no more than the organisation permits, and no approval limit is exceeded"""
     return AboveApproved if facts.exceeds_approved else None
 
 

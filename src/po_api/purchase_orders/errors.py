@@ -112,7 +112,8 @@ class TaxCategoryMismatch(Unprocessable):
 
 class AboveApproved(Conflict):
     """The net of the order exceeds the net that its quantities have in the approved requests by more than the
-    organisation's `order_price_percent`. Cancel this draft, reopen the request, and have the new prices approved."""
+    organisation's `order_price_percent`, or with tax exceeds what the approval limits of those who approved a request
+    permit. Cancel this draft, reopen the request, and have the new prices approved."""
 
     code = "above_approved"
     title = "Order exceeds what was approved"

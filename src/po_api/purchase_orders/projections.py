@@ -20,6 +20,7 @@ from sqlalchemy import (
     literal_column,
     not_,
     null,
+    or_,
     select,
     true,
     type_coerce,
@@ -40,6 +41,7 @@ from po_api.organisations.models import Organisation
 from po_api.porfs.models import Porf, PorfLine
 from po_api.purchase_orders.delivery_models import Delivery, DeliveryLink
 from po_api.purchase_orders.domain import DocumentStatus, FileKind, OrderDeliveryStatus, PurchaseOrderStatus
+from po_api.purchase_orders.limits import request_over_limit
 from po_api.purchase_orders.models import (
     Allocation,
     DocumentFiling,
@@ -333,7 +335,10 @@ def facts_of(orders: FromClause) -> list[AnyColumn]:
         orders.c.currency,
         draft_lacks_rate(orders).label("lacks_rate"),
         # New orders have what was approved. Reading all lines of large drafts would slow down lists.
-        case((orders.c.version > 1, exceeds_approved(orders)), else_=false()).label("exceeds_approved"),
+        or_(
+            case((orders.c.version > 1, exceeds_approved(orders)), else_=false()),
+            over_limit(orders).is_not(None),
+        ).label("exceeds_approved"),
     ]
 
 
@@ -351,6 +356,12 @@ def exceeds_approved(orders: FromClause) -> ColumnElement[bool]:
     percent = select(Organisation.order_price_percent).where(Organisation.id == ORGANISATION_ID).scalar_subquery()
     exceeds = orders.c.net * 100 > approved_net(orders) * (100 + percent)
     return case((orders.c.status == PurchaseOrderStatus.DRAFT, exceeds), else_=false())
+
+
+def over_limit(orders: FromClause) -> ColumnElement[str | None]:
+    """`request_over_limit` of a draft that was changed; NULL for others."""
+    is_changed = and_(orders.c.status == PurchaseOrderStatus.DRAFT, orders.c.version > 1)
+    return case((is_changed, request_over_limit(orders)), else_=null())
 
 
 def supplier_has_changed(orders: FromClause) -> ColumnElement[bool]:

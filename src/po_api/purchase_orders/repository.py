@@ -46,7 +46,13 @@ from po_api.purchase_orders.models import (
 )
 from po_api.purchase_orders.order_changes import cancel_deliveries, end_links, queue, reallocate, release
 from po_api.purchase_orders.order_defaults import DEFAULTS, completed, completed_columns
-from po_api.purchase_orders.projections import TRADE_TERMS, approved_net, exceeds_approved, supplier_has_changed
+from po_api.purchase_orders.projections import (
+    TRADE_TERMS,
+    approved_net,
+    exceeds_approved,
+    over_limit,
+    supplier_has_changed,
+)
 from po_api.purchase_orders.queries import (
     CHANGEABLE,
     ORDER_ID,
@@ -101,7 +107,8 @@ class LockedOrder(OrderHeaderRow):
 
     The base currency and the rate are those that the issue would take.
     `supplier_is_active` and `supplier_has_changed` are about the supplier, which is not locked: one that is deactivated
-    or renamed at the same time counts as deactivated or renamed afterwards.
+    or renamed at the same time counts as deactivated or renamed afterwards. `exceeds_approved` is about the net,
+    `over_limit` the number of a request whose approvers' limits do not permit its part.
     """
 
     supplier_hash: str | None
@@ -111,6 +118,7 @@ class LockedOrder(OrderHeaderRow):
     lacks_rate: bool
     exceeds_approved: bool
     approved_net: Decimal
+    over_limit: str | None
     net: Decimal
     tax: Decimal
     total: Decimal
@@ -195,6 +203,7 @@ def _lock(*, sees_all: bool) -> Query[LockedOrder]:
         case((is_draft, lacks_rate(_ORDERS, _OWN)), else_=false()).label("lacks_rate"),
         exceeds_approved(_ORDERS).label("exceeds_approved"),
         approved_net(_ORDERS).label("approved_net"),
+        over_limit(_ORDERS).label("over_limit"),
     )
     rate = (column.label(name) for name, column in document_rate(_ORDERS, _OWN).items())
     columns = _ORDERS.c["supplier_hash", "version"], looked_up, _ORDERS.c["net", "tax", "total"], rate

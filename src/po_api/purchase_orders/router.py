@@ -193,7 +193,8 @@ async def update_line(
 ) -> Response:
     """Change a line of a draft. Requires the role `buyer` or `admin`. Returns the order.
 
-    Cheaper is free; an order whose net exceeds what was approved is not issued (409 `above_approved`)."""
+    Cheaper is free; an order whose net exceeds what was approved is not issued (409 `above_approved`), nor is one that
+    exceeds, with tax, what the approval limits of those who approved permit."""
     return shown(await service.update_line(order_id, line_id, expected=expected, values=body.model_dump()))
 
 

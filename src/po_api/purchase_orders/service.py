@@ -223,7 +223,8 @@ class PurchaseOrderService:
             raise errors.PurchaseOrderNotFound
         status = PurchaseOrderStatus(order.status)
         supplier = (order.supplier_is_active, order.supplier_has_changed)
-        facts = PurchaseOrderFacts(status, *supplier, order.currency, order.lacks_rate, order.exceeds_approved)
+        exceeds = order.exceeds_approved or order.over_limit is not None
+        facts = PurchaseOrderFacts(status, *supplier, order.currency, order.lacks_rate, exceeds)
         refused = MACHINE.refusal(action, facts, self._actor)
         if refused is SupplierChanged:
             await self._require_same_supplier(order)
@@ -355,7 +356,12 @@ def _change(action: str, order: LockedOrder, before: Mapping[str, object], after
 
 
 def _excess(order: LockedOrder) -> str:
-    """The amounts of an order that exceeds what was approved, for people."""
+    """In which way an order exceeds what was approved, for people."""
+    if not order.exceeds_approved:
+        return (
+            f"with tax, the part of the request {order.over_limit} is above what the limits of its approvers permit;"
+            " cancel this draft, and reopen the request"
+        )
     return (
         f"the net of {order.net:f} {order.currency} exceeds the approved {order.approved_net:f}; cancel this draft, and"
         " reopen the request"
