@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 from po_api.files.domain import MAX_FILE_BYTES, MAX_FILES, MAX_SUPPLIER_BYTES
 from support import files
 from support.files import PDF, upload, uploaded
+from support.invariants import check
 from support.locks import in_this_order
 from support.mail import allow_mail, deliver, mail_server, send_mails
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
@@ -22,8 +24,10 @@ Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-async def shared(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
-    return await new_organisation(app, client)
+async def shared(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]) -> AsyncIterator[TestOrganisation]:
+    organisation = await new_organisation(app, client)
+    yield organisation
+    await check(urls[0], organisation.organisation_id)
 
 
 async def _stored(owner: asyncpg.Connection, organisation: TestOrganisation) -> int:

@@ -12,7 +12,8 @@ async def check(owner_url: str, organisation_id: int | None = None) -> None:
     """Assert every invariant over one organisation, or over the whole database, as its tables' owner."""
     connection = await asyncpg.connect(libpq_url(owner_url))
     try:
-        assert await violations(connection, organisation_id) == []
+        broken = await violations(connection, organisation_id)
+        assert broken == [], broken
     finally:
         await connection.close()
 
