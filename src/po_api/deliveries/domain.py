@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from babel import dates, numbers
+from babel import Locale, dates, numbers
 
 from po_api.core.errors import FieldError
 from po_api.core.parties import Language
@@ -140,9 +140,17 @@ def _values(order: OrderFacts, locale: Language) -> Mapping[Placeholder, str | N
         Placeholder.NUMBER: order.number,
         Placeholder.REVISION: str(order.revision),
         Placeholder.SUPPLIER: order.supplier,
-        Placeholder.TOTAL: numbers.format_currency(order.total, order.currency, locale=region),
+        Placeholder.TOTAL: _total(order, Locale.parse(region)),
         Placeholder.NEEDED_BY: None if day is None else dates.format_date(day, "long", locale=region),
     }
+
+
+def _total(order: OrderFacts, locale: Locale) -> str:
+    """The total with all of its decimals: for some currencies, CLDR has fewer than ISO 4217, and would round."""
+    _, _, decimals = f"{order.total:f}".partition(".")
+    digits = f".{'0' * len(decimals)}" if decimals else ""
+    pattern = locale.currency_formats["standard"].pattern.replace(".00", digits)
+    return numbers.format_currency(order.total, order.currency, pattern, locale=locale, currency_digits=False)
 
 
 # Dates as the documents have them: 6 May 2031.
