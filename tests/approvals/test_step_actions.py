@@ -212,6 +212,17 @@ async def test_an_admin_overrides(world: World) -> None:
     await world.check()
 
 
+async def test_a_request_has_so_many_added_approvers(world: World) -> None:
+    organisation = world.organisation
+    porf = await organisation.pending()
+    for _ in range(50):
+        await ok(world.add(organisation.requester, porf, "Ivo", placement="after"))
+    added = next(step["id"] for step in (await world.run(porf))["steps"] if step["source"] == "added")
+    path = f"/porfs/{porf.json()['id']}/remove-approver"
+    await ok(organisation.requester.post(path, etag="*", json={"step_id": added}))
+    await refused(world.add(organisation.admin, porf, "Ivo"), 409, "too_many_added_approvers")
+
+
 @pytest.mark.parametrize("keeps_it", [True, False])
 async def test_what_an_author_has_decided_for_another_is_not_carried(
     app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str], keeps_it: bool

@@ -71,6 +71,13 @@ class OverrideDisabled(Forbidden):
     title = "Overriding is not allowed"
 
 
+class TooManyAddedApprovers(Conflict):
+    """Approvers have been added as often as possible since the submission: 50 times, removed ones included."""
+
+    code = "too_many_added_approvers"
+    title = "Too many added approvers"
+
+
 class StepNotRemovable(Conflict):
     """Only steps that were added, and that nobody has decided, are removed: by who has added them, or by an admin."""
 

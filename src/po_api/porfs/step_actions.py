@@ -12,7 +12,13 @@ from po_api.approvals import machine
 from po_api.approvals.additions import Addition, Additions
 from po_api.approvals.domain import Placement, RunStatus, SlotStatus, StepStatus
 from po_api.approvals.eligibility import DECIDES, Approver, refusal
-from po_api.approvals.errors import RunClosed, StepNotReassignable, StepNotRemovable, UnknownApprover
+from po_api.approvals.errors import (
+    RunClosed,
+    StepNotReassignable,
+    StepNotRemovable,
+    TooManyAddedApprovers,
+    UnknownApprover,
+)
 from po_api.approvals.machine import Given, Outcome, Rules, Step
 from po_api.approvals.queries import Run
 from po_api.approvals.service import barred
@@ -35,6 +41,8 @@ from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository, RunChange, state_of
 
 _ADDED, _OVERRIDE = "added approver", "override"
+# In one run: each change of a run and each list that shows who decides reads all of its steps.
+_MOST_ADDED = 50
 
 
 class AddedApprover(NamedTuple):
@@ -94,8 +102,13 @@ class PorfStepActions:
         return await self._change(PorfAction.OVERRIDE, pending, outcome, shown, comment=comment)
 
     async def add_approver(self, porf_id: int, added: AddedApprover, *, expected: ExpectedVersions) -> JsonDocument:
-        """Ask one more member before, with or after those who are asked now. Raises UnknownApprover."""
+        """Ask one more member before, with or after those who are asked now.
+
+        Raises TooManyAddedApprovers or UnknownApprover.
+        """
         pending = await self._begin(PorfAction.ADD_APPROVER, porf_id, expected)
+        if sum(step.source is StepSource.ADDED for step in pending.run.steps) >= _MOST_ADDED:
+            raise TooManyAddedApprovers
         await self._require_approver(pending.facts, added.user_id)
         seq, moved = machine.seq_of_added(pending.run.steps, added.placement)
         addition = Addition(StepSource.ADDED, _ADDED, added.user_id, seq, moved=moved)
