@@ -1,6 +1,6 @@
 """Delegations in the statements of other features; they have the parameters `organisation_id`, `user_id` and `now`."""
 
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, FromClause, and_, select
 
@@ -23,6 +23,6 @@ def delegators() -> AnySelect:
     )
 
 
-def covers(delegations: FromClause, at: ColumnElement[Any]) -> ColumnElement[bool]:
+def covers(delegations: FromClause, at: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Whether a time is in the period of a delegation: from its start on, and before its end."""
     return and_(delegations.c.starts_at <= at, at < delegations.c.ends_at)

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Integer, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -96,8 +95,8 @@ class ApprovalRule(TenantRow, Timestamped, Base):
     stage: Mapped[int] = mapped_column(Integer)
     position: Mapped[int] = mapped_column(Integer)
     name: Mapped[str]
-    conditions: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default="{}")
-    approvers: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list, server_default="[]")
+    conditions: Mapped[dict[str, object]] = mapped_column(JSONB, default=dict, server_default="{}")
+    approvers: Mapped[list[dict[str, object]]] = mapped_column(JSONB, default=list, server_default="[]")
     required_count: Mapped[int | None] = mapped_column(Integer)
     enforce_limit: Mapped[bool] = mapped_column(default=False, server_default="false")
     on_empty: Mapped[str] = mapped_column(default="block", server_default="block")

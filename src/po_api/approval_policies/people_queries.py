@@ -1,8 +1,8 @@
 """What planning reads: the published policy, and the people whom it may ask about a document. One query each."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     ScalarSelect,
+    SQLColumnExpression,
     and_,
     any_,
     bindparam,
@@ -32,7 +33,7 @@ from po_api.core.actor import Actor
 from po_api.core.permissions import GRANTS, Permission
 from po_api.core.records import field_names
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
-from po_api.db.query import ORGANISATION_ID, AnySelect, Query, QueryExecutor
+from po_api.db.query import ORGANISATION_ID, AnyColumn, AnySelect, Query, QueryExecutor
 from po_api.members.models import Member
 from po_api.structure.models import ApprovalGroup, ApprovalGroupMember, Category, CostCentre, Team
 
@@ -88,7 +89,9 @@ def _parsed(policy: str) -> Policy:
     return _A_POLICY.validate_json(policy)
 
 
-def _all(name: str, source: FromClause, fields: dict[str, Any], *order: ColumnElement[Any]) -> AnySelect:
+def _all(
+    name: str, source: FromClause, fields: Mapping[str, SQLColumnExpression[object]], *order: AnyColumn
+) -> AnySelect:
     """A JSON array of the rows of `source`."""
     item, text = json_object(name, fields)
     return select(json_array(text, *order)).select_from(source.join(item, true()))
@@ -126,7 +129,7 @@ def policy_from(published: str | None) -> Policy | None:
     return None if published is None else _parsed(published)
 
 
-def _any_of(name: str) -> ColumnElement[Any]:
+def _any_of(name: str) -> AnyColumn:
     return any_(bindparam(name, type_=ARRAY(BigInteger)))
 
 
@@ -141,7 +144,7 @@ def _path(
 ) -> CTE:
     """The rows of a hierarchy where it starts, and all above them: the columns of `_Node`."""
 
-    def columns(rows: FromClause) -> list[ColumnElement[Any]]:
+    def columns(rows: FromClause) -> list[AnyColumn]:
         of_person = cast(None, BigInteger) if person is None else rows.c[person]
         return [rows.c[key].label("id"), rows.c[parent].label("parent_id"), of_person.label("person_id")]
 
@@ -152,7 +155,7 @@ def _path(
     return cte.union(select(*columns(above)).select_from(cte.join(above, is_above)))
 
 
-def _nodes(path: CTE, name: str) -> ColumnElement[Any]:
+def _nodes(path: CTE, name: str) -> AnyColumn:
     return _all(name, path, columns_of(path, field_names(_Node)), path.c.id).scalar_subquery()
 
 

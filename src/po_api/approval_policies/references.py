@@ -127,7 +127,7 @@ def inconsistencies(rule: Mapping[str, Any], prefix: str = "") -> Iterator[Field
         yield FieldError(f"{prefix}/required_count", "too_few_people", detail)
 
 
-def _paired(rule: Mapping[str, Any], name: str, prefix: str, *, needed: bool) -> Iterator[FieldError]:
+def _paired(rule: Mapping[str, object], name: str, prefix: str, *, needed: bool) -> Iterator[FieldError]:
     if needed and rule[name] is None:
         yield FieldError(f"{prefix}/{name}", "missing", "is required with the rule's other attributes")
     if not needed and rule[name] is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from json import loads
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path, Request, Response
 
@@ -50,7 +50,7 @@ def _rule(row: RuleRow) -> ApprovalRuleRead:
     return ApprovalRuleRead.model_validate(values | {name: loads(values[name]) for name in _JSON})
 
 
-def _columns(body: ApprovalRuleCreate | ApprovalRuleUpdate) -> Mapping[str, Any]:
+def _columns(body: ApprovalRuleCreate | ApprovalRuleUpdate) -> Mapping[str, object]:
     """The columns of a rule; conditions and approvers as JSON."""
     return body.model_dump() | body.model_dump(mode="json", include=_JSON)
 

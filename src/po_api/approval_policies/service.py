@@ -1,7 +1,6 @@
 """Approval policies: drafts are written, published and retired (admins)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,7 +23,7 @@ from po_api.core.records import field_names
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.query import TransactionExecutor
 
-Values = Mapping[str, Any]
+Values = Mapping[str, object]
 
 _LOCATION = "policy"
 _COPIED = ("no_rule", "carry", "reapproval_percent", "reapproval_amount")

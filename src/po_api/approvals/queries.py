@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
@@ -11,7 +11,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     FromClause,
-    Select,
     and_,
     any_,
     bindparam,
@@ -170,7 +169,7 @@ def _steps() -> ColumnElement[str]:
     )
 
 
-def _last_run() -> Select[Any]:
+def _last_run() -> AnySelect:
     its_policy = and_(_POLICIES.c.organisation_id == ORGANISATION_ID, _POLICIES.c.id == _RUNS.c.policy_id)
     carry = select(_POLICIES.c.carry).where(its_policy).correlate(_RUNS).scalar_subquery()
     with_timers = and_(

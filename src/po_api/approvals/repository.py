@@ -155,7 +155,7 @@ async def change_separately(separate: SeparateWrites, writes: RunWrites, run_id:
     await separate.update(_SLOTS, writes.slots)
     own = {"run_id": run_id, "decided_at": separate.now}
     given = await separate.insert(_DECISIONS, writes.decisions, "id", "step_id", "principal_id", **own)
-    roots: dict[tuple[int, int], int] = {(step_id, who): decision_id for decision_id, step_id, who in given}
+    roots: dict[tuple[object, object], int] = {(step_id, who): decision_id for decision_id, step_id, who in given}
     carried: Sequence[dict[str, object]] = [
         row | {"carried_from_id": row["carried_from_id"] or roots[row["root_step_id"], row["principal_id"]]}
         for row in writes.carried

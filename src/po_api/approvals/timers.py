@@ -5,7 +5,7 @@ Whoever changes steps or timers has locked the request. Nothing is approved or r
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -29,7 +29,7 @@ from po_api.approvals.models import ApprovalRun, ApprovalSlot, ApprovalStep, App
 from po_api.core.actor import Actor
 from po_api.core.permissions import GRANTS, Permission
 from po_api.db.models import Timestamp
-from po_api.db.query import ORGANISATION_ID, AnySelect, NoRow, Query, QueryExecutor, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, AnyColumn, AnySelect, NoRow, Query, QueryExecutor, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.members.models import Member
 from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
@@ -75,7 +75,7 @@ def _of_rule() -> ColumnElement[bool]:
     return and_(_RULES.c.organisation_id == ORGANISATION_ID, _RULES.c.id == _STEPS.c.rule_id)
 
 
-def _steps_of_porfs(*columns: ColumnElement[Any]) -> AnySelect:
+def _steps_of_porfs(*columns: AnyColumn) -> AnySelect:
     these = _RUNS.c.porf_id == any_(bindparam("porf_ids", type_=ARRAY(BigInteger)))
     joined = _STEPS.join(_RUNS, _of_run())
     return select(*columns).select_from(joined).where(_STEPS.c.organisation_id == ORGANISATION_ID, these)

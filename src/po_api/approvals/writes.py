@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from po_api.approval_policies.domain import PlannedStep
 from po_api.approvals.domain import Decision, DecisionSource, RunStatus, StepStatus
@@ -12,7 +12,7 @@ from po_api.approvals.machine import Approval, Given, Outcome, Step, in_order
 from po_api.approvals.queries import Run
 from po_api.core.records import field_names
 
-Row = dict[str, Any]
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _decision_in(step: Step, approval: Approval, basis: Basis) -> Row:
 
 def _decision(approval: Approval, basis: Basis) -> Row:
     is_carried = approval.source is DecisionSource.CARRIED
-    common: Mapping[str, Any] = {name: getattr(basis, name) for name in field_names(Basis)}
+    common: Mapping[str, object] = {name: getattr(basis, name) for name in field_names(Basis)}
     row = {
         **common,
         "decision": Decision.APPROVED,

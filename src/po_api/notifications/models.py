@@ -1,7 +1,6 @@
 """What members are told, how they want to be told, and the mails about it."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
@@ -63,7 +62,7 @@ class Notification(TenantRow, Base):
     porf_id: Mapped[int | None]
     purchase_order_id: Mapped[int | None]
     actor_id: Mapped[int | None]
-    data: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default="{}")
+    data: Mapped[dict[str, object]] = mapped_column(JSONB, default=dict, server_default="{}")
     dedupe_key: Mapped[str]
     is_planned: Mapped[bool] = mapped_column(default=False, server_default="false")
     created_at: Mapped[datetime] = mapped_column(sort_order=90)

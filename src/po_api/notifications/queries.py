@@ -71,8 +71,7 @@ class NotificationRow(NamedTuple):
     @property
     def details(self) -> dict[str, Any]:
         """`data`, which is JSON."""
-        found: dict[str, Any] = loads(self.data)
-        return found
+        return dict(loads(self.data))
 
 
 class PreferenceRow(NamedTuple):
@@ -107,7 +106,7 @@ def _show(rows: FromClause) -> AnySelect:
     porf = and_(Porf.organisation_id == ORGANISATION_ID, Porf.id == c.porf_id)
     order = and_(PurchaseOrder.organisation_id == ORGANISATION_ID, PurchaseOrder.id == c.purchase_order_id)
 
-    def of_either(of_porf: SQLColumnExpression[Any], of_order: SQLColumnExpression[Any]) -> AnyColumn:
+    def of_either(of_porf: SQLColumnExpression[str | None], of_order: SQLColumnExpression[str | None]) -> AnyColumn:
         found = (select(of_porf).where(porf), select(of_order).where(order))
         return func.coalesce(*(each.correlate(rows).scalar_subquery() for each in found))
 

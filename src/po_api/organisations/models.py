@@ -1,7 +1,7 @@
 """The organisation: a tenant and its rules."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
@@ -84,7 +84,7 @@ class Organisation(GlobalRow, Versioned, Timestamped, PartyColumns, Base):
     logo_digest: Mapped[str | None]
     mail_per_day: Mapped[int | None] = mapped_column(Integer)
     allow_other_recipients: Mapped[bool] = mapped_column(default=False, server_default="false")
-    mail_templates: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default="{}")
+    mail_templates: Mapped[dict[str, object]] = mapped_column(JSONB, default=dict, server_default="{}")
 
     users: Mapped[list["User"]] = relationship(back_populates="organisation", lazy="raise")
 

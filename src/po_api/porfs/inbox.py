@@ -4,7 +4,8 @@ One list of three branches, each of which finds its steps by an index: pools of 
 Nothing is stored for it. It has the requests of the list with `waiting_for_me=true`.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -58,7 +59,7 @@ class _Waiting(NamedTuple):
     principal: FromClause
 
 
-def _ids(statement: AnySelect) -> ColumnElement[Any]:
+def _ids(statement: AnySelect) -> ColumnElement[Sequence[int]]:
     # An array, not IN: it is made once, and the rows are found by the index, in its order.
     return cast(func.array(statement.scalar_subquery()), ARRAY(BigInteger))
 

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
@@ -133,7 +132,7 @@ class IdentityProvider:
             auth = httpx.BasicAuth(quote(client_id, safe=""), quote(self._client_secret, safe=""))
         else:
             form |= {"client_id": client_id, "client_secret": self._client_secret}
-        response = await self._request("POST", metadata.token_endpoint, data=form, auth=auth)
+        response = await self._request("POST", metadata.token_endpoint, form=form, auth=auth)
         if not isinstance(response.get("id_token"), str):
             raise self._unavailable("no ID token in the response")
         return await self.proof(response["id_token"], nonce=nonce)
@@ -236,13 +235,15 @@ class IdentityProvider:
             takes_basic=not isinstance(methods, list) or "client_secret_basic" in methods,
         )
 
-    async def _request(self, method: str, url: str, **options: Any) -> JsonObject:
+    async def _request(
+        self, method: str, url: str, *, form: Mapping[str, str] | None = None, auth: httpx.Auth | None = None
+    ) -> JsonObject:
         """The JSON object that the provider returns. Raises SignInRefused if it refuses a code."""
         try:
             async with (
                 asyncio.timeout(DEADLINE_SECONDS),
                 httpx.AsyncClient(timeout=DEADLINE_SECONDS) as client,
-                client.stream(method, url, **options) as response,
+                client.stream(method, url, data=form, auth=auth) as response,
             ):
                 body = await self._read(response)
         except TimeoutError:

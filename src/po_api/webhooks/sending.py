@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from ipaddress import ip_address
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore
@@ -82,7 +81,7 @@ class _LimitedStream(httpcore.AsyncNetworkStream):
     ) -> httpcore.AsyncNetworkStream:
         return _LimitedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> object:
         return self._stream.get_extra_info(info)
 
 
