@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-from alembic import command
-from sqlalchemy import Connection, Table, pool, text
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, MigrationStep
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, pool, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -20,7 +22,7 @@ from po_api.db.database import primary_at
 from po_api.db.schema_info import SchemaInfo
 from po_api.operations.losses import lossy
 from po_api.operations.progress import Progress
-from po_api.operations.revisions import Revision, Step, alembic_config, is_known, route
+from po_api.operations.revisions import Revision, Step, alembic_config, is_known, route, scripts
 from po_api.operations.schema import Schema, find_defects, read_schema
 from po_api.tables import metadata
 
@@ -198,10 +200,13 @@ def grant_to_application(connection: Connection, role: str) -> None:
     """Grant the application's role the rights that it needs in the current schema, and revoke all others."""
     quoted = connection.dialect.identifier_preparer.quote(role)
     existing = set(connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")))
-    tables: list[Table] = [table for table in metadata.sorted_tables if table.name in existing]
-    for table in tables:
-        connection.execute(text(f"REVOKE ALL ON {table.name} FROM {quoted}"))
-        connection.execute(text(f"GRANT {_rights(table.name)} ON {table.name} TO {quoted}"))
+    tables_by_rights: dict[str, list[str]] = {}
+    for table in metadata.tables:
+        if table in existing:
+            tables_by_rights.setdefault(_rights(table), []).append(table)
+    for rights, tables in tables_by_rights.items():
+        connection.execute(text(f"REVOKE ALL ON {', '.join(tables)} FROM {quoted}"))
+        connection.execute(text(f"GRANT {rights} ON {', '.join(tables)} TO {quoted}"))
     if "alembic_version" in existing:
         connection.execute(text(f"GRANT SELECT ON alembic_version TO {quoted}"))
     # Those with the owner's rights are closed to others; the ones of triggers need no right to be called.
@@ -256,8 +261,10 @@ async def upgrade(
             await forbid_loss(connection, steps)
         if prepare is not None and steps and before is not None:
             await prepare()
+        # Read once: each step would read the files of all revisions.
+        directory = scripts()
         for step in steps:
-            await _take(connection, step, progress)
+            await _take(connection, directory, step, progress)
         await finish(connection, application_role(owner_url, app_url), progress, changed=bool(steps))
     return before, steps[-1].target if steps else before
 
@@ -272,19 +279,27 @@ async def forbid_loss(connection: AsyncConnection, steps: Sequence[Step]) -> Non
         raise MigrationError(f"downgrading would lose {names}. To allow it: --allow-data-loss")
 
 
-async def _take(connection: AsyncConnection, step: Step, progress: Progress) -> None:
+async def _take(connection: AsyncConnection, directory: ScriptDirectory, step: Step, progress: Progress) -> None:
     started = time.monotonic()
     try:
-        await run_with_retries(connection, partial(_run, step=step), progress)
+        await run_with_retries(connection, partial(_run, directory=directory, step=step), progress)
     except MigrationError as error:
         raise MigrationError(f"revision {step.revision.name} is not finished, and can be run again: {error}") from error
     progress.finished(step, time.monotonic() - started)
 
 
-def _run(connection: Connection, step: Step) -> None:
+def _run(connection: Connection, directory: ScriptDirectory, step: Step) -> None:
+    """What `alembic upgrade` or `alembic downgrade` does for one step; nothing if an attempt before has done it."""
+    script = directory.get_revision(step.revision.name)
+    make = MigrationStep.upgrade_from_script if step.is_upgrade else MigrationStep.downgrade_from_script
+
+    def remaining(heads: tuple[str, ...], _context: MigrationContext) -> list[MigrationStep]:
+        return [] if [*heads] == [name for name in [step.target] if name] else [make(directory.revision_map, script)]
+
     config = alembic_config()
     config.attributes["connection"] = connection
-    (command.upgrade if step.is_upgrade else command.downgrade)(config, step.target or "base")
+    with EnvironmentContext(config, directory, fn=remaining):
+        directory.run_env()
 
 
 async def finish(connection: AsyncConnection, role: str | None, progress: Progress, *, changed: bool) -> None:
