@@ -27,6 +27,7 @@ from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
 from support.installed_server import depends_on_version
 from support.mail import SENDER
+from support.migrations import keep_template
 from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
 from support.watchdog import watched
@@ -137,6 +138,7 @@ async def database_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
     PO_TEST_CITUS_URL is the owner's URL of a migrated and distributed database (deploy/citus), whose rows are deleted;
     the application's role is po_app.
     """
+    cluster: Cluster | None = None
     if url := _database_of("PO_TEST_CITUS_URL"):
         urls = url, make_url(url).set(username="po_app").render_as_string(hide_password=False)
         await _delete_rows(url)
@@ -144,9 +146,11 @@ async def database_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
         urls = url, url
         await migrations.upgrade(owner_url=url, app_url=url, to="base", may_lose_data=True)
     else:
-        cluster: Cluster = request.getfixturevalue("cluster")
+        cluster = request.getfixturevalue("cluster")
         urls = cluster.url("po_api", "po_owner"), cluster.url("po_api", "po_app")
     await migrations.upgrade(owner_url=urls[0], app_url=urls[1])
+    if cluster is not None:
+        await keep_template(cluster, "po_api")
     return urls
 
 

@@ -93,6 +93,23 @@ def data_dir() -> Iterator[Path]:
                 pass
 
 
+@pytest.fixture(scope="module")
+def template() -> Iterator[Path]:
+    """A data directory whose server has been made and stopped."""
+    with fast_directory("po-embedded-") as place:
+        with embedded_server(place / "data", settings=FAST):
+            pass
+        (place / "data" / "postgres" / "server.log").unlink()
+        yield place / "data"
+
+
+@pytest.fixture
+def made(template: Path, data_dir: Path) -> Path:
+    """A copy of it: making one takes a second of processor time."""
+    subprocess.run(["cp", "-a", template, data_dir], check=True)
+    return data_dir
+
+
 @pytest.fixture
 def new_user(data_dir: Path) -> Iterator[Callable[..., User]]:
     """Start processes that use the server; they are ended with the test."""
@@ -148,8 +165,8 @@ async def test_the_roles_are_ordinary_and_one_of_them_owns_the_database(data_dir
     assert owner == [("po_owner",)]
 
 
-async def test_the_server_is_durable_speaks_utc_and_knows_the_case_of_letters(data_dir: Path) -> None:
-    with embedded_server(data_dir) as urls:
+async def test_the_server_is_durable_speaks_utc_and_knows_the_case_of_letters(made: Path) -> None:
+    with embedded_server(made) as urls:
         settings = dict(
             await rows(
                 urls.app,
@@ -167,14 +184,14 @@ async def test_the_server_is_durable_speaks_utc_and_knows_the_case_of_letters(da
     }
 
 
-async def test_only_the_same_user_reaches_the_server_and_only_through_its_socket(data_dir: Path) -> None:
-    with embedded_server(data_dir, settings=FAST) as urls:
+async def test_only_the_same_user_reaches_the_server_and_only_through_its_socket(made: Path) -> None:
+    with embedded_server(made, settings=FAST) as urls:
         host = make_url(urls.app).query["host"]
         assert isinstance(host, str)
         assert stat.S_IMODE(Path(host).stat().st_mode) == 0o700
         assert stat.S_IMODE((Path(host) / ".s.PGSQL.5432").stat().st_mode) == 0o700
         assert await rows(urls.app, "SELECT current_setting('listen_addresses')") == [("",)]
-        assert psutil.Process(server_pid(data_dir)).net_connections("tcp") == []
+        assert psutil.Process(server_pid(made)).net_connections("tcp") == []
 
 
 async def test_two_processes_share_one_server_and_the_last_stops_it(
@@ -194,17 +211,17 @@ async def test_two_processes_share_one_server_and_the_last_stops_it(
     assert not is_running(pid)
 
 
-def test_a_killed_process_does_not_keep_the_server_running(data_dir: Path, new_user: Callable[..., User]) -> None:
+def test_a_killed_process_does_not_keep_the_server_running(made: Path, new_user: Callable[..., User]) -> None:
     killed, other = new_user(), new_user()
     killed.url()
     other.url()
-    pid = server_pid(data_dir)
+    pid = server_pid(made)
     killed.kill()
     other.kill()
     assert is_running(pid)  # no process was left to stop it
 
-    with embedded_server(data_dir):
-        assert server_pid(data_dir) == pid
+    with embedded_server(made):
+        assert server_pid(made) == pid
     assert not is_running(pid)
 
 
@@ -222,36 +239,36 @@ async def test_a_process_killed_during_the_start_does_no_harm(
 
 
 async def test_a_killed_server_recovers_even_if_its_process_id_is_taken(
-    data_dir: Path, new_user: Callable[..., User]
+    made: Path, new_user: Callable[..., User]
 ) -> None:
     user = new_user()
     url = user.url()
     await rows(url.replace("po_app", "po_owner"), "CREATE TABLE kept AS SELECT 'a row' AS note")
-    server = psutil.Process(server_pid(data_dir))
+    server = psutil.Process(server_pid(made))
     family = [server, *server.children()]
     user.kill()
     server.kill()
     wait_until(lambda: not any(is_running(process.pid) for process in family), "the end of all processes")
-    left = data_dir / "postgres" / "postmaster.pid"
+    left = made / "postgres" / "postmaster.pid"
     _, rest = left.read_text().split("\n", 1)
     left.write_text(f"{os.getpid()}\n{rest}")
-    (data_dir / "postgres" / ".s.PGSQL.5432.lock").write_text(f"{os.getpid()}\n{rest}")
+    (made / "postgres" / ".s.PGSQL.5432.lock").write_text(f"{os.getpid()}\n{rest}")
 
-    with embedded_server(data_dir) as urls:
+    with embedded_server(made) as urls:
         assert await rows(urls.owner, "SELECT note FROM kept") == [("a row",)]
-        pid = server_pid(data_dir)
+        pid = server_pid(made)
     assert not is_running(pid)
 
 
-def test_ctrl_c_reaches_us_and_not_the_server(data_dir: Path, new_user: Callable[..., User]) -> None:
+def test_ctrl_c_reaches_us_and_not_the_server(made: Path, new_user: Callable[..., User]) -> None:
     user = new_user()
     user.url()
-    pid = server_pid(data_dir)
+    pid = server_pid(made)
     os.killpg(user.process.pid, signal.SIGINT)
     assert user.process.wait(timeout=DEADLINE_SECONDS) == 0
     assert user.leave() == ("interrupted, the server answers\nFalse\n", "")
     assert not is_running(pid)
-    assert "database system is shut down" in (data_dir / "postgres" / "server.log").read_text()
+    assert "database system is shut down" in (made / "postgres" / "server.log").read_text()
 
 
 def test_the_environment_of_the_shell_does_not_matter(data_dir: Path, new_user: Callable[..., User]) -> None:
@@ -292,34 +309,34 @@ async def test_a_restarted_server_has_the_same_address(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["moved", "y" * 120])
 async def test_a_server_left_in_a_moved_directory_is_replaced(
-    data_dir: Path, new_user: Callable[..., User], name: str
+    made: Path, new_user: Callable[..., User], name: str
 ) -> None:
     killed = new_user()
     await rows(killed.url().replace("po_app", "po_owner"), "CREATE TABLE kept AS SELECT 'a row' AS note")
-    left = server_pid(data_dir)
+    left = server_pid(made)
     killed.kill()
-    moved = data_dir.rename(data_dir.with_name(name))
+    moved = made.rename(made.with_name(name))
     with capture_logs() as lines, embedded_server(moved, settings=FAST) as urls:
         assert await rows(urls.superuser, "SHOW data_directory") == [(str(moved / "postgres"),)]
         assert await rows(urls.owner, "SELECT note FROM kept") == [("a row",)]
         pid = server_pid(moved)
     assert [(line["event"], line["action"]) for line in lines] == [("embedded_server_moved", "stopped")]
-    assert str(data_dir / "postgres") == lines[0]["before"]
+    assert str(made / "postgres") == lines[0]["before"]
     assert not is_running(left)
     assert not is_running(pid)
 
 
-async def test_a_server_in_use_in_a_moved_directory_is_joined(data_dir: Path, new_user: Callable[..., User]) -> None:
+async def test_a_server_in_use_in_a_moved_directory_is_joined(made: Path, new_user: Callable[..., User]) -> None:
     user = new_user()
     user.url()
-    pid = server_pid(data_dir)
-    moved = data_dir.rename(data_dir.with_name("moved"))
+    pid = server_pid(made)
+    moved = made.rename(made.with_name("moved"))
     with capture_logs() as lines, embedded_server(moved, settings=FAST) as urls:
         assert await rows(urls.app, "SELECT 1") == [(1,)]
         assert server_pid(moved) == pid
         # Another database at the old path is another server's.
-        with embedded_server(data_dir, settings=FAST) as other:
-            assert server_pid(data_dir) != pid
+        with embedded_server(made, settings=FAST) as other:
+            assert server_pid(made) != pid
             assert other != urls
     assert [line["action"] for line in lines] == ["joined"]
     assert is_running(pid)
@@ -327,33 +344,33 @@ async def test_a_server_in_use_in_a_moved_directory_is_joined(data_dir: Path, ne
     assert not is_running(pid)
 
 
-def test_a_server_in_use_that_cannot_be_joined_is_named(data_dir: Path, new_user: Callable[..., User]) -> None:
+def test_a_server_in_use_that_cannot_be_joined_is_named(made: Path, new_user: Callable[..., User]) -> None:
     user = new_user()
     user.url()
-    moved = data_dir.rename(data_dir.with_name("y" * 120))
+    moved = made.rename(made.with_name("y" * 120))
     with pytest.raises(EmbeddedServerError, match=r"postgres was moved from .*/data/postgres while po-api used it: "):
         embedded_server(moved, settings=FAST).__enter__()
     user.leave()
 
 
-def test_the_log_is_limited(data_dir: Path) -> None:
-    with embedded_server(data_dir, settings=FAST):
+def test_the_log_is_limited(made: Path) -> None:
+    with embedded_server(made, settings=FAST):
         pass
-    log = data_dir / "postgres" / "server.log"
+    log = made / "postgres" / "server.log"
     os.truncate(log, 10 << 20)
-    with embedded_server(data_dir, settings=FAST):
+    with embedded_server(made, settings=FAST):
         assert log.stat().st_size < 1 << 20
         copy = log.with_name("server.log.1")
         assert (copy.stat().st_size, stat.S_IMODE(copy.stat().st_mode)) == (10 << 20, 0o600)
 
 
-async def test_the_log_has_errors_without_the_statements(data_dir: Path) -> None:
-    with embedded_server(data_dir, settings=FAST) as urls:
+async def test_the_log_has_errors_without_the_statements(made: Path) -> None:
+    with embedded_server(made, settings=FAST) as urls:
         await rows(urls.owner, "CREATE TABLE names AS SELECT 'Ada Lovelace' AS name")
         await rows(urls.owner, "CREATE UNIQUE INDEX names_name_key ON names (name)")
         with pytest.raises(DBAPIError):
             await rows(urls.owner, "INSERT INTO names VALUES ('Ada Lovelace')")
-        log = (data_dir / "postgres" / "server.log").read_text()
+        log = (made / "postgres" / "server.log").read_text()
     assert 'ERROR:  duplicate key value violates unique constraint "names_name_key"' in log
     assert "Lovelace" not in log
 
@@ -444,10 +461,10 @@ def test_programs_installed_for_one_user_are_opened_to_the_server(tmp_path: Path
     ]
 
 
-def test_data_deleted_while_in_use_is_not_an_error(data_dir: Path) -> None:
-    with embedded_server(data_dir, settings=FAST):
-        server = psutil.Process(server_pid(data_dir))
-        shutil.rmtree(data_dir)
+def test_data_deleted_while_in_use_is_not_an_error(made: Path) -> None:
+    with embedded_server(made, settings=FAST):
+        server = psutil.Process(server_pid(made))
+        shutil.rmtree(made)
     server.terminate()  # it would detect it, but only within a minute
     server.wait(DEADLINE_SECONDS)
 

@@ -109,7 +109,7 @@ class Fresh:
 async def fresh_database(cluster: Cluster, template: str = "template1") -> AsyncIterator[Fresh]:
     """A new database, empty or a copy of one without connections."""
     name = f"fresh{next(_serial)}"
-    await _as_superuser(cluster, f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {template}")
+    await _copy(cluster, template, name)
     owner, app = cluster.url(name, "po_owner"), cluster.url(name, "po_app")
     # Plans are not kept: the tables change under them.
     connection = await asyncpg.connect(libpq_url(owner), statement_cache_size=0)
@@ -118,6 +118,11 @@ async def fresh_database(cluster: Cluster, template: str = "template1") -> Async
     finally:
         await connection.close()
         await _as_superuser(cluster, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _copy(cluster: Cluster, template: str, name: str) -> None:
+    """Copy a database as files, which takes a fifth of the time of a copy through the log."""
+    await _as_superuser(cluster, f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {template} STRATEGY file_copy")
 
 
 async def _as_superuser(cluster: Cluster, statement: str) -> None:
@@ -139,11 +144,18 @@ async def _template(cluster: Cluster, revision: str) -> str:
         earlier = [name for name in REVISIONS if name < revision and (cluster.directory, name) in _templates]
         below = _templates[cluster.directory, earlier[-1]] if earlier else "template1"
         name = f"at_{revision}"
-        await _as_superuser(cluster, f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {below}")
+        await _copy(cluster, below, name)
         owner, app = cluster.url(name, "po_owner"), cluster.url(name, "po_app")
         await migrations.upgrade(owner_url=owner, app_url=app, to=revision)
         _templates[cluster.directory, revision] = name
     return _templates[cluster.directory, revision]
+
+
+async def keep_template(cluster: Cluster, database: str) -> None:
+    """Keep a copy of a database that has just been migrated, and to which nothing is connected."""
+    if (cluster.directory, HEAD) not in _templates:
+        await _copy(cluster, database, f"at_{HEAD}")
+        _templates[cluster.directory, HEAD] = f"at_{HEAD}"
 
 
 # Values by the name of the column, such that every check of every revision holds; `{n}` differs from row to row.

@@ -9,6 +9,7 @@ import pytest
 from po_api.operations.revisions import PROJECT
 from support.clusters import Cluster
 from support.command_line import CommandLine
+from support.forked import Forked, alembic
 from support.later_versions import HEAD, project_with
 from support.migrations import BINARIES, migrated_database
 
@@ -29,17 +30,11 @@ def _files(project: Path) -> set[str]:
 
 def _alembic(project: Path, environment: dict[str, str], *arguments: str) -> tuple[int, str]:
     """The exit status, and the last line of the output."""
-    done = subprocess.run(
-        [BINARIES / "alembic", *arguments],
-        cwd=project,
-        env={"PATH": os.environ["PATH"]} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, (done.stdout + done.stderr).strip().rpartition("\n")[2]
+    variables = {"PATH": os.environ["PATH"]} | environment
+    process = Forked(alembic, *arguments, environment=variables, directory=project)
+    output, errors = process.communicate()
+    assert "Traceback" not in errors, errors
+    return process.wait(), (output + errors).strip().rpartition("\n")[2]
 
 
 async def test_it_gets_the_next_number(cluster: Cluster, project: Path) -> None:
