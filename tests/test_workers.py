@@ -38,10 +38,11 @@ def configured(urls: tuple[str, str], app: FastAPI, tmp_path: Path) -> Environme
     return environment_on(urls, tmp_path)
 
 
-def test_a_worker_that_dies_is_replaced_and_no_request_in_progress_is_dropped(
-    configured: Environment, tmp_path: Path
+def test_workers_that_die_are_replaced_and_no_request_in_progress_is_dropped(
+    environment: Environment, tmp_path: Path
 ) -> None:
-    with serving(configured, tmp_path) as server:
+    with serving(environment, tmp_path, "--demo") as server:
+        postgres = _postgres(tmp_path)
         before = server.workers()
         assert len(before) == WORKERS
         before[0].kill()
@@ -56,6 +57,13 @@ def test_a_worker_that_dies_is_replaced_and_no_request_in_progress_is_dropped(
         assert all(server.is_ready() for _ in range(20))
         assert "worker_replaced" in server.log.read_text()
 
+        for worker in server.workers():
+            worker.kill()
+        # A request waits in the socket's queue for the next one.
+        assert server.is_ready()
+        # The embedded server is the parent's.
+        assert postgres.is_running()
+
         under_way = [_Request(server) for _ in range(12)]
         with ThreadPoolExecutor(1) as ending:
             ended = ending.submit(server.ends_with, signal.SIGTERM)
@@ -67,7 +75,14 @@ def test_a_worker_that_dies_is_replaced_and_no_request_in_progress_is_dropped(
             assert [request.finish() for request in under_way] == ["HTTP/1.1 503"] * 12
             assert ended.result(TIMEOUT)
         assert server.process.returncode == 0
+        assert psutil.wait_procs([postgres], timeout=TIMEOUT)[1] == []
     assert "Traceback" not in server.log.read_text()
+
+
+def _postgres(place: Path) -> psutil.Process:
+    """The embedded server's first process."""
+    (pid_file,) = (place / "data").rglob("postmaster.pid")
+    return psutil.Process(int(pid_file.read_text().split()[0]))
 
 
 class _Request:
@@ -101,20 +116,6 @@ def test_workers_do_not_outlive_their_parent(configured: Environment, tmp_path: 
         assert server.ends_with(signal.SIGKILL)
 
 
-def test_the_embedded_server_is_the_parents(environment: Environment, tmp_path: Path) -> None:
-    with serving(environment, tmp_path, "--demo") as server:
-        (pid_file,) = (tmp_path / "data").rglob("postmaster.pid")
-        postgres = psutil.Process(int(pid_file.read_text().split()[0]))
-        for worker in server.workers():
-            worker.kill()
-        # A request waits in the socket's queue for the next one.
-        assert server.is_ready()
-        assert postgres.is_running()
-        assert server.ends_with(signal.SIGINT)
-        assert psutil.wait_procs([postgres], timeout=TIMEOUT)[1] == []
-    assert server.process.returncode in {0, 130}
-
-
 def test_all_workers_together_count_one_users_requests(
     configured: Environment, tmp_path: Path, organisation: TestOrganisation
 ) -> None:
@@ -128,4 +129,6 @@ def test_all_workers_together_count_one_users_requests(
 
             statuses = list(callers.map(ask, range(30)))
             assert len(server.workers()) == WORKERS
+            assert server.ends_with(signal.SIGINT)
+        assert server.process.returncode in {0, 130}
     assert (statuses.count(200), statuses.count(429)) == (20, 10)

@@ -136,6 +136,10 @@ def _run(
         os.dup2(descriptor, number)
     for descriptor in {*descriptors}:
         os.close(descriptor)
+    # Uvicorn hands its number on to workers.
+    with Path(os.devnull).open() as empty:
+        os.dup2(empty.fileno(), 0)
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
     sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w", closefd=False), write_through=n == 2) for n in (1, 2))
     os.environ.clear()
     os.environ.update(environment)

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, event
 from po_api.db.database import libpq_url
 from po_api.operations import migrations, revisions
 from support.clusters import Cluster, connected
-from support.forked import Forked, alembic, po_api
+from support.forked import Forked, ForkedServer, alembic, po_api
 
 PROJECT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
@@ -530,11 +530,10 @@ async def assert_sound(database: Fresh, revision: str = HEAD) -> None:
 
 def printed_sql(tmp_path: Path, revisions: str, project: Path = PROJECT) -> Path:
     """The SQL of some revisions, printed without a database."""
-    command = [str(BINARIES / "alembic"), "upgrade", revisions, "--sql"]
-    result = subprocess.run(command, cwd=project, env={}, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
     path = tmp_path / "upgrade.sql"
-    path.write_text(result.stdout)
+    path.unlink(missing_ok=True)
+    process = ForkedServer(alembic, "upgrade", revisions, "--sql", environment={}, directory=project, log=path)
+    assert process.wait() == 0, path.read_text()
     return path
 
 

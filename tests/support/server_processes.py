@@ -97,15 +97,15 @@ def _is_worker(child: psutil.Process) -> bool:
 def serving(
     environment: Environment, place: Path, *options: str, command: Sequence[str] | None = None
 ) -> Iterator[Server]:
-    """`serve` with these options, once it answers: by a command, or forked where there are no workers."""
+    """`serve` with these options, once it answers: by a command, or forked. Its workers load the application anew."""
     log = place / "log"
     process: subprocess.Popen[str] | ForkedServer
-    if command is None and environment.get("WEB_CONCURRENCY", "1") == "1":
+    if command is None:
         process = ForkedServer(po_api, "serve", *options, environment=environment, directory=place, log=log)
     else:
         with log.open("a") as file:
             process = subprocess.Popen(
-                [*(command or PO_API), "serve", *options],
+                [*command, "serve", *options],
                 env=environment,
                 cwd=place,
                 stdout=file,
