@@ -348,7 +348,7 @@ async def test_functions_above_the_policies_have_a_fixed_search_path(owner: asyn
     shares = {f"{search}_share" for search in searches}
     work = {"organisations_with_work", "organisations_behind_feed", "work_in", "oldest_waiting_event"}
     work |= {"organisations_with_notifications"}
-    work |= {"organisations_with_due_timers"}
+    work |= {"organisations_with_due_timers", "organisations_with_vacancies"}
     assert {row["proname"] for row in functions} == searches | shares | work | {"member_of", "open_invitations"}
     for row in functions:
         assert [setting.split("=")[0] for setting in row["proconfig"]] == ["search_path"], row["proname"]

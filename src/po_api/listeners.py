@@ -3,7 +3,7 @@
 from functools import partial
 
 from po_api.api_keys.service import end_keys
-from po_api.approvals.events import ReminderDue, RunEnded, StepEscalated, StepsActivated
+from po_api.approvals.events import PeopleLost, ReminderDue, RunEnded, StepEscalated, StepsActivated
 from po_api.comments.events import CommentAdded, CommentEdited
 from po_api.db.listeners import Listeners
 from po_api.deliveries.events import DeliveryFailed
@@ -20,6 +20,7 @@ from po_api.notifications.service import (
     tell_of_escalation,
     tell_of_failed_delivery,
     tell_of_issue,
+    tell_of_lost_people,
     tell_of_missing_approvers,
 )
 from po_api.organisations.events import BaseCurrencyChanging
@@ -56,6 +57,7 @@ def all_listeners(*, mail_sender: str | None = None) -> Listeners:
     listeners.add(RunEnded, tell_decision)
     listeners.add(ReminderDue, remind_approvers)
     listeners.add(StepEscalated, tell_of_escalation)
+    listeners.add(PeopleLost, tell_of_lost_people)
     listeners.add(CommentAdded, tell_of_comment)
     listeners.add(CommentEdited, tell_of_edited_comment)
     listeners.add(DeliveryFailed, tell_of_failed_delivery)

@@ -24,6 +24,7 @@ from po_api.notifications.mailings import NOTIFICATION_MAILS, NotificationMailHa
 from po_api.notifications.purging import purge as purge_notifications
 from po_api.organisations.queries import in_each_organisation
 from po_api.porfs.approval_timers import TIMERS, organisations_with_due_timers, run_in
+from po_api.porfs.approval_vacancies import fill_all
 from po_api.purchase_orders.renderings import RENDERINGS, RenderingHandler, queue_missing
 from po_api.sessions.service import SessionService
 from po_api.web import idempotency
@@ -89,6 +90,7 @@ def all_work(
             PeriodicTask("documents.find_missing", timedelta(hours=1), partial(queue_missing, database)),
             PeriodicTask("webhooks.purge", timedelta(hours=1), partial(deliveries.purge, database)),
             PeriodicTask("notifications.purge", timedelta(hours=1), partial(purge_notifications, database)),
+            PeriodicTask("approvals.fill_vacancies", timedelta(minutes=1), partial(fill_all, database, listeners)),
             PeriodicTask("events.find_missing", timedelta(hours=1), partial(_queue_events, database)),
         ),
     )

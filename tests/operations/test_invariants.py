@@ -68,6 +68,11 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
         ),
         ("UPDATE cost_centres SET is_active = false WHERE parent_id IS NULL", "parents of active cost centres"),
         ("UPDATE purchase_order_lines SET cost_centre_id = NULL", "the category and the cost centre"),
+        (
+            "WITH d AS (DELETE FROM approval_decisions) UPDATE approval_steps SET status = 'skipped',"
+            " skip_reason = 'on_empty'",
+            "is approved by somebody",
+        ),
         ("UPDATE members SET left_at = now(), is_active = false", "members of approval groups have not left"),
     ],
 )

@@ -1,7 +1,7 @@
 """What planning knows about a document and about the people of its organisation."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -76,6 +76,12 @@ class People:
     categories: Parents = field(default_factory=dict)
     teams: Parents = field(default_factory=dict)
     supplier_is_new: bool = False
+
+    def without(self, user_ids: Collection[int]) -> "People":
+        """The same people, of whom these may not be asked."""
+        gone = {user_id: self.persons[user_id] for user_id in user_ids if user_id in self.persons}
+        inactive = {user_id: person._replace(is_active=False) for user_id, person in gone.items()}
+        return replace(self, persons={**self.persons, **inactive})
 
     def managers(self, user_id: int) -> Sequence[Person]:
         """The manager of a member, the manager of that one …; without the member."""

@@ -73,6 +73,12 @@ def outline(policy: Policy | None, facts: DocumentFacts, people: People) -> Outl
     return Outline(steps, blocked)
 
 
+def refill(rule: Rule, facts: DocumentFacts, people: People, present: Iterable[int]) -> PlannedStep | None:
+    """The step of a rule that has lost people since it was planned, as `on_empty` says; None if nobody takes their
+    places. `present` are those who are left, and those who have decided it."""
+    return _Planner(rule, facts, people).instead(dict.fromkeys(sorted(present), SlotOrigin.NAMED))
+
+
 def eligible(person: Person, facts: DocumentFacts) -> bool:
     """Whether a member may decide on the document, whatever the amount."""
     if not person.is_active or not person.is_approver:
@@ -117,7 +123,7 @@ class _Planner:
             present = _joined(present, place.user_ids, place.origin)
         is_complete = all(place.user_ids for place in places) if required is None else len(present) >= required
         if not is_complete:
-            return self._instead(present)
+            return self.instead(present)
         if required is not None and len(self._rule.approvers) == 1:
             pool = self._rule.approvers[0]
             if pool.kind is ApproverKind.GROUP:
@@ -126,7 +132,7 @@ class _Planner:
                 return self._pool(required, role=PoolRole.APPROVER)
         return self._decided_by(present, required)
 
-    def _instead(self, present: dict[int, SlotOrigin]) -> PlannedStep | None:
+    def instead(self, present: dict[int, SlotOrigin]) -> PlannedStep | None:
         """The step after `on_empty`; `present` are those who may decide, but are too few."""
         match self._rule.on_empty:
             case OnEmpty.SKIP:

@@ -45,12 +45,18 @@ OPEN_STEPS = frozenset({StepStatus.WAITING, StepStatus.ACTIVE})
 
 
 class SkipReason(StrEnum):
-    """Why a step was skipped: the rule found nobody and allows it, an admin has overridden the rules, or the approver
-    was added and removed again."""
+    """Why a step was skipped: its rule says that nobody is needed where nobody is found or left, an admin has
+    overridden the rules, or the approver was added and removed again."""
 
     ON_EMPTY = "on_empty"
     OVERRIDE = "override"
     REMOVED = "removed"
+
+
+class StepWarning(StrEnum):
+    """What deserves attention in an open step: too few of its people are left."""
+
+    NO_APPROVER_LEFT = "no_approver_left"
 
 
 class Placement(StrEnum):
@@ -62,7 +68,7 @@ class Placement(StrEnum):
 
 
 class SlotStatus(StrEnum):
-    """The status of a person in a step; all but `open` are final."""
+    """The status of a person in a step; of the others but `open`, only a vacant one may be asked once more."""
 
     OPEN = "open"
     APPROVED = "approved"

@@ -46,3 +46,13 @@ class StepEscalated(DomainEvent):
     porf_id: int
     step_id: int
     user_ids: Sequence[int]
+
+
+@dataclass(frozen=True)
+class PeopleLost(DomainEvent):
+    """Members whom steps of a pending request ask may not decide any more. `is_short`: too few are left in a step, and
+    nobody has taken the places."""
+
+    actor: Actor
+    porf_id: int
+    is_short: bool

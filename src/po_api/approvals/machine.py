@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from po_api.approval_policies.domain import Carry, PlannedStep, StepSource
+from po_api.approval_policies.domain import Carry, PlannedStep, StepKind, StepSource
 from po_api.approvals.domain import (
     OPEN_STEPS,
     DecisionSource,
@@ -66,10 +66,32 @@ class Step:
     slots: tuple[Slot, ...] = ()
     approvals: tuple[Approval, ...] = ()
     added_by_id: int | None = None
+    kind: StepKind = StepKind.PEOPLE
 
     @property
     def is_open(self) -> bool:
         return self.status in OPEN_STEPS
+
+    @property
+    def asked(self) -> frozenset[int]:
+        """Its people who have not decided."""
+        return frozenset(slot.user_id for slot in self.slots if slot.status is SlotStatus.OPEN)
+
+    @property
+    def remaining(self) -> frozenset[int]:
+        """Its people who have not decided, and those who have."""
+        return self.asked | {given.principal_id for given in self.approvals}
+
+    @property
+    def unavailable(self) -> frozenset[int]:
+        """Who takes no other place of it: those whose places are vacant, and those who have decided for others."""
+        vacant = {slot.user_id for slot in self.slots if slot.status is SlotStatus.VACANT}
+        return frozenset(vacant | {given.approver_id for given in self.approvals}) - self.remaining
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it waits for more people than are left. Pools have the members of now."""
+        return self.is_open and self.kind is StepKind.PEOPLE and len(self.remaining) < self.required_count
 
     def has_decided(self, *user_ids: int) -> bool:
         """Whether one of these members has approved the step, for themselves or for another."""
@@ -150,6 +172,7 @@ def planned(steps: Sequence[PlannedStep]) -> tuple[Step, ...]:
             status=StepStatus.SKIPPED if step.is_skipped else StepStatus.WAITING,
             skip_reason=SkipReason.ON_EMPTY if step.is_skipped else None,
             slots=tuple(Slot(None, slot.user_id, SlotStatus.OPEN) for slot in step.slots),
+            kind=step.kind,
         )
         for position, step in enumerate(in_order(steps), start=1)
     )
@@ -224,14 +247,26 @@ def remove(steps: Sequence[Step], step_id: int, rules: Rules) -> Outcome:
     return advance([_skipped(step, SkipReason.REMOVED) if step.id == step_id else step for step in steps], rules)
 
 
-def vacate(steps: Sequence[Step], step_id: int, user_id: int) -> Outcome:
-    """Ask a person of a step no more."""
+def replaced(steps: Sequence[Step], step_id: int, replaced_id: int, user_id: int) -> Outcome:
+    """Ask a person of a step no more, but another, or the same once more."""
+    gone = {replaced_id} - {user_id}
+    return Outcome(RunStatus.OPEN, tuple(_without(step, gone) if step.id == step_id else step for step in steps))
 
-    def without(step: Step) -> Step:
-        slots = (slot._replace(status=SlotStatus.VACANT) if slot.user_id == user_id else slot for slot in step.slots)
-        return replace(step, slots=tuple(slots))
 
-    return Outcome(RunStatus.OPEN, tuple(without(step) if step.id == step_id else step for step in steps))
+def vacated(steps: Iterable[Step], user_ids: Collection[int]) -> tuple[Step, ...]:
+    """The steps after these members have lost the places that they had not decided."""
+    return tuple(_without(step, step.asked & frozenset(user_ids)) for step in steps)
+
+
+def emptied(steps: Iterable[Step], step_ids: Collection[int | None]) -> tuple[Step, ...]:
+    """The steps without those for which nobody is left, and whose rules say that nobody is needed."""
+    return tuple(_skipped(step, SkipReason.ON_EMPTY) if step.id in step_ids else step for step in steps)
+
+
+def asks_nobody(steps: Collection[Step]) -> bool:
+    """Whether nobody has approved any step, and none is left that could not be removed: skipped steps approve
+    nothing."""
+    return not any(step.approvals or (step.is_open and step.source is not StepSource.ADDED) for step in steps)
 
 
 def override(steps: Sequence[Step], step_id: int, given: Given) -> Outcome:
@@ -328,6 +363,12 @@ def _with_approval(step: Step, approval: Approval, status: SlotStatus) -> Step:
         slot._replace(status=status) if slot.user_id == approval.principal_id else slot for slot in step.slots
     )
     return replace(step, approvals=(*step.approvals, approval), slots=slots)
+
+
+def _without(step: Step, user_ids: Collection[int]) -> Step:
+    """The step with vacant places of these people."""
+    slots = (slot._replace(status=SlotStatus.VACANT) if slot.user_id in user_ids else slot for slot in step.slots)
+    return replace(step, slots=tuple(slots))
 
 
 def _skipped(step: Step, reason: SkipReason) -> Step:

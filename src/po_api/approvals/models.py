@@ -78,8 +78,8 @@ class ApprovalRun(TenantRow, Base):
 
 
 class ApprovalStep(TenantRow, Base):
-    """A step of a run, as its rule or the member who has added it made it; only the status and the times change, and
-    `seq` if a step is added before it.
+    """A step of a run, as its rule or the member who has added it made it; only the status and the times change, `seq`
+    if a step is added before it, and whom it asks, if its people may not decide any more.
 
     Steps with a lower `seq` are decided first, those with the same one at once; `stage` is that of the rule.
     """

@@ -27,7 +27,7 @@ from po_api.approval_policies.models import ApprovalPolicy, ApprovalRule
 from po_api.approval_policies.people_queries import policy_from, published_policy
 from po_api.approval_policies.rules import Policy
 from po_api.approvals.domain import OPEN_STEPS, Decision, RunStatus
-from po_api.approvals.eligibility import RequestColumns, may_decide
+from po_api.approvals.eligibility import Approver, RequestColumns, may_decide
 from po_api.approvals.machine import Place, Step
 from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
 from po_api.approvals.projections import (
@@ -40,6 +40,7 @@ from po_api.approvals.projections import (
 )
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
+from po_api.core.permissions import Permission, Role, may
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
 from po_api.db.query import ORGANISATION_ID, AnySelect, Query, QueryExecutor
 from po_api.members.models import Member
@@ -58,6 +59,7 @@ class RunRow(NamedTuple):
     id: int
     run_no: int
     round: int
+    policy_id: int | None
     carry: str | None
     content_hash: str | None
     hash_version: int | None
@@ -75,6 +77,7 @@ class Run(NamedTuple):
     id: int
     run_no: int
     round: int
+    policy_id: int | None
     carry: Carry
     content_hash: str | None
     hash_version: int | None
@@ -103,13 +106,18 @@ class PrincipalRow(NamedTuple):
 
 
 class Voter(NamedTuple):
-    """A member who has decided in an earlier run, as of now; `group_ids` are those of active approval groups."""
+    """A member who has decided or is to decide, as of now; `group_ids` are those of active approval groups."""
 
     user_id: int
     roles: Sequence[str]
     approval_limit: Decimal | None
     is_active: bool
     group_ids: Sequence[int] | None
+
+    @property
+    def approver(self) -> Approver:
+        may_decide = may(frozenset(map(Role, self.roles)), Permission.PORFS_DECIDE)
+        return Approver(self.user_id, self.approval_limit, may_decide, self.is_active)
 
 
 _STEPS_ADAPTER, _RUN_ADAPTER = TypeAdapter(tuple[Step, ...]), TypeAdapter(Run)
@@ -155,7 +163,7 @@ def _steps() -> ColumnElement[str]:
     )
     names = ("id", "seq", "position", "rule_id", "source", "name", "required_count", "comment_required", "status")
     fields = {
-        **columns_of(_STEPS, (*names, "skip_reason", "added_by_id")),
+        **columns_of(_STEPS, (*names, "skip_reason", "added_by_id", "kind")),
         "slots": nested(slots),
         "approvals": nested(_approvals()),
     }
@@ -180,7 +188,7 @@ def _last_run() -> AnySelect:
     has_timers = select(func.count() > 0).where(with_timers).correlate(_RUNS).scalar_subquery()
     return (
         select(
-            *_RUNS.c["id", "run_no", "round"],
+            *_RUNS.c["id", "run_no", "round", "policy_id"],
             carry.label("carry"),
             *_RUNS.c["content_hash", "hash_version", "fixed_hash", "submitted_version", "status", "opened_at"],
             has_timers.label("has_timers"),

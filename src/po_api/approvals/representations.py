@@ -1,8 +1,10 @@
 """The JSON of runs that schemas.py describes: steps, people and decisions, with the names of members."""
 
-from sqlalchemy import ColumnElement, FromClause, and_, select, true
+from sqlalchemy import ColumnElement, FromClause, Text, and_, case, func, literal_column, null, select, true
 
+from po_api.approval_policies.domain import StepKind
 from po_api.approval_policies.models import ApprovalPolicy
+from po_api.approvals.domain import OPEN_STEPS, Decision, SlotStatus, StepWarning
 from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep, ApprovalTimer
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
 from po_api.db.query import ORGANISATION_ID, AnySelect
@@ -40,6 +42,7 @@ def _steps(runs: FromClause) -> ColumnElement[str]:
         "pool_group_name": group_name,
         **columns_of(_STEPS, ("pool_role", *asked, "added_by_id")),
         "added_by_name": member_name(_STEPS.c.added_by_id),
+        "warning": _warning(),
         **columns_of(_STEPS, ("activated_at", "closed_at")),
         "people": nested(_people()),
         "timers": nested(_timers()),
@@ -53,6 +56,24 @@ def _steps(runs: FromClause) -> ColumnElement[str]:
         .correlate(runs)
         .scalar_subquery()
     )
+
+
+def _warning() -> ColumnElement[str | None]:
+    """`Step.is_short` in SQL: evaluated for open steps only."""
+    asked = select(func.count()).where(
+        _SLOTS.c.organisation_id == ORGANISATION_ID,
+        _SLOTS.c.step_id == _STEPS.c.id,
+        _SLOTS.c.status == SlotStatus.OPEN,
+    )
+    given = select(func.count()).where(
+        _DECISIONS.c.organisation_id == ORGANISATION_ID,
+        _DECISIONS.c.step_id == _STEPS.c.id,
+        _DECISIONS.c.decision == Decision.APPROVED,
+    )
+    left, decided = (counted.correlate(_STEPS).scalar_subquery() for counted in (asked, given))
+    is_open = and_(_STEPS.c.kind == StepKind.PEOPLE, _STEPS.c.status.in_(sorted(OPEN_STEPS)))
+    warning = literal_column(f"'{StepWarning.NO_APPROVER_LEFT}'", Text)
+    return case((is_open, case((left + decided < _STEPS.c.required_count, warning))), else_=null())
 
 
 def _people() -> ColumnElement[str]:

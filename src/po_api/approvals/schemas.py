@@ -5,7 +5,16 @@ from datetime import datetime
 from pydantic import Field
 
 from po_api.approval_policies.domain import PoolRole, SlotOrigin, StepKind, StepSource
-from po_api.approvals.domain import Decision, DecisionSource, RunStatus, SkipReason, SlotStatus, StepStatus, TimerKind
+from po_api.approvals.domain import (
+    Decision,
+    DecisionSource,
+    RunStatus,
+    SkipReason,
+    SlotStatus,
+    StepStatus,
+    StepWarning,
+    TimerKind,
+)
 from po_api.web.schemas import AmountString, Page, Schema
 
 
@@ -62,6 +71,9 @@ class ApprovalStepRead(Schema):
     skip_reason: SkipReason | None
     added_by_id: int | None = Field(description="The member who has added the step; null for steps of rules")
     added_by_name: str | None = Field(examples=["Bo Buyer"])
+    warning: StepWarning | None = Field(
+        description="Of an open step: too few of its people are left, and an admin has to reassign it"
+    )
     activated_at: datetime | None
     closed_at: datetime | None
     people: list[ApprovalPersonRead] = Field(

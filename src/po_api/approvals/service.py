@@ -11,7 +11,7 @@ from po_api.approval_policies.domain import DEFAULT_STEP, Carry, PlannedStep
 from po_api.approval_policies.rules import Policy
 from po_api.approvals import errors, machine
 from po_api.approvals.domain import DecisionSource, RunStatus, StepStatus
-from po_api.approvals.eligibility import APPROVES, DECIDES, Approver, Request, authors_of, refusal
+from po_api.approvals.eligibility import APPROVES, DECIDES, Request, authors_of, refusal
 from po_api.approvals.machine import Approval, Given, Outcome, Place, Rules, Step
 from po_api.approvals.queries import Run, RunQueries, Voter
 from po_api.approvals.repository import (
@@ -25,7 +25,7 @@ from po_api.approvals.repository import (
 from po_api.approvals.writes import NewRun, RunWrites, changing, opening
 from po_api.core.actor import Actor
 from po_api.core.errors import AppError
-from po_api.core.permissions import Permission, Role, may
+from po_api.core.permissions import Role
 from po_api.db.bulk_write import Rows, as_json
 from po_api.db.query import NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
@@ -91,6 +91,11 @@ class ApprovalService:
             raise errors.ApproverInactive
         roles = frozenset(map(Role, rights.roles))
         return replace(self._actor, roles=roles, approval_limit=rights.approval_limit)
+
+    async def gone(self, run: Run, request: Request) -> frozenset[int]:
+        """The members whom the open steps of a run ask, and who may not decide on the request any more."""
+        found = await self._queries.voters({user_id for step in run.steps for user_id in step.asked})
+        return frozenset(each.user_id for each in found if refusal(DECIDES, request, each.approver) is not None)
 
     async def last(self, porf_id: int) -> Run | None:
         """The last run of a request."""
@@ -215,8 +220,6 @@ def _places(plan: Sequence[PlannedStep], voters: Sequence[Voter], request: Reque
         conditions = APPROVES if step.enforce_limit else DECIDES
         for voter in voters:
             in_pool = step.pool_role is not None or step.pool_group_id in (voter.group_ids or ())
-            roles = frozenset(map(Role, voter.roles))
-            member = Approver(voter.user_id, voter.approval_limit, may(roles, Permission.PORFS_DECIDE), voter.is_active)
-            if (voter.user_id in asked or in_pool) and refusal(conditions, request, member) is None:
+            if (voter.user_id in asked or in_pool) and refusal(conditions, request, voter.approver) is None:
                 places.append(Place(position, voter.user_id, True, voter.approval_limit))
     return places

@@ -61,6 +61,7 @@ _PORF_STATUS = {
     "remove_approver": "approver_removed",
     "reassign_step": "step_reassigned",
     "escalate": "escalated",
+    "vacate": "approver_left",
 }
 _PURCHASE_ORDER = {
     "create": "created",

@@ -70,17 +70,25 @@ class _AskedRow(NamedTuple):
 
 # One row for each member and cause: those of causes that they were told of already stay as they are.
 _INSERT = insert_new_from(_NOTIFICATIONS, json_rows("notifications", *_NOTIFICATIONS.c[_ADDED]))
-_RESOLVE = (
-    update(Notification)
-    .where(
-        Notification.organisation_id == ORGANISATION_ID,
-        Notification.porf_id == _PORF_ID,
-        Notification.kind.in_(literal_column(f"'{kind}'") for kind in RESOLVED_WITH_REQUEST),
-        Notification.resolved_at.is_(None),
+
+
+def _resolving(*kinds: NotificationKind) -> Update:
+    """Resolve what there was to do about a request, of these kinds."""
+    return (
+        update(Notification)
+        .where(
+            Notification.organisation_id == ORGANISATION_ID,
+            Notification.porf_id == _PORF_ID,
+            Notification.kind.in_(literal_column(f"'{kind}'") for kind in kinds),
+            Notification.resolved_at.is_(None),
+        )
+        .values(resolved_at=NOW)
     )
-    .values(resolved_at=NOW)
-)
+
+
+_RESOLVE = _resolving(*RESOLVED_WITH_REQUEST)
 _ADD = Query("notifications.add", _INSERT, _Key)
+_HAS_APPROVERS = Query("notifications.has_approvers", _resolving(NotificationKind.NO_APPROVER_LEFT), NoRow)
 _RESOLVE_ALONE = Query("notifications.resolve", _RESOLVE, NoRow)
 _RESOLVE_AND_ADD = combine("notifications.resolve_and_add", _RESOLVE, _INSERT)
 
@@ -242,6 +250,10 @@ class NotificationRepository:
             return
         parameters = {"porf_id": porf_id, "now": now, "notifications": as_json(found)}
         await self._executor.execute(_RESOLVE_AND_ADD, **self._tenant, **parameters)
+
+    async def has_approvers(self, porf_id: int) -> None:
+        """Resolve that a request had no approver left."""
+        await self._executor.execute(_HAS_APPROVERS, **self._tenant, porf_id=porf_id, now=utc_now())
 
     async def read(self, user_id: int, notification_id: int) -> None:
         """Note that the member has read one of their notifications; one that was read stays as it is."""

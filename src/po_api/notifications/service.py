@@ -1,13 +1,13 @@
 """Who is told of what, in the transaction of the cause; and what members do about their notifications."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.approvals.domain import Decision
-from po_api.approvals.events import ReminderDue, RunEnded, StepEscalated, StepsActivated
+from po_api.approvals.events import PeopleLost, ReminderDue, RunEnded, StepEscalated, StepsActivated
 from po_api.comments.events import CommentAdded, CommentEdited
 from po_api.comments.identity import CommentedEntity
 from po_api.core.actor import Actor
@@ -174,13 +174,28 @@ async def tell_of_missing_approvers(session: AsyncSession, event: MemberChanged)
     warnings = await warn_of_missing_approvers(session, event)
     left = [porf_id for warning in warnings for porf_id, _ in warning.porfs][:MAX_WITHOUT_APPROVER]
     if left:
-        repository = NotificationRepository(session, event.actor.organisation_id)
-        admins = dict.fromkeys(await repository.admins(), NotificationKind.NO_APPROVER_LEFT)
-        key = f"no_approver_left:{utc_now().date()}"
-        causes = (Cause(NotifiedEntity.PORF, porf_id, f"porf:{porf_id}:{key}", event.actor.user_id) for porf_id in left)
-        await repository.add([row for cause in causes for row in cause.rows(admins)])
-        notify_after_commit(session, PLAN)
+        await _tell_admins(session, event.actor, left)
     return warnings
+
+
+async def tell_of_lost_people(session: AsyncSession, event: PeopleLost) -> list[ChangeWarning]:
+    """Tell the admins, at most once a day, if too few people are left in a step; otherwise there is nothing to do for
+    them any more."""
+    if event.is_short:
+        await _tell_admins(session, event.actor, [event.porf_id])
+    else:
+        await NotificationRepository(session, event.actor.organisation_id).has_approvers(event.porf_id)
+    return []
+
+
+async def _tell_admins(session: AsyncSession, actor: Actor, porf_ids: Sequence[int]) -> None:
+    """Tell the admins that requests have no approver left."""
+    repository = NotificationRepository(session, actor.organisation_id)
+    admins = dict.fromkeys(await repository.admins(), NotificationKind.NO_APPROVER_LEFT)
+    key = f"no_approver_left:{utc_now().date()}"
+    causes = (Cause(NotifiedEntity.PORF, porf_id, f"porf:{porf_id}:{key}", actor.user_id) for porf_id in porf_ids)
+    await repository.add([row for cause in causes for row in cause.rows(admins)])
+    notify_after_commit(session, PLAN)
 
 
 async def _tell(

@@ -189,6 +189,13 @@ VIOLATIONS = {
                OR s.status = 'approved' AND d.given < s.required_count
                OR s.status = 'rejected' AND r.status <> 'rejected')
     """,
+    "a request with steps is approved by somebody: skipped steps approve nothing": """
+        SELECT r.id, r.porf_id FROM approval_runs r
+        WHERE ($1::bigint IS NULL OR r.organisation_id = $1) AND r.status = 'approved'
+          AND EXISTS (SELECT FROM approval_steps s WHERE s.organisation_id = r.organisation_id AND s.run_id = r.id)
+          AND NOT EXISTS (SELECT FROM approval_decisions d WHERE d.organisation_id = r.organisation_id
+              AND d.run_id = r.id AND d.decision = 'approved')
+    """,
     "no timer belongs to a closed step, and no person of one is still asked": """
         SELECT t.step_id, t.kind AS what FROM approval_timers t
         JOIN approval_steps s ON s.organisation_id = t.organisation_id AND s.id = t.step_id

@@ -45,10 +45,14 @@ APPEND_ONLY = frozenset(
     {"approval_decisions", "audit_events", "document_logos", "event_log"}
     | {"purchase_order_files", "purchase_order_sheets"}
 )
-# Of these it may only change some columns: approvals are what they were when they were submitted.
+# Of these it may only change some columns: approvals are what they were when they were submitted, but for whom a step
+# asks after its people have left.
 UPDATABLE = {
     "approval_runs": ("status", "closed_at", "content_hash", "hash_version"),
-    "approval_steps": ("status", "skip_reason", "seq", "activated_at", "closed_at"),
+    "approval_steps": (
+        *("status", "skip_reason", "seq", "activated_at", "closed_at"),
+        *("kind", "pool_group_id", "required_count"),
+    ),
     "approval_slots": ("status",),
 }
 # Tables that it may only read: migrations write them.

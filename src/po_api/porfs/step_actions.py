@@ -1,16 +1,13 @@
 """Actions on the steps of a pending request: override, add and remove approvers, and reassign steps."""
 
-from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api import audit
-from po_api.approval_policies.domain import SlotOrigin, StepSource
+from po_api.approval_policies.domain import StepSource
 from po_api.approvals import machine
 from po_api.approvals.additions import Addition, Additions
-from po_api.approvals.domain import Placement, RunStatus, SlotStatus, StepStatus
+from po_api.approvals.domain import Placement, SlotStatus, StepStatus
 from po_api.approvals.eligibility import DECIDES, Approver, refusal
 from po_api.approvals.errors import (
     RunClosed,
@@ -19,10 +16,8 @@ from po_api.approvals.errors import (
     TooManyAddedApprovers,
     UnknownApprover,
 )
-from po_api.approvals.machine import Given, Outcome, Rules, Step
+from po_api.approvals.machine import Given, Outcome, Step
 from po_api.approvals.queries import Run
-from po_api.approvals.service import barred
-from po_api.approvals.writes import changing
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
@@ -31,14 +26,13 @@ from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
 from po_api.db.listeners import Listeners
 from po_api.db.query import TransactionExecutor
-from po_api.exchange_rates.domain import recorded
 from po_api.members.service import rights_of
 from po_api.porfs import errors
-from po_api.porfs.approving import PorfApprovals, accepts, approval_event
-from po_api.porfs.domain import MACHINE, PorfAction, PorfFacts, PorfStatus
-from po_api.porfs.queries import LockedPorf, PorfQueries
+from po_api.porfs.approving import PorfApprovals, accepts
+from po_api.porfs.domain import MACHINE, PorfAction, PorfFacts
 from po_api.porfs.read_service import PorfReadService
-from po_api.porfs.repository import PorfRepository, RunChange, state_of
+from po_api.porfs.repository import PorfRepository
+from po_api.porfs.step_changes import Pending, StepChanges
 
 _ADDED, _OVERRIDE = "added approver", "override"
 # In one run: each change of a run and each list that shows who decides reads all of its steps.
@@ -60,17 +54,6 @@ class Replacement(NamedTuple):
     replaced_id: int
 
 
-@dataclass(frozen=True)
-class _Pending:
-    """A locked request that is pending, with its open run; `actor` has the committed rights."""
-
-    porf: LockedPorf
-    facts: PorfFacts
-    run: Run
-    actor: Actor
-    now: datetime
-
-
 class PorfStepActions:
     """Changes who is asked for approval; each writes one audit event in the caller's transaction, and tells the
     `listeners`."""
@@ -78,12 +61,11 @@ class PorfStepActions:
     def __init__(self, session: AsyncSession, actor: Actor, listeners: Listeners) -> None:
         self._session = session
         self._actor = actor
-        self._listeners = listeners
         executor = TransactionExecutor(session)
         self._repository = PorfRepository(session, actor)
         self._porfs = PorfReadService(executor, actor)
-        self._queries = PorfQueries(executor, actor)
         self._approvals = PorfApprovals(session, actor)
+        self._changes = StepChanges(session, actor, listeners)
 
     async def override(self, porf_id: int, *, comment: str | None, expected: ExpectedVersions) -> JsonDocument:
         """Approve a request against the rules: all open steps are skipped. Raises CommentRequired."""
@@ -113,7 +95,7 @@ class PorfStepActions:
         seq, moved = machine.seq_of_added(pending.run.steps, added.placement)
         addition = Addition(StepSource.ADDED, _ADDED, added.user_id, seq, moved=moved)
         pending, step_id = await self._with_step(pending, addition)
-        outcome = machine.resume(pending.run.steps, await self._rules(pending))
+        outcome = machine.resume(pending.run.steps, await self._changes.rules(pending))
         shown = {"user_id": added.user_id, "placement": added.placement, "step_id": step_id}
         return await self._change(PorfAction.ADD_APPROVER, pending, outcome, shown)
 
@@ -124,11 +106,11 @@ class PorfStepActions:
         is_own = step.added_by_id == self._actor.user_id or self._actor.may(Permission.PORFS_WRITE_ALL)
         if step.source is not StepSource.ADDED or not step.is_open or step.approvals or not is_own:
             raise StepNotRemovable
-        outcome = machine.remove(pending.run.steps, step_id, await self._rules(pending))
+        outcome = machine.remove(pending.run.steps, step_id, await self._changes.rules(pending))
         return await self._change(PorfAction.REMOVE_APPROVER, pending, outcome, {"step_id": step_id})
 
     async def reassign_step(self, porf_id: int, new: Replacement, *, expected: ExpectedVersions) -> JsonDocument:
-        """Ask another member in a step instead of one who has not decided.
+        """Ask another member in a step instead of one who has not decided, or once more one whose place is vacant.
 
         Raises RunClosed, StepNotReassignable or UnknownApprover.
         """
@@ -137,17 +119,15 @@ class PorfStepActions:
         asked = {slot.user_id: slot.status for slot in step.slots}
         if not step.is_open or asked.get(new.replaced_id) not in (SlotStatus.OPEN, SlotStatus.VACANT):
             raise StepNotReassignable
-        if new.user_id in asked:
+        if asked.get(new.user_id, SlotStatus.VACANT) is not SlotStatus.VACANT:
             raise _unknown_approver()
         await self._require_approver(pending.facts, new.user_id)
-        await Additions(self._session, self._actor, pending.now).person(
-            step_id=new.step_id, user_id=new.user_id, origin=SlotOrigin.VACANCY
-        )
-        pending = await self._again(pending)
-        outcome = machine.vacate(pending.run.steps, new.step_id, new.replaced_id)
+        await Additions(self._session, self._actor, pending.now).place(step, new.user_id)
+        pending = await self._changes.again(pending)
+        outcome = machine.replaced(pending.run.steps, new.step_id, new.replaced_id, new.user_id)
         return await self._change(PorfAction.REASSIGN_STEP, pending, outcome, new._asdict())
 
-    async def _begin(self, action: PorfAction, porf_id: int, expected: ExpectedVersions) -> _Pending:
+    async def _begin(self, action: PorfAction, porf_id: int, expected: ExpectedVersions) -> Pending:
         """Lock the request, and check that the action is allowed."""
         found = await self._repository.lock([porf_id])
         if not found:
@@ -159,19 +139,11 @@ class PorfStepActions:
         now = utc_now()
         run = await self._approvals.open_run(porf, now)
         require_version(porf.version, accepts(run, porf.version, expected))
-        return _Pending(porf, facts, run, actor, now)
+        return Pending(porf, facts, run, actor, now)
 
-    async def _with_step(self, pending: _Pending, added: Addition) -> tuple[_Pending, int]:
+    async def _with_step(self, pending: Pending, added: Addition) -> tuple[Pending, int]:
         step_id = await Additions(self._session, self._actor, pending.now).step(pending.run, added)
-        return await self._again(pending), step_id
-
-    async def _again(self, pending: _Pending) -> _Pending:
-        """The run as it is stored now."""
-        return replace(pending, run=await self._approvals.open_run(pending.porf, pending.now))
-
-    async def _rules(self, pending: _Pending) -> Rules:
-        places = await self._queries.places(pending.porf.id)
-        return Rules(pending.run.carry, [row.place for row in places], barred(pending.facts))
+        return await self._changes.again(pending), step_id
 
     async def _require_approver(self, facts: PorfFacts, user_id: int) -> None:
         """Raise UnknownApprover unless the member, who is locked, may decide on the request."""
@@ -185,25 +157,14 @@ class PorfStepActions:
     async def _change(
         self,
         action: PorfAction,
-        pending: _Pending,
+        pending: Pending,
         outcome: Outcome,
         shown: dict[str, object],
         *,
         comment: str | None = None,
     ) -> JsonDocument:
-        porf, run, now = pending.porf, pending.run, pending.now
-        is_approved = outcome.status is RunStatus.APPROVED
-        state = state_of(porf, **({"status": PorfStatus.APPROVED, "decided_at": now} if is_approved else {}))
-        basis = await self._approvals.basis(porf, run, pending.facts)
-        writes = changing(run, outcome, basis, now=now, comment=comment)
-        before = {"status": porf.status, "approval_round": porf.approval_round}
-        after = {name: state[name] for name in before} | shown
-        if is_approved:
-            after |= {"total": pending.facts.total, "currency": pending.facts.currency} | recorded(state)
-        change = audit.Change(f"porf.{action}", "porf", porf.id, before, after, porf.version + 1)
-        await self._repository.change([state], [change], now=now, changed=RunChange(run.id, writes))
-        await self._listeners.notify(self._session, approval_event(self._actor, porf, outcome.status))
-        return await self._porfs.whole(porf.id)
+        await self._changes.write(action, pending, outcome, shown, comment=comment)
+        return await self._porfs.whole(pending.porf.id)
 
 
 def _step(run: Run, step_id: int) -> Step:

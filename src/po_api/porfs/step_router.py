@@ -83,6 +83,7 @@ async def remove_porf_approver(
 async def reassign_porf_step(
     actions: PorfStepActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: StepReassignment
 ) -> Response:
-    """Ask another approver instead of one who has not decided. Requires the role `admin`."""
+    """Ask another approver instead of one who has not decided; with the same `replaced_id` and `user_id`, one whose
+    place is vacant, and who may decide again. Requires the role `admin`."""
     new = Replacement(body.step_id, body.user_id, body.replaced_id)
     return shown(await actions.reassign_step(porf_id, new, expected=expected), dry_run=dry_run)
