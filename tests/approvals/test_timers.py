@@ -33,6 +33,7 @@ class World:
     people: dict[str, Member]
     happened: list[ReminderDue | StepEscalated]
     listeners: Listeners
+    board: int
 
     async def work(self, *, workers: int = 1) -> list[ReminderDue | StepEscalated]:
         """What so many workers do at once until nothing is due."""
@@ -73,7 +74,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     listeners = all_listeners()
     listeners.add(ReminderDue, note)
     listeners.add(StepEscalated, note)
-    return World(organisation, people, happened, listeners)
+    return World(organisation, people, happened, listeners, board)
 
 
 async def test_one_reminder_whatever_the_number_of_workers(
@@ -141,3 +142,26 @@ async def test_an_escalation_asks_the_manager_too(
     # Who is asked already is not asked once more.
     assert [event for event in await world.work() if isinstance(event, StepEscalated)] == []
     await check(urls[0], world.organisation.organisation_id)
+
+
+async def test_a_pool_escalates_to_the_managers_of_its_members(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the active members, as far as they are approvers and not in the pool themselves."""
+    organisation, admin = world.organisation, world.organisation.admin
+    board = [world.people["Ivo"], *[await organisation.member(Role.APPROVER) for _ in range(3)]]
+    managers = [world.people["Max"], board[0], organisation.buyer, await organisation.member(Role.APPROVER)]
+    for member, manager in zip(board, managers, strict=True):
+        await ok(admin.patch(f"/users/{member.user_id}", etag="*", json={"manager_id": manager.user_id}))
+    place = f"/approval-groups/{world.board}"
+    await ok(admin.patch(place, etag="*", json={"member_ids": [member.user_id for member in board]}))
+    await ok(admin.post(f"/users/{board[3].user_id}/deactivate", etag="*"))
+    late = {"required_count": 1, "escalate_after_hours": 24, "escalate_to": "manager"}
+    await publish_policy(admin, rule(1, group(world.board), **late), rule(1, "role_approver", **late))
+    set_clock(monkeypatch, "2026-05-04T08:00:00+00:00")
+    porf = await organisation.pending()
+    set_clock(monkeypatch, "2026-05-05T08:00:00+00:00")
+    # All approvers are asked by the second step already.
+    (escalated,) = await world.work(workers=2)
+    assert isinstance(escalated, StepEscalated)
+    assert escalated.user_ids == [world.people["Max"].user_id]
+    path = f"/porfs/{porf.json()['id']}/approve"
+    assert (await ok(world.people["Max"].post(path, etag="*"))).json()["status"] == "approved"

@@ -16,6 +16,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    or_,
     select,
     update,
 )
@@ -167,9 +168,10 @@ class Timers:
             await self._writes.insert(_TIMERS, [row])
 
     async def escalated(self, timer: DueTimer, excluded: Sequence[int]) -> list[int]:
-        """Let the step ask the managers of its people, or the group, too; returns whom.
+        """Let the step ask the managers of its people or of the active members of its pool, or the group, too; returns
+        whom.
 
-        Only active approvers who are not asked yet, and are none of the `excluded`.
+        Only active approvers who are not asked yet, and are none of the `excluded`: a pool of all approvers has none.
         """
         await self._done(timer)
         found = await self._session.scalars(_successors(timer, excluded), {"organisation_id": self._organisation_id})
@@ -206,9 +208,10 @@ def _successors(timer: DueTimer, excluded: Sequence[int]) -> AnySelect:
         )
     else:
         person = Member.__table__.alias("person").c
+        people = select(asked.user_id).where(*of_step, asked.status == SlotStatus.OPEN)
         whom = select(person.manager_id).where(
             person.organisation_id == ORGANISATION_ID,
-            person.user_id.in_(select(asked.user_id).where(*of_step, asked.status == SlotStatus.OPEN)),
+            or_(person.user_id.in_(people), and_(person.user_id.in_(_pool_of(timer)), person.is_active)),
         )
     return (
         select(member.user_id)
