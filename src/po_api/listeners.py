@@ -3,6 +3,7 @@
 from functools import partial
 
 from po_api.api_keys.service import end_keys
+from po_api.approval_delegations.events import Delegated, DelegationRevoked
 from po_api.approvals.events import PeopleLost, ReminderDue, RunEnded, StepEscalated, StepsActivated
 from po_api.comments.events import CommentAdded, CommentEdited
 from po_api.db.listeners import Listeners
@@ -13,8 +14,10 @@ from po_api.members.events import MemberChanged, MemberPlaced, MembershipEnded, 
 from po_api.members.service import exclude_documents, find_limits, warn_of_reports
 from po_api.notifications.service import (
     remind_approvers,
+    resolve_delegation,
     tell_approvers,
     tell_decision,
+    tell_delegate,
     tell_of_comment,
     tell_of_edited_comment,
     tell_of_escalation,
@@ -58,6 +61,8 @@ def all_listeners(*, mail_sender: str | None = None) -> Listeners:
     listeners.add(ReminderDue, remind_approvers)
     listeners.add(StepEscalated, tell_of_escalation)
     listeners.add(PeopleLost, tell_of_lost_people)
+    listeners.add(Delegated, tell_delegate)
+    listeners.add(DelegationRevoked, resolve_delegation)
     listeners.add(CommentAdded, tell_of_comment)
     listeners.add(CommentEdited, tell_of_edited_comment)
     listeners.add(DeliveryFailed, tell_of_failed_delivery)

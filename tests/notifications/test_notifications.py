@@ -1,6 +1,7 @@
 """Notifications through the API: who is told of what, what is shown, and what is read."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -10,7 +11,7 @@ from po_api.core.permissions import Role
 from po_api.notifications.domain import MAX_RECIPIENTS
 from support.approval_policies import group, publish_policy, rule, user
 from support.mail import deliver, let_mail, mail_server, send_mails
-from support.notifications import notifications_of, unread_kinds
+from support.notifications import notifications_of, send_notifications, unread_kinds
 from support.organisations import Member, TestOrganisation, act, again, created, ok, refused
 from support.pages import all_items
 from support.repetition import in_turns
@@ -274,3 +275,45 @@ async def test_decisions_at_once_are_told_once(
         organisation.organisation_id,
     )
     assert [tuple(row) for row in rows] == [("approval_needed", 9, 9), ("decided", 3, 0)]
+
+
+async def test_a_delegate_is_told_for_whom_they_decide_until_that_is_revoked(organisation: TestOrganisation) -> None:
+    approver, buyer, admin = organisation.approver, organisation.buyer, organisation.admin
+    await ok(admin.patch(f"/users/{approver.user_id}", etag="*", json={"name": "Max Manager"}))
+    to_buyer = {"delegate_id": buyer.user_id, "starts_at": "2999-01-01T00:00:00Z", "ends_at": "2999-02-01T00:00:00Z"}
+    await ok(approver.post("/approval-delegations?dry_run=true", json=to_buyer), 201)
+    assert await _told(approver, buyer) == [[], []]
+    delegation = (await created(approver.post("/approval-delegations", json=to_buyer))).json()
+    assert await _told(approver, buyer) == [[], ["delegated_to_you"]]
+    (shown,) = await notifications_of(buyer)
+    about = {"entity": "approval_delegation", "entity_id": delegation["id"], "number": None, "title": "Max Manager"}
+    assert shown.items() >= about.items()
+    times = {name: to_buyer[name] for name in ("starts_at", "ends_at")}
+    assert shown["data"].items() >= times.items()
+    # An admin who delegates to themselves knows it.
+    to_admin = {"delegator_id": approver.user_id, "delegate_id": admin.user_id, "ends_at": _tomorrow()}
+    await created(admin.post("/approval-delegations", json=to_admin))
+    assert await _told(approver, admin) == [[], []]
+    await ok(approver.post(f"/approval-delegations/{delegation['id']}/revoke"))
+    assert await _told(buyer) == [[]]
+    (shown,) = await notifications_of(buyer)
+    assert shown["resolved_at"] is not None
+
+
+async def test_a_mail_tells_of_a_delegation(organisation: TestOrganisation) -> None:
+    await let_mail(organisation)
+    await ok(organisation.admin.patch("/organisations/current", etag="*", json={"language": "de"}))
+    body = {"delegate_id": organisation.buyer.user_id, "ends_at": _tomorrow()}
+    await ok(organisation.admin.patch(f"/users/{organisation.approver.user_id}", etag="*", json={"name": "Max"}))
+    await created(organisation.approver.post("/approval-delegations", json=body))
+    async with mail_server() as server:
+        await send_notifications(organisation, server.mailer(document_url="https://po.example/app"))
+        (mail,) = server.received
+    subject = "Max hat Ihnen Genehmigungen übertragen"
+    assert (mail.recipients, str(mail.message["Subject"])) == ([organisation.buyer.email], subject)
+    # There is no page about it.
+    assert "https://" not in mail.text
+
+
+def _tomorrow() -> str:
+    return (datetime.now(UTC) + timedelta(days=1)).isoformat()

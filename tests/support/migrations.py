@@ -340,6 +340,7 @@ SPECIAL = {
     ("notifications", "actor_id"): "NULL",
     ("notifications", "data"): "'{{}}'",
     ("notifications", "purchase_order_id"): "NULL",
+    ("notifications", "approval_delegation_id"): "NULL",
     ("notification_preferences", "email"): "'digest'",
     ("notification_mails", "kind"): "'single'",
     ("notification_mails", "message_id"): "'mail{n}@po.example'",

@@ -17,3 +17,11 @@ class Delegated(DomainEvent):
     delegate_id: int
     starts_at: datetime
     ends_at: datetime
+
+
+@dataclass(frozen=True)
+class DelegationRevoked(DomainEvent):
+    """The delegator, or an admin, has ended a delegation."""
+
+    actor: Actor
+    delegation_id: int

@@ -14,7 +14,7 @@ from po_api.approval_delegations.errors import (
     UnknownDelegate,
     UnknownDelegator,
 )
-from po_api.approval_delegations.events import Delegated
+from po_api.approval_delegations.events import Delegated, DelegationRevoked
 from po_api.approval_delegations.models import ApprovalDelegation
 from po_api.approval_delegations.queries import DelegationQueries, DelegationRow
 from po_api.core.actor import Actor
@@ -91,6 +91,7 @@ class DelegationService:
         delegation.revoked_at = now
         await self._session.flush()
         await self._record("revoke", delegation, {"revoked_at": now})
+        await self._listeners.notify(self._session, DelegationRevoked(self._actor, delegation_id))
         return await self._queries.get(delegation_id)
 
     def _require_own(self, delegator_id: int) -> None:

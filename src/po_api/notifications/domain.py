@@ -37,6 +37,7 @@ class NotificationKind(StrEnum):
     ORDER_ISSUED = "order_issued"
     DELIVERY_FAILED = "delivery_failed"
     NO_APPROVER_LEFT = "no_approver_left"
+    DELEGATED_TO_YOU = "delegated_to_you"
 
 
 class NotifiedEntity(StrEnum):
@@ -44,6 +45,7 @@ class NotifiedEntity(StrEnum):
 
     PORF = "porf"
     PURCHASE_ORDER = "purchase_order"
+    APPROVAL_DELEGATION = "approval_delegation"
 
 
 class EmailChoice(StrEnum):
@@ -74,6 +76,7 @@ DEFAULTS: Mapping[NotificationKind, Preference] = {
     NotificationKind.ORDER_ISSUED: _LATER,
     NotificationKind.DELIVERY_FAILED: _AT_ONCE,
     NotificationKind.NO_APPROVER_LEFT: _AT_ONCE,
+    NotificationKind.DELEGATED_TO_YOU: _AT_ONCE,
 }
 # Somebody waits for the member: these are always listed.
 ALWAYS_IN_APP = frozenset({NotificationKind.APPROVAL_NEEDED})

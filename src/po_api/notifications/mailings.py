@@ -44,7 +44,7 @@ NOTIFICATION_MAILS = Queue(
 DIGEST_LOOKS_BACK = timedelta(days=7)
 
 
-# The addresses of documents in a front end, behind the `#`.
+# The addresses of documents in a front end, behind the `#`. Delegations have none.
 _PAGES = {NotifiedEntity.PORF: "porf", NotifiedEntity.PURCHASE_ORDER: "order"}
 
 
@@ -163,7 +163,8 @@ def _letter(due: _DueRow, items: Sequence[Item], organisation: str, language: La
 
 def _item(row: NotificationRow, document_url: str | None) -> Item:
     """What a mail says about a notification; without an address of documents there is no link."""
-    link = None if document_url is None else f"{document_url}#/{_PAGES[NotifiedEntity(row.entity)]}/{row.entity_id}"
+    page = _PAGES.get(NotifiedEntity(row.entity))
+    link = None if document_url is None or page is None else f"{document_url}#/{page}/{row.entity_id}"
     return Item(row.kind, row.number or "", row.title, row.actor_name, row.details.get("decision"), link)
 
 

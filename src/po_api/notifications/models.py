@@ -20,7 +20,7 @@ from po_api.db.models import Base, TenantRow, optional_reference
 
 
 class Notification(TenantRow, Base):
-    """What one member is told about one request or order, which goes with it.
+    """What one member is told about one request, order or delegation, which goes with it.
 
     `dedupe_key` names the cause: each member is told of it once. `actor_id` is the member who did it, if one did.
     `resolved_at` is when there was nothing to do about it any more, `mailed_at` when a mail about it was handed over.
@@ -38,9 +38,10 @@ class Notification(TenantRow, Base):
             postgresql_where=text("porf_id IS NOT NULL"),
         ),
         *optional_reference("notifications", "purchase_order_id", "purchase_orders"),
+        *optional_reference("notifications", "approval_delegation_id", "approval_delegations"),
         *optional_reference("notifications", "actor_id", "members", key="user_id"),
         UniqueConstraint("organisation_id", "user_id", "dedupe_key", name="uq_notifications_dedupe_key"),
-        CheckConstraint("num_nonnulls(porf_id, purchase_order_id) = 1", name="one_entity"),
+        CheckConstraint("num_nonnulls(porf_id, purchase_order_id, approval_delegation_id) = 1", name="entity"),
         CheckConstraint("kind ~ '^[a-z_]{1,40}$'", name="kind"),
         CheckConstraint("actor_id <> user_id", name="actor"),
         CheckConstraint("length(dedupe_key) BETWEEN 1 AND 100", name="dedupe_key"),
@@ -61,6 +62,7 @@ class Notification(TenantRow, Base):
     kind: Mapped[str]
     porf_id: Mapped[int | None]
     purchase_order_id: Mapped[int | None]
+    approval_delegation_id: Mapped[int | None]
     actor_id: Mapped[int | None]
     data: Mapped[dict[str, object]] = mapped_column(JSONB, default=dict, server_default="{}")
     dedupe_key: Mapped[str]

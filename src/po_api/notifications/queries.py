@@ -11,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     FromClause,
-    SQLColumnExpression,
     Text,
     and_,
     bindparam,
@@ -23,11 +22,13 @@ from sqlalchemy import (
     true,
 )
 
+from po_api.approval_delegations.models import ApprovalDelegation
 from po_api.core.actor import Actor
 from po_api.db.filters import Filters
 from po_api.db.models import Timestamp
 from po_api.db.pagination import Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect, Query, QueryExecutor
+from po_api.members.models import Member
 from po_api.members.projections import member_name
 from po_api.notifications.domain import (
     DEFAULTS,
@@ -53,7 +54,7 @@ _NOTIFICATIONS = Notification.__table__
 
 class NotificationRow(NamedTuple):
     """A notification. `number` and `title` are those that the request or order has now; the title of an order is the
-    name of its supplier."""
+    name of its supplier, that of a delegation the name of the delegator."""
 
     id: int
     kind: str
@@ -106,18 +107,29 @@ def _show(rows: FromClause) -> AnySelect:
     porf = and_(Porf.organisation_id == ORGANISATION_ID, Porf.id == c.porf_id)
     order = and_(PurchaseOrder.organisation_id == ORGANISATION_ID, PurchaseOrder.id == c.purchase_order_id)
 
-    def of_either(of_porf: SQLColumnExpression[str | None], of_order: SQLColumnExpression[str | None]) -> AnyColumn:
-        found = (select(of_porf).where(porf), select(of_order).where(order))
+    by = and_(
+        ApprovalDelegation.organisation_id == ORGANISATION_ID,
+        ApprovalDelegation.id == c.approval_delegation_id,
+        Member.user_id == ApprovalDelegation.delegator_id,
+    )
+    delegator = select(Member.name).where(Member.organisation_id == ORGANISATION_ID, by)
+
+    def first(*found: AnySelect) -> AnyColumn:
         return func.coalesce(*(each.correlate(rows).scalar_subquery() for each in found))
 
-    entity = case((c.porf_id.is_not(None), NotifiedEntity.PORF.value), else_=NotifiedEntity.PURCHASE_ORDER.value)
+    entity = case(
+        (c.porf_id.is_not(None), NotifiedEntity.PORF.value),
+        (c.purchase_order_id.is_not(None), NotifiedEntity.PURCHASE_ORDER.value),
+        else_=NotifiedEntity.APPROVAL_DELEGATION.value,
+    )
+    titles = (select(Porf.title).where(porf), select(PurchaseOrder.supplier_name).where(order), delegator)
     return select(
         c.id,
         c.kind,
         entity.label("entity"),
-        func.coalesce(c.porf_id, c.purchase_order_id).label("entity_id"),
-        of_either(Porf.number, PurchaseOrder.number).label("number"),
-        of_either(Porf.title, PurchaseOrder.supplier_name).label("title"),
+        func.coalesce(c.porf_id, c.purchase_order_id, c.approval_delegation_id).label("entity_id"),
+        first(select(Porf.number).where(porf), select(PurchaseOrder.number).where(order)).label("number"),
+        first(*titles).label("title"),
         c.actor_id,
         member_name(c.actor_id).label("actor_name"),
         c.data.cast(Text).label("data"),
@@ -143,6 +155,8 @@ def _is_visible(sight: _Sight) -> ColumnElement[bool]:
         or_(
             and_(Notification.porf_id.is_not(None), porfs.correlate(_NOTIFICATIONS).exists()),
             and_(Notification.purchase_order_id.is_not(None), orders.correlate(_NOTIFICATIONS).exists()),
+            # Everybody sees what was delegated to them.
+            Notification.approval_delegation_id.is_not(None),
         ),
     )
 
@@ -191,9 +205,10 @@ def _one(sight: _Sight) -> Query[NotificationRow]:
 
 
 def chosen_email(kind: AnyColumn, preferred: AnyColumn) -> ColumnElement[str]:
-    """The choice of a member for mails about a kind: the preferred one, or the default."""
+    """The choice of a member for mails about a kind: the preferred one, or the default. A later version may have added
+    notifications of other kinds, which it mails itself if need be."""
     defaults = [(kind == str(name), str(default.email)) for name, default in DEFAULTS.items()]
-    return func.coalesce(preferred, case(*defaults))
+    return func.coalesce(preferred, case(*defaults, else_=str(EmailChoice.OFF)))
 
 
 @cache

@@ -47,7 +47,10 @@ from po_api.purchase_orders.projections import lines_with_requests
 from po_api.purchase_orders.queries import ORDER_ID
 
 _NOTIFICATIONS, _PORFS = Notification.__table__, Porf.__table__
-_ADDED = ("user_id", "kind", "porf_id", "purchase_order_id", "actor_id", "data", "dedupe_key")
+_ADDED = (
+    *("user_id", "kind", "porf_id", "purchase_order_id", "approval_delegation_id"),
+    *("actor_id", "data", "dedupe_key"),
+)
 _PORF_ID, _USER_ID = bindparam("porf_id", type_=BigInteger), bindparam("user_id", type_=BigInteger)
 _ACTOR_ID = bindparam("actor_id", type_=BigInteger)
 _HAS_ROLE = Member.roles.overlap(bindparam("roles", type_=ARRAY(Text)))
@@ -89,6 +92,17 @@ def _resolving(*kinds: NotificationKind) -> Update:
 _RESOLVE = _resolving(*RESOLVED_WITH_REQUEST)
 _ADD = Query("notifications.add", _INSERT, _Key)
 _HAS_APPROVERS = Query("notifications.has_approvers", _resolving(NotificationKind.NO_APPROVER_LEFT), NoRow)
+_REVOKED = Query(
+    "notifications.revoked",
+    update(Notification)
+    .where(
+        Notification.organisation_id == ORGANISATION_ID,
+        Notification.approval_delegation_id == bindparam("delegation_id", type_=BigInteger),
+        Notification.resolved_at.is_(None),
+    )
+    .values(resolved_at=NOW),
+    NoRow,
+)
 _RESOLVE_ALONE = Query("notifications.resolve", _RESOLVE, NoRow)
 _RESOLVE_AND_ADD = combine("notifications.resolve_and_add", _RESOLVE, _INSERT)
 
@@ -254,6 +268,10 @@ class NotificationRepository:
     async def has_approvers(self, porf_id: int) -> None:
         """Resolve that a request had no approver left."""
         await self._executor.execute(_HAS_APPROVERS, **self._tenant, porf_id=porf_id, now=utc_now())
+
+    async def is_revoked(self, delegation_id: int) -> None:
+        """Resolve that a member may decide for another."""
+        await self._executor.execute(_REVOKED, **self._tenant, delegation_id=delegation_id, now=utc_now())
 
     async def read(self, user_id: int, notification_id: int) -> None:
         """Note that the member has read one of their notifications; one that was read stays as it is."""

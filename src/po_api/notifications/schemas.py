@@ -21,6 +21,8 @@ class NotificationData(Schema):
     reminder: int | None = Field(
         default=None, description="Of `approval_reminder`: its number, from 1 on", examples=[1]
     )
+    starts_at: datetime | None = Field(default=None, description="Of `delegated_to_you`")
+    ends_at: datetime | None = Field(default=None, description="Of `delegated_to_you`")
     error_code: str | None = Field(
         default=None, description="Of `delivery_failed`: the last error", examples=["mail_refused"]
     )
@@ -35,7 +37,8 @@ class NotificationRead(Schema):
     entity_id: int = Field(examples=[42])
     number: str | None = Field(description="The number of the request or order", examples=["PORF-2026-000042"])
     title: str = Field(
-        description="The title of the request, or the name of the order's supplier", examples=["Desk lamps"]
+        description="The title of the request, or the name of the order's supplier or of the delegator",
+        examples=["Desk lamps"],
     )
     actor_id: int | None = Field(description="The member who did it; null for the application", examples=[3])
     actor_name: str | None = Field(examples=["Max Miller"])
@@ -102,6 +105,7 @@ class PreferencesRead(Schema):
     order_issued: PreferenceRead = Field(description="An order of the caller's request was issued")
     delivery_failed: PreferenceRead = Field(description="The mail with an order could not be sent")
     no_approver_left: PreferenceRead = Field(description="No active member may approve a pending request")
+    delegated_to_you: PreferenceRead = Field(description="The caller may decide for another member")
 
     @classmethod
     def of(cls, preferences: Preferences) -> "PreferencesRead":
@@ -120,3 +124,4 @@ class PreferencesPatch(Schema):
     order_issued: PreferencePatch | MISSING = MISSING
     delivery_failed: PreferencePatch | MISSING = MISSING
     no_approver_left: PreferencePatch | MISSING = MISSING
+    delegated_to_you: PreferencePatch | MISSING = MISSING

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from po_api.approval_delegations.events import Delegated, DelegationRevoked
 from po_api.approvals.domain import Decision
 from po_api.approvals.events import PeopleLost, ReminderDue, RunEnded, StepEscalated, StepsActivated
 from po_api.comments.events import CommentAdded, CommentEdited
@@ -196,6 +197,23 @@ async def _tell_admins(session: AsyncSession, actor: Actor, porf_ids: Sequence[i
     causes = (Cause(NotifiedEntity.PORF, porf_id, f"porf:{porf_id}:{key}", actor.user_id) for porf_id in porf_ids)
     await repository.add([row for cause in causes for row in cause.rows(admins)])
     notify_after_commit(session, PLAN)
+
+
+async def tell_delegate(session: AsyncSession, event: Delegated) -> list[ChangeWarning]:
+    """Tell the delegate for whom they may decide, and when."""
+    repository = NotificationRepository(session, event.actor.organisation_id)
+    entity, data = NotifiedEntity.APPROVAL_DELEGATION, {"starts_at": event.starts_at, "ends_at": event.ends_at}
+    times = {name: time.isoformat() for name, time in data.items()}
+    key = f"approval_delegation:{event.delegation_id}"
+    cause = Cause(entity, event.delegation_id, key, event.actor.user_id, times)
+    await _tell(session, repository, cause, {event.delegate_id: NotificationKind.DELEGATED_TO_YOU})
+    return []
+
+
+async def resolve_delegation(session: AsyncSession, event: DelegationRevoked) -> list[ChangeWarning]:
+    """The delegate decides for nobody any more."""
+    await NotificationRepository(session, event.actor.organisation_id).is_revoked(event.delegation_id)
+    return []
 
 
 async def _tell(

@@ -8,7 +8,8 @@ from po_api.notifications.domain import MAX_LISTED, NotificationKind
 
 
 class Item(NamedTuple):
-    """What a mail says about a notification. `number` is empty for a draft order, `link` None if there is none."""
+    """What a mail says about a notification. `number` is empty for draft orders and delegations, `link` None if there
+    is none."""
 
     kind: str
     number: str
@@ -51,6 +52,7 @@ _ENGLISH = _Texts(
         _K.ORDER_ISSUED: "Order {number} to {title} was issued",
         _K.DELIVERY_FAILED: "Order {number} could not be sent to {title}",
         _K.NO_APPROVER_LEFT: "No active member may approve {number} ({title})",
+        _K.DELEGATED_TO_YOU: "{title} has delegated approvals to you",
     },
     "the draft order",
     "{organisation}: one notification",
@@ -71,6 +73,7 @@ _GERMAN = _Texts(
         _K.ORDER_ISSUED: "Bestellung {number} bei {title} wurde erteilt",
         _K.DELIVERY_FAILED: "Bestellung {number} konnte nicht an {title} gesendet werden",
         _K.NO_APPROVER_LEFT: "Kein aktives Mitglied darf {number} ({title}) genehmigen",
+        _K.DELEGATED_TO_YOU: "{title} hat Ihnen Genehmigungen übertragen",
     },
     "dem Bestellentwurf",
     "{organisation}: eine Benachrichtigung",
@@ -91,6 +94,7 @@ _FRENCH = _Texts(
         _K.ORDER_ISSUED: "La commande {number} adressée à {title} a été émise",
         _K.DELIVERY_FAILED: "La commande {number} n’a pas pu être envoyée à {title}",
         _K.NO_APPROVER_LEFT: "Aucun membre actif ne peut approuver {number} ({title})",
+        _K.DELEGATED_TO_YOU: "{title} vous a délégué des approbations",
     },
     "le brouillon de commande",
     "{organisation}\xa0: une notification",
@@ -111,6 +115,7 @@ _SPANISH = _Texts(
         _K.ORDER_ISSUED: "La orden de compra {number} para {title} ha sido emitida",
         _K.DELIVERY_FAILED: "La orden de compra {number} no se ha podido enviar a {title}",
         _K.NO_APPROVER_LEFT: "Ningún miembro activo puede aprobar {number} ({title})",
+        _K.DELEGATED_TO_YOU: "{title} le ha delegado aprobaciones",
     },
     "el borrador de orden de compra",
     "{organisation}: una notificación",
