@@ -19,7 +19,7 @@ from po_api.porfs.approval_vacancies import fill_in
 from support.approval_policies import group, publish_policy, rule, user
 from support.invariants import check
 from support.notifications import notifications_of, unread_kinds
-from support.organisations import Member, TestOrganisation, created, new_organisation, ok, refused
+from support.organisations import Member, TestOrganisation, act, created, new_organisation, ok, refused
 from support.repetition import in_turns
 
 Json = dict[str, Any]
@@ -295,4 +295,35 @@ async def test_a_decision_comes_before_the_vacancy_or_after_it(world: World, tur
     await asyncio.gather(*(both_at_once if turn % 2 else reversed(both_at_once)))
     assert await world.shown(porf) == [("active", "Bob+Max", 2, None)]
     assert (await ok(world.decide("Max", porf))).json()["status"] == "approved"
+    await world.check()
+
+
+@in_turns
+async def test_a_submission_at_the_same_time_asks_nobody_who_has_left(world: World, turn: int) -> None:
+    """What it has read before the change is committed is corrected afterwards."""
+    organisation = world.organisation
+    await publish_policy(organisation.admin, rule(1, user(world["Ada"]), on_empty="requester_manager"))
+    draft = await organisation.draft()
+    both = [act(organisation.requester, draft, "submit"), world.demote("Ada")]
+    await asyncio.gather(*(both if turn % 2 else reversed(both)))
+    await world.work(workers=2)
+    assert await world.shown(draft) == [("active", "Max", 1, None)]
+    assert (await ok(world["Max"].post(f"/porfs/{draft.json()['id']}/approve", etag="*"))).json()[
+        "status"
+    ] == "approved"
+    await world.check()
+
+
+async def test_admins_are_told_if_not_even_any_approver_is_left(world: World) -> None:
+    organisation, ada = world.organisation, world["Ada"]
+    await publish_policy(organisation.admin, rule(1, user(ada), on_empty="skip"))
+    porf = await organisation.pending()
+    await ok(
+        organisation.admin.patch(f"/users/{organisation.approver.user_id}", etag="*", json={"roles": ["requester"]})
+    )
+    await world.demote(*world.people)
+    await ok(organisation.admin.post("/notifications/read-all", json={"before": "2999-01-01T00:00:00Z"}))
+    assert await world.work() == 1
+    assert await world.shown(porf) == [("skipped", "", 1, None), ("active", "", 1, None)]
+    assert await unread_kinds(organisation.admin) == ["no_approver_left"]
     await world.check()

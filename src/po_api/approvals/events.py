@@ -50,8 +50,8 @@ class StepEscalated(DomainEvent):
 
 @dataclass(frozen=True)
 class PeopleLost(DomainEvent):
-    """Members whom steps of a pending request ask may not decide any more. `is_short`: too few are left in a step, and
-    nobody has taken the places."""
+    """Members whom steps of a pending request ask may not decide any more. `is_short`: in a step, too few are left who
+    may."""
 
     actor: Actor
     porf_id: int

@@ -96,11 +96,14 @@ class _Vacancies:
         short = [step for was, step in zip(before, steps, strict=True) if step.is_short and was.asked & gone]
         plans = await self._plans(pending, short)
         emptied = {step_id for step_id, planned in plans.items() if planned.is_skipped}
-        pending = await self._refill(pending, short, plans, nobody=machine.asks_nobody(machine.emptied(steps, emptied)))
+        asks_anybody = machine.asks_nobody(machine.emptied(steps, emptied))
+        pending = await self._refill(pending, short, plans, asks_anybody=asks_anybody)
         steps = machine.emptied(machine.vacated(pending.run.steps, gone), emptied)
         outcome = machine.advance(steps, await self._changes.rules(pending))
         await self._changes.write("vacate", pending, outcome, _shown(before, outcome, gone))
         is_short = any(step.is_short for step in outcome.steps)
+        if asks_anybody and not is_short:
+            is_short = any(left == porf_id for left, _ in await self._repository.without_approver())
         await self._listeners.notify(self._session, PeopleLost(self._actor, porf_id, is_short))
         return True
 
@@ -132,15 +135,15 @@ class _Vacancies:
         return {step_id: planned for step_id, planned in plans.items() if planned is not None}
 
     async def _refill(
-        self, pending: Pending, short: Sequence[Step], plans: Mapping[int | None, PlannedStep], *, nobody: bool
+        self, pending: Pending, short: Sequence[Step], plans: Mapping[int | None, PlannedStep], *, asks_anybody: bool
     ) -> Pending:
-        """Store whom the steps ask now. If `nobody` would decide on the request, any approver has to."""
+        """Store whom the steps ask now; with `asks_anybody`, any approver in a step more."""
         additions = Additions(self._session, self._actor, pending.now)
         for step in short:
             planned = plans.get(step.id)
             if planned is not None and not planned.is_skipped:
                 await additions.refill(step, planned)
-        if nobody:
+        if asks_anybody:
             await additions.default_step(pending.run)
         return await self._changes.again(pending)
 
