@@ -100,7 +100,7 @@ class _Vacancies:
         pending = await self._refill(pending, short, plans, asks_anybody=asks_anybody)
         steps = machine.emptied(machine.vacated(pending.run.steps, gone), emptied)
         outcome = machine.advance(steps, await self._changes.rules(pending))
-        await self._changes.write("vacate", pending, outcome, _shown(before, outcome, gone))
+        await self._changes.write("porf.vacate", pending, outcome, _shown(before, outcome, gone))
         is_short = any(step.is_short for step in outcome.steps)
         if asks_anybody and not is_short:
             is_short = any(left == porf_id for left, _ in await self._repository.without_approver())

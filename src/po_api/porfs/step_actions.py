@@ -163,7 +163,7 @@ class PorfStepActions:
         *,
         comment: str | None = None,
     ) -> JsonDocument:
-        await self._changes.write(action, pending, outcome, shown, comment=comment)
+        await self._changes.write(f"porf.{action}", pending, outcome, shown, comment=comment)
         return await self._porfs.whole(pending.porf.id)
 
 

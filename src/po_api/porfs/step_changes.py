@@ -53,7 +53,7 @@ class StepChanges:
         return Rules(pending.run.carry, [row.place for row in places], barred(pending.facts))
 
     async def write(
-        self, name: str, pending: Pending, outcome: Outcome, shown: dict[str, object], *, comment: str | None = None
+        self, action: str, pending: Pending, outcome: Outcome, shown: dict[str, object], *, comment: str | None = None
     ) -> None:
         """Write the outcome for the run, and for the request if it is approved; `shown` is what the event has more."""
         porf, run, now = pending.porf, pending.run, pending.now
@@ -65,6 +65,6 @@ class StepChanges:
         after = {name: state[name] for name in before} | shown
         if is_approved:
             after |= {"total": pending.facts.total, "currency": pending.facts.currency} | recorded(state)
-        change = audit.Change(f"porf.{name}", "porf", porf.id, before, after, porf.version + 1)
+        change = audit.Change(action, "porf", porf.id, before, after, porf.version + 1)
         await self._repository.change([state], [change], now=now, changed=RunChange(run.id, writes))
         await self._listeners.notify(self._session, approval_event(self._actor, porf, outcome.status))
