@@ -130,7 +130,7 @@ async def test_who_may_add_whom(world: World) -> None:
     )
     assert (await ok(dry)).json()["version"] == porf.json()["version"] + 1
     assert await world.run(porf) == before
-    await refused(world.add(organisation.admin, await organisation.draft(), "Ivo"), 409, "invalid_transition")
+    await refused(world.add(organisation.admin, await organisation.draft(), "Ivo"), 409, "run_closed")
 
 
 async def _submitted_by(member: Member) -> httpx.Response:
@@ -252,13 +252,62 @@ async def test_what_an_author_has_decided_for_another_is_not_carried(
     await check(urls[0], organisation.organisation_id)
 
 
+async def test_nothing_changes_an_approval_that_is_over(world: World) -> None:
+    organisation = world.organisation
+    porf = await organisation.pending()
+    await ok(world.decide("Max", porf))
+    await ok(world.decide("Olga", porf))
+    refusals = [(action, await _on_last_step(world, porf, action)) for action in _ON_STEPS]
+    assert [(action, answer.json()["code"]) for action, answer in refusals] == [
+        (action, "run_closed") for action in _ON_STEPS
+    ]
+    shown = (await ok(organisation.admin.get(f"/porfs/{porf.json()['id']}"))).json()["allowed_actions"]
+    assert [shown[action.replace("-", "_")]["reason"] for action in _ON_STEPS] == ["run_closed"] * len(_ON_STEPS)
+
+
+_ON_STEPS = ("add-approver", "remove-approver", "reassign-step", "override")
+
+
+async def _on_last_step(world: World, porf: httpx.Response, action: str) -> httpx.Response:
+    """An admin's attempt to change who is asked in the last step, which asks Olga."""
+    step_id = (await world.run(porf))["steps"][-1]["id"]
+    ids = {name: member.user_id for name, member in world.people.items()}
+    body: Json = {
+        "add-approver": {"user_id": ids["Ivo"], "placement": "after"},
+        "remove-approver": {"step_id": step_id},
+        "reassign-step": {"step_id": step_id, "replaced_id": ids["Olga"], "user_id": ids["Ivo"]},
+        "override": {"comment": "Urgent"},
+    }[action]
+    return await world.organisation.admin.post(f"/porfs/{porf.json()['id']}/{action}", etag="*", json=body)
+
+
+# What has become of the request where the action was first, and of the approval after it.
+_FIRST = {
+    "add-approver": ("pending", None),
+    "remove-approver": ("approved", "invalid_transition"),
+    "reassign-step": ("pending", "not_eligible"),
+    "override": ("approved", "invalid_transition"),
+}
+
+
+@pytest.mark.parametrize("action", _ON_STEPS)
 @in_turns
-async def test_an_approver_is_added_before_the_last_approval_or_not_at_all(world: World, turn: int) -> None:
+async def test_who_is_asked_changes_before_the_last_approval_or_not_at_all(
+    world: World, turn: int, action: str
+) -> None:
     porf = await world.organisation.pending()
     await ok(world.decide("Max", porf))
-    both = [world.decide("Olga", porf), world.add(world.organisation.requester, porf, "Ivo", placement="after")]
-    answers = await asyncio.gather(*(both if turn % 2 else reversed(both)))
-    codes = {answer.json().get("code") for answer in answers}
+    last = "Olga"
+    if action == "remove-approver":
+        last = "Ivo"
+        await ok(world.add(world.organisation.admin, porf, last, placement="after"))
+        await ok(world.decide("Olga", porf))
+    both = [world.decide(last, porf), _on_last_step(world, porf, action)]
+    approved, changed = await asyncio.gather(*(both if turn % 2 else reversed(both)))
+    approved, changed = (approved, changed) if turn % 2 else (changed, approved)
     now = (await ok(world.organisation.requester.get(f"/porfs/{porf.json()['id']}"))).json()["status"]
-    assert (codes, now) in (({None}, "pending"), ({None, "invalid_transition"}, "approved"))
+    if changed.is_success:
+        assert (now, approved.json().get("code")) == _FIRST[action]
+    else:
+        assert (now, approved.status_code, changed.json()["code"]) == ("approved", 200, "run_closed")
     await world.check()

@@ -45,10 +45,11 @@ TABLE: dict[str, tuple[set[str], str | None, set[str], str]] = {
 ACTIONS = TABLE.keys()
 ANSWERS = {
     **dict.fromkeys(("not_requester", "missing_role", "override_disabled"), 403),
-    **dict.fromkeys(("invalid_transition", "nothing_left"), 409),
+    **dict.fromkeys(("invalid_transition", "nothing_left", "run_closed"), 409),
 }
 # They are about a step, of which there is none here; tests/approvals has those.
 OF_STEPS = {"remove_approver", "reassign_step"}
+ON_STEPS = OF_STEPS | {"add_approver", "override"}
 WITHOUT_DRY_RUN = {"edit", "delete"}
 NOT_FOUND = (404, "porf_not_found")
 INVISIBLE = {"convert": (403, "missing_role")}  # judged before anything is looked for, so it tells nothing
@@ -63,7 +64,7 @@ def expected_refusal(action: str, status: str, member: str) -> str | None:
     if member not in who:
         return otherwise
     if status not in sources:
-        return "invalid_transition"
+        return "run_closed" if action in ON_STEPS else "invalid_transition"
     return {("convert", "ordered"): "nothing_left", ("override", "pending"): "override_disabled"}.get((action, status))
 
 

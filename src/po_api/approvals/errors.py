@@ -58,10 +58,10 @@ class AlreadyDecided(Conflict):
 
 
 class RunClosed(Conflict):
-    """The step is not one of the approval that is open: read `/porfs/{porf_id}/approval` again."""
+    """No approval of the request is open, or the step is not one of it: read `/porfs/{porf_id}/approval` again."""
 
     code = "run_closed"
-    title = "Not a step of the open approval"
+    title = "Not in the open approval"
 
 
 class OverrideDisabled(Forbidden):

@@ -33,7 +33,8 @@ Guard = Callable[[F, Actor], type[AppError] | None]
 class Rule(Generic[S, F]):
     """One row of the table. With the `target` None the status is derived from the data, or does not change.
 
-    `permission` determines the scope that an API key needs; `who` is the guard that checks the member.
+    `permission` determines the scope that an API key needs; `who` is the guard that checks the member. `elsewhere` is
+    the error in other statuses than the `sources`.
     """
 
     sources: frozenset[S]
@@ -41,6 +42,7 @@ class Rule(Generic[S, F]):
     permission: Permission
     who: Guard[F]
     guards: tuple[Guard[F], ...] = ()
+    elsewhere: type[AppError] = InvalidTransition
 
 
 class StateMachine(Generic[S, A, F]):
@@ -58,7 +60,7 @@ class StateMachine(Generic[S, A, F]):
         if refused is not None:
             return refused
         if facts.status not in rule.sources:
-            return InvalidTransition
+            return rule.elsewhere
         for guard in rule.guards:
             refused = guard(facts, actor)
             if refused is not None:

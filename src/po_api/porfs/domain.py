@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 from po_api.approvals import eligibility
 from po_api.approvals import errors as refusals
 from po_api.approvals.domain import Decision, Standing
-from po_api.approvals.errors import AlreadyDecided, NotEligible, NotYourTurn, OverApprovalLimit
+from po_api.approvals.errors import AlreadyDecided, NotEligible, NotYourTurn, OverApprovalLimit, RunClosed
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.currencies import CURRENCIES
-from po_api.core.errors import AppError
+from po_api.core.errors import AppError, InvalidTransition
 from po_api.core.money import cut_quantity
 from po_api.core.permissions import Permission
 from po_api.core.state_machine import Guard, Rule, StateMachine
@@ -243,8 +243,16 @@ def _rule(
     target: PorfStatus | None,
     who: PorfGuard,
     *guards: PorfGuard,
+    elsewhere: type[AppError] = InvalidTransition,
 ) -> Rule[PorfStatus, PorfFacts]:
-    return Rule(frozenset(sources), target, permission, who, guards)
+    return Rule(frozenset(sources), target, permission, who, guards, elsewhere)
+
+
+def _on_steps(
+    permission: Permission, target: PorfStatus | None, who: PorfGuard, *guards: PorfGuard
+) -> Rule[PorfStatus, PorfFacts]:
+    """An action on the steps of the open approval. Whoever loses a race with its end is told of that."""
+    return _rule(permission, [_P], target, who, *guards, elsewhere=RunClosed)
 
 
 # Actions on the steps of an approval: the request itself says whether they are allowed, lists do not.
@@ -292,10 +300,10 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.CLOSE: _rule(_MANAGE, [_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(Permission.PORFS_WRITE_ALL, _OPEN, None, _admin),
         PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser, _current_currency),
-        PorfAction.OVERRIDE: _rule(Permission.PORFS_WRITE_ALL, [_P], _A, _admin, _may_override, _no_author),
-        PorfAction.ADD_APPROVER: _rule(Permission.PORFS_ADD_APPROVERS, [_P], None, _involved, _asked_if_approver),
-        PorfAction.REMOVE_APPROVER: _rule(Permission.PORFS_ADD_APPROVERS, [_P], None, _involved),
-        PorfAction.REASSIGN_STEP: _rule(Permission.PORFS_WRITE_ALL, [_P], None, _admin),
+        PorfAction.OVERRIDE: _on_steps(Permission.PORFS_WRITE_ALL, _A, _admin, _may_override, _no_author),
+        PorfAction.ADD_APPROVER: _on_steps(Permission.PORFS_ADD_APPROVERS, None, _involved, _asked_if_approver),
+        PorfAction.REMOVE_APPROVER: _on_steps(Permission.PORFS_ADD_APPROVERS, None, _involved),
+        PorfAction.REASSIGN_STEP: _on_steps(Permission.PORFS_WRITE_ALL, None, _admin),
     },
 )
 
