@@ -1,5 +1,6 @@
 """The inbox: the steps that wait for a member, by role, group, name, delegation and escalation."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,8 +9,9 @@ from fastapi import FastAPI
 
 from po_api.core.permissions import Role
 from support.approval_policies import group, publish_policy, rule, user
-from support.organisations import Member, TestOrganisation, act, created, new_organisation, ok, refused
+from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok, refused
 from support.polling import Deadline
+from support.statements import plan_of, sent_to
 
 Json = dict[str, Any]
 # Of each item the request, the step, and for whom.
@@ -27,7 +29,9 @@ async def _inbox(member: Member, query: str = "") -> list[Json]:
         items += page["items"]
         cursor = page["next_cursor"]
         path = None if cursor is None else f"/approvals?limit=2{query}&cursor={cursor}"
-    assert [item["activated_at"] for item in items] == sorted(item["activated_at"] for item in items)
+    by_time = "state=waiting" not in query
+    order = [(item["activated_at"] if by_time else None, item["step_id"]) for item in items]
+    assert order == sorted(order)
     return items
 
 
@@ -35,6 +39,14 @@ async def _names(member: Member) -> Items:
     items = await _inbox(member)
     listed = (await ok(member.get("/porfs?waiting_for_me=true&limit=100"))).json()["items"]
     assert {item["porf"]["id"] for item in items} == {item["id"] for item in listed}
+    return _shown(items)
+
+
+async def _later(member: Member) -> Items:
+    return _shown(await _inbox(member, "&state=waiting"))
+
+
+def _shown(items: list[Json]) -> Items:
     return [(item["porf"]["id"], item["step_name"], item["on_behalf_of_name"]) for item in items]
 
 
@@ -83,8 +95,68 @@ async def test_the_inbox_has_what_the_member_may_approve(app: FastAPI, client: h
     body = {"delegate_id": people["Olga"].user_id, "ends_at": ends_at}
     await created(people["Max"].post("/approval-delegations", json=body))
     assert await _names(people["Olga"]) == [default, (first, "Max", "Max"), (second, "Max", "Max")]
+    assert await _later(people["Olga"]) == [(first, "Olga", None), (second, "Olga", None)]
     await ok(people["Olga"].post(f"/porfs/{first}/approve", etag="*"))
     await ok(people["Ivo"].post(f"/porfs/{first}/approve", etag="*"))
     assert await _names(people["Olga"]) == [default, (second, "Max", "Max"), (first, "Olga", None)]
+    assert await _later(people["Olga"]) == [(second, "Olga", None)]
     await act(people["Ivo"], await ok(people["Ivo"].get(f"/porfs/{second}")), "reject", comment="No")
     assert await _names(people["Max"]) == [default]
+
+
+async def test_what_comes_later_is_what_the_member_could_approve(app: FastAPI, client: httpx.AsyncClient) -> None:
+    organisation, people = await _world(app, client)
+    olga, max_ = people["Olga"], people["Max"]
+    (default,) = _shown(await _inbox(olga))
+    porf = (await organisation.pending()).json()["id"]
+    added = {"user_id": people["Ivo"].user_id, "placement": "before"}
+    await ok(organisation.admin.post(f"/porfs/{porf}/add-approver", etag="*", json=added))
+    # What was active, and waits again; pools; those who are asked for others.
+    assert (await _later(max_), await _names(max_)) == ([(porf, "Max", None)], [default])
+    assert await _later(people["Ivo"]) == [(porf, "Board", None)]
+    assert [item["activated_at"] is None for item in await _inbox(olga, "&state=waiting")] == [True]
+    ends_at = (datetime.now(UTC) + timedelta(1)).isoformat()
+    await created(max_.post("/approval-delegations", json={"delegate_id": olga.user_id, "ends_at": ends_at}))
+    assert await _later(olga) == [(porf, "Max", "Max"), (porf, "Olga", None)]
+    await ok(organisation.admin.patch(f"/users/{max_.user_id}", etag="*", json={"approval_limit": "1.00"}))
+    assert (await _later(max_), await _later(olga)) == ([], [(porf, "Olga", None)])
+    assert await _inbox(organisation.auditor, f"&state=waiting&waiting_for={olga.user_id}") == await _inbox(
+        olga, "&state=waiting"
+    )
+    await refused(olga.get("/approvals?state=waiting&sort=activated_at"), 400, "invalid_sort")
+    await refused(olga.get("/approvals?state=approved"), 422, "validation_failed")
+    await ok(organisation.requester.post(f"/porfs/{porf}/recall", etag="*"))
+    assert [await _later(each) for each in people.values()] == [[], [], []]
+
+
+async def test_a_limit_permits_what_is_at_most_as_high(app: FastAPI, client: httpx.AsyncClient) -> None:
+    organisation = await new_organisation(app, client)
+    porfs = {
+        price: (await organisation.pending(lines=[LINE | {"quantity": "1", "unit_price": price, "tax_rate": "0"}]))
+        for price in ("0.99", "99.50", "99.51", "99999999999999.9999")
+    }
+    ids = [porf.json()["id"] for porf in porfs.values()]
+    for limit, count in (("0.98", 0), ("0.99", 1), ("99.49", 1), ("99.50", 2), ("99.99", 3), (None, 4)):
+        approver = await organisation.member(Role.APPROVER, approval_limit=limit)
+        assert [porf for porf, *_ in await _names(approver)] == ids[:count], limit
+
+
+async def test_the_first_page_is_one_query_that_finds_its_steps_by_indexes(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    organisation, people = await _world(app, client)
+    await organisation.pending()
+    for query in ("", "&state=waiting"):
+        async with sent_to(organisation.database) as sent:
+            await ok(people["Ivo"].get(f"/approvals?limit=2{query}"))
+        (inbox,) = (each for each in sent if "inbox_item" in each.sql)
+        plan = await plan_of(organisation.database, inbox)
+        if not query:
+            # The first steps of the role in the order of the index, of them those that the limit permits.
+            assert re.search(r"ix_approval_steps_open_roles on [^\n]*\n +Index Cond: [^\n]*least_limit <= ", plan), plan
+        # Of few rows, either index of groups.
+        assert re.search("Index Scan (using|on) ix_approval_steps_(open_groups|organisation_id_pool_group_id)", plan), (
+            plan
+        )
+        assert "using ix_approval_slots_open on" in plan, plan
+        assert "Seq Scan on approval_steps" not in plan, plan

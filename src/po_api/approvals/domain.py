@@ -1,5 +1,6 @@
 """The terms of running approvals."""
 
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -42,6 +43,22 @@ class StepStatus(StrEnum):
 
 
 OPEN_STEPS = frozenset({StepStatus.WAITING, StepStatus.ACTIVE})
+
+
+class InboxState(StrEnum):
+    """Which steps a member looks for: those that they may approve now, or will be asked for after the steps before."""
+
+    ACTIVE = "active"
+    WAITING = "waiting"
+
+
+# What its column can hold: of larger amounts, the limit is looked at later.
+HIGHEST_LEAST_LIMIT = 2**63 - 1
+
+
+def least_limit(ceiling: Decimal | None) -> int:
+    """The whole units of the limit that permits to approve an amount in the base currency; 0 if that is not known."""
+    return 0 if ceiling is None else min(int(ceiling), HIGHEST_LEAST_LIMIT)
 
 
 class SkipReason(StrEnum):

@@ -81,7 +81,10 @@ class ApprovalStep(TenantRow, Base):
     """A step of a run, as its rule or the member who has added it made it; only the status and the times change, `seq`
     if a step is added before it, and whom it asks, if its people may not decide any more.
 
-    Steps with a lower `seq` are decided first, those with the same one at once; `stage` is that of the rule.
+    Steps with a lower `seq` are decided first, those with the same one at once; `stage` is that of the rule. A limit
+    below `least_limit` does not permit to approve it: so the inbox finds, by an index, the few steps that a low limit
+    permits. It is 0 where limits do not count, or the amount is not known. (Indexes do not compare decimals before
+    row-level security has.)
     """
 
     __tablename__ = "approval_steps"
@@ -113,17 +116,14 @@ class ApprovalStep(TenantRow, Base):
         Index("ix_approval_steps_organisation_id_run_id", "organisation_id", "run_id", "seq", "position", "id"),
         # The inbox of pools.
         Index(
-            "ix_approval_steps_active_pools",
-            "organisation_id",
-            "pool_group_id",
-            postgresql_where=text("status = 'active' AND kind = 'pool'"),
+            "ix_approval_steps_open_roles",
+            *("organisation_id", "status", "activated_at", "id", "least_limit"),
+            postgresql_where=text("status IN ('active', 'waiting') AND pool_role IS NOT NULL"),
         ),
         Index(
-            "ix_approval_steps_active_roles",
-            "organisation_id",
-            "activated_at",
-            "id",
-            postgresql_where=text("status = 'active' AND pool_role IS NOT NULL"),
+            "ix_approval_steps_open_groups",
+            *("organisation_id", "pool_group_id", "status", "activated_at", "id", "least_limit"),
+            postgresql_where=text("status IN ('active', 'waiting') AND pool_group_id IS NOT NULL"),
         ),
     )
 
@@ -139,6 +139,7 @@ class ApprovalStep(TenantRow, Base):
     pool_role: Mapped[str | None]
     required_count: Mapped[int] = mapped_column(Integer)
     enforce_limit: Mapped[bool]
+    least_limit: Mapped[int] = mapped_column(default=0, server_default="0")
     comment_required: Mapped[bool]
     status: Mapped[str]
     skip_reason: Mapped[str | None]

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from po_api.approval_policies.domain import PlannedStep
-from po_api.approvals.domain import Decision, DecisionSource, RunStatus, StepStatus
+from po_api.approvals.domain import Decision, DecisionSource, RunStatus, StepStatus, least_limit
 from po_api.approvals.machine import Approval, Given, Outcome, Step, in_order
 from po_api.approvals.queries import Run
 from po_api.core.records import field_names
@@ -74,7 +74,7 @@ def opening(
     supplier_hash = basis.supplier_hash if is_closed and not decided and basis is not None else None
     steps, slots, decisions = [], [], []
     for planned, step in zip(in_order(plan), outcome.steps, strict=True):
-        steps.append(_new_step(planned, step, now))
+        steps.append(_new_step(planned, step, run.base_ceiling, now))
         origins = {slot.user_id: slot.origin for slot in planned.slots}
         for slot in step.slots:
             status = {"user_id": slot.user_id, "origin": origins[slot.user_id], "status": slot.status}
@@ -128,11 +128,12 @@ def refusing(
     return replace(changing(run, outcome, basis, now=now), decisions=[row])
 
 
-def _new_step(planned: PlannedStep, step: Step, now: datetime) -> Row:
+def _new_step(planned: PlannedStep, step: Step, ceiling: Decimal | None, now: datetime) -> Row:
     copied = ("stage", "rule_id", "source", "name", "kind", "pool_group_id", "pool_role", "required_count")
     return {
         **{name: getattr(planned, name) for name in (*copied, "enforce_limit", "comment_required")},
         **{name: getattr(step, name) for name in ("seq", "position", "status", "skip_reason")},
+        "least_limit": least_limit(ceiling) if planned.enforce_limit else 0,
         "activated_at": now if step.status in (StepStatus.ACTIVE, StepStatus.APPROVED) else None,
         "closed_at": None if step.is_open else now,
     }

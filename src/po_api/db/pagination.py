@@ -197,7 +197,7 @@ class Listing(Generic[R]):
         keys = [_Key(name.removeprefix("-"), name.startswith("-")) for name in sort.split(",")]
         if not self._sorts.issuperset(key.name for key in keys) or len({key.name for key in keys}) != len(keys):
             raise InvalidSort(sorted(self._sorts))
-        return (*keys, _Key("id", keys[-1].descending))
+        return (*(key for key in keys if key.name != "id"), _Key("id", keys[-1].descending))
 
 
 class _Listed(NamedTuple, Generic[R]):

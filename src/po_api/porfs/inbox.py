@@ -1,10 +1,12 @@
-"""The inbox: the steps of pending requests that wait for a member, or for one who has delegated to them.
+"""The inbox: the steps of pending requests that ask a member, or one who has delegated to them, now or later.
 
 One list of three branches, each of which finds its steps by an index: pools of a role, pools of groups, and people.
-Nothing is stored for it. It has the requests of the list with `waiting_for_me=true`.
+Nothing is stored for it. Of active steps, it has the requests of the list with `waiting_for_me=true`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -24,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from po_api.approvals.domain import RunStatus, SlotStatus, StepStatus
+from po_api.approvals.domain import HIGHEST_LEAST_LIMIT, InboxState, RunStatus, SlotStatus, StepStatus
 from po_api.approvals.eligibility import may_decide
 from po_api.approvals.models import ApprovalRun, ApprovalSlot, ApprovalStep
 from po_api.approvals.projections import has_decided, is_asked, is_within_limit, members, of_principals
@@ -42,7 +44,9 @@ from po_api.porfs.models import Porf
 from po_api.porfs.queries import Item
 from po_api.structure.models import ApprovalGroupMember
 
-INBOX_SORTS = ("activated_at",)
+# Steps that were never active have no time yet: their ids ascend, too.
+_ORDER = {InboxState.ACTIVE: "activated_at", InboxState.WAITING: "id"}
+INBOX_SORTS = tuple(_ORDER.values())
 
 _STEPS, _SLOTS, _RUNS, _PORFS = (model.__table__ for model in (ApprovalStep, ApprovalSlot, ApprovalRun, Porf))
 _GROUP_MEMBERS = ApprovalGroupMember.__table__
@@ -50,6 +54,8 @@ _OF_STEP = (
     *("id", "run_id", "position", "status", "source", "stage", "name", "pool_role", "pool_group_id"),
     *("required_count", "enforce_limit", "activated_at"),
 )
+# For no limit, too: `least` ignores NULL.
+_HIGHEST: ColumnElement[Decimal] = literal_column(str(HIGHEST_LEAST_LIMIT))
 
 
 class _Waiting(NamedTuple):
@@ -64,33 +70,12 @@ def _ids(statement: AnySelect) -> ColumnElement[Sequence[int]]:
     return cast(func.array(statement.scalar_subquery()), ARRAY(BigInteger))
 
 
-def _candidates() -> FromClause:
-    """The active steps that may ask the member."""
-    groups = _ids(
-        select(_GROUP_MEMBERS.c.group_id).where(
-            _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID, of_principals(_GROUP_MEMBERS.c.user_id)
-        )
-    )
-    slots = _ids(
-        select(_SLOTS.c.step_id).where(
-            _SLOTS.c.organisation_id == ORGANISATION_ID,
-            of_principals(_SLOTS.c.user_id),
-            _SLOTS.c.status == SlotStatus.OPEN,
-        )
-    )
-    # Each branch is sorted, so that they are merged, and a page ends with its last step.
-    active = (
-        select(*_STEPS.c[_OF_STEP])
-        .where(_STEPS.c.organisation_id == ORGANISATION_ID, _STEPS.c.status == StepStatus.ACTIVE)
-        .order_by(_STEPS.c.activated_at, _STEPS.c.id)
-    )
-    in_group = _STEPS.c.pool_group_id == any_(groups)
-    return union_all(
-        active.where(_STEPS.c.pool_role.is_not(None)),
-        active.where(in_group),
-        # A group's escalation may ask its own members.
-        active.where(_STEPS.c.id == any_(slots), or_(_STEPS.c.pool_group_id.is_(None), not_(in_group))),
-    ).subquery("waiting")
+def _highest_limit() -> ColumnElement[int]:
+    """The highest limit of the member and of those who have delegated to them, as `least_limit`."""
+    principal = members("limited")
+    highest = cast(func.floor(func.max(func.least(principal.columns.limit, _HIGHEST))), BigInteger)
+    who = of_principals(principal.columns.user_id)
+    return select(highest).where(principal.table.c.organisation_id == ORGANISATION_ID, who).scalar_subquery()
 
 
 def _waiting(listed: FromClause) -> tuple[_Waiting, AnySelect]:
@@ -127,13 +112,49 @@ def _waiting(listed: FromClause) -> tuple[_Waiting, AnySelect]:
     return _Waiting(porf, principal.table), found
 
 
-_CANDIDATES = _candidates()
+def _asks(listed: FromClause) -> ColumnElement[bool]:
+    """Whether a step asks the member."""
+    # A scalar subquery, not EXISTS: that would join all steps first.
+    return _waiting(listed)[1].scalar_subquery().is_not(None)
 
 
-def _chosen() -> AnySelect:
-    _, found = _waiting(_CANDIDATES)
-    # A scalar subquery, not EXISTS: that would join all steps before it sorts them.
-    return select(_CANDIDATES).where(found.scalar_subquery().is_not(None))
+def _asking(state: InboxState) -> FromClause:
+    """The steps that ask the member: three lists in the same order, which are merged, so that a page ends with its last
+    step."""
+    groups = _ids(
+        select(_GROUP_MEMBERS.c.group_id).where(
+            _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID, of_principals(_GROUP_MEMBERS.c.user_id)
+        )
+    )
+    slots = _ids(
+        select(_SLOTS.c.step_id).where(
+            _SLOTS.c.organisation_id == ORGANISATION_ID,
+            of_principals(_SLOTS.c.user_id),
+            _SLOTS.c.status == SlotStatus.OPEN,
+        )
+    )
+    order = tuple(dict.fromkeys((_ORDER[state], "id")))
+    steps = (
+        select(*_STEPS.c[_OF_STEP])
+        .where(
+            _STEPS.c.organisation_id == ORGANISATION_ID,
+            _STEPS.c.status == StepStatus(state),
+            _STEPS.c.least_limit <= _highest_limit(),
+        )
+        .order_by(*_STEPS.c[order])
+    )
+    in_group = _STEPS.c.pool_group_id == any_(groups)
+    # A group's escalation may ask its own members.
+    by_name = and_(_STEPS.c.id == any_(slots), or_(_STEPS.c.pool_group_id.is_(None), not_(in_group)))
+    return union_all(
+        # An index has all of them in order. Looked at one by one, they cost too much for PostgreSQL to sort them first.
+        steps.where(_STEPS.c.pool_role.is_not(None), _asks(_STEPS)),
+        # These are sorted before they are looked at, as far as the page needs it.
+        *(
+            select(few).where(_asks(few)).order_by(*few.c[order])
+            for few in (steps.where(in_group).subquery(), steps.where(by_name).subquery())
+        ),
+    ).subquery("asking")
 
 
 def _show(steps: FromClause) -> AnySelect:
@@ -163,23 +184,38 @@ def _show(steps: FromClause) -> AnySelect:
     return select(text.label("item")).select_from(joined)
 
 
-_INBOX = Listing("approvals.inbox", _CANDIDATES, Item, sorts=INBOX_SORTS, default="activated_at", show=_show)
+class _Inbox(NamedTuple):
+    """The list of the steps in one state."""
+
+    listing: Listing[Item]
+    chosen: Callable[[], AnySelect]
+
+    @classmethod
+    def of(cls, state: InboxState) -> "_Inbox":
+        asking, sort = _asking(state), _ORDER[state]
+        listing = Listing(f"approvals.inbox_{state}", asking, Item, sorts=(sort,), default=sort, show=_show)
+        return cls(listing, partial(select, asking))
+
+
+_INBOXES = {state: _Inbox.of(state) for state in InboxState}
 
 
 class InboxQueries:
-    """Reads what waits for a member: for the actor, or for any member with the right to read their rights."""
+    """Reads what asks a member: the actor, or any member with the right to read their rights."""
 
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._executor = executor
         self._actor = actor
 
-    async def page(self, request: PageRequest, *, user_id: int | None = None) -> PageOf[str]:
-        """The steps that wait for the actor, or for the member with the id. Raises MissingRole."""
+    async def page(self, request: PageRequest, state: InboxState, *, user_id: int | None = None) -> PageOf[str]:
+        """The steps that ask the actor, or the member with the id. Raises MissingRole."""
         if user_id is not None and user_id != self._actor.user_id:
             self._actor.require(Permission.USERS_READ_RIGHTS)
         elif not self._actor.may(Permission.PORFS_DECIDE):
             return PageOf([], None)
         who = {"organisation_id": self._actor.organisation_id, "user_id": user_id or self._actor.user_id}
-        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM)
-        page = await _INBOX.page(self._executor, _chosen, request, {**who, "now": utc_now()})
+        # Planning it takes longer than executing it.
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=PlanCacheMode.GENERIC)
+        listing, chosen = _INBOXES[state]
+        page = await listing.page(self._executor, chosen, request, {**who, "now": utc_now()})
         return PageOf([row.item for row in page.items], page.next_cursor)
