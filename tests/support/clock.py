@@ -1,14 +1,19 @@
-"""The time at which documents are submitted and issued."""
+"""The time at which documents are submitted, decided and issued."""
 
 from datetime import datetime
 
 import pytest
 
 _MODULES = (
+    "approval_delegations.service",
+    "approvals.queries",
     "porfs.actions",
     "porfs.approval_timers",
+    "porfs.inbox",
+    "porfs.planning",
     "porfs.queries",
     "porfs.repository",
+    "porfs.step_actions",
     "purchase_orders.queries",
     "purchase_orders.repository",
     "purchase_orders.service",
