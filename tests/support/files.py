@@ -39,15 +39,24 @@ def office(kind: str, **parts: bytes) -> bytes:
     return file.getvalue()
 
 
-def understated(part: str, content: bytes, method: int) -> bytes:
-    """An archive of one part, compressed by this method of `zipfile`, that states a size of 100 bytes for it."""
+def understated(part: str, method: int) -> bytes:
+    """An archive of one part of 20 MB, compressed by a method of `zipfile`, that states a size of 100 bytes for it."""
     file = BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
-        archive.writestr(part, content)
+        archive.writestr(part, bytes(20_000_000))
     archived = bytearray(file.getvalue())
     size = archived.index(b"PK\x01\x02") + 24
     archived[size : size + 4] = (100).to_bytes(4, "little")
     return bytes(archived)
+
+
+def with_entries() -> bytes:
+    """An archive that lists one empty part 50,000 times."""
+    name = b"a"
+    part = struct.pack("<4s5H3L2H", b"PK\x03\x04", *(20, 0, 0, 0, 0), *(0, 0, 0), len(name), 0) + name
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", *(20, 20, 0, 0, 0, 0), *(0, 0, 0), len(name), *(0,) * 6) + name
+    directory = entry * 50_000
+    return part + directory + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, len(directory), len(part), 0)
 
 
 def damaged(part: str) -> dict[str, bytes]:

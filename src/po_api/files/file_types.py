@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 
-from po_api.core.archives import read_part
+from po_api.core.archives import entry_count, read_part
 
 _MAX_ENTRIES = 10_000
 # Of the list of content types in an Office document; nothing else is unpacked.
@@ -63,10 +63,12 @@ def file_type(name: str, content: bytes) -> FileType | None:
 
 def _office_type(content: bytes) -> FileType | None:
     """The type of an Office document without macros, by its table of contents."""
+    if entry_count(content) > _MAX_ENTRIES:
+        return None
     try:
         with zipfile.ZipFile(BytesIO(content)) as archive:
             names = archive.namelist()
-            if len(names) > _MAX_ENTRIES or any(name.lower().endswith("vbaproject.bin") for name in names):
+            if any(name.lower().endswith("vbaproject.bin") for name in names):
                 return None
             found = next((kind for part, kind in _PARTS.items() if part in names), None)
             types = read_part(archive, archive.getinfo(_CONTENT_TYPES), _MAX_LISTED_BYTES)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from xml.parsers import expat
 from zipfile import ZipFile, ZipInfo
 
-from po_api.core.archives import read_part
+from po_api.core.archives import entry_count, read_part
 from po_api.core.errors import FieldError, Unprocessable
 
 MAX_ENTRIES = 1_000
@@ -75,9 +75,11 @@ class Parts:
     """The parts of a workbook by name. Raises InvalidFile if its directory exceeds the limits."""
 
     def __init__(self, content: bytes) -> None:
+        if entry_count(content) > MAX_ENTRIES:
+            raise UnpackedTooLarge
         self._archive = ZipFile(BytesIO(content))
         entries = self._archive.infolist()
-        if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
+        if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
             raise UnpackedTooLarge
         for entry in entries:
             _check_entry(entry)
