@@ -86,6 +86,11 @@ async def test_what_was_renamed_since_may_be_there(cluster: Cluster) -> None:
 async def test_on_full_tables_each_revision_loses_what_it_declares(cluster: Cluster) -> None:
     async with migrated_database(cluster) as database:
         await insert_everywhere(database)
+        # Each is about one thing.
+        await database.fetch(
+            "UPDATE notifications SET porf_id = NULL, approval_delegation_id = (SELECT min(d.id)"
+            " FROM approval_delegations d WHERE d.organisation_id = notifications.organisation_id)"
+        )
         expected = {revision.name for revision in revisions.chain() if revision.loses is not None}
         assert await _lossy(database, HEAD) == expected
         assert {"001", "010"} <= expected <= set(REVISIONS)
