@@ -17,13 +17,13 @@ branch_labels = None
 depends_on = None
 
 expands = True
-loses = None
-lost_rows = ()
+loses = "limits of steps that are not those of their runs"
 
 STEPS = "approval_steps"
 HIGHEST = 2**63 - 1
 KNOWN = f"""(SELECT floor(least(r.base_ceiling, {HIGHEST}))::bigint FROM approval_runs r
     WHERE r.organisation_id = {STEPS}.organisation_id AND r.id = {STEPS}.run_id AND r.base_ceiling IS NOT NULL)"""
+lost_rows = (f"{STEPS} WHERE least_limit > 0 AND least_limit IS DISTINCT FROM {KNOWN}",)
 IS_OPEN = "status IN ('active', 'waiting')"
 FOUND = "status, activated_at, id, least_limit"
 
