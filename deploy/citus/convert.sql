@@ -35,6 +35,7 @@ INSERT INTO placement (name, kind) VALUES
     ('exchange_rates', 'distributed'),
     ('porfs', 'distributed'),
     ('porf_lines', 'distributed'),
+    ('added_approvers', 'distributed'),
     ('approval_runs', 'distributed'),
     ('approval_steps', 'distributed'),
     ('approval_slots', 'distributed'),

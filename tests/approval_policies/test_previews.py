@@ -5,13 +5,14 @@ from random import Random
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
 from po_api.db.database import libpq_url
 from support.approval_policies import Json, draft_policy, group, publish_policy, rule, user
-from support.organisations import TestOrganisation, act, created, new_organisation, ok, refused
+from support.organisations import Member, TestOrganisation, act, created, new_organisation, ok, refused
 
 
 def _line(amount: str, **fields: Any) -> Json:
@@ -143,6 +144,58 @@ async def test_a_simulation_of_a_request_that_does_not_exist(organisation: TestO
     await refused(organisation.auditor.post(path, json=body), 403, "missing_role")
 
 
+async def test_a_preview_takes_the_rate_of_now_and_looks_for_an_approver(organisation: TestOrganisation) -> None:
+    admin = organisation.admin
+    rate = {"currency": "USD", "rate_date": f"{utc_now():%Y-%m-%d}", "rate": "0.5"}
+    await created(admin.post("/exchange-rates", json=rate))
+    await publish_policy(admin, rule(1, user(organisation.approver), conditions={"total_gte": "1000.00"}))
+    shown = []
+    for amount in ("1999.98", "2000.00"):
+        draft = await organisation.draft(lines=[_line(amount)], currency="USD")
+        plan = await _preview(organisation, draft.json()["id"])
+        shown.append(([step["name"] for step in plan["steps"]], plan["warnings"]))
+    assert shown == [(["any approver"], []), (["R1"], [])]
+    await ok(admin.patch(f"/users/{organisation.approver.user_id}", etag="*", json={"approval_limit": "1.00"}))
+    small = await organisation.draft(lines=[_line("999.00")])
+    (warning,) = (await _preview(organisation, small.json()["id"]))["warnings"]
+    assert (warning["code"], "1.00" in warning["detail"]) == ("no_approver", True)
+    await refused(organisation.requester.post(f"/porfs/{small.json()['id']}/submit", etag="*"), 409, "no_approver")
+
+
+async def test_a_preview_shows_what_an_earlier_submission_has_got(organisation: TestOrganisation) -> None:
+    known, admin = await _with_people(organisation), organisation.admin
+    policy = await publish_policy(
+        admin, rule(1, "requester_manager"), rule(2, "cost_centre_owner"), reapproval_percent="5"
+    )
+    lines = [_line("100.00")]
+    pending = await act(
+        organisation.requester, await organisation.draft(lines=lines, cost_centre_id=known["centre"]), "submit"
+    )
+    approved = await act(known["manager"], pending, "approve")
+    draft = await act(known["owner"], approved, "return", comment="Why?")
+    porf_id = draft.json()["id"]
+
+    def carried(plan: Json) -> list[tuple[str, list[str], bool]]:
+        return [
+            (step["name"], [each["approver_name"] for each in step["carried"]], step["is_approved"])
+            for step in plan["steps"]
+        ]
+
+    expected = [("R1", ["Max Manager"], True), ("R2", [], False)]
+    assert carried(await _preview(organisation, porf_id)) == expected
+    simulate = f"/approval-policies/{policy['id']}/simulate"
+    assert carried((await ok(admin.post(simulate, json={"porf_id": porf_id}))).json()) == expected
+    # The rules of another version are others; and it may not cost much more.
+    copy = (await created(admin.post("/approval-policies", json={"from": policy["id"]}))).json()["id"]
+    nothing: list[tuple[str, list[str], bool]] = [("R1", [], False), ("R2", [], False)]
+    simulated = await ok(admin.post(f"/approval-policies/{copy}/simulate", json={"porf_id": porf_id}))
+    assert carried(simulated.json()) == nothing
+    path = f"/porfs/{porf_id}/lines/{draft.json()['lines'][0]['id']}"
+    for price, shown in (("105.00", expected), ("105.01", nothing)):
+        await ok(organisation.requester.patch(path, etag="*", json={"unit_price": price}))
+        assert carried(await _preview(organisation, porf_id)) == shown
+
+
 async def test_a_submission_is_refused_or_approved_where_nobody_decides(organisation: TestOrganisation) -> None:
     admin, requester = organisation.admin, organisation.requester
     own = {"code": "CC-10", "name": "Own", "owner_id": requester.user_id}
@@ -169,11 +222,14 @@ async def test_a_submission_is_refused_or_approved_where_nobody_decides(organisa
 
 
 _RUNS = """
-SELECT r.porf_id, s.stage, s.rule_id, s.name, ARRAY(
+SELECT r.porf_id, r.run_no, s.stage, s.rule_id, s.name, s.status = 'approved', ARRAY(
     SELECT user_id FROM approval_slots WHERE organisation_id = $1 AND step_id = s.id ORDER BY user_id
-) AS people
+) AS people, ARRAY(
+    SELECT carried_from_id FROM approval_decisions d
+    WHERE organisation_id = $1 AND step_id = s.id AND d.decided_at = r.opened_at ORDER BY 1
+) AS carried
 FROM approval_runs r JOIN approval_steps s ON s.organisation_id = r.organisation_id AND s.run_id = r.id
-WHERE r.organisation_id = $1 ORDER BY r.porf_id, s.stage, s.position
+WHERE r.organisation_id = $1 ORDER BY r.porf_id, r.run_no, s.stage, s.position
 """
 
 
@@ -187,7 +243,20 @@ def _random_request(random: Random, organisation: TestOrganisation, known: Json)
     return {"lines": lines, "supplier_id": random.choice([organisation.supplier_id, None])}
 
 
+def _planned(preview: Json) -> list[tuple[object, ...]]:
+    """What `_RUNS` has of each step."""
+    return [
+        (
+            *(step[name] for name in ("stage", "rule_id", "name", "is_approved")),
+            sorted(person["user_id"] for person in step["people"]),
+            sorted(carried["decision_id"] for carried in step["carried"]),
+        )
+        for step in preview["steps"]
+    ]
+
+
 async def _submit_random_drafts(organisation: TestOrganisation, url: str, count: int) -> None:
+    """Each twice, some with an added approver: in between some approve, it comes back, and in some cases costs more."""
     known, random = await _with_people(organisation), Random(11)
     await publish_policy(
         organisation.admin,
@@ -195,29 +264,62 @@ async def _submit_random_drafts(organisation: TestOrganisation, url: str, count:
         rule(2, "cost_centre_owner", conditions={"total_gte": "1000.00"}, on_empty="requester_manager"),
         rule(2, user(known["owner"]), group(known["board"]), conditions={"category_ids": [known["it"]]}),
         rule(3, group(known["board"]), required_count=2, conditions={"supplier_is_new": True}),
+        reapproval_percent="5",
     )
-    turns, previews = asyncio.Semaphore(8), {}
+    turns, previews, carried = asyncio.Semaphore(8), {}, 0
+    requester = organisation.requester
 
-    async def submit(request: Json) -> None:
+    async def submit(draft: httpx.Response, run_no: int) -> httpx.Response:
+        nonlocal carried
+        preview = await _preview(organisation, draft.json()["id"])
+        previews[draft.json()["id"], run_no] = _planned(preview)
+        carried += sum(len(step["carried"]) for step in preview["steps"])
+        return await act(requester, draft, "submit")
+
+    async def submit_twice(request: Json, placement: str | None, factor: str | None, approving: list[Member]) -> None:
         async with turns:
             draft = await organisation.draft(**request)
-            porf_id = draft.json()["id"]
-            previews[porf_id] = (await _preview(organisation, porf_id))["steps"]
-            await act(organisation.requester, draft, "submit")
+            path = f"/porfs/{draft.json()['id']}"
+            if placement is not None:
+                added = {"user_id": known["owner"].user_id, "placement": placement}
+                draft = await ok(requester.post(f"{path}/add-approver", etag="*", json=added))
+            pending = await submit(draft, 1)
+            for member in approving:
+                await member.post(f"{path}/approve", etag="*")
+            if (await requester.post(f"{path}/recall", etag="*")).is_error:
+                return  # approved
+            line = pending.json()["lines"][0]
+            if factor is not None:
+                quantity = {"quantity": factor}
+                await ok(requester.patch(f"{path}/lines/{line['id']}", etag="*", json=quantity))
+            await submit(await ok(requester.get(path)), 2)
 
-    await asyncio.gather(*(submit(_random_request(random, organisation, known)) for _ in range(count)))
+    def approving() -> list[Member]:
+        return random.sample([known["manager"], known["owner"], known["manager"]], random.randint(0, 2))
+
+    chosen = [
+        (
+            _random_request(random, organisation, known),
+            random.choice([None, None, "before", "parallel", "after"]),
+            random.choice([None, "1.01", "1.2"]),
+            approving(),
+        )
+        for _ in range(count)
+    ]
+    await asyncio.gather(*(submit_twice(*each) for each in chosen))
     connection = await asyncpg.connect(libpq_url(url))
     rows = await connection.fetch(_RUNS, organisation.organisation_id)
     await connection.close()
-    runs: dict[int, list[tuple[object, ...]]] = {}
-    for porf_id, *step in rows:
-        runs.setdefault(porf_id, []).append(tuple(step))
-    assert len(runs) == count
-    for porf_id, steps in previews.items():
-        assert runs[porf_id] == [
-            (step["stage"], step["rule_id"], step["name"], sorted(person["user_id"] for person in step["people"]))
-            for step in steps
-        ]
+    runs: dict[tuple[int, int], list[tuple[object, ...]]] = {}
+    for porf_id, run_no, *step in rows:
+        runs.setdefault((porf_id, run_no), []).append(tuple(step))
+    first = {key for key in runs if key[1] == 1}
+    assert (len(first), carried > 0) == (count, True)
+    for key in runs.keys() - first:
+        assert previews[key] == runs[key], key
+    # Later decisions have closed steps of the first runs.
+    planned = {key: [step[:3] + step[4:] for step in previews[key]] for key in first}
+    assert planned == {key: [step[:3] + step[4:] for step in runs[key]] for key in first}
 
 
 async def test_a_submission_asks_whom_the_preview_has_named(

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 # The name of the step of an organisation without a policy, or of a request that no rule matches.
 ANY_APPROVER = "any approver"
+# That of the step of an approver who was added.
+ADDED_APPROVER = "added approver"
 
 
 class DocumentType(StrEnum):
@@ -100,6 +102,7 @@ class PlannedStep:
 
     Stages are decided in ascending order, the steps of one stage at the same time. A step of people has `slots`, a pool
     exactly one of `pool_group_id` and `pool_role`. `is_skipped`: the rule found nobody, and says that nobody is needed.
+    Of one stage, steps with a lower `offset` are decided before: those of rules have 0.
     """
 
     stage: int
@@ -119,6 +122,8 @@ class PlannedStep:
     escalate_after_hours: int | None = None
     escalate_to: str | None = None
     escalation_group_id: int | None = None
+    offset: int = 0
+    added_by_id: int | None = None
 
 
 DEFAULT_STEP = PlannedStep(

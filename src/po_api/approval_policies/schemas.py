@@ -260,6 +260,15 @@ class PlannedPerson(Schema):
     origin: SlotOrigin
 
 
+class CarriedApproval(Schema):
+    """An approval of an earlier submission that would stand for the new one."""
+
+    decision_id: int = Field(description="The decision that was given")
+    approver_id: int
+    approver_name: str = Field(examples=["Max Manager"])
+    on_behalf_of_id: int | None
+
+
 class PlannedStepRead(Schema):
     """A step that a submission would have. `people` are those of a step of people; a pool has a group or a role."""
 
@@ -275,7 +284,10 @@ class PlannedStepRead(Schema):
     pool_group_id: int | None
     pool_group_name: str | None = Field(examples=["IT board"])
     pool_role: PoolRole | None
+    added_by_id: int | None = Field(description="The member who has added the step; null for steps of rules")
     people: list[PlannedPerson]
+    carried: list[CarriedApproval] = Field(description="Of a draft that was submitted before")
+    is_approved: bool = Field(description="Nobody would be asked: enough approvals would be carried")
 
 
 class PlanWarning(Schema):

@@ -153,16 +153,16 @@ class Rules:
 
 def in_order(steps: Iterable[PlannedStep]) -> list[PlannedStep]:
     """The steps in the order of their positions in a run."""
-    return sorted(steps, key=lambda step: (step.stage, step.position))
+    return sorted(steps, key=lambda step: (step.stage, step.offset, step.position))
 
 
 def planned(steps: Sequence[PlannedStep]) -> tuple[Step, ...]:
     """The steps of a new run, all of them waiting but those that are skipped."""
-    stages = {stage: seq for seq, stage in enumerate(sorted({step.stage for step in steps}), start=1)}
+    stages = {stage: seq for seq, stage in enumerate(sorted({(step.stage, step.offset) for step in steps}), start=1)}
     return tuple(
         Step(
             id=None,
-            seq=stages[step.stage],
+            seq=stages[step.stage, step.offset],
             position=position,
             rule_id=step.rule_id,
             source=step.source,
@@ -172,6 +172,7 @@ def planned(steps: Sequence[PlannedStep]) -> tuple[Step, ...]:
             status=StepStatus.SKIPPED if step.is_skipped else StepStatus.WAITING,
             skip_reason=SkipReason.ON_EMPTY if step.is_skipped else None,
             slots=tuple(Slot(None, slot.user_id, SlotStatus.OPEN) for slot in step.slots),
+            added_by_id=step.added_by_id,
             kind=step.kind,
         )
         for position, step in enumerate(in_order(steps), start=1)

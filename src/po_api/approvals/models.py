@@ -148,6 +148,26 @@ class ApprovalStep(TenantRow, Base):
     closed_at: Mapped[datetime | None]
 
 
+class AddedApprover(TenantRow, Base):
+    """A member whom the submissions of a request ask, too, beside those of the rules: each makes a step of them."""
+
+    __tablename__ = "added_approvers"
+    __table_args__ = (
+        ForeignKeyConstraint(["organisation_id", "porf_id"], ["porfs.organisation_id", "porfs.id"], ondelete="CASCADE"),
+        _member("user_id"),
+        _member("added_by_id"),
+        UniqueConstraint("organisation_id", "porf_id", "user_id", name="uq_added_approvers_user_id"),
+        CheckConstraint("placement IN ('before', 'parallel', 'after')", name="placement"),
+        Index("ix_added_approvers_organisation_id_user_id", "organisation_id", "user_id"),
+        Index("ix_added_approvers_organisation_id_added_by_id", "organisation_id", "added_by_id"),
+    )
+
+    porf_id: Mapped[int]
+    user_id: Mapped[int]
+    placement: Mapped[str]
+    added_by_id: Mapped[int]
+
+
 class ApprovalSlot(TenantRow, Base):
     """A person of a step of people. Pools have none: their members are those of now."""
 

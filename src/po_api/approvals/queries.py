@@ -26,10 +26,10 @@ from po_api.approval_policies.domain import Carry
 from po_api.approval_policies.models import ApprovalPolicy, ApprovalRule
 from po_api.approval_policies.people_queries import policy_from, published_policy
 from po_api.approval_policies.rules import Policy
-from po_api.approvals.domain import OPEN_STEPS, Decision, RunStatus
+from po_api.approvals.domain import OPEN_STEPS, Decision, Placement, RunStatus
 from po_api.approvals.eligibility import Approver, RequestColumns, may_decide
 from po_api.approvals.machine import Place, Step
-from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
+from po_api.approvals.models import AddedApprover, ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
 from po_api.approvals.projections import (
     has_decided,
     is_asked,
@@ -49,6 +49,7 @@ from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
 
 _RUNS, _STEPS, _SLOTS = ApprovalRun.__table__, ApprovalStep.__table__, ApprovalSlot.__table__
 _DECISIONS, _POLICIES, _RULES = ApprovalDecision.__table__, ApprovalPolicy.__table__, ApprovalRule.__table__
+_ADDED = AddedApprover.__table__
 _PORF_ID = bindparam("porf_id", type_=BigInteger)
 
 
@@ -89,11 +90,32 @@ class Run(NamedTuple):
     steps: tuple[Step, ...]
 
 
+class AddedRow(NamedTuple):
+    """A member whom the submissions of a request ask, too, with their present rights."""
+
+    user_id: int
+    name: str
+    placement: Placement
+    added_by_id: int
+    roles: tuple[Role, ...]
+    approval_limit: Decimal | None
+    is_active: bool
+
+
+class Submission(NamedTuple):
+    """What a submission follows: the last run, the published policy (None without one), and who was added."""
+
+    previous: Run | None
+    policy: Policy | None
+    added: Sequence[AddedRow]
+
+
 class _SubmissionRow(NamedTuple):
-    """The last run, as the JSON of a `Run`, and the published policy; None without one."""
+    """A `Submission`, each part as JSON."""
 
     run: str | None
     policy: str | None
+    added: str
 
 
 class PrincipalRow(NamedTuple):
@@ -109,6 +131,7 @@ class Voter(NamedTuple):
     """A member who has decided or is to decide, as of now; `group_ids` are those of active approval groups."""
 
     user_id: int
+    name: str
     roles: Sequence[str]
     approval_limit: Decimal | None
     is_active: bool
@@ -121,6 +144,7 @@ class Voter(NamedTuple):
 
 
 _STEPS_ADAPTER, _RUN_ADAPTER = TypeAdapter(tuple[Step, ...]), TypeAdapter(Run)
+_ADDED_ADAPTER = TypeAdapter(list[AddedRow])
 
 
 def _approvals() -> ColumnElement[str]:
@@ -200,8 +224,22 @@ def _last_run() -> AnySelect:
     )
 
 
+def _added() -> ColumnElement[str]:
+    """The members who are added to a request, in the order in which they were."""
+    member, c = Member.__table__, _ADDED.c
+    fields = {
+        **columns_of(member, ("user_id", "name")),
+        **columns_of(_ADDED, ("placement", "added_by_id")),
+        **columns_of(member, ("roles", "approval_limit", "is_active")),
+    }
+    added, text = json_object("added", fields)
+    of_member = and_(member.c.organisation_id == ORGANISATION_ID, member.c.user_id == c.user_id)
+    found = select(json_array(text, c.id)).select_from(_ADDED.join(member, of_member).join(added, true()))
+    return found.where(c.organisation_id == ORGANISATION_ID, c.porf_id == _PORF_ID).scalar_subquery()
+
+
 def _submission() -> Query[_SubmissionRow]:
-    """The last run of a request and the published policy, in one row."""
+    """What a submission follows, in one row."""
     last = _last_run().subquery("last")
     fields = columns_of(last, [name for name in RunRow._fields if name not in {"carry", "steps"}])
     carry = func.coalesce(last.c.carry, literal_column(f"'{Carry.NEVER}'"))
@@ -209,6 +247,7 @@ def _submission() -> Query[_SubmissionRow]:
     columns = (
         select(text).select_from(last.join(run, true())).scalar_subquery().label("run"),
         published_policy().label("policy"),
+        _added().label("added"),
     )
     statement: AnySelect = select(*columns).where(Organisation.id == ORGANISATION_ID)
     return Query("approvals.submission", statement, _SubmissionRow)
@@ -236,7 +275,7 @@ def _voters() -> Query[Voter]:
         .correlate(Member)
         .scalar_subquery()
     )
-    statement = select(*c["user_id", "roles", "approval_limit", "is_active"], groups.label("group_ids")).where(
+    statement = select(*c["user_id", "name", "roles", "approval_limit", "is_active"], groups.label("group_ids")).where(
         c.organisation_id == ORGANISATION_ID, c.user_id == any_(bindparam("user_ids", type_=ARRAY(BigInteger)))
     )
     return Query("approvals.voters", statement, Voter)
@@ -312,11 +351,12 @@ class RunQueries:
             **row._asdict() | {"carry": carry, "status": status, "steps": _STEPS_ADAPTER.validate_json(row.steps)}
         )
 
-    async def submission(self, porf_id: int) -> tuple[Run | None, Policy | None]:
-        """The last run of a request that is submitted, and the published policy."""
+    async def submission(self, porf_id: int) -> Submission:
+        """What a submission of a request follows."""
         row = await self._executor.row(_SUBMISSION, **self._who, porf_id=porf_id)
         assert row is not None
-        return None if row.run is None else _RUN_ADAPTER.validate_json(row.run), policy_from(row.policy)
+        previous = None if row.run is None else _RUN_ADAPTER.validate_json(row.run)
+        return Submission(previous, policy_from(row.policy), _ADDED_ADAPTER.validate_json(row.added))
 
     async def lock_principals(self) -> Sequence[PrincipalRow]:
         """The committed rights of the member, and of those who have delegated to them, locked."""

@@ -17,7 +17,8 @@ _DECISIONS = ApprovalDecision.__table__
 _NEW_RUN = (*field_names(NewRun), "status", "closed_at", "supplier_hash")
 _NEW_STEP = (
     *("stage", "rule_id", "source", "name", "kind", "pool_group_id", "pool_role", "required_count", "enforce_limit"),
-    *("least_limit", "comment_required", "seq", "position", "status", "skip_reason", "activated_at", "closed_at"),
+    *("least_limit", "comment_required", "added_by_id", "seq", "position", "status", "skip_reason", "activated_at"),
+    "closed_at",
 )
 _DECISION = (
     *field_names(Basis),

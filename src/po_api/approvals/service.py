@@ -1,19 +1,28 @@
 """Running approvals: what a submission opens, and what decisions change. The caller has locked the request."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from po_api.approval_policies.domain import DEFAULT_STEP, Carry, PlannedStep
-from po_api.approval_policies.rules import Policy
+from po_api.approval_policies.domain import (
+    ADDED_APPROVER,
+    DEFAULT_STEP,
+    Carry,
+    PlannedSlot,
+    PlannedStep,
+    SlotOrigin,
+    StepKind,
+    StepSource,
+)
 from po_api.approvals import errors, machine
-from po_api.approvals.domain import DecisionSource, RunStatus, StepStatus
+from po_api.approvals.domain import DecisionSource, Placement, RunStatus, StepStatus
 from po_api.approvals.eligibility import APPROVES, DECIDES, Request, authors_of, refusal
 from po_api.approvals.machine import Approval, Given, Outcome, Place, Rules, Step
-from po_api.approvals.queries import Run, RunQueries, Voter
+from po_api.approvals.queries import AddedRow, Run, RunQueries, Submission, Voter
 from po_api.approvals.repository import (
     CLOSE_RUN,
     OPEN_RUN,
@@ -72,6 +81,26 @@ def _is_covered(baseline: Decimal | None, ceiling: Decimal | None, percent: Deci
     return ceiling <= baseline * (1 + percent / 100) and (amount is None or ceiling <= baseline + amount)
 
 
+class Started(NamedTuple):
+    """A new run after its submission, and the names of those whose approvals of the run before were looked at."""
+
+    outcome: Outcome
+    names: Mapping[int, str]
+
+
+async def started(
+    queries: RunQueries, previous: Run | None, plan: Sequence[PlannedStep], request: Request, new: Resubmission
+) -> Started:
+    """The steps of a new run, with the approvals of the one before that still stand: for submissions and previews."""
+    earlier = {} if previous is None else _standing(previous, new)
+    wanted = {step.rule_id for step in plan if step.rule_id is not None}
+    earlier = {rule_id: approvals for rule_id, approvals in earlier.items() if rule_id in wanted}
+    who = {user_id for each in _all(earlier) for user_id in (each.principal_id, each.approver_id)}
+    voters = await queries.voters(who)
+    rules = Rules(Carry.NEVER, _places(plan, voters, request), barred(request))
+    return Started(start(plan, earlier, rules), {voter.user_id: voter.name for voter in voters})
+
+
 class ApprovalService:
     """Reads and changes the run of a locked request, in the caller's transaction."""
 
@@ -101,8 +130,8 @@ class ApprovalService:
         """The last run of a request."""
         return await self._queries.last(porf_id)
 
-    async def submission(self, porf_id: int) -> tuple[Run | None, Policy | None]:
-        """The last run of a request that is submitted, and the published policy."""
+    async def submission(self, porf_id: int) -> Submission:
+        """What the submission of a request follows."""
         return await self._queries.submission(porf_id)
 
     async def open_run(self, run: NewRun, *, now: datetime) -> Run:
@@ -128,16 +157,6 @@ class ApprovalService:
             return
         await self._execute(CLOSE_RUN, parameters(writes, run.id), now)
 
-    async def carried(
-        self, previous: Run | None, plan: Sequence[PlannedStep], request: Request, new: Resubmission
-    ) -> Outcome:
-        """The steps of a new run, with the approvals of the one before that still stand."""
-        earlier = {} if previous is None else _standing(previous, new)
-        wanted = {step.rule_id for step in plan if step.rule_id is not None}
-        earlier = {rule_id: approvals for rule_id, approvals in earlier.items() if rule_id in wanted}
-        voters = await self._queries.voters({each.principal_id for each in _all(earlier)})
-        return start(plan, earlier, Rules(Carry.NEVER, _places(plan, voters, request), barred(request)))
-
     async def _open(self, writes: RunWrites, now: datetime) -> None:
         if self._executor.is_distributed:
             await open_separately(self._separate(now), writes)
@@ -150,6 +169,39 @@ class ApprovalService:
 
     def _separate(self, now: datetime) -> SeparateWrites:
         return SeparateWrites(self._session, self._actor.organisation_id, now)
+
+
+_OFFSETS = {Placement.BEFORE: -1, Placement.PARALLEL: 0, Placement.AFTER: 1}
+
+
+def with_added(plan: Sequence[PlannedStep], added: Iterable[AddedRow]) -> list[PlannedStep]:
+    """The steps of a plan, and one for each member who was added: before, with or after those who are asked first."""
+    first = min((step.stage for step in plan if not step.is_skipped), default=1)
+    position = max((step.position for step in plan), default=0)
+    steps = [
+        PlannedStep(
+            stage=first,
+            offset=_OFFSETS[each.placement],
+            position=position + number,
+            rule_id=None,
+            source=StepSource.ADDED,
+            name=ADDED_APPROVER,
+            kind=StepKind.PEOPLE,
+            slots=(PlannedSlot(each.user_id, SlotOrigin.ADDED),),
+            added_by_id=each.added_by_id,
+        )
+        for number, each in enumerate(added, start=1)
+    ]
+    return [*plan, *steps]
+
+
+def unable(added: Iterable[AddedRow], request: Request) -> str | None:
+    """Why a submission would ask somebody in vain, for people; None if all who were added may decide."""
+    for each in added:
+        has_role = may(frozenset(each.roles), Permission.PORFS_DECIDE)
+        if refusal(DECIDES, request, Approver(each.user_id, each.approval_limit, has_role, each.is_active)) is not None:
+            return f'the added approver "{each.name}" may not decide on the request: remove them'
+    return None
 
 
 def barred(request: Request) -> frozenset[int]:

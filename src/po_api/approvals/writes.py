@@ -131,7 +131,7 @@ def refusing(
 def _new_step(planned: PlannedStep, step: Step, ceiling: Decimal | None, now: datetime) -> Row:
     copied = ("stage", "rule_id", "source", "name", "kind", "pool_group_id", "pool_role", "required_count")
     return {
-        **{name: getattr(planned, name) for name in (*copied, "enforce_limit", "comment_required")},
+        **{name: getattr(planned, name) for name in (*copied, "enforce_limit", "comment_required", "added_by_id")},
         **{name: getattr(step, name) for name in ("seq", "position", "status", "skip_reason")},
         "least_limit": least_limit(ceiling) if planned.enforce_limit else 0,
         "activated_at": now if step.status in (StepStatus.ACTIVE, StepStatus.APPROVED) else None,

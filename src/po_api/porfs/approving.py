@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,17 +15,17 @@ from po_api.approvals import machine
 from po_api.approvals.domain import Decision, RunStatus
 from po_api.approvals.events import RunEnded, StepsActivated
 from po_api.approvals.machine import Given, Outcome, Place, Rules, Step
-from po_api.approvals.queries import PlaceRow, Run
-from po_api.approvals.service import ApprovalService, Resubmission, barred, chosen
+from po_api.approvals.queries import PlaceRow, Run, RunQueries
+from po_api.approvals.service import ApprovalService, barred, chosen, started, unable, with_added
 from po_api.approvals.writes import Basis, NewRun, RunWrites, changing, opening, refusing
 from po_api.core.actor import Actor
 from po_api.core.offload import offload
 from po_api.core.versions import ExpectedVersions
 from po_api.db.query import TransactionExecutor
 from po_api.porfs import errors
-from po_api.porfs.content import HASH_VERSION, content_hash, fixed_hash
+from po_api.porfs.content import HASH_VERSION, content_hash
 from po_api.porfs.domain import PorfAction, PorfFacts
-from po_api.porfs.planning import document_facts
+from po_api.porfs.planning import document_facts, resubmission
 from po_api.porfs.queries import LockedPorf, PorfLineRow, PorfQueries
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import RunChange
@@ -63,13 +62,6 @@ class Changed:
         return ({"steps": named} if named else {}) | ({"on_behalf_of": delegators} if delegators else {})
 
 
-class _Hashes(NamedTuple):
-    """Those of the content, and of the part of it that may not differ."""
-
-    content: str
-    fixed: str
-
-
 class PorfApprovals:
     """The approvals of locked requests, in the caller's transaction."""
 
@@ -78,6 +70,7 @@ class PorfApprovals:
         self._actor = actor
         self._approvals = ApprovalService(session, actor)
         self._porfs = PorfQueries(TransactionExecutor(session), actor)
+        self._runs = RunQueries(TransactionExecutor(session), actor)
 
     async def approver(self) -> Actor:
         """The actor with the committed rights, locked. Raises ApproverInactive."""
@@ -97,33 +90,27 @@ class PorfApprovals:
 
     async def submit(self, porf: LockedPorf, facts: PorfFacts, after: Mapping[str, Any], now: datetime) -> Opened:
         """Open the run of a submission; `after` is the state of the request. Raises NoApprover."""
-        previous, published = await self._approvals.submission(porf.id)
+        previous, published, added = await self._approvals.submission(porf.id)
         if previous is not None and previous.status is RunStatus.OPEN:
             # The version before has recalled the request.
             await self._approvals.close(previous, now=now)
         lines = [
             replace(line, over_order_percent=facts.over_order_percent) for line in await self._porfs.content(porf.id)
         ]
-        hashes = await offload(len(lines), _hashes, porf, lines)
-        policy, plan = await self._plan(porf, facts, after, lines, published)
-        new = Resubmission(
-            reapproval_percent=Decimal(0) if policy is None else policy.reapproval_percent,
-            reapproval_amount=None if policy is None else policy.reapproval_amount,
-            content_hash=hashes.content,
-            hash_version=HASH_VERSION,
-            fixed_hash=hashes.fixed,
-            supplier_hash=facts.supplier_hash,
-            base_ceiling=after["base_ceiling"],
-            round=porf.approval_round,
-        )
+        request = replace(facts, author_ids=after["author_ids"])
+        policy, rules = await self._plan(porf, facts, after, lines, published)
+        plan = with_added(rules, added)
+        if (reason := unable(added, request)) is not None:
+            raise errors.NoApprover(reason)
+        new = await offload(len(lines), resubmission, porf, lines, facts, policy, after["base_ceiling"])
         run = NewRun(
             porf_id=porf.id,
             run_no=1 if previous is None else previous.run_no + 1,
             policy_id=None if policy is None else policy.id,
             round=porf.approval_round,
-            content_hash=hashes.content,
-            hash_version=HASH_VERSION,
-            fixed_hash=hashes.fixed,
+            content_hash=new.content_hash,
+            hash_version=new.hash_version,
+            fixed_hash=new.fixed_hash,
             base_total=after["base_total"],
             base_ceiling=new.base_ceiling,
             base_rate=after["base_rate"],
@@ -131,8 +118,8 @@ class PorfApprovals:
             submitted_version=porf.version + 1,
             opened_at=now,
         )
-        outcome = await self._approvals.carried(previous, plan, replace(facts, author_ids=after["author_ids"]), new)
-        basis = _basis(porf, facts, hashes.content, HASH_VERSION)
+        outcome, _ = await started(self._runs, previous, plan, request, new)
+        basis = _basis(porf, facts, new.content_hash, new.hash_version)
         return Opened(outcome.status, opening(run, plan, outcome, basis, now=now))
 
     async def _plan(
@@ -218,7 +205,7 @@ class PorfApprovals:
         if run.content_hash is not None and run.hash_version is not None:
             return _basis(porf, facts, run.content_hash, run.hash_version)
         lines = await self._porfs.content(porf.id)
-        return _basis(porf, facts, (await offload(len(lines), _hashes, porf, lines)).content, HASH_VERSION)
+        return _basis(porf, facts, await offload(len(lines), content_hash, porf, lines), HASH_VERSION)
 
 
 _ENDING = {Decision.REJECTED: RunStatus.REJECTED, Decision.RETURNED: RunStatus.RETURNED}
@@ -237,10 +224,6 @@ def approval_event(actor: Actor, porf: LockedPorf, status: RunStatus) -> StepsAc
     if status is RunStatus.OPEN:
         return StepsActivated(actor, porf.id)
     return RunEnded(actor, porf.id, porf.requester_id, porf.version + 1, status)
-
-
-def _hashes(porf: LockedPorf, lines: Sequence[PorfLineRow]) -> _Hashes:
-    return _Hashes(content_hash(porf, lines), fixed_hash(porf, lines))
 
 
 def _basis(porf: LockedPorf, facts: PorfFacts, content: str, hash_version: int) -> Basis:

@@ -249,10 +249,10 @@ def _rule(
 
 
 def _on_steps(
-    permission: Permission, target: PorfStatus | None, who: PorfGuard, *guards: PorfGuard
+    permission: Permission, sources: Iterable[PorfStatus], target: PorfStatus | None, who: PorfGuard, *guards: PorfGuard
 ) -> Rule[PorfStatus, PorfFacts]:
     """An action on the steps of the open approval. Whoever loses a race with its end is told of that."""
-    return _rule(permission, [_P], target, who, *guards, elsewhere=RunClosed)
+    return _rule(permission, sources, target, who, *guards, elsewhere=RunClosed)
 
 
 # Actions on the steps of an approval: the request itself says whether they are allowed, lists do not.
@@ -271,6 +271,7 @@ _PARTLY, _ORDERED = PorfStatus.PARTIALLY_ORDERED, PorfStatus.ORDERED
 _OPEN = frozenset(PorfStatus) - {PorfStatus.CANCELLED, PorfStatus.CLOSED}
 
 _WRITE, _DECIDE = Permission.PORFS_WRITE, Permission.PORFS_DECIDE
+_ADD = Permission.PORFS_ADD_APPROVERS
 _MANAGE, _ORDER = Permission.PORFS_MANAGE, Permission.PURCHASE_ORDERS_WRITE
 
 _SUBMITTABLE = (_has_lines, _active_supplier, _current_currency, _has_rate, _has_eligible_approver)
@@ -300,10 +301,10 @@ MACHINE: StateMachine[PorfStatus, PorfAction, PorfFacts] = StateMachine(
         PorfAction.CLOSE: _rule(_MANAGE, [_A, _PARTLY, _ORDERED], PorfStatus.CLOSED, _buyer),
         PorfAction.REASSIGN: _rule(Permission.PORFS_WRITE_ALL, _OPEN, None, _admin),
         PorfAction.COPY: _rule(_WRITE, PorfStatus, None, _raiser, _current_currency),
-        PorfAction.OVERRIDE: _on_steps(Permission.PORFS_WRITE_ALL, _A, _admin, _may_override, _no_author),
-        PorfAction.ADD_APPROVER: _on_steps(Permission.PORFS_ADD_APPROVERS, None, _involved, _asked_if_approver),
-        PorfAction.REMOVE_APPROVER: _on_steps(Permission.PORFS_ADD_APPROVERS, None, _involved),
-        PorfAction.REASSIGN_STEP: _on_steps(Permission.PORFS_WRITE_ALL, None, _admin),
+        PorfAction.OVERRIDE: _on_steps(Permission.PORFS_WRITE_ALL, [_P], _A, _admin, _may_override, _no_author),
+        PorfAction.ADD_APPROVER: _on_steps(_ADD, [_D, _P], None, _involved, _asked_if_approver),
+        PorfAction.REMOVE_APPROVER: _on_steps(_ADD, [_D, _P], None, _involved),
+        PorfAction.REASSIGN_STEP: _on_steps(Permission.PORFS_WRITE_ALL, [_P], None, _admin),
     },
 )
 

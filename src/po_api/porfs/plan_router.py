@@ -1,17 +1,25 @@
 """Previews of approvals: /porfs/{porf_id}/approval-preview and /approval-policies/{policy_id}/simulate."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Path, Request
 
 from po_api.approval_policies.domain import PlannedStep
 from po_api.approval_policies.facts import People
-from po_api.approval_policies.planning import Preview
-from po_api.approval_policies.schemas import ApprovalPlanRead, PlannedPerson, PlannedStepRead, PlanWarning
+from po_api.approval_policies.schemas import (
+    ApprovalPlanRead,
+    CarriedApproval,
+    PlannedPerson,
+    PlannedStepRead,
+    PlanWarning,
+)
+from po_api.approvals.domain import StepStatus
+from po_api.approvals.machine import Approval, Step, in_order
 from po_api.core.permissions import Permission
 from po_api.db.query import TransactionExecutor
 from po_api.porfs.plan_schemas import ApprovalSimulation
-from po_api.porfs.planning import PorfPlanning, RequestedPlan
+from po_api.porfs.planning import PorfPlanning, PorfPreview, RequestedPlan
 from po_api.porfs.router import PorfId
 from po_api.web.dependencies import ActorDep, PrincipalDep, executor_of, session_of
 from po_api.web.idempotency import IDEMPOTENT
@@ -23,24 +31,45 @@ router = api_router(prefix="/porfs", tags=["porfs"])
 policies_router = api_router(prefix="/approval-policies", tags=["approval policies"])
 
 
-def _read(preview: Preview) -> ApprovalPlanRead:
-    policy = preview.policy
+def _read(preview: PorfPreview) -> ApprovalPlanRead:
+    plan = preview.plan
+    steps = zip(in_order(plan.steps), preview.steps, strict=True)
     return ApprovalPlanRead(
-        policy_id=None if policy is None else policy.id,
-        policy_version_no=None if policy is None else policy.version_no,
-        steps=[_step(step, preview.people) for step in preview.steps],
-        warnings=[PlanWarning.model_validate(warning) for warning in preview.warnings],
+        policy_id=None if plan.policy is None else plan.policy.id,
+        policy_version_no=None if plan.policy is None else plan.policy.version_no,
+        steps=[_step(planned, step, plan.people, preview.names) for planned, step in steps],
+        warnings=[PlanWarning.model_validate(warning) for warning in plan.warnings],
     )
 
 
-def _step(step: PlannedStep, people: People) -> PlannedStepRead:
-    known = {name: value for name, value in vars(step).items() if name in PlannedStepRead.model_fields}
+def _step(planned: PlannedStep, step: Step, people: People, names: Mapping[int, str]) -> PlannedStepRead:
+    known = {name: value for name, value in vars(planned).items() if name in PlannedStepRead.model_fields}
     asked = [
-        PlannedPerson(user_id=slot.user_id, name=people.persons[slot.user_id].name, origin=slot.origin)
-        for slot in step.slots
+        PlannedPerson(user_id=slot.user_id, name=_name(slot.user_id, people, names), origin=slot.origin)
+        for slot in planned.slots
     ]
-    group_name = None if step.pool_group_id is None else people.group_names[step.pool_group_id]
-    return PlannedStepRead(**known, pool_group_name=group_name, people=asked)
+    group_name = None if planned.pool_group_id is None else people.group_names[planned.pool_group_id]
+    return PlannedStepRead(
+        **known,
+        pool_group_name=group_name,
+        people=asked,
+        carried=[_carried(approval, names) for approval in step.approvals],
+        is_approved=step.status is StepStatus.APPROVED,
+    )
+
+
+def _name(user_id: int, people: People, names: Mapping[int, str]) -> str:
+    return people.persons[user_id].name if user_id in people.persons else names[user_id]
+
+
+def _carried(approval: Approval, names: Mapping[int, str]) -> CarriedApproval:
+    assert approval.root_id is not None
+    return CarriedApproval(
+        decision_id=approval.root_id,
+        approver_id=approval.approver_id,
+        approver_name=names[approval.approver_id],
+        on_behalf_of_id=None if approval.principal_id == approval.approver_id else approval.principal_id,
+    )
 
 
 @router.get(
@@ -53,7 +82,7 @@ def _step(step: PlannedStep, people: People) -> PlannedStepRead:
 async def preview_porf_approval(request: Request, actor: ActorDep, porf_id: PorfId) -> ApprovalPlanRead:
     """Who would have to approve the request if its requester submitted it now, by the published policy.
 
-    Approvals that an earlier submission has got may count again, so that fewer people are asked.
+    Approvals that an earlier submission has got, and that would count again, are in `carried`.
     """
     return _read(await PorfPlanning(executor_of(request), actor).preview(porf_id))
 

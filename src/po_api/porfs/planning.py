@@ -1,6 +1,9 @@
-"""What the planning of an approval looks at in a request, and previews of who will have to approve it."""
+"""What the planning of an approval looks at in a request, and previews of who will have to approve it.
 
-from collections.abc import Collection, Iterable, Sequence
+A submission uses the same functions, so that it does what its preview has shown.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -11,7 +14,11 @@ from sqlalchemy import BigInteger, Text, bindparam, cast, select
 from po_api.approval_policies.domain import StepSource
 from po_api.approval_policies.facts import DocumentFacts, LineFacts
 from po_api.approval_policies.planning import Attention, Preview, WarningCode, preview_for
+from po_api.approval_policies.rules import Policy
 from po_api.approvals.eligibility import authors_of
+from po_api.approvals.machine import Step
+from po_api.approvals.queries import Run, RunQueries
+from po_api.approvals.service import Resubmission, Started, start, started, unable, with_added
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
@@ -23,8 +30,10 @@ from po_api.organisations.models import Organisation
 from po_api.organisations.queries import OrganisationQueries
 from po_api.porfs import errors
 from po_api.porfs.amounts import Priced
+from po_api.porfs.content import HASH_VERSION, PorfContent, content_hash, fixed_hash
 from po_api.porfs.domain import PorfFacts, PorfStatus, largest_quantity
 from po_api.porfs.models import Porf
+from po_api.porfs.queries import LockedPorf, PorfLineRow
 from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.visibility import Visibility, visible
 from po_api.structure.domain import Classified
@@ -47,15 +56,20 @@ class PlannedPorf(Protocol):
 
 
 @dataclass(frozen=True)
-class PorfPlanRow:
+class PorfPlanRow(PorfContent):
     """A request; `base_rate` is that of its submission."""
 
-    supplier_id: int | None
-    cost_centre: str | None
-    cost_centre_id: int | None
-    currency: str
-    tax_rounding: str
+    approval_round: int
     base_rate: Decimal | None
+
+
+class PorfPreview(NamedTuple):
+    """What a submission would plan, and the steps as they would be after it. `names` are of those who were added, and
+    whose approvals of an earlier submission were looked at."""
+
+    plan: Preview
+    steps: Sequence[Step]
+    names: Mapping[int, str]
 
 
 class RequestedPlan(NamedTuple):
@@ -123,6 +137,26 @@ def document_facts(
     )
 
 
+def resubmission(
+    porf: PorfPlanRow | LockedPorf,
+    lines: Sequence[PorfLineRow],
+    facts: PorfFacts,
+    policy: Policy | None,
+    base_ceiling: Decimal | None,
+) -> Resubmission:
+    """What the approvals of an earlier submission are compared with; the lines have the new tolerance."""
+    return Resubmission(
+        reapproval_percent=Decimal(0) if policy is None else policy.reapproval_percent,
+        reapproval_amount=None if policy is None else policy.reapproval_amount,
+        content_hash=content_hash(porf, lines),
+        hash_version=HASH_VERSION,
+        fixed_hash=fixed_hash(porf, lines),
+        supplier_hash=facts.supplier_hash,
+        base_ceiling=base_ceiling,
+        round=porf.approval_round,
+    )
+
+
 def _line_facts(
     lines: Iterable[PlannedLine], *, currency: str, tolerance: Decimal, cost_centre_id: int | None
 ) -> list[LineFacts]:
@@ -151,8 +185,9 @@ class PorfPlanning:
         self._actor = actor
         self._porfs = PorfReadService(executor, actor)
         self._structure = StructureQueries(executor, actor)
+        self._runs = RunQueries(executor, actor)
 
-    async def preview(self, porf_id: int, *, policy_id: int | None = None) -> Preview:
+    async def preview(self, porf_id: int, *, policy_id: int | None = None) -> PorfPreview:
         """Who would have to approve a request if its requester submitted it now, by the published policy or another.
 
         Raises PorfNotFound, or ApprovalPolicyNotFound.
@@ -162,15 +197,40 @@ class PorfPlanning:
         async def read_facts() -> DocumentFacts:
             return await self._document(porf_id, facts)
 
-        preview = await preview_for(self._executor, self._actor, read_facts, policy_id=policy_id)
-        asks_anybody = any(step.source is StepSource.DEFAULT for step in preview.steps)
-        if not asks_anybody or facts.status is not PorfStatus.DRAFT or facts.has_approver:
-            return preview
-        refusal = await self._porfs.no_approver(porf_id, facts)
-        warning = Attention(WarningCode.NO_APPROVER, refusal.detail)
-        return preview._replace(warnings=[*preview.warnings, warning])
+        plan = await preview_for(self._executor, self._actor, read_facts, policy_id=policy_id)
+        warnings = [*plan.warnings, *await self._in_vain(porf_id, facts, plan)]
+        if facts.status != PorfStatus.DRAFT:
+            return PorfPreview(plan._replace(warnings=warnings), start(plan.steps).steps, {})
+        submission = await self._runs.submission(porf_id)
+        request = replace(facts, author_ids=authors_of(facts, facts.requester_id))
+        if submission.added:
+            warnings = [warning for warning in warnings if warning.code is not WarningCode.NO_DECISION]
+        if (reason := unable(submission.added, request)) is not None:
+            warnings.append(Attention(WarningCode.NO_APPROVER, reason))
+        plan = plan._replace(steps=with_added(plan.steps, submission.added), warnings=warnings)
+        outcome, names = await self._started(porf_id, request, plan, submission.previous)
+        return PorfPreview(plan, outcome.steps, {**names, **{each.user_id: each.name for each in submission.added}})
 
-    async def simulate(self, requested: RequestedPlan, *, policy_id: int) -> Preview:
+    async def _in_vain(self, porf_id: int, facts: PorfFacts, plan: Preview) -> list[Attention]:
+        """The warning that any approver is asked, of whom nobody may approve the draft."""
+        asks_anybody = any(step.source is StepSource.DEFAULT for step in plan.steps)
+        if not asks_anybody or facts.status != PorfStatus.DRAFT or facts.has_approver:
+            return []
+        refusal = await self._porfs.no_approver(porf_id, facts)
+        return [Attention(WarningCode.NO_APPROVER, refusal.detail)]
+
+    async def _started(self, porf_id: int, facts: PorfFacts, plan: Preview, previous: Run | None) -> Started:
+        """The run that a submission would open, with the approvals that it would take from the run before."""
+        if previous is None or plan.policy is None:
+            return Started(start(plan.steps), {})
+        porf = await self._porf(porf_id)
+        lines = [
+            replace(line, over_order_percent=facts.over_order_percent) for line in await self._porfs.lines(porf_id)
+        ]
+        new = await offload(len(lines), resubmission, porf, lines, facts, plan.policy, facts.base_ceiling)
+        return await started(self._runs, previous, plan.steps, facts, new)
+
+    async def simulate(self, requested: RequestedPlan, *, policy_id: int) -> PorfPreview:
         """Who would have to approve a request with these lines. Raises UnknownRequester or ApprovalPolicyNotFound."""
 
         async def read_facts() -> DocumentFacts:
@@ -180,15 +240,19 @@ class PorfPlanning:
         if requested.requester_id not in preview.people.persons:
             error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
             raise errors.UnknownRequester(errors=(error,))
-        return preview
+        return PorfPreview(preview, start(preview.steps).steps, {})
 
-    async def _document(self, porf_id: int, facts: PorfFacts) -> DocumentFacts:
+    async def _porf(self, porf_id: int) -> PorfPlanRow:
         parameters = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
         porf = await self._executor.row(_planned(Visibility.of(self._actor)), **parameters, porf_id=porf_id)
         if porf is None:
             raise errors.PorfNotFound
+        return porf
+
+    async def _document(self, porf_id: int, facts: PorfFacts) -> DocumentFacts:
+        porf = await self._porf(porf_id)
         lines = await self._porfs.lines(porf_id)
-        is_draft, is_base = facts.status is PorfStatus.DRAFT, porf.currency == facts.base_currency
+        is_draft, is_base = facts.status == PorfStatus.DRAFT, porf.currency == facts.base_currency
         return await offload(
             len(lines),
             document_facts,

@@ -6,7 +6,7 @@ from po_api.core.permissions import Permission
 from po_api.porfs.dependencies import PorfStepActionsDep
 from po_api.porfs.router import NO_NOTE, PorfId
 from po_api.porfs.schemas import ActionNote, PorfRead
-from po_api.porfs.step_actions import AddedApprover, Replacement
+from po_api.porfs.step_actions import NewApprover, Replacement
 from po_api.porfs.step_schemas import AddedApproverInput, RemovedApproverInput, StepReassignment
 from po_api.web.dependencies import DryRun
 from po_api.web.etags import IfMatch, shown
@@ -39,7 +39,7 @@ async def override_porf(
 @router.post(
     "/{porf_id}/add-approver",
     operation_id="addPorfApprover",
-    summary="Add an approver to a pending request",
+    summary="Add an approver to a draft or a pending request",
     response_model=PorfRead,
     dependencies=[IDEMPOTENT],
     responses=_CHANGING,
@@ -49,8 +49,8 @@ async def add_porf_approver(
     actions: PorfStepActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: AddedApproverInput
 ) -> Response:
     """Ask one more approver before, with or after those who are asked now. For the requester, approvers whom a step
-    asks, buyers and admins."""
-    added = AddedApprover(body.user_id, body.placement)
+    asks, buyers and admins. Each submission of a draft asks whom they have added to it."""
+    added = NewApprover(body.user_id, body.placement)
     return shown(await actions.add_approver(porf_id, added, expected=expected), dry_run=dry_run)
 
 
@@ -66,9 +66,10 @@ async def add_porf_approver(
 async def remove_porf_approver(
     actions: PorfStepActionsDep, porf_id: PorfId, expected: IfMatch, dry_run: DryRun, body: RemovedApproverInput
 ) -> Response:
-    """Remove a step that was added and is not decided: for who has added it, and admins. If no other step is open, the
-    request is approved."""
-    return shown(await actions.remove_approver(porf_id, step_id=body.step_id, expected=expected), dry_run=dry_run)
+    """Remove a step that was added and is not decided, or an approver from a draft: for who has added it, and admins.
+    If no other step is open, the request is approved."""
+    removed = await actions.remove_approver(porf_id, step_id=body.step_id, user_id=body.user_id, expected=expected)
+    return shown(removed, dry_run=dry_run)
 
 
 @router.post(

@@ -1,6 +1,7 @@
 """Bodies of requests about the steps of an approval."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from po_api.approvals.domain import Placement
 from po_api.web.schemas import Reference, Schema
@@ -13,14 +14,22 @@ class AddedApproverInput(Schema):
 
     user_id: Reference = Field(description="An approver who is no author of the request")
     placement: Placement = Field(
-        default=Placement.PARALLEL, description="Before those who are asked now, together with them, or after them"
+        default=Placement.PARALLEL,
+        description="Before those who are asked now (of a draft: first), together with them, or after them",
     )
 
 
 class RemovedApproverInput(Schema):
-    """The step of an approver who was added."""
+    """An approver who was added: to a draft, by their id; to a pending request, by the step that asks them."""
 
-    step_id: Reference = Field(description=_STEP)
+    step_id: Reference | None = Field(default=None, description=_STEP)
+    user_id: Reference | None = Field(default=None, description="An approver who was added to the draft")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "RemovedApproverInput":
+        if (self.step_id is None) == (self.user_id is None):
+            raise PydanticCustomError("ambiguous", "must have either step_id or user_id")
+        return self
 
 
 class StepReassignment(Schema):
