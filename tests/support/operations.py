@@ -232,6 +232,10 @@ BY_BODY = {
     "convertPorf",
     "createPurchaseOrder",
     "createApprovalDelegation",
+    "simulateApprovalPolicy",
+    "addPorfApprover",
+    "removePorfApprover",
+    "reassignPorfStep",
 }
 BY_QUERY = {
     "listCostCentres",
