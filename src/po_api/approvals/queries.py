@@ -101,6 +101,11 @@ class AddedRow(NamedTuple):
     approval_limit: Decimal | None
     is_active: bool
 
+    @property
+    def approver(self) -> Approver:
+        may_decide = may(frozenset(self.roles), Permission.PORFS_DECIDE)
+        return Approver(self.user_id, self.approval_limit, may_decide, self.is_active)
+
 
 class Submission(NamedTuple):
     """What a submission follows: the last run, the published policy (None without one), and who was added."""

@@ -198,8 +198,7 @@ def with_added(plan: Sequence[PlannedStep], added: Iterable[AddedRow]) -> list[P
 def unable(added: Iterable[AddedRow], request: Request) -> str | None:
     """Why a submission would ask somebody in vain, for people; None if all who were added may decide."""
     for each in added:
-        has_role = may(frozenset(each.roles), Permission.PORFS_DECIDE)
-        if refusal(DECIDES, request, Approver(each.user_id, each.approval_limit, has_role, each.is_active)) is not None:
+        if refusal(DECIDES, request, each.approver) is not None:
             return f'the added approver "{each.name}" may not decide on the request: remove them'
     return None
 
