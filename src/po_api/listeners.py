@@ -5,7 +5,7 @@ from functools import partial
 from po_api.api_keys.service import end_keys
 from po_api.approval_delegations.events import Delegated, DelegationRevoked
 from po_api.approvals.events import PeopleLost, ReminderDue, RunEnded, StepEscalated, StepsActivated
-from po_api.comments.events import CommentAdded, CommentEdited
+from po_api.comments.events import CommentAdded, CommentEdited, CommentWithdrawn
 from po_api.db.listeners import Listeners
 from po_api.deliveries.events import DeliveryFailed
 from po_api.deliveries.service import send_issued
@@ -13,6 +13,7 @@ from po_api.exchange_rates.service import find_rates
 from po_api.members.events import MemberChanged, MemberPlaced, MembershipEnded, MembershipRestored
 from po_api.members.service import exclude_documents, find_limits, warn_of_reports
 from po_api.notifications.service import (
+    forget_deleted_comment,
     remind_approvers,
     resolve_delegation,
     tell_approvers,
@@ -65,5 +66,6 @@ def all_listeners(*, mail_sender: str | None = None) -> Listeners:
     listeners.add(DelegationRevoked, resolve_delegation)
     listeners.add(CommentAdded, tell_of_comment)
     listeners.add(CommentEdited, tell_of_edited_comment)
+    listeners.add(CommentWithdrawn, forget_deleted_comment)
     listeners.add(DeliveryFailed, tell_of_failed_delivery)
     return listeners

@@ -123,6 +123,26 @@ async def test_whoever_is_mentioned_is_told_so_once(organisation: TestOrganisati
     assert await _told(organisation.requester) == [["commented", "decided"]]
 
 
+async def test_a_comment_that_is_withdrawn_is_not_told_any_more(organisation: TestOrganisation) -> None:
+    requester, approver, buyer = organisation.requester, organisation.approver, organisation.buyer
+    path = f"/porfs/{(await organisation.pending()).json()['id']}/comments"
+
+    async def unread() -> list[int]:
+        counts = [await ok(member.get("/notifications/count")) for member in (approver, buyer, requester)]
+        return [count.json()["unread"] for count in counts]
+
+    before = await unread()
+    said = await created(organisation.admin.post(path, json={"text": f"@[{approver.user_id}] @[{buyer.user_id}] look"}))
+    assert await unread() == [count + 1 for count in before]
+    own = f"{path}/{said.json()['id']}"
+    await ok(organisation.admin.patch(own, etag="*", json={"text": f"@[{approver.user_id}] look"}))
+    assert await unread() == [before[0] + 1, before[1], before[2] + 1]
+    await ok(organisation.admin.patch(own, etag="*", json={"text": f"@[{buyer.user_id}] look"}))
+    assert await unread() == [before[0], before[1] + 1, before[2] + 1]
+    await ok(organisation.admin.delete(own, etag="*"), 204)
+    assert await unread() == before
+
+
 async def test_orders_are_told_to_requesters_and_failed_mails_to_the_buyer(organisation: TestOrganisation) -> None:
     await let_mail(organisation)
     order = (await organisation.issued()).json()

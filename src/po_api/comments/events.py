@@ -21,10 +21,22 @@ class CommentAdded(DomainEvent):
 
 @dataclass(frozen=True)
 class CommentEdited(DomainEvent):
-    """The author, the `actor`, has edited a comment; `mentioned` are the members that it did not mention before."""
+    """The author, the `actor`, has edited a comment; `mentioned` are the members that it did not mention before,
+    `unmentioned` those that it does not mention any more."""
 
     actor: Actor
     entity: CommentedEntity
     entity_id: int
     comment_id: int
     mentioned: Sequence[int]
+    unmentioned: Sequence[int]
+
+
+@dataclass(frozen=True)
+class CommentWithdrawn(DomainEvent):
+    """The author or an admin, the `actor`, has deleted a comment."""
+
+    actor: Actor
+    entity: CommentedEntity
+    entity_id: int
+    comment_id: int

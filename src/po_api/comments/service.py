@@ -16,7 +16,7 @@ from po_api.comments.errors import (
     NotAuthor,
     TooManyMentions,
 )
-from po_api.comments.events import CommentAdded, CommentEdited
+from po_api.comments.events import CommentAdded, CommentEdited, CommentWithdrawn
 from po_api.comments.identity import Document
 from po_api.comments.models import Comment, CommentMention
 from po_api.comments.queries import CommentQueries
@@ -80,10 +80,11 @@ class CommentService:
         comment.text, comment.edited_at = text, utc_now()
         comment.version += 1
         await self._record("edit_comment", document, old, new)
-        await self._forget(comment_id, before - set(mentioned))
+        unmentioned = sorted(before - set(mentioned))
+        await self._forget(comment_id, unmentioned)
         added = [user_id for user_id in mentioned if user_id not in before]
         await self._mention(comment_id, added)
-        event = CommentEdited(self._actor, document.entity, document.id, comment_id, added)
+        event = CommentEdited(self._actor, document.entity, document.id, comment_id, added, unmentioned)
         await self._listeners.notify(self._session, event)
         return await self._queries.shown(document, comment_id)
 
@@ -97,6 +98,8 @@ class CommentService:
         comment.text, comment.deleted_at, comment.deleted_by_id = None, utc_now(), self._actor.member_id
         comment.version += 1
         await self._record("delete_comment", about.document, before, None)
+        event = CommentWithdrawn(self._actor, about.document.entity, about.document.id, comment_id)
+        await self._listeners.notify(self._session, event)
 
     async def require_own(self, about: About, comment_id: int) -> None:
         """Raise CommentNotFound, CommentDeleted or NotAuthor unless the actor has written the comment."""

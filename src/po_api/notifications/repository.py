@@ -1,5 +1,6 @@
 """Rows of notifications that are added and changed, and the members who are told."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Text,
     Update,
     and_,
+    any_,
     bindparam,
     func,
     literal_column,
@@ -36,7 +38,14 @@ from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_new_from, j
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, AnySelect, NoRow, Query, TransactionExecutor
 from po_api.members.models import Member
-from po_api.notifications.domain import MAX_ADMINS, MAX_RECIPIENTS, RESOLVED_WITH_REQUEST, NotificationKind
+from po_api.notifications.domain import (
+    MAX_ADMINS,
+    MAX_RECIPIENTS,
+    RESOLVED_WITH_REQUEST,
+    Cause,
+    NotificationKind,
+    NotifiedEntity,
+)
 from po_api.notifications.models import Notification
 from po_api.organisations.models import Organisation
 from po_api.porfs.approval_projections import request_columns
@@ -105,6 +114,27 @@ _REVOKED = Query(
 )
 _RESOLVE_ALONE = Query("notifications.resolve", _RESOLVE, NoRow)
 _RESOLVE_AND_ADD = combine("notifications.resolve_and_add", _RESOLVE, _INSERT)
+
+_USER_IDS = bindparam("user_ids", type_=ARRAY(BigInteger))
+
+
+def _resolve_cause(entity: NotifiedEntity) -> Query[NoRow]:
+    """Note since when there is nothing to do about a cause, for some members or for all."""
+    c = _NOTIFICATIONS.c
+    statement = (
+        update(Notification)
+        .where(
+            c.organisation_id == ORGANISATION_ID,
+            c[f"{entity}_id"] == bindparam("entity_id", type_=BigInteger),
+            c.dedupe_key == bindparam("key", type_=Text),
+            or_(_USER_IDS.is_(None), c.user_id == any_(_USER_IDS)),
+        )
+        .values(resolved_at=bindparam("at", type_=Timestamp))
+    )
+    return Query(f"notifications.resolve_cause_of_{entity}", statement, NoRow)
+
+
+_RESOLVE_CAUSE = {entity: _resolve_cause(entity) for entity in NotifiedEntity}
 
 _READ = Query(
     "notifications.read",
@@ -272,6 +302,13 @@ class NotificationRepository:
     async def is_revoked(self, delegation_id: int) -> None:
         """Resolve that a member may decide for another."""
         await self._executor.execute(_REVOKED, **self._tenant, delegation_id=delegation_id, now=utc_now())
+
+    async def resolve_cause(self, cause: Cause, user_ids: Collection[int] | None, *, at: datetime | None) -> None:
+        """Note since when there is nothing to do about a cause, None for not yet; for these members, or for all."""
+        if user_ids is None or user_ids:
+            about = {"entity_id": cause.entity_id, "key": cause.key, "at": at}
+            ids = None if user_ids is None else sorted(user_ids)
+            await self._executor.execute(_RESOLVE_CAUSE[cause.entity], **self._tenant, **about, user_ids=ids)
 
     async def read(self, user_id: int, notification_id: int) -> None:
         """Note that the member has read one of their notifications; one that was read stays as it is."""

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.approval_delegations.events import Delegated, DelegationRevoked
 from po_api.approvals.domain import Decision
 from po_api.approvals.events import PeopleLost, ReminderDue, RunEnded, StepEscalated, StepsActivated
-from po_api.comments.events import CommentAdded, CommentEdited
+from po_api.comments.events import CommentAdded, CommentEdited, CommentWithdrawn
 from po_api.comments.identity import CommentedEntity
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -137,13 +137,24 @@ async def tell_of_comment(session: AsyncSession, event: CommentAdded) -> list[Ch
 
 
 async def tell_of_edited_comment(session: AsyncSession, event: CommentEdited) -> list[ChangeWarning]:
-    """Tell those whom the comment mentions only now."""
+    """Tell those whom the comment mentions only now; for those whom it does not mention any more, it is nothing."""
     repository = NotificationRepository(session, event.actor.organisation_id)
-    await _tell(session, repository, _commented(event), by_reason((NotificationKind.MENTIONED, event.mentioned)))
+    cause = _commented(event)
+    await repository.resolve_cause(cause, event.unmentioned, at=utc_now())
+    # Who was mentioned before has a row already.
+    await repository.resolve_cause(cause, event.mentioned, at=None)
+    await _tell(session, repository, cause, by_reason((NotificationKind.MENTIONED, event.mentioned)))
     return []
 
 
-def _commented(event: CommentAdded | CommentEdited) -> Cause:
+async def forget_deleted_comment(session: AsyncSession, event: CommentWithdrawn) -> list[ChangeWarning]:
+    """There is nothing to read any more for those who were told of the comment."""
+    repository = NotificationRepository(session, event.actor.organisation_id)
+    await repository.resolve_cause(_commented(event), None, at=utc_now())
+    return []
+
+
+def _commented(event: CommentAdded | CommentEdited | CommentWithdrawn) -> Cause:
     key, data = f"comment:{event.comment_id}", {"comment_id": event.comment_id}
     return Cause(NotifiedEntity(event.entity), event.entity_id, key, event.actor.user_id, data)
 
