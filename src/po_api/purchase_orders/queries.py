@@ -347,6 +347,8 @@ class PurchaseOrderQueries:
 
     async def whole(self, order_id: int) -> OrderDocumentRow | None:
         """An order as a whole; None if it is not visible to the member."""
+        # Its rows are found by keys, whatever their values; planning takes longer than executing it.
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=PlanCacheMode.GENERIC)
         return await self._row(_whole(sees_all=self._sees_all), order_id)
 
     async def facts(self, order_id: int) -> PurchaseOrderFacts | None:
