@@ -28,11 +28,9 @@ from po_api.porfs.domain import MACHINE, ON_STEPS, PorfFacts, PorfStatus
 from po_api.porfs.queries import (
     DocumentRow,
     Item,
-    PorfDocumentRow,
     PorfLineRow,
     PorfQueries,
     PorfRow,
-    PorfSummaryRow,
 )
 from po_api.structure.domain import given_ids
 from po_api.structure.queries import StructureQueries
@@ -67,7 +65,9 @@ class PorfReadService:
     async def page(self, filters: Filters, request: PageRequest) -> PageOf[str]:
         """Summaries, in one query whatever the page's size."""
         page = await self._queries.page(filters, request)
-        return PageOf([self._summary(row, in_list=True) for row in page.items], page.next_cursor)
+        # Most of the items have facts in common.
+        actions = {facts: self._allowed_actions(facts, in_list=True) for facts in {row.facts for row in page.items}}
+        return PageOf([with_fields(row.item, actions[row.facts]) for row in page.items], page.next_cursor)
 
     async def exported_page(self, filters: Filters, request: PageRequest) -> PageOf[str]:
         """The requests of a page of the list, with the fields of an export."""
@@ -86,7 +86,8 @@ class PorfReadService:
         row = await self._queries.whole(porf_id)
         if row is None:
             raise errors.PorfNotFound
-        return await offload(len(row.nets or ()), document, self._summary(row), row)
+        summary = with_fields(row.item, self._allowed_actions(row.facts))
+        return await offload(len(row.nets or ()), document, summary, row)
 
     async def lines_page(self, porf_id: int, request: PageRequest) -> PageOf[str]:
         await self.header(porf_id)
@@ -171,11 +172,12 @@ class PorfReadService:
             await self._structure.codes_of_cost_centres(given_ids(line.cost_centre_id for line in lines)),
         )
 
-    def _summary(self, row: PorfSummaryRow | PorfDocumentRow, *, in_list: bool = False) -> str:
+    def _allowed_actions(self, facts: str, *, in_list: bool = False) -> str:
+        """The field of a representation."""
         actor = self._actor
         has_limit = actor.approval_limit is not None
-        allowed = allowed_actions(row.facts, actor.roles, actor.scopes, has_limit=has_limit, in_list=in_list)
-        return with_fields(row.item, f'"allowed_actions":{allowed}')
+        allowed = allowed_actions(facts, actor.roles, actor.scopes, has_limit=has_limit, in_list=in_list)
+        return f'"allowed_actions":{allowed}'
 
 
 @lru_cache(maxsize=16384)
