@@ -11,13 +11,13 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, FromClause, Select, Text, bindparam, case, func
-from sqlalchemy.dialects.postgresql.asyncpg import PGCompiler_asyncpg, PGDialect_asyncpg
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Text, bindparam, case, func
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.util import greenlet_spawn
 
 from po_api.core.records import Record, field_names
+from po_api.db.dialect import DIALECT
 from po_api.db.distribution import is_distributed, keeps_plans
 from po_api.db.driver import in_transaction, pooled_connection
 from po_api.db.shard_plans import SHARD, call_of
@@ -39,27 +39,6 @@ USER_ID = bindparam("user_id", type_=BigInteger)
 _DRIVER = "po_api.driver"
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
-
-
-class _Compiler(PGCompiler_asyncpg):
-    """Renders values that never differ into the text: they need not be sent, and PostgreSQL plans with them."""
-
-    def visit_bindparam(self, bindparam: BindParameter[Any], *arguments: Any, **options: Any) -> Any:
-        # A value in the statement is a parameter without a name of its own.
-        if bindparam.unique:
-            options["literal_execute"] = True
-        return super().visit_bindparam(bindparam, *arguments, **options)  # type: ignore[no-untyped-call]
-
-    def construct_params(self, *args: Any, **options: Any) -> Any:
-        # There are no values at compilation to compare with; `arguments` raises for a missing one.
-        return super().construct_params(*args, **{**options, "_check": False})
-
-
-class _Dialect(PGDialect_asyncpg):
-    statement_compiler = _Compiler
-
-
-_DIALECT = _Dialect()  # type: ignore[no-untyped-call]
 
 # A confirmed commit has been written to the log; with synchronous_commit off it has only been inserted.
 _LOG_POSITION = (
@@ -137,7 +116,7 @@ class Query(Generic[R]):
     async def on_shard(self, parameters: Mapping[str, object], connection: Any) -> tuple[str, list[object]]:
         """The text with which a distributed database keeps the plan, and the arguments."""
         if self._call is None:
-            dialect = _DIALECT.type_compiler_instance
+            dialect = DIALECT.type_compiler_instance
             types = [dialect.process(self._compiled.binds[name].type) for name in self._names]
             place = self._names.index("organisation_id") + 1
             marked = self._compile(self.statement, schema_translate_map={None: SHARD}, render_schema_translate=True)
@@ -162,7 +141,7 @@ class Query(Generic[R]):
 
     @staticmethod
     def _compile(statement: Any, **options: Any) -> Any:
-        return statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True}, **options)
+        return statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True}, **options)
 
     @cached_property
     def _names(self) -> Sequence[str]:
