@@ -164,7 +164,7 @@ class PorfStepActions:
         await self._session.delete(row)
         return await self._change_draft(PorfAction.REMOVE_APPROVER, porf, {"user_id": user_id})
 
-    def _added(self, porf: LockedPorf) -> Select[tuple[AddedApprover]]:
+    def _added(self, porf: LockedPorf) -> Select[AddedApprover]:
         """Those who are added to a draft."""
         whose = AddedApprover.organisation_id == self._actor.organisation_id
         return select(AddedApprover).where(whose, AddedApprover.porf_id == porf.id)

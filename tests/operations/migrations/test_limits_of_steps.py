@@ -34,11 +34,11 @@ _LIMITS = """
 
 async def test_open_steps_get_the_limit_that_they_take(cluster: Cluster) -> None:
     async with fresh_database(cluster) as database:
-        await database.to("051")
+        await database.to("053")
         await database.connection.execute(_STEPS)
         for _ in range(2):
             await database.to("054")
             limits = [list(row["limits"]) for row in await database.fetch(_LIMITS)]
             # 99.99, 0.50, not known, and more than the column holds.
             assert limits == 2 * [[99, 0, 99, 0], [0, 0, 0, 0], [0, 0, 0, 0], [2**63 - 1, 0, 2**63 - 1, 0]]
-            await database.to("051")
+            await database.to("053")
