@@ -167,11 +167,12 @@ async def test_the_first_page_is_one_query_that_finds_its_steps_by_indexes(
         transaction = owner.transaction()
         await transaction.start()
         await owner.execute(_OTHERS, organisation.organisation_id, others)
-        # Of few groups, a sequential scan is cheaper.
         await owner.execute("ANALYZE approval_steps; SET LOCAL enable_seqscan = off")
         plan = "\n".join(row[0] for row in await owner.fetch(f"EXPLAIN {inbox.sql}", *inbox.arguments))
         await transaction.rollback()
         assert re.search(r"ix_approval_steps_open_roles on [^\n]*\n +Index Cond: [^\n]*least_limit <= ", plan), plan
-        assert re.search(r"ix_approval_steps_open_groups[^\n]*\n +Index Cond: [^\n]*pool_group_id = ANY", plan), plan
+        # Of few groups, either index has few steps.
+        of_groups = r"ix_approval_steps_(open_groups|organisation_id_pool_group_id)\b[^\n]*\n +Index Cond: [^\n]*= ANY"
+        assert re.search(of_groups, plan), plan
         assert "using ix_approval_slots_open on" in plan, plan
         assert "Seq Scan on approval_steps" not in plan, plan
