@@ -67,7 +67,7 @@ const lines = (porf: Porf): Node =>
 
 /** The names are for admins and auditors. */
 const asked = ({ count, members }: Schemas["EligibleApprovers"]): string =>
-  members?.length ? members.map((member) => member.name).join(", ") : `${count} approvers`;
+  members?.length ? members.map((member) => member.name).join(", ") : count === 1 ? "1 approver" : `${count} approvers`;
 
 const decisions = (porf: Porf): Node =>
   table(
