@@ -174,5 +174,4 @@ async def test_the_first_page_is_one_query_that_finds_its_steps_by_indexes(
         # Of few groups, either index has few steps.
         of_groups = r"ix_approval_steps_(open_groups|organisation_id_pool_group_id)\b[^\n]*\n +Index Cond: [^\n]*= ANY"
         assert re.search(of_groups, plan), plan
-        assert "using ix_approval_slots_open on" in plan, plan
-        assert "Seq Scan on approval_steps" not in plan, plan
+        assert not re.search("Seq Scan on approval_(steps|slots)", plan), plan

@@ -404,7 +404,7 @@ def _bodies(world: World) -> dict[str, tuple[str, str, Json]]:
         "createApprovalDelegation: delegator": (
             "POST",
             "/approval-delegations",
-            _delegation(world.intruder.user_id) | {"delegator_id": "{approver_id}"},
+            _delegation(world.own.buyer.user_id) | {"delegator_id": "{approver_id}"},
         ),
         "reassignPorf": ("POST", f"/porfs/{own['id']}/reassign", {"requester_id": "{user_id}"}),
         "convertPorf: supplier": ("POST", convert, {"supplier_id": "{supplier_id}"}),
