@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
 from po_api.db.database import libpq_url
-from support.approval_policies import group, publish_policy, rule
+from support.approval_policies import group, path_of, publish_policy, rule
 from support.invariants import check
 from support.organisations import Member, TestOrganisation, act, created, new_organisation, ok, refused
 from support.repetition import in_turns
@@ -325,6 +325,27 @@ async def test_races(world: World, turn: int) -> None:
     answers = await asyncio.gather(*(requester.post(f"{path}/submit", etag="*") for _ in range(2)))
     assert sorted(answer.status_code for answer in answers) == [200, 409]
     assert len((await ok(requester.get(f"{path}/approval-runs"))).json()["items"]) == 1
+    await check(world.urls[0], world.organisation.organisation_id)
+
+
+@in_turns
+async def test_a_decision_at_the_end_of_a_delegation_or_of_a_policy(world: World, turn: int) -> None:
+    admin, porf = world.organisation.admin, await world.submitted("2000.00")
+    version = (await world.approval(porf))["policy_version_no"]
+    copy = await created(admin.post("/approval-policies", json={"from": world.policy["id"]}))
+    publish = admin.post(f"{path_of(copy)}/publish", etag=copy.headers["ETag"])
+    both = [world.decide("Max", porf), publish]
+    await asyncio.gather(*(ok(each) for each in (both if turn % 2 else reversed(both))))
+    assert (await world.approval(porf))["policy_version_no"] == version
+    body = {"delegate_id": world.people["Fred"].user_id, "ends_at": (utc_now() + timedelta(days=1)).isoformat()}
+    delegation = (await created(world.people["Olga"].post("/approval-delegations", json=body))).json()
+    revoke = world.people["Olga"].post(f"/approval-delegations/{delegation['id']}/revoke")
+    both = [world.decide("Fred", porf), revoke]
+    answers = await asyncio.gather(*(both if turn % 2 else reversed(both)))
+    decided, revoked = answers if turn % 2 else reversed(answers)
+    assert revoked.status_code == 200
+    assert (decided.status_code, decided.json().get("code")) in ((200, None), (403, "not_eligible"))
+    assert (await world.steps(porf))["R2"] == ("approved" if decided.is_success else "active")
     await check(world.urls[0], world.organisation.organisation_id)
 
 

@@ -22,5 +22,5 @@ const row = ({ porf, ...step }: Schemas["InboxItemRead"]): (Node | string)[] => 
   `${porf.total} ${porf.currency}`,
   step.step_name,
   step.on_behalf_of_name ?? "",
-  when(step.activated_at),
+  step.activated_at === null ? "" : when(step.activated_at),
 ];

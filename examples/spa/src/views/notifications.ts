@@ -18,6 +18,7 @@ const WHAT: Record<Notification["kind"], string> = {
   order_issued: "was issued",
   delivery_failed: "could not be sent",
   no_approver_left: "has nobody left who may approve it",
+  delegated_to_you: "were delegated to you",
 };
 
 /** What one was told, the newest first. */
@@ -56,7 +57,9 @@ const row = (item: Notification): (Node | string)[] => [
 ];
 
 /** Who opens what a notification is about has read it; if that cannot be noted, it just stays unread. */
-function about(item: Notification): Node {
+function about(item: Notification): Node | string {
+  // There is no page of delegations.
+  if (item.entity === "approval_delegation") return `Approvals of ${item.title}`;
   const href = `#/${item.entity === "porf" ? "porf" : "order"}/${item.entity_id}`;
   const link = h("a", { href }, `${item.number ?? "Draft order"} ${item.title}`);
   if (item.read_at === null) link.onclick = () => void read(item).catch(() => {});
