@@ -7,14 +7,17 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.audit.events import AuditEvent
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
+from po_api.db.query import TransactionExecutor
+from po_api.sessions.domain import Device
 from po_api.sessions.models import UserSession
+from po_api.sessions.queries import SessionQueries
 from po_api.sessions.service import SessionService
 from po_api.users.errors import UserDeactivated
 from po_api.users.models import User
@@ -206,6 +209,19 @@ async def test_last_seen_is_written_at_most_once_a_minute(tenant: Tenant) -> Non
     later = (await ok(member.get("/sessions/current", headers={"User-Agent": "Other/2.0"}))).json()
     assert later["last_seen_at"] > first["last_seen_at"]
     assert later["user_agent"] == "Other/2.0"
+
+
+async def test_the_check_lets_a_change_plan_each_statement_once(tenant: Tenant) -> None:
+    member = await tenant.member()
+    lifetimes = tenant.app.state.lifetimes
+    async with tenant.database.sessions() as session:
+        modes = [await session.scalar(text("SHOW plan_cache_mode"))]
+        queries = SessionQueries(TransactionExecutor(session), key=tenant.app.state.secret_key, lifetimes=lifetimes)
+        await queries.authenticate(member.token, Device())
+        modes.append(await session.scalar(text("SHOW plan_cache_mode")))
+        await session.commit()
+        modes.append(await session.scalar(text("SHOW plan_cache_mode")))
+    assert modes == ["auto", "force_generic_plan", "auto"]
 
 
 async def test_the_check_is_one_query_on_indexes(tenant: Tenant, owner: asyncpg.Connection) -> None:

@@ -49,6 +49,7 @@ class _Check(NamedTuple):
     is_operator: bool
     credentials_version: int
     tenant: str | None
+    plans: str
 
 
 _KEYS = ApiKey.__table__

@@ -46,6 +46,7 @@ class _Check(NamedTuple):
     is_operator: bool
     credentials_version: int
     tenant: str | None
+    plans: str
 
 
 _SESSIONS = UserSession.__table__

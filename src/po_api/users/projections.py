@@ -12,7 +12,7 @@ from sqlalchemy.types import Text
 
 from po_api.core.actor import Principal
 from po_api.core.permissions import Role, Scope
-from po_api.db.database import tenant_setting
+from po_api.db.database import plan_setting, tenant_setting
 from po_api.db.models import Amount
 from po_api.users.models import User
 
@@ -22,7 +22,7 @@ MEMBER = func.member_of(User.organisation_id, User.id).table_valued(
     column("roles", ARRAY(Text)), column("approval_limit", Amount), column("is_active", Boolean), name="member"
 )
 
-# The columns of `PrincipalColumns`. The last one enters the tenant.
+# The columns of `PrincipalColumns`. The last two enter the tenant, and set how its statements are planned.
 PRINCIPAL_COLUMNS = (
     User.id.label("user_id"),
     User.organisation_id,
@@ -31,6 +31,7 @@ PRINCIPAL_COLUMNS = (
     User.is_operator,
     User.credentials_version,
     tenant_setting(User.organisation_id).label("tenant"),
+    plan_setting().label("plans"),
 )
 
 
