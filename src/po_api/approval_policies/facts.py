@@ -78,7 +78,7 @@ class People:
     supplier_is_new: bool = False
 
     def without(self, user_ids: Collection[int]) -> "People":
-        """The same people, of whom these may not be asked."""
+        """The same people, with these as inactive: they are not asked."""
         gone = {user_id: self.persons[user_id] for user_id in user_ids if user_id in self.persons}
         inactive = {user_id: person._replace(is_active=False) for user_id, person in gone.items()}
         return replace(self, persons={**self.persons, **inactive})
