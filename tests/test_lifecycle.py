@@ -47,6 +47,7 @@ _limits = st.sampled_from([*map(Decimal, ("120.00", "131.99", "132.00", "1000.00
 _roles = st.sets(st.sampled_from(Role), min_size=1)
 _order_lines = st.one_of(
     st.fixed_dictionaries({"unit_price": st.sampled_from(["5", "9.9999", "10", "10.0001"])}),
+    st.fixed_dictionaries({"tax_rate": st.sampled_from(["0", "20", "32", "100"])}),
     st.fixed_dictionaries({"share": st.sampled_from([*map(Decimal, ("0.3", "1.1", "2"))])}),
 )
 _identities = st.one_of(

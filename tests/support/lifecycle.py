@@ -95,7 +95,9 @@ class Order:
     lines: list[Json]
     total: Decimal
     is_cancelled: bool = False
+    is_issued: bool = False
     exceeds_approved: bool = False
+    has_other_taxes: bool = False
 
 
 @dataclass
@@ -280,12 +282,15 @@ class Lifecycle:
         """All orders of a single request together, but for the rounding of each line and tax rate."""
         for request in requests.values():
             limit = None if request.approval is None else request.approval.limit
-            known = (*company.orders.values(), new)
-            orders = [order for order in known if not order.is_cancelled and not order.exceeds_approved]
-            own = [order for order in orders if {line["porf_id"] for line in order.lines} == {request.id}]
-            if limit is not None:
-                rounding = Decimal("0.01") * sum(2 * len(order.lines) for order in own)
-                assert sum(order.total for order in own) <= limit + rounding
+            known = (company.orders | {new.id: new}).values()
+            # A draft may be dearer, but is not issued then.
+            as_approved = [each for each in known if not (each.exceeds_approved or each.has_other_taxes)]
+            issued = [each for each in known if each.is_issued]
+            for orders in (as_approved, issued):
+                own = [each for each in orders if {line["porf_id"] for line in each.lines} == {request.id}]
+                rounding = Decimal("0.01") * sum(2 * len(each.lines) for each in own)
+                total = sum(each.total for each in own if not each.is_cancelled)
+                assert limit is None or total <= limit + rounding
 
     async def change_order(self, company: Company, person: Person, order: Order, index: int, values: Json) -> None:
         """Change a line of an order; a `share` is a new quantity, in parts of the present one."""
@@ -300,14 +305,17 @@ class Lifecycle:
         if not done.is_success:
             return
         order.lines, order.total = done.json()["lines"], Decimal(done.json()["total"])
-        approved = Decimal(0)
+        approved, has_other_taxes = Decimal(0), False
         for item in order.lines:
             approval = company.requests[item["porf_id"]].approval
             assert approval is not None
             assert sum(self._held(company, item["porf_line_id"]), Decimal(0)) <= approval.largest(item["porf_line_id"])
             price = Decimal(approval.lines[item["porf_line_id"]]["unit_price"])
             approved += (Decimal(item["quantity"]) * price).quantize(Decimal("0.01"), ROUND_HALF_UP)
+            taxes = approval.lines[item["porf_line_id"]]["tax_rate"], item["tax_rate"]
+            has_other_taxes |= taxes[0] != taxes[1]
         order.exceeds_approved = Decimal(done.json()["net"]) > approved
+        order.has_other_taxes = has_other_taxes
 
     async def act_on_order(self, company: Company, person: Person, order: Order, action: str) -> None:
         path = f"/purchase-orders/{order.id}"
@@ -321,6 +329,9 @@ class Lifecycle:
             assert [line["quantity"] for line in done.json()["lines"]] == [line["quantity"] for line in order.lines]
         if done.is_success and action == "issue":
             assert not order.exceeds_approved
+            order.is_issued = True
+            porf_ids = {line["porf_id"] for line in order.lines}
+            self._assert_within_limits(company, {of_id: company.requests[of_id] for of_id in porf_ids}, order)
             assert company.identity(done.json()["supplier_id"]) == order.supplier
 
     # Master data
