@@ -65,7 +65,7 @@ class Additions:
         await self._insert(run, row | {"seq": seq, "status": StepStatus.WAITING})
 
     async def refill(self, step: Step, planned: PlannedStep) -> None:
-        """Let an open step ask whom `planned` asks, and require as many of them."""
+        """Give an open step the people or the group of `planned`, and its required count; places of before stay."""
         row = {name: getattr(planned, name) for name in ("kind", "pool_group_id", "required_count")}
         await self._writes.update(_STEPS, [{"id": step.id, **row}])
         asked = {slot.user_id for slot in step.slots}

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, and_, any_, false, fu
 from po_api.approvals.errors import ApproverInactive, LimitInOtherCurrency, OverApprovalLimit, OwnRequest
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.errors import AppError
-from po_api.core.permissions import Permission
+from po_api.core.permissions import Permission, Role, may
 from po_api.core.text import plain
 
 # The names in an explanation are examples.
@@ -68,6 +68,19 @@ class Request(Authored, Protocol):
     def allow_self_approval(self) -> bool: ...
 
 
+class MemberRights(Protocol):
+    """The rights of a member, as they are stored."""
+
+    @property
+    def roles(self) -> Sequence[str]: ...
+
+    @property
+    def approval_limit(self) -> Decimal | None: ...
+
+    @property
+    def is_active(self) -> bool: ...
+
+
 class Approver(NamedTuple):
     """The attributes of a member that the conditions use; `limit` is in the base currency, None is no limit."""
 
@@ -80,6 +93,11 @@ class Approver(NamedTuple):
     def of(cls, actor: Actor) -> "Approver":
         """The actor, who is active: the credentials of other members are not accepted."""
         return cls(actor.user_id, actor.approval_limit, actor.may(Permission.PORFS_DECIDE), is_active=True)
+
+    @classmethod
+    def of_member(cls, user_id: int, rights: MemberRights) -> "Approver":
+        has_role = may(frozenset(map(Role, rights.roles)), Permission.PORFS_DECIDE)
+        return cls(user_id, rights.approval_limit, has_role, rights.is_active)
 
 
 class RequestColumns(NamedTuple):

@@ -50,8 +50,8 @@ class StepEscalated(DomainEvent):
 
 @dataclass(frozen=True)
 class PeopleLost(DomainEvent):
-    """Members whom steps of a pending request ask may not decide any more. `is_short`: in a step, too few are left who
-    may."""
+    """A pending request was waiting for members who may not decide any more. `is_short`: one of its steps now has
+    fewer people than it requires."""
 
     actor: Actor
     porf_id: int

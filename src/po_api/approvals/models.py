@@ -78,8 +78,10 @@ class ApprovalRun(TenantRow, Base):
 
 
 class ApprovalStep(TenantRow, Base):
-    """A step of a run, as its rule or the member who has added it made it; only the status and the times change, `seq`
-    if a step is added before it, and whom it asks, if its people may not decide any more.
+    """A step of a run, made from a rule or by the member who has added it.
+
+    Later, the status and the times change; `seq`, if a step is added before it; and its people and their required
+    count, if some of them may not decide any more.
 
     Steps with a lower `seq` are decided first, those with the same one at once; `stage` is that of the rule. A limit
     below `least_limit` does not permit to approve it: so the inbox finds, by an index, the few steps that a low limit
@@ -149,7 +151,7 @@ class ApprovalStep(TenantRow, Base):
 
 
 class AddedApprover(TenantRow, Base):
-    """A member whom the submissions of a request ask, too, beside those of the rules: each makes a step of them."""
+    """A member who was added to a draft: each submission of the request makes a step that asks them."""
 
     __tablename__ = "added_approvers"
     __table_args__ = (

@@ -27,7 +27,7 @@ from po_api.approval_policies.models import ApprovalPolicy, ApprovalRule
 from po_api.approval_policies.people_queries import policy_from, published_policy
 from po_api.approval_policies.rules import Policy
 from po_api.approvals.domain import OPEN_STEPS, Decision, Placement, RunStatus
-from po_api.approvals.eligibility import Approver, RequestColumns, may_decide
+from po_api.approvals.eligibility import RequestColumns, may_decide
 from po_api.approvals.machine import Place, Step
 from po_api.approvals.models import AddedApprover, ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
 from po_api.approvals.projections import (
@@ -40,7 +40,7 @@ from po_api.approvals.projections import (
 )
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.permissions import Permission, Role, may
+from po_api.core.permissions import Role
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
 from po_api.db.query import ORGANISATION_ID, AnySelect, Query, QueryExecutor
 from po_api.members.models import Member
@@ -101,11 +101,6 @@ class AddedRow(NamedTuple):
     approval_limit: Decimal | None
     is_active: bool
 
-    @property
-    def approver(self) -> Approver:
-        may_decide = may(frozenset(self.roles), Permission.PORFS_DECIDE)
-        return Approver(self.user_id, self.approval_limit, may_decide, self.is_active)
-
 
 class Submission(NamedTuple):
     """What a submission follows: the last run, the published policy (None without one), and who was added."""
@@ -141,11 +136,6 @@ class Voter(NamedTuple):
     approval_limit: Decimal | None
     is_active: bool
     group_ids: Sequence[int] | None
-
-    @property
-    def approver(self) -> Approver:
-        may_decide = may(frozenset(map(Role, self.roles)), Permission.PORFS_DECIDE)
-        return Approver(self.user_id, self.approval_limit, may_decide, self.is_active)
 
 
 _STEPS_ADAPTER, _RUN_ADAPTER = TypeAdapter(tuple[Step, ...]), TypeAdapter(Run)

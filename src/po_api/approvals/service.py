@@ -20,7 +20,7 @@ from po_api.approval_policies.domain import (
 )
 from po_api.approvals import errors, machine
 from po_api.approvals.domain import DecisionSource, Placement, RunStatus, StepStatus
-from po_api.approvals.eligibility import APPROVES, DECIDES, Request, authors_of, refusal
+from po_api.approvals.eligibility import APPROVES, DECIDES, Approver, Request, authors_of, refusal
 from po_api.approvals.machine import Approval, Given, Outcome, Place, Rules, Step
 from po_api.approvals.queries import AddedRow, Run, RunQueries, Submission, Voter
 from po_api.approvals.repository import (
@@ -124,7 +124,11 @@ class ApprovalService:
     async def gone(self, run: Run, request: Request) -> frozenset[int]:
         """The members whom the open steps of a run ask, and who may not decide on the request any more."""
         found = await self._queries.voters({user_id for step in run.steps for user_id in step.asked})
-        return frozenset(each.user_id for each in found if refusal(DECIDES, request, each.approver) is not None)
+        return frozenset(
+            each.user_id
+            for each in found
+            if refusal(DECIDES, request, Approver.of_member(each.user_id, each)) is not None
+        )
 
     async def last(self, porf_id: int) -> Run | None:
         """The last run of a request."""
@@ -198,7 +202,7 @@ def with_added(plan: Sequence[PlannedStep], added: Iterable[AddedRow]) -> list[P
 def unable(added: Iterable[AddedRow], request: Request) -> str | None:
     """Why a submission would ask somebody in vain, for people; None if all who were added may decide."""
     for each in added:
-        if refusal(DECIDES, request, each.approver) is not None:
+        if refusal(DECIDES, request, Approver.of_member(each.user_id, each)) is not None:
             return f'the added approver "{each.name}" may not decide on the request: remove them'
     return None
 
@@ -271,6 +275,8 @@ def _places(plan: Sequence[PlannedStep], voters: Sequence[Voter], request: Reque
         conditions = APPROVES if step.enforce_limit else DECIDES
         for voter in voters:
             in_pool = step.pool_role is not None or step.pool_group_id in (voter.group_ids or ())
-            if (voter.user_id in asked or in_pool) and refusal(conditions, request, voter.approver) is None:
+            if (voter.user_id in asked or in_pool) and refusal(
+                conditions, request, Approver.of_member(voter.user_id, voter)
+            ) is None:
                 places.append(Place(position, voter.user_id, True, voter.approval_limit))
     return places

@@ -24,7 +24,7 @@ from po_api.approvals.queries import Run
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.errors import FieldError
-from po_api.core.permissions import Permission, Role, may
+from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
 from po_api.db.listeners import Listeners
@@ -226,8 +226,7 @@ class PorfStepActions:
         rights = await rights_of(self._session, self._actor, user_id)
         if rights is None:
             raise _unknown_approver()
-        has_role = may(frozenset(map(Role, rights.roles)), Permission.PORFS_DECIDE)
-        if refusal(DECIDES, facts, Approver(user_id, rights.approval_limit, has_role, rights.is_active)) is not None:
+        if refusal(DECIDES, facts, Approver.of_member(user_id, rights)) is not None:
             raise _unknown_approver()
 
     async def _change(
