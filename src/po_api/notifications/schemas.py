@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pydantic import MISSING, Field
+from pydantic import MISSING, Field, StrictBool
 
 from po_api.notifications.domain import EmailChoice, NotificationKind, NotifiedEntity
 from po_api.notifications.queries import NotificationRow
@@ -89,7 +89,7 @@ class PreferenceRead(Schema):
 class PreferencePatch(Schema):
     """A merge patch: omitted fields keep their values."""
 
-    in_app: bool | MISSING = MISSING
+    in_app: StrictBool | MISSING = MISSING
     email: EmailChoice | MISSING = MISSING
 
 
