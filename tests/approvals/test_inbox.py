@@ -142,6 +142,46 @@ async def test_a_limit_permits_what_is_at_most_as_high(app: FastAPI, client: htt
         assert [porf for porf, *_ in await _names(approver)] == ids[:count], limit
 
 
+# More steps of the role in one run than the list of requests looks at one by one.
+_MANY = """
+    INSERT INTO approval_steps (organisation_id, run_id, seq, stage, position, source, name, kind, pool_role,
+        required_count, enforce_limit, comment_required, status, activated_at)
+    SELECT organisation_id, id, 1, 1, 1 + n, 'default', 'one of many', 'pool', 'approver', 1, true, false, 'active',
+        now()
+    FROM approval_runs, generate_series(1, 1000) n WHERE organisation_id = $1 AND porf_id = $2
+"""
+
+
+async def test_the_list_of_what_waits_looks_at_requests_that_may_wait(
+    app: FastAPI, client: httpx.AsyncClient, owner: asyncpg.Connection
+) -> None:
+    organisation = await new_organisation(app, client)
+    line = LINE | {"quantity": "1", "tax_rate": "0"}
+    low, _ = [
+        (await organisation.pending(lines=[line | {"unit_price": price}])).json()["id"] for price in ("10.00", "99.00")
+    ]
+    approver = await organisation.member(Role.APPROVER, approval_limit="50.00")
+
+    async def listed(query: str = "") -> tuple[list[int], list[list[int]]]:
+        """The list, and the ids that its statement was given."""
+        async with sent_to(organisation.database) as sent:
+            items = (await ok(approver.get(f"/porfs?waiting_for_me=true{query}"))).json()["items"]
+        given = [value for each in sent for value in each.arguments if isinstance(value, list)]
+        return [item["id"] for item in items], given
+
+    assert await listed() == ([low], [[low]])
+    assert await listed("&status=pending&sort=total&q=lamp") == ([low], [[low]])
+    await ok(organisation.admin.patch(f"/users/{approver.user_id}", etag="*", json={"approval_limit": "9.99"}))
+    assert await listed() == ([], [[]])
+    await ok(organisation.admin.patch(f"/users/{approver.user_id}", etag="*", json={"approval_limit": "50.00"}))
+    # Where many may wait, the list is read in its own order.
+    await owner.execute(_MANY, organisation.organisation_id, low)
+    assert await listed() == ([low], [])
+    await owner.execute(
+        "DELETE FROM approval_steps WHERE organisation_id = $1 AND name = 'one of many'", organisation.organisation_id
+    )
+
+
 # Steps of a hundred other groups, and steps of the role that are above most limits.
 _OTHERS = """
     WITH other_groups AS (

@@ -4,32 +4,27 @@ One list of three branches, each of which finds its steps by an index: pools of 
 Nothing is stored for it. Of active steps, it has the requests of the list with `waiting_for_me=true`.
 """
 
-from collections.abc import Callable, Sequence
-from decimal import Decimal
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     FromClause,
     and_,
-    any_,
-    cast,
     func,
     literal_column,
     not_,
-    or_,
     select,
     true,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
-from po_api.approvals.domain import HIGHEST_LEAST_LIMIT, InboxState, RunStatus, SlotStatus, StepStatus
+from po_api.approvals.domain import InboxState, RunStatus, StepStatus
 from po_api.approvals.eligibility import may_decide
-from po_api.approvals.models import ApprovalRun, ApprovalSlot, ApprovalStep
+from po_api.approvals.models import ApprovalRun, ApprovalStep
 from po_api.approvals.projections import has_decided, is_asked, is_within_limit, members, of_principals
+from po_api.approvals.waiting import steps_that_may_ask
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission
@@ -42,20 +37,16 @@ from po_api.porfs.approval_projections import request_columns
 from po_api.porfs.domain import PorfStatus
 from po_api.porfs.models import Porf
 from po_api.porfs.queries import Item
-from po_api.structure.models import ApprovalGroupMember
 
 # Steps that were never active have no time yet: their ids ascend, too.
 _ORDER = {InboxState.ACTIVE: "activated_at", InboxState.WAITING: "id"}
 INBOX_SORTS = tuple(_ORDER.values())
 
-_STEPS, _SLOTS, _RUNS, _PORFS = (model.__table__ for model in (ApprovalStep, ApprovalSlot, ApprovalRun, Porf))
-_GROUP_MEMBERS = ApprovalGroupMember.__table__
+_STEPS, _RUNS, _PORFS = ApprovalStep.__table__, ApprovalRun.__table__, Porf.__table__
 _OF_STEP = (
     *("id", "run_id", "position", "status", "source", "stage", "name", "pool_role", "pool_group_id"),
     *("required_count", "enforce_limit", "activated_at"),
 )
-# For no limit, too: `least` ignores NULL.
-_HIGHEST: ColumnElement[Decimal] = literal_column(str(HIGHEST_LEAST_LIMIT))
 
 
 class _Waiting(NamedTuple):
@@ -63,19 +54,6 @@ class _Waiting(NamedTuple):
 
     porf: FromClause
     principal: FromClause
-
-
-def _ids(statement: AnySelect) -> ColumnElement[Sequence[int]]:
-    # An array, not IN: it is made once, and the rows are found by the index, in its order.
-    return cast(func.array(statement.scalar_subquery()), ARRAY(BigInteger))
-
-
-def _highest_limit() -> ColumnElement[int]:
-    """The highest limit of the member and of those who have delegated to them, as `least_limit`."""
-    principal = members("limited")
-    highest = cast(func.floor(func.max(func.least(principal.columns.limit, _HIGHEST))), BigInteger)
-    who = of_principals(principal.columns.user_id)
-    return select(highest).where(principal.table.c.organisation_id == ORGANISATION_ID, who).scalar_subquery()
 
 
 def _waiting(listed: FromClause) -> tuple[_Waiting, AnySelect]:
@@ -121,38 +99,15 @@ def _asks(listed: FromClause) -> ColumnElement[bool]:
 def _asking(state: InboxState) -> FromClause:
     """The steps that ask the member: three lists in the same order, which are merged, so that a page ends with its last
     step."""
-    groups = _ids(
-        select(_GROUP_MEMBERS.c.group_id).where(
-            _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID, of_principals(_GROUP_MEMBERS.c.user_id)
-        )
-    )
-    slots = _ids(
-        select(_SLOTS.c.step_id).where(
-            _SLOTS.c.organisation_id == ORGANISATION_ID,
-            of_principals(_SLOTS.c.user_id),
-            _SLOTS.c.status == SlotStatus.OPEN,
-        )
-    )
     order = tuple(dict.fromkeys((_ORDER[state], "id")))
-    steps = (
-        select(*_STEPS.c[_OF_STEP])
-        .where(
-            _STEPS.c.organisation_id == ORGANISATION_ID,
-            _STEPS.c.status == StepStatus(state),
-            _STEPS.c.least_limit <= _highest_limit(),
-        )
-        .order_by(*_STEPS.c[order])
-    )
-    in_group = _STEPS.c.pool_group_id == any_(groups)
-    # A group's escalation may ask its own members.
-    by_name = and_(_STEPS.c.id == any_(slots), or_(_STEPS.c.pool_group_id.is_(None), not_(in_group)))
+    steps = steps_that_may_ask(StepStatus(state), *_OF_STEP)
     return union_all(
         # An index has all of them in order. Looked at one by one, they cost too much for PostgreSQL to sort them first.
-        steps.where(_STEPS.c.pool_role.is_not(None), _asks(_STEPS)),
+        steps.by_role.where(_asks(_STEPS)).order_by(*_STEPS.c[order]),
         # These are sorted before they are looked at, as far as the page needs it.
         *(
             select(few).where(_asks(few)).order_by(*few.c[order])
-            for few in (steps.where(in_group).subquery(), steps.where(by_name).subquery())
+            for few in (found.order_by(*_STEPS.c[order]).subquery() for found in (steps.by_group, steps.by_name))
         ),
     ).subquery("asking")
 

@@ -35,6 +35,7 @@ from po_api.porfs.projections import (
     with_facts,
 )
 from po_api.porfs.visibility import Chosen, Visibility, visible
+from po_api.porfs.waiting import FEW, MAY_WAIT
 
 SORTS = ("created_at", "updated_at", "number", "total")
 LINE_SORTS = ("position",)
@@ -256,27 +257,23 @@ class PorfQueries:
         }
 
     async def page(self, filters: Filters, request: PageRequest) -> PageOf[PorfSummaryRow]:
-        chosen, given = self._chosen(filters)
-        plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
-        return await self._page(_LIST, chosen, request, given, plan_cache_mode=plans)
+        chosen, given = await self._chosen(filters, PlanCacheMode.GENERIC)
+        return await _LIST.page(self._executor, chosen, request, given)
 
     async def exported_page(self, filters: Filters, request: PageRequest) -> PageOf[Item]:
         """A page of the list with the fields of an export."""
-        chosen, given = self._chosen(filters)
-        return await self._page(_EXPORT, chosen, request, given, plan_cache_mode=PlanCacheMode.CUSTOM)
+        chosen, given = await self._chosen(filters)
+        return await _EXPORT.page(self._executor, chosen, request, given)
 
     async def counts(self, filters: Filters, group_by: str) -> Counts:
         """The numbers of visible requests for each value of a column."""
-        chosen, given = self._chosen(filters)
-        plans = PlanCacheMode.CUSTOM if given else PlanCacheMode.GENERIC
-        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plans)
-        return await _LIST.counts(self._executor, chosen, group_by, {**self._who, **given})
+        chosen, given = await self._chosen(filters, PlanCacheMode.GENERIC)
+        return await _LIST.counts(self._executor, chosen, group_by, given)
 
     async def count(self, filters: Filters, *, limit: int) -> int:
         """The number of requests on the list, at most `limit`."""
-        chosen, given = self._chosen(filters)
-        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=PlanCacheMode.CUSTOM)
-        return await _LIST.count(self._executor, chosen, {**self._who, **given}, limit=limit)
+        chosen, given = await self._chosen(filters)
+        return await _LIST.count(self._executor, chosen, given, limit=limit)
 
     async def whole(self, porf_id: int) -> PorfDocumentRow | None:
         """A request as a whole; None if it is not visible to the member."""
@@ -318,12 +315,24 @@ class PorfQueries:
     async def approval_runs(self, porf_id: int, request: PageRequest) -> PageOf[Item]:
         return await self._page(_RUN_LIST, _runs_of_porf, request, {"porf_id": porf_id})
 
-    def _chosen(self, filters: Filters) -> tuple[Chosen, dict[str, object]]:
-        """The requests of a list, and the parameters of its filters."""
+    async def _chosen(
+        self, filters: Filters, unfiltered: PlanCacheMode = PlanCacheMode.CUSTOM
+    ) -> tuple[Chosen, dict[str, object]]:
+        """Enters the tenant. The requests of a list, and the parameters of its statement, which is planned as in
+        `unfiltered` if it has no filters."""
         given = filters.parameters()
         waiting = bool(given.pop("waiting_for_me", False))
         is_approver = self._actor.may(Permission.PORFS_DECIDE)
-        return Chosen(self._visibility, frozenset(given) - {"q"}, waiting, is_approver), given
+        plans = PlanCacheMode.CUSTOM if given else unfiltered
+        await self._executor.enter_tenant(self._actor.organisation_id, plan_cache_mode=plans)
+        if waiting and is_approver:
+            given |= await self._may_wait()
+        return Chosen(self._visibility, frozenset(given) - {"q"}, waiting, is_approver), {**self._who, **given}
+
+    async def _may_wait(self) -> dict[str, object]:
+        """The filter for the requests that may wait for the member, if they are few."""
+        rows = await self._executor.rows(MAY_WAIT, **self._who)
+        return {"id_any": [row.id for row in rows]} if len(rows) <= FEW else {}
 
     async def _page(
         self,
