@@ -105,6 +105,31 @@ async def test_a_preview_names_the_people_of_each_step(organisation: TestOrganis
     assert _asked(simulated.json()) == [expected[0], (3, "R3", ["IT board"])]
 
 
+async def _refuses_unknown_ids(admin: Member, path: str, body: Json, rival: TestOrganisation) -> None:
+    """Ids of others and of nothing are refused as by the creation of a request, with the same pointers."""
+    line = body["lines"][0]
+    centre, category = [
+        (await created(rival.admin.post(kind, json={"code": "X", "name": "X"}))).json()["id"]
+        for kind in ("/cost-centres", "/categories")
+    ]
+    for number in (centre, 10**9):
+        lines = [line, line | {"cost_centre_id": number}]
+        for values, pointer in (
+            ({"cost_centre_id": number}, "/cost_centre_id"),
+            ({"lines": lines}, "/lines/1/cost_centre_id"),
+        ):
+            answer = await refused(admin.post(path, json=body | values), 422, "unknown_cost_centre")
+            assert [error["pointer"] for error in answer["errors"]] == [pointer]
+    for number in (category, 10**9):
+        answer = await refused(
+            admin.post(path, json=body | {"lines": [line | {"category_id": number}]}), 422, "unknown_category"
+        )
+        assert [error["pointer"] for error in answer["errors"]] == ["/lines/0/category_id"]
+    for number in (rival.supplier_id, 10**9):
+        answer = await refused(admin.post(path, json=body | {"supplier_id": number}), 422, "unknown_supplier")
+        assert [error["pointer"] for error in answer["errors"]] == ["/supplier_id"]
+
+
 async def test_a_simulation_of_a_request_that_does_not_exist(organisation: TestOrganisation) -> None:
     known = await _with_people(organisation)
     admin = organisation.admin
@@ -140,6 +165,7 @@ async def test_a_simulation_of_a_request_that_does_not_exist(organisation: TestO
     foreign = {"requester_id": rival.requester.user_id}
     await refused(admin.post(path, json=body | foreign), 422, "unknown_requester")
     await refused(admin.post(path, json={"porf_id": 1, "currency": "USD"}), 422, "validation_failed")
+    await _refuses_unknown_ids(admin, path, body, rival)
     await refused(rival.admin.post(path, json=body), 404, "approval_policy_not_found")
     await refused(organisation.auditor.post(path, json=body), 403, "missing_role")
 

@@ -19,8 +19,9 @@ from po_api.approvals.machine import Approval, Step, in_order
 from po_api.core.permissions import Permission
 from po_api.db.query import TransactionExecutor
 from po_api.porfs.plan_schemas import ApprovalSimulation
-from po_api.porfs.planning import PorfPlanning, PorfPreview, RequestedPlan
+from po_api.porfs.planning import PorfPlanning, PorfPreview
 from po_api.porfs.router import PorfId
+from po_api.porfs.simulation import PorfSimulation, RequestedPlan
 from po_api.web.dependencies import ActorDep, PrincipalDep, executor_of, session_of
 from po_api.web.idempotency import IDEMPOTENT
 from po_api.web.openapi import problems
@@ -107,9 +108,10 @@ async def simulate_approval_policy(
     """
     actor = principal.actor()
     actor.require(Permission.APPROVAL_POLICIES_WRITE)
-    planning = PorfPlanning(TransactionExecutor(session_of(request)), actor)
+    session = session_of(request)
     if body.porf_id is not None:
         principal.require_scope(Permission.PORFS_READ)
+        planning = PorfPlanning(TransactionExecutor(session), actor)
         return _read(await planning.preview(body.porf_id, policy_id=policy_id))
     requested = RequestedPlan(**body.model_dump(exclude={"porf_id", "lines"}), lines=body.lines)
-    return _read(await planning.simulate(requested, policy_id=policy_id))
+    return _read(await PorfSimulation(session, actor).simulate(requested, policy_id=policy_id))

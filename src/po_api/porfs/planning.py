@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import BigInteger, Text, bindparam, cast, select
+from sqlalchemy import BigInteger, bindparam, select
 
 from po_api.approval_policies.domain import StepSource
 from po_api.approval_policies.facts import DocumentFacts, LineFacts
@@ -20,14 +20,9 @@ from po_api.approvals.machine import Step
 from po_api.approvals.queries import Run, RunQueries
 from po_api.approvals.service import Resubmission, Started, start, started, unable, with_added
 from po_api.core.actor import Actor
-from po_api.core.clock import utc_now
-from po_api.core.errors import FieldError
 from po_api.core.money import PricedLine, TaxRounding, line_net
 from po_api.core.offload import offload
-from po_api.db.query import ORGANISATION_ID, Query, QueryExecutor, columns_for
-from po_api.exchange_rates.projections import rate_now
-from po_api.organisations.models import Organisation
-from po_api.organisations.queries import OrganisationQueries
+from po_api.db.query import Query, QueryExecutor, columns_for
 from po_api.porfs import errors
 from po_api.porfs.amounts import Priced
 from po_api.porfs.content import HASH_VERSION, PorfContent, content_hash, fixed_hash
@@ -72,22 +67,6 @@ class PorfPreview(NamedTuple):
     names: Mapping[int, str]
 
 
-class RequestedPlan(NamedTuple):
-    """A request that does not exist, to be simulated. `currency` None is the organisation's."""
-
-    requester_id: int
-    supplier_id: int | None
-    cost_centre_id: int | None
-    currency: str | None
-    lines: Sequence[PlannedLine]
-
-
-class _Rate(NamedTuple):
-    """A rate into the base currency; None if it is not known."""
-
-    rate: Decimal | None
-
-
 class _Tolerant(NamedTuple):
     """A quantity with the tolerance."""
 
@@ -99,16 +78,6 @@ class _Tolerant(NamedTuple):
 def _planned(visibility: Visibility) -> Query[PorfPlanRow]:
     porf = select(Porf.__table__).where(visible(visibility), Porf.id == bindparam("porf_id", type_=BigInteger))
     return Query("porfs.planned", select(*columns_for(PorfPlanRow, porf.subquery("porf"))), PorfPlanRow)
-
-
-_DOCUMENT = select(cast(bindparam("currency", type_=Text), Text).label("currency")).subquery("document")
-_RATE_NOW = Query(
-    "porfs.rate_now",
-    select(rate_now(_DOCUMENT).label("rate")).select_from(
-        _DOCUMENT.join(Organisation, Organisation.id == ORGANISATION_ID)
-    ),
-    _Rate,
-)
 
 
 def document_facts(
@@ -131,7 +100,7 @@ def document_facts(
         base_currency=facts.base_currency,
         base_rate=base_rate,
         base_ceiling=facts.base_ceiling,
-        lines=_line_facts(
+        lines=line_facts(
             lines, currency=porf.currency, tolerance=facts.over_order_percent, cost_centre_id=cost_centre_id
         ),
     )
@@ -157,7 +126,7 @@ def resubmission(
     )
 
 
-def _line_facts(
+def line_facts(
     lines: Iterable[PlannedLine], *, currency: str, tolerance: Decimal, cost_centre_id: int | None
 ) -> list[LineFacts]:
     return [
@@ -178,7 +147,7 @@ def _largest_net(line: Priced, currency: str, tolerance: Decimal) -> Decimal:
 
 
 class PorfPlanning:
-    """Previews of the approvals of requests that are visible to the actor, and of requests that do not exist."""
+    """Previews of the approvals of requests that are visible to the actor."""
 
     def __init__(self, executor: QueryExecutor, actor: Actor) -> None:
         self._executor = executor
@@ -230,18 +199,6 @@ class PorfPlanning:
         new = await offload(len(lines), resubmission, porf, lines, facts, plan.policy, facts.base_ceiling)
         return await started(self._runs, previous, plan.steps, facts, new)
 
-    async def simulate(self, requested: RequestedPlan, *, policy_id: int) -> PorfPreview:
-        """Who would have to approve a request with these lines. Raises UnknownRequester or ApprovalPolicyNotFound."""
-
-        async def read_facts() -> DocumentFacts:
-            return await self._requested(requested)
-
-        preview = await preview_for(self._executor, self._actor, read_facts, policy_id=policy_id)
-        if requested.requester_id not in preview.people.persons:
-            error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
-            raise errors.UnknownRequester(errors=(error,))
-        return PorfPreview(preview, start(preview.steps).steps, {})
-
     async def _porf(self, porf_id: int) -> PorfPlanRow:
         parameters = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
         porf = await self._executor.row(_planned(Visibility.of(self._actor)), **parameters, porf_id=porf_id)
@@ -270,30 +227,3 @@ class PorfPlanning:
         if porf.cost_centre is None:
             return None
         return await self._structure.cost_centre_named(porf.cost_centre, porf.cost_centre_id)
-
-    async def _requested(self, requested: RequestedPlan) -> DocumentFacts:
-        organisation = await OrganisationQueries(self._executor).own(self._actor)
-        currency = requested.currency or organisation.currency
-        parameters = {"organisation_id": self._actor.organisation_id, "currency": currency, "now": utc_now()}
-        found = await self._executor.row(_RATE_NOW, **parameters)
-        lines = await offload(
-            len(requested.lines),
-            _line_facts,
-            requested.lines,
-            currency=currency,
-            tolerance=organisation.over_order_percent,
-            cost_centre_id=requested.cost_centre_id,
-        )
-        facts = DocumentFacts(
-            requester_id=requested.requester_id,
-            author_ids=(requested.requester_id,),
-            allow_self_approval=organisation.allow_self_approval,
-            supplier_id=requested.supplier_id,
-            currency=currency,
-            tax_rounding=TaxRounding(organisation.tax_rounding),
-            base_currency=organisation.currency,
-            base_rate=None if found is None else found.rate,
-            base_ceiling=None,
-            lines=lines,
-        )
-        return replace(facts, base_ceiling=facts.amount_of(lines))
