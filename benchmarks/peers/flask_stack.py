@@ -256,6 +256,9 @@ def whole_decision(decision: ApprovalDecision, user: Caller) -> dict[str, Any]:
         "decision": decision.decision,
         "approver_id": decision.approver_id,
         "approver_name": decision.approver.name,
+        "on_behalf_of_id": decision.on_behalf_of_id,
+        # The requests of the measurements have no delegates.
+        "on_behalf_of_name": None,
         "approver_limit": limit if sees_limit and decision.limit_currency else None,
         "comment": decision.comment,
         "decided_at": text(decision.decided_at),

@@ -72,6 +72,8 @@ NEXT_PAGE = f"SELECT {SUMMARY}, {GUARDS} {VISIBLE} AND (p.created_at, p.id) < ($
 DECISIONS = """
     (SELECT coalesce(json_agg(json_build_object(
         'decision', d.decision, 'approver_id', d.approver_id, 'approver_name', a.name,
+        'on_behalf_of_id', d.on_behalf_of_id, 'on_behalf_of_name', (
+            SELECT b.name FROM members b WHERE b.organisation_id = d.organisation_id AND b.user_id = d.on_behalf_of_id),
         'approver_limit', CASE WHEN d.limit_currency IS NOT NULL AND ($7 OR d.approver_id = $2)
             THEN json_build_object('amount', d.approver_limit::text, 'currency', d.limit_currency) END,
         'comment', d.comment, 'decided_at', replace(

@@ -62,6 +62,11 @@ async def test_a_delegate_decides_with_the_limit_and_in_the_time_of_the_delegato
     (decision,) = run["steps"][0]["decisions"]
     shown = {name: decision[name] for name in ("approver_id", "on_behalf_of_id", "source")}
     assert shown == {"approver_id": dora.user_id, "on_behalf_of_id": max_.user_id, "source": "given"}
+    # The request has it, too; the limit that counted is shown to the one whose it is.
+    for member, limit in ((max_, {"amount": "5000.00", "currency": "GBP"}), (dora, None)):
+        (decision,) = (await ok(member.get(within))).json()["decisions"]
+        assert (decision["approver_name"], decision["on_behalf_of_id"]) == ("Dora", max_.user_id)
+        assert (decision["on_behalf_of_name"], decision["approver_limit"]) == ("Max", limit)
     set_clock(monkeypatch, END)
     await refused(approve(again), 403, "not_eligible")
     assert await inbox() == []

@@ -238,12 +238,14 @@ def _sees_rights(reader: MemberRow) -> bool:
 
 
 def _decision(row: ApprovalDecision, members: dict[int, MemberRow], reader: MemberRow) -> schemas.DecisionRead:
-    sees_limit = _sees_rights(reader) or row.approver_id == reader.user_id
+    sees_limit = _sees_rights(reader) or (row.on_behalf_of_id or row.approver_id) == reader.user_id
     limit = {"amount": row.approver_limit, "currency": row.limit_currency} if sees_limit else None
-    copied = ("decision", "approver_id", "comment", "decided_at")
+    copied = ("decision", "approver_id", "on_behalf_of_id", "comment", "decided_at")
     fields: dict[str, Any] = {name: getattr(row, name) for name in copied}
     name = members[row.approver_id].name
-    return schemas.DecisionRead.model_validate({**fields, "approver_name": name, "approver_limit": limit})
+    other = None if row.on_behalf_of_id is None else members[row.on_behalf_of_id].name
+    names = {"approver_name": name, "on_behalf_of_name": other}
+    return schemas.DecisionRead.model_validate({**fields, **names, "approver_limit": limit})
 
 
 def _approvers(state: PorfFacts, members: dict[int, MemberRow], reader: MemberRow) -> schemas.EligibleApprovers:

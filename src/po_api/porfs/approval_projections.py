@@ -38,6 +38,10 @@ _APPROVAL_LIMIT = bindparam("approval_limit", type_=Amount)
 # The audit trail has all decisions.
 _MOST_DECISIONS = 20
 _MOST_NAMES = 20
+_OF_DECISION = (
+    *("id", "decision", "approver_id", "on_behalf_of_id"),
+    *("comment", "approver_limit", "limit_currency", "decided_at"),
+)
 _HASHES = ("content_hash", "hash_version", "supplier_hash")
 
 
@@ -197,7 +201,7 @@ def decisions_of(porf: FromClause, *, shows_limits: bool) -> ColumnElement[str]:
     """The last decisions of the current round as a JSON array, the latest first."""
     decisions = ApprovalDecision.__table__.c
     recent = (
-        select(*decisions["id", "decision", "approver_id", "comment", "approver_limit", "limit_currency", "decided_at"])
+        select(*decisions[_OF_DECISION])
         .where(
             decisions.organisation_id == ORGANISATION_ID,
             decisions.porf_id == porf.c.id,
@@ -209,11 +213,14 @@ def decisions_of(porf: FromClause, *, shows_limits: bool) -> ColumnElement[str]:
         .lateral("recent")
     )
     c = recent.c
+    whose_limit = func.coalesce(c.on_behalf_of_id, c.approver_id)
     limit, limit_text = json_object("basis", {"amount": c.approver_limit, "currency": c.limit_currency})
-    shows_limit = and_(c.limit_currency.is_not(None), true() if shows_limits else c.approver_id == USER_ID)
+    shows_limit = and_(c.limit_currency.is_not(None), true() if shows_limits else whose_limit == USER_ID)
     fields = {
         **columns_of(recent, ("decision", "approver_id")),
         "approver_name": member_name(c.approver_id),
+        "on_behalf_of_id": c.on_behalf_of_id,
+        "on_behalf_of_name": member_name(c.on_behalf_of_id),
         "approver_limit": case((shows_limit, nested(limit_text)), else_=null()),
         **columns_of(recent, ("comment", "decided_at")),
     }

@@ -261,9 +261,11 @@ class DecisionRead(Schema):
     decision: Decision
     approver_id: int
     approver_name: str = Field(examples=["Ada Approver"])
+    on_behalf_of_id: int | None = Field(description="The member for whom the approver decided, if not for themselves")
+    on_behalf_of_name: str | None = Field(examples=["Max Manager"])
     approver_limit: LimitRead | None = Field(
-        description="The approver's limit at that time, as far as it was recorded; shown to admins, auditors and the"
-        " approver"
+        description="The limit that counted at that time, of the approver or of the member for whom they decided, as"
+        " far as it was recorded; shown to admins, auditors and the member whose limit it is"
     )
     comment: str | None
     decided_at: datetime
