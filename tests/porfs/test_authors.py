@@ -1,6 +1,8 @@
 """Authors of a request: raiser, requesters, submitters and editors do not decide on it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -8,7 +10,9 @@ import pytest
 from fastapi import FastAPI
 
 from po_api.core.permissions import Role
+from support.approval_policies import publish_policy, rule, user
 from support.organisations import LINE, Member, TestOrganisation, act, again, created, new_organisation, ok, refused
+from support.repetition import in_turns
 
 Write = Callable[[TestOrganisation, Member, httpx.Response], Awaitable[httpx.Response]]
 
@@ -205,3 +209,63 @@ async def test_an_import_makes_its_sender_the_author(organisation: TestOrganisat
     draft = await created(member.post("/porfs/import", data={"title": "Lamps"}, files={"file": file}))
     given = await act(member, draft, "reassign", requester_id=organisation.requester.user_id)
     await _assert_not_theirs_to_decide(member, await _submitted(organisation, given))
+
+
+async def _two_stages(app: FastAPI, client: httpx.AsyncClient, **settings: Any) -> tuple[TestOrganisation, Member]:
+    """Max, who may also raise requests, and then another member approve."""
+    organisation = await new_organisation(app, client, **settings)
+    both = await organisation.member(Role.APPROVER, Role.REQUESTER, name="Max")
+    await publish_policy(organisation.admin, rule(1, user(both)), rule(2, user(organisation.approver)))
+    return organisation, both
+
+
+async def test_who_has_approved_a_pending_request_does_not_become_its_requester(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    organisation, max_ = await _two_stages(app, client)
+    admin, approver = organisation.admin, organisation.approver
+    porf = await act(max_, await organisation.pending(), "approve")
+    heir = {"requester_id": max_.user_id}
+    path = f"/porfs/{porf.json()['id']}"
+    await refused(admin.post(f"{path}/reassign", etag="*", json=heir), 409, "requester_has_approved")
+    other = await organisation.member(Role.REQUESTER)
+    await ok(admin.post(f"{path}/reassign", etag="*", json={"requester_id": other.user_id}))
+    # Once returned, the approval counts no more: Max may take the request over, and is asked no more.
+    returned = await ok(approver.post(f"{path}/return", etag="*", json={"comment": "Whose is it?"}))
+    given = await act(admin, returned, "reassign", **heir)
+    await refused(max_.post(f"{path}/submit", etag=given.headers["ETag"]), 409, "no_approver")
+    # What was approved by all stays approved.
+    second = await act(approver, await act(max_, await organisation.pending(), "approve"), "approve")
+    assert (await act(admin, second, "reassign", **heir)).json()["status"] == "approved"
+
+
+async def test_approvals_of_a_new_requester_on_behalf_of_others_and_by_delegates_count_too(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    organisation, max_ = await _two_stages(app, client)
+    delegate = await organisation.member(Role.APPROVER, Role.REQUESTER)
+    ends_at = (datetime.now(UTC) + timedelta(1)).isoformat()
+    await created(max_.post("/approval-delegations", json={"delegate_id": delegate.user_id, "ends_at": ends_at}))
+    porf = await act(delegate, await organisation.pending(), "approve")
+    for member in (max_, delegate):
+        body = {"requester_id": member.user_id}
+        tried = organisation.admin.post(f"/porfs/{porf.json()['id']}/reassign", etag="*", json=body)
+        await refused(tried, 409, "requester_has_approved")
+    # Where authors may approve, so may a new requester have done.
+    organisation, max_ = await _two_stages(app, client, allow_self_approval=True)
+    porf = await act(max_, await organisation.pending(), "approve")
+    await act(organisation.admin, porf, "reassign", requester_id=max_.user_id)
+
+
+@in_turns
+async def test_a_race_of_an_approval_with_the_reassignment_to_its_approver(
+    app: FastAPI, client: httpx.AsyncClient, turn: int
+) -> None:
+    organisation, max_ = await _two_stages(app, client)
+    path = f"/porfs/{(await organisation.pending()).json()['id']}"
+    body = {"requester_id": max_.user_id}
+    both = [max_.post(f"{path}/approve", etag="*"), organisation.admin.post(f"{path}/reassign", etag="*", json=body)]
+    answers = await asyncio.gather(*(both if turn % 2 else reversed(both)))
+    approved, reassigned = answers if turn % 2 else reversed(answers)
+    outcome = (approved.json().get("code"), reassigned.json().get("code"))
+    assert outcome in ((None, "requester_has_approved"), ("own_request", None))

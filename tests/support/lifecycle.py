@@ -30,6 +30,7 @@ _COPIED = ("description", "sku", "unit", "unit_price", "discount_percent", "tax_
 _OF_BODIES = {
     "unknown_supplier",
     "unknown_requester",
+    "requester_has_approved",
     "supplier_required",
     "mixed_suppliers",
     "mixed_currencies",

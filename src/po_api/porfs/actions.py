@@ -148,7 +148,8 @@ class PorfActions:
     async def reassign(self, porf_id: int, *, requester_id: int, expected: ExpectedVersions) -> JsonDocument:
         """Make another member who may raise requests the requester (admins), for instance after one has left."""
         porf = await self._locked(porf_id)
-        MACHINE.require(PorfAction.REASSIGN, await self._porfs.facts(porf_id), self._actor)
+        facts = await self._porfs.facts(porf_id)
+        MACHINE.require(PorfAction.REASSIGN, facts, self._actor)
         require_version(porf.version, expected)
         rights = await rights_of(self._session, self._actor, requester_id)
         if (
@@ -158,6 +159,8 @@ class PorfActions:
         ):
             error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
             raise errors.UnknownRequester(errors=(error,))
+        if not facts.allow_self_approval and await self._approvals.has_approved(porf, requester_id):
+            raise errors.RequesterHasApproved
         before, after = {"requester_id": porf.requester_id}, {"requester_id": requester_id}
         change = audit.Change("porf.reassign", "porf", porf.id, before, after, porf.version + 1)
         state = state_of(porf, requester_id=requester_id, author_ids=authors_of(porf, requester_id))

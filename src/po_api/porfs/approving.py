@@ -24,7 +24,7 @@ from po_api.core.versions import ExpectedVersions
 from po_api.db.query import TransactionExecutor
 from po_api.porfs import errors
 from po_api.porfs.content import HASH_VERSION, content_hash
-from po_api.porfs.domain import PorfAction, PorfFacts
+from po_api.porfs.domain import PorfAction, PorfFacts, PorfStatus
 from po_api.porfs.planning import document_facts, resubmission
 from po_api.porfs.queries import LockedPorf, PorfLineRow, PorfQueries
 from po_api.porfs.read_service import PorfReadService
@@ -149,6 +149,14 @@ class PorfApprovals:
         if asks_anybody and not facts.has_approver:
             raise await PorfReadService(TransactionExecutor(self._session), self._actor).no_approver(porf.id, facts)
         return plan
+
+    async def has_approved(self, porf: LockedPorf, user_id: int) -> bool:
+        """Whether an approval of the member, or one on their behalf, counts for a step while the request is pending."""
+        run = await self._runs.last(porf.id) if porf.status == PorfStatus.PENDING else None
+        if run is None or run.status is not RunStatus.OPEN:
+            return False
+        approvals = (approval for step in run.steps for approval in step.approvals)
+        return any(user_id in (approval.approver_id, approval.principal_id) for approval in approvals)
 
     async def approve(
         self, porf: LockedPorf, run: Run, facts: PorfFacts, *, step_id: int | None, comment: str | None, now: datetime

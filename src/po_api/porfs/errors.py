@@ -120,6 +120,14 @@ class UnknownRequester(Unprocessable):
     title = "Unknown requester"
 
 
+class RequesterHasApproved(Conflict):
+    """The member has approved a step of the pending request, in person or through a delegate, and nobody approves their
+    own. Return the request first, or name another member."""
+
+    code = "requester_has_approved"
+    title = "The member has approved a step of the request"
+
+
 class QuantityExceedsRemaining(Conflict):
     """The requested quantity exceeds what remains of the line."""
 
