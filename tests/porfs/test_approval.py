@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from po_api.approvals.domain import least_limit
 from po_api.approvals.eligibility import APPROVES, DECIDES, Approver, refusal
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -163,6 +164,10 @@ class Scene:
         await self.owner.execute(
             "UPDATE porfs SET over_order_percent = $2, maximum_total = $3, base_ceiling = $4 WHERE id = $1",
             *(self.pending_id, case.tolerance, case.maximum, case.ceiling),
+        )
+        await self.owner.execute(
+            "UPDATE approval_steps SET least_limit = $2 WHERE organisation_id = $1",
+            *(organisation_id, least_limit(case.ceiling)),
         )
         await self.owner.execute(
             "UPDATE porf_lines SET quantity = 1, unit_price = $2, tax_rate = 0, over_order_percent = $3"

@@ -5,14 +5,15 @@ from datetime import datetime
 import pytest
 
 _MODULES = (
+    "approval_delegations.queries",
     "approval_delegations.service",
     "approvals.queries",
     "porfs.actions",
     "porfs.approval_timers",
     "porfs.inbox",
-    "porfs.planning",
     "porfs.queries",
     "porfs.repository",
+    "porfs.simulation",
     "porfs.step_actions",
     "purchase_orders.queries",
     "purchase_orders.repository",
