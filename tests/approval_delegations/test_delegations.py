@@ -54,6 +54,27 @@ async def test_an_approver_delegates_and_revokes(company: TestOrganisation) -> N
     ]
 
 
+async def test_a_delegation_to_somebody_who_may_not_decide_has_a_warning(company: TestOrganisation) -> None:
+    """It has no effect until they may, as the holder of a right that is granted while the delegator is away."""
+    member, admin = await company.member(Role.REQUESTER), company.admin
+    path = f"{PATH}/{(await created(company.approver.post(PATH, json=to(member)))).json()['id']}"
+
+    async def warning() -> str | None:
+        (listed,) = await all_items(company.approver, PATH)
+        shown = (await ok(company.approver.get(path))).json()
+        assert listed == shown
+        found: str | None = shown["warning"]
+        return found
+
+    assert await warning() == "delegate_may_not_decide"
+    await ok(admin.patch(f"/users/{member.user_id}", etag="*", json={"roles": [Role.APPROVER]}))
+    assert await warning() is None
+    await ok(admin.post(f"/users/{member.user_id}/deactivate", etag="*"))
+    assert await warning() == "delegate_may_not_decide"
+    await ok(company.approver.post(f"{path}/revoke"))
+    assert await warning() is None
+
+
 async def test_admins_delegate_for_approvers_and_nobody_else_does(company: TestOrganisation) -> None:
     for_approver = to(company.buyer, delegator_id=company.approver.user_id)
     shown = (await created(company.admin.post(PATH, json=for_approver))).json()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,7 +12,7 @@ from support.organisations import PREFIX, TestOrganisation
 
 Json = dict[str, Any]
 # Puts a value into a body.
-Place = Callable[[Any], Any]
+Place = Callable[[object], object]
 WRONG = {"boolean": (1, "true"), "integer": ("1", True)}
 
 
@@ -28,8 +29,12 @@ def _places(schemas: Json, schema: Json, place: Place, pointer: str = "") -> Ite
     fields = schema.get("properties", {})
     # What tells the kinds of an object apart.
     fixed = {name: field["const"] for name, field in fields.items() if "const" in field}
+
+    def place_in_field(name: str, value: object) -> object:
+        return place({**fixed, name: value})
+
     for name, field in fields.items():
-        yield from _places(schemas, field, lambda value, name=name: place({**fixed, name: value}), f"{pointer}/{name}")
+        yield from _places(schemas, field, partial(place_in_field, name), f"{pointer}/{name}")
 
 
 async def test_other_types_are_refused_in_every_body(app: FastAPI, organisation: TestOrganisation) -> None:

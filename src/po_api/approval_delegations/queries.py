@@ -4,17 +4,32 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, DateTime, FromClause, bindparam, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Text,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+)
 
+from po_api.approval_delegations.domain import DelegationWarning
 from po_api.approval_delegations.errors import DelegationNotFound
 from po_api.approval_delegations.models import ApprovalDelegation
 from po_api.approval_delegations.projections import covers
 from po_api.core.actor import Actor
+from po_api.core.clock import utc_now
 from po_api.core.permissions import Permission
 from po_api.db.filters import Filters, condition
 from po_api.db.pagination import Listing, PageOf, PageRequest
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect, Query, QueryExecutor
-from po_api.members.projections import member_name
+from po_api.members.projections import member_may, member_name
 
 SORTS = ("starts_at",)
 # The filter by a time at which delegations are in effect.
@@ -34,6 +49,7 @@ class DelegationRow(NamedTuple):
     reason: str | None
     created_by_id: int
     revoked_at: datetime | None
+    warning: str | None
 
 
 class _Total(NamedTuple):
@@ -44,12 +60,22 @@ _DELEGATIONS = ApprovalDelegation.__table__
 _IS_OF_ORGANISATION = ApprovalDelegation.organisation_id == ORGANISATION_ID
 _IS_OWN = or_(ApprovalDelegation.delegator_id == USER_ID, ApprovalDelegation.delegate_id == USER_ID)
 _AT = bindparam(ACTIVE_AT, type_=DateTime(timezone=True))
+_NOW = bindparam("now", type_=DateTime(timezone=True))
 
 
 def _show(delegations: FromClause) -> AnySelect:
     c = delegations.c
-    names = {who: member_name(c[f"{who}_id"]).label(f"{who}_name") for who in ("delegator", "delegate")}
-    return select(*(names[name[:-5]] if name.endswith("_name") else c[name] for name in DelegationRow._fields))
+    computed = {f"{who}_name": member_name(c[f"{who}_id"]) for who in ("delegator", "delegate")}
+    computed["warning"] = _warning(delegations)
+    return select(*(computed[name].label(name) if name in computed else c[name] for name in DelegationRow._fields))
+
+
+def _warning(delegations: FromClause) -> ColumnElement[str]:
+    c = delegations.c
+    decides = member_may(Permission.PORFS_DECIDE, c.delegate_id)
+    is_over = or_(c.revoked_at.is_not(None), c.ends_at <= _NOW)
+    warning = literal_column(f"'{DelegationWarning.DELEGATE_MAY_NOT_DECIDE}'", Text)
+    return case((or_(is_over, decides), null()), else_=warning)
 
 
 _LIST = Listing("approval_delegations.list", _DELEGATIONS, DelegationRow, sorts=SORTS, default="-starts_at", show=_show)
@@ -61,7 +87,7 @@ _OPEN = Query(
         _IS_OF_ORGANISATION,
         ApprovalDelegation.delegator_id == bindparam("delegator_id", type_=BigInteger),
         ApprovalDelegation.revoked_at.is_(None),
-        ApprovalDelegation.ends_at > bindparam("now", type_=DateTime(timezone=True)),
+        ApprovalDelegation.ends_at > _NOW,
     ),
     _Total,
 )
@@ -111,7 +137,8 @@ class DelegationQueries:
     async def get(self, delegation_id: int) -> DelegationRow:
         """A delegation. Raises DelegationNotFound."""
         await self._executor.enter_tenant(self._organisation_id)
-        found = await self._executor.row(_ONE[self._only_own], **self._seen_by, delegation_id=delegation_id)
+        parameters = {**self._seen_by, "delegation_id": delegation_id, "now": utc_now()}
+        found = await self._executor.row(_ONE[self._only_own], **parameters)
         if found is None:
             raise DelegationNotFound
         return found
@@ -120,7 +147,7 @@ class DelegationQueries:
         given = filters.parameters()
         await self._executor.enter_tenant(self._organisation_id)
         chosen = _Chosen(frozenset(given), self._only_own)
-        return await _LIST.page(self._executor, chosen, request, {**self._seen_by, **given})
+        return await _LIST.page(self._executor, chosen, request, {**self._seen_by, **given, "now": utc_now()})
 
     async def count_open(self, delegator_id: int, *, now: datetime) -> int:
         """How many delegations of a member are not revoked and have not ended."""

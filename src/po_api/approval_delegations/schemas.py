@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from po_api.approval_delegations.domain import DelegationWarning
 from po_api.web.schemas import Moment, Multiline, Page, Reference, Schema
 
 Reason = Annotated[Multiline, StringConstraints(min_length=1, max_length=1000)]
@@ -33,6 +34,10 @@ class DelegationRead(Schema):
     reason: str | None
     created_by_id: int
     revoked_at: datetime | None
+    warning: DelegationWarning | None = Field(
+        description="Of a delegation that is not over: its delegate is inactive or lacks the role `approver` now, and"
+        " decides nothing"
+    )
 
 
 class DelegationPage(Page):

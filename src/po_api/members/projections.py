@@ -2,9 +2,10 @@
 
 from typing import TypeVar
 
-from sqlalchemy import Column, ColumnElement, select
+from sqlalchemy import Column, ColumnElement, FromClause, and_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from po_api.core.permissions import GRANTS, Permission
 from po_api.db.query import ORGANISATION_ID
 from po_api.members.models import Member
 
@@ -25,9 +26,24 @@ def member_is_active(user_id: _UserId) -> ColumnElement[bool]:
     return _of_member(Member.is_active, user_id)
 
 
+def member_may(permission: Permission, user_id: _UserId) -> ColumnElement[bool]:
+    """Whether the member whose user id is in a column of the outer query is active and has the permission; NULL for
+    none."""
+    member = _referred()
+    may = and_(member.c.is_active, member.c.roles.overlap(sorted(GRANTS[permission].roles)))
+    return _value(may, member, user_id)
+
+
 def _of_member(attribute: InstrumentedAttribute[_T], user_id: _UserId) -> ColumnElement[_T]:
-    # A table of its own: the outer query may be about members, too.
-    member = Member.__table__.alias("referred_member")
-    value: ColumnElement[_T] = member.c[attribute.key]
+    member = _referred()
+    return _value(member.c[attribute.key], member, user_id)
+
+
+def _referred() -> FromClause:
+    """A table of its own: the outer query may be about members, too."""
+    return Member.__table__.alias("referred_member")
+
+
+def _value(value: ColumnElement[_T], member: FromClause, user_id: _UserId) -> ColumnElement[_T]:
     found = select(value).where(member.c.organisation_id == ORGANISATION_ID, member.c.user_id == user_id)
     return found.correlate(user_id.table).scalar_subquery()
