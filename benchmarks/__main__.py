@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from benchmarks.apps import HERE, KEY, PEERS, peer, po_api
 from benchmarks.background import measure_feed, measure_with_worker
 from benchmarks.database import Server, running_server
 from benchmarks.measure import Measurement, measure, middle
+from benchmarks.policies import publish_policies
 from benchmarks.processes import App, Cores, Tree, on
 from benchmarks.progress import say
 from benchmarks.results import Results, Size
@@ -64,6 +66,8 @@ def main() -> None:
 def _run(server: Server, cores: Cores, options: argparse.Namespace, results: Results, *, compare: bool) -> None:
     """All measurements on one data size."""
     actors = asyncio.run(sign_in_users(server, KEY))
+    with po_api(server.urls.app, cores) as app:
+        actors = replace(actors, policy_readers=publish_policies(app, actors.policy_users))
     if compare and not options.only:
         say("counting statements")
         results.counts = count_statements(server, cores, actors)

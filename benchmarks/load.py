@@ -9,11 +9,14 @@ import re
 import socket
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 import uvloop
+
+from benchmarks.processes import App
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _ETAG = re.compile(rb"etag: *([^\r]+)", re.IGNORECASE)
@@ -162,6 +165,24 @@ async def _run(port: int, scripts: Sequence[Script], seconds: float) -> Outcome:
 def generate(port: int, scripts: Scripts, *, connections: int, seconds: float) -> Outcome:
     """Run the scripts on this number of connections for this time; each completes its request in progress."""
     return uvloop.run(_run(port, [scripts(number) for number in range(connections)], seconds))
+
+
+def follow(app: App, script: Script) -> Iterator[Request]:
+    """Run the script, one request after the response to the previous one."""
+    with suppress(StopIteration):
+        request = next(script)
+        while True:
+            response = require(app, request)
+            yield request
+            request = script.send(response)
+
+
+def require(app: App, request: Request) -> Response:
+    """The expected response to a request; exits at another one."""
+    response = ask(app.port, request)
+    if response.status != request.status:
+        raise SystemExit(f"{app.name}, {request.label}: {response.status} {response.body.decode()}")
+    return response
 
 
 def ask(port: int, request: Request) -> Response:

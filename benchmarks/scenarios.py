@@ -24,6 +24,8 @@ _LINES = [
     }
     for number in range(5)
 ]
+# In names: of organisations with a policy of three stages.
+WITH_POLICY = ", policy"
 # The mix of a working user, in per cent of the requests.
 _MIX = {"list": 40, "porf": 30, "filtered": 8, "search": 5, "session": 7, "create": 6, "job": 4}
 
@@ -42,8 +44,17 @@ def get(path: str, token: str, label: str) -> Request:
 
 
 def post(path: str, token: str, label: str, *, status: int = 200, body: Any = None, etag: str = "") -> Request:
+    return _with_body("POST", path, token, label, status=status, body=body, etag=etag)
+
+
+def patch(path: str, token: str, label: str, *, body: Any) -> Request:
+    """Whatever the version is."""
+    return _with_body("PATCH", path, token, label, status=200, body=body, etag="*")
+
+
+def _with_body(method: str, path: str, token: str, label: str, *, status: int, body: Any, etag: str) -> Request:
     content = b"" if body is None else json.dumps(body).encode()
-    head = _head("POST", path, token) + f"Content-Length: {len(content)}\r\n".encode()
+    head = _head(method, path, token) + f"Content-Length: {len(content)}\r\n".encode()
     if content:
         head += b"Content-Type: application/json\r\n"
     if etag:
@@ -65,13 +76,16 @@ def all_scenarios(actors: Actors, port: int) -> list[Scenario]:
         Scenario("session check", _by_readers(readers, session_checks), peers=True),
         Scenario("list of 50", _by_readers(readers, lists), peers=True),
         Scenario("one PORF with lines", _by_readers(readers, single_porfs), peers=True),
+        Scenario(f"list of 50{WITH_POLICY}", _by_readers(actors.policy_readers, lists), peers=True),
+        Scenario(f"one PORF with lines{WITH_POLICY}", _by_readers(actors.policy_readers, single_porfs), peers=True),
         Scenario("first page", _cycling([get(LIST, actors.largest.token, "first page")])),
         Scenario("deep page", _cycling([deep_page(actors, port)])),
         Scenario("filtered and sorted list", _cycling(filtered(actors.largest))),
         Scenario("search, rare word", _cycling([search(actors.largest, actors.rare_word)])),
         Scenario("search, common word", _cycling([search(actors.largest, actors.common_word)])),
-        Scenario("create with 5 lines", _by_main_job_users(actors, _creating)),
-        Scenario("main job", _by_main_job_users(actors, _main_jobs)),
+        Scenario("create with 5 lines", _by_main_job_users(actors.main_job_users, _creating)),
+        Scenario("main job", _by_main_job_users(actors.main_job_users, _main_jobs)),
+        Scenario(f"main job{WITH_POLICY}", _by_main_job_users(actors.policy_users[1:], _main_jobs)),
         Scenario("mix", _mixed(actors)),
     ]
 
@@ -124,9 +138,11 @@ def main_job(users: MainJobUsers) -> Script:
     if draft.status != 201:
         return
     porf = f"/porfs/{draft.id}"
-    pending = yield post(f"{porf}/submit", users.requester, "submit", etag=draft.etag)
-    approved = yield post(f"{porf}/approve", users.approver, "approve", etag=pending.etag)
-    order = yield post(f"{porf}/purchase-orders", users.buyer, "convert", status=201, etag=approved.etag)
+    last = yield post(f"{porf}/submit", users.requester, "submit", etag=draft.etag)
+    for stage, approver in enumerate(users.approvers, start=1):
+        label = "approve" if len(users.approvers) == 1 else f"approve, stage {stage}"
+        last = yield post(f"{porf}/approve", approver, label, etag=last.etag)
+    order = yield post(f"{porf}/purchase-orders", users.buyer, "convert", status=201, etag=last.etag)
     if order.status != 201:
         return
     path = f"/purchase-orders/{order.id}"
@@ -150,8 +166,8 @@ def _by_readers(readers: Sequence[Reader], requests_of: Callable[[Reader], list[
     return _cycling([request for reader in readers for request in requests_of(reader)])
 
 
-def _by_main_job_users(actors: Actors, script_of: Callable[[MainJobUsers], Script]) -> Scripts:
-    return lambda number: script_of(actors.main_job_users[number % len(actors.main_job_users)])
+def _by_main_job_users(users: Sequence[MainJobUsers], script_of: Callable[[MainJobUsers], Script]) -> Scripts:
+    return lambda number: script_of(users[number % len(users)])
 
 
 def _creating(users: MainJobUsers) -> Script:

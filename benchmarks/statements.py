@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.apps import NAME, PEERS, peer, po_api
 from benchmarks.database import Server
-from benchmarks.load import Request, Script, ask
+from benchmarks.load import Script, follow
 from benchmarks.processes import App, Cores
-from benchmarks.scenarios import filtered, lists, main_job, search, session_checks, single_porfs
+from benchmarks.scenarios import WITH_POLICY, filtered, lists, main_job, search, session_checks, single_porfs
 from benchmarks.users import Actors
 from benchmarks.wire import Log, listening
 
@@ -41,6 +40,8 @@ def count_statements(server: Server, cores: Cores, actors: Actors) -> list[Count
         with po_api(url, cores) as app:
             counts += _count(app, log, lambda: _reading(actors))
             counts += _count(app, log, lambda: main_job(actors.main_job_users[0]))
+            staged = _count(app, log, lambda: main_job(actors.policy_users[-1]))
+            counts += [replace(count, label=f"{count.label}{WITH_POLICY}") for count in staged]
         for name in PEERS:
             with peer(name, url, cores) as app:
                 counts += _count(app, log, lambda: _reading(actors, peers=True))
@@ -58,26 +59,14 @@ def _reading(actors: Actors, *, peers: bool = False) -> Script:
 
 def _count(app: App, log: Log, make_script: Callable[[], Script]) -> Iterator[Count]:
     for _ in range(_WARM_UPS):
-        for _ in _follow(app, make_script()):
+        for _ in follow(app, make_script()):
             pass
     time.sleep(_SETTLING_SECONDS)
     log.clear()
-    for request in _follow(app, make_script()):
+    for request in follow(app, make_script()):
         time.sleep(_SETTLING_SECONDS)
         yield _counted(app.name, request.label, Log(log))
         log.clear()
-
-
-def _follow(app: App, script: Script) -> Iterator[Request]:
-    """Run the script, one request after the response to the previous one."""
-    with suppress(StopIteration):
-        request = next(script)
-        while True:
-            response = ask(app.port, request)
-            if response.status != request.status:
-                raise SystemExit(f"{app.name}, {request.label}: {response.status} {response.body.decode()}")
-            yield request
-            request = script.send(response)
 
 
 def _counted(app: str, label: str, log: Log) -> Count:

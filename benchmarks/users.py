@@ -15,7 +15,12 @@ LIFETIME = timedelta(days=1)
 PAGE = 50
 DEEP = 100_000
 CASTS = 16
+# Of further organisations, which have a policy. There are no more than three in the smallest data set.
+POLICY_CASTS = 4
 _PORFS_EACH = 12
+_CAST = ("requester", "colleague", "approver", "buyer", "auditor", "admin")
+# Those who approve where there is a policy, each in one stage.
+_POLICY_APPROVERS = ("buyer", "colleague", "approver")
 
 # Members of the largest organisation and of others, in each role, who see more than one page.
 _READERS = """
@@ -36,11 +41,13 @@ _READERS = """
 _CASTS = """
     SELECT m.organisation_id, min(s.id) AS supplier_id,
         min(m.user_id) FILTER (WHERE 'requester' = ANY (m.roles)) AS requester,
+        max(m.user_id) FILTER (WHERE 'requester' = ANY (m.roles)) AS colleague,
         min(m.user_id) FILTER (WHERE 'approver' = ANY (m.roles) AND m.approval_limit IS NULL) AS approver,
         min(m.user_id) FILTER (WHERE 'buyer' = ANY (m.roles)) AS buyer,
-        min(m.user_id) FILTER (WHERE 'auditor' = ANY (m.roles)) AS auditor
+        min(m.user_id) FILTER (WHERE 'auditor' = ANY (m.roles)) AS auditor,
+        min(m.user_id) FILTER (WHERE 'admin' = ANY (m.roles)) AS admin
     FROM members m JOIN suppliers s ON s.organisation_id = m.organisation_id AND s.is_active
-    WHERE m.organisation_id > 1 GROUP BY 1 ORDER BY 1 LIMIT $1
+    WHERE m.organisation_id > 1 GROUP BY 1 ORDER BY 1 LIMIT $1 OFFSET $2
 """
 
 
@@ -56,12 +63,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class MainJobUsers:
-    """The tokens of the users of the main job in one organisation, and of an auditor who follows its events."""
+    """The tokens of the users of the main job in one organisation, the approvers in the order of their decisions, and
+    of an auditor who follows its events."""
 
     requester: str
-    approver: str
+    approvers: Sequence[str]
     buyer: str
     auditor: str
+    admin: str
     supplier_id: int
 
 
@@ -76,11 +85,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Actors:
-    """All users. `deep` is a late position in the list of the largest organisation, whose buyer is `largest`."""
+    """All users. `deep` is a late position in the list of the largest organisation, whose buyer is `largest`.
+
+    `policy_users` are those of organisations that get a policy of three stages (`policies.py`). The requests of the
+    first of these are only read, by `policy_readers`.
+    """
 
     readers: Sequence[Reader]
     largest: Reader
     main_job_users: Sequence[MainJobUsers]
+    policy_users: Sequence[MainJobUsers]
+    policy_readers: Sequence[Reader]
     deep: Place
     rare_word: str
     common_word: str
@@ -90,13 +105,17 @@ async def sign_in_users(server: Server, key: str) -> Actors:
     """Find the users in the data, and sign them in."""
     async with connection(server.urls.owner) as owner:
         readers = [await _reader(owner, key, row) for row in await owner.fetch(_READERS)]
-        main_job_users = [await _main_job_users(owner, key, row) for row in await owner.fetch(_CASTS, CASTS)]
+        main_job_users = [await _main_job_users(owner, key, row) for row in await owner.fetch(_CASTS, CASTS, 0)]
+        policy_users = [
+            await _main_job_users(owner, key, row, approvers=_POLICY_APPROVERS)
+            for row in await owner.fetch(_CASTS, POLICY_CASTS, CASTS)
+        ]
         largest = next(reader for reader in readers if reader.role == "buyer" and reader.organisation_id == 1)
         titles = await owner.fetch("SELECT title FROM porfs WHERE organisation_id = 1 ORDER BY id LIMIT 1000")
         words = [word for row in titles for word in row["title"].split()]
         models = sorted(word for word in set(words) if word[-4:].isdigit())
         common = max(sorted({word for word in words if word.isalpha()}), key=words.count)
-        return Actors(readers, largest, main_job_users, await _deep(owner), models[0], common)
+        return Actors(readers, largest, main_job_users, policy_users, [], await _deep(owner), models[0], common)
 
 
 async def _reader(owner: Any, key: str, row: Any) -> Reader:
@@ -111,9 +130,10 @@ async def _reader(owner: Any, key: str, row: Any) -> Reader:
     return Reader(token, row["role"], row["organisation_id"], [porf["id"] for porf in porfs])
 
 
-async def _main_job_users(owner: Any, key: str, row: Any) -> MainJobUsers:
-    tokens = {role: await _sign_in(owner, key, row[role]) for role in ("requester", "approver", "buyer", "auditor")}
-    return MainJobUsers(**tokens, supplier_id=row["supplier_id"])
+async def _main_job_users(owner: Any, key: str, row: Any, *, approvers: Sequence[str] = ("approver",)) -> MainJobUsers:
+    of_role = {role: await _sign_in(owner, key, row[role]) for role in _CAST}
+    others = {role: of_role[role] for role in ("requester", "buyer", "auditor", "admin")}
+    return MainJobUsers(**others, approvers=[of_role[role] for role in approvers], supplier_id=row["supplier_id"])
 
 
 async def _sign_in(owner: Any, key: str, user_id: int) -> str:
