@@ -4,6 +4,7 @@ A pending request without a run, which the version before revision 048 has submi
 decides: a row of NULLs stands for it. docs/development/domain.md has the rules.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -33,10 +34,10 @@ from po_api.approvals.domain import RunStatus, SlotStatus, Standing, StepStatus
 from po_api.approvals.eligibility import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, may_decide
 from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
 from po_api.core.permissions import GRANTS, Permission
+from po_api.db.fences import fenced
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, USER_ID
 from po_api.members.models import Member
-from po_api.organisations.models import Organisation
 from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
 
 _RUNS, _STEPS, _SLOTS = ApprovalRun.__table__, ApprovalStep.__table__, ApprovalSlot.__table__
@@ -62,11 +63,29 @@ def members(name: str) -> Principals:
     return Principals(member, ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active))
 
 
+def principals(name: str) -> Principals:
+    """The member, and those who have delegated to them.
+
+    Each is found by their key. By `of_principals`, PostgreSQL may look at all members of the organisation.
+    """
+    ids = func.unnest(_principal_ids()).table_valued("user_id", name=f"{name}_ids").render_derived()
+    member = members(f"{name}_member")
+    columns = {name: column.label(name) for name, column in member.columns._asdict().items()}
+    is_one = and_(member.table.c.organisation_id == ORGANISATION_ID, member.columns.user_id == ids.c.user_id)
+    found = fenced(select(*columns.values()).where(is_one).correlate(ids), f"{name}_row")
+    table = select(*found.c).select_from(ids.join(found, true())).subquery(name)
+    return Principals(table, ApproverColumns(*table.c[tuple(columns)]))
+
+
 def of_principals(user_id: UserId) -> ColumnElement[bool]:
     """Whether this is the member, or one who has delegated to them."""
+    return user_id == any_(_principal_ids())
+
+
+def _principal_ids() -> ColumnElement[Sequence[int]]:
     # An array, not IN: it is made once, and the rows are found by the index.
     others = cast(func.array(delegators().scalar_subquery()), ARRAY(BigInteger))
-    return user_id == any_(func.array_append(others, USER_ID))
+    return func.array_append(others, USER_ID, type_=ARRAY(BigInteger))
 
 
 def steps_of(porf: FromClause, *statuses: StepStatus) -> FromClause:
@@ -85,31 +104,41 @@ def steps_of(porf: FromClause, *statuses: StepStatus) -> FromClause:
     return found.correlate(porf).lateral("step")
 
 
-def is_asked(step: FromClause, user_id: UserId, *, now: bool = True) -> ColumnElement[bool]:
-    """Whether the member is one of the step's people, or of its pool. `now`: they are still asked."""
-    c = step.c
-    # Scalar subqueries, not EXISTS: PostgreSQL may execute those by hashing all rows of the organisation.
-    of_group = (
+def is_asked(step: FromClause, user_id: UserId) -> ColumnElement[bool]:
+    """Whether the member is one of the step's people who are still asked, or of its pool."""
+    return _asks(step, _is_in_group(step, user_id), _is_open(_slot_status(step, user_id)))
+
+
+def _asks(step: FromClause, in_group: ColumnElement[bool], has_slot: ColumnElement[bool]) -> ColumnElement[bool]:
+    # Members of a role are those who may decide. Members of a group may also be asked by an escalation.
+    return or_(step.c.id.is_(None), step.c.pool_role.is_not(None), in_group, has_slot)
+
+
+# Scalar subqueries, not EXISTS: PostgreSQL may execute those by hashing all rows of the organisation.
+def _is_in_group(step: FromClause, user_id: UserId) -> ColumnElement[bool]:
+    of_group = and_(_GROUPS.c.organisation_id == ORGANISATION_ID, _GROUPS.c.id == _GROUP_MEMBERS.c.group_id)
+    found = (
         select(_GROUP_MEMBERS.c.user_id)
-        .join(_GROUPS, and_(_GROUPS.c.organisation_id == ORGANISATION_ID, _GROUPS.c.id == _GROUP_MEMBERS.c.group_id))
+        .join(_GROUPS, of_group)
         .where(
             _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID,
-            _GROUP_MEMBERS.c.group_id == c.pool_group_id,
+            _GROUP_MEMBERS.c.group_id == step.c.pool_group_id,
             _GROUP_MEMBERS.c.user_id == user_id,
             _GROUPS.c.is_active,
         )
     )
-    slot = select(_SLOTS.c.id).where(
-        _SLOTS.c.organisation_id == ORGANISATION_ID, _SLOTS.c.step_id == c.id, _SLOTS.c.user_id == user_id
-    )
-    if now:
-        slot = slot.where(_SLOTS.c.status == SlotStatus.OPEN)
-    return case(
-        (or_(c.id.is_(None), c.pool_role.is_not(None)), true()),
-        # Or asked by an escalation.
-        (c.pool_group_id.is_not(None), func.coalesce(of_group.scalar_subquery(), slot.scalar_subquery()).is_not(None)),
-        else_=slot.scalar_subquery().is_not(None),
-    )
+    return found.scalar_subquery().is_not(None)
+
+
+def _slot_status(step: FromClause, user_id: UserId) -> ColumnElement[str | None]:
+    """The status of the member's place among the step's people; NULL for none."""
+    c = _SLOTS.c
+    its_slot = (c.organisation_id == ORGANISATION_ID, c.step_id == step.c.id, c.user_id == user_id)
+    return select(c.status).where(*its_slot).scalar_subquery()
+
+
+def _is_open(slot_status: ColumnElement[str | None]) -> ColumnElement[bool]:
+    return func.coalesce(slot_status == SlotStatus.OPEN, false())
 
 
 def has_decided(step: FromClause, approver_id: UserId, principal_id: UserId) -> ColumnElement[bool]:
@@ -139,36 +168,41 @@ def of_standing(value: Standing) -> ColumnElement[str]:
 
 def standing(porf: FromClause, request: RequestColumns) -> ColumnElement[str]:
     """The `Standing` of the member in a pending request, whose Organisation the statement joins."""
-    step, principal = steps_of(porf), members("principal")
-    c, who = step.c, principal.columns
-    may = may_decide(request, who)
-    is_new = and_(may, is_asked(step, who.user_id), not_(has_decided(step, USER_ID, who.user_id)))
+    place = _places(porf, request)
+    c = place.c
+    is_asked_now = _asks(place, c.in_group, _is_open(c.slot_status))
+    was_asked = _asks(place, c.in_group, c.slot_status.is_not(None))
+    is_new = and_(c.may_decide, is_asked_now, not_(c.has_decided))
     is_active = or_(c.id.is_(None), c.status == StepStatus.ACTIVE)
-    was_decided = or_(
-        c.status == StepStatus.APPROVED,
-        and_(c.status == StepStatus.ACTIVE, has_decided(step, USER_ID, who.user_id)),
-    )
+    was_decided = or_(c.status == StepStatus.APPROVED, and_(c.status == StepStatus.ACTIVE, c.has_decided))
     is_default = or_(c.id.is_(None), c.source == StepSource.DEFAULT)
     value = case(
-        (func.bool_or(and_(is_active, is_new, is_within_limit(step, request, who))), of_standing(Standing.DECIDES)),
+        (func.bool_or(and_(is_active, is_new, c.is_within_limit)), of_standing(Standing.DECIDES)),
         (func.bool_or(and_(is_active, is_default, is_new)), of_standing(Standing.LIMITED)),
         (func.bool_or(and_(is_active, is_new)), of_standing(Standing.LIMITED_BY_RULE)),
-        (
-            func.bool_or(and_(c.status == StepStatus.WAITING, may, is_asked(step, who.user_id))),
-            of_standing(Standing.WAITS),
-        ),
-        (
-            func.bool_or(and_(was_decided, may, is_asked(step, who.user_id, now=False))),
-            of_standing(Standing.DECIDED),
-        ),
+        (func.bool_or(and_(c.status == StepStatus.WAITING, c.may_decide, is_asked_now)), of_standing(Standing.WAITS)),
+        (func.bool_or(and_(was_decided, c.may_decide, was_asked)), of_standing(Standing.DECIDED)),
         else_=of_standing(Standing.NONE),
     )
-    found = (
-        select(value)
-        .select_from(principal.table.outerjoin(step, true()))
-        .where(principal.table.c.organisation_id == ORGANISATION_ID, of_principals(who.user_id))
+    return select(value).select_from(place).scalar_subquery()
+
+
+def _places(porf: FromClause, request: RequestColumns) -> FromClause:
+    """The steps of a request's open run for each principal, with what decides about their standing."""
+    step, principal = steps_of(porf), principals("principal")
+    who = principal.columns
+    columns = {
+        "may_decide": may_decide(request, who),
+        "in_group": _is_in_group(step, who.user_id),
+        "slot_status": _slot_status(step, who.user_id),
+        "has_decided": has_decided(step, USER_ID, who.user_id),
+        "is_within_limit": is_within_limit(step, request, who),
+    }
+    found = select(
+        *step.c["id", "status", "source", "pool_role"], *(column.label(name) for name, column in columns.items())
     )
-    return found.correlate(porf, Organisation.__table__).scalar_subquery()
+    joined = found.select_from(principal.table.outerjoin(step, true()))
+    return fenced(joined.correlate_except(principal.table, step), "place")
 
 
 def may_approve_step(step: FromClause, request: RequestColumns, approver: ApproverColumns) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.approvals.domain import HIGHEST_LEAST_LIMIT, SlotStatus, StepStatus
 from po_api.approvals.models import ApprovalSlot, ApprovalStep
-from po_api.approvals.projections import members, of_principals
+from po_api.approvals.projections import of_principals, principals
 from po_api.db.query import ORGANISATION_ID, AnySelect
 from po_api.structure.models import ApprovalGroupMember
 
@@ -62,7 +62,6 @@ def _ids(statement: AnySelect) -> ColumnElement[Sequence[int]]:
 
 def _highest_limit() -> ColumnElement[int]:
     """The highest limit of the member and of those who have delegated to them, as `least_limit`."""
-    principal = members("limited")
+    principal = principals("limited")
     highest = cast(func.floor(func.max(func.least(principal.columns.limit, _HIGHEST))), BigInteger)
-    who = of_principals(principal.columns.user_id)
-    return select(highest).where(principal.table.c.organisation_id == ORGANISATION_ID, who).scalar_subquery()
+    return select(highest).select_from(principal.table).scalar_subquery()

@@ -15,8 +15,9 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    type_coerce,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
 from po_api.approval_policies.domain import DocumentType, PolicyStatus
 from po_api.approval_policies.models import ApprovalPolicy
@@ -30,7 +31,7 @@ from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
 from po_api.exchange_rates.projections import has_rates
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
-from po_api.porfs.domain import MACHINE, PorfAction, PorfStatus
+from po_api.porfs.domain import PorfStatus
 from po_api.porfs.maximum import ceiling_of
 from po_api.suppliers.projections import keeps_identity
 
@@ -45,10 +46,14 @@ _OF_DECISION = (
 _HASHES = ("content_hash", "hash_version", "supplier_hash")
 
 
-def request_columns(porf: FromClause) -> RequestColumns:
-    """The columns that determine who may approve, in a statement that joins the request's Organisation."""
-    amounts = (ceiling_of(porf), has_rates())
-    return RequestColumns(porf.c.requester_id, porf.c.author_ids, *amounts, Organisation.allow_self_approval)
+def request_columns(porf: FromClause, amounts: FromClause | None = None) -> RequestColumns:
+    """The columns that determine who may approve, in a statement that joins the request's Organisation.
+
+    `amounts`: those of `maximum.amounts_of`, if the statement joins them.
+    """
+    ceiling = ceiling_of(porf) if amounts is None else type_coerce(amounts.c.base_ceiling, Amount)
+    own = (porf.c.requester_id, porf.c.author_ids)
+    return RequestColumns(*own, ceiling, has_rates(), Organisation.allow_self_approval)
 
 
 def _member(*, is_approver: bool) -> ApproverColumns:
@@ -61,12 +66,6 @@ def approvable(porf: FromClause, *, is_approver: bool) -> ColumnElement[bool]:
     request = request_columns(porf)
     decides = may_decide(request, _member(is_approver=is_approver))
     return and_(decides, standing(porf, request) == of_standing(Standing.DECIDES))
-
-
-def standing_of(porf: FromClause) -> ColumnElement[str]:
-    """The member's `Standing`: evaluated for pending requests only."""
-    pending = porf.c.status == PorfStatus.PENDING
-    return case((pending, standing(porf, request_columns(porf))), else_=of_standing(Standing.NONE))
 
 
 def without_approver(porf: FromClause) -> AnySelect:
@@ -90,20 +89,20 @@ def without_approver(porf: FromClause) -> AnySelect:
     )
 
 
-def has_policy(porf: FromClause) -> ColumnElement[bool]:
-    """Whether a policy says who has to approve the request: evaluated for drafts only."""
+def has_policy() -> ColumnElement[bool]:
+    """Whether a policy says who has to approve the organisation's requests."""
     published = select(ApprovalPolicy.id).where(
         ApprovalPolicy.organisation_id == ORGANISATION_ID,
         ApprovalPolicy.document_type == DocumentType.PORF,
         ApprovalPolicy.status == PolicyStatus.PUBLISHED,
     )
-    return case((porf.c.status == PorfStatus.DRAFT, published.scalar_subquery().is_not(None)), else_=false())
+    return published.scalar_subquery().is_not(None)
 
 
 def excluded_approvers(porf: FromClause) -> AnySelect:
     """The columns of `ExcludedApprovers`, for a draft of `porf` that no member may approve."""
     member, approver = members("approver")
-    request = _after_submission(porf)
+    request = _after_submission(request_columns(porf))
     decides = may_decide(request, approver)
     # Rights may have been granted meanwhile.
     limited = and_(decides, not_(and_(*may_approve(request, approver))))
@@ -120,22 +119,18 @@ def excluded_approvers(porf: FromClause) -> AnySelect:
     )
 
 
-def has_approver(porf: FromClause) -> ColumnElement[bool]:
-    """Whether a member may approve the request if any approver may: evaluated for drafts only."""
+def has_approver(request: RequestColumns) -> ColumnElement[bool]:
+    """Whether a member may approve a draft if any approver may."""
     member, approver = members("approver")
-    eligible = (
-        select(true())
-        .select_from(member)
-        .where(member.c.organisation_id == ORGANISATION_ID, *may_approve(_after_submission(porf), approver))
-        .correlate(porf, Organisation)
-    )
-    return case((porf.c.status == PorfStatus.DRAFT, eligible.exists()), else_=false())
+    may = may_approve(_after_submission(request), approver)
+    eligible = select(true()).select_from(member).where(member.c.organisation_id == ORGANISATION_ID, *may)
+    return eligible.correlate_except(member).exists()
 
 
-def _after_submission(porf: FromClause) -> RequestColumns:
-    """The request's columns once the member has submitted it, which makes them an author."""
-    submitter = func.coalesce(USER_ID, porf.c.requester_id)
-    return request_columns(porf)._replace(author_ids=func.array_append(porf.c.author_ids, submitter))
+def _after_submission(request: RequestColumns) -> RequestColumns:
+    """The columns of a request once the member has submitted it, which makes them an author."""
+    submitter = func.coalesce(USER_ID, request.requester_id)
+    return request._replace(author_ids=func.array_append(request.author_ids, submitter))
 
 
 def approved_run(porf: FromClause) -> FromClause:
@@ -181,20 +176,16 @@ def _approvals(porf: FromClause, run_id: SQLColumnExpression[int]) -> list[Colum
     ]
 
 
-def supplier_has_changed(porf: FromClause, has_remaining: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether the supplier's identity is not the one that all have approved: evaluated for requests that can be
-    converted only."""
-    run = approved_run(porf)
-    own_run = select(run.c.id).select_from(run).correlate(porf).scalar_subquery()
-    of_run = select(run.c.supplier_hash).select_from(run).correlate(porf).scalar_subquery()
-    kept = func.bool_and(keeps_identity(porf.c.supplier_id, ApprovalDecision.__table__.c.supplier_hash))
-    of_decisions = select(kept).where(*_approvals(porf, own_run)).correlate(porf).scalar_subquery()
-    convertible = porf.c.status.in_(sorted(MACHINE.rules[PorfAction.CONVERT].sources))
-    differs = or_(
-        func.coalesce(not_(of_decisions), false()),
-        func.coalesce(not_(keeps_identity(porf.c.supplier_id, of_run)), false()),
-    )
-    return case((and_(convertible, has_remaining, porf.c.supplier_id.is_not(None)), differs), else_=false())
+def supplier_has_changed(porf: FromClause) -> ColumnElement[bool]:
+    """Whether the supplier's identity is not the one that all have approved; false without a supplier."""
+    run, decisions = approved_run(porf), ApprovalDecision.__table__
+    digests = func.unnest(array([run.c.supplier_hash, decisions.c.supplier_hash]))
+    digest = digests.table_valued("approved", name="digests").render_derived()
+    # Only where there is something to compare with: the supplier's digest costs more than to find it.
+    differs = and_(digest.c.approved.is_not(None), not_(keeps_identity(porf.c.supplier_id, digest.c.approved)))
+    approved = _one_row().outerjoin(run, true()).outerjoin(decisions, and_(*_approvals(porf, run.c.id)))
+    found = select(func.coalesce(func.bool_or(differs), false())).select_from(approved.join(digest, true()))
+    return found.correlate(porf).scalar_subquery()
 
 
 def decisions_of(porf: FromClause, *, shows_limits: bool) -> ColumnElement[str]:
@@ -229,40 +220,34 @@ def decisions_of(porf: FromClause, *, shows_limits: bool) -> ColumnElement[str]:
     return select(json_array(text, c.id.desc())).select_from(joined).correlate(porf).scalar_subquery()
 
 
-def may_approve_now(porf: FromClause, *, shows_names: bool) -> AnyColumn:
+def may_approve_now(porf: FromClause, request: RequestColumns, *, shows_names: bool) -> AnyColumn:
     """The number of members who may approve a pending request and, if names are shown, the first of them."""
-    eligible = _eligible_members(porf)
-    count = select(func.count()).select_from(eligible.lateral("eligible")).correlate(porf).scalar_subquery()
-    fields = {"count": count, "members": _first_of(eligible, porf) if shows_names else null()}
-    found, text = json_object("approvers", fields)
-    shown = select(nested(text)).select_from(found).correlate(porf).scalar_subquery()
-    return case((porf.c.status == PorfStatus.PENDING, shown), else_=null())
+    eligible = _eligible_members(porf, request)
+    member, text = json_object("named", columns_of(eligible, ("id", "name")))
+    is_first = eligible.c.position <= literal_column(str(_MOST_NAMES))
+    first = json_array(case((is_first, text)), eligible.c.position)
+    counted = (
+        select(func.count().label("count"), (nested(first) if shows_names else null()).label("members"))
+        .select_from(eligible.join(member, true()) if shows_names else eligible)
+        .lateral("counted")
+    )
+    found, shown = json_object("approvers", columns_of(counted, ("count", "members")))
+    approvers = select(nested(shown)).select_from(counted.join(found, true())).correlate_except(counted, found)
+    return case((porf.c.status == PorfStatus.PENDING, approvers.scalar_subquery()), else_=null())
 
 
-def _eligible_members(porf: FromClause) -> AnySelect:
+def _eligible_members(porf: FromClause, request: RequestColumns) -> FromClause:
+    """Their ids and names, and their positions in the order of the names."""
     step, approver = steps_of(porf, StepStatus.ACTIVE), members("approver")
-    member = approver.table
-    of_step = and_(
-        member.c.organisation_id == ORGANISATION_ID,
-        may_approve_step(step, request_columns(porf), approver.columns),
-    )
-    return (
-        select(member.c.user_id.label("id"), member.c.name)
-        .select_from(_one_row().outerjoin(step, true()).join(member, of_step))
-        .group_by(member.c.user_id, member.c.name)
-        .correlate(porf, Organisation)
-    )
+    c = approver.table.c
+    of_step = and_(c.organisation_id == ORGANISATION_ID, may_approve_step(step, request, approver.columns))
+    source = _one_row().outerjoin(step, true()).join(approver.table, of_step)
+    position = func.row_number().over(order_by=(c.name, c.user_id)).label("position")
+    # Grouped, as several steps may be active.
+    found = select(c.user_id.label("id"), c.name, position).select_from(source).group_by(c.user_id, c.name)
+    return found.correlate_except(step, approver.table).lateral("eligible")
 
 
 def _one_row() -> FromClause:
     """To LEFT JOIN on."""
     return select(literal_column("1").label("one")).subquery("one")
-
-
-def _first_of(eligible: AnySelect, porf: FromClause) -> AnyColumn:
-    """The first of the members by name, as a JSON array."""
-    by_name = eligible.order_by(*eligible.selected_columns["name", "id"]).limit(literal_column(str(_MOST_NAMES)))
-    first = by_name.lateral("first")
-    member, text = json_object("named", columns_of(first, ("id", "name")))
-    names = select(json_array(text, first.c.name, first.c.id)).select_from(first.join(member, true()))
-    return nested(names.correlate(porf).scalar_subquery())

@@ -12,6 +12,7 @@ from typing import Protocol
 from sqlalchemy import ColumnElement, FromClause, and_, case, func, select, type_coerce
 
 from po_api.core.money import PricedLine, TaxRounding, totals
+from po_api.db.fences import fenced
 from po_api.db.models import Amount, Percent
 from po_api.db.money_sql import add_percent, in_base_currency, line_net, minor_units, tax_at_rate
 from po_api.db.query import ORGANISATION_ID
@@ -32,6 +33,15 @@ def maximum_total(lines: Iterable[TolerantLine], *, currency: str, tax_rounding:
         PricedLine(largest_quantity(line), line.unit_price, line.discount_percent, line.tax_rate) for line in lines
     )
     return totals(largest, currency=currency, tax_rounding=TaxRounding(tax_rounding)).total
+
+
+def amounts_of(porf: FromClause, *needed: ColumnElement[bool]) -> FromClause:
+    """One row with `maximum_total` and `base_ceiling` of the requests of `porf`, in a statement that joins their
+    Organisation; none where they are not `needed`. To join LEFT on true."""
+    largest = fenced(select(maximum_of(porf).label("maximum_total")).correlate_except(None), "largest")
+    maximum = type_coerce(largest.c.maximum_total, Amount)
+    found = select(maximum.label("maximum_total"), _ceiling(porf, maximum).label("base_ceiling"))
+    return fenced(found.select_from(largest).where(*needed).correlate_except(largest), "amounts")
 
 
 def maximum_of(porf: FromClause) -> ColumnElement[Decimal]:
@@ -61,8 +71,12 @@ def ceiling_of(porf: FromClause) -> ColumnElement[Decimal | None]:
 
     For requests in the base currency it does not depend on what was stored at the submission.
     """
+    return _ceiling(porf, maximum_of(porf))
+
+
+def _ceiling(porf: FromClause, maximum: ColumnElement[Decimal]) -> ColumnElement[Decimal | None]:
     is_fixed = and_(porf.c.status != PorfStatus.DRAFT, porf.c.currency != Organisation.currency)
-    present = in_base_currency(maximum_of(porf), rate_now(porf), digits=minor_units(Organisation.currency))
+    present = in_base_currency(maximum, rate_now(porf), digits=minor_units(Organisation.currency))
     return type_coerce(case((is_fixed, porf.c.base_ceiling), else_=present), Amount)
 
 

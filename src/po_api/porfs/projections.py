@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     FromClause,
     SQLColumnExpression,
     and_,
+    bindparam,
     case,
     false,
     func,
@@ -18,12 +21,16 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from po_api.approvals.eligibility import is_author
+from po_api.approvals.domain import Standing
+from po_api.approvals.eligibility import RequestColumns, is_author
+from po_api.approvals.projections import of_standing, standing
+from po_api.core.actor import Actor
+from po_api.core.permissions import Permission
 from po_api.core.records import field_names
 from po_api.db.json_sql import columns_of, json_object, nested
-from po_api.db.models import Quantity
+from po_api.db.models import Amount, Quantity
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
-from po_api.exchange_rates.projections import document_rate, has_rates, lacks_rate
+from po_api.exchange_rates.projections import document_rate, lacks_rate
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
 from po_api.porfs.approval_projections import (
@@ -32,15 +39,18 @@ from po_api.porfs.approval_projections import (
     has_policy,
     may_approve_now,
     request_columns,
-    standing_of,
     supplier_has_changed,
 )
 from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
-from po_api.porfs.domain import PorfFacts, PorfStatus
-from po_api.porfs.maximum import ceiling_of, maximum_of, tolerance_of
+from po_api.porfs.domain import MACHINE, PorfAction, PorfFacts, PorfStatus
+from po_api.porfs.maximum import amounts_of, tolerance_of
 from po_api.porfs.models import PorfLine
-from po_api.suppliers.models import Supplier
-from po_api.suppliers.projections import supplier_hash, supplier_is_active
+from po_api.suppliers.projections import supplier_hash, supplier_is_active, supplier_of
+
+# What the member may do, by `of_member`.
+_MAY_WRITE_ALL, _MAY_DECIDE, _MAY_ORDER = (
+    bindparam(name, type_=Boolean) for name in ("may_write_all", "may_decide", "may_order")
+)
 
 Columns = Mapping[str, SQLColumnExpression[object]]
 
@@ -65,37 +75,46 @@ def was_submitted(porf: FromClause) -> ColumnElement[bool]:
     return or_(porf.c.submitted_at.is_not(None), porf.c.approval_round > 1)
 
 
-def _with_lines(porf: FromClause) -> tuple[FromClause, Columns]:
-    """The requests of `porf` joined with their organisation and aggregates of their lines; and the facts by name."""
-    lines = (
-        select(
-            func.count().label("line_count"),
-            _any(PorfLine.ordered_quantity > 0).label("ordered"),
-            _any(_remaining(PorfLine.__table__) > 0).label("has_remaining"),
-        )
-        .where(of_porf(porf))
-        .lateral("lines")
-    )
+def line_facts() -> list[ColumnElement[Any]]:
+    """What guards look at of the lines of a request, in a statement that selects these."""
+    return [
+        func.count().label("line_count"),
+        _any(PorfLine.ordered_quantity > 0).label("ordered"),
+        _any(_remaining(PorfLine.__table__) > 0).label("has_remaining"),
+    ]
+
+
+def with_facts(porf: FromClause) -> AnySelect:
+    """The facts of the requests of `porf`: the columns of `PorfFacts`."""
+    lines = select(*line_facts()).where(of_porf(porf)).lateral("lines")
+    amounts = amounts_of(porf)
+    request = request_columns(porf, amounts)
+    is_draft, is_pending = (porf.c.status == status for status in (PorfStatus.DRAFT, PorfStatus.PENDING))
     facts = {
         **columns_of(porf, ("status", "requester_id", "author_ids", "currency", "total")),
         "over_order_percent": tolerance_of(porf),
-        "maximum_total": maximum_of(porf),
+        "maximum_total": amounts.c.maximum_total,
         "base_currency": Organisation.currency,
-        "base_ceiling": ceiling_of(porf),
-        "has_rates": has_rates(),
+        "base_ceiling": request.base_ceiling,
+        "has_rates": request.has_rates,
         **_rate_of_draft(porf),
         "allow_self_approval": Organisation.allow_self_approval,
         "allow_override": Organisation.allow_override,
         **columns_of(lines, ("line_count", "ordered", "has_remaining")),
         "submitted": was_submitted(porf),
-        "has_policy": has_policy(porf),
-        "has_approver": has_approver(porf),
-        "standing": standing_of(porf),
+        "has_policy": _if(is_draft, has_policy()),
+        "has_approver": _if(is_draft, has_approver(request)),
+        "standing": case((is_pending, standing(porf, request)), else_=of_standing(Standing.NONE)),
         "supplier_is_active": supplier_is_active(porf.c.supplier_id),
         "supplier_hash": supplier_hash(porf.c.supplier_id),
-        "supplier_has_changed": supplier_has_changed(porf, lines.c.has_remaining),
+        "supplier_has_changed": _if(and_(_is_convertible(porf), lines.c.has_remaining), supplier_has_changed(porf)),
     }
-    return porf.join(Organisation, Organisation.id == ORGANISATION_ID).join(lines, true()), facts
+    source = porf.join(Organisation, Organisation.id == ORGANISATION_ID).join(lines, true()).join(amounts, true())
+    return select(*[facts[name].label(name) for name in field_names(PorfFacts)]).select_from(source)
+
+
+def _is_convertible(porf: FromClause) -> ColumnElement[bool]:
+    return porf.c.status.in_(sorted(MACHINE.rules[PorfAction.CONVERT].sources))
 
 
 def _rate_of_draft(porf: FromClause) -> Columns:
@@ -114,95 +133,131 @@ def fixed_base_amounts(porf: FromClause, *names: str) -> Columns:
     return {name: case((is_draft, null()), else_=column) for name, column in columns.items()}
 
 
-def with_facts(porf: FromClause) -> AnySelect:
-    """The facts of the requests of `porf`: the columns of `PorfFacts`."""
-    source, facts = _with_lines(porf)
-    return select(*[facts[name].label(name) for name in field_names(PorfFacts)]).select_from(source)
+class _Concerns(NamedTuple):
+    """Which facts about a request the guards of the member's actions look at, in SQL.
+
+    They check the member first: of a draft of others, only an admin submits it; whoever is no approver decides nothing.
+    """
+
+    submits: ColumnElement[bool]
+    decides: ColumnElement[bool]
+    orders: ColumnElement[bool]
+
+    @classmethod
+    def of(cls, porf: FromClause) -> "_Concerns":
+        is_draft, is_pending = (porf.c.status == status for status in (PorfStatus.DRAFT, PorfStatus.PENDING))
+        is_their_draft = and_(is_draft, or_(porf.c.requester_id == USER_ID, _MAY_WRITE_ALL))
+        return cls(is_their_draft, and_(is_pending, _MAY_DECIDE), and_(_is_convertible(porf), _MAY_ORDER))
 
 
-def _reduced(porf: FromClause, facts: Columns) -> Columns:
-    """The facts reduced to the values that the guards derive for this member, which many requests have in common."""
-    same = (
-        "status",
-        "currency",
-        "allow_self_approval",
-        "allow_override",
-        "ordered",
-        "has_remaining",
-        "submitted",
-        "standing",
-        "supplier_is_active",
-        "supplier_has_changed",
-    )
+def of_member(actor: Actor) -> dict[str, object]:
+    """The parameters of the statement of a summary that say what the member may do."""
     return {
-        **{name: facts[name] for name in same},
-        "is_own": facts["requester_id"] == USER_ID,
-        "is_author": is_author(request_columns(porf), USER_ID),
-        "has_approver": or_(has_policy(porf), has_approver(porf)),
-        "has_rates": facts["has_rates"],
-        "lacks_rate": case((porf.c.status == PorfStatus.DRAFT, lacks_rate(porf)), else_=false()),
-        "lacks_ceiling": case((porf.c.status == PorfStatus.PENDING, facts["base_ceiling"].is_(None)), else_=false()),
-        "has_lines": facts["line_count"] > 0,
+        "may_write_all": actor.may(Permission.PORFS_WRITE_ALL),
+        "may_decide": actor.may(Permission.PORFS_DECIDE),
+        "may_order": actor.may(Permission.PORFS_MANAGE) or actor.may(Permission.PURCHASE_ORDERS_WRITE),
     }
 
 
-def _supplier_name(porf: FromClause) -> ColumnElement[str | None]:
-    its_supplier = and_(Supplier.organisation_id == ORGANISATION_ID, Supplier.id == porf.c.supplier_id)
-    return select(Supplier.name).where(its_supplier).correlate(porf).scalar_subquery()
+def _reduced(porf: FromClause, lines: FromClause, request: RequestColumns, concerns: _Concerns) -> Columns:
+    """The facts reduced to the values that the guards derive for this member, which many requests have in common."""
+    orders = and_(concerns.orders, lines.c.has_remaining)
+    return {
+        **columns_of(porf, ("status", "currency")),
+        "allow_self_approval": Organisation.allow_self_approval,
+        "allow_override": Organisation.allow_override,
+        **columns_of(lines, ("ordered", "has_remaining")),
+        "submitted": was_submitted(porf),
+        "standing": case((concerns.decides, standing(porf, request)), else_=of_standing(Standing.NONE)),
+        "supplier_has_changed": _if(orders, supplier_has_changed(porf)),
+        "is_own": porf.c.requester_id == USER_ID,
+        "is_author": is_author(request, USER_ID),
+        "has_approver": _if(concerns.submits, or_(has_policy(), has_approver(request))),
+        "has_rates": request.has_rates,
+        "lacks_rate": _if(concerns.submits, lacks_rate(porf)),
+        "lacks_ceiling": _if(concerns.decides, request.base_ceiling.is_(None)),
+        "has_lines": lines.c.line_count > 0,
+    }
 
 
-def summary(porf: FromClause, *, is_whole: bool = False) -> AnySelect:
-    """`facts` for `read_service.allowed_actions`, and `item`: the summary without the allowed actions.
+def _if(condition: ColumnElement[bool], value: ColumnElement[bool]) -> ColumnElement[bool]:
+    """False without evaluating the value unless the condition holds."""
+    return case((condition, value), else_=false())
 
-    `is_whole`: with the number of lines, for the representation of one request.
+
+def listed(porf: FromClause) -> AnySelect:
+    """The columns of a list: `facts` for `read_service.allowed_actions`, and `item`, the summary without them."""
+    concerns = _Concerns.of(porf)
+    of_lines = select(*line_facts()).where(of_porf(porf), or_(concerns.submits, concerns.orders))
+    amounts = amounts_of(porf, or_(concerns.submits, concerns.decides))
+    return _summary(porf, of_lines.lateral("lines"), amounts)
+
+
+def summary(porf: FromClause, lines: FromClause, amounts: FromClause) -> AnySelect:
+    """The columns of `listed` for one request, with the number of lines.
+
+    `lines` has the `line_facts`, `amounts` is `maximum.amounts_of`; the statement joins both.
     """
-    source, known = _with_lines(porf)
-    facts, facts_text = json_object("facts", _reduced(porf, known))
+    return _summary(porf, lines, amounts, line_count=lines.c.line_count)
+
+
+def _summary(
+    porf: FromClause, lines: FromClause, amounts: FromClause, **more: SQLColumnExpression[object]
+) -> AnySelect:
+    supplier = supplier_of(porf.c.supplier_id)
+    reduced = _reduced(porf, lines, request_columns(porf, amounts), _Concerns.of(porf))
+    is_active = func.coalesce(supplier.c.is_active, true())
+    facts, facts_text = json_object("facts", {**reduced, "supplier_is_active": is_active})
     fields = {
         **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
         "requester_name": member_name(porf.c.requester_id),
         "supplier_id": porf.c.supplier_id,
-        "supplier_name": _supplier_name(porf),
+        "supplier_name": supplier.c.name,
         # Fields that are listed above keep their places.
         **columns_of(porf, LISTED_FIELDS),
         **columns_of(porf, ("currency", "total")),
         **columns_of(porf, ("version", "submitted_at", "decided_at", "created_at", "updated_at")),
-        **({"line_count": known["line_count"]} if is_whole else {}),
+        **more,
     }
     item, text = json_object("item", fields)
-    joined = source.join(facts, true()).join(item, true())
+    source = porf.join(Organisation, Organisation.id == ORGANISATION_ID).join(lines, true())
+    joined = source.outerjoin(amounts, true()).outerjoin(supplier, true()).join(facts, true()).join(item, true())
     return select(facts_text.label("facts"), text.label("item")).select_from(joined)
 
 
 def exported(porf: FromClause) -> AnySelect:
     """`item`: the fields of a request in an export of the list."""
+    supplier = supplier_of(porf.c.supplier_id)
     fields = {
         **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
         "requester_name": member_name(porf.c.requester_id),
         "supplier_id": porf.c.supplier_id,
-        "supplier_name": _supplier_name(porf),
+        "supplier_name": supplier.c.name,
         **columns_of(porf, LISTED_FIELDS),
         **columns_of(porf, ("currency", "net", "tax", "total")),
         **fixed_base_amounts(porf, "currency", "rate", "rate_date", "net", "total"),
         **columns_of(porf, ("submitted_at", "decided_at", "created_at", "updated_at")),
     }
     item, text = json_object("item", fields)
-    return select(text.label("item")).select_from(porf).join(item, true())
+    return select(text.label("item")).select_from(porf.outerjoin(supplier, true()).join(item, true()))
 
 
-def details_object(porf: FromClause, *, shows_rights: bool) -> tuple[FromClause, ColumnElement[str]]:
+def details_object(
+    porf: FromClause, amounts: FromClause, *, shows_rights: bool
+) -> tuple[FromClause, ColumnElement[str]]:
     """The fields of the header that are not in the summary, and who decided or may decide.
 
-    The statement joins the request's Organisation. `shows_rights`: whether the member sees the rights of others.
+    The statement joins the request's Organisation and `amounts`. `shows_rights`: whether the member sees the rights of
+    others.
     """
     unlisted = [name for name in HEADER_FIELDS if name not in LISTED_FIELDS]
     fields = {
         **columns_of(porf, (*unlisted, "net", "tax", "approval_round", "tax_rounding")),
         "over_order_percent": tolerance_of(porf),
-        "maximum_total": maximum_of(porf),
+        "maximum_total": type_coerce(amounts.c.maximum_total, Amount),
         **fixed_base_amounts(porf, "currency", "rate", "rate_date", "net", "total", "ceiling"),
         "decisions": nested(decisions_of(porf, shows_limits=shows_rights)),
-        "approvers": may_approve_now(porf, shows_names=shows_rights),
+        "approvers": may_approve_now(porf, request_columns(porf, amounts), shows_names=shows_rights),
     }
     return json_object("details", fields)
 

@@ -23,13 +23,17 @@ from po_api.db.search import Search, spaced
 from po_api.porfs.approval_projections import excluded_approvers, request_columns
 from po_api.porfs.content import ApprovedLine, PorfContent, PorfHeader
 from po_api.porfs.domain import PorfFacts
+from po_api.porfs.maximum import amounts_of
 from po_api.porfs.models import Porf, PorfLine
 from po_api.porfs.projections import (
     details_object,
     exported,
     fixed_base_amounts,
+    line_facts,
     line_item,
     line_object,
+    listed,
+    of_member,
     of_porf,
     summary,
     with_facts,
@@ -150,7 +154,7 @@ def _texts_of_lines(porfs: FromClause) -> AnySelect:
 
 
 _SEARCH = Search(_PORFS, words=_words, lines=_texts_of_lines)
-_LIST = Listing("porfs.list", _PORFS, PorfSummaryRow, sorts=SORTS, default="-created_at", show=summary, search=_SEARCH)
+_LIST = Listing("porfs.list", _PORFS, PorfSummaryRow, sorts=SORTS, default="-created_at", show=listed, search=_SEARCH)
 _EXPORT = Listing("porfs.export", _PORFS, Item, sorts=SORTS, default="-created_at", show=exported, search=_SEARCH)
 _LINE_LIST = Listing("porfs.lines", _LINES, Item, sorts=LINE_SORTS, default="position", show=line_item)
 _RUN_LIST = Listing("porfs.approval_runs", RUNS, Item, sorts=RUN_SORTS, default="-run_no", show=run_item)
@@ -180,19 +184,22 @@ def _whole(visibility: Visibility, *, shows_rights: bool) -> Query[PorfDocumentR
             in_order(text, PorfLine.position).label("lines"),
             in_order(PorfLine.tax_rate, PorfLine.position).label("rates"),
             in_order(PorfLine.net, PorfLine.position).label("nets"),
+            *line_facts(),
         )
         .select_from(_LINES)
         .join(line, true())
         .where(of_porf(porf))
         .lateral("content")
     )
-    details, details_text = details_object(porf, shows_rights=shows_rights)
-    shown = summary(porf, is_whole=True)
+    amounts = amounts_of(porf)
+    details, details_text = details_object(porf, amounts, shows_rights=shows_rights)
+    shown = summary(porf, content, amounts)
     own = porf.c["id", "version", "currency", "tax_rounding"]
     base = fixed_base_amounts(porf, "currency", "rate", "net").items()
-    columns = (*content.c, details_text.label("details"), *own, *(column.label(name) for name, column in base))
+    of_lines = content.c["lines", "rates", "nets"]
+    columns = (*of_lines, details_text.label("details"), *own, *(column.label(name) for name, column in base))
     statement = shown.with_only_columns(*columns, *shown.selected_columns)
-    return Query("porfs.whole", statement.join(content, true()).join(details, true()), PorfDocumentRow, one_plan=True)
+    return Query("porfs.whole", statement.join(details, true()), PorfDocumentRow, one_plan=True)
 
 
 @cache
@@ -254,6 +261,7 @@ class PorfQueries:
             "user_id": self._actor.user_id,
             "approval_limit": self._actor.approval_limit,
             "now": utc_now(),
+            **of_member(self._actor),
         }
 
     async def page(self, filters: Filters, request: PageRequest) -> PageOf[PorfSummaryRow]:

@@ -1,12 +1,19 @@
 """Columns of suppliers for the statements of other features."""
 
-from sqlalchemy import Boolean, Column, ColumnElement, Text, func, select, true, type_coerce
+from sqlalchemy import Boolean, Column, ColumnElement, FromClause, Text, and_, func, select, true, type_coerce
 
+from po_api.db.fences import fenced
 from po_api.db.query import ORGANISATION_ID, AnyColumn
 from po_api.suppliers.identity import IDENTITY_FIELDS
 from po_api.suppliers.models import Supplier
 
 SupplierId = Column[int] | Column[int | None] | ColumnElement[int]
+
+
+def supplier_of(supplier_id: SupplierId) -> FromClause:
+    """`name` and `is_active` of the supplier whose id is in a column of the outer query; to join LEFT on true."""
+    is_it = and_(Supplier.organisation_id == ORGANISATION_ID, Supplier.id == supplier_id)
+    return fenced(select(Supplier.name, Supplier.is_active).where(is_it).correlate(supplier_id.table), "supplier")
 
 
 def supplier_is_active(supplier_id: SupplierId) -> ColumnElement[bool]:
