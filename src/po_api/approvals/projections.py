@@ -5,7 +5,7 @@ decides: a row of NULLs stands for it. docs/development/domain.md has the rules.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -191,7 +191,7 @@ def _places(porf: FromClause, request: RequestColumns) -> FromClause:
     """The steps of a request's open run for each principal, with what decides about their standing."""
     step, principal = steps_of(porf), principals("principal")
     who = principal.columns
-    columns = {
+    columns: dict[str, ColumnElement[Any]] = {
         "may_decide": may_decide(request, who),
         "in_group": _is_in_group(step, who.user_id),
         "slot_status": _slot_status(step, who.user_id),
