@@ -9,9 +9,11 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     SQLColumnExpression,
+    Text,
     and_,
     bindparam,
     case,
+    cast,
     false,
     func,
     null,
@@ -22,7 +24,7 @@ from sqlalchemy import (
 )
 
 from po_api.approvals.domain import Standing
-from po_api.approvals.eligibility import RequestColumns, is_author
+from po_api.approvals.eligibility import is_author
 from po_api.approvals.projections import of_standing, standing
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
@@ -45,6 +47,7 @@ from po_api.porfs.content import HEADER_FIELDS, LINE_FIELDS, LISTED_FIELDS
 from po_api.porfs.domain import MACHINE, PorfAction, PorfFacts, PorfStatus
 from po_api.porfs.maximum import amounts_of, tolerance_of
 from po_api.porfs.models import PorfLine
+from po_api.porfs.reduced_facts import ReducedFacts
 from po_api.suppliers.projections import supplier_hash, supplier_is_active, supplier_of
 
 # What the member may do, by `of_member`.
@@ -159,25 +162,31 @@ def of_member(actor: Actor) -> dict[str, object]:
     }
 
 
-def _reduced(porf: FromClause, lines: FromClause, request: RequestColumns, concerns: _Concerns) -> Columns:
-    """The facts reduced to the values that the guards derive for this member, which many requests have in common."""
-    orders = and_(concerns.orders, lines.c.has_remaining)
-    return {
+def _reduced(
+    porf: FromClause, lines: FromClause, amounts: FromClause, supplier: FromClause
+) -> tuple[FromClause, ColumnElement[str]]:
+    """`ReducedFacts` of this member: the LATERAL subquery to join on true, and its row as a text."""
+    concerns, request = _Concerns.of(porf), request_columns(porf, amounts)
+    facts = {
         **columns_of(porf, ("status", "currency")),
+        "standing": case((concerns.decides, standing(porf, request)), else_=of_standing(Standing.NONE)),
         "allow_self_approval": Organisation.allow_self_approval,
         "allow_override": Organisation.allow_override,
-        **columns_of(lines, ("ordered", "has_remaining")),
-        "submitted": was_submitted(porf),
-        "standing": case((concerns.decides, standing(porf, request)), else_=of_standing(Standing.NONE)),
-        "supplier_has_changed": _if(orders, supplier_has_changed(porf)),
         "is_own": porf.c.requester_id == USER_ID,
         "is_author": is_author(request, USER_ID),
+        "has_lines": lines.c.line_count > 0,
+        **columns_of(lines, ("ordered", "has_remaining")),
+        "submitted": was_submitted(porf),
         "has_approver": _if(concerns.submits, or_(has_policy(), has_approver(request))),
         "has_rates": request.has_rates,
         "lacks_rate": _if(concerns.submits, lacks_rate(porf)),
         "lacks_ceiling": _if(concerns.decides, request.base_ceiling.is_(None)),
-        "has_lines": lines.c.line_count > 0,
+        "supplier_is_active": func.coalesce(supplier.c.is_active, true()),
+        "supplier_has_changed": _if(and_(concerns.orders, lines.c.has_remaining), supplier_has_changed(porf)),
     }
+    columns = select(*(facts[name].label(name) for name in field_names(ReducedFacts)))
+    row = columns.correlate_except(None).lateral("facts")
+    return row, cast(row.table_valued(), Text)
 
 
 def _if(condition: ColumnElement[bool], value: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -186,7 +195,7 @@ def _if(condition: ColumnElement[bool], value: ColumnElement[bool]) -> ColumnEle
 
 
 def listed(porf: FromClause) -> AnySelect:
-    """The columns of a list: `facts` for `read_service.allowed_actions`, and `item`, the summary without them."""
+    """The columns of a list: `facts`, from which the allowed actions follow, and `item`, the summary without these."""
     concerns = _Concerns.of(porf)
     of_lines = select(*line_facts()).where(of_porf(porf), or_(concerns.submits, concerns.orders))
     amounts = amounts_of(porf, or_(concerns.submits, concerns.decides))
@@ -205,9 +214,7 @@ def _summary(
     porf: FromClause, lines: FromClause, amounts: FromClause, **more: SQLColumnExpression[object]
 ) -> AnySelect:
     supplier = supplier_of(porf.c.supplier_id)
-    reduced = _reduced(porf, lines, request_columns(porf, amounts), _Concerns.of(porf))
-    is_active = func.coalesce(supplier.c.is_active, true())
-    facts, facts_text = json_object("facts", {**reduced, "supplier_is_active": is_active})
+    facts, facts_text = _reduced(porf, lines, amounts, supplier)
     fields = {
         **columns_of(porf, ("id", "number", "title", "status", "requester_id")),
         "requester_name": member_name(porf.c.requester_id),

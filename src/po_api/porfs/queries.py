@@ -56,7 +56,7 @@ class Item(NamedTuple):
 
 
 class PorfSummaryRow(NamedTuple):
-    """The facts for `read_service.allowed_actions`, and the summary without the allowed actions; as JSON."""
+    """The text of `ReducedFacts`, and the summary without the allowed actions as JSON."""
 
     facts: str
     item: str

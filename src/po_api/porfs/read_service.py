@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from json import loads
 from typing import NamedTuple
 
 from po_api.approvals.domain import Standing
@@ -32,6 +31,7 @@ from po_api.porfs.queries import (
     PorfQueries,
     PorfRow,
 )
+from po_api.porfs.reduced_facts import ReducedFacts
 from po_api.structure.domain import given_ids
 from po_api.structure.queries import StructureQueries
 
@@ -188,38 +188,38 @@ def allowed_actions(
 
     `in_list`: only the names of those that are allowed, and none of the actions on steps, which a page would grow by.
 
-    `facts` are those of `projections.summary`, with few different values, so that the cache is effective: a page of
+    `facts` is the text of `ReducedFacts`, with few different values, so that the cache is effective: a page of
     fifty takes seven hundred evaluations of rules. A test compares the results with those of the table.
     """
-    known = loads(facts)
-    amount = Decimal(1 if known["standing"] in (Standing.LIMITED, Standing.LIMITED_BY_RULE) else 0)
-    rate = None if known["lacks_rate"] else Decimal(1)
+    known = ReducedFacts.parse(facts)
+    amount = Decimal(1 if known.standing in (Standing.LIMITED, Standing.LIMITED_BY_RULE) else 0)
+    rate = None if known.lacks_rate else Decimal(1)
     request = PorfFacts(
-        status=PorfStatus(known["status"]),
-        requester_id=1 if known["is_own"] else 2,
-        author_ids=(1,) if known["is_author"] else (),
-        currency=known["currency"],
+        status=PorfStatus(known.status),
+        requester_id=1 if known.is_own else 2,
+        author_ids=(1,) if known.is_author else (),
+        currency=known.currency,
         total=amount,
         over_order_percent=Decimal(0),
         maximum_total=amount,
         base_currency="",
-        base_ceiling=None if known["lacks_ceiling"] else amount,
-        has_rates=known["has_rates"],
+        base_ceiling=None if known.lacks_ceiling else amount,
+        has_rates=known.has_rates,
         base_rate=rate,
         base_rate_date=None,
         base_rate_id=None,
-        allow_self_approval=known["allow_self_approval"],
-        allow_override=known["allow_override"],
-        line_count=int(known["has_lines"]),
-        ordered=known["ordered"],
-        has_remaining=known["has_remaining"],
-        submitted=known["submitted"],
+        allow_self_approval=known.allow_self_approval,
+        allow_override=known.allow_override,
+        line_count=int(known.has_lines),
+        ordered=known.ordered,
+        has_remaining=known.has_remaining,
+        submitted=known.submitted,
         has_policy=False,
-        has_approver=known["has_approver"],
-        standing=Standing(known["standing"]),
-        supplier_is_active=known["supplier_is_active"],
+        has_approver=known.has_approver,
+        standing=Standing(known.standing),
+        supplier_is_active=known.supplier_is_active,
         supplier_hash=None,
-        supplier_has_changed=known["supplier_has_changed"],
+        supplier_has_changed=known.supplier_has_changed,
     )
     member = Actor(0, 1, roles, Decimal(0) if has_limit else None, scopes)
     refusals = MACHINE.allowed_actions(request, member)
