@@ -12,7 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from po_api.db.models import Amount, Base, TenantRow, optional_reference
 
 _HASH = "~ '^[0-9a-f]{64}$'"
-_SUPPLIER_HASH = "supplier_hash ~ '^(([0-9a-f]{64}){2}|([0-9a-f]{64}){8})$'"
+# The length is not part of the expression: counting digits in one takes 0.3 ms.
+_SUPPLIER_DIGESTS = "length(supplier_hash) IN (128, 512) AND supplier_hash ~ '^[0-9a-f]+$'"
 
 
 def _member(column: str) -> ForeignKeyConstraint:
@@ -48,7 +49,7 @@ class ApprovalRun(TenantRow, Base):
         CheckConstraint(f"content_hash {_HASH} AND fixed_hash {_HASH}", name="hashes"),
         CheckConstraint("hash_version >= 1 AND (hash_version IS NULL) = (content_hash IS NULL)", name="hash_version"),
         CheckConstraint("status <> 'approved' OR content_hash IS NOT NULL", name="content_hash"),
-        CheckConstraint(_SUPPLIER_HASH, name="supplier_hash"),
+        CheckConstraint(_SUPPLIER_DIGESTS, name="supplier_digests"),
         Index(
             "uq_approval_runs_open",
             "organisation_id",
@@ -223,7 +224,7 @@ class ApprovalDecision(TenantRow, Base):
         CheckConstraint("decision IN ('approved', 'rejected', 'returned')", name="decision"),
         CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash"),
         CheckConstraint("hash_version >= 1", name="hash_version"),
-        CheckConstraint(_SUPPLIER_HASH, name="supplier_hash"),
+        CheckConstraint(_SUPPLIER_DIGESTS, name="supplier_digests"),
         CheckConstraint("decision = 'approved' OR comment IS NOT NULL", name="comment"),
         CheckConstraint("approver_limit IS NULL OR limit_currency IS NOT NULL", name="approver_limit"),
         # The version before revision 047 writes none of these.

@@ -46,7 +46,7 @@ class PurchaseOrder(TenantRow, Versioned, Timestamped, BaseAmountColumns, Base):
         CheckConstraint("status NOT IN ('issued', 'closed') OR number IS NOT NULL", name="issued"),
         CheckConstraint("status <> 'draft' OR number IS NULL", name="draft"),
         CheckConstraint("revision >= 1", name="revision"),
-        CheckConstraint("supplier_hash ~ '^([0-9a-f]{64}){8}$'", name="supplier_hash"),
+        CheckConstraint("length(supplier_hash) = 512 AND supplier_hash ~ '^[0-9a-f]+$'", name="supplier_digests"),
         *base_amount_constraints("purchase_orders"),
         Index("ix_purchase_orders_organisation_id_created_at", "organisation_id", "created_at", "id"),
         Index("ix_purchase_orders_organisation_id_updated_at", "organisation_id", "updated_at", "id"),
