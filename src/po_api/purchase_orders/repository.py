@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     Text,
     Update,
+    and_,
     bindparam,
     case,
     false,
@@ -27,7 +28,7 @@ from po_api.core.clock import utc_now
 from po_api.core.offload import offload
 from po_api.core.records import field_names
 from po_api.db.bulk_write import Rows, as_json, combine, insert_from, json_rows, update_from
-from po_api.db.query import ORGANISATION_ID, NoRow, Query, TransactionExecutor
+from po_api.db.query import ORGANISATION_ID, AnyColumn, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
 from po_api.exchange_rates.domain import BaseAmounts
@@ -90,6 +91,9 @@ _SHEET = ("purchase_order_id", "revision", "template", "timezone", "language", "
 _ROWS_OF_SHEET = json_rows("sheets", *_SHEETS.c[_SHEET])
 
 
+_IS_THE_ORDER = and_(PurchaseOrder.organisation_id == ORGANISATION_ID, PurchaseOrder.id == ORDER_ID)
+
+
 class CreatedOrder(NamedTuple):
     """The key of a new order."""
 
@@ -107,8 +111,7 @@ class LockedOrder(OrderHeaderRow):
 
     The base currency and the rate are those that the issue would take.
     `supplier_is_active` and `supplier_has_changed` are about the supplier, which is not locked: one that is deactivated
-    or renamed at the same time counts as deactivated or renamed afterwards. `exceeds_approved` is about the net,
-    `over_limit` the number of a request whose approvers' limits do not permit its part.
+    or renamed at the same time counts as deactivated or renamed afterwards.
     """
 
     supplier_hash: str | None
@@ -116,9 +119,6 @@ class LockedOrder(OrderHeaderRow):
     supplier_is_active: bool
     supplier_has_changed: bool
     lacks_rate: bool
-    exceeds_approved: bool
-    approved_net: Decimal
-    over_limit: str | None
     net: Decimal
     tax: Decimal
     total: Decimal
@@ -126,6 +126,19 @@ class LockedOrder(OrderHeaderRow):
     base_rate: Decimal | None
     base_rate_date: date | None
     base_rate_id: int | None
+
+
+class ApprovedRow(NamedTuple):
+    """How a draft compares with what was approved: `exceeds_net` is about the net, `over_limit` the number of a request
+    whose approvers' limits do not permit its part."""
+
+    exceeds_net: bool
+    approved_net: Decimal
+    over_limit: str | None
+
+    @property
+    def is_exceeded(self) -> bool:
+        return self.exceeds_net or self.over_limit is not None
 
 
 def _creation() -> Query[CreatedOrder]:
@@ -148,12 +161,18 @@ def _creation() -> Query[CreatedOrder]:
     return Query("purchase_orders.create", select(order.c.id).add_cte(allocations, event), CreatedOrder)
 
 
+def _written(rows: FromClause, **others: AnyColumn) -> Update:
+    """Write the state of the order, which is found by its key: of rows whose number is not known, PostgreSQL expects a
+    hundred, for which it may read all orders of the organisation."""
+    return update_from(_ORDERS, rows, version=PurchaseOrder.version + 1, **others).where(_IS_THE_ORDER)
+
+
 def _issue() -> Query[NoRow]:
     """Take the number, write the state with it, and add what the documents are rendered from."""
     number = select(taken_number().c.number).scalar_subquery()
     return combine(
         "purchase_orders.issue",
-        update_from(_ORDERS, _ROWS_OF_ISSUED, version=PurchaseOrder.version + 1, number=number),
+        _written(_ROWS_OF_ISSUED, number=number),
         audit.insert_events(after={"number": number}),
         insert_from(_SHEETS, _ROWS_OF_SHEET, sheet=bindparam("sheet", type_=Text)),
         queue(FileKind.ISSUED, _ROWS_OF_SHEET),
@@ -162,8 +181,7 @@ def _issue() -> Query[NoRow]:
 
 
 def _change(name: str, *more: Insert | Update, rows: FromClause = _ROWS_OF_STATE) -> Query[NoRow]:
-    state = update_from(_ORDERS, rows, version=PurchaseOrder.version + 1)
-    return combine(name, state, audit.insert_events(), *more)
+    return combine(name, _written(rows), audit.insert_events(), *more)
 
 
 _CREATE = _creation()
@@ -201,9 +219,6 @@ def _lock(*, sees_all: bool) -> Query[LockedOrder]:
         supplier_is_active(_ORDERS.c.supplier_id).label("supplier_is_active"),
         supplier_has_changed(_ORDERS).label("supplier_has_changed"),
         case((is_draft, lacks_rate(_ORDERS, _OWN)), else_=false()).label("lacks_rate"),
-        exceeds_approved(_ORDERS).label("exceeds_approved"),
-        approved_net(_ORDERS).label("approved_net"),
-        over_limit(_ORDERS).label("over_limit"),
     )
     rate = (column.label(name) for name, column in document_rate(_ORDERS, _OWN).items())
     columns = _ORDERS.c["supplier_hash", "version"], looked_up, _ORDERS.c["net", "tax", "total"], rate
@@ -214,6 +229,17 @@ def _lock(*, sees_all: bool) -> Query[LockedOrder]:
         .with_for_update(of=_ORDERS, key_share=True)
     )
     return Query("purchase_orders.lock", statement, LockedOrder)
+
+
+_APPROVED = Query(
+    "purchase_orders.approved",
+    select(
+        exceeds_approved(_ORDERS).label("exceeds_net"),
+        approved_net(_ORDERS).label("approved_net"),
+        over_limit(_ORDERS).label("over_limit"),
+    ).where(_IS_THE_ORDER),
+    ApprovedRow,
+)
 
 
 class PurchaseOrderRepository:
@@ -228,6 +254,16 @@ class PurchaseOrderRepository:
         """The order, locked; None if it is not visible to the member."""
         who = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id, "now": utc_now()}
         return await self._executor.row(_lock(sees_all=sees_all(self._actor)), **who, order_id=order_id)
+
+    async def approved(self, order_id: int) -> ApprovedRow:
+        """How a locked draft compares with what was approved.
+
+        In a statement after the lock: one that waited for it would see the lines as they were before it waited.
+        """
+        who = {"organisation_id": self._actor.organisation_id, "user_id": self._actor.user_id}
+        row = await self._executor.row(_APPROVED, **who, order_id=order_id)
+        assert row is not None
+        return row
 
     async def count(self) -> int:
         """The number of all orders of the organisation."""
@@ -309,7 +345,7 @@ class PurchaseOrderRepository:
             await self._executor.execute(_END_LINKS, **mine)
             return
         parameters = self._parameters(change, now, orders=[state], documents=documents)
-        await self._executor.execute(_CANCEL, **parameters, order_id=state["id"])
+        await self._executor.execute(_CANCEL, **parameters)
         notify_after_commit(self._session, audit.RELAY)
 
     async def close(self, state: Mapping[str, object], change: audit.Change, *, now: datetime) -> None:
@@ -320,7 +356,7 @@ class PurchaseOrderRepository:
             await self._executor.execute(_END_LINKS, **mine)
             return
         parameters = self._parameters(change, now, orders=[state])
-        await self._executor.execute(_CLOSE, **parameters, order_id=state["id"])
+        await self._executor.execute(_CLOSE, **parameters)
         notify_after_commit(self._session, audit.RELAY)
 
     async def issue(
@@ -352,7 +388,8 @@ class PurchaseOrderRepository:
         return SeparateWrites(self._session, self._actor.organisation_id, now)
 
     def _parameters(self, change: audit.Change, now: datetime, **rows: Rows) -> dict[str, object]:
-        return audit.parameters(self._actor, [change], now=now, rows=rows)
+        """The parameters of a statement; a change of an order, not its creation, also has its id."""
+        return audit.parameters(self._actor, [change], now=now, rows=rows) | {"order_id": change.entity_id}
 
 
 def state_of(order: LockedOrder, **changed: object) -> dict[str, object]:

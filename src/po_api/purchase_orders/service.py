@@ -47,7 +47,7 @@ from po_api.purchase_orders.line_service import OrderLineService
 from po_api.purchase_orders.projections import TRADE_TERMS
 from po_api.purchase_orders.read_service import PurchaseOrderReadService
 from po_api.purchase_orders.renderings import RENDERINGS
-from po_api.purchase_orders.repository import LockedOrder, PurchaseOrderRepository, state_of
+from po_api.purchase_orders.repository import ApprovedRow, LockedOrder, PurchaseOrderRepository, state_of
 from po_api.purchase_orders.sheets import sheet_of
 from po_api.structure.service import StructureService
 from po_api.suppliers.errors import SupplierChanged, SupplierInactive
@@ -215,23 +215,22 @@ class PurchaseOrderService:
 
     async def _locked(self, order_id: int, action: PurchaseOrderAction, expected: ExpectedVersions) -> LockedOrder:
         order = await self._repository.lock(order_id)
-        if action is PurchaseOrderAction.ISSUE and order is not None and order.version > 1:
-            # A statement that waited for the lock sees other rows as before it waited: the approved net is read again.
-            # The lines of the first version never changed.
-            order = await self._repository.lock(order_id)
         if order is None:
             raise errors.PurchaseOrderNotFound
+        # The lines of the first version are as approved.
+        is_changed = action is PurchaseOrderAction.ISSUE and order.version > 1
+        approved = await self._repository.approved(order_id) if is_changed else None
+        exceeds = approved is not None and approved.is_exceeded
         status = PurchaseOrderStatus(order.status)
         supplier = (order.supplier_is_active, order.supplier_has_changed)
-        exceeds = order.exceeds_approved or order.over_limit is not None
         facts = PurchaseOrderFacts(status, *supplier, order.currency, order.lacks_rate, exceeds)
         refused = MACHINE.refusal(action, facts, self._actor)
         if refused is SupplierChanged:
             await self._require_same_supplier(order)
         if refused is RateMissing:
             raise RateMissing.of(order.currency)
-        if refused is errors.AboveApproved:
-            raise errors.AboveApproved(_excess(order))
+        if refused is errors.AboveApproved and approved is not None:
+            raise errors.AboveApproved(_excess(order, approved))
         MACHINE.require(action, facts, self._actor)
         require_version(order.version, expected)
         return order
@@ -355,16 +354,16 @@ def _change(action: str, order: LockedOrder, before: Mapping[str, object], after
     return audit.Change(action, "purchase_order", order.id, before, after, order.version + 1)
 
 
-def _excess(order: LockedOrder) -> str:
+def _excess(order: LockedOrder, approved: ApprovedRow) -> str:
     """In which way an order exceeds what was approved, for people."""
-    if not order.exceeds_approved:
+    if not approved.exceeds_net:
         return (
-            f"with tax, the part of the request {order.over_limit} is above what the limits of its approvers permit;"
+            f"with tax, the part of the request {approved.over_limit} is above what the limits of its approvers permit;"
             " cancel this draft, and reopen the request"
         )
     return (
-        f"the net of {order.net:f} {order.currency} exceeds the approved {order.approved_net:f}; cancel this draft, and"
-        " reopen the request"
+        f"the net of {order.net:f} {order.currency} exceeds the approved {approved.approved_net:f}; cancel this draft,"
+        " and reopen the request"
     )
 
 
