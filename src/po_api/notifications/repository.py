@@ -162,32 +162,42 @@ def _asked() -> AnySelect:
     dedupe_key); of several steps the first. Those with the lowest ids if there are very many."""
     step, approver, delegate = steps_of(_PORFS, StepStatus.ACTIVE), members("approver"), members("delegate")
     request = request_columns(_PORFS)
-    source = _PORFS.outerjoin(step, true()).join(Organisation, Organisation.id == ORGANISATION_ID)
-    may = (
-        Porf.organisation_id == ORGANISATION_ID,
-        Porf.id == _PORF_ID,
-        Porf.status == PorfStatus.PENDING,
-        may_approve_step(step, request, approver.columns),
+    able = (
+        select(
+            approver.columns.user_id.label("user_id"),
+            step.c.id.label("step_id"),
+            *_PORFS.c["requester_id", "author_ids"],
+            Organisation.allow_self_approval,
+        )
+        .select_from(
+            _PORFS.outerjoin(step, true())
+            .join(Organisation, Organisation.id == ORGANISATION_ID)
+            .join(approver.table, approver.table.c.organisation_id == ORGANISATION_ID)
+        )
+        .where(
+            Porf.organisation_id == ORGANISATION_ID,
+            Porf.id == _PORF_ID,
+            Porf.status == PorfStatus.PENDING,
+            may_approve_step(step, request, approver.columns),
+        )
+        .cte("able")
     )
-    of_approver = approver.table.c.organisation_id == ORGANISATION_ID
     delegation = and_(
         ApprovalDelegation.organisation_id == ORGANISATION_ID,
-        ApprovalDelegation.delegator_id == approver.columns.user_id,
+        ApprovalDelegation.delegator_id == able.c.user_id,
         ApprovalDelegation.revoked_at.is_(None),
         covers(ApprovalDelegation.__table__, NOW),
     )
+    of_able = request._replace(**{name: able.c[name] for name in ("requester_id", "author_ids", "allow_self_approval")})
     of_delegate = and_(
         delegate.table.c.organisation_id == ORGANISATION_ID,
         delegate.columns.user_id == ApprovalDelegation.delegate_id,
-        may_decide(request, delegate.columns),
+        may_decide(of_able, delegate.columns),
     )
-    themselves = select(approver.columns.user_id.label("user_id"), step.c.id.label("step_id")).select_from(
-        source.join(approver.table, of_approver)
+    for_others = select(delegate.columns.user_id, able.c.step_id).select_from(
+        able.join(ApprovalDelegation, delegation).join(delegate.table, of_delegate)
     )
-    for_others = select(delegate.columns.user_id, step.c.id).select_from(
-        source.join(approver.table, of_approver).join(ApprovalDelegation, delegation).join(delegate.table, of_delegate)
-    )
-    every = union_all(themselves.where(*may), for_others.where(*may)).subquery("every")
+    every = union_all(select(able.c.user_id, able.c.step_id), for_others).subquery("every")
     key = func.concat("porf:", _PORF_ID, ":step:", func.min(every.c.step_id))
     return (
         select(every.c.user_id, key.label("dedupe_key"))
