@@ -252,7 +252,8 @@ class ConnectionExecutor:
             await self._connect()
         tenant = enter_tenant_sql(organisation_id, plan_cache_mode=plan_cache_mode, distributed=self._is_distributed)
         await self.run_script(tenant=tenant)
-        self._has_one_plan = plan_cache_mode is PlanCacheMode.GENERIC
+        # The functions that keep a plan in a distributed database are for statements that read.
+        self._has_one_plan = plan_cache_mode is PlanCacheMode.GENERIC and not self._writes
 
     async def run_script(self, *statements: str, tenant: str | None = None) -> str:
         """The command tag of the last of some statements without parameters, in the transaction.
@@ -331,11 +332,12 @@ async def connected(engine: AsyncEngine) -> AsyncIterator[ConnectionExecutor]:
 async def tenant_transaction(engine: AsyncEngine, organisation_id: int) -> AsyncIterator[ConnectionExecutor]:
     """A transaction inside an organisation, committed at the end; after an error its connection is closed.
 
-    For background work that is done often: a session costs as much as three statements.
+    For background work that is done often, and finds its rows by keys: a session costs as much as three statements, and
+    each statement is planned once.
     """
     executor = ConnectionExecutor(engine, writes=True)
     try:
-        await executor.enter_tenant(organisation_id)
+        await executor.enter_tenant(organisation_id, plan_cache_mode=PlanCacheMode.GENERIC)
         yield executor
         await executor.close()
     except BaseException:

@@ -12,8 +12,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.db.bulk_write import as_json, insert_new_from, json_rows
-from po_api.db.database import Database, enter_tenant
-from po_api.db.query import ORGANISATION_ID, NoRow, Query, QueryExecutor, TransactionExecutor
+from po_api.db.database import Database
+from po_api.db.query import ORGANISATION_ID, NoRow, Query, QueryExecutor, tenant_transaction
 from po_api.mail.domain import new_message_id
 from po_api.notifications.domain import EmailChoice, NewNotification, PlannedMail, planned_mails
 from po_api.notifications.models import Notification, NotificationMail, NotificationPreference
@@ -88,19 +88,26 @@ async def plan_in(database: Database, sender: str | None, organisation_id: int) 
 
     Without a `sender`, or if the organisation may not send mail, there are none.
     """
-    async with database.sessions.begin() as session:
-        await enter_tenant(session, organisation_id)
-        executor, tenant = TransactionExecutor(session), {"organisation_id": organisation_id}
+    tenant = {"organisation_id": organisation_id}
+    async with tenant_transaction(database.engine, organisation_id) as executor:
         found = [row._replace(email=EmailChoice(row.email)) for row in await executor.rows(_FIND, **tenant)]
         if not found:
             return False
-        organisation = await OrganisationQueries(executor).own(Actor.system(organisation_id))
-        if sender is not None and organisation.mail_per_day is not None:
-            now = utc_now()
-            if mails := [_row(mail, sender) for mail in planned_mails(found, now, organisation.timezone)]:
-                await executor.rows(_ADD_MAILS, **tenant, now=now, mails=as_json(mails))
+        if sender is not None:
+            await _add_mails(executor, sender, organisation_id, found)
         await executor.execute(_PLANNED, **tenant, ids=[row.id for row in found])
     return True
+
+
+async def _add_mails(
+    executor: QueryExecutor, sender: str, organisation_id: int, found: Sequence[NewNotification]
+) -> None:
+    organisation = await OrganisationQueries(executor).own(Actor.system(organisation_id))
+    if organisation.mail_per_day is None:
+        return
+    now = utc_now()
+    if mails := [_row(mail, sender) for mail in planned_mails(found, now, organisation.timezone)]:
+        await executor.rows(_ADD_MAILS, organisation_id=organisation_id, now=now, mails=as_json(mails))
 
 
 def _row(mail: PlannedMail, sender: str) -> dict[str, object]:

@@ -12,7 +12,14 @@ from po_api.core.shared_work import SharedWork
 from po_api.db.bulk_write import NOW, as_json, insert_new_from, json_rows
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import Job, WorkStatus
-from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor, connected
+from po_api.db.query import (
+    ORGANISATION_ID,
+    ConnectionExecutor,
+    PlanCacheMode,
+    Query,
+    TransactionExecutor,
+    connected,
+)
 from po_api.db.work import Queue
 from po_api.organisations.queries import OrganisationQueries, in_each_organisation
 from po_api.purchase_orders.document_service import Access, Document, DocumentService
@@ -78,9 +85,20 @@ async def stored_document(
     `renderings` are those in progress in this process. Raises what `DocumentService.stored` raises.
     """
     async with connected(database.engine) as executor:
-        access = Access(executor, executor.close, database.sessions.begin)
-        documents = DocumentService(access, actor, renderings, is_filed=is_filed)
+        documents = _documents(database, executor, actor, renderings, is_filed=is_filed)
         return await documents.stored(order_id, as_issued=as_issued)
+
+
+def _documents(
+    database: Database,
+    executor: ConnectionExecutor,
+    actor: Actor,
+    renderings: SharedWork[bytes],
+    *,
+    is_filed: bool,
+) -> DocumentService:
+    access = Access(executor, executor.close, database.sessions.begin)
+    return DocumentService(access, actor, renderings, is_filed=is_filed)
 
 
 class RenderingHandler:
@@ -95,19 +113,13 @@ class RenderingHandler:
         self._is_filed = is_filed
 
     async def perform(self, job: Job) -> None:
+        # One transaction, in which it is also found whether the document is stored already.
         async with connected(self._database.engine) as executor:
-            await executor.enter_tenant(job.organisation_id)
+            await executor.enter_tenant(job.organisation_id, plan_cache_mode=PlanCacheMode.GENERIC)
             row = await executor.row(_ROW, organisation_id=job.organisation_id, id=job.id)
-        assert row is not None
-        is_issued = row.kind == FileKind.ISSUED
-        await stored_document(
-            self._database,
-            job.actor,
-            self._renderings,
-            row.purchase_order_id,
-            as_issued=is_issued,
-            is_filed=self._is_filed,
-        )
+            assert row is not None
+            documents = _documents(self._database, executor, job.actor, self._renderings, is_filed=self._is_filed)
+            await documents.stored(row.purchase_order_id, as_issued=row.kind == FileKind.ISSUED)
 
     async def failed(self, session: AsyncSession, job: Job, code: str) -> None:
         """The order shows it; the next reader of the document tries again."""
