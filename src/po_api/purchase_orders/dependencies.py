@@ -38,9 +38,10 @@ async def _collaboration_queries(request: Request, principal: PrincipalDep) -> O
 
 async def _document_service(request: Request, principal: PrincipalDep) -> DocumentService:
     executor, database = unit_of(request).executor, request.app.state.database
-    access = Access(executor, executor.close, database.sessions.begin)
     state = request.app.state
-    return DocumentService(access, principal.actor(), state.renderings, is_filed=state.filing is not None)
+    return DocumentService(
+        Access.of(executor, database), principal.actor(), state.renderings, is_filed=state.filing is not None
+    )
 
 
 _filters = filters(

@@ -6,6 +6,7 @@ No connection is held while a document is typeset or waits for its turn.
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from anyio import CancelScope
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,8 +18,9 @@ from po_api.core.fair_queue import Owner
 from po_api.core.offload import offload
 from po_api.core.parties import Language
 from po_api.core.shared_work import SharedWork
-from po_api.db.database import enter_tenant
-from po_api.db.query import QueryExecutor, TransactionExecutor
+from po_api.db.database import Database, enter_tenant
+from po_api.db.query import ConnectionExecutor, QueryExecutor, tenant_transaction
+from po_api.db.replica.executor import ReplicaExecutor
 from po_api.db.wakeups import notify_after_commit
 from po_api.observability.logging import get_logger
 from po_api.purchase_orders import errors
@@ -54,11 +56,18 @@ class Document:
 @dataclass(frozen=True)
 class Access:
     """How the service reaches the database: it looks the order up with `executor`, which `release` ends; whatever comes
-    after a wait is done in a transaction of its own."""
+    after a wait is done in a transaction of its own, inside the organisation with this id to `read`."""
 
     executor: QueryExecutor
     release: Callable[[], Awaitable[None]]
+    read: Callable[[int], AbstractAsyncContextManager[QueryExecutor]]
     begin: Callable[[], AbstractAsyncContextManager[AsyncSession]]
+
+    @classmethod
+    def of(cls, executor: ConnectionExecutor | ReplicaExecutor, database: Database) -> "Access":
+        """With an executor of a request or of a worker."""
+        read = partial(tenant_transaction, database.engine)
+        return cls(executor, executor.close, read, database.sessions.begin)
 
 
 class DocumentService:
@@ -153,8 +162,7 @@ class DocumentService:
     async def _electronic_order(self, key: DocumentKey) -> bytes | None:
         """What is stored beside the document; None if the order cannot be an electronic one. No fault of it is one of
         the document."""
-        async with self._transaction() as session:
-            reader = DocumentReader(TransactionExecutor(session), self._actor)
+        async with self._reader() as reader:
             order = await reader.addressed_order(key.order_id)
         if order is None:
             return None
@@ -167,12 +175,11 @@ class DocumentService:
             return None
 
     async def _draft(self, order_id: int) -> Order:
-        async with self._transaction() as session:
-            reader = DocumentReader(TransactionExecutor(session), self._actor)
+        async with self._reader() as reader:
             source = await reader.source(order_id)
-            if source.order.status != PurchaseOrderStatus.DRAFT:
-                raise errors.NotADraft
             logo = await reader.logo(source.organisation)
+        if source.order.status != PurchaseOrderStatus.DRAFT:
+            raise errors.NotADraft
         language = source.language
         mark = draft_mark(utc_now(), source.organisation.timezone, language)
         sheet = await sheet_of(source, None, language)
@@ -180,8 +187,7 @@ class DocumentService:
 
     async def _issued(self, key: DocumentKey, number: str, lines: int) -> Order:
         """What is typeset: the sheet of the issue, or one that is made now of an order that has none."""
-        async with self._transaction() as session:
-            reader = DocumentReader(TransactionExecutor(session), self._actor)
+        async with self._reader() as reader:
             row = await reader.sheet(key.order_id, key.revision)
             frozen = _frozen(row)
             source = None if frozen is not None else await reader.source(key.order_id)
@@ -193,6 +199,11 @@ class DocumentService:
             assert row.cancelled_at is not None
             mark = cancelled_mark(row.cancelled_at, frozen.timezone, frozen.language)
         return Order(printed(frozen.sheet, number=number, mark=mark), lines, frozen.template, row.logo)
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[DocumentReader]:
+        async with self._access.read(self._actor.organisation_id) as executor:
+            yield DocumentReader(executor, self._actor)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncSession]:

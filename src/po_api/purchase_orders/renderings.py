@@ -12,14 +12,7 @@ from po_api.core.shared_work import SharedWork
 from po_api.db.bulk_write import NOW, as_json, insert_new_from, json_rows
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import Job, WorkStatus
-from po_api.db.query import (
-    ORGANISATION_ID,
-    ConnectionExecutor,
-    PlanCacheMode,
-    Query,
-    TransactionExecutor,
-    connected,
-)
+from po_api.db.query import ORGANISATION_ID, PlanCacheMode, Query, TransactionExecutor, connected
 from po_api.db.work import Queue
 from po_api.organisations.queries import OrganisationQueries, in_each_organisation
 from po_api.purchase_orders.document_service import Access, Document, DocumentService
@@ -85,20 +78,8 @@ async def stored_document(
     `renderings` are those in progress in this process. Raises what `DocumentService.stored` raises.
     """
     async with connected(database.engine) as executor:
-        documents = _documents(database, executor, actor, renderings, is_filed=is_filed)
+        documents = DocumentService(Access.of(executor, database), actor, renderings, is_filed=is_filed)
         return await documents.stored(order_id, as_issued=as_issued)
-
-
-def _documents(
-    database: Database,
-    executor: ConnectionExecutor,
-    actor: Actor,
-    renderings: SharedWork[bytes],
-    *,
-    is_filed: bool,
-) -> DocumentService:
-    access = Access(executor, executor.close, database.sessions.begin)
-    return DocumentService(access, actor, renderings, is_filed=is_filed)
 
 
 class RenderingHandler:
@@ -118,7 +99,8 @@ class RenderingHandler:
             await executor.enter_tenant(job.organisation_id, plan_cache_mode=PlanCacheMode.GENERIC)
             row = await executor.row(_ROW, organisation_id=job.organisation_id, id=job.id)
             assert row is not None
-            documents = _documents(self._database, executor, job.actor, self._renderings, is_filed=self._is_filed)
+            access = Access.of(executor, self._database)
+            documents = DocumentService(access, job.actor, self._renderings, is_filed=self._is_filed)
             await documents.stored(row.purchase_order_id, as_issued=row.kind == FileKind.ISSUED)
 
     async def failed(self, session: AsyncSession, job: Job, code: str) -> None:

@@ -30,6 +30,7 @@ class Dispatcher:
         self._attempts: dict[asyncio.Task[None], int] = {}
         self._in_progress: Counter[int] = Counter()
         self._errors: list[BaseException] = []
+        self._goes_on = False
         self._changed = asyncio.Event()
         self._is_stopping = False
         # Called at the end of an attempt: rows that could not be taken beside it may be by then.
@@ -48,11 +49,12 @@ class Dispatcher:
     async def run_once(self) -> bool:
         """Start attempts of rows that are due; returns whether any was started, or waits for a place.
 
-        One row of each organisation after the other. Raises the error of an attempt that could not write its result.
+        One row of each organisation; while there are more, one after the other for some time. Raises the error of an
+        attempt that could not write its result.
         """
         if self._errors:
             raise self._errors.pop()
-        waiting = await self._runner.organisations()
+        waiting, goes_on = await self._runner.organisations(), self._goes_on
         if waiting and self._queue.leaves_the_house and await self._is_restored():
             return False
         loop, found = asyncio.get_running_loop(), False
@@ -65,7 +67,11 @@ class Dispatcher:
             empty = [organisation for organisation in with_place if not await self._start_one(organisation)]
             found |= len(empty) < len(with_place)
             waiting = [organisation for organisation in waiting if organisation not in empty]
-        return found or bool(waiting)
+            if not goes_on:
+                # Mostly there was one: whether there are more costs less to ask for all organisations.
+                break
+        self._goes_on = found or bool(waiting)
+        return self._goes_on
 
     async def run_until_idle(self) -> None:
         """Do all that is due now."""

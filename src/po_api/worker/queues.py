@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api.core.errors import AppError
 from po_api.db.database import Database, enter_tenant
 from po_api.db.leases import INTERRUPTED, Job, WorkStatus, organisations_with_work
-from po_api.db.query import TransactionExecutor, connected
+from po_api.db.query import QueryExecutor, TransactionExecutor, connected, tenant_transaction
 from po_api.db.work import Failure, FindOrganisations, Handler, Hold, Queue, Record, Retry, TenantTask
 from po_api.observability import metrics
 from po_api.observability.logging import get_logger
@@ -28,6 +28,10 @@ TIMED_OUT = "timed_out"
 UNEXPECTED = "unexpected_error"
 
 _log = get_logger(__name__)
+
+
+class _Spent(Exception):
+    """Undoes the transaction: the end of a row is recorded in a session."""
 
 
 class QueueRunner:
@@ -45,15 +49,27 @@ class QueueRunner:
 
     async def take(self, organisation_id: int) -> Job | None:
         """Lease a row that is due; None if there is none. One that is spent has ended."""
-        queue = self._queue
-        lease = timedelta(seconds=queue.seconds + MARGIN_SECONDS)
+        try:
+            async with tenant_transaction(self._database.engine, organisation_id) as executor:
+                job = await self._lease(executor, organisation_id)
+                if job is not None and job.is_spent:
+                    raise _Spent
+        except _Spent:
+            return await self._end_spent(organisation_id)
+        return job
+
+    async def _end_spent(self, organisation_id: int) -> Job | None:
         async with self._transaction(organisation_id) as session:
-            executor = TransactionExecutor(session)
-            job = await queue.leases.take(executor, organisation_id, lease, most=queue.attempts)
+            job = await self._lease(TransactionExecutor(session), organisation_id)
             if job is not None and job.is_spent:
                 await self._handler.failed(session, job, INTERRUPTED)
                 self._report(job, "failed", (INTERRUPTED, None))
         return job
+
+    async def _lease(self, executor: QueryExecutor, organisation_id: int) -> Job | None:
+        queue = self._queue
+        lease = timedelta(seconds=queue.seconds + MARGIN_SECONDS)
+        return await queue.leases.take(executor, organisation_id, lease, most=queue.attempts)
 
     async def attempt(self, job: Job) -> None:
         """Do a row, and write the result."""
@@ -115,10 +131,13 @@ class QueueRunner:
         record: Record | None = None,
         counts: bool = True,
     ) -> bool:
+        end = partial(self._queue.leases.end, job=job, status=status, after=after, error=error, counts=counts)
+        if record is None:
+            async with tenant_transaction(self._database.engine, job.organisation_id) as executor:
+                return await end(executor)
         async with self._transaction(job.organisation_id) as session:
-            executor = TransactionExecutor(session)
-            is_ours = await self._queue.leases.end(executor, job, status, after=after, error=error, counts=counts)
-            if is_ours and record is not None:
+            is_ours = await end(TransactionExecutor(session))
+            if is_ours:
                 await record(session)
         return is_ours
 
