@@ -248,6 +248,12 @@ def _submission() -> Query[_SubmissionRow]:
     return Query("approvals.submission", statement, _SubmissionRow)
 
 
+class _AddedRow(NamedTuple):
+    """Who was added, as JSON."""
+
+    added: str
+
+
 def lock_principals() -> Query[PrincipalRow]:
     """The member and those who have delegated to them, locked against changes in the order of their ids."""
     c = Member.__table__.c
@@ -326,6 +332,7 @@ def places(porf: FromClause, request: RequestColumns) -> AnySelect:
 
 
 _LAST_RUN, _SUBMISSION = Query("approvals.last_run", _last_run(), RunRow), _submission()
+_ADDED_MEMBERS = Query("approvals.added", select(_added().label("added")), _AddedRow)
 LOCK_PRINCIPALS, _VOTERS = lock_principals(), _voters()
 
 
@@ -352,6 +359,12 @@ class RunQueries:
         assert row is not None
         previous = None if row.run is None else _RUN_ADAPTER.validate_json(row.run)
         return Submission(previous, policy_from(row.policy), _ADDED_ADAPTER.validate_json(row.added))
+
+    async def first_submission(self, porf_id: int) -> Submission:
+        """What the first submission of a request follows where no policy is published."""
+        row = await self._executor.row(_ADDED_MEMBERS, **self._who, porf_id=porf_id)
+        assert row is not None
+        return Submission(None, None, _ADDED_ADAPTER.validate_json(row.added))
 
     async def lock_principals(self) -> Sequence[PrincipalRow]:
         """The committed rights of the member, and of those who have delegated to them, locked."""

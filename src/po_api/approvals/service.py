@@ -22,7 +22,7 @@ from po_api.approvals import errors, machine
 from po_api.approvals.domain import DecisionSource, Placement, RunStatus, StepStatus
 from po_api.approvals.eligibility import APPROVES, DECIDES, Approver, Request, authors_of, refusal
 from po_api.approvals.machine import Approval, Given, Outcome, Place, Rules, Step
-from po_api.approvals.queries import AddedRow, Run, RunQueries, Submission, Voter
+from po_api.approvals.queries import AddedRow, Run, RunQueries, Voter
 from po_api.approvals.repository import (
     CLOSE_RUN,
     OPEN_RUN,
@@ -133,10 +133,6 @@ class ApprovalService:
     async def last(self, porf_id: int) -> Run | None:
         """The last run of a request."""
         return await self._queries.last(porf_id)
-
-    async def submission(self, porf_id: int) -> Submission:
-        """What the submission of a request follows."""
-        return await self._queries.submission(porf_id)
 
     async def open_run(self, run: NewRun, *, now: datetime) -> Run:
         """The open run of a pending request. The version before revision 048 leaves it without one, or with that of an
