@@ -184,7 +184,7 @@ def _reduced(
         "supplier_is_active": func.coalesce(supplier.c.is_active, true()),
         "supplier_has_changed": _if(and_(concerns.orders, lines.c.has_remaining), supplier_has_changed(porf)),
     }
-    columns = select(*(facts[name].label(name) for name in field_names(ReducedFacts)))
+    columns: AnySelect = select(*(facts[name].label(name) for name in field_names(ReducedFacts)))
     row = columns.correlate_except(None).lateral("facts")
     return row, cast(row.table_valued(), Text)
 
