@@ -237,9 +237,12 @@ async def test_what_an_author_has_decided_for_another_is_not_carried(
     body = {"user_id": ivo.user_id, "placement": "after"}
     await ok(organisation.requester.post(f"{path}/add-approver", etag="*", json=body))
     await ok(dora.post(f"{path}/approve", etag="*"))
-    # Dora becomes an author after her decision for Max; then she is the requester, or not any more.
+    # While authors may decide, Dora becomes one after her decision for Max; then she is the requester, or not any more.
+    settings = "/organisations/current"
+    await ok(organisation.admin.patch(settings, etag="*", json={"allow_self_approval": True}))
     for requester in (dora,) if keeps_it else (dora, organisation.requester):
         await ok(organisation.admin.post(f"{path}/reassign", etag="*", json={"requester_id": requester.user_id}))
+    await ok(organisation.admin.patch(settings, etag="*", json={"allow_self_approval": False}))
     (added,) = (
         step["id"]
         for step in (await ok(organisation.admin.get(f"{path}/approval"))).json()["steps"]
