@@ -124,7 +124,7 @@ MAIN_JOB = {
     "convert": 8,
     "read order": 2,
     "issue": 7,
-    "first document": 8,
+    "first document": 6,
     "document": 2,
     "cancel order": 10,
 }
