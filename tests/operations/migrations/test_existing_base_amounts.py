@@ -4,7 +4,7 @@ import pytest
 
 from po_api.operations import migrations
 from support.clusters import Cluster
-from support.migrations import fresh_database
+from support.migrations import migrated_database
 
 pytestmark = pytest.mark.heavy
 
@@ -39,8 +39,7 @@ _SHOWN = (
 
 
 async def test_documents_in_the_base_currency_get_the_rate_one(cluster: Cluster) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to(BEFORE)
+    async with migrated_database(cluster, BEFORE) as database:
         await database.connection.execute(_DOCUMENTS)
         await database.to(AFTER)
         porfs = await database.fetch(_SHOWN.format(table="porfs", more=", base_ceiling::int"))

@@ -8,7 +8,7 @@ import pytest
 
 from po_api.operations import migrations
 from support.clusters import Cluster
-from support.migrations import Fresh, fresh_database
+from support.migrations import Fresh, migrated_database
 
 pytestmark = pytest.mark.heavy
 
@@ -39,8 +39,7 @@ _FILE = (
 
 @pytest.fixture
 async def database(cluster: Cluster) -> AsyncIterator[Fresh]:
-    async with fresh_database(cluster) as made:
-        await made.to(BEFORE)
+    async with migrated_database(cluster, BEFORE) as made:
         await made.connection.execute(_ORDERS.replace("'%PDF ' || id::text", "('%PDF ' || id)::bytea"))
         yield made
 

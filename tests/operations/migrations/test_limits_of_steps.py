@@ -3,7 +3,7 @@
 import pytest
 
 from support.clusters import Cluster
-from support.migrations import fresh_database
+from support.migrations import migrated_database
 
 pytestmark = pytest.mark.heavy
 
@@ -33,8 +33,7 @@ _LIMITS = """
 
 
 async def test_open_steps_get_the_limit_that_they_take(cluster: Cluster) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to("053")
+    async with migrated_database(cluster, "053") as database:
         await database.connection.execute(_STEPS)
         for _ in range(2):
             await database.to("054")

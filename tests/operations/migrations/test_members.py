@@ -132,7 +132,7 @@ async def test_everything_is_as_before_after_going_down(populated: Fresh) -> Non
 
 async def test_what_has_ended_stays_ended_after_going_down(populated: Fresh) -> None:
     """Sessions, keys and sign-in codes of before a deactivation, and stored responses of another organisation."""
-    await populated.to(HEAD)
+    await populated.to(SEPARATE)
     await populated.fetch("UPDATE users SET credentials_version = credentials_version + 1 WHERE id = 1")
     await populated.fetch(
         "INSERT INTO sign_in_codes (code, user_id, code_challenge, expires_at) VALUES ('c', 1, 'c', 'infinity')"
@@ -154,11 +154,11 @@ async def test_what_has_ended_stays_ended_after_going_down(populated: Fresh) -> 
 
 
 async def test_a_deactivated_account_is_an_inactive_member_of_the_version_before(populated: Fresh) -> None:
-    await populated.to(HEAD)
+    await populated.to(SEPARATE)
     await populated.fetch("UPDATE users SET is_active = false WHERE id = 2")
     await populated.to(COPIED)
     assert await _rights(populated, "members", "user_id") == await _rights(populated, "users", "id")
-    await populated.to(HEAD)
+    await populated.to(SEPARATE)
     (user,) = await populated.fetch("SELECT organisation_id FROM users WHERE id = 2")
     (member,) = await populated.fetch("SELECT is_active FROM members WHERE user_id = 2")
     assert (user["organisation_id"], member["is_active"]) == (None, False)

@@ -48,6 +48,12 @@ async def fresh(cluster: Cluster) -> AsyncIterator[Fresh]:
 
 
 @pytest.fixture
+async def at_head(cluster: Cluster) -> AsyncIterator[Fresh]:
+    async with migrated_database(cluster) as database:
+        yield database
+
+
+@pytest.fixture
 async def at_before(cluster: Cluster, before: str) -> AsyncIterator[Fresh]:
     """A database at the revision that the test's parameter `before` names."""
     async with migrated_database(cluster, before) as database:
@@ -132,25 +138,22 @@ async def test_the_author_of_a_request_becomes_its_requester_and_back(fresh: Fre
     assert len({row["who"] for row in before}) == 2
 
 
-async def test_the_schema_at_head_is_that_of_the_models(fresh: Fresh) -> None:
-    await fresh.to("head")
-    status, _, errors = await fresh.call(alembic, "check")
+async def test_the_schema_at_head_is_that_of_the_models(at_head: Fresh) -> None:
+    status, _, errors = await at_head.call(alembic, "check")
     assert status == 0, errors
 
 
-async def test_downgrade_to_base_leaves_nothing(fresh: Fresh) -> None:
-    empty = await fresh.schema()
-    await fresh.to("head")
-    await insert_everywhere(fresh)
-    await fresh.to("base")
+async def test_downgrade_to_base_leaves_nothing(fresh: Fresh, at_head: Fresh) -> None:
+    await insert_everywhere(at_head)
+    await at_head.to("base")
     for catalogue, namespace in (
         ("pg_class", "relnamespace"),
         ("pg_proc", "pronamespace"),
         ("pg_type", "typnamespace"),
     ):
-        left = await fresh.fetch(f"SELECT * FROM {catalogue} WHERE {namespace} = 'public'::regnamespace")
+        left = await at_head.fetch(f"SELECT * FROM {catalogue} WHERE {namespace} = 'public'::regnamespace")
         assert left == [], catalogue
-    assert await fresh.schema() == empty
+    assert await at_head.schema() == await fresh.schema()
 
 
 async def test_alembic_needs_nothing_but_database_url_and_may_run_again(fresh: Fresh) -> None:
@@ -224,12 +227,11 @@ async def _start(database: Fresh) -> None:
         pass
 
 
-async def test_the_application_refuses_a_schema_that_is_not_its_own(fresh: Fresh) -> None:
+async def test_the_application_refuses_a_schema_that_is_not_its_own(fresh: Fresh, at_head: Fresh) -> None:
     await fresh.to("004")
     with pytest.raises(StaleSchema, match=rf"revision 004.*needs {HEAD}"):
         await _start(fresh)
-    await fresh.to("head")
-    await _start(fresh)
+    await _start(at_head)
 
 
 async def test_the_application_refuses_an_empty_database(fresh: Fresh) -> None:

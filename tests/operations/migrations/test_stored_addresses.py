@@ -120,7 +120,7 @@ async def test_who_has_signed_in_keeps_the_identity(before: Fresh) -> None:
 
 async def test_alembic_reports_as_well(before: Fresh) -> None:
     first, second = await _insert(before, "ada@straße.example", "ada@xn--strae-oqa.example")
-    status, output, errors = await before.call(alembic, "upgrade", "head")
+    status, output, errors = await before.call(alembic, "upgrade", "015")
     assert status == 0, errors
     assert f"the e-mail addresses of users {second} and {first} are one and the same" in output + errors
 

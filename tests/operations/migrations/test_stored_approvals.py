@@ -4,7 +4,7 @@ import pytest
 
 from po_api.operations import migrations
 from support.clusters import Cluster
-from support.migrations import Fresh, fresh_database
+from support.migrations import Fresh, migrated_database
 
 pytestmark = pytest.mark.heavy
 
@@ -57,8 +57,7 @@ def _returns(status: str) -> list[tuple[object, ...]]:
 
 
 async def test_decisions_become_runs_and_stay(cluster: Cluster) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to(BEFORE)
+    async with migrated_database(cluster, BEFORE) as database:
         await database.connection.execute(_REQUESTS)
         await database.connection.execute(_DECISIONS)
         before = await database.fetch(_OF_DECISIONS)
@@ -81,8 +80,7 @@ async def test_decisions_become_runs_and_stay(cluster: Cluster) -> None:
 
 
 async def test_of_several_approvals_the_version_before_keeps_the_last(cluster: Cluster) -> None:
-    async with fresh_database(cluster) as database:
-        await database.to(BEFORE)
+    async with migrated_database(cluster, BEFORE) as database:
         await database.connection.execute(_REQUESTS)
         await database.to(AFTER)
         await database.fetch(

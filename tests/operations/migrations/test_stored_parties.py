@@ -6,7 +6,7 @@ import pytest
 
 from support.clusters import Cluster
 from support.forked import po_api
-from support.migrations import Fresh, fresh_database
+from support.migrations import Fresh, migrated_database
 
 pytestmark = pytest.mark.heavy
 
@@ -28,8 +28,7 @@ _FIRST = [
 
 @pytest.fixture
 async def database(cluster: Cluster) -> AsyncIterator[Fresh]:
-    async with fresh_database(cluster) as made:
-        await made.to(BEFORE)
+    async with migrated_database(cluster, BEFORE) as made:
         await made.connection.execute(_SUPPLIERS)
         yield made
 
