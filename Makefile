@@ -80,7 +80,7 @@ test-server: $(READY) ## the tests that depend on the version of PostgreSQL, on 
 	@PO_TEST_POSTGRES=system $(BIN)/python -m pytest $(PARALLEL)
 
 # The tools of other projects that process openapi.json; they are installed in clients/, not in the project's environment.
-# The first two parts do not depend on each other: .ci/run makes them at once.
+# .ci/run makes them beside test-server.
 test-clients: lint-openapi test-main-job test-browser ## lint openapi.json, run the main job with generated clients and in a browser
 
 lint-openapi: clients/node_modules/.ready

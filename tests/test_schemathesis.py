@@ -21,7 +21,9 @@ ROLES = ("requester", "approver", "buyer", "admin", "auditor", "stranger", "nobo
 def served(urls: tuple[str, str], app: FastAPI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the application on the tests' database, served by a thread with its own event loop."""
     limits = {f"rate_limit_{kind}": "1000000/minute" for kind in ("per_user", "per_address", "sign_in", "refresh")}
-    with serving(new_app(urls[1], filing_dir=tmp_path_factory.mktemp("filed"), **limits)) as address:
+    made = new_app(urls[1], filing_dir=tmp_path_factory.mktemp("filed"), **limits)
+    made.openapi()  # Schemathesis waits for ten seconds, in which a busy machine may not make it
+    with serving(made) as address:
         yield address
 
 

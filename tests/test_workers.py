@@ -11,6 +11,7 @@ import psutil
 import pytest
 from fastapi import FastAPI
 
+from support.demo_data import copy_demo
 from support.organisations import TestOrganisation
 from support.polling import Deadline
 from support.server_processes import (
@@ -41,6 +42,7 @@ def configured(urls: tuple[str, str], app: FastAPI, tmp_path: Path) -> Environme
 def test_workers_that_die_are_replaced_and_no_request_in_progress_is_dropped(
     environment: Environment, tmp_path: Path
 ) -> None:
+    copy_demo(tmp_path / "data")
     with serving(environment, tmp_path, "--demo") as server:
         postgres = _postgres(tmp_path)
         before = server.workers()

@@ -17,6 +17,7 @@ import pytest
 from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from support.clusters import connected
 from support.command_line import CommandLine
+from support.demo_data import copy_demo
 from support.metrics import Scrape, scraped, with_metrics
 from support.polling import Deadline
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
@@ -79,6 +80,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         pytest.skip("no promtool is installed")
     place = tmp_path_factory.mktemp("live")
     environment = with_metrics(environment_of(place, DB_SLOW_QUERY_MS=str(SLOW_MS), DB_POOL_SIZE=str(CALLERS)))
+    copy_demo(place / "data")
     with serving(environment, place, "--demo") as server, embedded_server(place / "data") as urls:
         yield Live(server, environment, urls, place)
 

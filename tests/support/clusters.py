@@ -1,11 +1,13 @@
 """PostgreSQL servers for the tests: the embedded one, or one run from the PostgreSQL installed on this machine."""
 
+import asyncio
 import os
 import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +18,10 @@ import psutil
 from sqlalchemy.engine import URL, make_url
 
 from po_api.db.database import libpq_url
+from po_api.operations import migrations
 from po_api.operations.embedded import server_user
 from po_api.operations.embedded.server import embedded_binaries, embedded_server
+from support.made_once import copy_directory, made_once
 from support.watchdog import temporary_directory
 
 OLDEST = 15
@@ -52,7 +56,7 @@ class ClusterError(Exception):
 class Cluster:
     """A server on a temporary directory, reached through a Unix socket, with the roles po_owner and po_app.
 
-    `postgres` is its superuser. Used as a context manager, or with `start` and `stop`.
+    Its database po_api is migrated; `postgres` is its superuser. Used as a context manager, or with `start` and `stop`.
     """
 
     def __init__(self, binaries: Path, settings: Mapping[str, str] | None = None):
@@ -79,6 +83,7 @@ class Cluster:
     def start(self) -> None:
         with ExitStack() as stack:
             self.directory = stack.enter_context(temporary_directory("po-test-"))
+            copy_directory(_migrated(self.binaries) / "postgres", self.directory / "postgres")
             self._enter(stack)
             self._running = stack.pop_all()
 
@@ -134,6 +139,19 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _migrated(binaries: Path) -> Path:
+    """A data directory of a server with a migrated database, since migrating it for each server takes much longer."""
+
+    def make(target: Path) -> None:
+        with temporary_directory("po-new-") as place:
+            with embedded_server(place, settings=_SETTINGS, binaries=binaries) as urls, ThreadPoolExecutor() as thread:
+                # Its own event loop: that of a test may be running in this thread.
+                thread.submit(asyncio.run, migrations.upgrade(owner_url=urls.owner, app_url=urls.app)).result()
+            copy_directory(place, target)
+
+    return made_once(f"migrated-{_major(binaries)}", make)
 
 
 class Standby:

@@ -1,15 +1,13 @@
 """Data directories of the embedded server with the demo organisation, copied from one that is made once."""
 
-import atexit
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 
 from po_api.operations.embedded.server import embedded_server
+from support.made_once import copy_directory, made_once
 from support.watchdog import temporary_directory
 
 _MEMORY = Path("/dev/shm")
@@ -24,19 +22,17 @@ def fast_directory(prefix: str) -> Iterator[Path]:
         yield directory
 
 
-@cache
-def _template() -> Path:
-    from support.command_line import CommandLine
-
-    stack = ExitStack()
-    atexit.register(stack.close)
-    po = CommandLine.at(stack.enter_context(fast_directory("po-demo-")))
-    with embedded_server(po.data_dir):
-        po.ok("migrate", "--no-backup")
-        po.ok("seed-demo")
-    return po.data_dir
-
-
 def copy_demo(data_dir: Path) -> None:
     """Create a data directory with the demo organisation."""
-    subprocess.run(["cp", "-a", _template(), data_dir], check=True)
+    copy_directory(made_once("demo", _make), data_dir)
+
+
+def _make(data_dir: Path) -> None:
+    from support.command_line import CommandLine
+
+    with fast_directory("po-demo-") as place:
+        po = CommandLine.at(place)
+        with embedded_server(po.data_dir):
+            po.ok("migrate", "--no-backup")
+            po.ok("seed-demo")
+        copy_directory(po.data_dir, data_dir)

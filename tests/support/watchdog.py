@@ -21,6 +21,7 @@ import psutil
 
 _QUIT_SECONDS = 5
 _DONE = "done"
+_watched: list[Path] = []
 
 
 @cache
@@ -52,9 +53,17 @@ def temporary_directory(prefix: str, place: Path | None = None) -> Iterator[Path
 def watched(directory: Path) -> Iterator[None]:
     """If this process is killed, the processes in the directory are ended; the directory is kept for inspection."""
     _tell(f"keep {directory.resolve()}")
+    _watched.append(directory)
     yield
+    _watched.pop()
     _tell(_DONE)
     _watchdog().communicate()
+
+
+def run_directory() -> Path:
+    """The directory for files of the run, which all its workers share."""
+    own = _watched[0]
+    return own.parent if own.name.startswith("popen-") else own
 
 
 def _running_in(directories: list[Path]) -> list[psutil.Process]:
