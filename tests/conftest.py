@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -32,6 +33,9 @@ from support.organisations import Member, Tenant, TestOrganisation, new_member, 
 from support.sign_in import app_with, browser_at
 from support.watchdog import watched
 from support.webhooks import LOOPBACK_NETWORKS, Receiver, receiving
+
+# httpx looks for it at every request to an application in the same process. It is not installed, which takes a search.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 # Modules and collected tests stay: looking for garbage among them takes a fifth of the time until the tests run.
 gc.disable()
@@ -83,8 +87,9 @@ def _watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _checked_statements() -> Iterator[CheckedStatements]:
-    with checked_statements() as checked:
+def _checked_statements(pytestconfig: pytest.Config) -> Iterator[CheckedStatements]:
+    cache: pytest.Cache | None = getattr(pytestconfig, "cache", None)
+    with checked_statements(cache.mkdir("distributable-statements") if cache else None) as checked:
         yield checked
 
 

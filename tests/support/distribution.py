@@ -6,6 +6,8 @@ Statements are parsed, not executed: `obstacles` finds in SQL what docs/developm
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import pglast
@@ -27,6 +29,7 @@ _TIMES = frozenset({"now", "clock_timestamp", "statement_timestamp", "transactio
 SEARCHING = frozenset({"search_porfs", "search_purchase_orders", "search_suppliers"})
 _DISTRIBUTES = re.compile(r"create_distributed_table\('(\w+)', 'organisation_id'")
 _STATEMENT = 0  # PL/pgSQL's parse modes: a statement, otherwise an expression
+_PLAIN = {bool, int, float, str, dict, Decimal}
 _SHARED = (LockClauseStrength.LCS_FORSHARE, LockClauseStrength.LCS_FORKEYSHARE)
 
 # Not by their classes, in which every attribute is optional.
@@ -151,7 +154,7 @@ def _in_message(statements: list[Node]) -> Iterator[str]:
 
 def _in_whole(statement: Node, reading: frozenset[str]) -> Iterator[str]:
     """What concerns a statement with all that it contains."""
-    tables = {item.relname for item in _nodes(statement, ast.RangeVar)}
+    tables = _names(statement)
     calls = {_name(call.funcname) for call in _nodes(statement, ast.FuncCall)}
     if tables & TENANT and calls & reading:
         yield f"{sorted(calls & reading)} would read distributed tables from another server"
@@ -280,9 +283,10 @@ def _locked(statement: Node, sources: list[_Source]) -> Iterator[str]:
 def _global_left_joins(statement: Node) -> Iterator[str]:
     for item in getattr(statement, "fromClause", None) or ():
         for join in _joins(item):
-            left, right = ({table.relname for table in _nodes(side, ast.RangeVar)} for side in (join.larg, join.rarg))
-            if join.jointype != JoinType.JOIN_INNER and left & GLOBAL and not left & TENANT:
-                yield from sorted(right & TENANT)
+            if join.jointype != JoinType.JOIN_INNER:
+                left, right = _names(join.larg), _names(join.rarg)
+                if left & GLOBAL and not left & TENANT:
+                    yield from sorted(right & TENANT)
 
 
 def _joins(item: Node) -> Iterator[Node]:
@@ -335,26 +339,39 @@ def _subqueries(statement: Node) -> Iterator[Node]:
 
 
 def _selects(node: Node) -> Iterator[Node]:
-    if isinstance(node, ast.SelectStmt):
-        yield node
-    elif isinstance(node, tuple):
-        for item in node:
-            yield from _selects(item)
-    elif isinstance(node, ast.Node):
-        for name in node:
-            yield from _selects(getattr(node, name))
+    return (item for item in _walk(node, stop=ast.SelectStmt) if isinstance(item, ast.SelectStmt))
 
 
 def _nodes(node: Node, kind: type) -> Iterator[Any]:
     """All nodes of a kind, at any depth."""
-    if isinstance(node, kind):
-        yield node
-    if isinstance(node, tuple):
-        for item in node:
-            yield from _nodes(item, kind)
-    elif isinstance(node, ast.Node):
-        for name in node:
-            yield from _nodes(getattr(node, name), kind)
+    return (item for item in _walk(node) if isinstance(item, kind))
+
+
+def _walk(node: Node, stop: type | tuple[()] = ()) -> Iterator[Node]:
+    """A node and all those in it, in the order of the text, without those in nodes of the kind `stop`."""
+    pending = [node]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, tuple):
+            pending += reversed(item)
+        elif item is not None:
+            yield item
+            if not isinstance(item, stop):
+                pending += [getattr(item, name) for name in _parts(item.__class__)]
+
+
+@cache
+def _parts(kind: Any) -> tuple[str, ...]:
+    """The attributes of a kind of nodes that may hold nodes, the last one first; most hold numbers, texts and flags."""
+    if not issubclass(kind, ast.Node):
+        return ()
+    held = {name: {*types} if isinstance(types, tuple) else {types} for name, (_, types, _) in kind.__slots__.items()}
+    return tuple(name for name, types in reversed(held.items()) if not types <= _PLAIN)
+
+
+def _names(node: Node) -> set[str]:
+    """The tables and CTEs that are read or changed, at any depth."""
+    return {item.relname for item in _nodes(node, ast.RangeVar)}
 
 
 def _fields(node: Node) -> list[str]:
