@@ -28,7 +28,7 @@ from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
 from support.installed_server import depends_on_version
 from support.mail import SENDER
-from support.migrations import keep_template
+from support.migrations import keep_template, migrated_database
 from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
 from support.watchdog import watched
@@ -159,6 +159,11 @@ async def database_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
     return urls
 
 
+def _is_given() -> bool:
+    """Whether the environment names the database."""
+    return any(os.environ.get(name) for name in ("PO_TEST_CITUS_URL", "DATABASE_TEST_URL"))
+
+
 def _database_of(variable: str) -> str | None:
     """The URL in an environment variable, if it is set, of a database that tests may change."""
     url = os.environ.get(variable)
@@ -233,6 +238,34 @@ async def organisation(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisat
 async def owner(app: FastAPI, urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
     """A connection to the migrated database as the tables' owner, who sees the rows of all organisations."""
     async with connected(urls[0]) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def own_urls(request: pytest.FixtureRequest, database_urls: tuple[str, str]) -> AsyncIterator[tuple[str, str]]:
+    """As `urls`, of a migrated database for this test only, where the server is the tests' own."""
+    if _is_given():
+        yield database_urls
+    else:
+        async with migrated_database(request.getfixturevalue("cluster")) as fresh:
+            yield fresh.owner, fresh.app
+
+
+@pytest.fixture
+async def own_organisation(own_urls: tuple[str, str], settings: Settings) -> AsyncIterator[TestOrganisation]:
+    """An organisation of such a database, between two others: some work visits all organisations of a database, and
+    there are thousands in that of the tests."""
+    async with application_on(own_urls, settings) as made, client_of(made, "127.0.0.1") as client:
+        await new_tenant(made, client)
+        organisation = await new_organisation(made, client)
+        await new_tenant(made, client)
+        yield organisation
+
+
+@pytest.fixture
+async def own_owner(own_urls: tuple[str, str]) -> AsyncIterator[asyncpg.Connection]:
+    """As `owner`, to such a database."""
+    async with connected(own_urls[0]) as connection:
         yield connection
 
 

@@ -195,6 +195,20 @@ async def wrong(world: World) -> dict[str, str | None]:
 async def test_without_a_valid_token_nothing_is_done(
     world: World, wrong: dict[str, str | None], client: httpx.AsyncClient, name: str
 ) -> None:
+    """Each operation without a header and with a quarter of the invalid ones, each of these with a quarter of them."""
+    tried = ["nothing", *[*wrong][[*MATRIX].index(name) % 4 :: 4]]
+    await _are_refused(world, {label: wrong[label] for label in tried}, client, name)
+
+
+@pytest.mark.exhaustive
+async def test_no_operation_is_done_with_any_invalid_token(
+    world: World, wrong: dict[str, str | None], client: httpx.AsyncClient
+) -> None:
+    for name in MATRIX:
+        await _are_refused(world, wrong, client, name)
+
+
+async def _are_refused(world: World, wrong: dict[str, str | None], client: httpx.AsyncClient, name: str) -> None:
     method, path, options = world.request(name, await world.possible(name))
     options["headers"] = {"If-Match": options.pop("etag")}
     seen = {}
@@ -202,7 +216,7 @@ async def test_without_a_valid_token_nothing_is_done(
         headers = options["headers"] | ({} if value is None else {"Authorization": value})
         response = await client.request(method, f"{PREFIX}{path}", **options | {"headers": headers})
         seen[label] = (outcome(response), response.headers.get("WWW-Authenticate"))
-    assert seen == dict.fromkeys(wrong, ("401 unauthenticated", "Bearer"))
+    assert seen == dict.fromkeys(wrong, ("401 unauthenticated", "Bearer")), name
 
 
 @pytest.mark.parametrize("name", MATRIX)
@@ -259,17 +273,32 @@ async def test_operations_on_sessions_and_keys_accept_no_keys(world: World, name
     await refused(world.ask(key, name, await world.possible(name)), 403, "key_not_accepted")
 
 
+# What is done with a key as with a session, on things that any caller may name.
+_BY_KEY = [
+    name for name, row in MATRIX.items() if row.scope is not None and row.on in SHARED and name not in USED_UP_CALLERS
+]
+
+
 @pytest.mark.parametrize("column", COLUMNS)
 async def test_a_key_opens_no_more_than_its_users_roles(world: World, column: str) -> None:
-    """A key with all scopes may do the same as a session."""
+    """A key with all scopes may do the same as a session: a third of the operations with each role."""
+    await _opens_the_same(world, column, _BY_KEY[[*COLUMNS].index(column) % 3 :: 3])
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_a_key_opens_all_that_its_users_roles_open(world: World, column: str) -> None:
+    await _opens_the_same(world, column, _BY_KEY)
+
+
+async def _opens_the_same(world: World, column: str, names: list[str]) -> None:
     member = await world.newcomer(column)
     key = await world.new_key(member, *Scope)
-    tried = {name for name, row in MATRIX.items() if row.scope is not None and row.on in SHARED} - USED_UP_CALLERS
     seen = {}
-    for name in tried:
+    for name in names:
         thing = await world.thing(MATRIX[name].on, world.other, fresh=name in USED_UP_THINGS)
         seen[name] = outcome(await world.ask(key, name, thing))
-    assert seen == {name: MATRIX[name].cells[column] for name in tried}
+    assert seen == {name: MATRIX[name].cells[column] for name in names}
 
 
 # Public operations

@@ -161,18 +161,19 @@ async def test_organisations_send_what_operators_have_allowed(
 
 
 async def test_what_is_old_is_deleted(
-    organisation: TestOrganisation, server: MailServer, owner: asyncpg.Connection
+    own_organisation: TestOrganisation, server: MailServer, own_owner: asyncpg.Connection
 ) -> None:
-    old, new = await organisation.pending(), await organisation.pending()
-    await send_notifications(organisation, server.mailer())
+    await allow_mail(own_organisation)
+    old, new = await own_organisation.pending(), await own_organisation.pending()
+    await send_notifications(own_organisation, server.mailer())
     for table in ("notifications", "notification_mails"):
-        await owner.execute(
+        await own_owner.execute(
             f"UPDATE {table} SET created_at = now() - interval '181 days' WHERE organisation_id = $1 AND id ="
             f" (SELECT min(id) FROM {table} WHERE organisation_id = $1)",
-            organisation.organisation_id,
+            own_organisation.organisation_id,
         )
-    assert await purging.purge(organisation.database) >= 2
-    assert [item["entity_id"] for item in await notifications_of(organisation.approver)] == [new.json()["id"]]
-    assert len(await due_at(organisation)) == 1
-    assert (await ok(organisation.requester.get(f"/porfs/{old.json()['id']}"))).json()["status"] == "pending"
-    await created(organisation.requester.post(f"/porfs/{old.json()['id']}/comments", json={"text": "Still here"}))
+    assert await purging.purge(own_organisation.database) >= 2
+    assert [item["entity_id"] for item in await notifications_of(own_organisation.approver)] == [new.json()["id"]]
+    assert len(await due_at(own_organisation)) == 1
+    assert (await ok(own_organisation.requester.get(f"/porfs/{old.json()['id']}"))).json()["status"] == "pending"
+    await created(own_organisation.requester.post(f"/porfs/{old.json()['id']}/comments", json={"text": "Still here"}))

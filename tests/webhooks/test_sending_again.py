@@ -175,53 +175,53 @@ async def test_an_endpoint_continues_after_a_restore(
 
 
 async def test_what_ended_thirty_days_ago_is_deleted_and_replayed_with_another_id(
-    organisation: TestOrganisation, receiver: Receiver, owner: asyncpg.Connection
+    own_organisation: TestOrganisation, receiver: Receiver, own_owner: asyncpg.Connection
 ) -> None:
-    endpoint = await add_endpoint(organisation.admin, receiver, event_types=["porf.created"])
+    endpoint = await add_endpoint(own_organisation.admin, receiver, event_types=["porf.created"])
     for _ in range(2):
-        await organisation.draft()
-    await deliver(organisation)
-    old, kept = await deliveries(organisation.admin, endpoint)
+        await own_organisation.draft()
+    await deliver(own_organisation)
+    old, kept = await deliveries(own_organisation.admin, endpoint)
     long_ago = datetime.now(UTC) - timedelta(days=31)
-    mine = organisation.organisation_id
-    await owner.execute(
+    mine = own_organisation.organisation_id
+    await own_owner.execute(
         "UPDATE webhook_deliveries SET finished_at = $3 WHERE organisation_id = $1 AND id = $2",
         mine,
         old["id"],
         long_ago,
     )
-    await owner.execute("UPDATE webhook_messages SET created_at = $2 WHERE organisation_id = $1", mine, long_ago)
-    assert await purge(organisation.database) >= 2
-    assert [item["id"] for item in await deliveries(organisation.admin, endpoint)] == [kept["id"]]
+    await own_owner.execute("UPDATE webhook_messages SET created_at = $2 WHERE organisation_id = $1", mine, long_ago)
+    assert await purge(own_organisation.database) >= 2
+    assert [item["id"] for item in await deliveries(own_organisation.admin, endpoint)] == [kept["id"]]
     path = f"/webhook-endpoints/{endpoint.json()['id']}"
-    await refused(organisation.admin.get(f"{path}/deliveries/{old['id']}"), 404, "webhook_delivery_not_found")
-    await ok(organisation.admin.post(f"{path}/replay", params={"after": 0}), 202)
-    await deliver(organisation)
+    await refused(own_organisation.admin.get(f"{path}/deliveries/{old['id']}"), 404, "webhook_delivery_not_found")
+    await ok(own_organisation.admin.post(f"{path}/replay", params={"after": 0}), 202)
+    await deliver(own_organisation)
     assert len(receiver.ids) == 4
     assert len(set(receiver.ids)) == 3
     assert receiver.ids.count(kept["webhook_id"]) == 2
 
 
 async def test_a_purge_does_not_delete_the_messages_of_a_replay(
-    organisation: TestOrganisation, receiver: Receiver, owner: asyncpg.Connection
+    own_organisation: TestOrganisation, receiver: Receiver, own_owner: asyncpg.Connection
 ) -> None:
-    endpoint = await add_endpoint(organisation.admin, receiver, event_types=["porf.created"])
-    await organisation.draft()
-    await deliver(organisation)
-    (found,) = await deliveries(organisation.admin, endpoint)
-    (message,) = await owner.fetch(
+    endpoint = await add_endpoint(own_organisation.admin, receiver, event_types=["porf.created"])
+    await own_organisation.draft()
+    await deliver(own_organisation)
+    (found,) = await deliveries(own_organisation.admin, endpoint)
+    (message,) = await own_owner.fetch(
         "UPDATE webhook_messages SET created_at = now() - interval '40 days' WHERE webhook_id = $1 RETURNING *",
         found["webhook_id"],
     )
-    await owner.execute("DELETE FROM webhook_deliveries WHERE id = $1", found["id"])
-    async with organisation.database.sessions.begin() as session:
-        await enter_tenant(session, organisation.organisation_id)
-        repository = WebhookRepository(session, organisation.organisation_id)
+    await own_owner.execute("DELETE FROM webhook_deliveries WHERE id = $1", found["id"])
+    async with own_organisation.database.sessions.begin() as session:
+        await enter_tenant(session, own_organisation.organisation_id)
+        repository = WebhookRepository(session, own_organisation.organisation_id)
         row = MessageRow(message["event_id"], found["number"], found["type"], "msg_other", "{}")
         await repository.add_messages([row], utc_now())
-        await purge(organisation.database)
+        await purge(own_organisation.database)
         await repository.add_deliveries(endpoint.json()["id"], [row], utc_now())
-    assert [item["webhook_id"] for item in await deliveries(organisation.admin, endpoint)] == [found["webhook_id"]]
+    assert [item["webhook_id"] for item in await deliveries(own_organisation.admin, endpoint)] == [found["webhook_id"]]
 
 
 async def test_taking_a_delivery_reads_none_that_are_finished(

@@ -139,29 +139,30 @@ async def test_a_run_that_is_interrupted_is_due_again(database: Database, owner:
 
 
 async def test_the_applications_tasks_delete_what_has_ended(
-    organisation: TestOrganisation, owner: asyncpg.Connection
+    own_organisation: TestOrganisation, own_owner: asyncpg.Connection
 ) -> None:
     old = "now() - interval '40 days'"
-    sessions, used = "SELECT count(*) FROM sessions WHERE user_id = $1", organisation.requester.user_id
-    await owner.execute(f"UPDATE sessions SET revoked_at = {old} WHERE user_id = $1", used)
-    await organisation.buyer.post(
-        "/suppliers", json={"name": "Once"}, headers={"Idempotency-Key": f"old-{organisation.organisation_id}"}
+    sessions, used = "SELECT count(*) FROM sessions WHERE user_id = $1", own_organisation.requester.user_id
+    await own_owner.execute(f"UPDATE sessions SET revoked_at = {old} WHERE user_id = $1", used)
+    await own_organisation.buyer.post(
+        "/suppliers", json={"name": "Once"}, headers={"Idempotency-Key": f"old-{own_organisation.organisation_id}"}
     )
-    await owner.execute(
-        f"UPDATE idempotency_records SET created_at = {old} WHERE organisation_id = $1", organisation.organisation_id
+    await own_owner.execute(
+        f"UPDATE idempotency_records SET created_at = {old} WHERE organisation_id = $1",
+        own_organisation.organisation_id,
     )
     work = all_work(
-        organisation.database,
+        own_organisation.database,
         secret_key=SECRET_KEY,
         renderings=SharedWork(),
         filing=None,
         mailer=None,
         sender=Sender(LOCAL),
-        listeners=organisation.app.state.listeners,
+        listeners=own_organisation.app.state.listeners,
     )
     for task in work.periodic_tasks:
         await task.run()
-    assert await owner.fetchval(sessions, used) == 0
-    assert await owner.fetchval(sessions, organisation.buyer.user_id) == 1
+    assert await own_owner.fetchval(sessions, used) == 0
+    assert await own_owner.fetchval(sessions, own_organisation.buyer.user_id) == 1
     stored = "SELECT count(*) FROM idempotency_records WHERE organisation_id = $1"
-    assert await owner.fetchval(stored, organisation.organisation_id) == 0
+    assert await own_owner.fetchval(stored, own_organisation.organisation_id) == 0

@@ -117,22 +117,24 @@ async def test_what_has_failed_is_rendered_when_an_operator_asks_for_it(
 
 
 async def test_documents_that_an_earlier_version_has_left_are_found(
-    organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
+    own_organisation: TestOrganisation, own_owner: asyncpg.Connection, own_urls: tuple[str, str]
 ) -> None:
     issued, read, cancelled, draft = [
-        await organisation.issued(),
-        await organisation.issued(),
-        await ok(perform(organisation.buyer, await organisation.issued(), "cancel")),
-        await organisation.ordered(),
+        await own_organisation.issued(),
+        await own_organisation.issued(),
+        await ok(perform(own_organisation.buyer, await own_organisation.issued(), "cancel")),
+        await own_organisation.ordered(),
     ]
-    await ok(organisation.buyer.get(f"/purchase-orders/{read.json()['id']}/document.pdf"))
-    await owner.execute("DELETE FROM document_renderings WHERE organisation_id = $1", organisation.organisation_id)
-    await queue_missing(organisation.database)
-    await queue_missing(organisation.database)
-    found = [[row["kind"] for row in await renderings(owner, order)] for order in (issued, read, cancelled, draft)]
+    await ok(own_organisation.buyer.get(f"/purchase-orders/{read.json()['id']}/document.pdf"))
+    await own_owner.execute(
+        "DELETE FROM document_renderings WHERE organisation_id = $1", own_organisation.organisation_id
+    )
+    await queue_missing(own_organisation.database)
+    await queue_missing(own_organisation.database)
+    found = [[row["kind"] for row in await renderings(own_owner, order)] for order in (issued, read, cancelled, draft)]
     assert found == [["issued"], [], ["cancelled", "issued"], []]
-    assert await work_until_idle(organisation, names=DOCUMENTS) == 3
-    await check(urls[0], organisation.organisation_id)
+    assert await work_until_idle(own_organisation, names=DOCUMENTS) == 3
+    await check(own_urls[0], own_organisation.organisation_id)
 
 
 async def test_what_nobody_does_is_a_warning_and_the_process_is_ready(
