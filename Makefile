@@ -21,9 +21,10 @@ IN_SPA     := $(WITH_NODE) cd examples/spa &&
 WORKERS  := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(WORKERS) --dist worksteal)
 # Pure tests and those of single features.
-FAST := $(addprefix tests/,addresses api_keys audit core db deliveries events exchange_rates exports external_references \
-	filing history members observability organisations porfs purchase_orders sessions structure suppliers users web \
-	webhooks test_settings.py)
+FAST := $(addprefix tests/,addresses api_keys approval_delegations approval_policies approvals audit comments core db \
+	deliveries events exchange_rates exports external_references files filing history members notifications \
+	observability organisations porfs purchase_orders sessions structure suppliers timeline users web webhooks \
+	test_settings.py)
 
 .PHONY: install run test test-fast coverage check check-format check-types test-server test-clients lint-openapi test-main-job test-browser bench bench-migrations format lock lock-clients openapi clean help
 
@@ -58,8 +59,10 @@ test: check-format ## format, lint, types, import rules, and all tests but the e
 		$(BIN)/python -m pytest $(PARALLEL) -m "not exhaustive"; failed=$$?; \
 		wait $$types || failed=1; cat build/check-types; exit $$failed
 
-test-fast: $(READY) ## the tests of single features, without those that start servers or processes
-	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not heavy" $(FAST)
+# Left out: what the marker `heavy` says, exhaustive tests, all but three cases of each test that needs the database, and
+# the tests of isolation, resilience, operations, the worker and the command line.
+test-fast: $(READY) ## a minute: the tests of single features, few cases of each, no servers or processes
+	@$(BIN)/python -m pytest --quiet -p no:schemathesis $(PARALLEL) --few -m "not heavy and not exhaustive" $(FAST)
 
 # Measuring coverage takes two thirds more time.
 coverage: check ## make test and the exhaustive tests, with line and branch coverage

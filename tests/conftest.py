@@ -1,12 +1,13 @@
 """The common fixtures: a PostgreSQL with the real migrations, and the application on it, as its own role."""
 
 import gc
+import itertools
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,11 +67,32 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--few", action="store_true", help="run at most three cases of each test that needs the database")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On the installed PostgreSQL, run only tests whose result depends on it."""
     if os.environ.get("PO_TEST_POSTGRES") == "system":
-        config.hook.pytest_deselected(items=[item for item in items if not depends_on_version(item)])
-        items[:] = filter(depends_on_version, items)
+        _select(config, items, filter(depends_on_version, items))
+    if config.getoption("few"):
+        _select(config, items, _few(items))
+
+
+def _few(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """The first case of each test that needs the database, the last one, and one between them; others take no time."""
+    for _, cases in itertools.groupby(items, key=lambda item: item.nodeid.partition("[")[0]):
+        found = [*cases]
+        if "database_urls" in getattr(found[0], "fixturenames", ()):
+            found = [found[number] for number in sorted({0, len(found) // 2, len(found) - 1})]
+        yield from found
+
+
+def _select(config: pytest.Config, items: list[pytest.Item], chosen: Iterable[pytest.Item]) -> None:
+    kept = dict.fromkeys(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 def pytest_runtestloop() -> None:

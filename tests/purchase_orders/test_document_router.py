@@ -333,7 +333,7 @@ async def test_only_drafts_have_a_preview(organisation: TestOrganisation) -> Non
 async def test_a_document_that_nobody_waits_for_is_not_typeset_to_the_end(
     organisation: TestOrganisation, urls: tuple[str, str], owner: Any
 ) -> None:
-    lines = [LINE | {"description": f"Desk lamp no. {number}"} for number in range(4_000)]
+    lines = [LINE | {"description": f"Desk lamp no. {number}"} for number in range(2_000)]
     draft = await created(organisation.convert(await organisation.approved(lines=lines)))
     order = await ok(perform(organisation.buyer, draft, "issue"))
     short = await organisation.issued()
