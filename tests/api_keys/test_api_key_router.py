@@ -52,6 +52,7 @@ async def test_a_key_is_shown_once_and_stored_as_a_digest(tenant: Tenant) -> Non
     assert stored not in made["key"]
 
 
+@pytest.mark.heavy
 async def test_scripts_run_the_main_job(organisation: TestOrganisation) -> None:
     requester = _script(organisation.requester, await _made(organisation.requester, "porfs:write"))
     approver = _script(organisation.approver, await _made(organisation.approver, "porfs:read", "porfs:approve"))

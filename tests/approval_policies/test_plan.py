@@ -351,6 +351,7 @@ _persons: st.SearchStrategy[dict[int, dict[str, object]]] = st.dictionaries(
 )
 
 
+@pytest.mark.heavy
 @given(
     rules=st.lists(_rules_of, min_size=1, max_size=5, unique_by=lambda rule: rule.id),
     changed=_persons,

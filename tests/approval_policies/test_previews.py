@@ -348,6 +348,7 @@ async def _submit_random_drafts(organisation: TestOrganisation, url: str, count:
     assert planned == {key: [step[:3] + step[4:] for step in runs[key]] for key in first}
 
 
+@pytest.mark.heavy
 async def test_a_submission_asks_whom_the_preview_has_named(
     organisation: TestOrganisation, urls: tuple[str, str]
 ) -> None:

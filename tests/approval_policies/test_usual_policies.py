@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from po_api.core.permissions import Role
 from support.approval_policies import Json, path_of
 from support.organisations import TestOrganisation, created, ok
@@ -75,6 +77,7 @@ def _with_ids(value: Any, ids: dict[int, int], name: str = "") -> Any:
     return ids[value] if is_id else value
 
 
+@pytest.mark.heavy
 async def test_the_usual_policies_are_published_and_ask_whom_the_page_says(organisation: TestOrganisation) -> None:
     found = {heading: json.loads(body) for heading, body in _POLICY.findall(_PAGE.read_text())}
     assert found.keys() == _EXPECTED.keys()

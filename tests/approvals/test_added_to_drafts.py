@@ -48,6 +48,7 @@ async def people(organisation: TestOrganisation) -> dict[str, Member]:
     return found
 
 
+@pytest.mark.heavy
 async def test_a_submission_asks_who_was_added(
     organisation: TestOrganisation, people: dict[str, Member], urls: tuple[str, str]
 ) -> None:

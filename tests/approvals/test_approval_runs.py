@@ -268,6 +268,7 @@ async def test_open_runs_keep_their_version_of_the_rules(
     await refused(world.decide("Max", after), 403, "missing_role")
 
 
+@pytest.mark.heavy
 async def test_approvals_stand_for_a_new_submission_within_the_tolerance(
     app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]
 ) -> None:

@@ -211,6 +211,7 @@ async def test_an_admin_overrides(world: World) -> None:
     await world.check()
 
 
+@pytest.mark.heavy
 async def test_a_request_has_so_many_added_approvers(world: World) -> None:
     organisation = world.organisation
     porf = await organisation.pending()

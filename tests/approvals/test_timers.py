@@ -77,6 +77,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient) -> World:
     return World(organisation, people, happened, listeners, board)
 
 
+@pytest.mark.heavy
 async def test_one_reminder_whatever_the_number_of_workers(
     world: World, urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +145,7 @@ async def test_an_escalation_asks_the_manager_too(
     await check(urls[0], world.organisation.organisation_id)
 
 
+@pytest.mark.heavy
 async def test_a_pool_escalates_to_the_managers_of_its_members(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the active members, as far as they are approvers and not in the pool themselves."""
     organisation, admin = world.organisation, world.organisation.admin

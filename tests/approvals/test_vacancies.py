@@ -92,6 +92,7 @@ async def world(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]) 
     return World(organisation, urls, people, board_id)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("way", ["deactivated", "demoted", "has left"])
 async def test_the_requesters_manager_takes_the_place_of_who_may_not_decide_any_more(world: World, way: str) -> None:
     organisation, ada = world.organisation, world["Ada"]
@@ -133,6 +134,7 @@ async def test_the_requesters_manager_takes_the_place_of_who_may_not_decide_any_
     await world.check()
 
 
+@pytest.mark.heavy
 async def test_others_take_the_place_only_where_too_few_are_left(world: World) -> None:
     """In each case, Ada and then Bob are asked; what is shown is that after Ada, and after both may not decide."""
     organisation, both = world.organisation, (user(world["Ada"]), user(world["Bob"]))
@@ -177,6 +179,7 @@ async def test_others_take_the_place_only_where_too_few_are_left(world: World) -
     await world.check()
 
 
+@pytest.mark.heavy
 async def test_skipped_steps_approve_nothing(world: World) -> None:
     """What somebody has approved is approved without those who left; otherwise any approver has to decide."""
     organisation, ada, bob = world.organisation, world["Ada"], world["Bob"]

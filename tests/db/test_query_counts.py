@@ -105,6 +105,7 @@ async def test_a_read_takes_no_more_round_trips_than_its_tenant_needs(seen: Test
 READING = {"": 2, "/lines": 3, "/history": 3, "/comments": 3}
 
 
+@pytest.mark.heavy
 async def test_the_main_job_takes_so_many_statements(seen: TestOrganisation, counter: Counter) -> None:
     """Creating, submitting, approving, converting, issuing: none grows with the number of lines."""
     counts = [await _main_job(seen, counter, lines) for lines in (1, 5, 40)]

@@ -48,6 +48,7 @@ async def _main_job(organisation: TestOrganisation) -> tuple[httpx.Response, htt
     return cancelled, await act(organisation.buyer, porf, "close")
 
 
+@pytest.mark.heavy
 async def test_the_main_job_has_the_same_result(organisation: TestOrganisation, urls: tuple[str, str]) -> None:
     async with sent_to(organisation.database) as sent:
         order, porf = await _main_job(organisation)

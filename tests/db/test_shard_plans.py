@@ -54,6 +54,7 @@ async def organisation(distributed: FastAPI) -> AsyncIterator[TestOrganisation]:
         yield await new_organisation(distributed, client)
 
 
+@pytest.mark.heavy
 async def test_large_statements_are_prepared_and_show_the_same(organisation: TestOrganisation) -> None:
     """Drafts, approvals and orders are answered in the transaction that has written them."""
     lines = [LINE, LINE | {"description": 'It\'s 50 % \\ "off"', "quantity": "3"}]

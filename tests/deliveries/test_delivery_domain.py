@@ -106,6 +106,7 @@ _SUBJECTS = st.lists(_LINES | st.sampled_from([*_ENCODED, " ", "\u2028", "x" * 1
 )
 
 
+@pytest.mark.heavy
 @given(subject=_SUBJECTS, body=st.text(st.characters(exclude_categories=["Cs"]), max_size=2000))
 def test_a_mail_is_read_as_it_was_written(subject: str, body: str) -> None:
     found = message_from_bytes(enveloped(_mail(subject=subject, body=body)).content, policy=default)

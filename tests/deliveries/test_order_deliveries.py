@@ -138,6 +138,7 @@ async def test_an_issue_that_fails_leaves_neither_a_number_nor_a_mail(
     assert len(server.received) == 1
 
 
+@pytest.mark.heavy
 async def test_a_temporary_refusal_is_tried_again_later_and_a_permanent_one_is_not(
     organisation: TestOrganisation, server: MailServer, owner: asyncpg.Connection
 ) -> None:

@@ -101,6 +101,7 @@ async def test_a_supplier_reads_an_order_and_says_so(
         await refused(ask(client, token, "/view", json=body), 422, "validation_failed")
 
 
+@pytest.mark.heavy
 async def test_what_is_no_valid_link_is_answered_in_one_way(
     organisation: TestOrganisation,
     server: MailServer,
@@ -176,6 +177,7 @@ async def test_guesses_are_limited_by_address(urls: tuple[str, str], settings: S
     assert statuses == [404, 404, 429]
 
 
+@pytest.mark.heavy
 async def test_the_page_loads_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
     page = await ok(client.get("/supplier"))
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"

@@ -60,6 +60,7 @@ async def test_requests_are_exported_as_they_are_listed(organisation: TestOrgani
     assert cells[1]["decided_at"] == decided
 
 
+@pytest.mark.heavy
 async def test_orders_and_suppliers_are_exported(organisation: TestOrganisation) -> None:
     issued = (await organisation.issued()).json()
     order = (await organisation.ordered()).json()
@@ -81,6 +82,7 @@ async def test_orders_and_suppliers_are_exported(organisation: TestOrganisation)
     assert (cells["address"], cells["tax_id"]) == ("A\n=B", "007")
 
 
+@pytest.mark.heavy
 async def test_an_export_has_the_filters_the_order_and_the_visibility_of_the_list(
     organisation: TestOrganisation,
 ) -> None:
@@ -121,6 +123,7 @@ async def full(organisation: TestOrganisation, owner: asyncpg.Connection) -> Tes
     return organisation
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("format_", ["csv", "xlsx"])
 async def test_an_export_is_whole(full: TestOrganisation, format_: str) -> None:
     read = _csv if format_ == "csv" else _xlsx

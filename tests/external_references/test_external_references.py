@@ -54,6 +54,7 @@ async def test_an_external_id_is_added_once_and_found(organisation: TestOrganisa
     ]
 
 
+@pytest.mark.heavy
 async def test_orders_and_suppliers_are_found_as_well(organisation: TestOrganisation) -> None:
     buyer = organisation.buyer
     order, unnamed = (await organisation.ordered()).json()["id"], (await organisation.ordered()).json()["id"]
@@ -123,6 +124,7 @@ async def test_a_wrong_value_is_refused(organisation: TestOrganisation, changes:
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
+@pytest.mark.heavy
 async def test_of_two_integrators_with_one_id_one_wins(organisation: TestOrganisation) -> None:
     one, two = [(await organisation.draft()).json()["id"] for _ in range(2)]
     admin, buyer = organisation.admin, organisation.buyer

@@ -295,6 +295,7 @@ _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size
 _COMPARED = ("name", "tax_id", "legal_name", "vat_id", "company_id")
 
 
+@pytest.mark.heavy
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     name=_TEXTS.filter(bool),

@@ -77,6 +77,7 @@ async def _waiting_for(member: Member) -> list[int]:
     return [item["id"] for item in page.json()["items"]]
 
 
+@pytest.mark.heavy
 async def test_who_raised_a_request_does_not_approve_it_as_a_colleague_s(organisation: TestOrganisation) -> None:
     raiser, colleague = await _with_all_rights(organisation), await organisation.member(Role.REQUESTER)
     draft = await created(raiser.post("/porfs", json={"title": "Mine", "lines": [LINE]}))

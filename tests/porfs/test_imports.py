@@ -675,6 +675,7 @@ def test_what_is_no_csv_and_no_xlsx_is_refused(content: bytes) -> None:
     assert (caught.value.code, caught.value.status) == ("invalid_file", 422)
 
 
+@pytest.mark.heavy
 def test_the_unpacked_size_counts_and_not_the_file_s() -> None:
     many = {f"xl/{number}.bin": bytes(1024 * 1024) for number in range(101)}
     assert refusal(repacked(WORKBOOK, extra=many)).code == "invalid_file"

@@ -136,6 +136,7 @@ def reasons(porf: httpx.Response) -> dict[str, str | None]:
     return {action: answer["reason"] for action, answer in porf.json()["allowed_actions"].items()}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("status", STATUSES)
 async def test_allowed_actions_and_responses_follow_the_table(organisation: TestOrganisation, status: str) -> None:
     porf = await organisation.in_status(status)
@@ -727,6 +728,7 @@ async def race(organisation: TestOrganisation, porf: httpx.Response, *attempts: 
     return won
 
 
+@pytest.mark.heavy
 async def test_of_two_submits_at_once_one_wins(organisation: TestOrganisation) -> None:
     for _ in range(ROUNDS):
         await race(
@@ -737,12 +739,14 @@ async def test_of_two_submits_at_once_one_wins(organisation: TestOrganisation) -
         )
 
 
+@pytest.mark.heavy
 async def test_of_two_approvers_at_once_one_decides(organisation: TestOrganisation) -> None:
     other = await organisation.member(Role.APPROVER)
     for _ in range(ROUNDS):
         await race(organisation, await organisation.pending(), (organisation.approver, "approve"), (other, "approve"))
 
 
+@pytest.mark.heavy
 async def test_approving_and_recalling_at_once_have_one_outcome(organisation: TestOrganisation) -> None:
     for turn in range(ROUNDS):
         both = [(organisation.approver, "approve"), (organisation.requester, "recall")]

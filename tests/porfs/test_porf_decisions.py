@@ -79,6 +79,7 @@ async def test_the_decisions_are_those_of_the_round_the_latest_first(organisatio
     assert reopened.json()["decisions"] == []
 
 
+@pytest.mark.heavy
 async def test_decisions_are_bounded(organisation: TestOrganisation) -> None:
     porf = await organisation.pending()
     for turn in range(21):

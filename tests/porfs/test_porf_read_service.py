@@ -123,6 +123,7 @@ async def test_the_json_of_a_request_is_that_of_its_schema(
     await _compare(team, shown, (team.requester, team.buyer))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("currency", ["EUR", "JPY"])
 @pytest.mark.parametrize("allowed", [True, False])
 async def test_the_allowed_actions_of_an_approver_are_those_of_the_table(

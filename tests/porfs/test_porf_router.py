@@ -317,6 +317,7 @@ async def test_each_role_sees_its_visible_requests(organisation: TestOrganisatio
     await refused(organisation.requester.get(f"/porfs/{foreign.json()['id']}"), 404, "porf_not_found")
 
 
+@pytest.mark.heavy
 async def test_the_inbox_is_exactly_what_can_be_approved(organisation: TestOrganisation) -> None:
     limited = await organisation.member(Role.APPROVER, approval_limit="298.80")
     both = await organisation.member(Role.REQUESTER, Role.APPROVER, name="Both")
@@ -352,6 +353,7 @@ async def test_own_requests_are_in_the_inbox_where_the_organisation_allows_it(
     assert await numbers(both, waiting_for_me="true") == ["1"]
 
 
+@pytest.mark.heavy
 async def test_a_list_is_narrowed_by_each_filter(organisation: TestOrganisation) -> None:
     second = await created(organisation.buyer.post("/suppliers", json={"name": "Other"}))
     first = await organisation.draft(cost_centre="A", needed_by="2030-01-01")
@@ -439,6 +441,7 @@ async def test_search_stays_inside_the_organisation_and_what_one_may_see(
         assert await numbers(outsider, q="secret") == []
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("sort", ["created_at", "number", "total", "updated_at", "-total,number", "number,-created_at"])
 async def test_every_sort_gives_every_request_once_page_by_page(organisation: TestOrganisation, sort: str) -> None:
     for price in ("3", "1", "2", "1", "3"):
@@ -464,6 +467,7 @@ async def test_a_sort_that_is_not_offered_is_refused(organisation: TestOrganisat
     await refused(organisation.requester.get("/porfs", params={"sort": sort}), 400, "invalid_sort")
 
 
+@pytest.mark.heavy
 async def test_a_page_of_fifty_is_small(organisation: TestOrganisation) -> None:
     title = "Desk lamps for the new office"
     for _ in range(50):

@@ -110,6 +110,7 @@ async def test_every_page_holds_what_matches_in_its_order(archive: Archive, sort
     assert await _found(archive.admin, q=question, sort=sort, limit=100) == expected
 
 
+@pytest.mark.heavy
 async def test_who_sees_few_requests_finds_all_of_theirs(archive: Archive) -> None:
     for question in ("lamp", "typewriter", "toner"):
         expected = [row.number for row in ROWS if row.n % 40 == 0 and question in row.words]

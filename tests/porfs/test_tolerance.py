@@ -224,6 +224,7 @@ lines = st.lists(
 )
 
 
+@pytest.mark.heavy
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     lines=lines,

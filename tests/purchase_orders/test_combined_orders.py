@@ -79,6 +79,7 @@ async def test_a_requester_sees_their_own_lines_and_totals_of_those(
         assert (await again(member, order)).json()["lines"] == whole["lines"]
 
 
+@pytest.mark.heavy
 async def test_nothing_about_the_other_lines_is_in_any_answer(
     organisation: TestOrganisation, order: httpx.Response
 ) -> None:
@@ -251,6 +252,7 @@ FOUND_BY_OWN_LINES: list[tuple[dict[str, Any], bool]] = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("sort", ["-created_at", "total"])
 async def test_nothing_is_found_by_the_lines_of_others(
     organisation: TestOrganisation, order: httpx.Response, sort: str

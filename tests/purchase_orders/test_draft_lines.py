@@ -104,6 +104,7 @@ async def test_the_organisation_says_how_much_dearer_an_order_may_be(app: FastAP
     await ok(perform(organisation.buyer, shown, "issue"))
 
 
+@pytest.mark.heavy
 async def test_nothing_is_ordered_above_the_limit_of_an_approver(
     app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]
 ) -> None:
@@ -177,6 +178,7 @@ async def test_a_dearer_line_is_made_up_for_by_another_one(organisation: TestOrg
     await ok(perform(organisation.buyer, order, "issue"))
 
 
+@pytest.mark.heavy
 async def test_another_quantity_takes_from_the_request_or_gives_back(
     app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]
 ) -> None:

@@ -193,6 +193,7 @@ def orders(draw: st.DrawFn) -> ElectronicOrder:
     return replace(ordering(*lines, currency=currency), terms=draw(st.none() | TEXTS), buyer_reference=draw(TEXTS))
 
 
+@pytest.mark.heavy
 @given(orders())
 def test_any_order_is_valid_and_keeps_the_rules(order: ElectronicOrder) -> None:
     require_rules(written(order))

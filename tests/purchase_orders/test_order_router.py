@@ -181,6 +181,7 @@ async def test_a_time_before_excludes_its_bound(organisation: TestOrganisation) 
     assert await listed(organisation.buyer, created_at_lt=issued.json()["created_at"]) == [draft.json()["id"]]
 
 
+@pytest.mark.heavy
 async def test_orders_are_sorted_and_paged_without_loss(organisation: TestOrganisation) -> None:
     ids = {}
     for quantity in ("3", "1", "2"):

@@ -167,6 +167,7 @@ async def test_an_order_has_the_cost_centres_and_dates_of_the_lines_that_it_take
     assert text.count("Cost centre b") == 1
 
 
+@pytest.mark.heavy
 async def test_orders_are_found_by_a_cost_centre_of_a_line(organisation: TestOrganisation) -> None:
     ids = {}
     for cost_centre in ("4711", "4712", None):

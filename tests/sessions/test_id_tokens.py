@@ -226,6 +226,7 @@ async def test_a_new_key_is_found_and_the_old_one_is_forgotten(browser: httpx.As
     await _refused(browser, provider.id_token(key=old))
 
 
+@pytest.mark.heavy
 async def test_unknown_keys_are_fetched_at_most_every_ten_seconds(
     browser: httpx.AsyncClient, provider: Provider
 ) -> None:
@@ -387,6 +388,7 @@ async def test_another_spelling_of_the_signature_is_no_other_token(
     assert {answer.status_code for answer in answers} == {401}
 
 
+@pytest.mark.heavy
 async def test_of_uses_at_once_one_is_accepted(browser: httpx.AsyncClient, provider: Provider) -> None:
     await _accepted(browser, provider.id_token())
     for _ in range(20):

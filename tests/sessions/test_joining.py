@@ -220,6 +220,7 @@ PERSONS = {
 }
 
 
+@pytest.mark.heavy
 async def test_a_person_is_offered_the_invitation_of_their_own_address_only(
     browser: httpx.AsyncClient, provider: Provider, admin: Member
 ) -> None:

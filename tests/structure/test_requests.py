@@ -96,6 +96,7 @@ async def test_what_the_version_before_has_written_is_looked_up_at_submission(or
         assert _named(pending) == (text, cost_centre_id)
 
 
+@pytest.mark.heavy
 async def test_lines_have_categories_and_cost_centres_down_to_the_order(organisation: TestOrganisation) -> None:
     requester = organisation.requester
     header, own = await _cost_centre(organisation, "100"), await _cost_centre(organisation, "200")

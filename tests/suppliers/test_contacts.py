@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
 from support.organisations import TestOrganisation, created, ok, refused
 from support.pages import all_items
@@ -121,6 +122,7 @@ async def test_a_contact_of_another_supplier_is_a_missing_one(organisation: Test
     await refused(organisation.buyer.patch(path, etag="*", json={"name": "X"}), 404, "contact_not_found")
 
 
+@pytest.mark.heavy
 async def test_contacts_that_are_added_at_once_leave_one_first(organisation: TestOrganisation) -> None:
     for turn in range(5):
         emails = [f"{turn}-{number}@supplier.example" for number in range(3)]

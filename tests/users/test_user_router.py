@@ -309,6 +309,7 @@ async def test_sessions_end_for_good_when_their_user_is_deactivated(organisation
     await refused(organisation.requester.get("/users/me"), 401, "unauthenticated")
 
 
+@pytest.mark.heavy
 async def test_a_decision_and_a_deactivation_at_once_never_block_each_other(organisation: TestOrganisation) -> None:
     for _ in range(5):
         approver = await organisation.member(Role.APPROVER)

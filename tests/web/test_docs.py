@@ -155,6 +155,7 @@ def _codes_of_fields() -> set[str]:
     return found
 
 
+@pytest.mark.heavy
 def test_every_code_of_a_field_is_explained() -> None:
     assert _codes_of_fields() <= FIELD_CODES.keys() | {error.code for error in AppError.known()}
 

@@ -95,6 +95,7 @@ async def _ids(member: Member, path: str, **params: Any) -> list[int]:
     return [item["id"] for item in await all_items(member, path, **params)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("field", ["created_at", "updated_at"])
 async def test_times_are_bounded_below_inclusively_and_above_exclusively(
