@@ -20,11 +20,10 @@ IN_SPA     := $(WITH_NODE) cd examples/spa &&
 # processors, since a quarter of the time is spent waiting for locks, time-outs, and servers that start and stop.
 WORKERS  := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(WORKERS) --dist worksteal)
-# Pure tests and those of single features.
-FAST := $(addprefix tests/,addresses api_keys approval_delegations approval_policies approvals audit comments core db \
-	deliveries events exchange_rates exports external_references files filing history members notifications \
-	observability organisations porfs purchase_orders sessions structure suppliers timeline users web webhooks \
-	test_settings.py)
+# What is not about a single feature. Whatever else test-fast leaves out is marked as heavy or exhaustive, or is further cases
+# of a test that needs the database.
+NOT_FAST := $(addprefix tests/,cli isolation operations resilience worker) \
+	$(filter-out tests/test_settings.py,$(wildcard tests/test_*.py))
 
 .PHONY: install run test test-fast coverage check check-format check-types test-server test-clients lint-openapi test-main-job test-browser bench bench-migrations format lock lock-clients openapi clean help
 
@@ -59,10 +58,10 @@ test: check-format ## format, lint, types, import rules, and all tests but the e
 		$(BIN)/python -m pytest $(PARALLEL) -m "not exhaustive"; failed=$$?; \
 		wait $$types || failed=1; cat build/check-types; exit $$failed
 
-# Left out: what the marker `heavy` says, exhaustive tests, all but three cases of each test that needs the database, and
-# the tests of isolation, resilience, operations, the worker and the command line.
-test-fast: $(READY) ## a minute: the tests of single features, few cases of each, no servers or processes
-	@$(BIN)/python -m pytest --quiet -p no:schemathesis $(PARALLEL) --few -m "not heavy and not exhaustive" $(FAST)
+# As many workers as processors: these tests hardly wait, and each worker starts anew.
+test-fast: PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() or 1))') --dist worksteal)
+test-fast: $(READY) ## about a minute: the tests of single features, few cases of each, no servers or processes
+	@$(BIN)/python -m pytest --quiet -p no:schemathesis $(PARALLEL) --few -m "not heavy and not exhaustive" $(NOT_FAST:%=--ignore=%)
 
 # Measuring coverage takes two thirds more time.
 coverage: check ## make test and the exhaustive tests, with line and branch coverage
