@@ -120,6 +120,7 @@ async def test_at_most_five_reminders_each_after_the_last_one(world: World, monk
     assert counts == [[1], [], [2], [3], [4], [5], []]
 
 
+@pytest.mark.heavy
 async def test_an_escalation_asks_the_manager_too(
     world: World, urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -317,6 +317,7 @@ async def test_a_submission_at_the_same_time_asks_nobody_who_has_left(world: Wor
     await world.check()
 
 
+@pytest.mark.heavy
 async def test_admins_are_told_if_not_even_any_approver_is_left(world: World) -> None:
     organisation, ada = world.organisation, world["Ada"]
     await publish_policy(organisation.admin, rule(1, user(ada), on_empty="skip"))

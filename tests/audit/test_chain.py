@@ -70,6 +70,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.heavy
 @given(st.dictionaries(st.sampled_from("abc"), _JSON, max_size=3))
 def test_neither_order_nor_white_space_nor_escapes_count(change: dict[str, Any]) -> None:
     forms = (json.dumps(change), json.dumps(dict(reversed(change.items())), indent=2, ensure_ascii=False))

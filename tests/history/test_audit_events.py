@@ -98,6 +98,7 @@ async def test_what_is_gone_or_ended_is_read_here(busy: TestOrganisation) -> Non
     assert cancelled["after"]["comment"] == "Out of stock"
 
 
+@pytest.mark.heavy
 async def test_filters_choose_what_they_say(busy: TestOrganisation) -> None:
     everything = await _found(busy.admin)
     order = next(item for item in everything if item["entity"] == "purchase_order")

@@ -59,6 +59,7 @@ async def test_a_mail_is_sent_about_what_was_not_read_within_five_minutes(
     assert len(server.received) == 1
 
 
+@pytest.mark.heavy
 async def test_what_there_is_nothing_to_do_about_is_not_mailed(
     organisation: TestOrganisation, server: MailServer
 ) -> None:

@@ -62,6 +62,7 @@ async def test_what_sqlalchemy_makes_up_is_named_by_its_table_and_kind(small: Da
     assert [_asked(name) for name in names] == [count + 1 for count in before]
 
 
+@pytest.mark.heavy
 async def test_what_the_database_refuses_is_counted_by_its_class(small: Database) -> None:
     classes = ("22", "42", "08")
     before = [_value("po_db_errors_total", sqlstate_class=found) for found in classes]
@@ -79,6 +80,7 @@ async def test_what_the_database_refuses_is_counted_by_its_class(small: Database
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
 
 
+@pytest.mark.heavy
 async def test_a_pool_exports_its_usage_and_waiting_checkouts(small: Database) -> None:
     pool = {"pool": "primary"}
     timeouts = _value("po_db_pool_timeouts_total", **pool)
@@ -101,6 +103,7 @@ async def test_a_pool_exports_its_usage_and_waiting_checkouts(small: Database) -
     assert _shown() == (0, 0, 0)
 
 
+@pytest.mark.heavy
 async def test_a_pool_that_replaces_another_shows_how_full_it_is(small: Database) -> None:
     await small.engine.dispose()
     executor = ConnectionExecutor(small.engine)

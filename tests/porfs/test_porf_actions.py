@@ -458,6 +458,7 @@ async def why_no_approver(organisation: TestOrganisation, member: Member, porf: 
     return detail
 
 
+@pytest.mark.heavy
 async def test_who_could_approve_with_a_higher_limit_is_told(organisation: TestOrganisation) -> None:
     await changed(organisation, organisation.approver, approval_limit="298.79", name="Amir")
     for limit, name in (("100", "Bea"), ("298.5", "Cleo")):
@@ -603,6 +604,7 @@ async def test_who_may_raise_requests_no_more_cannot_go_on_with_theirs(
         )
 
 
+@pytest.mark.heavy
 async def test_closing_puts_what_is_left_into_the_closed_quantity(organisation: TestOrganisation) -> None:
     porf = await act(organisation.buyer, await organisation.in_status("partially_ordered"), "close")
     (line,) = porf.json()["lines"]

@@ -33,6 +33,7 @@ class Line:
 # The table.
 
 
+@pytest.mark.heavy
 @given(facts, actors)
 def test_what_is_told_of_an_action_is_what_requiring_it_raises(state: PorfFacts, actor: Actor) -> None:
     for action, refusal in MACHINE.allowed_actions(state, actor).items():

@@ -64,6 +64,7 @@ _porfs = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.heavy
 @given(facts, actors, st.none() | st.frozensets(st.sampled_from(Scope)))
 def test_remembered_answers_are_those_of_the_table(
     state: PorfFacts, actor: Actor, scopes: frozenset[Scope] | None

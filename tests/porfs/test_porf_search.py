@@ -95,6 +95,7 @@ async def _found(member: Member, **params: Any) -> list[str]:
     return [item["number"] for item in await all_items(member, "/porfs", **params)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("sort", ORDERS)
 @pytest.mark.parametrize(
     "question",

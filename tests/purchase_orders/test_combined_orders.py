@@ -147,6 +147,7 @@ async def test_who_is_the_requester_of_a_request_now_decides(
     await refused(other.get(f"/purchase-orders/{order.json()['id']}"), 404, "purchase_order_not_found")
 
 
+@pytest.mark.heavy
 async def test_lines_that_a_requester_does_not_see_find_no_order(
     organisation: TestOrganisation, order: httpx.Response
 ) -> None:
@@ -158,6 +159,7 @@ async def test_lines_that_a_requester_does_not_see_find_no_order(
         assert len(await listed(organisation.buyer, **{name: hidden[name]})) == 1
 
 
+@pytest.mark.heavy
 async def test_lists_are_sorted_and_paged_by_the_total_that_is_shown(
     organisation: TestOrganisation, other: Member, order: httpx.Response
 ) -> None:
@@ -205,6 +207,7 @@ def _some_lines() -> list[list[dict[str, str]]]:
     return [*some, [{"quantity": "1", "unit_price": price, "tax_rate": "10"} for price in ("0.14", "0.11")]]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("rounding", list(TaxRounding))
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "TND"])
 async def test_the_totals_of_a_part_are_rounded_as_those_of_a_document(

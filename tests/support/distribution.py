@@ -338,35 +338,36 @@ def _subqueries(statement: Node) -> Iterator[Node]:
             yield from _selects(getattr(statement, name))
 
 
-def _selects(node: Node) -> Iterator[Node]:
-    return (item for item in _walk(node, stop=ast.SelectStmt) if isinstance(item, ast.SelectStmt))
+def _selects(node: Node) -> list[Node]:
+    return [item for item in _walk(node, [], stop=ast.SelectStmt) if isinstance(item, ast.SelectStmt)]
 
 
-def _nodes(node: Node, kind: type) -> Iterator[Any]:
+def _nodes(node: Node, kind: type) -> list[Any]:
     """All nodes of a kind, at any depth."""
-    return (item for item in _walk(node) if isinstance(item, kind))
+    return [item for item in _walk(node, []) if isinstance(item, kind)]
 
 
-def _walk(node: Node, stop: type | tuple[()] = ()) -> Iterator[Node]:
-    """A node and all those in it, in the order of the text, without those in nodes of the kind `stop`."""
-    pending = [node]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, tuple):
-            pending += reversed(item)
-        elif item is not None:
-            yield item
-            if not isinstance(item, stop):
-                pending += [getattr(item, name) for name in _parts(item.__class__)]
+def _walk(node: Node, found: list[Node], stop: type | tuple[()] = ()) -> list[Node]:
+    """Add a node and all those in it, in the order of the text, without those in nodes of the kind `stop`."""
+    if isinstance(node, tuple):
+        for item in node:
+            _walk(item, found, stop)
+    elif node is not None:
+        found.append(node)
+        if not isinstance(node, stop):
+            for name in _parts(node.__class__):
+                if (held := getattr(node, name)) is not None:
+                    _walk(held, found, stop)
+    return found
 
 
 @cache
 def _parts(kind: Any) -> tuple[str, ...]:
-    """The attributes of a kind of nodes that may hold nodes, the last one first; most hold numbers, texts and flags."""
+    """The attributes of a kind of nodes that may hold nodes; most hold numbers, texts and flags."""
     if not issubclass(kind, ast.Node):
         return ()
     held = {name: {*types} if isinstance(types, tuple) else {types} for name, (_, types, _) in kind.__slots__.items()}
-    return tuple(name for name, types in reversed(held.items()) if not types <= _PLAIN)
+    return tuple(name for name, types in held.items() if not types <= _PLAIN)
 
 
 def _names(node: Node) -> set[str]:

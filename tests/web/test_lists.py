@@ -119,6 +119,7 @@ async def test_times_are_bounded_below_inclusively_and_above_exclusively(
         assert set(found) == expected, params
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", ["/porfs", "/purchase-orders"])
 async def test_amounts_are_bounded(organisation: TestOrganisation, path: str) -> None:
     for price in ("10", "20", "30"):
@@ -137,6 +138,7 @@ async def test_amounts_are_bounded(organisation: TestOrganisation, path: str) ->
         assert [error["pointer"] for error in problem["errors"]] == ["/total_gte"]
 
 
+@pytest.mark.heavy
 async def test_orders_are_filtered_by_what_a_line_is_for(organisation: TestOrganisation) -> None:
     other = await organisation.member(Role.REQUESTER)
     body = {"title": "T", "supplier_id": organisation.supplier_id, "lines": [LINE | {"needed_by": "2031-05-01"}]}
@@ -249,6 +251,7 @@ async def test_counts_name_what_is_wrong(organisation: TestOrganisation) -> None
     await refused(get("/porfs/counts?group_by=status&limit=5"), 400, "unknown_parameter")
 
 
+@pytest.mark.heavy
 async def test_many_values_are_bounded_and_the_total_is_exact(organisation: TestOrganisation) -> None:
     for number in range(102):
         body = {"title": "T", "cost_centre": f"C{number:03}"}

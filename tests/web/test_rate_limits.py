@@ -60,6 +60,7 @@ async def test_what_is_refused_before_the_token_is_read_counts_for_the_address(
         assert all(answer.status_code in {400, 415, 422} for answer in answers[:2])
 
 
+@pytest.mark.heavy
 async def test_health_and_docs_are_not_counted(urls: tuple[str, str]) -> None:
     async with client_of(new_app(urls[1], rate_limit_per_address="1/day")) as client:
         for path in ("/health/live", "/health/ready", "/docs", "/openapi.json") * 3:

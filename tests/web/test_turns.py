@@ -60,6 +60,7 @@ async def waiting(organisation: TestOrganisation, number: int) -> None:
     await until(lambda: asyncio.sleep(0, queue.waiting == number), f"{number} requests that wait")
 
 
+@pytest.mark.heavy
 async def test_a_user_waits_without_a_connection_and_others_do_not_wait(
     organisation: TestOrganisation, urls: tuple[str, str]
 ) -> None:

@@ -134,6 +134,7 @@ async def _waited(owner: asyncpg.Connection, endpoint_id: int) -> timedelta:
 _SLACK = timedelta(seconds=60)
 
 
+@pytest.mark.heavy
 async def test_attempts_follow_the_schedule_and_end(
     organisation: TestOrganisation, receiver: Receiver, owner: asyncpg.Connection
 ) -> None:

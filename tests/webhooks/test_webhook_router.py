@@ -115,6 +115,7 @@ async def test_keys_are_not_accepted(organisation: TestOrganisation) -> None:
     await refused(creating, 403, "key_not_accepted")
 
 
+@pytest.mark.heavy
 async def test_there_are_at_most_twenty_endpoints_even_if_they_are_added_at_once(
     organisation: TestOrganisation,
 ) -> None:
