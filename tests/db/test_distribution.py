@@ -153,6 +153,8 @@ OBSTACLES_IN_REVISIONS = {
     "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SELECT FROM porfs WHERE id = $1'; END $$": (
         "porfs (porfs) is not compared"
     ),
+    "CREATE FUNCTION organisations_of(own bigint) RETURNS SETOF bigint LANGUAGE sql AS"
+    " $$ SELECT organisation_id FROM porfs WHERE id = own $$": "organisations_of reads ['porfs'] with parameters",
     FUNCTION.format("true; PERFORM set_config('app.organisation_id', '1', true)"): "set_config",
 }
 ALLOWED_IN_REVISIONS = (
@@ -160,6 +162,8 @@ ALLOWED_IN_REVISIONS = (
     f"{TENANT_TABLE}); {DISTRIBUTES}; ALTER TABLE x ADD {REFERENCE}",
     "CREATE TABLE y (id bigint PRIMARY KEY, user_id bigint REFERENCES users)",
     FUNCTION.format("organisation_id = own"),
+    "CREATE FUNCTION organisations_of(own bigint) RETURNS SETOF bigint LANGUAGE plpgsql AS"
+    " $$ BEGIN RETURN QUERY SELECT organisation_id FROM porfs WHERE id = own; END $$",
 )
 
 

@@ -27,6 +27,8 @@ READING = frozenset({"creation_rules", "member_of", "open_invitations"})
 _TIMES = frozenset({"now", "clock_timestamp", "statement_timestamp", "transaction_timestamp"})
 # The application knows that where the database is distributed, and executes them first (db/search.py).
 SEARCHING = frozenset({"search_porfs", "search_purchase_orders", "search_suppliers"})
+# Functions that read the tables on all servers, for the worker.
+OF_ALL = "organisations_"
 _DISTRIBUTES = re.compile(r"create_distributed_table\('(\w+)', 'organisation_id'")
 _STATEMENT = 0  # PL/pgSQL's parse modes: a statement, otherwise an expression
 _PLAIN = {bool, int, float, str, dict, Decimal}
@@ -80,6 +82,7 @@ def revision_obstacles(sql: str) -> list[str]:
     found: list[str] = []
     distributed: set[str] = set()
     created: set[str] = set()
+    functions: dict[str, list[str]] = {}  # by name, as the last revision has made them
     text = sql.encode()
     for item in parse_sql(sql):
         statement, start = item.stmt, item.stmt_location or 0
@@ -87,14 +90,26 @@ def revision_obstacles(sql: str) -> list[str]:
         distributed |= set(_DISTRIBUTES.findall(source))
         if isinstance(statement, ast.CreateStmt):
             created |= {statement.relation.relname} if _is_of_tenant(statement) else set()
+        if isinstance(statement, ast.CreateFunctionStmt):
+            functions[_name(statement.funcname)] = _in_function(statement, source)
         found += _in_revision(statement, source)
+    found += [obstacle for obstacles_ in functions.values() for obstacle in obstacles_]
     found += [f"{table} is not distributed: use ddl.create_tenant_table" for table in sorted(created - distributed)]
     return found
 
 
+def _in_function(statement: Node, source: str) -> list[str]:
+    name, options = _name(statement.funcname), {item.defname: item.arg for item in statement.options}
+    if options["language"].sval == "plpgsql":
+        return [] if name.startswith(OF_ALL) else function_obstacles(source)
+    body = options["as"][0].sval
+    tables = {item.relname for query in parse_sql(body) for item in _nodes(query.stmt, ast.RangeVar)}
+    if statement.parameters and tables & TENANT:
+        return [f"{name} reads {sorted(tables & TENANT)} with parameters: use PL/pgSQL"]
+    return []
+
+
 def _in_revision(statement: Node, source: str) -> Iterator[str]:
-    if isinstance(statement, ast.CreateFunctionStmt) and "plpgsql" in source:
-        yield from function_obstacles(source)
     if isinstance(statement, ast.CreateTrigStmt):
         yield f"trigger {statement.trigname}"
     if isinstance(statement, ast.DoStmt) and "ctid" in source:

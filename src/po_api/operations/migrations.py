@@ -203,6 +203,8 @@ async def _holders(connection: AsyncConnection) -> str:
 def grant_to_application(connection: Connection, role: str) -> None:
     """Grant the application's role the rights that it needs in the current schema, and revoke all others."""
     quoted = connection.dialect.identifier_preparer.quote(role)
+    # In a distributed database (Citus): else `organisations`, which is on every server, could not follow others.
+    connection.execute(text("SET LOCAL citus.multi_shard_modify_mode = 'sequential'"))
     existing = set(connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")))
     tables_by_rights: dict[str, list[str]] = {}
     for table in metadata.tables:
