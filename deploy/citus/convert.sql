@@ -5,6 +5,8 @@ SET client_min_messages = warning;
 SET statement_timeout = 0;
 -- Otherwise Citus makes distributed tables of local ones that refer to a reference table.
 SET citus.enable_local_reference_table_foreign_keys = off;
+-- Otherwise a table with rows that refers to organisations only by way of others (approval_group_members) is refused.
+SET citus.multi_shard_modify_mode = 'sequential';
 -- pg_tables without the shards, whatever is set for the role.
 SET citus.override_table_visibility = on;
 
