@@ -20,12 +20,13 @@ TRANSIENT = sorted(
 )
 # A policy that every statement on requests evaluates.
 _REFUSALS = """
-    CREATE TABLE refusals (sqlstate text NOT NULL);
+    CREATE TABLE refusals (sqlstate text NOT NULL, message text NOT NULL DEFAULT 'not now');
     GRANT SELECT ON refusals TO po_app;
     CREATE FUNCTION refuse() RETURNS bool LANGUAGE plpgsql AS $$
-        DECLARE code text := (SELECT sqlstate FROM refusals);
+        DECLARE refusal refusals;
         BEGIN
-            IF code IS NOT NULL THEN RAISE EXCEPTION 'not now' USING ERRCODE = code; END IF;
+            SELECT * INTO refusal FROM refusals;
+            IF FOUND THEN RAISE EXCEPTION USING ERRCODE = refusal.sqlstate, MESSAGE = refusal.message; END IF;
             RETURN true;
         END $$;
     CREATE POLICY refusals ON porfs AS RESTRICTIVE USING (refuse()) WITH CHECK (refuse());
@@ -78,3 +79,10 @@ async def test_a_server_that_refuses_statements(member: Member, database: Fresh)
         assert await _reads_and_writes(member) == [(503, code, "5")] * 3, sqlstate
         await database.fetch("DELETE FROM refusals")
         assert [status for status, _, _ in await _reads_and_writes(member)] == [200, 201, 200]
+
+
+async def test_a_distributed_database_that_loses_a_server(member: Member, database: Fresh) -> None:
+    await database.connection.execute(_REFUSALS)
+    lost = "failure on connection marked as essential: worker1:5432"
+    await database.fetch("INSERT INTO refusals VALUES ('XX000', $1)", lost)
+    assert await _reads_and_writes(member) == [(503, "unavailable", "5")] * 3
