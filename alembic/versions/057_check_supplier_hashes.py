@@ -2,7 +2,7 @@
 
 The earlier checks count the digits with a regular expression, which takes PostgreSQL up to 0.3 ms for each row.
 
-Revises: 055
+Revises: 056
 """
 
 from alembic import op
@@ -10,7 +10,7 @@ from alembic import op
 from po_api.operations import ddl
 
 revision = "057"
-down_revision = "055"
+down_revision = "056"
 branch_labels = None
 depends_on = None
 

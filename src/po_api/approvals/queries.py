@@ -245,7 +245,7 @@ def _submission() -> Query[_SubmissionRow]:
         _added().label("added"),
     )
     statement: AnySelect = select(*columns).where(Organisation.id == ORGANISATION_ID)
-    return Query("approvals.submission", statement, _SubmissionRow)
+    return Query("approvals.submission", statement, _SubmissionRow, one_plan=True)
 
 
 class _AddedRow(NamedTuple):
@@ -331,7 +331,7 @@ def places(porf: FromClause, request: RequestColumns) -> AnySelect:
     )
 
 
-_LAST_RUN, _SUBMISSION = Query("approvals.last_run", _last_run(), RunRow), _submission()
+_LAST_RUN, _SUBMISSION = Query("approvals.last_run", _last_run(), RunRow, one_plan=True), _submission()
 _ADDED_MEMBERS = Query("approvals.added", select(_added().label("added")), _AddedRow)
 LOCK_PRINCIPALS, _VOTERS = lock_principals(), _voters()
 

@@ -264,7 +264,7 @@ def _commenters(of_document: ColumnElement[bool]) -> AnySelect:
     return select(Comment.author_id).where(Comment.organisation_id == ORGANISATION_ID, of_document)
 
 
-_ASKED = Query("notifications.asked", _asked(), _AskedRow)
+_ASKED = Query("notifications.asked", _asked(), _AskedRow, one_plan=True)
 _UNASKED = Query(
     "notifications.unasked", _unasked(json_rows("asked", *_NOTIFICATIONS.c["user_id", "dedupe_key"])), NoRow
 )

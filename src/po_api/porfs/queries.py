@@ -215,7 +215,7 @@ def _excluded_approvers(visibility: Visibility) -> Query[ExcludedApprovers]:
 @cache
 def _places(visibility: Visibility) -> Query[PlaceRow]:
     porf = _visible_porf(visibility)
-    return Query("porfs.approval_places", places(porf, request_columns(porf)), PlaceRow)
+    return Query("porfs.approval_places", places(porf, request_columns(porf)), PlaceRow, one_plan=True)
 
 
 @cache
