@@ -132,7 +132,7 @@ async def _delete_rows(url: str) -> None:
         await connection.execute("UPDATE members SET team_id = NULL, default_cost_centre_id = NULL")
         for table in reversed(metadata.sorted_tables):
             if table.name != SchemaInfo.__tablename__:
-                await connection.execute(f"DELETE FROM {table.name}")  # noqa: S608
+                await connection.execute(f"DELETE FROM {table.name}")
 
 
 @pytest.fixture(scope="session")
