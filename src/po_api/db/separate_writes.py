@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, update
+from sqlalchemy import Row, update
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.offload import offload
@@ -30,13 +31,23 @@ class SeparateWrites:
 
         Returns the columns `returned` of the inserted rows, in no order.
         """
+        return await self._insert(insert(table), rows, returned, others)
+
+    async def insert_new(self, table: Any, rows: Rows) -> None:
+        """Insert those of the rows that conflict with none."""
+        await self._insert(insert(table).on_conflict_do_nothing(), rows, (), {})
+
+    async def _insert(
+        self, statement: Insert, rows: Rows, returned: Sequence[str], others: dict[str, object]
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        table: Any = statement.table
         others |= {name: self.now for name in ("created_at", "updated_at") if name in table.c}
         others["organisation_id"] = self.organisation_id
         values = [{name: row[name] for name in row if name in table.c} | others for row in rows]
         if not values:
             return []
         columns = table.c[returned or ("organisation_id",)]
-        return (await self.session.execute(insert(table).returning(*columns), values)).all()
+        return (await self.session.execute(statement.returning(*columns), values)).all()
 
     async def update(self, table: Any, rows: Rows, **others: Any) -> None:
         """Update the rows with the ids of `rows`: the other columns that those have, and `others`."""

@@ -37,6 +37,7 @@ from po_api.core.permissions import GRANTS, Permission
 from po_api.db.bulk_write import NOW, Rows, as_json, combine, insert_new_from, json_rows
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, AnySelect, NoRow, Query, TransactionExecutor
+from po_api.db.separate_writes import SeparateWrites
 from po_api.members.models import Member
 from po_api.notifications.domain import (
     MAX_ADMINS,
@@ -287,13 +288,18 @@ class NotificationRepository:
     """The notifications of one organisation, whose tenant the session's transaction has entered."""
 
     def __init__(self, session: AsyncSession, organisation_id: int) -> None:
+        self._session = session
         self._executor = TransactionExecutor(session)
         self._tenant = {"organisation_id": organisation_id}
 
     async def add(self, rows: Rows) -> None:
         """Add notifications; whoever was told of the same cause is not told again."""
-        if found := list(rows):
-            await self._executor.rows(_ADD, **self._tenant, now=utc_now(), notifications=as_json(found))
+        found, now = list(rows), utc_now()
+        if found and self._executor.is_distributed:
+            whole = [{name: row.get(name) for name in _ADDED} for row in found]
+            await SeparateWrites(self._session, self._tenant["organisation_id"], now).insert_new(_NOTIFICATIONS, whole)
+        elif found:
+            await self._executor.rows(_ADD, **self._tenant, now=now, notifications=as_json(found))
 
     async def resolve(self, porf_id: int, rows: Rows = ()) -> None:
         """Resolve what there was to do about a request that does not wait any more, and add notifications."""
