@@ -331,21 +331,22 @@ async def test_only_drafts_have_a_preview(organisation: TestOrganisation) -> Non
 
 
 async def test_a_document_that_nobody_waits_for_is_not_typeset_to_the_end(
-    organisation: TestOrganisation, urls: tuple[str, str], owner: Any
+    own_organisation: TestOrganisation, own_urls: tuple[str, str], own_owner: Any
 ) -> None:
+    """In a database of its own: without statistics, many other rows can make plans for two thousand lines slow."""
     lines = [LINE | {"description": f"Desk lamp no. {number}"} for number in range(2_000)]
-    draft = await created(organisation.convert(await organisation.approved(lines=lines)))
-    order = await ok(perform(organisation.buyer, draft, "issue"))
-    short = await organisation.issued()
+    draft = await created(own_organisation.convert(await own_organisation.approved(lines=lines)))
+    order = await ok(perform(own_organisation.buyer, draft, "issue"))
+    short = await own_organisation.issued()
     before = {worker.pid for worker in running_children(WORKER_PROGRAM)}
 
     async def new_worker() -> psutil.Process | None:
         return next((worker for worker in running_children(WORKER_PROGRAM) if worker.pid not in before), None)
 
-    application = new_app(urls[1])
+    application = new_app(own_urls[1])
     with serving(application) as address:
         async with httpx.AsyncClient(base_url=address) as client:
-            member = Member(client, organisation.buyer.user_id, "", organisation.buyer.token)
+            member = Member(client, own_organisation.buyer.user_id, "", own_organisation.buyer.token)
             reading = asyncio.create_task(member.get(path_of(order)))
             worker = await until(new_worker, "the start of a worker process")
             assert worker is not None
@@ -355,6 +356,6 @@ async def test_a_document_that_nobody_waits_for_is_not_typeset_to_the_end(
             await asyncio.wait([reading])
             await asyncio.to_thread(wait_until, lambda: not is_running(worker.pid), "the end of the worker process")
         assert application.state.renderings.running == 0
-    assert await stored(owner, order) == []
-    await ok(organisation.buyer.get(path_of(order)))
-    assert await stored(owner, order) == ["issued"]
+    assert await stored(own_owner, order) == []
+    await ok(own_organisation.buyer.get(path_of(order)))
+    assert await stored(own_owner, order) == ["issued"]
