@@ -364,6 +364,9 @@ async def test_what_the_version_before_leaves_gets_its_run(
     organisation: TestOrganisation, owner: asyncpg.Connection
 ) -> None:
     approver, requester = organisation.approver, organisation.requester
+    # Recalled by it, so that its run is open.
+    recalled = await organisation.pending()
+    await owner.execute("UPDATE porfs SET status = 'draft' WHERE id = $1", recalled.json()["id"])
     # Submitted by it, without a run.
     porf = await organisation.pending()
     porf_id = porf.json()["id"]

@@ -6,7 +6,7 @@ condition of the list.
 
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, literal_column, select, union_all
+from sqlalchemy import ColumnElement, and_, literal_column, select, union_all
 
 from po_api.approvals.domain import RunStatus, StepStatus
 from po_api.approvals.models import ApprovalRun, ApprovalStep
@@ -40,17 +40,21 @@ def _of_steps() -> AnySelect:
 
 
 def _without_run() -> AnySelect:
-    """Those that the version before revision 048 has submitted: looked for only if there are fewer open runs than
-    pending requests, since counting both takes less time."""
-    is_open = and_(_RUNS.c.organisation_id == ORGANISATION_ID, _RUNS.c.status == RunStatus.OPEN)
-    pending = and_(_PORFS.c.organisation_id == ORGANISATION_ID, _PORFS.c.status == PorfStatus.PENDING)
-    runs = select(func.count(_RUNS.c.id)).where(is_open).correlate(None).scalar_subquery()
-    porfs = select(func.count(_PORFS.c.id)).where(pending).correlate(None).scalar_subquery()
-    its_run = and_(is_open, _RUNS.c.porf_id == _PORFS.c.id)
+    """Those that the version before revision 048 has submitted.
+
+    Counts of pending requests and of open runs do not show whether there are any: what that version has recalled or
+    decided keeps its open run.
+    """
+    its_run = and_(
+        _RUNS.c.organisation_id == ORGANISATION_ID,
+        _RUNS.c.porf_id == _PORFS.c.id,
+        _RUNS.c.status == RunStatus.OPEN,
+        _RUNS.c.opened_at == _PORFS.c.submitted_at,
+    )
     return (
         select(_PORFS.c.id)
         .select_from(_PORFS.outerjoin(_RUNS, its_run))
-        .where(pending, _RUNS.c.id.is_(None), runs < porfs)
+        .where(_PORFS.c.organisation_id == ORGANISATION_ID, _PORFS.c.status == PorfStatus.PENDING, _RUNS.c.id.is_(None))
     )
 
 
