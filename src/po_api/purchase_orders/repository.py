@@ -28,6 +28,7 @@ from po_api.core.clock import utc_now
 from po_api.core.offload import offload
 from po_api.core.records import field_names
 from po_api.db.bulk_write import Rows, as_json, combine, insert_from, json_rows, update_from
+from po_api.db.plans import DISCARD_PLANS, FEW_LINES
 from po_api.db.query import ORGANISATION_ID, AnyColumn, NoRow, Query, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.db.wakeups import notify_after_commit
@@ -283,6 +284,8 @@ class PurchaseOrderRepository:
         if self._executor.is_distributed:
             return await self._create_separately(order, lines, change, now)
         parameters = await offload(len(lines), self._parameters, change, now, orders=[order], lines=lines)
+        if len(lines) > FEW_LINES:
+            await self._executor.execute(DISCARD_PLANS)
         created = await self._executor.row(_CREATE, **parameters)
         assert created is not None
         notify_after_commit(self._session, audit.RELAY)
