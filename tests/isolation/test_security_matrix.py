@@ -7,6 +7,7 @@ fails. The column of the other organisation is in test_tenancy.py.
 import base64
 from datetime import timedelta
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -280,18 +281,20 @@ _BY_KEY = [
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-async def test_a_key_opens_no_more_than_its_users_roles(world: World, column: str) -> None:
+async def test_a_key_opens_no_more_than_its_users_roles(world: World, owner: asyncpg.Connection, column: str) -> None:
     """A key with all scopes may do the same as a session: a third of the operations with each role."""
-    await _opens_the_same(world, column, _BY_KEY[[*COLUMNS].index(column) % 3 :: 3])
+    await _opens_the_same(world, owner, column, _BY_KEY[[*COLUMNS].index(column) % 3 :: 3])
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("column", COLUMNS)
-async def test_a_key_opens_all_that_its_users_roles_open(world: World, column: str) -> None:
-    await _opens_the_same(world, column, _BY_KEY)
+async def test_a_key_opens_all_that_its_users_roles_open(world: World, owner: asyncpg.Connection, column: str) -> None:
+    await _opens_the_same(world, owner, column, _BY_KEY)
 
 
-async def _opens_the_same(world: World, column: str, names: list[str]) -> None:
+async def _opens_the_same(world: World, owner: asyncpg.Connection, column: str, names: list[str]) -> None:
+    # As autovacuum would, which these servers do not have: a requester's orders are looked for among hundreds.
+    await owner.execute("ANALYZE porfs, porf_lines, purchase_orders, purchase_order_lines, allocations")
     member = await world.newcomer(column)
     key = await world.new_key(member, *Scope)
     seen = {}
