@@ -261,11 +261,14 @@ class DecisionRead(Schema):
     decision: Decision
     approver_id: int
     approver_name: str = Field(examples=["Ada Approver"])
-    on_behalf_of_id: int | None = Field(description="The member for whom the approver decided, if not for themselves")
+    on_behalf_of_id: int | None = Field(
+        description="The member on whose behalf the approver decided; null if the approver decided as themselves"
+    )
     on_behalf_of_name: str | None = Field(examples=["Max Manager"])
     approver_limit: LimitRead | None = Field(
-        description="The limit that counted at that time, of the approver or of the member for whom they decided, as"
-        " far as it was recorded; shown to admins, auditors and the member whose limit it is"
+        description="The approval limit that applied to the decision: that of the approver, or of the member on whose"
+        " behalf they decided. Null if it was not recorded. Only admins, auditors and the member whose limit it is see"
+        " it"
     )
     comment: str | None
     decided_at: datetime
