@@ -33,11 +33,12 @@ from po_api.approval_policies.domain import StepSource
 from po_api.approvals.domain import RunStatus, SlotStatus, Standing, StepStatus
 from po_api.approvals.eligibility import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, may_decide
 from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
-from po_api.core.permissions import GRANTS, Permission
+from po_api.core.permissions import Permission
 from po_api.db.fences import fenced
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, USER_ID
 from po_api.members.models import Member
+from po_api.members.projections import has_role_for
 from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
 
 _RUNS, _STEPS, _SLOTS = ApprovalRun.__table__, ApprovalStep.__table__, ApprovalSlot.__table__
@@ -59,7 +60,7 @@ class Principals(NamedTuple):
 def members(name: str) -> Principals:
     """The members of organisations, as approvers."""
     member = Member.__table__.alias(name)
-    has_role = member.c.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles))
+    has_role = has_role_for(Permission.PORFS_DECIDE, member)
     return Principals(member, ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active))
 
 

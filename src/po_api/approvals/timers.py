@@ -28,11 +28,12 @@ from po_api.approval_policies.models import ApprovalRule
 from po_api.approvals.domain import SlotStatus, StepStatus, TimerKind
 from po_api.approvals.models import ApprovalRun, ApprovalSlot, ApprovalStep, ApprovalTimer
 from po_api.core.actor import Actor
-from po_api.core.permissions import GRANTS, Permission
+from po_api.core.permissions import Permission
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, AnyColumn, AnySelect, NoRow, Query, QueryExecutor, TransactionExecutor
 from po_api.db.separate_writes import SeparateWrites
 from po_api.members.models import Member
+from po_api.members.projections import has_role_for
 from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
 
 MOST_REMINDERS = 5
@@ -222,7 +223,7 @@ def _successors(timer: DueTimer, excluded: Sequence[int]) -> AnySelect:
             member.user_id.not_in(_pool_of(timer)),
             member.user_id.not_in(excluded),
             member.is_active,
-            member.roles.overlap(sorted(GRANTS[Permission.PORFS_DECIDE].roles)),
+            has_role_for(Permission.PORFS_DECIDE, Member.__table__),
         )
         .order_by(member.user_id)
     )

@@ -5,7 +5,7 @@ A code is part of the interface: stable, snake_case, documented by the class's d
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 # In one response; more would help nobody.
 MAX_LISTED_ERRORS = 1_000
@@ -43,6 +43,11 @@ class AppError(Exception):
         self.errors = errors
         self.headers = headers or {}
         super().__init__(self.detail)
+
+    @classmethod
+    def at(cls, *pointers: str) -> Self:
+        """The error, and where in the body it is."""
+        return cls(errors=tuple(FieldError(pointer, cls.code, cls.title) for pointer in pointers))
 
     @classmethod
     def known(cls) -> list[type["AppError"]]:

@@ -30,8 +30,13 @@ def member_may(permission: Permission, user_id: _UserId) -> ColumnElement[bool]:
     """Whether the member whose user id is in a column of the outer query is active and has the permission; NULL for
     none."""
     member = _referred()
-    may = and_(member.c.is_active, member.c.roles.overlap(sorted(GRANTS[permission].roles)))
-    return _value(may, member, user_id)
+    return _value(and_(member.c.is_active, has_role_for(permission, member)), member, user_id)
+
+
+def has_role_for(permission: Permission, members: FromClause) -> ColumnElement[bool]:
+    """Whether one of the roles of a member has the permission."""
+    granting: ColumnElement[bool] = members.c.roles.overlap(sorted(GRANTS[permission].roles))
+    return granting
 
 
 def _of_member(attribute: InstrumentedAttribute[_T], user_id: _UserId) -> ColumnElement[_T]:

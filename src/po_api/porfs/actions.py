@@ -13,7 +13,6 @@ from po_api.approvals.errors import OverApprovalLimit
 from po_api.approvals.writes import RunWrites
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.errors import FieldError
 from po_api.core.money import in_base_currency
 from po_api.core.permissions import Permission, Role, may
 from po_api.core.versions import ExpectedVersions, require_version
@@ -157,8 +156,7 @@ class PorfActions:
             or not rights.is_active
             or not may(frozenset(map(Role, rights.roles)), Permission.PORFS_WRITE)
         ):
-            error = FieldError("/requester_id", errors.UnknownRequester.code, errors.UnknownRequester.title)
-            raise errors.UnknownRequester(errors=(error,))
+            raise errors.UnknownRequester.at("/requester_id")
         if not facts.allow_self_approval and await self._approvals.has_approved(porf, requester_id):
             raise errors.RequesterHasApproved
         before, after = {"requester_id": porf.requester_id}, {"requester_id": requester_id}

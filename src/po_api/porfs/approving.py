@@ -90,8 +90,7 @@ class PorfApprovals:
 
     async def submit(self, porf: LockedPorf, facts: PorfFacts, after: Mapping[str, Any], now: datetime) -> Opened:
         """Open the run of a submission; `after` is the state of the request. Raises NoApprover."""
-        was_submitted = porf.submitted_at is not None or porf.approval_round > 1
-        read = self._runs.submission if was_submitted or facts.has_policy else self._runs.first_submission
+        read = self._runs.submission if facts.submitted or facts.has_policy else self._runs.first_submission
         previous, published, added = await read(porf.id)
         if previous is not None and previous.status is RunStatus.OPEN:
             # The version before has recalled the request.

@@ -139,7 +139,7 @@ def fixed_base_amounts(porf: FromClause, *names: str) -> Columns:
 class _Concerns(NamedTuple):
     """Which facts about a request the guards of the member's actions look at, in SQL.
 
-    They check the member first: of a draft of others, only an admin submits it; whoever is no approver decides nothing.
+    Guards check the member first: the draft of another member is submitted by admins only, and only approvers decide.
     """
 
     submits: ColumnElement[bool]

@@ -70,7 +70,7 @@ class PorfService:
         takes_default = copied_from is None and requested.cost_centre is None and requested.cost_centre_id is None
         rules = await self._repository.creation_rules(requested, takes_default=takes_default)
         if requested.supplier_id is not None and not rules.supplier_is_active:
-            raise _unknown_supplier()
+            raise errors.UnknownSupplier.at("/supplier_id")
         await self._structure.require_active(requested.lines, pointer="/lines/{}")
         await self._addresses.require_delivery(requested.delivery_address_id, requested.delivery_address)
         currency = requested.currency or rules.currency
@@ -222,7 +222,7 @@ class PorfService:
 
     async def _require_supplier(self, supplier_id: int) -> None:
         if await self._active(supplier_id) is None:
-            raise _unknown_supplier()
+            raise errors.UnknownSupplier.at("/supplier_id")
 
     async def _reprice(self, porf: Porf) -> None:
         lines = await self._porfs.lines(porf.id)
@@ -300,11 +300,6 @@ def _changed_nets(lines: Iterable[PorfLineRow], currency: str) -> list[dict[str,
 def _columns(position: int, line: LineInput, net: Decimal, tolerance: Decimal) -> dict[str, object]:
     """The columns of a line, without the key of its request."""
     return {**vars(line), "net": net, "position": position, "over_order_percent": tolerance}
-
-
-def _unknown_supplier() -> errors.UnknownSupplier:
-    error = FieldError("/supplier_id", errors.UnknownSupplier.code, errors.UnknownSupplier.title)
-    return errors.UnknownSupplier(errors=(error,))
 
 
 async def warn_of_missing_approvers(session: AsyncSession, event: MemberChanged) -> list[ChangeWarning]:

@@ -13,7 +13,6 @@ from po_api.approval_policies.planning import preview_for
 from po_api.approvals.service import start
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.errors import FieldError, Unprocessable
 from po_api.core.money import TaxRounding
 from po_api.core.offload import offload
 from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
@@ -69,7 +68,7 @@ class PorfSimulation:
 
         preview = await preview_for(self._executor, self._actor, read_facts, policy_id=policy_id)
         if requested.requester_id not in preview.people.persons:
-            raise _unknown(errors.UnknownRequester, "/requester_id")
+            raise errors.UnknownRequester.at("/requester_id")
         await self._require_known(requested)
         return PorfPreview(preview, start(preview.steps).steps, {})
 
@@ -78,7 +77,7 @@ class PorfSimulation:
         structure = StructureService(self._session, self._actor)
         suppliers = SupplierService(self._session, self._actor)
         if supplier_id is not None and await suppliers.find_active(supplier_id) is None:
-            raise _unknown(errors.UnknownSupplier, "/supplier_id")
+            raise errors.UnknownSupplier.at("/supplier_id")
         if cost_centre_id is not None:
             await structure.require_cost_centre(cost_centre_id, None)
         await structure.require_active(requested.lines, pointer="/lines/{}")
@@ -109,7 +108,3 @@ class PorfSimulation:
             lines=lines,
         )
         return replace(facts, base_ceiling=facts.amount_of(lines))
-
-
-def _unknown(error: type[Unprocessable], pointer: str) -> Unprocessable:
-    return error(errors=(FieldError(pointer, error.code, error.title),))
