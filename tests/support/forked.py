@@ -6,6 +6,7 @@ Tests that check more than the effect and the output of a command start it by it
 import io
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -95,6 +96,11 @@ class ForkedServer:
 
     def wait(self, timeout: float = DEADLINE_SECONDS) -> int:
         return _wait(self._process, timeout)
+
+    def stop(self) -> None:
+        """End it with SIGTERM, which ends it at once if it has just been started and does not handle signals yet."""
+        self.terminate()
+        assert self.wait() in {0, -signal.SIGTERM}
 
 
 _Streams = tuple[Connection, Connection] | Path

@@ -29,7 +29,7 @@ def worker(
     """
     settings = load_settings()
     logging.configure(settings.log_level)
-    # Until the worker has started; exiting runs the exit handlers that stop the embedded server.
+    # Until the worker connects; exiting runs the exit handlers that stop the embedded server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         scrapes = None if once else serving.listen_to_scrapes(settings)

@@ -26,6 +26,9 @@ _log = get_logger(__name__)
 
 async def work(settings: Settings, found: Connections, *, once: bool) -> None:
     """Work until SIGTERM or SIGINT, or with `once` until nothing is due. Raises StaleSchema."""
+    # Before connecting: an exception, such as that of the caller's handler, is lost in SQLAlchemy's first look at the
+    # server, which then fails.
+    stopping = None if once else _stopped_by(signal.SIGTERM, signal.SIGINT)
     instrumentation.configure(slow_query_ms=settings.db_slow_query_ms)
     database = open_database(found.app_url, settings)
     try:
@@ -43,10 +46,9 @@ async def work(settings: Settings, found: Connections, *, once: bool) -> None:
             listeners=all_listeners(mail_sender=settings.mail_from if mailer else None),
         )
         worker = Worker(database, everything)
-        if once:
+        if stopping is None:
             await worker.run_until_idle()
             return
-        stopping = _stopped_by(signal.SIGTERM, signal.SIGINT)
         worker.start()
         _log.info("worker_started")
         await stopping.wait()
