@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from po_api.approval_delegations.errors import InvalidDelegationPeriod
-from po_api.core.errors import FieldError
 
 LONGEST = timedelta(days=366)
 # Of one delegator, not ended: the inbox of a delegate looks at the work of all their delegators.
@@ -26,4 +25,4 @@ def require_period(starts_at: datetime, ends_at: datetime, now: datetime) -> Non
 
 
 def _invalid(detail: str) -> InvalidDelegationPeriod:
-    return InvalidDelegationPeriod(detail, errors=(FieldError("/ends_at", InvalidDelegationPeriod.code, detail),))
+    return InvalidDelegationPeriod.at("/ends_at", detail=detail)

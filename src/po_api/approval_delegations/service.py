@@ -19,7 +19,6 @@ from po_api.approval_delegations.models import ApprovalDelegation
 from po_api.approval_delegations.queries import DelegationQueries, DelegationRow
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.errors import FieldError, Unprocessable
 from po_api.core.permissions import Permission, Role, may
 from po_api.db.listeners import Listeners
 from po_api.db.locks import lock_in_organisation
@@ -103,10 +102,10 @@ class DelegationService:
         """Raise unless the one may delegate to the other. Both are locked, in the order of their ids."""
         roles = {user_id: await self._roles_of(user_id) for user_id in sorted({delegator_id, delegate_id})}
         if not may(roles[delegator_id], Permission.PORFS_DECIDE):
-            raise _unknown(UnknownDelegator, "/delegator_id")
+            raise UnknownDelegator.at("/delegator_id")
         stands_in = roles[delegate_id]
         if delegate_id == delegator_id or not stands_in or Role.AUDITOR in stands_in:
-            raise _unknown(UnknownDelegate, "/delegate_id")
+            raise UnknownDelegate.at("/delegate_id")
 
     async def _roles_of(self, user_id: int) -> frozenset[Role]:
         """The roles of a member, who is locked; none of one who is not active."""
@@ -116,7 +115,3 @@ class DelegationService:
     async def _record(self, verb: str, delegation: ApprovalDelegation, after: dict[str, object]) -> None:
         change = audit.Change(f"approval_delegation.{verb}", "approval_delegation", delegation.id, None, after)
         await audit.record(self._session, self._actor, change)
-
-
-def _unknown(error: type[Unprocessable], pointer: str) -> Unprocessable:
-    return error(errors=(FieldError(pointer, error.code, error.title),))

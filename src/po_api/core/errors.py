@@ -45,9 +45,10 @@ class AppError(Exception):
         super().__init__(self.detail)
 
     @classmethod
-    def at(cls, *pointers: str) -> Self:
-        """The error, and where in the body it is."""
-        return cls(errors=tuple(FieldError(pointer, cls.code, cls.title) for pointer in pointers))
+    def at(cls, *pointers: str, detail: str = "", location: str = "body") -> Self:
+        """The error, and where in the request it is."""
+        errors = tuple(FieldError(pointer, cls.code, detail or cls.title, location) for pointer in pointers)
+        return cls(detail, errors=errors)
 
     @classmethod
     def known(cls) -> list[type["AppError"]]:

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission
 from po_api.db.pagination import PageOf
 from po_api.deliveries.dependencies import DeliveryFiltersDep, DeliveryPaging, DeliveryQueriesDep, DeliveryServiceDep
@@ -34,9 +33,7 @@ def _manual_message(body: DeliveryCreate) -> str:
     if body.message is None:
         given = given | {"message"}
     if given:
-        raise ManualOnly(
-            errors=tuple(FieldError(f"/{name}", ManualOnly.code, ManualOnly.title) for name in sorted(given))
-        )
+        raise ManualOnly.at(*(f"/{name}" for name in sorted(given)))
     assert body.message is not None
     return body.message
 

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from po_api.core.errors import Conflict, FieldError, NotFound, Unprocessable
+from po_api.core.errors import Conflict, NotFound, Unprocessable
 
 
 class ExchangeRateNotFound(NotFound):
@@ -25,8 +25,7 @@ class RateMissing(Conflict):
     @classmethod
     def of(cls, currency: str) -> Self:
         """The error for a document in this currency."""
-        detail = f"there is no exchange rate for {currency} that is recent enough"
-        return cls(detail, errors=(FieldError("/currency", cls.code, detail),))
+        return cls.at("/currency", detail=f"there is no exchange rate for {currency} that is recent enough")
 
 
 class RateJump(Conflict):

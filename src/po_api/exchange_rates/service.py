@@ -9,7 +9,6 @@ from po_api import audit
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.csv_table import RowErrors
-from po_api.core.errors import FieldError
 from po_api.core.offload import offload, offload_file
 from po_api.core.permissions import Permission
 from po_api.core.text import plain
@@ -51,12 +50,11 @@ class ExchangeRateService:
         """
         organisation = await self._locked_settings()
         if rate.currency == organisation.currency:
-            problem = FieldError("/currency", RateOfBaseCurrency.code, RateOfBaseCurrency.title)
-            raise RateOfBaseCurrency(errors=(problem,))
+            raise RateOfBaseCurrency.at("/currency")
         stored = await self._queries.of([rate.currency])
         known = KnownRates(map(_dated, stored))
         if not confirm and (detail := _jump(rate, known, organisation)) is not None:
-            raise RateJump(detail, errors=(FieldError("/rate", RateJump.code, detail),))
+            raise RateJump.at("/rate", detail=detail)
         written, added = await self._write([rate], stored, source)
         unchanged = (row for row in stored if row.rate_date == rate.rate_date)
         return next(iter(written), None) or next(unchanged), added > 0

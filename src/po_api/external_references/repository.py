@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.errors import FieldError
 from po_api.db.query import Query, TransactionExecutor
 from po_api.external_references.domain import ReferencedEntity
 from po_api.external_references.errors import UnknownEntity
@@ -55,8 +54,7 @@ class ExternalReferenceRepository:
         try:
             added = await self._executor.row(_ADD, organisation_id=self._organisation_id, **keys, **values)
         except (asyncpg.ForeignKeyViolationError, IntegrityError):
-            problem = FieldError("/entity_id", UnknownEntity.code, UnknownEntity.title)
-            raise UnknownEntity(errors=(problem,)) from None
+            raise UnknownEntity.at("/entity_id") from None
         return None if added is None else added.id
 
     async def delete(self, reference_id: int) -> bool:

@@ -4,7 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api import audit
 from po_api.core.actor import Actor
-from po_api.core.errors import Busy, FieldError
+from po_api.core.errors import Busy
 from po_api.core.permissions import Permission
 from po_api.db.query import TransactionExecutor
 from po_api.external_references.domain import ReferencedEntity
@@ -41,8 +41,7 @@ class ExternalReferenceService:
                 return found, True
             if found is not None:
                 if found.entity_id != entity_id:
-                    problem = FieldError("/external_id", ExternalIdTaken.code, ExternalIdTaken.title)
-                    raise ExternalIdTaken(errors=(problem,))
+                    raise ExternalIdTaken.at("/external_id")
                 return found, False
             # Another transaction has deleted it between the two statements.
         raise Busy

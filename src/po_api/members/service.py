@@ -8,7 +8,6 @@ from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor, MissingRole
 from po_api.core.clock import utc_now
-from po_api.core.errors import FieldError
 from po_api.core.hierarchy import path_to_root
 from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
@@ -172,7 +171,7 @@ class MemberService:
             raise ManagerCycle
         manager = await self._repository.get(manager_id)
         if manager is None or not manager.is_active:
-            raise UnknownManager(errors=(FieldError("/manager_id", UnknownManager.code, UnknownManager.title),))
+            raise UnknownManager.at("/manager_id")
         if user_id in path_to_root(await self._repository.managers(), manager_id):
             raise ManagerCycle
 

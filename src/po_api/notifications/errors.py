@@ -1,6 +1,6 @@
 """Errors of notifications."""
 
-from po_api.core.errors import FieldError, NotFound, Unprocessable
+from po_api.core.errors import NotFound, Unprocessable
 
 
 class NotificationNotFound(NotFound):
@@ -15,7 +15,3 @@ class AlwaysInApp(Unprocessable):
 
     code = "always_in_app"
     title = "Always in the application"
-
-    @classmethod
-    def of(cls, kind: str) -> "AlwaysInApp":
-        return cls(errors=(FieldError(f"/{kind}/in_app", cls.code, cls.title),))

@@ -69,7 +69,7 @@ class NotificationService:
         """Change what the actor has chosen; returns that as `preferences_of` does. Raises AlwaysInApp."""
         for kind, change in changes.items():
             if kind in ALWAYS_IN_APP and change.get("in_app") is False:
-                raise AlwaysInApp.of(kind)
+                raise AlwaysInApp.at(f"/{kind}/in_app")
         await self._preferences.lock()
         before, version = await preferences_of(self._queries)
         require_version(version, expected)

@@ -151,6 +151,4 @@ class OrganisationService:
 def _require_distinct(changed: Mapping[str, str], prefixes: Mapping[str, Collection[str]]) -> None:
     """Raise PrefixInUse with each of the changed prefixes that is or was one of the other kind."""
     if clashing := clashing_prefixes(changed, prefixes):
-        raise PrefixInUse(
-            errors=tuple(FieldError(f"/{name}", PrefixInUse.code, PrefixInUse.title) for name in clashing)
-        )
+        raise PrefixInUse.at(*(f"/{name}" for name in clashing))

@@ -120,7 +120,7 @@ class PorfActions:
         if decision is Decision.APPROVED:
             decided = await self._approvals.approve(porf, run, facts, step_id=step_id, comment=comment, now=now)
         elif comment is None:
-            raise errors.CommentRequired.missing()
+            raise errors.CommentRequired.at("/comment")
         else:
             decided = await self._approvals.refuse(
                 porf, run, facts, decision, step_id=step_id, comment=comment, now=now

@@ -141,8 +141,7 @@ class AllocationService:
         left = _NONE if closed else orderable(line)
         if difference > left:
             detail = f"line {line.position}: {left.normalize():f} left"
-            code = errors.QuantityExceedsRemaining.code
-            raise errors.QuantityExceedsRemaining(detail, errors=(FieldError("/quantity", code, detail),))
+            raise errors.QuantityExceedsRemaining.at("/quantity", detail=detail)
         lines = await offload(len(locked.lines), _without_released, locked.lines, {line_id: -difference}, closed)
         action = "porf.convert" if difference > 0 else "porf.release"
         await self._write(action, locked.porfs, lines, {line_id})
@@ -209,9 +208,7 @@ def _named(lines: Iterable[PorfLineRow], requested: Sequence[RequestedLine]) -> 
     for item in requested:
         line = by_id.get(item.line_id)
         if line is None:
-            raise errors.UnknownLine(
-                errors=(FieldError(f"{item.pointer}/line_id", errors.UnknownLine.code, errors.UnknownLine.title),)
-            )
+            raise errors.UnknownLine.at(f"{item.pointer}/line_id")
         quantity = remaining(line) if item.quantity is None else item.quantity
         if quantity > orderable(line) or quantity == 0:
             code = errors.QuantityExceedsRemaining.code

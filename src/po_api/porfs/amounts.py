@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Protocol
 
-from po_api.core.errors import FieldError
 from po_api.core.money import MAX_AMOUNT, PricedLine, TaxRounding, Totals, line_net, taxed, totals
 from po_api.porfs import errors
 
@@ -55,5 +54,4 @@ def _bounded(sums: Totals) -> Totals:
 def require_equal(computed: Decimal, sent: Decimal | None, pointer: str) -> None:
     """Raise TotalMismatch if the client sent another amount than the computed one."""
     if sent is not None and sent != computed:
-        detail = f"the computed amount is {computed:f}"
-        raise errors.TotalMismatch(errors=(FieldError(pointer, errors.TotalMismatch.code, detail),))
+        raise errors.TotalMismatch.at(pointer, detail=f"the computed amount is {computed:f}")

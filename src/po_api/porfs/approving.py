@@ -170,7 +170,7 @@ class PorfApprovals:
         given = self._chosen(run, places, step_id=step_id, within_limit=True)
         steps = _steps_of(run, given)
         if comment is None and any(step.comment_required for step in steps):
-            raise errors.CommentRequired.missing()
+            raise errors.CommentRequired.at("/comment")
         outcome = machine.approve(run.steps, given, Rules(run.carry, [row.place for row in places], barred(facts)))
         basis = await self.basis(porf, run, facts)
         return self._changed(run, outcome, changing(run, outcome, basis, now=now, comment=comment), steps, given)

@@ -1,9 +1,7 @@
 """Errors of purchase order requests; their codes are also the reasons in `allowed_actions`."""
 
-from typing import Self
-
 from po_api.approval_policies.errors import NoApprover as NoApprover  # noqa: PLC0414 - exported
-from po_api.core.errors import Conflict, FieldError, Forbidden, NotFound, Unprocessable
+from po_api.core.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 
 class PorfNotFound(NotFound):
@@ -85,11 +83,6 @@ class CommentRequired(Unprocessable):
 
     code = "comment_required"
     title = "Comment required"
-
-    @classmethod
-    def missing(cls) -> Self:
-        """The error for a body without a comment."""
-        return cls(errors=(FieldError("/comment", cls.code, cls.title),))
 
 
 class TotalMismatch(Unprocessable):

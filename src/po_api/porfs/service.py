@@ -13,7 +13,6 @@ from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.currencies import last_day, require_current
-from po_api.core.errors import FieldError
 from po_api.core.money import Totals
 from po_api.core.offload import offload
 from po_api.core.permissions import Permission
@@ -245,9 +244,7 @@ class PorfService:
 
 def _withdrawn(last: date) -> errors.WithdrawnBaseCurrency:
     detail = f"the organisation's base currency was legal tender until {last}; state a current currency"
-    return errors.WithdrawnBaseCurrency(
-        detail, errors=(FieldError("/currency", errors.WithdrawnBaseCurrency.code, detail),)
-    )
+    return errors.WithdrawnBaseCurrency.at("/currency", detail=detail)
 
 
 def _priced(requested: PorfInput, rules: CreationRules, currency: str) -> tuple[Sequence[Mapping[str, object]], Totals]:

@@ -23,7 +23,6 @@ from po_api.approvals.models import AddedApprover
 from po_api.approvals.queries import Run
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission
 from po_api.core.versions import ExpectedVersions, require_version
 from po_api.db.json_sql import JsonDocument
@@ -83,7 +82,7 @@ class PorfStepActions:
         """Approve a request against the rules: all open steps are skipped. Raises CommentRequired."""
         pending = await self._begin(PorfAction.OVERRIDE, porf_id, expected)
         if comment is None:
-            raise errors.CommentRequired.missing()
+            raise errors.CommentRequired.at("/comment")
         run, actor = pending.run, pending.actor
         skipped = [step.name for step in run.steps if step.is_open]
         seq = max(step.seq for step in run.steps) + 1
@@ -139,7 +138,7 @@ class PorfStepActions:
         await self._require_approver(allowed.facts, added.user_id)
         asked = set(await self._session.scalars(self._added(porf).with_only_columns(AddedApprover.user_id)))
         if added.user_id in asked:
-            raise _unknown_approver()
+            raise UnknownApprover.at("/user_id")
         if len(asked) >= _MOST_ADDED:
             raise TooManyAddedApprovers
         self._session.add(
@@ -189,7 +188,7 @@ class PorfStepActions:
         if not step.is_open or asked.get(new.replaced_id) not in (SlotStatus.OPEN, SlotStatus.VACANT):
             raise StepNotReassignable
         if asked.get(new.user_id, SlotStatus.VACANT) is not SlotStatus.VACANT:
-            raise _unknown_approver()
+            raise UnknownApprover.at("/user_id")
         await self._require_approver(pending.facts, new.user_id)
         await Additions(self._session, self._actor, pending.now).place(step, new.user_id)
         pending = await self._changes.again(pending)
@@ -225,9 +224,9 @@ class PorfStepActions:
         """Raise UnknownApprover unless the member, who is locked, may decide on the request."""
         rights = await rights_of(self._session, self._actor, user_id)
         if rights is None:
-            raise _unknown_approver()
+            raise UnknownApprover.at("/user_id")
         if refusal(DECIDES, facts, Approver.of_member(user_id, rights)) is not None:
-            raise _unknown_approver()
+            raise UnknownApprover.at("/user_id")
 
     async def _change(
         self,
@@ -248,8 +247,3 @@ def _step(run: Run, step_id: int) -> Step:
     if step is None:
         raise RunClosed
     return step
-
-
-def _unknown_approver() -> UnknownApprover:
-    error = FieldError("/user_id", UnknownApprover.code, UnknownApprover.title)
-    return UnknownApprover(errors=(error,))

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from fastapi import Path, Query, Request, Response
 
-from po_api.core.errors import FieldError
 from po_api.core.permissions import Permission
 from po_api.history.dependencies import HistoryPaging
 from po_api.history.schemas import HistoryPage
@@ -294,7 +293,7 @@ async def get_document(
     A draft has no document, but a preview without a number: it is not stored and has no ETag.
     """
     if preview and issued_as:
-        raise PreviewAsIssued(errors=(FieldError("/as", PreviewAsIssued.code, PreviewAsIssued.title, "query"),))
+        raise PreviewAsIssued.at("/as", location="query")
     found = documents.preview(order_id) if preview else documents.stored(order_id, as_issued=issued_as is not None)
     return _file(await while_connected(request, found), PDF)
 

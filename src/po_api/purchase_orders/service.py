@@ -13,7 +13,6 @@ from po_api.addresses.service import AddressService
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
-from po_api.core.errors import FieldError
 from po_api.core.money import PricedLine, Totals
 from po_api.core.offload import offload
 from po_api.core.permissions import Permission
@@ -241,7 +240,7 @@ class PurchaseOrderService:
         """The locked order, and the quantities that it holds of the lines of requests, by their ids."""
         order = await self._locked(order_id, PurchaseOrderAction.CANCEL, expected)
         if order.status == PurchaseOrderStatus.ISSUED and comment is None:
-            raise CommentRequired.missing()
+            raise CommentRequired.at("/comment")
         # Under the lock, since the quantities of drafts change. Each line is allocated from one line of a request.
         lines = await self._orders.content(order_id)
         return order, {line.porf_line_id: line.quantity - line.released_quantity for line in lines}
@@ -273,15 +272,13 @@ class PurchaseOrderService:
         if len(chosen) > 1:
             raise errors.MixedSuppliers
         if not chosen:
-            raise errors.SupplierRequired(
-                errors=(FieldError("/supplier_id", errors.SupplierRequired.code, errors.SupplierRequired.title),)
-            )
+            raise errors.SupplierRequired.at("/supplier_id")
         supplier = await SupplierService(self._session, self._actor).find_active(chosen.pop())
         if supplier is not None:
             return supplier
         if named is None:
             raise SupplierInactive
-        raise UnknownSupplier(errors=(FieldError("/supplier_id", UnknownSupplier.code, UnknownSupplier.title),))
+        raise UnknownSupplier.at("/supplier_id")
 
 
 def _require_compatible(porfs: Sequence[LockedPorf]) -> None:

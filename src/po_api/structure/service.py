@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from po_api import audit
 from po_api.core import merge_patch
 from po_api.core.actor import Actor
-from po_api.core.errors import MAX_LISTED_ERRORS, FieldError, NotFound, Unprocessable
+from po_api.core.errors import MAX_LISTED_ERRORS, NotFound, Unprocessable
 from po_api.core.permissions import Permission
 from po_api.core.text import name_key
 from po_api.core.versions import ExpectedVersions, require_version
@@ -116,12 +116,12 @@ class EntryService(Generic[E]):
         hierarchy, parent_id = self._hierarchy(), values.get("parent_id")
         if hierarchy is not None and isinstance(parent_id, int):
             if not await hierarchy.is_active(parent_id):
-                raise _unknown(self._kind.unknown, "/parent_id")
+                raise self._kind.unknown.at("/parent_id")
             require_place(await hierarchy.parents(), entry_id, parent_id)
         person = self._kind.person
         user_id = None if person is None else values.get(person)
         if isinstance(user_id, int) and not await lock_active_members(self._session, self._actor, [user_id]):
-            raise _unknown(errors.UnknownMember, f"/{person}")
+            raise errors.UnknownMember.at(f"/{person}")
 
     @staticmethod
     async def _require_activity(hierarchy: HierarchyRepository, entry: Node, *, active: bool) -> None:
@@ -184,7 +184,7 @@ class ApprovalGroupService(EntryService[ApprovalGroup]):
     async def _require_members(self, user_ids: Collection[int]) -> None:
         """Raise UnknownMember unless all are active members."""
         if user_ids and await lock_active_members(self._session, self._actor, user_ids) != set(user_ids):
-            raise _unknown(errors.UnknownMember, "/member_ids")
+            raise errors.UnknownMember.at("/member_ids")
 
 
 def _split(values: Mapping[str, object]) -> tuple[dict[str, object], list[int] | None]:
@@ -200,10 +200,6 @@ def _given(values: Mapping[str, object]) -> dict[str, object]:
 
 def _is_node(entity: type[Entry]) -> TypeGuard[type[Node]]:
     return issubclass(entity, Node)
-
-
-def _unknown(error: type[Unprocessable], pointer: str) -> Unprocessable:
-    return error(errors=(FieldError(pointer, error.code, error.title),))
 
 
 class StructureService:
@@ -233,8 +229,7 @@ class StructureService:
             usable = {None, *known[name]}
             wrong = [place for place, line in enumerate(lines) if getattr(line, name) not in usable]
             if wrong:
-                pointers = (f"{pointer.format(place)}/{name}" for place in wrong[:MAX_LISTED_ERRORS])
-                raise error(errors=tuple(FieldError(each, error.code, error.title) for each in pointers))
+                raise error.at(*(f"{pointer.format(place)}/{name}" for place in wrong[:MAX_LISTED_ERRORS]))
 
     async def active_categories(self, ids: Iterable[int | None]) -> Mapping[int, str]:
         """The codes of those of the categories that are active, by id."""
@@ -261,9 +256,9 @@ def named_code(found: str | None, code: str | None) -> str:
     """The code of a cost centre that was looked up: `code` if it is given. Raises UnknownCostCentre if there is none,
     CostCentreMismatch if `code` is another one."""
     if found is None:
-        raise _unknown(errors.UnknownCostCentre, "/cost_centre_id")
+        raise errors.UnknownCostCentre.at("/cost_centre_id")
     if code is not None and name_key(code) != name_key(found):
-        raise _unknown(errors.CostCentreMismatch, "/cost_centre")
+        raise errors.CostCentreMismatch.at("/cost_centre")
     return found if code is None else code
 
 
@@ -273,12 +268,12 @@ async def require_places(session: AsyncSession, event: MemberPlaced) -> list[Cha
     if event.team_id is not None and not await HierarchyRepository(session, organisation_id, Team).is_active(
         event.team_id
     ):
-        raise _unknown(errors.UnknownTeam, "/team_id")
+        raise errors.UnknownTeam.at("/team_id")
     cost_centre_id = event.default_cost_centre_id
     if cost_centre_id is not None and not await HierarchyRepository(session, organisation_id, CostCentre).is_active(
         cost_centre_id
     ):
-        raise _unknown(errors.UnknownCostCentre, "/default_cost_centre_id")
+        raise errors.UnknownCostCentre.at("/default_cost_centre_id")
     return []
 
 
