@@ -51,9 +51,12 @@ install: $(READY) clients/node_modules/.ready examples/spa/node_modules/.ready
 run: $(RUNS) ## start everything: database, migrations, demo data, API
 	@exec $(BIN)/po-api serve --demo
 
+# A recipe that contains the variable MAKE itself is run by `make -n` as well.
+CHECK_TYPES := $(MAKE) --no-print-directory check-types
+
 # The types and import rules take one processor at a time, so they are checked beside the tests; their result comes last.
 test: check-format ## format, lint, types, import rules, and all tests but the exhaustive ones
-	@mkdir -p build; $(MAKE) --no-print-directory check-types >build/check-types 2>&1 & types=$$!; \
+	@mkdir -p build; $(CHECK_TYPES) >build/check-types 2>&1 & types=$$!; \
 		trap 'kill $$types' INT TERM; \
 		$(BIN)/python -m pytest $(PARALLEL) -m "not exhaustive"; failed=$$?; \
 		wait $$types || failed=1; cat build/check-types; exit $$failed
