@@ -5,7 +5,7 @@ decides: a row of NULLs stands for it. docs/development/domain.md has the rules.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -36,7 +36,7 @@ from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot,
 from po_api.core.permissions import Permission
 from po_api.db.fences import fenced
 from po_api.db.models import Timestamp
-from po_api.db.query import ORGANISATION_ID, USER_ID
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn
 from po_api.members.models import Member
 from po_api.members.projections import has_role_for
 from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
@@ -192,7 +192,7 @@ def _places(porf: FromClause, request: RequestColumns) -> FromClause:
     """The steps of a request's open run for each principal, with what decides about their standing."""
     step, principal = steps_of(porf), principals("principal")
     who = principal.columns
-    columns: dict[str, ColumnElement[Any]] = {
+    columns: dict[str, AnyColumn] = {
         "may_decide": may_decide(request, who),
         "in_group": _is_in_group(step, who.user_id),
         "slot_status": _slot_status(step, who.user_id),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     Boolean,
@@ -31,7 +31,7 @@ from po_api.core.permissions import Permission
 from po_api.core.records import field_names
 from po_api.db.json_sql import columns_of, json_object, nested
 from po_api.db.models import Amount, Quantity
-from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
 from po_api.exchange_rates.projections import document_rate, lacks_rate
 from po_api.members.projections import member_name
 from po_api.organisations.models import Organisation
@@ -78,7 +78,7 @@ def was_submitted(porf: FromClause) -> ColumnElement[bool]:
     return or_(porf.c.submitted_at.is_not(None), porf.c.approval_round > 1)
 
 
-def line_facts() -> list[ColumnElement[Any]]:
+def line_facts() -> list[AnyColumn]:
     """What guards look at of the lines of a request, in a statement that selects these."""
     return [
         func.count().label("line_count"),
