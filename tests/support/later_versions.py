@@ -44,9 +44,7 @@ def being(project: Path) -> Iterator[None]:
     """Use the revisions of that version in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(revisions, "PROJECT", project)
-        revisions.head_revision.cache_clear()
         try:
             yield
         finally:
             patch.undo()
-            revisions.head_revision.cache_clear()

@@ -557,7 +557,6 @@ def squawk(path: Path, excluded: list[str]) -> tuple[int, str]:
 def po_api_of() -> None:
     """`po-api` with the revisions in the directory of the first argument."""
     revisions.PROJECT = Path(sys.argv.pop(1))
-    revisions.head_revision.cache_clear()
     po_api()
 
 

@@ -98,12 +98,10 @@ def extend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Extend]:
         shutil.copy(PROJECT / "alembic.ini", tmp_path)
         (tmp_path / "alembic" / "versions" / f"{NEXT}_further.py").write_text(HEADER + body)
         monkeypatch.setattr(revisions, "PROJECT", tmp_path)
-        revisions.head_revision.cache_clear()
         return tmp_path
 
     yield make
     monkeypatch.undo()
-    revisions.head_revision.cache_clear()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Revisions of later versions with this version: those that expand its schema, and others."""
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,11 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from po_api.operations import revisions
-from po_api.operations.schema import StaleSchema
+from po_api.operations.schema import Schema, StaleSchema
 from support.applications import client_of, new_app
 from support.clusters import Cluster
 from support.forked import po_api
-from support.later_versions import HEAD, project_with
+from support.later_versions import HEAD, being, project_with
 from support.migrations import BINARIES, Fresh, migrated_database, po_api_of
 
 EXPANDING = """
@@ -140,6 +141,16 @@ async def test_alembic_stores_the_compatibility_too(database: Fresh, tmp_path: P
         status, output, errors = await database.run(*command)
         assert status == 0, output + errors
         assert await _since(database) == since
+
+
+def test_a_deployment_may_replace_the_files_while_a_version_runs(tmp_path: Path) -> None:
+    with being(project_with(tmp_path, {"998": EXPANDING})):
+        assert (revisions.head_revision(), Schema("998").problem) == ("998", None)
+        shutil.rmtree(tmp_path / "alembic")
+        assert (revisions.head_revision(), Schema("998").problem) == ("998", None)
+        assert (
+            Schema(HEAD).problem == f"the database is at revision {HEAD}, this version needs 998: run `po-api migrate`"
+        )
 
 
 def test_each_revision_declares_whether_it_expands() -> None:
