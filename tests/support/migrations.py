@@ -52,9 +52,13 @@ _templates: dict[tuple[Path, str], str] = {}
 
 def steps(names: list[str]) -> list[pytest.ParameterSet]:
     """Pairs of successive revisions. Landed ones are never edited: all but the last ones are exhaustive tests."""
-    pairs = list(itertools.pairwise(names))
-    landed = [pytest.param(*pair, marks=pytest.mark.exhaustive) for pair in pairs[:-_RECENT]]
-    return landed + [pytest.param(*pair) for pair in pairs[-_RECENT:]]
+    return [pytest.param(*pair, marks=marks_of(pair[1])) for pair in itertools.pairwise(names)]
+
+
+def marks_of(revision: str) -> list[pytest.MarkDecorator]:
+    """The marks of the tests of one revision: exhaustive ones, as soon as there is a later revision."""
+    landed = [] if revision in REVISIONS[-_RECENT:] else [pytest.mark.exhaustive]
+    return [pytest.mark.heavy, *landed]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support.clusters import Cluster
-from support.migrations import HEAD, Fresh, migrated_database
+from support.migrations import HEAD, Fresh, marks_of, migrated_database
 
-pytestmark = pytest.mark.heavy
+pytestmark = marks_of("043")
 
 _ROWS = """
     INSERT INTO organisations (name) VALUES ('One'), ('Two'), ('Three');

@@ -1,14 +1,12 @@
 """Revision 032 on issued orders: every document that is not stored is due."""
 
-import pytest
-
 from po_api.operations import migrations
 from support.clusters import Cluster
-from support.migrations import Fresh, migrated_database
-
-pytestmark = pytest.mark.heavy
+from support.migrations import Fresh, marks_of, migrated_database
 
 BEFORE, AFTER = "031", "032"
+pytestmark = marks_of(AFTER)
+
 # By number: status, and the kinds of the documents that are stored.
 ORDERS = {
     "PO-1": ("issued", []),

@@ -1,14 +1,12 @@
 """Revision 045 on documents that are there: those in the base currency get the rate 1, all others no amounts."""
 
-import pytest
-
 from po_api.operations import migrations
 from support.clusters import Cluster
-from support.migrations import migrated_database
-
-pytestmark = pytest.mark.heavy
+from support.migrations import marks_of, migrated_database
 
 BEFORE, AFTER = "044", "045"
+pytestmark = marks_of(AFTER)
+
 _DOCUMENTS = """
     INSERT INTO organisations (name, currency, timezone) VALUES ('Company', 'EUR', 'Pacific/Auckland');
     INSERT INTO members (organisation_id, user_id, email, roles, joined_at)

@@ -8,11 +8,11 @@ import pytest
 
 from po_api.operations import migrations
 from support.clusters import Cluster
-from support.migrations import Fresh, migrated_database
-
-pytestmark = pytest.mark.heavy
+from support.migrations import Fresh, marks_of, migrated_database
 
 BEFORE, AFTER = "026", "027"
+pytestmark = marks_of(AFTER)
+
 _ORDERS = """
     INSERT INTO organisations (name) VALUES ('Company');
     INSERT INTO members (organisation_id, user_id, email, roles, joined_at)

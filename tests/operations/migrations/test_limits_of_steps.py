@@ -1,11 +1,9 @@
 """Revision 054 on steps that are there: open ones get the limit that they take, if that is known."""
 
-import pytest
-
 from support.clusters import Cluster
-from support.migrations import migrated_database
+from support.migrations import marks_of, migrated_database
 
-pytestmark = pytest.mark.heavy
+pytestmark = marks_of("054")
 
 _STEPS = """
     INSERT INTO organisations (name) VALUES ('Company'), ('Other');

@@ -6,9 +6,10 @@ import asyncpg
 import pytest
 
 from support.clusters import Cluster
-from support.migrations import HEAD, Fresh, migrated_database
+from support.migrations import HEAD, Fresh, marks_of, migrated_database
 
 BEFORE, COPIED, SEPARATE = "016", "020", "021"
+pytestmark = marks_of(SEPARATE)
 
 _PEOPLE = """
     INSERT INTO organisations (name) VALUES ('First'), ('Second');

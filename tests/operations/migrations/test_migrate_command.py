@@ -58,6 +58,7 @@ def upgrade():
         ddl.backfill("porfs", "region = '100% ' || organisation_id", where="region IS NULL", pages=1)
         ddl.require("porfs", "region")
         ddl.create_index("ix_porfs_region", "porfs (organisation_id, region, id)")
+    op.execute("DO $do$ BEGIN RAISE WARNING 'regions have no names yet'; END $do$")
 
 
 def downgrade():
@@ -271,6 +272,7 @@ async def test_the_command_prints_its_steps(filled: Fresh, extend: Extend) -> No
     assert re.fullmatch(rf"{NEXT}  +\d+\.\d\d s  A region for each request\.", done)
     assert arrived == f"{HEAD} -> {NEXT}"
     assert re.match(r"porfs, backfill: 1 of \d+ batches\n", errors)
+    assert errors.endswith("\nwarning: regions have no names yet\n")
 
 
 async def test_going_back_is_refused_if_it_loses_data(filled: Fresh, extend: Extend) -> None:

@@ -1,7 +1,9 @@
 """Revision 053: notifications of delegations, which the version before cannot have."""
 
 from support.clusters import Cluster
-from support.migrations import insert_everywhere, migrated_database
+from support.migrations import insert_everywhere, marks_of, migrated_database
+
+pytestmark = marks_of("053")
 
 _ABOUT_DELEGATIONS = """
     UPDATE notifications SET porf_id = NULL, approval_delegation_id = (SELECT min(d.id) FROM approval_delegations d

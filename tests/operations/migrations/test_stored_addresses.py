@@ -9,9 +9,9 @@ from po_api.core.email import comparable_email
 from po_api.operations.invariants import ADDRESS_CONFLICT, violations
 from support.clusters import Cluster
 from support.forked import alembic, po_api
-from support.migrations import HEAD, Fresh, migrated_database, printed_sql, run_sql
+from support.migrations import HEAD, Fresh, marks_of, migrated_database, printed_sql, run_sql
 
-pytestmark = pytest.mark.heavy
+pytestmark = marks_of("015")
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import pytest
 
 from po_api.operations import migrations
 from support.clusters import Cluster
-from support.migrations import Fresh, migrated_database
-
-pytestmark = pytest.mark.heavy
+from support.migrations import Fresh, marks_of, migrated_database
 
 BEFORE, AFTER = "046", "048"
+pytestmark = marks_of(AFTER)
+
 _REQUESTS = """
     INSERT INTO organisations (name) VALUES ('Company'), ('Other');
     INSERT INTO members (organisation_id, user_id, email, roles, joined_at)

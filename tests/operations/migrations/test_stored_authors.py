@@ -6,11 +6,11 @@ import pytest
 
 from support.clusters import Cluster
 from support.forked import po_api
-from support.migrations import Fresh, migrated_database
-
-pytestmark = pytest.mark.heavy
+from support.migrations import Fresh, marks_of, migrated_database
 
 BEFORE, AUTHORS = "021", "022"
+pytestmark = marks_of(AUTHORS)
+
 _REQUESTS = """
     INSERT INTO organisations (name) VALUES ('First'), ('Second');
     INSERT INTO members (organisation_id, user_id, email, roles, joined_at)

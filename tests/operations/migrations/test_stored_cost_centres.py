@@ -7,11 +7,11 @@ import pytest
 
 from support.clusters import Cluster
 from support.forked import po_api
-from support.migrations import Fresh, migrated_database
-
-pytestmark = pytest.mark.heavy
+from support.migrations import Fresh, marks_of, migrated_database
 
 BEFORE, AFTER = "025", "026"
+pytestmark = marks_of(AFTER)
+
 # Request 1 has a cost centre and a date, request 2 another cost centre, request 3 neither. Each order has a line of
 # each, the second of which has a date of its own.
 _ORDERS = """

@@ -6,11 +6,11 @@ import pytest
 
 from support.clusters import Cluster
 from support.forked import po_api
-from support.migrations import Fresh, migrated_database
-
-pytestmark = pytest.mark.heavy
+from support.migrations import Fresh, marks_of, migrated_database
 
 BEFORE, AFTER = "029", "036"
+pytestmark = marks_of(AFTER)
+
 _SUPPLIERS = """
     INSERT INTO organisations (name) VALUES ('Company'), ('Other');
     INSERT INTO suppliers (organisation_id, name, name_key, email, is_active) VALUES

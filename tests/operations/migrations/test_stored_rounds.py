@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from support.clusters import Cluster
-from support.migrations import Fresh, migrated_database
-
-pytestmark = pytest.mark.heavy
+from support.migrations import Fresh, marks_of, migrated_database
 
 BEFORE, AFTER = "022", "023"
+pytestmark = marks_of(AFTER)
+
 _REQUESTS = """
     INSERT INTO organisations (name) VALUES ('Company');
     INSERT INTO members (organisation_id, user_id, email, roles, joined_at)

@@ -9,11 +9,11 @@ import pytest
 from po_api.core.text import name_key
 from support.clusters import Cluster
 from support.forked import alembic, po_api
-from support.migrations import HEAD, Fresh, migrated_database, printed_sql, run_sql
-
-pytestmark = pytest.mark.heavy
+from support.migrations import HEAD, Fresh, marks_of, migrated_database, printed_sql, run_sql
 
 BEFORE, AFTER = "023", "024"
+pytestmark = marks_of(AFTER)
+
 INSERT = (
     "INSERT INTO suppliers (organisation_id, name, name_key, is_active)"
     " VALUES ((SELECT id FROM organisations WHERE name = $1), $2, $3, $4) RETURNING id"
