@@ -18,13 +18,16 @@ import psutil
 from sqlalchemy.engine import URL, make_url
 
 from po_api.db.database import libpq_url
-from po_api.operations import migrations
+from po_api.operations import migrations, revisions
 from po_api.operations.embedded import server_user
-from po_api.operations.embedded.server import embedded_binaries, embedded_server
+from po_api.operations.embedded.data_directory import DATABASE
+from po_api.operations.embedded.server import EmbeddedUrls, embedded_binaries, embedded_server
 from support.made_once import copy_directory, made_once
 from support.watchdog import temporary_directory
 
 OLDEST = 15
+# The databases, by their revision, from which each server can make others: those of the last two revisions.
+_TEMPLATES = {revision.name: f"at_{revision.name}" for revision in revisions.chain()[-2:]}
 
 # Nothing here outlives the tests, and plans must not change when a background process finds the time to look.
 _SETTINGS = {
@@ -64,6 +67,7 @@ class Cluster:
         self.settings = _SETTINGS | dict(settings or {})
         self._running = ExitStack()
         self.directory = Path()
+        self.templates = dict(_TEMPLATES)
         self._place: URL | None = None
 
     @classmethod
@@ -148,10 +152,23 @@ def _migrated(binaries: Path) -> Path:
         with temporary_directory("po-new-") as place:
             with embedded_server(place, settings=_SETTINGS, binaries=binaries) as urls, ThreadPoolExecutor() as thread:
                 # Its own event loop: that of a test may be running in this thread.
-                thread.submit(asyncio.run, migrations.upgrade(owner_url=urls.owner, app_url=urls.app)).result()
+                thread.submit(asyncio.run, _migrate(urls)).result()
             copy_directory(place, target)
 
     return made_once(f"migrated-{_major(binaries)}", make)
+
+
+async def _migrate(urls: EmbeddedUrls) -> None:
+    for revision, template in _TEMPLATES.items():
+        await migrations.upgrade(owner_url=urls.owner, app_url=urls.app, to=revision)
+        async with connected(urls.superuser) as superuser:
+            await superuser.execute(copying(DATABASE, template))
+
+
+def copying(database: str, name: str) -> str:
+    """The statement that copies a database without connections, as files: a fifth of the time of a copy through the
+    log."""
+    return f"CREATE DATABASE {name} OWNER po_owner TEMPLATE {database} STRATEGY file_copy"
 
 
 class Standby:

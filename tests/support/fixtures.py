@@ -22,7 +22,7 @@ from support.checked_statements import CheckedStatements, checked_statements
 from support.clusters import Cluster, Standby, connected
 from support.identity_provider import Provider, running_provider
 from support.mail import SENDER
-from support.migrations import keep_template, migrated_database
+from support.migrations import migrated_database
 from support.organisations import Member, Tenant, TestOrganisation, new_member, new_organisation, new_tenant
 from support.sign_in import app_with, browser_at
 from support.watchdog import watched
@@ -95,7 +95,6 @@ async def database_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
     PO_TEST_CITUS_URL is the owner's URL of a migrated and distributed database (deploy/citus), whose rows are deleted;
     the application's role is po_app.
     """
-    cluster: Cluster | None = None
     if url := _database_of("PO_TEST_CITUS_URL"):
         urls = url, make_url(url).set(username="po_app").render_as_string(hide_password=False)
         await _delete_rows(url)
@@ -103,11 +102,9 @@ async def database_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
         urls = url, url
         await migrations.upgrade(owner_url=url, app_url=url, to="base", may_lose_data=True)
     else:
-        cluster = request.getfixturevalue("cluster")
+        cluster: Cluster = request.getfixturevalue("cluster")
         urls = cluster.url("po_api", "po_owner"), cluster.url("po_api", "po_app")
     await migrations.upgrade(owner_url=urls[0], app_url=urls[1])
-    if cluster is not None:
-        await keep_template(cluster, "po_api")
     return urls
 
 
