@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from po_api.db.database import libpq_url
 from support.invariants import check, check_connection
-from support.organisations import LINE, TestOrganisation, created, ok, perform
+from support.organisations import LINE, TestOrganisation, created, new_organisation, ok, perform
 
 
 @pytest.fixture
@@ -20,6 +22,21 @@ async def owner(urls: tuple[str, str]) -> AsyncIterator[Any]:
     yield connection
     await transaction.rollback()
     await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def ordered(app: FastAPI, client: httpx.AsyncClient) -> int:
+    """The id of an organisation with an order, for all tests that change nothing but for a transaction."""
+    organisation = await new_organisation(app, client)
+    top = await created(organisation.admin.post("/cost-centres", json={"code": "1", "name": "Top"}))
+    below = {"code": "2", "name": "Below", "parent_id": top.json()["id"]}
+    own = (await created(organisation.admin.post("/cost-centres", json=below))).json()["id"]
+    group = {"name": "Board", "member_ids": [organisation.approver.user_id]}
+    await created(organisation.admin.post("/approval-groups", json=group))
+    approved = await organisation.approved(lines=[LINE | {"cost_centre_id": own}])
+    order = await ok(perform(organisation.buyer, await created(organisation.convert(approved)), "issue"))
+    await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
+    return organisation.organisation_id
 
 
 async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisation, urls: tuple[str, str]) -> None:
@@ -76,18 +93,9 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
         ("UPDATE members SET left_at = now(), is_active = false", "members of approval groups have not left"),
     ],
 )
-async def test_damage_is_found(organisation: TestOrganisation, owner: Any, damage: str, found: str) -> None:
-    top = await created(organisation.admin.post("/cost-centres", json={"code": "1", "name": "Top"}))
-    below = {"code": "2", "name": "Below", "parent_id": top.json()["id"]}
-    own = (await created(organisation.admin.post("/cost-centres", json=below))).json()["id"]
-    group = {"name": "Board", "member_ids": [organisation.approver.user_id]}
-    await created(organisation.admin.post("/approval-groups", json=group))
-    approved = await organisation.approved(lines=[LINE | {"cost_centre_id": own}])
-    order = await ok(perform(organisation.buyer, await created(organisation.convert(approved)), "issue"))
-    await ok(organisation.buyer.get(f"/purchase-orders/{order.json()['id']}/document.pdf"))
-    organisation_id = organisation.organisation_id
+async def test_damage_is_found(ordered: int, owner: Any, damage: str, found: str) -> None:
     head, where, condition = damage.partition(" WHERE ")
-    restriction = f" WHERE organisation_id = {organisation_id}" + (f" AND {condition}" if where else "")
+    restriction = f" WHERE organisation_id = {ordered}" + (f" AND {condition}" if where else "")
     await owner.execute(head + restriction)
     with pytest.raises(AssertionError, match=found):
-        await check_connection(owner, organisation_id)
+        await check_connection(owner, ordered)

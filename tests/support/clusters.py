@@ -87,7 +87,7 @@ class Cluster:
     def start(self) -> None:
         with ExitStack() as stack:
             self.directory = stack.enter_context(temporary_directory("po-test-"))
-            copy_directory(_migrated(self.binaries) / "postgres", self.directory / "postgres")
+            copy_directory(migrated_directory(self.binaries) / "postgres", self.directory / "postgres")
             self._enter(stack)
             self._running = stack.pop_all()
 
@@ -145,7 +145,7 @@ class Cluster:
         self.stop()
 
 
-def _migrated(binaries: Path) -> Path:
+def migrated_directory(binaries: Path) -> Path:
     """A data directory of a server with a migrated database, since migrating it for each server takes much longer."""
 
     def make(target: Path) -> None:
@@ -163,6 +163,13 @@ async def _migrate(urls: EmbeddedUrls) -> None:
         await migrations.upgrade(owner_url=urls.owner, app_url=urls.app, to=revision)
         async with connected(urls.superuser) as superuser:
             await superuser.execute(copying(DATABASE, template))
+
+
+async def drop_templates(urls: EmbeddedUrls) -> None:
+    """Leave only the database po_api."""
+    async with connected(urls.superuser) as superuser:
+        for template in _TEMPLATES.values():
+            await superuser.execute(f"DROP DATABASE {template}")
 
 
 def copying(database: str, name: str) -> str:

@@ -49,12 +49,10 @@ _WORDS = ("at_once", "concurrent", "deadlock", "index", "races")
 
 def depends_on_version(item: pytest.Item) -> bool:
     """Whether the test is one of them; exhaustive tests run nowhere else, but for `make coverage`."""
-    if item.get_closest_marker("installed") is not None:
+    if any(item.get_closest_marker(name) is not None for name in ("installed", "exhaustive")):
         return True
     if _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         return False
-    if item.get_closest_marker("exhaustive") is not None:
-        return True
     place = item.path.relative_to(item.config.rootpath / "tests").as_posix()
     function = item.name.partition("[")[0]
     return place.startswith(_PLACES) or any(word in function for word in _WORDS)

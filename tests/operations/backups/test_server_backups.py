@@ -14,7 +14,7 @@ from po_api.operations import migrations
 from po_api.operations.revisions import chain, head_revision
 from po_api.settings import Settings
 from support.applications import SECRET_KEY
-from support.clusters import Cluster
+from support.clusters import Cluster, copying
 from support.command_line import CommandLine
 from support.feeds import relayed
 
@@ -25,8 +25,8 @@ SINCE = "since@company.example"
 
 @pytest.fixture(scope="module")
 def owner_url(cluster: Cluster) -> Iterator[str]:
-    """A database for this module, at head with the demo organisation, and its owner's URL."""
-    _execute(cluster.url("postgres", "postgres"), "CREATE DATABASE backed_up OWNER po_owner")
+    """A database for this module, at head, and its owner's URL."""
+    _execute(cluster.url("postgres", "postgres"), copying(cluster.templates[head_revision()], "backed_up"))
     yield cluster.url("backed_up", "po_owner")
     _execute(cluster.url("postgres", "postgres"), "DROP DATABASE backed_up WITH (FORCE)")
 
@@ -39,7 +39,6 @@ def po(cluster: Cluster, owner_url: str, tmp_path_factory: pytest.TempPathFactor
         DATABASE_MIGRATION_URL=owner_url,
         SECRET_KEY=SECRET_KEY,
     )
-    made.ok("migrate")
     made.ok("seed-demo")
     return made
 
@@ -55,6 +54,7 @@ def _execute(url: str, statement: str) -> Any:
     return asyncio.run(run())
 
 
+@pytest.mark.exhaustive
 def test_a_dump_is_verified_and_restored(po: CommandLine, owner_url: str, tmp_path: Path) -> None:
     token = po.ok("sessions", "create", "--email", "admin@demo.example")
     assert token
@@ -118,8 +118,10 @@ def test_a_changed_event_is_found_in_the_database_and_in_its_backup(po: CommandL
 def test_a_restore_begins_another_feed(po: CommandLine, owner_url: str) -> None:
     asyncio.run(_number_events(po.environment["DATABASE_URL"]))
     current = "SELECT feed, last_number, last_seal FROM event_feeds WHERE ended_at IS NULL"
-    name, (before,) = po.backup(), _execute(owner_url, current)
+    users, name, (before,) = po.users(), po.backup(), _execute(owner_url, current)
+    po.add_user("later@company.example")
     po.ok("backup", "restore", name, "--replace")
+    assert po.users() == users
     (after,) = _execute(owner_url, current)
     assert after["feed"] != before["feed"]
     assert [*after.values()][1:] == [*before.values()][1:]

@@ -14,7 +14,16 @@ from po_api.operations import migrations
 from po_api.operations.migrations import MigrationError
 from po_api.operations.progress import Progress
 from support.clusters import Cluster
-from support.migrations import REVISIONS, Fresh, alembic_until, assert_sound, fresh_database, insert_everywhere, steps
+from support.migrations import (
+    REVISIONS,
+    Fresh,
+    alembic_until,
+    assert_sound,
+    fresh_database,
+    insert_everywhere,
+    migrated_database,
+    steps,
+)
 from support.polling import until
 
 pytestmark = pytest.mark.heavy
@@ -65,9 +74,7 @@ async def filled(cluster: Cluster) -> AsyncIterator[Filled]:
 
     async def at(revision: str) -> str:
         if revision not in names:
-            earlier = max(name for name in names if name == "base" or name < revision)
-            database = await stack.enter_async_context(fresh_database(cluster, names[earlier]))
-            await _upgrade(database, revision)
+            database = await stack.enter_async_context(migrated_database(cluster, revision))
             await insert_everywhere(database, organisations=20)
             await database.connection.close()
             names[revision] = database.name
