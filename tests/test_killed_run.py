@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from po_api.operations.embedded.server import embedded_binaries
+from support.clusters import migrated_directory
 from support.polling import is_running, wait_until
 
 pytestmark = pytest.mark.heavy
@@ -22,16 +24,26 @@ with embedded_server(Path(sys.argv[1])):
     print("runs", flush=True)
     signal.pause()
 """
-# Servers as tests start them: by our own process, by PostgreSQL's programs, and by a process of the test's.
+# Servers as tests start them: by our own process, by PostgreSQL's programs, and by a process of the test's. That they
+# copy is made by this run.
 INNER = f"""
 import json, os, signal, subprocess, sys
+from contextlib import contextmanager
 from pathlib import Path
 from support.clusters import Cluster, Standby
-from support.watchdog import temporary_directory, watched
+from support.made_once import copy_directory
+from support.watchdog import run_directory, temporary_directory, watched
+
+@contextmanager
+def watched_run(place):
+    made = Path(os.environ["MADE"])
+    with watched(place):
+        copy_directory(made, run_directory() / made.name)
+        yield
 
 def test_runs_until_it_is_killed(tmp_path):
     with (
-        watched(tmp_path),
+        watched_run(tmp_path),
         Cluster.embedded().another(wal_level="replica", max_wal_senders="4") as primary,
         Standby(primary) as standby,
         temporary_directory("po-used-") as used,
@@ -54,7 +66,8 @@ def test_servers_end_with_the_run_that_started_them(tmp_path: Path) -> None:
     options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}"]
     command = [sys.executable, "-m", "pytest", *options, str(inner)]
     support = str(Path(__file__).parent)
-    environment = os.environ | {"PYTHONPATH": support, "REPORT": str(report)}
+    made = migrated_directory(embedded_binaries())
+    environment = os.environ | {"PYTHONPATH": support, "REPORT": str(report), "MADE": str(made)}
     with (tmp_path / "log").open("w") as log:
         run = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from support.demo_data import copy_demo
 from support.organisations import TestOrganisation
-from support.polling import Deadline
+from support.polling import Deadline, wait_until
 from support.server_processes import (
     TIMEOUT,
     WORKERS,
@@ -48,14 +48,12 @@ def test_workers_that_die_are_replaced_and_no_request_in_progress_is_dropped(
         before = server.workers()
         assert len(before) == WORKERS
         before[0].kill()
-        # The others go on meanwhile.
-        deadline = Deadline("a worker in place of the killed one")
-        while {worker.pid for worker in server.workers()} == {worker.pid for worker in before}:
-            deadline.check()
-            assert server.is_ready()
-        while len(server.workers()) < WORKERS:
-            deadline.check()
-            assert server.is_ready()
+
+        def is_replaced() -> bool:
+            assert server.is_ready()  # the others go on meanwhile
+            return len({worker.pid for worker in server.workers()} - {before[0].pid}) == WORKERS
+
+        wait_until(is_replaced, "a worker in place of the killed one")
         assert all(server.is_ready() for _ in range(20))
         assert "worker_replaced" in server.log.read_text()
 

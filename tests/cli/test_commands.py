@@ -20,8 +20,10 @@ from typer.testing import CliRunner
 from po_api.cli import main as cli
 from po_api.cli.lazy import load
 from support.applications import CANARY, SECRET_KEY, canary_answers
-from support.forked import Forked, po_api
+from support.demo_data import copy_demo
+from support.forked import Forked, ForkedServer, po_api
 from support.organisations import Member, TestOrganisation, again, ok
+from support.server_processes import free_port, serving
 
 pytestmark = pytest.mark.heavy
 
@@ -227,19 +229,20 @@ def _token(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().split()[-1]
 
 
-def _stop(process: subprocess.Popen[str], how: signal.Signals, data: Path) -> None:
+def _stop(process: subprocess.Popen[str] | ForkedServer, how: signal.Signals, data: Path) -> None:
     """Stop the process, and check that it has ended with all that it started, the embedded server by its file."""
     (pid_file,) = data.rglob("postmaster.pid")
     server = psutil.Process(int(pid_file.read_text().split()[0]))
     started = [server, *server.children(recursive=True), *psutil.Process(process.pid).children(recursive=True)]
     assert "postgres" in server.name()
     process.send_signal(how)
-    process.communicate(timeout=TIMEOUT)
+    process.wait(timeout=TIMEOUT)
     _, alive = psutil.wait_procs(started, timeout=TIMEOUT)
     assert alive == []
 
 
 def test_serve_keeps_its_data_and_stops_what_it_started(outside: Environment, tmp_path: Path) -> None:
+    copy_demo(tmp_path / "data")
     with _serving(outside, tmp_path) as (process, address):
         headers = {"Authorization": f"Bearer {_token(process)}"}
         # The hint names the command as it was called: not every installation is in .venv.
@@ -251,11 +254,12 @@ def test_serve_keeps_its_data_and_stops_what_it_started(outside: Environment, tm
         assert made.status_code == 201
         _stop(process, signal.SIGINT, tmp_path / "data")
         assert process.returncode in {0, 130}
-    with _serving(outside, tmp_path) as (process, address):
-        again = httpx.get(f"{address}{made.headers['Location']}", headers=headers, timeout=TIMEOUT)
+    with serving(outside | {"PORT": str(free_port())}, tmp_path, "--demo") as server:
+        location = made.headers["Location"]
+        again = httpx.get(f"{server.address}{location}", headers=headers, timeout=TIMEOUT)
         assert again.json()["name"] == "Kept Ltd"
-        _stop(process, signal.SIGTERM, tmp_path / "data")
-        assert process.returncode == 0
+        _stop(server.process, signal.SIGTERM, tmp_path / "data")
+        assert server.process.returncode == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
@@ -263,10 +267,13 @@ async def test_what_was_sent_is_not_in_the_log(
     configured: Environment, tmp_path: Path, organisation: TestOrganisation
 ) -> None:
     limits = {"RATE_LIMIT_PER_USER": "10000/minute", "RATE_LIMIT_PER_ADDRESS": "10000/minute"}
-    with _serving(configured | limits | {"LOG_LEVEL": "DEBUG"}, tmp_path) as (_, address):
-        async with httpx.AsyncClient(base_url=address, timeout=TIMEOUT) as client:
+    more = {"LOG_LEVEL": "DEBUG", "PORT": str(free_port())}
+    finished = '"event": "request_finished"'
+    with serving(configured | limits | more, tmp_path, "--demo") as server:
+        before = server.log.read_text().count(finished)
+        async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
             answers = await canary_answers(Member(client, 0, "", organisation.requester.token))
     log = (tmp_path / "log").read_text()
-    assert log.count('"event": "request_finished"') == len(answers) > 50
+    assert log.count(finished) - before == len(answers) > 50
     for secret in (CANARY, organisation.requester.token, organisation.requester.email, SECRET_KEY):
         assert secret not in log

@@ -1,13 +1,22 @@
 """Liveness and readiness: for load balancers, without a token."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
-from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from po_api.operations.revisions import head_revision
 from po_api.operations.schema import StaleSchema
-from support.applications import client_of, new_app
+from po_api.settings import Settings
+from support.applications import application_on, client_of, new_app
+
+
+@pytest.fixture
+async def client(own_urls: tuple[str, str], settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the API on a database of its own: the work of thousands of organisations takes seconds to count."""
+    async with application_on(own_urls, settings) as made, client_of(made) as client:
+        yield client
 
 
 async def test_it_lives_and_is_ready(client: httpx.AsyncClient, urls: tuple[str, str]) -> None:
@@ -15,7 +24,7 @@ async def test_it_lives_and_is_ready(client: httpx.AsyncClient, urls: tuple[str,
     ready = await client.get("/health/ready")
     assert ready.status_code == 200
     shown = ready.json()
-    shown.pop("warnings")  # other tests leave work behind, which no worker does
+    shown.pop("warnings")  # in a database that is given, other tests leave work behind, which no worker does
     assert shown == {
         "status": "ready",
         "reasons": [],
@@ -30,9 +39,9 @@ async def test_it_lives_and_is_ready(client: httpx.AsyncClient, urls: tuple[str,
 
 
 async def test_with_the_tables_owner_row_level_security_is_reported_as_inactive(
-    app: FastAPI, urls: tuple[str, str]
+    own_urls: tuple[str, str],
 ) -> None:
-    async with client_of(new_app(urls[0])) as client:
+    async with client_of(new_app(own_urls[0])) as client:
         ready = (await client.get("/health/ready")).json()
     assert (ready["status"], ready["row_level_security"]) == ("ready", "inactive")
 
