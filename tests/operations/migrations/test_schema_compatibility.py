@@ -11,9 +11,9 @@ from po_api.operations import revisions
 from po_api.operations.schema import Schema, StaleSchema
 from support.applications import client_of, new_app
 from support.clusters import Cluster
-from support.forked import po_api
+from support.forked import alembic, po_api
 from support.later_versions import HEAD, being, project_with
-from support.migrations import BINARIES, Fresh, migrated_database, po_api_of
+from support.migrations import Fresh, migrated_database, po_api_of
 
 EXPANDING = """
 expands = True
@@ -137,8 +137,8 @@ async def test_alembic_stores_the_compatibility_too(database: Fresh, tmp_path: P
     project = project_with(tmp_path, {"998": EXPANDING, "999": CONTRACTING})
     steps = [("upgrade", "head", "999"), ("downgrade", "998", revisions.compatible_since(HEAD))]
     for direction, revision, since in steps:
-        command = (BINARIES / "alembic", "-c", project / "alembic.ini", direction, revision)
-        status, output, errors = await database.run(*command)
+        command = ("-c", str(project / "alembic.ini"), direction, revision)
+        status, output, errors = await database.call(alembic, *command)
         assert status == 0, output + errors
         assert await _since(database) == since
 
