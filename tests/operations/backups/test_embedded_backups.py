@@ -320,7 +320,7 @@ def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(place: Path) -> N
     assert (pgdata / "wal_archive").is_dir()
 
 
-# Each of its steps is one of the tests above.
+# Its steps are tested above, and in test_full_disk.
 @pytest.mark.exhaustive
 def test_the_drill_passes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(place))
