@@ -13,7 +13,8 @@ import psutil
 import pytest
 from pypdf import PdfReader
 
-from po_api.purchase_orders.typesetter import WORKER_PROGRAM
+from po_api.core.fair_queue import Owner
+from po_api.purchase_orders.typesetter import WORKER_PROGRAM, queue_for
 from support.applications import new_app, serving
 from support.clusters import connected
 from support.images import png
@@ -24,6 +25,10 @@ from support.statements import sent_to
 
 pytestmark = pytest.mark.heavy
 
+STORED_BY_ANOTHER = """
+    INSERT INTO purchase_order_files (organisation_id, purchase_order_id, revision, content, digest, created_at)
+    VALUES ($1, $2, 1, '%PDF of another', encode(sha256('%PDF of another'), 'hex'), now())
+"""
 OPEN_TRANSACTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'po-api' AND state LIKE 'idle in%'"
 
 
@@ -184,14 +189,27 @@ async def test_concurrent_first_readers_get_the_same_bytes_and_typeset_once(
 async def test_what_another_process_has_stored_is_returned(organisation: TestOrganisation, owner: Any) -> None:
     order = await organisation.issued()
     async with typeset_by_frozen_worker(organisation, path_of(order)) as reading:
-        await owner.execute(
-            "INSERT INTO purchase_order_files"
-            " (organisation_id, purchase_order_id, revision, content, digest, created_at)"
-            " VALUES ($1, $2, 1, '%PDF of another', encode(sha256('%PDF of another'), 'hex'), now())",
-            organisation.organisation_id,
-            order.json()["id"],
-        )
+        await owner.execute(STORED_BY_ANOTHER, organisation.organisation_id, order.json()["id"])
     assert (await ok(reading)).content == b"%PDF of another"
+
+
+async def test_a_document_that_was_stored_before_its_turn_came_is_not_typeset(
+    organisation: TestOrganisation, owner: Any
+) -> None:
+    """By another process, or for a reader whose document was stored after this one had looked for it."""
+    order = await organisation.issued()
+    queue = queue_for(1)
+    async with sent_to(organisation.database) as sent:
+        async with queue.turn(Owner(0, 0)):
+            reading = asyncio.create_task(organisation.buyer.get(path_of(order)))
+
+            async def waits() -> bool:
+                return queue.waiting == 1
+
+            await until(waits, "a reader that waits for its turn")
+            await owner.execute(STORED_BY_ANOTHER, organisation.organisation_id, order.json()["id"])
+        assert (await ok(reading)).content == b"%PDF of another"
+    assert not any("purchase_order_sheets" in item.sql or "INSERT" in item.sql for item in sent)
 
 
 @pytest.mark.parametrize("kind", ["issued", "cancelled", "preview"])

@@ -28,7 +28,7 @@ from po_api.organisations.queries import OrganisationQueries
 from po_api.purchase_orders.delivery_models import Delivery
 from po_api.purchase_orders.document_queries import OrderDocumentQueries
 from po_api.purchase_orders.document_service import Document
-from po_api.purchase_orders.domain import LINKS_KEPT, PurchaseOrderStatus
+from po_api.purchase_orders.domain import LINKS_KEPT, FileKind, PurchaseOrderStatus
 from po_api.purchase_orders.renderings import stored_document
 
 # A mail whose worker has died is sent again ten minutes after the attempt began: that is when the lease ends.
@@ -147,7 +147,7 @@ class MailHandler:
             if not await repository.keep_digest(job, _digest(document.content)):
                 raise Retry(INTERRUPTED)
             files = OrderDocumentQueries(TransactionExecutor(session), job.actor)
-            electronic = await files.electronic(due.purchase_order_id, due.revision)
+            electronic = await files.stored(due.purchase_order_id, due.revision, FileKind.ELECTRONIC)
             attached = FileQueries(TransactionExecutor(session), job.actor)
             others = await attached.for_supplier(due.purchase_order_id, due.revision)
             if public_url is None or not has_link(due.body):

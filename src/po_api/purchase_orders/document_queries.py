@@ -33,7 +33,7 @@ from po_api.members.models import Member
 from po_api.organisations.models import DocumentLogo
 from po_api.organisations.queries import ORGANISATIONS, OrganisationRow
 from po_api.porfs.models import Porf
-from po_api.purchase_orders.domain import FileKind, PurchaseOrderStatus
+from po_api.purchase_orders.domain import PurchaseOrderStatus
 from po_api.purchase_orders.models import PurchaseOrderFile, PurchaseOrderLine, PurchaseOrderSheet
 from po_api.purchase_orders.projections import file_kind, hides_lines, lines_with_requests
 from po_api.purchase_orders.queries import ORDER_ID, sees_all, visible_order
@@ -223,13 +223,13 @@ _LOCALE = Query(
     ),
     SheetLocaleRow,
 )
-_ELECTRONIC = Query(
-    "purchase_orders.electronic",
+_STORED = Query(
+    "purchase_orders.stored_document",
     select(PurchaseOrderFile.content).where(
         PurchaseOrderFile.organisation_id == ORGANISATION_ID,
         PurchaseOrderFile.purchase_order_id == ORDER_ID,
         PurchaseOrderFile.revision == _REVISION,
-        PurchaseOrderFile.kind == literal_column(f"'{FileKind.ELECTRONIC}'", Text),
+        PurchaseOrderFile.kind == bindparam("kind", type_=Text),
     ),
     _Content,
 )
@@ -268,11 +268,11 @@ class OrderDocumentQueries:
         key = {"organisation_id": self._organisation_id, "order_id": order_id, "revision": revision}
         return await self._executor.row(_LOCALE, **key)
 
-    async def electronic(self, order_id: int, revision: int) -> bytes | None:
-        """The stored electronic order of a visible order."""
+    async def stored(self, order_id: int, revision: int, kind: str) -> bytes | None:
+        """The stored document of this kind of a visible order."""
         await self._executor.enter_tenant(self._organisation_id)
-        key = {"organisation_id": self._organisation_id, "order_id": order_id, "revision": revision}
-        found = await self._executor.row(_ELECTRONIC, **key)
+        key = {"organisation_id": self._organisation_id, "order_id": order_id, "revision": revision, "kind": kind}
+        found = await self._executor.row(_STORED, **key)
         return found and found.content
 
     async def buyer(self, order_id: int) -> BuyerRow:

@@ -127,7 +127,9 @@ class DocumentService:
         if is_cancelled and (row.number is None or not as_issued):
             raise errors.NotIssued if row.number is None else errors.ElectronicOrderCancelled
         queries = OrderDocumentQueries(self._access.executor, self._actor)
-        content = None if row.number is None else await queries.electronic(order_id, row.revision)
+        content = None
+        if row.number is not None:
+            content = await queries.stored(order_id, row.revision, FileKind.ELECTRONIC)
         if content is None:
             order = await DocumentReader(self._access.executor, self._actor).electronic_order(order_id)
             await self._access.release()
@@ -146,6 +148,10 @@ class DocumentService:
     async def _render(self, key: DocumentKey, number: str, lines: int) -> bytes:
         # The sheet, which may have megabytes, is read when the turn has come.
         async with queue_for(lines).turn(self._owner):
+            # By another process, or between the caller's question for it and the call of this function.
+            stored_meanwhile = await self._stored(key)
+            if stored_meanwhile is not None:
+                return stored_meanwhile
             content = await _typeset(await self._issued(key, number, lines))
         electronic = await self._electronic_order(key) if key.kind == FileKind.ISSUED else None
         with CancelScope(shield=True):
@@ -158,6 +164,10 @@ class DocumentService:
                 if self._is_filed:
                     notify_after_commit(session, FILING_WORK)
         return content
+
+    async def _stored(self, key: DocumentKey) -> bytes | None:
+        async with self._access.read(self._actor.organisation_id) as executor:
+            return await OrderDocumentQueries(executor, self._actor).stored(key.order_id, key.revision, key.kind)
 
     async def _electronic_order(self, key: DocumentKey) -> bytes | None:
         """What is stored beside the document; None if the order cannot be an electronic one. No fault of it is one of
