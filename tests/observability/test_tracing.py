@@ -1,7 +1,6 @@
 """Traces as a collector receives them: a span for the request and for each statement, without data of the request."""
 
 import json
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +16,10 @@ from fastapi import FastAPI
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from support.applications import CANARY, SECRET_KEY, canary_answers
+from support.forked import po_api_without_tracing
 from support.metrics import scraped, with_metrics
 from support.organisations import Member, new_organisation
-from support.server_processes import PO_API, TIMEOUT, Environment, Server, environment_of, serving
+from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
 
 pytestmark = pytest.mark.heavy
 
@@ -101,7 +101,7 @@ async def traced(urls: tuple[str, str], member: Member, tmp_path_factory: pytest
     place = tmp_path_factory.mktemp("tracing")
     with _collector() as collector:
         environment = with_metrics(_environment(urls, place, collector.address))
-        with serving(environment, place, command=PO_API) as server:
+        with serving(environment, place) as server:
             async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
                 there = Member(client, member.user_id, member.email, member.token)
                 answers = [
@@ -175,7 +175,7 @@ async def test_the_service_has_a_name(traced: Traced) -> None:
 
 
 def test_a_collector_that_is_away_holds_nothing_up(urls: tuple[str, str], app: FastAPI, tmp_path: Path) -> None:
-    with serving(_environment(urls, tmp_path, "http://127.0.0.1:1"), tmp_path, command=PO_API) as server:
+    with serving(_environment(urls, tmp_path, "http://127.0.0.1:1"), tmp_path) as server:
         assert server.is_ready()
     assert server.process.returncode == 0
     lines = _lines(server)
@@ -184,9 +184,8 @@ def test_a_collector_that_is_away_holds_nothing_up(urls: tuple[str, str], app: F
 
 
 def test_missing_packages_are_logged_once(urls: tuple[str, str], app: FastAPI, tmp_path: Path) -> None:
-    program = "import sys; sys.modules['opentelemetry.sdk'] = None; from po_api.cli.main import main; main()"
-    command = (sys.executable, "-c", program)
-    with serving(_environment(urls, tmp_path, "http://127.0.0.1:1"), tmp_path, command=command) as server:
+    environment = _environment(urls, tmp_path, "http://127.0.0.1:1")
+    with serving(environment, tmp_path, main=po_api_without_tracing) as server:
         assert server.is_ready()
     requests = [line for line in _lines(server) if line["event"] == "request_finished"]
     (warning,) = [line for line in _lines(server) if line["event"] != "request_finished"]

@@ -6,7 +6,6 @@ PO_TEST_STOP_LINES (default 1000) is how many lines the uploads have.
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from support.forked import po_api_in_a_hurry
 from support.organisations import Member, TestOrganisation, perform
 from support.polling import Deadline, until_blocked
 from support.server_processes import Environment, Server, environment_on, redis_server, serving
@@ -25,12 +25,6 @@ pytestmark = pytest.mark.heavy
 TIMEOUT = 60
 LINES = int(os.environ.get("PO_TEST_STOP_LINES", "1000"))
 CSV = "description,quantity,unit_price\n" + "Lamp,1,24.90\n" * LINES
-# What it does after 25 seconds, after one.
-HURRIED = (
-    sys.executable,
-    "-c",
-    "from po_api import serving; serving.GRACEFUL_SECONDS = 1; from po_api.cli.main import main; main()",
-)
 PATIENT = {"DB_STATEMENT_TIMEOUT_MS": "0", "DB_LOCK_TIMEOUT_MS": "0", "DB_TRANSACTION_TIMEOUT_MS": "0"}
 
 
@@ -119,7 +113,7 @@ async def test_a_request_that_never_ends_is_given_up(
     lock = owner.transaction()
     await lock.start()
     await hold_numbers(owner, organisation)
-    with serving(alone | PATIENT, tmp_path, command=HURRIED) as server:
+    with serving(alone | PATIENT, tmp_path, main=po_api_in_a_hurry) as server:
         async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
             stuck = upload(replace(organisation.requester, client=client), "Stuck")
             (backend,) = map(psutil.Process, await until_blocked(urls[0], 1))

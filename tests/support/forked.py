@@ -27,6 +27,21 @@ def po_api() -> None:
     main()
 
 
+def po_api_without_tracing() -> None:
+    """The same, where the packages for tracing are not installed."""
+    assert "opentelemetry.sdk" not in sys.modules, "imported by the application before tracing starts"
+    sys.modules["opentelemetry.sdk"] = None  # type: ignore[assignment]
+    po_api()
+
+
+def po_api_in_a_hurry() -> None:
+    """The same, which waits for requests in progress a second when it stops, not 25 seconds."""
+    from po_api import serving
+
+    serving.GRACEFUL_SECONDS = 1
+    po_api()
+
+
 def alembic() -> None:
     """`alembic` with the arguments in sys.argv."""
     from alembic.config import main

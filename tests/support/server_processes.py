@@ -6,9 +6,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from support.polling import Deadline
 
 TIMEOUT = 60
 WORKERS = 2
-PO_API = (str(Path(sys.executable).with_name("po-api")),)
 UNUSED_STORE = "redis://127.0.0.1:1"
 Environment = dict[str, str]
 
@@ -95,23 +93,11 @@ def _is_worker(child: psutil.Process) -> bool:
 
 @contextmanager
 def serving(
-    environment: Environment, place: Path, *options: str, command: Sequence[str] | None = None
+    environment: Environment, place: Path, *options: str, main: Callable[[], object] = po_api
 ) -> Iterator[Server]:
-    """`serve` with these options, once it answers: by a command, or forked. Its workers load the application anew."""
+    """`serve` with these options, once it answers, in a forked process. Its workers load the application anew."""
     log = place / "log"
-    process: subprocess.Popen[str] | ForkedServer
-    if command is None:
-        process = ForkedServer(po_api, "serve", *options, environment=environment, directory=place, log=log)
-    else:
-        with log.open("a") as file:
-            process = subprocess.Popen(
-                [*command, "serve", *options],
-                env=environment,
-                cwd=place,
-                stdout=file,
-                stderr=file,
-                text=True,
-            )
+    process = ForkedServer(main, "serve", *options, environment=environment, directory=place, log=log)
     server = Server(process, environment["PORT"], log)
     try:
         deadline = Deadline("a server that answers")
