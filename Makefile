@@ -58,7 +58,7 @@ CHECK_TYPES := $(MAKE) --no-print-directory check-types
 test: check-format ## format, lint, types, import rules, and all tests but the exhaustive ones
 	@mkdir -p build; $(CHECK_TYPES) >build/check-types 2>&1 & types=$$!; \
 		trap 'kill $$types' INT TERM; \
-		$(BIN)/python -m pytest $(PARALLEL) -m "not exhaustive"; failed=$$?; \
+		$(BIN)/python -m pytest -p no:schemathesis $(PARALLEL) -m "not exhaustive"; failed=$$?; \
 		wait $$types || failed=1; cat build/check-types; exit $$failed
 
 # As many workers as processors: these tests hardly wait, and each worker starts anew.
