@@ -33,6 +33,13 @@ def free_port() -> int:
     raise AssertionError("a hundred ports are in use")
 
 
+def listens(port: int) -> bool:
+    """Whether connections to a port are accepted."""
+    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), TIMEOUT):
+        return True
+    return False
+
+
 def environment_of(place: Path, **variables: str) -> Environment:
     """One process with the embedded server in `place`, unless the variables configure another database.
 
@@ -59,7 +66,7 @@ def environment_on(urls: tuple[str, str], place: Path) -> Environment:
 class Server:
     """`po-api serve` with its workers."""
 
-    def __init__(self, process: "subprocess.Popen[str] | ForkedServer", port: str, log: Path) -> None:
+    def __init__(self, process: ForkedServer, port: str, log: Path) -> None:
         self.process = process
         self.address = f"http://127.0.0.1:{port}"
         self.log = log

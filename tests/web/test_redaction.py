@@ -5,9 +5,6 @@ much as it can, every SQL statement included.
 """
 
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -25,8 +22,12 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from po_api.db.database import libpq_url
 from po_api.web.cookies import ACCESS_COOKIE, REFRESH_COOKIE, SIGN_IN_COOKIE
 from support.applications import CANARY, SECRET_KEY, canary_answers
+from support.failing_server import failing_server
+from support.forked import ForkedServer
 from support.identity_provider import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, Provider, authorized, segment
 from support.organisations import Member, created, new_tenant, ok
+from support.polling import wait_until
+from support.server_processes import free_port, listens
 from support.sign_in import (
     BY_COOKIE,
     FRONT_END,
@@ -41,33 +42,6 @@ from support.sign_in import (
 pytestmark = pytest.mark.heavy
 
 TIMEOUT = 60
-
-# As `po-api serve` runs it, with a route that fails besides.
-_PROGRAM = """
-import socket, sys
-import uvicorn
-from po_api.app import create_app
-from po_api.observability import logging
-from po_api.observability.metrics import REGISTRY
-from po_api.operations.databases import connections
-from po_api.operations.metrics.exposition import exposed, metrics_app
-from po_api.settings import load_settings
-
-settings = load_settings()
-logging.configure(settings.log_level)
-with connections(settings) as found:
-    app = create_app(settings, found)
-
-@app.get("/fail", include_in_schema=False)
-async def fail(token: str) -> None:
-    secret = token
-    raise RuntimeError(f"cannot go on with {secret}")
-
-listener, scrapes = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
-config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False, proxy_headers=False)
-with exposed(metrics_app(settings, found, REGISTRY), scrapes):
-    uvicorn.Server(config).run(sockets=[listener])
-"""
 
 
 @dataclass
@@ -109,18 +83,13 @@ def _environment(urls: tuple[str, str], provider: Provider) -> dict[str, str]:
 @contextmanager
 def _process(environment: dict[str, str], place: Path) -> Iterator[tuple[str, str]]:
     """The addresses of a process and of its metrics; its output is written to the file `log`."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        socket.create_server(("127.0.0.1", 0)) as scrapes,
-        (place / "log").open("w") as log,
-    ):
-        addresses = [f"http://127.0.0.1:{taken.getsockname()[1]}" for taken in (listener, scrapes)]
-        numbers = [listener.fileno(), scrapes.fileno()]
-        command = [sys.executable, "-c", _PROGRAM, *map(str, numbers)]
-        process = subprocess.Popen(
-            command, env=environment, cwd=place, stdout=log, stderr=subprocess.STDOUT, pass_fds=numbers
-        )
+    ports = [str(free_port()) for _ in range(2)]
+    addresses = [f"http://127.0.0.1:{port}" for port in ports]
+    log = place / "log"
+    process = ForkedServer(failing_server, *ports, environment=environment, directory=place, log=log)
     try:
+        wait_until(lambda: process.poll() is not None or listens(int(ports[1])), "a server that listens")
+        assert process.poll() is None, log.read_text()
         yield addresses[0], addresses[1]
     finally:
         process.terminate()
