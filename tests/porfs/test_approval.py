@@ -31,6 +31,7 @@ from po_api.porfs.read_service import PorfReadService
 from po_api.porfs.repository import PorfRepository
 from support.clusters import connected
 from support.organisations import LINE, Tenant, act, created, new_tenant
+from support.repetition import part_of
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ async def scene(app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]) 
 
 
 @pytest.mark.heavy
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=part_of(200), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(case=cases())
 @example(_plain("100.00"))
 @example(_plain("99.99"))

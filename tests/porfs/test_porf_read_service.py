@@ -34,6 +34,7 @@ from po_api.suppliers.models import Supplier
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok
 from support.pages import as_listed
 from support.porf_facts import actors, facts
+from support.repetition import part_of
 
 # Everything that JSON writes in another way than it stands there, beside the plain.
 _characters = st.sampled_from("ab \"\\/<>&'é漢😀%_{}")
@@ -112,7 +113,7 @@ async def team(
 
 
 @pytest.mark.heavy
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=part_of(40), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(body=_porfs, has_supplier=st.booleans(), action=st.sampled_from([None, "submit", "cancel"]))
 async def test_the_json_of_a_request_is_that_of_its_schema(
     team: TestOrganisation, body: dict[str, Any], has_supplier: bool, action: str | None

@@ -29,6 +29,7 @@ from support.organisations import (
     refused,
 )
 from support.pages import as_listed
+from support.repetition import part_of
 
 HUNDRED = {"description": "Desk", "quantity": "10", "unit_price": "10"}
 
@@ -225,7 +226,7 @@ lines = st.lists(
 
 
 @pytest.mark.heavy
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=part_of(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     lines=lines,
     percent=st.sampled_from([Decimal(0), Decimal("0.0001"), Decimal(10), Decimal("33.3333"), Decimal("999.9999")]),
