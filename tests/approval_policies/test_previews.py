@@ -62,6 +62,7 @@ async def _with_people(organisation: TestOrganisation) -> Json:
     }
 
 
+@pytest.mark.heavy
 async def test_a_preview_names_the_people_of_each_step(organisation: TestOrganisation) -> None:
     known = await _with_people(organisation)
     no_policy = await organisation.draft()

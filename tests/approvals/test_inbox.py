@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from po_api.core.permissions import Role
@@ -67,6 +68,7 @@ async def _world(app: FastAPI, client: httpx.AsyncClient) -> tuple[TestOrganisat
     return organisation, people
 
 
+@pytest.mark.heavy
 async def test_the_inbox_has_what_the_member_may_approve(app: FastAPI, client: httpx.AsyncClient) -> None:
     organisation, people = await _world(app, client)
     admin = organisation.admin

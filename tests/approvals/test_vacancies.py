@@ -205,6 +205,7 @@ async def test_skipped_steps_approve_nothing(world: World) -> None:
     await world.check()
 
 
+@pytest.mark.heavy
 async def test_places_of_steps_that_no_rule_asks_for_stay_vacant(world: World) -> None:
     organisation = world.organisation
     await publish_policy(organisation.admin, rule(1, group(world.board), required_count=1, on_empty="skip"))
@@ -220,6 +221,7 @@ async def test_places_of_steps_that_no_rule_asks_for_stay_vacant(world: World) -
     await world.check()
 
 
+@pytest.mark.heavy
 async def test_nobody_fills_two_places_of_a_step(world: World) -> None:
     """Max has decided for Bob: when Ada leaves, not he but his manager is asked. Bob's decision stands, without Bob."""
     organisation, bob = world.organisation, world["Bob"]

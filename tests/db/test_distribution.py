@@ -221,6 +221,7 @@ async def test_a_table_that_is_not_distributed_like_the_others_is_a_defect(fresh
     assert defect.startswith("table porfs is not distributed (SELECT create_distributed_table('porfs'")
 
 
+@pytest.mark.heavy
 def test_revisions_can_be_run_on_a_distributed_database(tmp_path: Path) -> None:
     before = REVISIONS[REVISIONS.index(SINCE) - 1]
     assert revision_obstacles(printed_sql(tmp_path, f"{before}:head").read_text()) == []

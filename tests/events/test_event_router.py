@@ -241,6 +241,7 @@ def test_every_action_has_a_type(project: Path) -> None:
     assert len(ACTIONS) == len(EVENT_TYPES)
 
 
+@pytest.mark.heavy
 def test_every_type_has_a_schema_in_the_document(app: FastAPI) -> None:
     document = app.openapi()
     schemas = document["components"]["schemas"]
