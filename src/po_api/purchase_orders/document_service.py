@@ -148,7 +148,7 @@ class DocumentService:
     async def _render(self, key: DocumentKey, number: str, lines: int) -> bytes:
         # The sheet, which may have megabytes, is read when the turn has come.
         async with queue_for(lines).turn(self._owner):
-            # By another process, or between the caller's question for it and the call of this function.
+            # By another process, or by a rendering that has ended since the caller looked for the document.
             stored_meanwhile = await self._stored(key)
             if stored_meanwhile is not None:
                 return stored_meanwhile
