@@ -13,7 +13,7 @@ from po_api.core.permissions import Role
 from support.approval_policies import group, publish_policy, rule, user
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok, refused
 from support.polling import Deadline
-from support.statements import sent_to
+from support.statements import plan_of, sent_to
 
 Json = dict[str, Any]
 # Of each item the request, the step, and for whom.
@@ -220,3 +220,17 @@ async def test_the_first_page_is_one_query_that_finds_its_steps_by_indexes(
         of_groups = r"ix_approval_steps_(open_groups|organisation_id_pool_group_id)\b[^\n]*\n +Index Cond: [^\n]*= ANY"
         assert re.search(of_groups, plan), plan
         assert not re.search("Seq Scan on approval_(steps|slots)", plan), plan
+
+
+async def test_the_place_of_a_member_is_found_by_its_step(app: FastAPI, client: httpx.AsyncClient) -> None:
+    """Also before there are statistics: a member may have been asked in all requests."""
+    organisation, people = await _world(app, client)
+    porf = await organisation.pending()
+    async with sent_to(organisation.database) as sent:
+        for path in ("", "?waiting_for_me=true", f"/{porf.json()['id']}"):
+            await ok(people["Max"].get(f"/porfs{path}"))
+    plans = [await plan_of(organisation.database, each) for each in sent if "slot_status" in each.sql]
+    assert len(plans) == 3
+    for plan in plans:
+        assert re.search(r"on approval_slots[^\n]*\n +Index Cond: [^\n]*step_id = ", plan), plan
+        assert "ix_approval_slots_organisation_id_user_id" not in plan, plan

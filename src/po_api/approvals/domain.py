@@ -102,7 +102,8 @@ class TimerKind(StrEnum):
 
 
 class Standing(StrEnum):
-    """What a member may do now about an approval, as themselves or for others who have delegated to them.
+    """What a member may do now about an approval, as themselves or for others who have delegated to them; of several
+    steps, the first of these.
 
     `limited`: they may decide a step, but no limit permits the amount; `limited_by_rule`: likewise, in steps that only
     a policy asks for.

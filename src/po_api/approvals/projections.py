@@ -36,7 +36,7 @@ from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot,
 from po_api.core.permissions import Permission
 from po_api.db.fences import fenced
 from po_api.db.models import Timestamp
-from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn
+from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
 from po_api.members.models import Member
 from po_api.members.projections import has_role_for
 from po_api.structure.models import ApprovalGroup, ApprovalGroupMember
@@ -46,6 +46,9 @@ _DECISIONS = ApprovalDecision.__table__
 _GROUPS, _GROUP_MEMBERS = ApprovalGroup.__table__, ApprovalGroupMember.__table__
 _NOW = bindparam("now", type_=Timestamp)
 _OF_STEP = ("id", "position", "status", "source", "pool_role", "pool_group_id", "required_count", "enforce_limit")
+
+# By which one standing precedes another.
+_RANKS = {value: rank for rank, value in enumerate(Standing) if value is not Standing.NONE}
 
 UserId = SQLColumnExpression[int]
 
@@ -64,18 +67,30 @@ def members(name: str) -> Principals:
     return Principals(member, ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active))
 
 
-def principals(name: str) -> Principals:
-    """The member, and those who have delegated to them.
-
-    Each is found by their key. By `of_principals`, PostgreSQL may look at all members of the organisation.
-    """
-    ids = func.unnest(_principal_ids()).table_valued("user_id", name=f"{name}_ids").render_derived()
-    member = members(f"{name}_member")
+def _principals() -> Principals:
+    ids = func.unnest(_principal_ids()).table_valued("user_id", name="principal_ids").render_derived()
+    member = members("principal_member")
     columns = {name: column.label(name) for name, column in member.columns._asdict().items()}
+    columns["group_ids"] = func.array(_groups_of(member.columns.user_id).scalar_subquery()).label("group_ids")
     is_one = and_(member.table.c.organisation_id == ORGANISATION_ID, member.columns.user_id == ids.c.user_id)
-    found = fenced(select(*columns.values()).where(is_one).correlate(ids), f"{name}_row")
-    table = select(*found.c).select_from(ids.join(found, true())).subquery(name)
-    return Principals(table, ApproverColumns(*table.c[tuple(columns)]))
+    found = fenced(select(*columns.values()).where(is_one).correlate(ids), "principal_row")
+    # Otherwise PostgreSQL would find them again for each request.
+    table = select(*found.c).select_from(ids.join(found, true())).cte("principals").prefix_with("MATERIALIZED")
+    return Principals(table, ApproverColumns(*table.c[ApproverColumns._fields]))
+
+
+def _groups_of(user_id: UserId) -> AnySelect:
+    """The ids of the member's active groups."""
+    of_group = and_(_GROUPS.c.organisation_id == ORGANISATION_ID, _GROUPS.c.id == _GROUP_MEMBERS.c.group_id)
+    return (
+        select(_GROUP_MEMBERS.c.group_id)
+        .join(_GROUPS, of_group)
+        .where(
+            _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID,
+            _GROUP_MEMBERS.c.user_id == user_id,
+            _GROUPS.c.is_active,
+        )
+    )
 
 
 def of_principals(user_id: UserId) -> ColumnElement[bool]:
@@ -87,6 +102,11 @@ def _principal_ids() -> ColumnElement[Sequence[int]]:
     # An array, not IN: it is made once, and the rows are found by the index.
     others = cast(func.array(delegators().scalar_subquery()), ARRAY(BigInteger))
     return func.array_append(others, USER_ID, type_=ARRAY(BigInteger))
+
+
+# The member, and those who have delegated to them, with their active groups as `group_ids`.
+# A statement finds them once, and each by their key: by `of_principals`, PostgreSQL may look at all members.
+PRINCIPALS = _principals()
 
 
 def steps_of(porf: FromClause, *statuses: StepStatus) -> FromClause:
@@ -117,25 +137,16 @@ def _asks(step: FromClause, in_group: ColumnElement[bool], has_slot: ColumnEleme
 
 # Scalar subqueries, not EXISTS: PostgreSQL may execute those by hashing all rows of the organisation.
 def _is_in_group(step: FromClause, user_id: UserId) -> ColumnElement[bool]:
-    of_group = and_(_GROUPS.c.organisation_id == ORGANISATION_ID, _GROUPS.c.id == _GROUP_MEMBERS.c.group_id)
-    found = (
-        select(_GROUP_MEMBERS.c.user_id)
-        .join(_GROUPS, of_group)
-        .where(
-            _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID,
-            _GROUP_MEMBERS.c.group_id == step.c.pool_group_id,
-            _GROUP_MEMBERS.c.user_id == user_id,
-            _GROUPS.c.is_active,
-        )
-    )
+    found = _groups_of(user_id).where(_GROUP_MEMBERS.c.group_id == step.c.pool_group_id)
     return found.scalar_subquery().is_not(None)
 
 
 def _slot_status(step: FromClause, user_id: UserId) -> ColumnElement[str | None]:
     """The status of the member's place among the step's people; NULL for none."""
     c = _SLOTS.c
-    its_slot = (c.organisation_id == ORGANISATION_ID, c.step_id == step.c.id, c.user_id == user_id)
-    return select(c.status).where(*its_slot).scalar_subquery()
+    # FILTER: with both conditions in WHERE, PostgreSQL may read all places that the member ever had, for each step.
+    status = func.min(c.status).filter(c.user_id == user_id)
+    return select(status).where(c.organisation_id == ORGANISATION_ID, c.step_id == step.c.id).scalar_subquery()
 
 
 def _is_open(slot_status: ColumnElement[str | None]) -> ColumnElement[bool]:
@@ -170,39 +181,49 @@ def of_standing(value: Standing) -> ColumnElement[str]:
 def standing(porf: FromClause, request: RequestColumns) -> ColumnElement[str]:
     """The `Standing` of the member in a pending request, whose Organisation the statement joins."""
     place = _places(porf, request)
-    c = place.c
-    is_asked_now = _asks(place, c.in_group, _is_open(c.slot_status))
-    was_asked = _asks(place, c.in_group, c.slot_status.is_not(None))
-    is_new = and_(c.may_decide, is_asked_now, not_(c.has_decided))
-    is_active = or_(c.id.is_(None), c.status == StepStatus.ACTIVE)
-    was_decided = or_(c.status == StepStatus.APPROVED, and_(c.status == StepStatus.ACTIVE, c.has_decided))
-    is_default = or_(c.id.is_(None), c.source == StepSource.DEFAULT)
+    # The first of all steps and principals. One aggregate: several would evaluate the same conditions again.
+    first = func.min(_rank(place))
     value = case(
-        (func.bool_or(and_(is_active, is_new, c.is_within_limit)), of_standing(Standing.DECIDES)),
-        (func.bool_or(and_(is_active, is_default, is_new)), of_standing(Standing.LIMITED)),
-        (func.bool_or(and_(is_active, is_new)), of_standing(Standing.LIMITED_BY_RULE)),
-        (func.bool_or(and_(c.status == StepStatus.WAITING, c.may_decide, is_asked_now)), of_standing(Standing.WAITS)),
-        (func.bool_or(and_(was_decided, c.may_decide, was_asked)), of_standing(Standing.DECIDED)),
-        else_=of_standing(Standing.NONE),
+        {rank: of_standing(value) for value, rank in _RANKS.items()}, value=first, else_=of_standing(Standing.NONE)
     )
     return select(value).select_from(place).scalar_subquery()
 
 
+def _rank(place: FromClause) -> ColumnElement[int | None]:
+    """The rank of the standing in one of the `_places`; NULL for none."""
+    c = place.c
+    is_asked_now = _asks(place, c.in_group, _is_open(c.slot_status))
+    was_asked = _asks(place, c.in_group, c.slot_status.is_not(None))
+    is_active = or_(c.id.is_(None), c.status == StepStatus.ACTIVE)
+    was_decided = or_(c.status == StepStatus.APPROVED, and_(c.status == StepStatus.ACTIVE, c.has_decided))
+    is_default = or_(c.id.is_(None), c.source == StepSource.DEFAULT)
+    new = case(
+        (c.is_within_limit, _RANKS[Standing.DECIDES]),
+        (is_default, _RANKS[Standing.LIMITED]),
+        else_=_RANKS[Standing.LIMITED_BY_RULE],
+    )
+    return case(
+        (and_(is_active, is_asked_now, not_(c.has_decided)), new),
+        (and_(c.status == StepStatus.WAITING, is_asked_now), _RANKS[Standing.WAITS]),
+        (and_(was_decided, was_asked), _RANKS[Standing.DECIDED]),
+    )
+
+
 def _places(porf: FromClause, request: RequestColumns) -> FromClause:
-    """The steps of a request's open run for each principal, with what decides about their standing."""
-    step, principal = steps_of(porf), principals("principal")
+    """The steps of a request's open run for each principal who may decide, with what determines their standing."""
+    step, principal = steps_of(porf), PRINCIPALS
     who = principal.columns
     columns: dict[str, AnyColumn] = {
-        "may_decide": may_decide(request, who),
-        "in_group": _is_in_group(step, who.user_id),
-        "slot_status": _slot_status(step, who.user_id),
+        "in_group": func.coalesce(step.c.pool_group_id == any_(principal.table.c.group_ids), false()),
+        # A pool of a role has no people.
+        "slot_status": case((step.c.pool_role.is_(None), _slot_status(step, who.user_id))),
         "has_decided": has_decided(step, USER_ID, who.user_id),
         "is_within_limit": is_within_limit(step, request, who),
     }
     found = select(
         *step.c["id", "status", "source", "pool_role"], *(column.label(name) for name, column in columns.items())
     )
-    joined = found.select_from(principal.table.outerjoin(step, true()))
+    joined = found.select_from(principal.table.outerjoin(step, true())).where(may_decide(request, who))
     return fenced(joined.correlate_except(principal.table, step), "place")
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.approvals.domain import HIGHEST_LEAST_LIMIT, SlotStatus, StepStatus
 from po_api.approvals.models import ApprovalSlot, ApprovalStep
-from po_api.approvals.projections import of_principals, principals
+from po_api.approvals.projections import PRINCIPALS, of_principals
 from po_api.db.query import ORGANISATION_ID, AnySelect
 from po_api.structure.models import ApprovalGroupMember
 
@@ -62,6 +62,5 @@ def _ids(statement: AnySelect) -> ColumnElement[Sequence[int]]:
 
 def _highest_limit() -> ColumnElement[int]:
     """The highest limit of the member and of those who have delegated to them, as `least_limit`."""
-    principal = principals("limited")
-    highest = cast(func.floor(func.max(func.least(principal.columns.limit, _HIGHEST))), BigInteger)
-    return select(highest).select_from(principal.table).scalar_subquery()
+    highest = cast(func.floor(func.max(func.least(PRINCIPALS.columns.limit, _HIGHEST))), BigInteger)
+    return select(highest).select_from(PRINCIPALS.table).scalar_subquery()

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from po_api.approvals.domain import InboxState, RunStatus, StepStatus
 from po_api.approvals.eligibility import may_decide
 from po_api.approvals.models import ApprovalRun, ApprovalStep
-from po_api.approvals.projections import has_decided, is_asked, is_within_limit, members, principals
+from po_api.approvals.projections import PRINCIPALS, has_decided, is_asked, is_within_limit, members
 from po_api.approvals.waiting import steps_that_may_ask
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
@@ -60,7 +60,7 @@ def _waiting(listed: FromClause) -> tuple[_Waiting, AnySelect]:
     """The request of a step, and for whom the member may approve it: themselves, or else the first of the others."""
     # The conditions refer to a table of the statement that they are in.
     step = select(*listed.c[_OF_STEP]).correlate(listed).lateral("step")
-    porf, principal, caller = _PORFS.alias("porf"), principals("principal"), members("caller")
+    porf, principal, caller = _PORFS.alias("porf"), PRINCIPALS, members("caller")
     request, who = request_columns(porf), principal.columns
     of_run = and_(_RUNS.c.organisation_id == ORGANISATION_ID, _RUNS.c.id == step.c.run_id)
     of_porf = and_(porf.c.organisation_id == ORGANISATION_ID, porf.c.id == _RUNS.c.porf_id)
