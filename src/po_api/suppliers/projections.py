@@ -4,7 +4,7 @@ from sqlalchemy import Boolean, Column, ColumnElement, FromClause, Text, and_, f
 
 from po_api.db.fences import fenced
 from po_api.db.query import ORGANISATION_ID, AnyColumn
-from po_api.suppliers.identity import IDENTITY_FIELDS
+from po_api.suppliers.identity import IDENTITY_FIELDS, digest_of
 from po_api.suppliers.models import Supplier
 
 SupplierId = Column[int] | Column[int | None] | ColumnElement[int]
@@ -31,9 +31,9 @@ def supplier_hash(supplier_id: SupplierId) -> ColumnElement[str | None]:
 
 def digest_sql(*values: ColumnElement[str | None]) -> ColumnElement[str]:
     """`identity.digest_of` these values."""
-    texts = (func.coalesce(value, "") for value in values)
-    digests = func.concat(*(func.encode(func.sha256(func.convert_to(text, "UTF8")), "hex") for text in texts))
-    return type_coerce(digests, Text)
+    # Most suppliers lack most of the fields, for which nothing is computed.
+    digests = (func.encode(func.sha256(func.convert_to(value, "UTF8")), "hex") for value in values)
+    return type_coerce(func.concat(*(func.coalesce(digest, digest_of("")) for digest in digests)), Text)
 
 
 def keeps_identity(supplier_id: SupplierId, digest: ColumnElement[str | None]) -> ColumnElement[bool]:
