@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Protocol
+from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
@@ -191,8 +192,10 @@ def paging(*sorts: str) -> Callable[..., Awaitable[PageRequest]]:
 def link_next(request: Request, response: Response, page: PageOf[Any]) -> dict[str, Any]:
     """Add the `Link` header for the next page; returns the page's fields other than `items`."""
     if page.next_cursor is not None:
-        url = request.url.include_query_params(cursor=page.next_cursor)
-        response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+        # Not by URL.include_query_params, which takes the URL apart twice: a tenth of the time of a list's handler.
+        others = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+        query = urlencode([*others, ("cursor", page.next_cursor)])
+        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
     return {"next_cursor": page.next_cursor, "has_more": page.next_cursor is not None}
 
 

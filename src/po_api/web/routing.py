@@ -143,7 +143,10 @@ def _require_known(request: Request, known: set[str], repeatable: set[str]) -> N
         explanations = Explanations()
         details = [explanations.of("query parameter", name, lambda: sorted(known)) for name in unknown]
         raise UnknownParameter(errors=tuple(FieldError("", UnknownParameter.code, text, "query") for text in details))
-    counts = Counter(name for name, _ in parameters.multi_items())
+    items = parameters.multi_items()
+    if len(items) == len(parameters):
+        return
+    counts = Counter(name for name, _ in items)
     if repeated := sorted(name for name, count in counts.items() if count > 1 and name not in repeatable):
         code, detail = RepeatedParameter.code, "appears more than once"
         raise RepeatedParameter(errors=tuple(FieldError(f"/{name}", code, detail, "query") for name in repeated))
