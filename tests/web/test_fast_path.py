@@ -1,13 +1,15 @@
 """The shortcuts through FastAPI and Starlette have the same results, and skip the intended work."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
 from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Query, Request, Response
 from fastapi.dependencies.models import Dependant
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
@@ -85,6 +87,100 @@ def test_the_route_itself_keeps_all_its_parameters() -> None:
     route.handler_for(frozenset())
     assert route.dependant is whole
     assert query_parameters(whole) == {"status", "needed", "q", "limit"}
+
+
+async def _signed_in(request: Request) -> str:
+    request.state.checks = getattr(request.state, "checks", 0) + 1
+    if (name := request.headers.get("x-name")) is None:
+        raise HTTPException(401, "sign in")
+    return name
+
+
+class _Page:
+    """A dependency that is no function."""
+
+    async def __call__(
+        self, name: Annotated[str, Depends(_signed_in)], limit: Annotated[int, Query(ge=1, alias="most")] = 50
+    ) -> tuple[str, int]:
+        return name, limit
+
+
+_Name, _PageOf = Annotated[str, Depends(_signed_in)], Annotated[tuple[str, int], Depends(_Page())]
+
+
+async def _plain(
+    request: Request,
+    thing_id: Annotated[int, Path(ge=1)],
+    page: _PageOf,
+    name: _Name,
+    q: Annotated[list[str], Query(default_factory=list)],
+) -> JSONResponse:
+    return JSONResponse([thing_id, page, name, q, request.state.checks], 203)
+
+
+async def _with_header(x_name: Annotated[str, Header()]) -> Response:
+    return Response(x_name)
+
+
+def _blocking(name: _Name) -> Response:
+    return Response(name)
+
+
+async def _opened(name: _Name) -> AsyncIterator[str]:
+    yield name
+
+
+async def _with_generator(name: Annotated[str, Depends(_opened)]) -> Response:
+    return Response(name)
+
+
+async def _with_response(name: _Name, response: Response) -> Response:
+    response.headers["x-unused"] = "yes"
+    return Response(name)
+
+
+async def _unrendered(name: _Name) -> str:
+    return name
+
+
+def _answering(endpoint: Callable[..., Any], route_class: type[APIRoute]) -> FastAPI:
+    app = FastAPI()
+    router = APIRouter(prefix="/api", route_class=route_class)
+    router.add_api_route("/{thing_id}", endpoint, response_model=None)
+    app.router.routes.append(RouteGroup(router))
+    return app
+
+
+_ALL = _narrowed_to("most", "q")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/5?most=3&q=a&q=b", {"x-name": "Ann"}),
+        ("/api/5", {"x-name": "Ann"}),
+        ("/api/0?most=none", {"x-name": "Ann"}),
+        ("/api/x?most=0", {}),
+    ],
+)
+async def test_a_plain_endpoint_answers_as_with_fastapi(path: str, headers: dict[str, str]) -> None:
+    """Dependencies are called once, before the parameters are refused, all of them at once."""
+    expected = await _get(_answering(_plain, APIRoute), path, headers=headers)
+    answer = await _get(_answering(_plain, _ALL), path, headers=headers)
+    assert (answer.status_code, answer.json()) == (expected.status_code, expected.json())
+    assert expected.status_code in {203, 422, 401}
+
+
+@pytest.mark.parametrize("endpoint", [_with_header, _blocking, _with_generator, _with_response, _unrendered])
+async def test_fastapi_handles_all_other_endpoints(
+    endpoint: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = await _get(_answering(endpoint, _ALL), "/api/5", headers={"x-name": "Ann"})
+    assert (answer.status_code, answer.text.strip('"')) == (200, "Ann")
+    monkeypatch.delattr("fastapi.routing.solve_dependencies")
+    assert (await _get(_answering(_plain, _ALL), "/api/5", headers={"x-name": "Ann"})).status_code == 203
+    with pytest.raises(NameError):
+        await _get(_answering(endpoint, _ALL), "/api/5", headers={"x-name": "Ann"})
 
 
 class _Counting(BaseRoute):
