@@ -105,7 +105,8 @@ class _Page:
         return name, limit
 
 
-_Name, _PageOf = Annotated[str, Depends(_signed_in)], Annotated[tuple[str, int], Depends(_Page())]
+_Name = Annotated[str, Depends(_signed_in)]
+_PageOf = Annotated[tuple[str, int], Depends(_Page())]
 
 
 async def _plain(
