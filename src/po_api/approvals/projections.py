@@ -67,15 +67,24 @@ def members(name: str) -> Principals:
     return Principals(member, ApproverColumns(member.c.user_id, member.c.approval_limit, has_role, member.c.is_active))
 
 
+def members_with(ids: ColumnElement[Sequence[int]], name: str) -> AnySelect:
+    """The columns of approvers for the members with these ids, each of whom is found by their key.
+
+    By a condition such as `of_principals`, PostgreSQL may look at all members of the organisation.
+    """
+    of_ids = func.unnest(ids).table_valued("user_id", name=f"{name}_ids").render_derived()
+    member = members(f"{name}_member")
+    columns = (column.label(label) for label, column in member.columns._asdict().items())
+    is_one = and_(member.table.c.organisation_id == ORGANISATION_ID, member.columns.user_id == of_ids.c.user_id)
+    found = fenced(select(*columns).where(is_one).correlate(of_ids), f"{name}_row")
+    return select(*found.c).select_from(of_ids.join(found, true()))
+
+
 def _principals() -> Principals:
-    ids = func.unnest(_principal_ids()).table_valued("user_id", name="principal_ids").render_derived()
-    member = members("principal_member")
-    columns = {name: column.label(name) for name, column in member.columns._asdict().items()}
-    columns["group_ids"] = func.array(_groups_of(member.columns.user_id).scalar_subquery()).label("group_ids")
-    is_one = and_(member.table.c.organisation_id == ORGANISATION_ID, member.columns.user_id == ids.c.user_id)
-    found = fenced(select(*columns.values()).where(is_one).correlate(ids), "principal_row")
+    found = members_with(principal_ids(), "principal")
+    groups = func.array(_groups_of(found.selected_columns.user_id).scalar_subquery())
     # Otherwise PostgreSQL would find them again for each request.
-    table = select(*found.c).select_from(ids.join(found, true())).cte("principals").prefix_with("MATERIALIZED")
+    table = found.add_columns(groups.label("group_ids")).cte("principals").prefix_with("MATERIALIZED")
     return Principals(table, ApproverColumns(*table.c[ApproverColumns._fields]))
 
 
@@ -95,17 +104,17 @@ def _groups_of(user_id: UserId) -> AnySelect:
 
 def of_principals(user_id: UserId) -> ColumnElement[bool]:
     """Whether this is the member, or one who has delegated to them."""
-    return user_id == any_(_principal_ids())
+    return user_id == any_(principal_ids())
 
 
-def _principal_ids() -> ColumnElement[Sequence[int]]:
+def principal_ids() -> ColumnElement[Sequence[int]]:
+    """The ids of the member and of those who have delegated to them."""
     # An array, not IN: it is made once, and the rows are found by the index.
     others = cast(func.array(delegators().scalar_subquery()), ARRAY(BigInteger))
     return func.array_append(others, USER_ID, type_=ARRAY(BigInteger))
 
 
-# The member, and those who have delegated to them, with their active groups as `group_ids`.
-# A statement finds them once, and each by their key: by `of_principals`, PostgreSQL may look at all members.
+# The member, and those who have delegated to them, with their active groups as `group_ids`; once in a statement.
 PRINCIPALS = _principals()
 
 

@@ -16,7 +16,6 @@ from sqlalchemy import (
     bindparam,
     func,
     literal_column,
-    or_,
     select,
     true,
 )
@@ -27,15 +26,16 @@ from po_api.approval_policies.models import ApprovalPolicy, ApprovalRule
 from po_api.approval_policies.people_queries import policy_from, published_policy
 from po_api.approval_policies.rules import Policy
 from po_api.approvals.domain import OPEN_STEPS, Decision, Placement, RunStatus
-from po_api.approvals.eligibility import RequestColumns, may_decide
+from po_api.approvals.eligibility import ApproverColumns, RequestColumns, may_decide
 from po_api.approvals.machine import Place, Step
 from po_api.approvals.models import AddedApprover, ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
 from po_api.approvals.projections import (
     has_decided,
     is_asked,
     is_within_limit,
-    members,
+    members_with,
     of_principals,
+    principal_ids,
     steps_of,
 )
 from po_api.core.actor import Actor
@@ -299,8 +299,7 @@ class PlaceRow(NamedTuple):
 def places(porf: FromClause, request: RequestColumns) -> AnySelect:
     """The columns of `PlaceRow`: who may decide the open steps of a request now, of the member, of those who have
     delegated to them, and of those who have decided in the same run."""
-    step, principal = steps_of(porf, *OPEN_STEPS), members("principal")
-    who, table = principal.columns, principal.table
+    step = steps_of(porf, *OPEN_STEPS)
     voters = (
         select(_DECISIONS.c.principal_id)
         .join(_RUNS, and_(_RUNS.c.organisation_id == ORGANISATION_ID, _RUNS.c.id == _DECISIONS.c.run_id))
@@ -310,23 +309,25 @@ def places(porf: FromClause, request: RequestColumns) -> AnySelect:
             _RUNS.c.status == RunStatus.OPEN,
         )
     )
-    is_mine = of_principals(who.user_id)
+    ids = func.array_cat(principal_ids(), func.array(voters.scalar_subquery()), type_=ARRAY(BigInteger))
+    table = members_with(ids, "principal").subquery("principal")
+    who = ApproverColumns(*table.c[ApproverColumns._fields])
     return (
         select(
             step.c.position,
             who.user_id,
             is_within_limit(step, request, who).label("is_within_limit"),
-            table.c.approval_limit.label("limit"),
-            is_mine.cast(Boolean).label("is_mine"),
+            who.limit,
+            of_principals(who.user_id).cast(Boolean).label("is_mine"),
         )
         .select_from(porf.join(Organisation, Organisation.id == ORGANISATION_ID).join(step, true()).join(table, true()))
         .where(
-            table.c.organisation_id == ORGANISATION_ID,
-            or_(is_mine, who.user_id == any_(func.array(voters.scalar_subquery()))),
             may_decide(request, who),
             is_asked(step, who.user_id),
             ~has_decided(step, who.user_id, who.user_id),
         )
+        # Some of the ids are there twice.
+        .distinct()
         .order_by(step.c.position, who.user_id)
     )
 
