@@ -192,7 +192,7 @@ def paging(*sorts: str) -> Callable[..., Awaitable[PageRequest]]:
 def link_next(request: Request, response: Response, page: PageOf[Any]) -> dict[str, Any]:
     """Add the `Link` header for the next page; returns the page's fields other than `items`."""
     if page.next_cursor is not None:
-        # Not by URL.include_query_params, which takes the URL apart twice: a tenth of the time of a list's handler.
+        # Not by URL.include_query_params, which parses the URL twice more: 3 % of the time of a list.
         others = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
         query = urlencode([*others, ("cursor", page.next_cursor)])
         response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
