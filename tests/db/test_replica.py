@@ -114,9 +114,10 @@ async def organisation(
 
 
 def kinds(sent: list[Sent]) -> list[str]:
-    """The kinds of statements; repeated polls of a standby that is behind are not counted."""
+    """The kinds of statements, all of which read; repeated polls of a standby that is behind are not counted."""
     looks = "SELECT WHERE pg_is_in_recovery()"
-    return [item.sql.split()[0] for item in sent if not item.sql.startswith(looks)]
+    first_words = [item.sql.split()[0] for item in sent if not item.sql.startswith(looks)]
+    return ["SELECT" if word == "WITH" else word for word in first_words]
 
 
 class Trips:
