@@ -10,17 +10,15 @@ import pytest
 _FIXTURES = {"cluster", "database_urls"}
 
 _PLACES = (
-    # Revisions, functions, invariants, statistics, backups. The compatibility of versions, new files of revisions, the
-    # demo and readiness are the same on any server.
+    # Revisions, functions, statistics, backups. What invariants find, the compatibility of versions, new files of
+    # revisions, the demo and readiness are the same on any server.
     "operations/backups/",
     "operations/migrations/test_backfill_by_key.py",
     "operations/migrations/test_interrupted.py",
-    "operations/migrations/test_losses.py",
     "operations/migrations/test_migrate_command.py",
     "operations/migrations/test_revisions.py",
     "operations/test_capacity.py",
     "operations/test_citus_conversion.py",
-    "operations/test_invariants.py",
     "audit/",
     "observability/test_statistics.py",
     # The driver, pools, standbys, the statements themselves; errors of the server
@@ -49,13 +47,6 @@ _PLACES = (
     "users/test_membership_locks.py",
     "web/test_idempotency.py",
 )
-# Tests in these places of what the application decides from rows that it reads as everywhere.
-_OTHERS = (
-    "operations/test_health.py",
-    "operations/test_invariants.py",
-    "operations/migrations/test_losses.py",
-    "operations/migrations/test_schema_compatibility.py",
-)
 # In the names of tests of races and of plans among those of a feature.
 _WORDS = ("at_once", "concurrent", "deadlock", "index", "races")
 
@@ -68,5 +59,4 @@ def depends_on_version(item: pytest.Item) -> bool:
         return False
     place = item.path.relative_to(item.config.rootpath / "tests").as_posix()
     function = item.name.partition("[")[0]
-    is_there = place.startswith(_PLACES) and not place.startswith(_OTHERS)
-    return is_there or any(word in function for word in _WORDS)
+    return place.startswith(_PLACES) or any(word in function for word in _WORDS)
