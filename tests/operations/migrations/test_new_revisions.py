@@ -8,7 +8,7 @@ import pytest
 
 from po_api.operations.revisions import PROJECT
 from support.clusters import Cluster
-from support.demo_data import copy_demo
+from support.command_line import CommandLine
 from support.forked import Forked, alembic
 from support.later_versions import HEAD, project_with
 from support.migrations import BINARIES, migrated_database
@@ -78,7 +78,7 @@ async def test_on_a_database_that_is_not_at_head_no_file_is_left(cluster: Cluste
 
 
 def test_the_embedded_server_does_as_well(project: Path, tmp_path: Path) -> None:
-    copy_demo(tmp_path / "data")
+    CommandLine.at(tmp_path).ok("migrate")
     before = _files(project)
     environment = {"PO_DATA_DIR": str(tmp_path / "data")}
     status, line = _alembic(project, environment, "revision", "--autogenerate", "-m", "what it brings")
