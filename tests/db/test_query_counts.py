@@ -125,7 +125,7 @@ MAIN_JOB = {
     "convert": 8,
     "read order": 2,
     "issue": 7,
-    "first document": 6,
+    "first document": 7,
     "document": 2,
     "cancel order": 10,
 }
