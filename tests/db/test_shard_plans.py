@@ -1,13 +1,19 @@
 """A distributed database keeps the plans of large statements; here one server stands for it, with views for shards."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import ColumnElement, Integer, select
+from sqlalchemy.ext.compiler import compiles
 
+from po_api.db.query import ORGANISATION_ID, PlanCacheMode, Query, connected
+from po_api.organisations.models import Organisation
 from po_api.settings import Settings
 from support.applications import application_on, client_of
 from support.clusters import Cluster
@@ -91,6 +97,42 @@ async def test_each_organisation_sees_its_own_rows(distributed: FastAPI, organis
             (porf,) = (await ok(mine.buyer.get("/porfs"))).json()["items"]
             await ok(mine.buyer.get(f"/porfs/{porf['id']}"))
             assert (await another.buyer.get(f"/porfs/{porf['id']}")).status_code == 404
+
+
+class _Counted(ColumnElement[int]):
+    """A column that counts how often it is compiled."""
+
+    type = Integer()
+    compiled = 0
+
+
+@compiles(_Counted)
+def _compile(element: _Counted, *_: Any, **__: Any) -> str:
+    element.compiled += 1
+    return "1"
+
+
+class _Found(NamedTuple):
+    number: int
+
+
+async def test_new_connections_do_not_compile_a_statement_again(
+    distributed: FastAPI, organisation: TestOrganisation
+) -> None:
+    """Twenty connections of a new process, each of which compiled the statements of an approval, took five seconds."""
+    counted, mine = _Counted(), organisation.organisation_id
+    statement = select(counted.label("number")).where(Organisation.id == ORGANISATION_ID)
+    query = Query("test.counted", statement, _Found)
+    all_have_connections = asyncio.Barrier(5)
+
+    async def number() -> _Found | None:
+        async with connected(distributed.state.database.engine) as executor:
+            await executor.enter_tenant(mine, plan_cache_mode=PlanCacheMode.GENERIC)
+            await all_have_connections.wait()
+            return await executor.row(query, organisation_id=mine)
+
+    assert await asyncio.gather(*(number() for _ in range(5))) == [(1,)] * 5
+    assert counted.compiled == 2  # as it is, and for the shards
 
 
 @pytest.fixture

@@ -119,8 +119,7 @@ class Query(Generic[R]):
             dialect = DIALECT.type_compiler_instance
             types = [dialect.process(self._compiled.binds[name].type) for name in self._names]
             place = self._names.index("organisation_id") + 1
-            marked = self._compile(self.statement, schema_translate_map={None: SHARD}, render_schema_translate=True)
-            self._call = await call_of(str(marked), self.sql, types=types, place=place, connection=connection)
+            self._call = await call_of(self._sql_on_shard, self.sql, types=types, place=place, connection=connection)
         return self._call, self.arguments(parameters)
 
     def make_row(self, record: Any) -> R:
@@ -134,6 +133,11 @@ class Query(Generic[R]):
             if columns != self._columns:
                 raise TypeError(f"{self.name} selects {columns}, its rows have {self._columns}")
         return self._compile(self.statement)
+
+    @cached_property
+    def _sql_on_shard(self) -> str:
+        """Compiled once, although each of several new connections may ask for it before `_call` is known."""
+        return str(self._compile(self.statement, schema_translate_map={None: SHARD}, render_schema_translate=True))
 
     @property
     def _columns(self) -> tuple[str, ...]:
