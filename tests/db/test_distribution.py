@@ -53,6 +53,9 @@ DISTRIBUTABLE = [
     "SELECT id FROM organisations WHERE id = $1 FOR NO KEY UPDATE",
     "SELECT o.id, (SELECT name FROM suppliers WHERE organisation_id = $1 AND id = $2) FROM organisations AS o",
     "SELECT p.id FROM porfs p JOIN organisations ON organisations.id = $1 WHERE p.organisation_id = $1",
+    "SELECT p.id FROM porfs p LEFT JOIN suppliers s ON s.organisation_id = $1 AND s.id IS NOT DISTINCT FROM $2"
+    " LEFT JOIN LATERAL (SELECT FROM teams t WHERE t.organisation_id = $1 AND t.id = $2) AS t ON true"
+    " WHERE p.organisation_id = $1",
     "SELECT sessions.id, enter_tenant($1) FROM sessions LEFT JOIN member_of(1, 2) AS m ON true",
     "BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_generic_plan; SELECT enter_tenant('1')",
 ]
@@ -95,6 +98,10 @@ OBSTACLES = {
     "SELECT o.id, s.name FROM organisations o LEFT JOIN suppliers s ON s.organisation_id = $1 AND s.id = $2": (
         "LEFT JOIN suppliers"
     ),
+    "SELECT p.id FROM porfs p LEFT JOIN suppliers s ON s.organisation_id = $1 AND s.id = $2"
+    " WHERE p.organisation_id = $1": "an outer join by a parameter",
+    "SELECT p.id FROM porfs p LEFT JOIN suppliers s ON s.organisation_id = $1 AND $2::bigint IS NOT NULL"
+    " WHERE p.organisation_id = $1": "tests a parameter for NULL",
     "SELECT m.name FROM members m JOIN users ON users.id = m.user_id WHERE m.organisation_id = $1": "are not on",
     "SELECT p.id FROM porfs p, member_of(1, 2) WHERE p.organisation_id = $1": "from another server",
 }

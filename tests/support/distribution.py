@@ -12,7 +12,7 @@ from typing import Any
 
 import pglast
 from pglast import parse_plpgsql, parse_sql
-from pglast.enums import AlterTableType, BoolExprType, ConstrType, JoinType, LockClauseStrength
+from pglast.enums import A_Expr_Kind, AlterTableType, BoolExprType, ConstrType, JoinType, LockClauseStrength
 
 from support.tenant_tables import GLOBAL_TABLES, TENANT_SETTING, TENANT_TABLES
 
@@ -32,6 +32,7 @@ OF_ALL = "organisations_"
 _DISTRIBUTES = re.compile(r"create_distributed_table\('(\w+)', 'organisation_id'")
 _STATEMENT = 0  # PL/pgSQL's parse modes: a statement, otherwise an expression
 _PLAIN = {bool, int, float, str, dict, Decimal}
+_KNOWS_NULL = (A_Expr_Kind.AEXPR_DISTINCT, A_Expr_Kind.AEXPR_NOT_DISTINCT)
 _SHARED = (LockClauseStrength.LCS_FORSHARE, LockClauseStrength.LCS_FORKEYSHARE)
 
 # Not by their classes, in which every attribute is optional.
@@ -198,6 +199,7 @@ def _in_statement(statement: Node, known: frozenset[str], *, is_variable: bool) 
         yield from _locked(statement, sources)
         for source in _global_left_joins(statement):
             yield f"a global table LEFT JOIN {source}: use a scalar subquery"
+        yield from _outer_joins_by_parameters(statement)
     for query in _subqueries(statement):
         yield from _in_statement(query, known, is_variable=is_variable)
 
@@ -302,6 +304,28 @@ def _global_left_joins(statement: Node) -> Iterator[str]:
                 left, right = _names(join.larg), _names(join.rarg)
                 if left & GLOBAL and not left & TENANT:
                     yield from sorted(right & TENANT)
+
+
+def _outer_joins_by_parameters(statement: Node) -> Iterator[str]:
+    """With NULL as the parameter the whole condition is false, and Citus misses the organisation in it."""
+    for item in getattr(statement, "fromClause", None) or ():
+        for join in _joins(item):
+            is_outer = join.jointype != JoinType.JOIN_INNER and _names(join) & TENANT
+            for condition in _conjuncts(join.quals) if is_outer else ():
+                if isinstance(condition, ast.NullTest) and _is_parameter(condition.arg):
+                    yield "an outer join whose condition tests a parameter for NULL"
+                elif isinstance(condition, ast.A_Expr) and condition.kind not in _KNOWS_NULL:
+                    sides = (condition.lexpr, condition.rexpr)
+                    if any(map(_is_parameter, sides)) and not any(_is_organisation(side) for side in sides):
+                        yield "an outer join by a parameter: with NULL it is refused; use a LATERAL subquery"
+
+
+def _is_parameter(node: Node) -> bool:
+    return _is_parameter(node.arg) if isinstance(node, ast.TypeCast) else isinstance(node, ast.ParamRef)
+
+
+def _is_organisation(node: Node) -> bool:
+    return _fields(node)[-1:] == ["organisation_id"]
 
 
 def _joins(item: Node) -> Iterator[Node]:
