@@ -89,10 +89,8 @@ def test_tools_that_a_killed_process_has_left_behind_are_ended(tmp_path: Path) -
     # Two processes, as those of pg_basebackup: the second one would hold the lock after the first has ended.
     holder = f"""
 import fcntl, os, sys
-from po_api.operations.backups import orphans
 mark = os.open("{directory / ".in-progress"}", os.O_RDWR | os.O_CREAT)
 fcntl.flock(mark, fcntl.LOCK_EX)
-orphans.note(mark, os.getpid())
 if os.fork():
     print("ready", flush=True)
     os._exit(0)
@@ -105,8 +103,13 @@ time.sleep(600)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     assert process.wait() == 0
+    # A program that copies the directory has the file open, without its lock.
+    with (directory / ".in-progress").open() as file:
+        copier = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(file.fileno(),))
     with catalogue.locked():
         assert not directory.exists()
-    # The second process, which had it too, has ended.
+    copier.communicate(b"go on\n")
+    assert copier.returncode == 0
+    # The second process, which had the lock too, has ended.
     assert process.stdout.read() == ""
     process.stdout.close()

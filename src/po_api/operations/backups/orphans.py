@@ -8,28 +8,31 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-_BOOT, _NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-
-
-def note(descriptor: int, group: int) -> None:
-    """Write the process group that holds the lock into the file."""
-    os.pwrite(descriptor, f"{group} {_here()}".encode(), 0)
+_PROCESSES = Path("/proc")
 
 
 def end(descriptor: int) -> None:
-    """Kill the process group that is noted in a file whose lock is held.
-
-    As long as one of its processes lives, its number belongs to no other. Groups of another machine, container or boot
-    are left alone, and where there is no /proc, all are.
-    """
-    group, _, where = os.pread(descriptor, 200, 0).decode(errors="replace").partition(" ")
-    if where and where == _here() and group.isdecimal():
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(int(group), signal.SIGKILL)
+    """Kill the processes that hold the lock of this file. Where there is no /proc, they are left alone."""
+    file = os.fstat(descriptor)
+    for process in _PROCESSES.glob("[0-9]*"):
+        if _holds_lock(process, file):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
-def _here() -> str:
+def _holds_lock(process: Path, file: os.stat_result) -> bool:
     try:
-        return f"{_BOOT.read_text().strip()} {_NAMESPACE.readlink()}"
+        descriptors = [*(process / "fd").iterdir()]
+    except OSError:  # it has ended, or is another user's
+        return False
+    return any(_has_lock(process, descriptor, file) for descriptor in descriptors)
+
+
+def _has_lock(process: Path, descriptor: Path, file: os.stat_result) -> bool:
+    """Whether the descriptor is one of the file's that has the lock: others, such as that of a program which copies the
+    file, have none."""
+    try:
+        is_open = os.path.samestat(descriptor.stat(), file)
+        return is_open and "\nlock:" in (process / "fdinfo" / descriptor.name).read_text()
     except OSError:
-        return ""
+        return False

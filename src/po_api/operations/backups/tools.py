@@ -9,14 +9,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from po_api.db.client_files import home_of_programs
 from po_api.db.database import libpq_url
-from po_api.operations.backups import orphans
 from po_api.operations.backups.errors import BackupError
 from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.programs import Programs, failure
@@ -44,11 +42,9 @@ class Tools:
         return result.stdout
 
     def follow(self, *command: str, on_line: Callable[[str], None], mark: int) -> None:
-        """Run a tool that writes its progress to stderr, and inherits the `mark` of what it makes, in which its process
-        group is noted. Raises BackupError with the reason if it fails."""
-        result = self.programs.follow(
-            command, on_line, environment=self.environment, pass_fds=(mark,), on_start=partial(orphans.note, mark)
-        )
+        """Run a tool that writes its progress to stderr, and inherits the `mark` of what it makes. Raises BackupError
+        with the reason if it fails."""
+        result = self.programs.follow(command, on_line, environment=self.environment, pass_fds=(mark,))
         if result.returncode:
             raise BackupError(failure(command[0], result))
 

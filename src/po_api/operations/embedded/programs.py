@@ -62,16 +62,13 @@ class Programs:
         environment: Mapping[str, str] = _NOTHING,
         cwd: Path = Path("/"),
         pass_fds: tuple[int, ...] = (),
-        on_start: Callable[[int], None] = lambda _: None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program, and call `on_line` with each line that it writes to stderr; stdout is not read.
 
         If this process is killed, the program ends with the next line that it cannot write. It inherits `pass_fds`.
-        `on_start` is called with the number of its process group.
         """
         lines = []
         with self._started(command, environment, cwd, pass_fds) as process:
-            on_start(process.pid)
             assert process.stderr is not None
             for line in process.stderr:
                 lines.append(line)
