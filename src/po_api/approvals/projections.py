@@ -68,9 +68,10 @@ def members(name: str) -> Principals:
 
 
 def members_with(ids: ColumnElement[Sequence[int]], name: str) -> AnySelect:
-    """The columns of approvers for the members with these ids, each of whom is found by their key.
+    """The `ApproverColumns` of the members with these ids.
 
-    By a condition such as `of_principals`, PostgreSQL may look at all members of the organisation.
+    Each is found by the primary key. By a condition such as `of_principals`, PostgreSQL may read all members of the
+    organisation.
     """
     of_ids = func.unnest(ids).table_valued("user_id", name=f"{name}_ids").render_derived()
     member = members(f"{name}_member")
