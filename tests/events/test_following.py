@@ -1,6 +1,7 @@
 """Following the feed while others write: no event is lost, doubled or out of order."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ async def _write(organisation: TestOrganisation, writer: int, rounds: int) -> No
         supplier = await created(organisation.buyer.post("/suppliers", json={"name": f"Supplier {writer}.{number}"}))
         path = f"/suppliers/{supplier.json()['id']}"
         await ok(organisation.buyer.patch(path, etag="*", json={"tax_id": f"{number}"}))
-        assert (await organisation.buyer.post("/suppliers", json={"name": "Supplier 0.0"})).status_code in {201, 409}
+        assert (await organisation.buyer.post("/suppliers", json={"name": "Shared Ltd"})).status_code in {201, 409}
         draft = await organisation.draft()
         await ok(
             organisation.requester.post(f"/porfs/{draft.json()['id']}/submit?dry_run=true", etag=draft.headers["ETag"])
@@ -65,16 +66,20 @@ async def test_twelve_writers_and_the_readers_of_four_organisations(
     organisations = [await new_organisation(app, client) for _ in range(4)]
     database: Database = app.state.database
     written, numbered = asyncio.Event(), asyncio.Event()
-    readers = [asyncio.create_task(_follow_until(each, numbered)) for each in organisations]
-    relays = [asyncio.create_task(_relay_until(database, organisations, written)) for _ in range(3)]
-    await asyncio.gather(*(_write(each, writer, rounds) for each in organisations for writer in range(WRITERS)))
-    written.set()
-    await asyncio.gather(*relays)
-    for each in organisations:
-        await relayed(database, each.organisation_id)
-    numbered.set()
+    async with asyncio.TaskGroup() as following:
+        readers = [following.create_task(_follow_until(each, numbered)) for each in organisations]
+        async with asyncio.TaskGroup() as relaying:
+            for _ in range(3):
+                relaying.create_task(_relay_until(database, organisations, written))
+            async with asyncio.TaskGroup() as writing:
+                for organisation, writer in itertools.product(organisations, range(WRITERS)):
+                    writing.create_task(_write(organisation, writer, rounds))
+            written.set()
+        for each in organisations:
+            await relayed(database, each.organisation_id)
+        numbered.set()
     for organisation, reader in zip(organisations, readers, strict=True):
-        seen = await reader
+        seen = reader.result()
         assert [item["number"] for item in seen] == [*range(1, len(seen) + 1)]
         assert {item["id"] for item in seen} == await _ids(organisation)
         assert len({item["id"] for item in seen}) == len(seen) >= WRITERS * rounds * 4
