@@ -8,5 +8,9 @@ ALTER ROLE po_app SET citus.propagate_set_commands = 'local';
 -- Otherwise each look of the driver at the types of a new connection takes most of a second. Not for po_owner: pg_dump would
 -- dump shards.
 ALTER ROLE po_app SET citus.override_table_visibility = off;
+-- The coordinator's sessions have these settings of the application (DB_LOCK_TIMEOUT_MS); Citus does not pass them on to those
+-- of the workers, where rows are locked.
+ALTER ROLE po_app SET lock_timeout = '10s';
+ALTER ROLE po_app SET jit = off;
 
 COMMIT;

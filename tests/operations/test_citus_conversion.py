@@ -14,6 +14,7 @@ import pytest
 
 from po_api.db.database import libpq_url
 from po_api.operations.migrations import MIGRATION_LOCK
+from po_api.settings import Settings
 from po_api.tables import metadata
 from support.clusters import Cluster, connected
 from support.tenant_tables import GLOBAL_TABLES, TENANT_TABLES
@@ -57,6 +58,11 @@ def test_local_tables_are_referred_to_by_local_ones_only() -> None:
 
 def test_the_lock_is_that_of_migrations() -> None:
     assert f"pg_try_advisory_lock({MIGRATION_LOCK})" in (CITUS / "convert.sql").read_text()
+
+
+def test_sessions_of_the_workers_wait_for_locks_as_long_as_those_of_the_application() -> None:
+    (seconds,) = re.findall(r"ALTER ROLE po_app SET lock_timeout = '(\d+)s'", (CITUS / "roles.sql").read_text())
+    assert Settings.model_fields["db_lock_timeout_ms"].default == int(seconds) * 1000
 
 
 class Conversion:

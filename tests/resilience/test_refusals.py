@@ -83,6 +83,8 @@ async def test_a_server_that_refuses_statements(member: Member, database: Fresh)
 
 async def test_a_distributed_database_that_loses_a_server(member: Member, database: Fresh) -> None:
     await database.connection.execute(_REFUSALS)
-    lost = "failure on connection marked as essential: worker1:5432"
-    await database.fetch("INSERT INTO refusals VALUES ('XX000', $1)", lost)
-    assert await _reads_and_writes(member) == [(503, "unavailable", "5")] * 3
+    before = "failure on connection marked as essential: worker1:5432"
+    for lost in (before, "could not commit transaction for shard 102174 on at least one active node"):
+        await database.fetch("INSERT INTO refusals VALUES ('XX000', $1)", lost)
+        assert await _reads_and_writes(member) == [(503, "unavailable", "5")] * 3
+        await database.fetch("DELETE FROM refusals")

@@ -90,8 +90,8 @@ _TRANSIENT: dict[str, type[Unavailable]] = {
     "57014": TookTooLong,
     **dict.fromkeys(("08", "53", "57", "58", "25P03", "25P04", "25006"), Unavailable),
 }
-# What Citus says, without an error code of its own, if it loses the organisation's server before the commit.
-_SERVER_LOST = "failure on connection marked as essential"
+# What Citus says, without an error code of its own, if it loses the organisation's server before the commit, or there.
+_SERVER_LOST = ("failure on connection marked as essential", "could not commit transaction for shard")
 
 
 def problem_response(request: Request, error: AppError) -> Response:
@@ -214,7 +214,7 @@ def from_postgres(error: BaseException) -> AppError:
     transient = next((family for prefix, family in _TRANSIENT.items() if sqlstate.startswith(prefix)), None)
     if transient is not None:
         return unavailable(transient)
-    if _SERVER_LOST in str(error):
+    if any(message in str(error) for message in _SERVER_LOST):
         return unavailable()
     _log.error("database_error", sqlstate=sqlstate, **_whereabouts(error))
     return InternalError()
