@@ -322,7 +322,8 @@ def test_no_relationship_loads_by_itself() -> None:
 
 
 async def test_the_database_has_no_triggers_of_its_own(owner: asyncpg.Connection) -> None:
-    assert await owner.fetch("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == []
+    triggers = "SELECT tgname FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE NOT tgisinternal"
+    assert await owner.fetch(f"{triggers} AND relnamespace = 'public'::regnamespace") == []
 
 
 async def test_every_tenant_table_and_no_other_has_row_level_security(owner: asyncpg.Connection) -> None:
@@ -355,5 +356,6 @@ async def test_functions_above_the_policies_have_a_fixed_search_path(owner: asyn
 
 
 async def test_there_are_no_views_that_could_look_past_the_policies(owner: asyncpg.Connection) -> None:
-    views = "SELECT relname FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace"
-    assert await owner.fetch(views) == []
+    views = "SELECT relname FROM pg_class c WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace"
+    of_no_extension = "NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"
+    assert await owner.fetch(f"{views} AND {of_no_extension}") == []

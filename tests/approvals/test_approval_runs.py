@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -202,14 +202,14 @@ async def test_refusals(world: World) -> None:
     never = await world.draft("1.00")
     await refused(organisation.requester.get(f"/porfs/{never.json()['id']}/approval"), 404, "approval_not_found")
     # The rows of an approval stay what they were.
-    of_porf = f"WHERE porf_id = {porf.json()['id']}"
+    of_porf = f"WHERE organisation_id = {organisation.organisation_id} AND porf_id = {porf.json()['id']}"
     await _refused_to_application(world, f"UPDATE approval_runs SET base_total = 1 {of_porf}", "permission denied")
     await _refused_to_application(world, f"DELETE FROM approval_decisions {of_porf}", "permission denied")
     own = (
         "INSERT INTO approval_decisions (organisation_id, porf_id, round, approver_id, principal_id, requester_id,"
         " decision, content_hash, decided_at, run_id, step_id, source, self_allowed) SELECT organisation_id, porf_id,"
         f" round, {organisation.requester.user_id}, principal_id, requester_id, 'approved', content_hash, now(),"
-        f" run_id, step_id, source, self_allowed FROM approval_decisions {of_porf} LIMIT 1"
+        f" run_id, step_id, source, self_allowed FROM approval_decisions {of_porf} RETURNING id"
     )
     await _refused_to_application(world, own, "ck_approval_decisions_requester_id")
 
@@ -217,9 +217,10 @@ async def test_refusals(world: World) -> None:
 async def _refused_to_application(world: World, statement: str, reason: str) -> None:
     connection = await asyncpg.connect(libpq_url(world.urls[1]))
     try:
-        await connection.execute(f"SET app.organisation_id = '{world.organisation.organisation_id}'")
-        with pytest.raises(asyncpg.PostgresError, match=reason):
-            await connection.execute(statement)
+        async with connection.transaction():
+            await connection.execute("SELECT enter_tenant($1)", str(world.organisation.organisation_id))
+            with pytest.raises(asyncpg.PostgresError, match=reason):
+                await connection.execute(statement)
     finally:
         await connection.close()
 
@@ -381,9 +382,9 @@ async def test_what_the_version_before_leaves_gets_its_run(
     await created(organisation.buyer.post(f"/porfs/{porf_id}/purchase-orders", etag="*", json={}))
     # Recalled and submitted again by it, so that the run of the first submission is open.
     porf = await organisation.pending()
+    later = datetime.fromisoformat(porf.json()["submitted_at"]) + timedelta(seconds=1)
     await owner.execute(
-        "UPDATE porfs SET submitted_at = submitted_at + interval '1 s', version = version + 2 WHERE id = $1",
-        porf.json()["id"],
+        "UPDATE porfs SET submitted_at = $2, version = version + 2 WHERE id = $1", porf.json()["id"], later
     )
     await refused(approver.post(f"/porfs/{porf.json()['id']}/approve", etag=porf.headers["ETag"]), 412, "stale_version")
     shown = await ok(approver.get(f"/porfs/{porf.json()['id']}"))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -16,7 +16,7 @@ from po_api.comments.events import CommentAdded, CommentEdited
 from po_api.core.permissions import Role
 from po_api.db.listeners import ChangeWarning, Listeners
 from support.files import uploaded
-from support.locks import in_this_order
+from support.locks import Row, in_this_order
 from support.notifications import notifications_of
 from support.organisations import LINE, Member, TestOrganisation, created, new_organisation, ok, refused
 from support.pages import all_items
@@ -52,9 +52,8 @@ async def _comment(member: Member, path: str, text: str) -> Json:
 
 
 async def _age(owner: asyncpg.Connection, comment: Json, by: timedelta) -> None:
-    await owner.execute(
-        "UPDATE porf_comments SET created_at = created_at - $2::interval WHERE id = $1", comment["id"], by
-    )
+    created_at = datetime.fromisoformat(comment["created_at"]) - by
+    await owner.execute("UPDATE porf_comments SET created_at = $2 WHERE id = $1", comment["id"], created_at)
 
 
 def test_mentions_are_ids_in_brackets() -> None:
@@ -178,7 +177,7 @@ async def test_comments_on_a_draft_that_is_deleted_meanwhile(
     path = f"/porfs/{draft.json()['id']}"
     comment = await _comment(shared.requester, path, "one")
     deleted, edited, added = await in_this_order(
-        *(owner, urls[0], "SELECT FROM porf_comments WHERE id = $1 FOR UPDATE", comment["id"]),
+        *(owner, urls[0], Row("porf_comments", shared.organisation_id, comment["id"])),
         lambda: shared.requester.delete(path, etag=draft.headers["ETag"]),
         lambda: shared.requester.patch(f"{path}/comments/{comment['id']}", etag='"1"', json={"text": "two"}),
         lambda: shared.requester.post(f"{path}/comments", json={"text": "three"}),

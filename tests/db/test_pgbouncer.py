@@ -24,6 +24,7 @@ from po_api.settings import Settings
 from support.applications import SECRET_KEY, new_app
 from support.disconnecting_clients import leave_nothing_behind
 from support.metrics import metrics_of
+from support.one_server import IS_DISTRIBUTED
 from support.organisations import LINE, TestOrganisation, created, new_organisation, ok
 from support.polling import Deadline
 
@@ -42,8 +43,8 @@ def bouncer(request: pytest.FixtureRequest, urls: tuple[str, str], tmp_path_fact
     program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if program is None:
         pytest.skip("no PgBouncer is installed")
-    if urls[0] == urls[1]:
-        pytest.skip("PgBouncer would have to sign in at the server of DATABASE_TEST_URL")
+    if urls[0] == urls[1] or IS_DISTRIBUTED:
+        pytest.skip("PgBouncer would have to sign in at the server of the given database")
     place: Path = tmp_path_factory.mktemp("pgbouncer")
     behind = make_url(urls[1])
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -9,9 +9,12 @@ from sqlalchemy import text
 
 from support.applications import client_of, new_app
 from support.approval_policies import publish_policy, rule
+from support.one_server import one_server
 from support.organisations import LINE, TestOrganisation, act, created, new_organisation, ok
 from support.statements import sent_to
 
+# A distributed database gets a statement for each table that is changed.
+counts_of_one_server = one_server("counts the statements of changes")
 # The session check, and one query for the page.
 LIST = 2
 
@@ -105,6 +108,7 @@ async def test_a_read_takes_no_more_round_trips_than_its_tenant_needs(seen: Test
 READING = {"": 2, "/lines": 3, "/history": 3, "/comments": 3}
 
 
+@counts_of_one_server
 @pytest.mark.heavy
 async def test_the_main_job_takes_so_many_statements(seen: TestOrganisation, counter: Counter) -> None:
     """Creating, submitting, approving, converting, issuing: none grows with the number of lines."""
@@ -178,6 +182,7 @@ async def _main_job(organisation: TestOrganisation, counter: Counter, lines: int
     return counts
 
 
+@counts_of_one_server
 async def test_a_policy_takes_one_statement_more_whatever_its_size(seen: TestOrganisation, counter: Counter) -> None:
     """The people whom its rules may ask; the policy is read with the last run, and who was added. A preview takes one
     for these, too."""
@@ -192,6 +197,7 @@ async def test_a_policy_takes_one_statement_more_whatever_its_size(seen: TestOrg
         assert submitted - 1 <= AT_MOST["submit"]
 
 
+@counts_of_one_server
 async def test_the_smaller_things_take_so_many_statements(seen: TestOrganisation, counter: Counter) -> None:
     assert await _smaller_things(seen, counter) == SMALLER_THINGS
 

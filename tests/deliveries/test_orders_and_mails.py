@@ -11,6 +11,7 @@ import pytest
 
 from support.electronic_orders import connect
 from support.mail import MailServer, deliver, deliveries_of, let_mail, mail_server, send_mails
+from support.one_server import one_server
 from support.organisations import TestOrganisation, again, ok, perform, refused
 from support.polling import until_blocked
 from support.repetition import in_turns
@@ -66,6 +67,7 @@ async def failing_commits(owner: asyncpg.Connection, organisation_id: int) -> As
         await owner.execute("DROP TRIGGER fail_delivery ON deliveries; DROP FUNCTION fail_delivery()")
 
 
+@one_server("makes a trigger")
 async def test_an_issue_that_fails_after_the_mail_was_queued_leaves_nothing(
     organisation: TestOrganisation, server: MailServer, owner: asyncpg.Connection
 ) -> None:

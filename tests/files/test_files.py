@@ -14,7 +14,7 @@ from po_api.files.domain import MAX_FILE_BYTES, MAX_FILES, MAX_SUPPLIER_BYTES
 from support import files
 from support.files import PDF, upload, uploaded
 from support.invariants import check
-from support.locks import in_this_order
+from support.locks import Row, in_this_order
 from support.mail import allow_mail, deliver, mail_server, send_mails
 from support.organisations import TestOrganisation, created, new_organisation, ok, perform, refused
 from support.pages import all_items
@@ -186,7 +186,7 @@ async def test_a_comment_that_is_deleted_meanwhile_gets_no_file(
     path = f"/porfs/{(await shared.pending()).json()['id']}"
     comment = (await created(shared.approver.post(f"{path}/comments", json={"text": "See the offer"}))).json()
     deleted, added = await in_this_order(
-        *(owner, urls[0], "SELECT FROM porf_comments WHERE id = $1 FOR UPDATE", comment["id"]),
+        *(owner, urls[0], Row("porf_comments", shared.organisation_id, comment["id"])),
         lambda: shared.approver.delete(f"{path}/comments/{comment['id']}", etag='"1"'),
         lambda: upload(shared.approver, path, "x.pdf", PDF, comment_id=comment["id"]),
     )
@@ -201,7 +201,7 @@ async def test_a_file_that_goes_with_its_draft_meanwhile_is_not_found(
     path = f"/porfs/{draft.json()['id']}"
     file = await uploaded(shared.requester, path)
     gone, deleted = await in_this_order(
-        *(owner, urls[0], "SELECT FROM attachments WHERE id = $1 FOR UPDATE", file["id"]),
+        *(owner, urls[0], Row("attachments", shared.organisation_id, file["id"])),
         lambda: shared.requester.delete(path, etag=draft.headers["ETag"]),
         lambda: shared.requester.delete(f"{path}/files/{file['id']}"),
     )

@@ -15,6 +15,7 @@ from support.approval_policies import publish_policy, rule
 from support.clusters import connected
 from support.filings import held_filing
 from support.mail import delivery_in
+from support.one_server import plans_of_one_server
 from support.operations import STRUCTURE, named
 from support.organisations import (
     LINE,
@@ -209,6 +210,7 @@ async def _plan(database: Database, sent: Sent) -> str:
         return "\n".join(lines.scalars())
 
 
+@plans_of_one_server
 @pytest.mark.parametrize(
     ("params", "index"),
     [
@@ -235,6 +237,7 @@ async def test_each_filter_is_answered_by_an_index(
     assert "Seq Scan on audit_events" not in plan
 
 
+@plans_of_one_server
 async def test_the_events_of_one_member_are_found_by_an_index(eventful: TestOrganisation) -> None:
     async with sent_to(eventful.database) as sent:
         await ok(eventful.admin.get("/audit-events", params={"actor_id": eventful.auditor.user_id}))

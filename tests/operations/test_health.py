@@ -10,6 +10,7 @@ from po_api.operations.revisions import head_revision
 from po_api.operations.schema import StaleSchema
 from po_api.settings import Settings
 from support.applications import application_on, client_of, new_app
+from support.one_server import IS_DISTRIBUTED
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ async def test_it_lives_and_is_ready(client: httpx.AsyncClient, urls: tuple[str,
         "revision": head_revision(),
         "expected_revision": head_revision(),
         "row_level_security": "active" if urls[0] != urls[1] else "inactive",
-        "distribution": "none",
+        "distribution": "by_organisation" if IS_DISTRIBUTED else "none",
         "replica": None,
     }
 

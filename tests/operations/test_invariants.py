@@ -52,7 +52,11 @@ async def test_nothing_is_found_after_ordinary_work(organisation: TestOrganisati
         ("UPDATE porf_lines SET ordered_quantity = 9", "ordered quantity is the sum of its allocations"),
         ("UPDATE porfs SET status = 'partially_ordered'", "status follows from its quantities"),
         ("UPDATE allocations SET released_quantity = 1", "ordered quantity is the sum of its allocations"),
-        ("UPDATE purchase_orders SET issued_at = issued_at - interval '2 years'", "the year of its issue"),
+        (
+            "UPDATE purchase_orders SET issued_at = (issued_at AT TIME ZONE 'UTC' - interval '2 years')"
+            " AT TIME ZONE 'UTC'",
+            "the year of its issue",
+        ),
         ("UPDATE purchase_order_files SET content = content || 'x'::bytea", "a stored document is unchanged"),
         ("UPDATE purchase_order_files SET kind = 'cancelled'", "of a kind that its order has"),
         (

@@ -5,17 +5,18 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import func, select, text
+from sqlalchemy import select
 
 from po_api.approvals.models import ApprovalDecision
 from po_api.core.permissions import Role
 from po_api.db.database import enter_tenant
-from po_api.porfs.models import Porf
+from support.locks import Row
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok, refused
-from support.polling import until
+from support.polling import until_blocked
 
 STATUSES = ["draft", "pending", "approved", "partially_ordered", "ordered", "closed", "rejected", "cancelled"]
 MEMBERS = ["requester", "approver", "buyer", "admin", "auditor"]
@@ -771,27 +772,21 @@ async def test_an_approval_of_what_was_seen_before_an_edit_is_refused(organisati
     ],
 )
 async def test_rights_lost_between_load_and_decision_are_lost(
-    organisation: TestOrganisation, fields: Any, code: str
+    organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str], fields: Any, code: str
 ) -> None:
     porf = await organisation.pending()
     # Seen just now: the approval then writes nothing to its session, for which a deactivation would wait.
     await ok(organisation.approver.get("/users/me"))
-    async with organisation.database.sessions.begin() as session, asyncio.timeout(20), asyncio.TaskGroup() as group:
-        await enter_tenant(session, organisation.organisation_id)
-        await session.execute(select(Porf.id).where(Porf.id == porf.json()["id"]).with_for_update())
-        approval = group.create_task(attempt(organisation, organisation.approver, porf, "approve"))
-        waiting = (
-            select(func.count())
-            .select_from(text("pg_locks"))
-            .where(text("pg_backend_pid() = ANY (pg_blocking_pids(pid))"))
-        )
-        await until(lambda: session.scalar(waiting), "an approval that waits for the request's lock")
-        await (
-            without(organisation, organisation.approver)
-            if fields is None
-            else changed(organisation, organisation.approver, **fields)
-        )
-        await session.rollback()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with owner.transaction():
+            await Row("porfs", organisation.organisation_id, porf.json()["id"]).lock(owner)
+            approval = group.create_task(attempt(organisation, organisation.approver, porf, "approve"))
+            await until_blocked(urls[0])
+            await (
+                without(organisation, organisation.approver)
+                if fields is None
+                else changed(organisation, organisation.approver, **fields)
+            )
         answer = await approval
     assert outcome(answer) == (403, code)
     assert (await as_seen(organisation.admin, porf)).json()["status"] == "pending"

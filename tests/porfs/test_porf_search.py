@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from po_api.core.permissions import Role
 from po_api.db.database import libpq_url
+from support.one_server import IS_DISTRIBUTED, plans_of_one_server
 from support.organisations import LINE, Member, Tenant, TestOrganisation, created, new_tenant, ok
 from support.pages import all_items
 from support.statements import sent_to
@@ -144,6 +145,8 @@ async def test_a_search_can_be_narrowed(archive: Archive) -> None:
 async def test_the_way_depends_on_how_common_the_words_are(
     archive: Archive, params: dict[str, str], statements: int, *, looks: bool
 ) -> None:
+    if IS_DISTRIBUTED:  # the function of the index is executed first, whatever the words
+        statements, looks = BASE + 1, False
     await ok(archive.admin.get("/users/me"))
     async with sent_to(archive.tenant.database) as sent:
         await ok(archive.admin.get("/porfs", params={"limit": "5", **params}))
@@ -225,6 +228,7 @@ async def test_a_search_follows_changes_of_lines(organisation: TestOrganisation)
     assert (await is_found("chair"), await is_found("lamp")) == (False, True)
 
 
+@plans_of_one_server
 @pytest.mark.parametrize(("table", "lines"), [("porfs", "porf_lines"), ("purchase_orders", "purchase_order_lines")])
 async def test_words_are_looked_up_in_the_indexes(owner: asyncpg.Connection, table: str, lines: str) -> None:
     plan = await _plan(owner, table, 0, tenant="organisation_id IS DISTINCT FROM 0")  # which no other index can find
@@ -232,6 +236,7 @@ async def test_words_are_looked_up_in_the_indexes(owner: asyncpg.Connection, tab
     assert f"Index Scan on ix_{lines}_search" in plan, plan
 
 
+@plans_of_one_server
 async def test_ends_of_numbers_are_looked_up_in_an_index(archive: Archive, owner: asyncpg.Connection) -> None:
     plan = await _plan(owner, "porfs", archive.tenant.organisation_id)
     assert "ix_porfs_number_search" in plan, plan

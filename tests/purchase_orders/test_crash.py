@@ -13,17 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
-from sqlalchemy.engine import make_url
 
 from po_api.app import create_app
-from po_api.db.database import libpq_url
-from po_api.operations import migrations
 from po_api.operations.databases import Connections
 from po_api.settings import Settings
-from support.clusters import Cluster
 from support.forked import ForkedServer, po_api
 from support.invariants import check
 from support.organisations import Member, TestOrganisation, new_organisation, ok
@@ -41,27 +36,9 @@ SECRET_KEY = "crash-test-0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-async def database(request: pytest.FixtureRequest, urls: tuple[str, str]) -> AsyncIterator[tuple[str, str]]:
-    """The owner's and the application's URL of a migrated database for this test."""
-    owner, app = (make_url(url) for url in urls)
-    name = f"{owner.database}_crash"
-    administrator = urls[0]
-    if "DATABASE_TEST_URL" not in os.environ:
-        cluster: Cluster = request.getfixturevalue("cluster")
-        administrator = cluster.url("postgres", "postgres")
-    connection = await asyncpg.connect(libpq_url(administrator))
-    await connection.execute(f'CREATE DATABASE "{name}" OWNER "{owner.username}"')
-    own, used = (url.set(database=name).render_as_string(hide_password=False) for url in (owner, app))
-    await migrations.upgrade(owner_url=own, app_url=used)
-    yield own, used
-    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await connection.close()
-
-
-@pytest.fixture
-async def actors(database: tuple[str, str], settings: Settings) -> AsyncIterator[TestOrganisation]:
-    """An organisation in that database; its buyer uses the server that is killed."""
-    app = create_app(settings, Connections(*database, SECRET_KEY))
+async def actors(own_urls: tuple[str, str], settings: Settings) -> AsyncIterator[TestOrganisation]:
+    """An organisation in a database of its own; its buyer uses the server that is killed."""
+    app = create_app(settings, Connections(*own_urls, SECRET_KEY))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield await new_organisation(app, client)
@@ -177,13 +154,13 @@ async def crash(server: Server, journal: Journal, randomness: random.Random) -> 
 
 async def test_a_server_killed_at_random_loses_and_doubles_nothing(
     actors: TestOrganisation,
-    database: tuple[str, str],
+    own_urls: tuple[str, str],
     tmp_path: Path,
     record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     line = {"description": "Lamp", "quantity": str(ORDERS), "unit_price": "24.90", "tax_rate": "20"}
     porfs = [(await actors.approved(lines=[line])).json() for _ in range(REQUESTS)]
-    server, journal, jobs = Server(database[1], tmp_path), Journal(), iter(range(ORDERS))
+    server, journal, jobs = Server(own_urls[1], tmp_path), Journal(), iter(range(ORDERS))
     limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", limits=limits, timeout=90) as client:
         buyer = replace(actors.buyer, client=client)
@@ -194,7 +171,7 @@ async def test_a_server_killed_at_random_loses_and_doubles_nothing(
                 for _ in range(WORKERS):
                     group.create_task(work(buyer, jobs, porfs, journal))
 
-    await check(database[0])
+    await check(own_urls[0])
     shown = [issued.json() for issued in journal.issued.values()]
     assert sorted(int(order["number"][-6:]) for order in shown) == list(range(1, ORDERS + 1))
     assert {order["id"] for order in shown} == {order.json()["id"] for order in journal.converted.values()}

@@ -1,8 +1,6 @@
 """Lines of draft orders: prices, dates and quantities within what was approved."""
 
 import asyncio
-from collections.abc import Coroutine
-from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -13,9 +11,9 @@ from fastapi import FastAPI
 from pypdf import PdfReader
 
 from po_api.core.permissions import Role
-from po_api.db.database import libpq_url
 from support.approval_policies import publish_policy, rule, user
 from support.invariants import check
+from support.locks import Row, in_this_order
 from support.organisations import (
     LINE,
     Member,
@@ -27,7 +25,6 @@ from support.organisations import (
     perform,
     refused,
 )
-from support.polling import until
 
 
 def line_path(order: httpx.Response, index: int = 0) -> str:
@@ -233,35 +230,17 @@ async def test_a_change_and_the_issue_at_once_agree(
     await check(urls[0], organisation.organisation_id)
 
 
-async def one_after_the_other(
-    url: str, table: str, row_id: int, *requests: Coroutine[Any, Any, httpx.Response]
-) -> list[httpx.Response]:
-    """The responses to requests that wait for the same locked row, each of them since before the next was sent."""
-    owner, observer = [await asyncpg.connect(libpq_url(url)) for _ in range(2)]
-    blocked = "SELECT count(*) >= $1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
-    tasks: list[asyncio.Task[httpx.Response]] = []
-    try:
-        async with owner.transaction():
-            await owner.execute(f"SELECT 1 FROM {table} WHERE id = $1 FOR UPDATE", row_id)
-            for count, request in enumerate(requests, start=1):
-                tasks.append(asyncio.create_task(request))
-                await until(partial(observer.fetchval, blocked, count), f"{count} requests that wait")
-        return await asyncio.gather(*tasks)
-    finally:
-        await owner.close()
-        await observer.close()
-
-
 @pytest.mark.heavy
 async def test_an_issue_that_waits_for_a_change_compares_with_the_changed_quantity(
-    organisation: TestOrganisation, urls: tuple[str, str]
+    organisation: TestOrganisation, urls: tuple[str, str], owner: asyncpg.Connection
 ) -> None:
     order = await organisation.ordered()
     order_id = order.json()["id"]
     # The same net for half of the quantity.
     changing = change(organisation.buyer, order, quantity="5", unit_price="49.80")
     issuing = organisation.buyer.post(f"/purchase-orders/{order_id}/issue", etag="*")
-    changed, issued = await one_after_the_other(urls[0], "purchase_orders", order_id, changing, issuing)
+    row = Row("purchase_orders", organisation.organisation_id, order_id)
+    changed, issued = await in_this_order(owner, urls[0], row, lambda: changing, lambda: issuing)
     assert (changed.status_code, issued.json()["code"]) == (200, "above_approved")
     assert issued.json()["detail"].startswith("the net of 249.00 GBP exceeds the approved 124.50;")
     await check(urls[0], organisation.organisation_id)
@@ -269,7 +248,7 @@ async def test_an_issue_that_waits_for_a_change_compares_with_the_changed_quanti
 
 @pytest.mark.heavy
 async def test_a_cancellation_that_waits_for_a_change_gives_back_the_changed_quantity(
-    organisation: TestOrganisation, urls: tuple[str, str]
+    organisation: TestOrganisation, urls: tuple[str, str], owner: asyncpg.Connection
 ) -> None:
     approved = await organisation.approved()
     line_id, porf_id = approved.json()["lines"][0]["id"], approved.json()["id"]
@@ -277,7 +256,8 @@ async def test_a_cancellation_that_waits_for_a_change_gives_back_the_changed_qua
     await created(organisation.buyer.post(f"/porfs/{porf_id}/purchase-orders", etag="*"))
     changing = change(organisation.buyer, order, quantity="1")
     cancelling = organisation.buyer.post(f"/purchase-orders/{order.json()['id']}/cancel", etag="*")
-    answers = await one_after_the_other(urls[0], "porfs", porf_id, changing, cancelling)
+    row = Row("porfs", organisation.organisation_id, porf_id)
+    answers = await in_this_order(owner, urls[0], row, lambda: changing, lambda: cancelling)
     assert [answer.status_code for answer in answers] == [200, 200]
     assert await requested(organisation, order) == ("partially_ordered", "7", "3")
     await check(urls[0], organisation.organisation_id)

@@ -13,8 +13,9 @@ import pytest
 from po_api.core.permissions import Role
 from po_api.db.database import libpq_url
 from support.invariants import check
+from support.locks import Row
 from support.organisations import LINE, TestOrganisation, again, created, ok, perform, refused
-from support.polling import until
+from support.polling import until_blocked
 
 pytestmark = pytest.mark.heavy
 
@@ -340,21 +341,18 @@ async def test_two_hundred_actions_at_once_end_in_order(organisation: TestOrgani
 
 
 async def test_a_request_that_waits_does_not_hold_up_its_users_others(
-    organisation: TestOrganisation, urls: tuple[str, str]
+    organisation: TestOrganisation, urls: tuple[str, str], owner: asyncpg.Connection
 ) -> None:
     porf = await organisation.approved()
     buyer = await organisation.member(Role.BUYER)
-    owner = await asyncpg.connect(libpq_url(urls[0]))
     async with owner.transaction():
-        await owner.execute("SELECT FROM porfs WHERE id = $1 FOR UPDATE", porf.json()["id"])
+        await Row("porfs", organisation.organisation_id, porf.json()["id"]).lock(owner)
         path = f"/porfs/{porf.json()['id']}/purchase-orders"
         # The first request of a session notes when it was used.
         waiting = asyncio.create_task(buyer.post(path, etag=porf.headers["ETag"]))
-        blocked = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-        await until(lambda: owner.fetchval(blocked), "a request that waits for the lock")
+        await until_blocked(urls[0])
         await ok(buyer.get("/suppliers"))
         assert not waiting.done()
-    await owner.close()
     await created(waiting)
 
 

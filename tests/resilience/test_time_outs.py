@@ -14,6 +14,7 @@ from po_api.core.permissions import Permission
 from po_api.web.dependencies import session_of
 from po_api.web.routing import ApiRoute, requires
 from support.applications import client_of, new_app
+from support.one_server import one_server
 from support.organisations import Member, TestOrganisation, ok, refused
 from support.polling import Deadline
 
@@ -31,6 +32,7 @@ async def limited(urls: tuple[str, str], member: Member, **settings: int) -> Asy
         yield app, replace(member, client=client)
 
 
+@one_server("locks a table, which only the coordinator notices")
 @pytest.mark.parametrize(
     ("setting", "milliseconds", "code"),
     [

@@ -17,6 +17,11 @@ _PAUSES_PER_CHECK = 3
 _BLOCKED = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'po-api' AND cardinality(pg_blocking_pids(pid)) > 0"
 )
+# Rows of a distributed database (Citus) are locked on its other servers. A global id ends with the session's own.
+_BLOCKED_ELSEWHERE = (
+    " UNION SELECT pid FROM citus_lock_waits JOIN pg_stat_activity ON pid = waiting_gpid % 10000000000"
+    " WHERE application_name = 'po-api'"
+)
 
 T = TypeVar("T")
 
@@ -66,9 +71,11 @@ async def until_blocked(url: str, number: int = 1) -> list[int]:
     Uses a separate connection: within a transaction, pg_stat_activity does not change.
     """
     async with connected(url) as observer:
+        is_distributed = await observer.fetchval("SELECT to_regclass('citus_lock_waits') IS NOT NULL")
+        query = _BLOCKED + (_BLOCKED_ELSEWHERE if is_distributed else "")
 
         async def blocked() -> list[int] | None:
-            found = await observer.fetch(_BLOCKED)
+            found = await observer.fetch(query)
             return [row["pid"] for row in found] if len(found) >= number else None
 
         return await until(blocked, f"{number} requests that wait for a lock") or []

@@ -78,10 +78,9 @@ async def test_entries_at_the_same_time_are_on_one_page_each(shared: TestOrganis
     path, _ = await _ordered(shared)
     for number in range(3):
         await created(shared.buyer.post(f"{path}/comments", json={"text": f"{number}"}))
-    await owner.execute(
-        "UPDATE porf_comments SET created_at = (SELECT decided_at FROM porfs WHERE id = porf_id) WHERE porf_id = $1",
-        int(path.rpartition("/")[2]),
-    )
+    porf_id = int(path.rpartition("/")[2])
+    decided_at = await owner.fetchval("SELECT decided_at FROM porfs WHERE id = $1", porf_id)
+    await owner.execute("UPDATE porf_comments SET created_at = $2 WHERE porf_id = $1", porf_id, decided_at)
     whole = (await ok(shared.buyer.get(f"{path}/timeline"))).json()["items"]
     for sort in ("at", "-at"):
         found = await all_items(shared.buyer, f"{path}/timeline", limit=1, sort=sort)

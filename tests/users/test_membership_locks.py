@@ -4,8 +4,7 @@ Each test holds a row so that both requests wait, in a known order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -15,23 +14,12 @@ import pytest
 from fastapi import FastAPI
 
 from po_api.core.permissions import Role
-from support.locks import Request, in_this_order
+from support.locks import Request, Row, in_this_order, member_row
 from support.organisations import Member, Tenant, created, new_member, ok, refused, with_new_session
 from support.pages import all_items
 from support.polling import until_blocked
 
-OF_MEMBER = "SELECT FROM members WHERE user_id = $1 FOR UPDATE"
-OF_INVITATION = "SELECT FROM invitations WHERE id = $1 FOR UPDATE"
-
-
-@asynccontextmanager
-async def _held(owner: asyncpg.Connection, statement: str, row: int) -> AsyncIterator[None]:
-    async with owner.transaction():
-        await owner.execute(statement, row)
-        yield
-
-
-Both = Callable[[str, int, Request, Request], Awaitable[list[httpx.Response]]]
+Both = Callable[[Row, Request, Request], Awaitable[list[httpx.Response]]]
 
 
 @pytest.fixture
@@ -101,7 +89,7 @@ async def test_the_account_is_where_its_member_is_active(
     if not is_active:
         await ok(_switch(admin, member, "deactivate")())
     requests = [_leave(member) if action == "leave" else _switch(admin, member, action) for action in actions]
-    responses = await both(OF_MEMBER, admin.user_id, requests[0], requests[1])
+    responses = await both(member_row(tenant.organisation_id, admin.user_id), requests[0], requests[1])
     assert [response.status_code for response in responses] == statuses
     await _require_usable(app, owner, member)
 
@@ -113,7 +101,7 @@ async def test_a_person_who_comes_back_while_they_are_deactivated_keeps_the_acco
     await ok(_leave(member)())
     invitation_id = await _invited(admin, member.email)
     requests = _accept(member, invitation_id), _switch(admin, member, "deactivate")
-    responses = await both(OF_INVITATION, invitation_id, *requests)
+    responses = await both(Row("invitations", tenant.organisation_id, invitation_id), *requests)
     assert [response.status_code for response in responses] == [200, 200]
     await _require_usable(app, owner, member)
 
@@ -121,7 +109,7 @@ async def test_a_person_who_comes_back_while_they_are_deactivated_keeps_the_acco
 async def test_an_admin_who_leaves_does_not_invite_themselves(tenant: Tenant, admin: Member, both: Both) -> None:
     other = await tenant.member(Role.ADMIN)
     inviting = _invite(admin, admin.email, "admin", "approver")
-    left, invited = await both(OF_MEMBER, other.user_id, _leave(admin), inviting)
+    left, invited = await both(member_row(tenant.organisation_id, other.user_id), _leave(admin), inviting)
     assert (left.status_code, invited.status_code) == (200, 403), invited.text
     assert await all_items(other, "/invitations") == []
 
@@ -133,20 +121,20 @@ async def test_an_admin_who_is_demoted_grants_nothing(tenant: Tenant, admin: Mem
         lambda: admin.patch(f"/users/{friend.user_id}", etag="*", json={"roles": ["admin"]}),
         _invite(admin, f"friend-{friend.email}", "admin"),
     )
-    demoted, granted = await both(OF_MEMBER, admin.user_id, demoting, granting)
+    demoted, granted = await both(member_row(tenant.organisation_id, admin.user_id), demoting, granting)
     assert (demoted.status_code, granted.status_code) == (200, 403), granted.text
     await ok(other.patch(f"/users/{admin.user_id}", etag="*", json={"roles": ["admin"]}))
-    demoted, invited = await both(OF_MEMBER, admin.user_id, demoting, inviting)
+    demoted, invited = await both(member_row(tenant.organisation_id, admin.user_id), demoting, inviting)
     assert (demoted.status_code, invited.status_code) == (200, 403), invited.text
 
 
 async def test_a_person_who_has_just_joined_is_not_invited_again(
-    app: FastAPI, client: httpx.AsyncClient, admin: Member, both: Both
+    app: FastAPI, client: httpx.AsyncClient, tenant: Tenant, admin: Member, both: Both
 ) -> None:
     person = await new_member(app, client, None, [])
     invitation_id = await _invited(admin, person.email)
     requests = _accept(person, invitation_id), _invite(admin, person.email, "admin")
-    joined, invited = await both(OF_INVITATION, invitation_id, *requests)
+    joined, invited = await both(Row("invitations", tenant.organisation_id, invitation_id), *requests)
     assert (joined.status_code, invited.json()["code"]) == (200, "already_in_organisation")
     assert await all_items(admin, "/invitations", status="open") == []
 
@@ -154,7 +142,9 @@ async def test_a_person_who_has_just_joined_is_not_invited_again(
 async def test_no_key_is_created_by_a_member_who_leaves(tenant: Tenant, admin: Member, both: Both) -> None:
     member = await tenant.member()
     body = {"name": "Script", "scopes": ["porfs:read"]}
-    left, keyed = await both(OF_MEMBER, admin.user_id, _leave(member), lambda: member.post("/api-keys", json=body))
+    left, keyed = await both(
+        member_row(tenant.organisation_id, admin.user_id), _leave(member), lambda: member.post("/api-keys", json=body)
+    )
     assert (left.status_code, keyed.status_code) == (200, 401), keyed.text
     assert await all_items(admin, "/api-keys") == []
 
@@ -163,15 +153,16 @@ async def test_a_member_who_changes_their_name_waits_for_the_account_first(
     tenant: Tenant, admin: Member, owner: asyncpg.Connection, urls: tuple[str, str]
 ) -> None:
     """As those do who end a membership: in the other order, the two would be a deadlock."""
-    async with _held(owner, "SELECT FROM users WHERE id = $1 FOR UPDATE", admin.user_id):
+    async with owner.transaction():
+        await owner.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", admin.user_id)
         renaming = asyncio.ensure_future(admin.patch(f"/users/{admin.user_id}", etag="*", json={"name": "Ada"}))
         await until_blocked(urls[0])
-        await owner.execute(f"{OF_MEMBER} NOWAIT", admin.user_id)
+        await member_row(tenant.organisation_id, admin.user_id).lock(owner, "NOWAIT")
     await ok(renaming)
 
 
 async def test_a_person_who_joins_while_the_base_currency_changes_creates_requests_in_the_new_one(
-    app: FastAPI, client: httpx.AsyncClient, admin: Member, both: Both
+    app: FastAPI, client: httpx.AsyncClient, tenant: Tenant, admin: Member, both: Both
 ) -> None:
     person = await new_member(app, client, None, [])
     invitation_id = await _invited(admin, person.email)
@@ -179,7 +170,9 @@ async def test_a_person_who_joins_while_the_base_currency_changes_creates_reques
     def changes() -> Awaitable[httpx.Response]:
         return admin.patch("/organisations/current", etag="*", json={"currency": "USD"})
 
-    for response in await both(OF_MEMBER, admin.user_id, changes, _accept(person, invitation_id)):
+    for response in await both(
+        member_row(tenant.organisation_id, admin.user_id), changes, _accept(person, invitation_id)
+    ):
         assert response.status_code == 200, response.text
 
 

@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import httpx
-from sqlalchemy import text
 
+from support.locks import Row
 from support.organisations import LINE, Member, TestOrganisation, act, created, ok, refused
-from support.polling import until
+from support.polling import until_blocked
 
 BODY = {"title": "Once", "lines": [LINE]}
 
@@ -75,16 +76,16 @@ async def test_of_concurrent_requests_one_is_executed_and_the_others_conflict_or
     assert await _count(organisation.requester) == 1
 
 
-async def test_a_request_whose_key_is_in_flight_is_refused(organisation: TestOrganisation) -> None:
+async def test_a_request_whose_key_is_in_flight_is_refused(
+    organisation: TestOrganisation, owner: asyncpg.Connection, urls: tuple[str, str]
+) -> None:
     """The first one waits for a row that is locked here, so that it is in progress during the second."""
     draft = await organisation.draft()
     path, options = f"/porfs/{draft.json()['id']}/submit", _key("e") | {"etag": draft.headers["ETag"]}
-    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('tuple', 'transactionid')")
-    async with organisation.database.engine.connect() as connection:
-        await connection.execute(text(f"SET LOCAL app.organisation_id = {organisation.organisation_id}"))
-        await connection.execute(text("SELECT id FROM porfs WHERE id = :id FOR UPDATE"), {"id": draft.json()["id"]})
+    async with owner.transaction():
+        await Row("porfs", organisation.organisation_id, draft.json()["id"]).lock(owner)
         first = asyncio.create_task(organisation.requester.post(path, **options))
-        await until(lambda: connection.scalar(waiting), "a submit that waits for the request's lock")
+        await until_blocked(urls[0])
         await refused(organisation.requester.post(path, **options), 409, "idempotency_key_in_flight")
     assert (await first).status_code == 200
     assert (await ok(organisation.requester.post(path, **options))).headers["Idempotent-Replayed"] == "true"

@@ -13,6 +13,7 @@ from po_api.core.fair_queue import FairQueue, Shares
 from po_api.web.turns import HEAVY_BODY
 from support.applications import client_of, new_app, serving
 from support.clusters import connected
+from support.locks import Row
 from support.organisations import LINE, PREFIX, Member, TestOrganisation, again, created, new_organisation, ok, refused
 from support.polling import until, until_blocked
 
@@ -48,7 +49,7 @@ async def in_progress(
     """A heavy request of a member that has its turn, until the end of the block."""
     order = await organisation.ordered()
     async with connected(urls[0]) as owner, owner.transaction():
-        await owner.execute("SELECT FROM purchase_orders WHERE id = $1 FOR UPDATE", order.json()["id"])
+        await Row("purchase_orders", organisation.organisation_id, order.json()["id"]).lock(owner)
         pending = asyncio.create_task(issue(member, order))
         await until_blocked(urls[0])
         yield pending
@@ -142,7 +143,7 @@ async def test_a_request_whose_client_has_left_is_not_carried_out(
     with serving(app) as address:
         async with httpx.AsyncClient(base_url=address) as client:
             async with connected(urls[0]) as owner, owner.transaction():
-                await owner.execute("SELECT FROM purchase_orders WHERE id = $1 FOR UPDATE", first.json()["id"])
+                await Row("purchase_orders", organisation.organisation_id, first.json()["id"]).lock(owner)
                 pending = asyncio.create_task(post(client, first))
                 await until_blocked(urls[0])
                 leaving = asyncio.create_task(post(client, second))
