@@ -16,10 +16,11 @@ QUIET  := $(shell test -t 2 || echo --quiet)
 WITH_NODE  := export PATH="$(CURDIR)/clients/.venv/bin:$$PATH" &&
 IN_CLIENTS := $(WITH_NODE) cd clients &&
 IN_SPA     := $(WITH_NODE) cd examples/spa &&
-# Each worker has a PostgreSQL of its own; the database of DATABASE_TEST_URL cannot be shared. One worker more than
-# processors, since a quarter of the time is spent waiting for locks, time-outs, and servers that start and stop.
+# Each worker has a PostgreSQL of its own; the database of DATABASE_TEST_URL or PO_TEST_CITUS_URL cannot be shared. One
+# worker more than processors, since a quarter of the time is spent waiting for locks, time-outs, and servers that start
+# and stop.
 WORKERS  := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
-PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(WORKERS) --dist worksteal)
+PARALLEL := $(if $(DATABASE_TEST_URL)$(PO_TEST_CITUS_URL),,--numprocesses $(WORKERS) --dist worksteal)
 # What is not about a single feature. Whatever else test-fast leaves out is marked as heavy or exhaustive, or is further cases
 # of a test that needs the database.
 NOT_FAST := $(addprefix tests/,cli isolation operations resilience worker) \
@@ -62,7 +63,7 @@ test: check-format ## format, lint, types, import rules, and all tests but the e
 		wait $$types || failed=1; cat build/check-types; exit $$failed
 
 # As many workers as processors: these tests hardly wait, and each worker starts anew.
-test-fast: PARALLEL := $(if $(DATABASE_TEST_URL),,--numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() or 1))') --dist worksteal)
+test-fast: PARALLEL := $(if $(DATABASE_TEST_URL)$(PO_TEST_CITUS_URL),,--numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() or 1))') --dist worksteal)
 test-fast: $(READY) ## about a minute: the tests of single features, few cases of each, no servers or processes
 	@$(BIN)/python -m pytest --quiet -p no:schemathesis $(PARALLEL) --few -m "not heavy and not exhaustive" $(NOT_FAST:%=--ignore=%)
 
