@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from po_api.core.permissions import Role
 from support.approval_policies import group, publish_policy, rule, user
-from support.one_server import IS_DISTRIBUTED, plans_of_one_server
+from support.one_server import plans_of_one_server
 from support.organisations import LINE, Member, TestOrganisation, act, created, new_organisation, ok, refused
 from support.polling import Deadline
 from support.statements import plan_of, sent_to
@@ -160,7 +160,7 @@ async def test_the_list_of_what_waits_looks_at_requests_that_may_wait(
 ) -> None:
     organisation = await new_organisation(app, client)
     line = LINE | {"quantity": "1", "tax_rate": "0"}
-    low, high = [
+    low, _ = [
         (await organisation.pending(lines=[line | {"unit_price": price}])).json()["id"] for price in ("10.00", "99.00")
     ]
     approver = await organisation.member(Role.APPROVER, approval_limit="50.00")
@@ -173,9 +173,9 @@ async def test_the_list_of_what_waits_looks_at_requests_that_may_wait(
         return [item["id"] for item in items], given
 
     assert await listed() == ([low], [[low]])
-    # Where the database is distributed, the search is a statement before, of which this is the result.
-    found = [[low, high]] if IS_DISTRIBUTED else []
-    assert await listed("&status=pending&sort=total&q=lamp") == ([low], [[low], *found])
+    # A search may add the ids that it has found: that depends on the database, and on how many rows have the word.
+    found, given = await listed("&status=pending&sort=total&q=lamp")
+    assert found == [low] in given
     await ok(organisation.admin.patch(f"/users/{approver.user_id}", etag="*", json={"approval_limit": "9.99"}))
     assert await listed() == ([], [[]])
     await ok(organisation.admin.patch(f"/users/{approver.user_id}", etag="*", json={"approval_limit": "50.00"}))

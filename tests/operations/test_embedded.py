@@ -27,7 +27,7 @@ from po_api.operations.embedded.programs import failure
 from po_api.operations.embedded.secret_key import embedded_secret_key
 from po_api.operations.embedded.server import embedded_server
 from support.demo_data import fast_directory
-from support.polling import DEADLINE_SECONDS, is_running, wait_until
+from support.polling import DEADLINE_SECONDS, Deadline, is_running, wait_until
 
 pytestmark = pytest.mark.heavy
 
@@ -464,7 +464,10 @@ def test_programs_installed_for_one_user_are_opened_to_the_server(tmp_path: Path
 def test_data_deleted_while_in_use_is_not_an_error(made: Path) -> None:
     with embedded_server(made, settings=FAST):
         server = psutil.Process(server_pid(made))
-        shutil.rmtree(made)
+        deadline = Deadline("the files are deleted")
+        while made.exists():  # the server may write files meanwhile
+            deadline.check()
+            shutil.rmtree(made, ignore_errors=True)
     server.terminate()  # it would detect it, but only within a minute
     server.wait(DEADLINE_SECONDS)
 

@@ -3,19 +3,23 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from po_api.audit import Change, record
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
+from po_api.db.bulk_write import NOW, as_json, insert_from, json_rows
 from po_api.db.database import Database, enter_tenant
+from po_api.db.models import Timestamp
+from po_api.db.query import ORGANISATION_ID, Query, TransactionExecutor
 from po_api.members.models import Member as MemberRow
 from po_api.organisations.service import OrganisationService
 from po_api.sessions import tokens
@@ -245,52 +249,87 @@ async def new_organisation(app: FastAPI, client: httpx.AsyncClient, **settings: 
 async def _add_one_member_for_each_role(
     app: FastAPI, client: httpx.AsyncClient, session: AsyncSession, organisation_id: int
 ) -> dict[Role, Member]:
-    """What `UserService.create` and `SessionService.open` do for one member, for all of them in four statements: most
-    tests have an organisation of their own."""
+    """What `UserService.create` and `SessionService.open` do for one member, for all of them in three statements and
+    without entities: most tests have an organisation of their own."""
     now, lifetime = utc_now(), timedelta(hours=1)
-    users = [_new_user(role, organisation_id, now) for role in Role]
-    session.add_all(users)
-    await session.flush()
-    people = dict(zip(Role, users, strict=True))
-    joined = [_new_row_of_member(role, user, now) for role, user in people.items()]
-    opened = [
-        UserSession(user_id=user.id, token=tokens.digest(tokens.new_secret()), expires_at=now + lifetime)
-        for user in users
-    ]
-    session.add_all([*joined, *opened])
-    await session.flush()
+    users = [_new_user(role) | {"joined_at": now} for role in Role]
+    executor = TransactionExecutor(session)
+    rows = {"organisation_id": organisation_id, "now": now}
+    opened = await executor.rows(_OPEN_SESSIONS, **rows, expires_at=now + lifetime, users=as_json(users))
+    by_email = {account.email: account for account in opened}
+    accounts = {role: by_email[user["email"]] for role, user in zip(Role, users, strict=True)}
+    joined = [user | {"user_id": account.user_id} for user, account in zip(users, accounts.values(), strict=True)]
+    await executor.rows(_JOIN, **rows, members=as_json(joined))
     changes = [
-        Change("user.create", "user", row.user_id, None, {"roles": row.roles, "approval_limit": None}, row.version)
-        for row in joined
+        Change("user.create", "user", account.user_id, None, {"roles": [role], "approval_limit": None}, version=1)
+        for role, account in accounts.items()
     ]
     await record(session, Actor.command_line(organisation_id), *changes)
-    key = app.state.secret_key
-    return {
-        role: Member(
-            client,
-            user.id,
-            user.email,
-            tokens.sign(tokens.AccessToken(user.id, row.id), key=key, issued_at=now, lifetime=lifetime),
-        )
-        for (role, user), row in zip(people.items(), opened, strict=True)
-    }
+
+    def token(account: _Account) -> str:
+        content = tokens.AccessToken(account.user_id, account.session_id)
+        return tokens.sign(content, key=app.state.secret_key, issued_at=now, lifetime=lifetime)
+
+    return {role: Member(client, account.user_id, account.email, token(account)) for role, account in accounts.items()}
 
 
-def _new_user(role: Role, organisation_id: int, now: datetime) -> User:
+def _new_user(role: Role) -> dict[str, Any]:
     number = next(_serial)
     name = "Rosa Requester" if role is Role.REQUESTER else f"User {number}"
-    return User(email=_address(number), name=name, organisation_id=organisation_id, last_login=now)
+    return {"email": _address(number), "name": name, "roles": [role], "token": tokens.digest(tokens.new_secret())}
 
 
-def _new_row_of_member(role: Role, user: User, now: datetime) -> MemberRow:
-    return MemberRow(
-        organisation_id=user.organisation_id,
-        user_id=user.id,
-        email=user.email,
-        name=user.name,
-        roles=[role],
-        joined_at=now,
+class _Account(NamedTuple):
+    email: str
+    user_id: int
+    session_id: int
+
+
+def _open_sessions() -> Query[_Account]:
+    """The users of the rows, who sign in just now, and their sessions."""
+    rows = json_rows("users", User.__table__.c.email, User.__table__.c.name, UserSession.__table__.c.token)
+    new_users = (
+        insert(User)
+        .from_select(
+            ["email", "name", "organisation_id", "last_login"],
+            select(rows.c.email, rows.c.name, ORGANISATION_ID, NOW),
+            include_defaults=False,
+        )
+        .returning(User.id, User.email)
+        .cte("new_users")
     )
+    expires_at = bindparam("expires_at", type_=Timestamp)
+    new_sessions = (
+        insert(UserSession)
+        .from_select(
+            ["user_id", "token", "expires_at"],
+            select(new_users.c.id, rows.c.token, expires_at).join_from(
+                new_users, rows, new_users.c.email == rows.c.email
+            ),
+            include_defaults=False,
+        )
+        .returning(UserSession.id, UserSession.user_id)
+        .cte("new_sessions")
+    )
+    accounts = select(
+        new_users.c.email, new_users.c.id.label("user_id"), new_sessions.c.id.label("session_id")
+    ).join_from(new_users, new_sessions, new_users.c.id == new_sessions.c.user_id)
+    return Query("tests.open_sessions", accounts, _Account)
+
+
+class _Joined(NamedTuple):
+    organisation_id: int
+
+
+_OPEN_SESSIONS = _open_sessions()
+_MEMBER = MemberRow.__table__
+_JOIN = Query(
+    "tests.join",
+    insert_from(
+        _MEMBER, json_rows("members", *(_MEMBER.c[name] for name in ("user_id", "email", "name", "roles", "joined_at")))
+    ),
+    _Joined,
+)
 
 
 async def ok(pending: Any, status: int = 200) -> httpx.Response:
