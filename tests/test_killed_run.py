@@ -60,6 +60,7 @@ def test_runs_until_it_is_killed(tmp_path):
 """
 
 
+@pytest.mark.exhaustive
 def test_servers_end_with_the_run_that_started_them(tmp_path: Path) -> None:
     report, inner = tmp_path / "report.json", tmp_path / "test_inner.py"
     inner.write_text(INNER)

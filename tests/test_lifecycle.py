@@ -279,7 +279,9 @@ class People(RuleBasedStateMachine):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(
-    "examples", [5, pytest.param(100, marks=pytest.mark.exhaustive)], ids=["few examples", "many examples"]
+    "examples",
+    [5, pytest.param(40, marks=pytest.mark.exhaustive), pytest.param(100, marks=pytest.mark.thorough)],
+    ids=["few examples", "many examples", "more examples"],
 )
 async def test_whatever_people_do_only_what_was_approved_is_ordered(
     app: FastAPI, client: httpx.AsyncClient, owner: asyncpg.Connection, examples: int

@@ -64,6 +64,7 @@ def test_it_holds_what_running_takes_and_nothing_else(wheel: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
+@pytest.mark.exhaustive
 def test_it_migrates_and_serves_elsewhere(wheel: Path, tmp_path: Path) -> None:
     _pip("install", "--target", str(tmp_path / "installed"), str(wheel))
     environment = {

@@ -6,7 +6,7 @@ only the conditions isolate organisations.
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import pytest
@@ -20,17 +20,21 @@ _ROLES = ["two-roles"] if os.environ.get("PO_TEST_POSTGRES") == "system" else ["
 # The roles of members do not depend on those of the database: one of these will do for every run.
 _SELDOM = [] if "DATABASE_TEST_URL" in os.environ else [pytest.mark.exhaustive]
 _ROLES_OF_MATRIX = ["two-roles", pytest.param("one-role", marks=_SELDOM)]
-# Of the many cases of one question to the API, the run on the embedded server has those without the policies.
 _ROLES_OF_PATHS = [pytest.param(role, marks=_SELDOM if role == "two-roles" else []) for role in _ROLES]
+_ONE_WILL_DO = ["one-role" if "DATABASE_TEST_URL" in os.environ else "two-roles"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "urls" not in metafunc.fixturenames:
-        return
-    is_matrix = metafunc.module.__name__.endswith("test_security_matrix")
-    is_of_paths = metafunc.function.__name__ == "test_a_foreign_id_in_the_path_is_a_missing_one"
-    roles = _ROLES_OF_MATRIX if is_matrix else _ROLES_OF_PATHS if is_of_paths else _ROLES
-    metafunc.parametrize("urls", roles, indirect=True, scope="session")
+    if "urls" in metafunc.fixturenames:
+        metafunc.parametrize("urls", _roles_for(metafunc), indirect=True, scope="session")
+
+
+def _roles_for(metafunc: pytest.Metafunc) -> Sequence[object]:
+    if metafunc.definition.get_closest_marker("unentered"):
+        return _ONE_WILL_DO
+    if metafunc.definition.get_closest_marker("many_paths"):
+        return _ROLES_OF_PATHS
+    return _ROLES_OF_MATRIX if metafunc.module.__name__.endswith("test_security_matrix") else _ROLES
 
 
 # All of these are redefined together: one that were left as it is would be made once for tests here and elsewhere.

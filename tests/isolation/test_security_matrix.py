@@ -192,6 +192,7 @@ async def wrong(world: World) -> dict[str, str | None]:
     }
 
 
+@pytest.mark.unentered
 @pytest.mark.parametrize("name", MATRIX)
 async def test_without_a_valid_token_nothing_is_done(
     world: World, wrong: dict[str, str | None], client: httpx.AsyncClient, name: str
@@ -201,6 +202,7 @@ async def test_without_a_valid_token_nothing_is_done(
     await _are_refused(world, {label: wrong[label] for label in tried}, client, name)
 
 
+@pytest.mark.unentered
 @pytest.mark.exhaustive
 async def test_no_operation_is_done_with_any_invalid_token(
     world: World, wrong: dict[str, str | None], client: httpx.AsyncClient
@@ -220,6 +222,7 @@ async def _are_refused(world: World, wrong: dict[str, str | None], client: httpx
     assert seen == dict.fromkeys(wrong, ("401 unauthenticated", "Bearer")), name
 
 
+@pytest.mark.unentered
 @pytest.mark.parametrize("name", MATRIX)
 async def test_cookies_from_another_site_open_nothing(world: World, client: httpx.AsyncClient, name: str) -> None:
     method, path, options = world.request(name, await world.possible(name))
@@ -268,6 +271,7 @@ async def test_a_key_needs_the_scope_and_no_other(world: World, name: str) -> No
     assert outcome(response) == ("409" if name == "createOrganisation" else "yes"), response.text
 
 
+@pytest.mark.unentered
 @pytest.mark.parametrize("name", [name for name, row in MATRIX.items() if row.scope is None])
 async def test_operations_on_sessions_and_keys_accept_no_keys(world: World, name: str) -> None:
     key = await world.key(*Scope)
@@ -307,6 +311,7 @@ async def _opens_the_same(world: World, owner: asyncpg.Connection, column: str, 
 # Public operations
 
 
+@pytest.mark.unentered
 @pytest.mark.parametrize("name", PUBLIC_ANSWERS)
 async def test_a_token_makes_no_difference_where_none_is_needed(
     world: World, wrong: dict[str, str | None], urls: tuple[str, str], name: str

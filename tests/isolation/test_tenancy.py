@@ -292,6 +292,7 @@ async def test_the_matrix_has_a_row_for_every_operation(app: FastAPI) -> None:
     assert paths.keys() == BY_PATH.keys() | BY_BODY | BY_QUERY | NAMES_NOTHING
 
 
+@pytest.mark.many_paths
 @pytest.mark.parametrize("name", BY_PATH)
 async def test_a_foreign_id_in_the_path_is_a_missing_one(app: FastAPI, world: World, name: str) -> None:
     ((method, path, operation),) = [item for item in operations(app) if item[2]["operationId"] == name]

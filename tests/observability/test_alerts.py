@@ -33,6 +33,7 @@ def _promtool(*arguments: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.exhaustive
 def test_each_alert_fires_when_it_should_and_only_then(deploy: Path) -> None:
     _promtool("check", "rules", deploy / "prometheus" / "alerts.yml")
     _promtool("test", "rules", deploy / "prometheus" / "alerts_test.yml")

@@ -85,6 +85,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield Live(server, environment, urls, place)
 
 
+@pytest.mark.exhaustive
 def test_an_idle_server_fires_no_alert(live: Live) -> None:
     found = live.scraped()
     for alert in ("PoDatabaseSlowQueries", "PoPoolFull", "PoWalArchiveFailed"):

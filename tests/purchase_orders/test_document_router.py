@@ -348,6 +348,7 @@ async def test_only_drafts_have_a_preview(organisation: TestOrganisation) -> Non
 # Clients that leave
 
 
+@pytest.mark.exhaustive
 async def test_a_document_that_nobody_waits_for_is_not_typeset_to_the_end(
     own_organisation: TestOrganisation, own_urls: tuple[str, str], own_owner: Any
 ) -> None:

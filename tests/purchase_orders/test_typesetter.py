@@ -133,6 +133,7 @@ async def test_a_long_order_does_not_delay_a_short_one_and_its_process_ends() ->
     assert workers() == left
 
 
+@pytest.mark.exhaustive
 async def test_long_orders_in_a_row_are_all_typeset() -> None:
     orders = await asyncio.gather(*(typeset_lines(LONG_LINES + 1) for _ in range(3)))
     assert orders == [expected(LONG_LINES + 1)] * 3
@@ -263,6 +264,7 @@ def test_a_process_ends_with_a_server_that_is_killed() -> None:
     wait_until(lambda: not is_running(worker), "the end of the orphaned worker process")
 
 
+@pytest.mark.exhaustive
 def test_a_process_keeps_no_socket_open_on_which_its_server_listened() -> None:
     command = [sys.executable, "-c", LISTENER % sys.path]
     assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "refused\n"

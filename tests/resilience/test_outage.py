@@ -45,7 +45,7 @@ async def organisation(urls: tuple[str, str]) -> AsyncIterator[TestOrganisation]
         yield await new_organisation(app, client)
 
 
-@pytest.mark.parametrize("kind", ["killed", "frozen"])
+@pytest.mark.parametrize("kind", ["killed", pytest.param("frozen", marks=pytest.mark.exhaustive)])
 async def test_an_outage_refuses_and_loses_nothing(
     server: Cluster,
     urls: tuple[str, str],

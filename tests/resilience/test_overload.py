@@ -13,6 +13,7 @@ pytestmark = pytest.mark.heavy
 POOL = {"db_pool_size": 6, "db_max_overflow": 0, "db_pool_timeout": 1, "rate_limit_per_user": "1000000/minute"}
 
 
+@pytest.mark.exhaustive
 async def test_two_hundred_callers_of_whom_many_leave_break_nothing(
     app: FastAPI, client: httpx.AsyncClient, urls: tuple[str, str]
 ) -> None:

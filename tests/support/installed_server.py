@@ -53,6 +53,8 @@ _WORDS = ("at_once", "concurrent", "deadlock", "index", "races")
 
 def depends_on_version(item: pytest.Item) -> bool:
     """Whether the test is one of them; exhaustive tests run nowhere else, but for `make coverage`."""
+    if item.get_closest_marker("thorough") is not None:
+        return False
     if any(item.get_closest_marker(name) is not None for name in ("installed", "exhaustive")):
         return True
     if _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):

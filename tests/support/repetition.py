@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-_FEW, _MANY = 3, 20
+_FEW, _MANY = 3, 12
 _PART = 3
 
 # A parameter `turn` of a test: some turns in `make test`, the others are exhaustive tests.

@@ -267,6 +267,7 @@ async def _file_of(url: str, table: str) -> str:
         return found
 
 
+@pytest.mark.exhaustive
 def test_what_a_restore_replaces_is_kept_until_it_is_confirmed(place: Path) -> None:
     po = CommandLine.at(place, SECRET_KEY=SECRET_KEY).having(PO_DATA_DIR="data")  # relative, as the default is
     copy_demo(po.data_dir)

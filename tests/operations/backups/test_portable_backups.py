@@ -54,6 +54,7 @@ def test_one_with_the_changes_of_another_is_refused(po: CommandLine) -> None:
     assert "a portable backup is always complete" in po.fails("backup", "create", "--portable", "--incremental")
 
 
+@pytest.mark.exhaustive
 def test_data_move_to_another_major_version_and_back(po: CommandLine, portable: str) -> None:
     try:
         binaries = server_programs(OLDER, is_exact=True)
