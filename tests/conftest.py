@@ -57,11 +57,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On the installed PostgreSQL, run only tests whose result depends on it."""
+    """Choose the tests, on the installed PostgreSQL only those whose result depends on it, and their order."""
     if os.environ.get("PO_TEST_POSTGRES") == "system":
         _select(config, items, filter(depends_on_version, items))
     if config.getoption("few"):
         _select(config, items, _few(items))
+    # The longest first, so that no worker begins with one of them when the others have finished.
+    items.sort(key=_is_short)
+
+
+def _is_short(item: pytest.Item) -> bool:
+    return item.path.parent != Path(__file__).parent or item.get_closest_marker("heavy") is None
 
 
 def _few(items: list[pytest.Item]) -> Iterator[pytest.Item]:

@@ -178,7 +178,7 @@ LONG = "".join(f"Sentence no. {n} of a long text. " for n in range(100))
 
 
 @pytest.mark.parametrize("terms", [None, "Payment within 30 days.", LONG, "\n".join(f"row {n}" for n in range(60))])
-@pytest.mark.parametrize("last", ["Steel bolt", LONG])
+@pytest.mark.parametrize("last", ["Steel bolt", pytest.param(LONG, marks=pytest.mark.exhaustive)])
 def test_totals_and_signatures_never_stand_alone(terms: str | None, last: str) -> None:
     """The end of the lines moves over the end of a page: totals follow the last line, signatures totals or terms."""
     for count in range(18, 30, 1 if terms is None else 2):

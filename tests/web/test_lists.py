@@ -3,13 +3,24 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
 from po_api.core.permissions import Role
 from support.one_server import IS_DISTRIBUTED
 from support.operations import operations
-from support.organisations import LINE, Member, TestOrganisation, act, created, ok, perform, refused
+from support.organisations import (
+    LINE,
+    Member,
+    TestOrganisation,
+    act,
+    created,
+    new_organisation,
+    ok,
+    perform,
+    refused,
+)
 from support.pages import all_items
 from support.statements import sent_to
 
@@ -96,17 +107,25 @@ async def _ids(member: Member, path: str, **params: Any) -> list[int]:
     return [item["id"] for item in await all_items(member, path, **params)]
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("path", LISTS)
-@pytest.mark.parametrize("field", ["created_at", "updated_at"])
-async def test_times_are_bounded_below_inclusively_and_above_exclusively(
-    organisation: TestOrganisation, path: str, field: str
-) -> None:
+@pytest.fixture(scope="module")
+async def three_of_each(app: FastAPI, client: httpx.AsyncClient) -> TestOrganisation:
+    """At least three entries in each list."""
+    organisation = await new_organisation(app, client)
     for name in ("One", "Two", "Three"):
         await created(organisation.buyer.post("/suppliers", json={"name": name}))
         await organisation.issued(title=name)
         await created(organisation.admin.post("/invitations", json={"email": f"{name}@invited.example"}))
-    items = await all_items(organisation.admin, path, limit=2)
+    return organisation
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("field", ["created_at", "updated_at"])
+async def test_times_are_bounded_below_inclusively_and_above_exclusively(
+    three_of_each: TestOrganisation, path: str, field: str
+) -> None:
+    admin = three_of_each.admin
+    items = await all_items(admin, path, limit=2)
     assert len(items) >= 3
     times = sorted(item[field] for item in items)
     bound = times[1]
@@ -115,7 +134,7 @@ async def test_times_are_bounded_below_inclusively_and_above_exclusively(
         ({f"{field}_lt": bound}, {item["id"] for item in items if item[field] < bound}),
         ({f"{field}_gte": bound, f"{field}_lt": times[2]}, {i["id"] for i in items if bound <= i[field] < times[2]}),
     ):
-        found = await _ids(organisation.admin, path, limit=1, **params)
+        found = await _ids(admin, path, limit=1, **params)
         assert len(found) == len(set(found))
         assert set(found) == expected, params
 
