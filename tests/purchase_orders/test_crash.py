@@ -171,7 +171,7 @@ async def test_a_server_killed_at_random_loses_and_doubles_nothing(
                 for _ in range(WORKERS):
                     group.create_task(work(buyer, jobs, porfs, journal))
 
-    await check(own_urls[0])
+    await check(own_urls[0], actors.organisation_id)
     shown = [issued.json() for issued in journal.issued.values()]
     assert sorted(int(order["number"][-6:]) for order in shown) == list(range(1, ORDERS + 1))
     assert {order["id"] for order in shown} == {order.json()["id"] for order in journal.converted.values()}
