@@ -90,7 +90,7 @@ _TRANSIENT: dict[str, type[Unavailable]] = {
     "57014": TookTooLong,
     **dict.fromkeys(("08", "53", "57", "58", "25P03", "25P04", "25006"), Unavailable),
 }
-# What Citus says, without an error code of its own, if it loses the organisation's server before the commit, or there.
+# What Citus says, without an error code of its own, if it loses the organisation's server, or that does not commit.
 _SERVER_LOST = ("failure on connection marked as essential", "could not commit transaction for shard")
 
 
