@@ -51,6 +51,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the module that imports Schemathesis, which takes seconds, where that is not loaded (`make test`)."""
+    return (
+        True
+        if collection_path.name == "test_schemathesis.py" and config.pluginmanager.is_blocked("schemathesis")
+        else None
+    )
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--few", action="store_true", help="run at most two cases of each test that needs the database")
 
