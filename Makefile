@@ -59,13 +59,13 @@ CHECK_TYPES := $(MAKE) --no-print-directory check-types
 test: check-format ## format, lint, types, import rules, and all tests but the exhaustive ones
 	@mkdir -p build; $(CHECK_TYPES) >build/check-types 2>&1 & types=$$!; \
 		trap 'kill $$types' INT TERM; \
-		$(BIN)/python -m pytest -p no:schemathesis $(PARALLEL) -m "not exhaustive and not thorough"; failed=$$?; \
+		$(BIN)/python -m pytest -p no:schemathesis $(PARALLEL) -m "not exhaustive"; failed=$$?; \
 		wait $$types || failed=1; cat build/check-types; exit $$failed
 
 # As many workers as processors: these tests hardly wait, and each worker starts anew.
 test-fast: PARALLEL := $(if $(DATABASE_TEST_URL)$(PO_TEST_CITUS_URL),,--numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() or 1))') --dist worksteal)
 test-fast: $(READY) ## about a minute: the tests of single features, few cases of each, no servers or processes
-	@$(BIN)/python -m pytest --quiet -p no:schemathesis $(PARALLEL) --few -m "not heavy and not exhaustive and not thorough" $(NOT_FAST:%=--ignore=%)
+	@$(BIN)/python -m pytest --quiet -p no:schemathesis $(PARALLEL) --few -m "not heavy and not exhaustive" $(NOT_FAST:%=--ignore=%)
 
 # Measuring coverage takes two thirds more time.
 coverage: check ## make test and the exhaustive tests, with line and branch coverage

@@ -53,11 +53,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out the module that imports Schemathesis, which takes seconds, where that is not loaded (`make test`)."""
-    return (
-        True
-        if collection_path.name == "test_schemathesis.py" and config.pluginmanager.is_blocked("schemathesis")
-        else None
-    )
+    is_left_out = collection_path.name == "test_schemathesis.py" and config.pluginmanager.is_blocked("schemathesis")
+    return is_left_out or None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

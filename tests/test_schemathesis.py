@@ -52,7 +52,7 @@ async def test_answers_are_as_documented(
     config = schemathesis.Config.from_path(CONFIG)
     schema = await asyncio.to_thread(schemathesis.openapi.from_url, f"{served}/openapi.json", config=config)
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
-    assert len(operations) == sum(len(methods) for methods in app.openapi()["paths"].values())
+    assert len(operations) == _operations_of(app.openapi())
     with requests.Session() as session:
         session.trust_env = False  # looking for proxies takes a tenth of the time
         for operation in operations:
@@ -97,18 +97,24 @@ async def test_the_edges_of_every_parameter_are_as_documented(
 ) -> None:
     await organisation.issued()
     member = await organisation.member(*Role)
-    document = tmp_path / "openapi.json"
-    document.write_text(json.dumps(_without_what_ends(app.openapi())))
+    document = _without_what_ends(app.openapi())
+    file = tmp_path / "openapi.json"
+    file.write_text(json.dumps(document))
     process = await asyncio.create_subprocess_exec(
-        *(*COMMAND, str(document), "--url", served, "--phases", "examples,coverage", "--mode", mode),
+        *(*COMMAND, str(file), "--url", served, "--phases", "examples,coverage", "--mode", mode),
         *("--header", f"Authorization: Bearer {member.token}"),
         cwd=project,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     output = (await process.communicate())[0].decode()
+    assert f"Tested: {_operations_of(document)}\n" in output, output
     assert process.returncode == 0, output
     await ok(member.get("/users/me"))
+
+
+def _operations_of(openapi: dict[str, Any]) -> int:
+    return sum(len(methods) for methods in openapi["paths"].values())
 
 
 def _without_what_ends(openapi: dict[str, Any]) -> dict[str, Any]:
