@@ -221,7 +221,7 @@ async def test_a_database_that_is_away_or_hangs_holds_up_no_scrape() -> None:
         refusing = await scraped()
     assert refusing.value("po_db_up") == 0
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        async with metrics_of(f"postgresql://po_app@127.0.0.1:{silent.getsockname()[1]}/po_api") as scraped:
+        async with metrics_of(f"postgresql://po_app@127.0.0.1:{silent.getsockname()[1]}/po_api", seconds=2) as scraped:
             hanging = await scraped()
     assert hanging.value("po_db_up") == 0
     for found in (refusing, hanging):

@@ -13,6 +13,7 @@ from po_api.operations.databases import Connections
 from po_api.operations.metrics.exposition import metrics_app
 from po_api.settings import Settings
 from support.applications import SECRET_KEY
+from support.polling import DEADLINE_SECONDS
 from support.server_processes import TIMEOUT, Environment, free_port
 
 _SUFFIXES = {"histogram": ("_bucket", "_count", "_sum")}
@@ -70,9 +71,12 @@ def scraped(environment: Environment) -> Scrape:
 
 
 @asynccontextmanager
-async def metrics_of(url: str, **settings: Any) -> AsyncIterator[Callable[[], Awaitable[Scrape]]]:
-    """Scrapes of this process, with the metrics of a separate database."""
-    app = metrics_app(Settings(_env_file=None, **settings), Connections(url, url, SECRET_KEY), REGISTRY)
+async def metrics_of(
+    url: str, *, seconds: float = DEADLINE_SECONDS, **settings: Any
+) -> AsyncIterator[Callable[[], Awaitable[Scrape]]]:
+    """Scrapes of this process, with the metrics of a separate database, which have more time than on a server."""
+    connections = Connections(url, url, SECRET_KEY)
+    app = metrics_app(Settings(_env_file=None, **settings), connections, REGISTRY, database_seconds=seconds)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

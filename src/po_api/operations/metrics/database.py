@@ -17,19 +17,22 @@ from po_api.operations.metrics.statistics import PARTS, Part
 from po_api.settings import Settings
 
 # Prometheus' default time-out for a scrape is ten seconds; a response without the database's metrics is useful, too.
-CONNECT_SECONDS = 1
-SECONDS = 2
+SECONDS = 2.0
 
 _log = get_logger(__name__)
 
 
 class DatabaseFigures:
-    """Reads the metrics on a connection of its own, which is kept between scrapes and replaced after an error."""
+    """Reads the metrics on a connection of its own, which is kept between scrapes and replaced after an error.
 
-    def __init__(self, url: str, settings: Settings) -> None:
+    A scrape takes `seconds` at most; half of them are for a new connection.
+    """
+
+    def __init__(self, url: str, settings: Settings, *, seconds: float) -> None:
         self._driver: Any = None
+        self._seconds = seconds
 
-        primary = primary_at(url, seconds=CONNECT_SECONDS)
+        primary = primary_at(url, seconds=seconds / 2)
 
         async def connect(**_: Any) -> Any:
             self._driver = await connect_to(primary, settings)
@@ -46,7 +49,7 @@ class DatabaseFigures:
         """The metrics that could be read in time; `po_db_up` is 1 if the database responds."""
         async with self._turn:
             self._is_late = False
-            deadline = asyncio.get_running_loop().call_later(SECONDS, self._hang_up)
+            deadline = asyncio.get_running_loop().call_later(self._seconds, self._hang_up)
             was_kept = self._connection is not None
             try:
                 found = await self._read()

@@ -27,7 +27,7 @@ from po_api.operations.backups.catalogue import Catalogue
 from po_api.operations.databases import Connections
 from po_api.operations.embedded.supervisor import Supervisor
 from po_api.operations.metrics.backups import BackupFigures
-from po_api.operations.metrics.database import DatabaseFigures
+from po_api.operations.metrics.database import SECONDS, DatabaseFigures
 from po_api.operations.metrics.disk import DiskFigures
 from po_api.operations.metrics.embedded import EmbeddedFigures
 from po_api.settings import Settings
@@ -51,11 +51,16 @@ class _Scrape(Collector):
 
 
 def metrics_app(
-    settings: Settings, found: Connections, counted: Collector, supervisor: Supervisor | None = None
+    settings: Settings,
+    found: Connections,
+    counted: Collector,
+    supervisor: Supervisor | None = None,
+    *,
+    database_seconds: float = SECONDS,
 ) -> Starlette:
     """The application that serves scrapes; `counted` collects what the processes have counted, `supervisor` is that of
-    an embedded server."""
-    database = DatabaseFigures(found.app_url, settings)
+    an embedded server. The database's metrics are left out if reading them takes longer than `database_seconds`."""
+    database = DatabaseFigures(found.app_url, settings, seconds=database_seconds)
     backups = BackupFigures(Catalogue.of(settings))
     sources: list[Source] = [database, DiskFigures(settings.po_data_dir), backups, EmbeddedFigures(supervisor)]
     token = settings.metrics_token
