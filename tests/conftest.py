@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.installed_server import depends_on_version
+from support.watchdog import fast_place
 
 # Modules and collected tests stay: looking for garbage among them takes a fifth of the time until the tests run.
 gc.disable()
@@ -29,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     to the user of the servers of another run.
     """
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
-        config.option.basetemp = tempfile.mkdtemp(prefix="po-run-")
+        config.option.basetemp = tempfile.mkdtemp(prefix="po-run-", dir=fast_place())
         for earlier in Path(tempfile.gettempdir()).glob("po-run-*"):
             with suppress(FileNotFoundError):  # another run may be faster
                 if earlier.stat().st_mtime < time.time() - _KEPT_SECONDS:
@@ -44,11 +46,17 @@ def _only_distributes(config: pytest.Config) -> bool:
     return not is_worker and config.getoption("dist", "no") != "no" and not config.getoption("collectonly")
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keep the files of a failed run for a day."""
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Keep the files of a failed run for a day, but not in memory. The workers of the run have ended."""
+    yield
     place = Path(session.config.option.basetemp)
-    if exitstatus == pytest.ExitCode.OK and place.name.startswith("po-run-"):
+    if not place.name.startswith("po-run-"):
+        return
+    if exitstatus == pytest.ExitCode.OK:
         shutil.rmtree(place, ignore_errors=True)
+    elif place.parent != Path(tempfile.gettempdir()):
+        subprocess.run(["mv", place, tempfile.gettempdir()], check=True)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -26,8 +26,8 @@ from po_api.operations.embedded.errors import EmbeddedServerError
 from po_api.operations.embedded.programs import failure
 from po_api.operations.embedded.secret_key import embedded_secret_key
 from po_api.operations.embedded.server import embedded_server
-from support.demo_data import fast_directory
 from support.polling import DEADLINE_SECONDS, Deadline, is_running, wait_until
+from support.watchdog import temporary_directory
 
 pytestmark = pytest.mark.heavy
 
@@ -85,7 +85,7 @@ class User:
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """A data directory that does not exist yet; at the end, no server may run in it."""
-    with fast_directory("po-embedded-") as place:
+    with temporary_directory("po-embedded-") as place:
         directory = place / "data"
         yield directory
         if (directory / "postgres" / "postmaster.pid").exists():
@@ -96,7 +96,7 @@ def data_dir() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def template() -> Iterator[Path]:
     """A data directory whose server has been made and stopped."""
-    with fast_directory("po-embedded-") as place:
+    with temporary_directory("po-embedded-") as place:
         with embedded_server(place / "data", settings=FAST):
             pass
         (place / "data" / "postgres" / "server.log").unlink()

@@ -14,10 +14,11 @@ import psutil
 import pytest
 
 from support.command_line import CommandLine
-from support.demo_data import copy_demo, fast_directory
+from support.demo_data import copy_demo
 from support.metrics import scraped, with_metrics
 from support.polling import is_running, wait_until
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
+from support.watchdog import temporary_directory
 
 pytestmark = pytest.mark.heavy
 
@@ -50,7 +51,7 @@ class Running:
 
 @pytest.fixture
 def running() -> Iterator[Running]:
-    with fast_directory("po-supervised-") as place:
+    with temporary_directory("po-supervised-") as place:
         copy_demo(place / "data")
         environment = with_metrics(environment_of(place))
         with serving(environment, place, "--demo") as server:

@@ -1,27 +1,12 @@
 """Data directories of the embedded server with the demo organisation, copied from one that is made once."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from po_api.operations.embedded.server import embedded_binaries, embedded_server
 from support.clusters import drop_templates, migrated_directory
 from support.made_once import copy_directory, made_once
 from support.watchdog import temporary_directory
-
-_MEMORY = Path("/dev/shm")
-_ROOM_BYTES = 4 << 30
-
-
-@contextmanager
-def fast_directory(prefix: str) -> Iterator[Path]:
-    """A temporary directory in memory, where fsync costs nothing, if there is room for it; deleted at the end."""
-    has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ROOM_BYTES
-    with temporary_directory(prefix, _MEMORY if has_room else Path(tempfile.gettempdir())) as directory:
-        yield directory
 
 
 def copy_demo(data_dir: Path) -> None:
@@ -32,7 +17,7 @@ def copy_demo(data_dir: Path) -> None:
 def _make(data_dir: Path) -> None:
     from support.command_line import CommandLine
 
-    with fast_directory("po-demo-") as place:
+    with temporary_directory("po-demo-") as place:
         po = CommandLine.at(place)
         po.data_dir.mkdir()
         copy_directory(migrated_directory(embedded_binaries()) / "postgres", po.data_dir / "postgres")

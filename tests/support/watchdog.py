@@ -1,4 +1,4 @@
-"""The processes that a test run has started are ended if the run is killed.
+"""Temporary directories. The processes that a test run has started in them are ended if the run is killed.
 
 PostgreSQL servers are no child processes (`pg_ctl` starts them in a session of their own), and SIGKILL leaves no time
 to stop them. Hence a process in a session of its own reads from a pipe that the kernel closes at the end of this
@@ -21,6 +21,10 @@ import psutil
 
 _QUIT_SECONDS = 5
 _DONE = "done"
+_MEMORY = Path("/dev/shm")
+# The files of a run take some 2 GB, its processes twice as much.
+_FREE_BYTES = 4 << 30
+_AVAILABLE_BYTES = 8 << 30
 _watched: list[Path] = []
 
 
@@ -37,11 +41,24 @@ def _tell(line: str) -> None:
     pipe.flush()
 
 
+def fast_place() -> Path:
+    """Where to make temporary directories: in memory if there is room, else in the system's place for them.
+
+    Each database that a test creates is a thousand files: on a disk, the kernel takes a tenth of the tests' processor
+    time to create and delete them. In memory, fsync costs nothing, too.
+    """
+    has_room = (
+        _MEMORY.is_dir()
+        and psutil.disk_usage(str(_MEMORY)).free >= _FREE_BYTES
+        and psutil.virtual_memory().available >= _AVAILABLE_BYTES
+    )
+    return _MEMORY if has_room else Path(tempfile.gettempdir())
+
+
 @contextmanager
-def temporary_directory(prefix: str, place: Path | None = None) -> Iterator[Path]:
-    """A directory with a path short enough for sockets, in `place` or the system's place for temporary files; deleted
-    at the end, also if this process is killed."""
-    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+def temporary_directory(prefix: str) -> Iterator[Path]:
+    """A directory with a path short enough for sockets; deleted at the end, also if this process is killed."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=fast_place()))
     _tell(f"delete {directory}")
     try:
         yield directory

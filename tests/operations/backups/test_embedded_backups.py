@@ -21,8 +21,9 @@ from po_api.operations.revisions import chain, head_revision
 from support.applications import SECRET_KEY, client_of, new_app
 from support.clusters import connected
 from support.command_line import CommandLine
-from support.demo_data import copy_demo, fast_directory
+from support.demo_data import copy_demo
 from support.polling import wait_until
+from support.watchdog import temporary_directory
 
 pytestmark = pytest.mark.heavy
 
@@ -42,7 +43,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
     with (
-        fast_directory("po-backups-") as place,
+        temporary_directory("po-backups-") as place,
         CommandLine.with_demo(place, SECRET_KEY=SECRET_KEY) as po,
     ):
         full = po.backup()
@@ -62,7 +63,7 @@ def _pass_a_millisecond() -> str:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory for the files of one test."""
-    with fast_directory("po-backup-") as made:
+    with temporary_directory("po-backup-") as made:
         yield made
 
 

@@ -13,8 +13,8 @@ from po_api.operations.embedded.server import EmbeddedUrls, embedded_server
 from po_api.tables import metadata
 from support.applications import SECRET_KEY
 from support.command_line import CommandLine
-from support.demo_data import fast_directory
 from support.polling import Deadline
+from support.watchdog import temporary_directory
 
 pytestmark = pytest.mark.heavy
 
@@ -28,7 +28,7 @@ _WRITE = """
 
 @pytest.fixture(scope="module")
 def po() -> Iterator[CommandLine]:
-    with fast_directory("po-point-") as place, CommandLine.with_demo(place, SECRET_KEY=SECRET_KEY) as made:
+    with temporary_directory("po-point-") as place, CommandLine.with_demo(place, SECRET_KEY=SECRET_KEY) as made:
         made.ok("organisations", "create", "--name", "Another")
         made.ok("users", "create", "--email", "a@another.example", "--name", "A", "--organisation", "2")
         made.backup()

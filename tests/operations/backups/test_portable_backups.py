@@ -15,7 +15,8 @@ from po_api.operations.progress import Progress
 from po_api.settings import Settings
 from support.applications import SECRET_KEY
 from support.command_line import CommandLine
-from support.demo_data import copy_demo, fast_directory
+from support.demo_data import copy_demo
+from support.watchdog import temporary_directory
 
 pytestmark = pytest.mark.heavy
 
@@ -24,7 +25,7 @@ OLDER = 15
 
 @pytest.fixture(scope="module")
 def po() -> Iterator[CommandLine]:
-    with fast_directory("po-portable-") as place:
+    with temporary_directory("po-portable-") as place:
         made = CommandLine.at(place, SECRET_KEY=SECRET_KEY)
         copy_demo(made.data_dir)
         yield made
