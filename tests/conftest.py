@@ -1,5 +1,6 @@
 """How the tests run: their directories, their choice, looking for garbage. The fixtures are in support/fixtures.py."""
 
+import asyncio
 import gc
 import itertools
 import os
@@ -12,9 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from support.installed_server import depends_on_version
 from support.watchdog import fast_place
+
+# The event loop of the server, which takes less time, too. pytest-asyncio's choice of loops is not used: synchronous
+# tests do not have it, and so would end the loop, with all that other tests use of it.
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 # Modules and collected tests stay: looking for garbage among them takes a fifth of the time until the tests run.
 gc.disable()

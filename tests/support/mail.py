@@ -13,7 +13,7 @@ from email.policy import default
 from ipaddress import ip_address
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from cryptography import x509
@@ -117,8 +117,8 @@ class MailServer:
         if self.waits is not None:
             await self.waits.wait()
         if answer == CUT:
-            assert isinstance(server.transport, asyncio.WriteTransport)
-            server.transport.abort()
+            # Not a subclass with uvloop.
+            cast(asyncio.WriteTransport, server.transport).abort()
         return answer
 
 
