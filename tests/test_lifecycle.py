@@ -283,7 +283,7 @@ _THOROUGH = (pytest.mark.exhaustive, pytest.mark.thorough)
 @pytest.mark.heavy
 @pytest.mark.parametrize(
     "examples",
-    [5, pytest.param(40, marks=pytest.mark.exhaustive), pytest.param(100, marks=_THOROUGH)],
+    [5, pytest.param(20, marks=pytest.mark.exhaustive), pytest.param(100, marks=_THOROUGH)],
     ids=["few examples", "many examples", "more examples"],
 )
 async def test_whatever_people_do_only_what_was_approved_is_ordered(

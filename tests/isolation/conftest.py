@@ -17,11 +17,13 @@ from support.applications import application_on, client_of
 
 # The statements are the same with either, so that one will do for a second server.
 _ROLES = ["two-roles"] if os.environ.get("PO_TEST_POSTGRES") == "system" else ["two-roles", "one-role"]
-# The roles of members do not depend on those of the database: one of these will do for every run.
-_SELDOM = [] if "DATABASE_TEST_URL" in os.environ else [pytest.mark.exhaustive]
-_ROLES_OF_MATRIX = ["two-roles", pytest.param("one-role", marks=_SELDOM)]
-_ROLES_OF_PATHS = [pytest.param(role, marks=_SELDOM if role == "two-roles" else []) for role in _ROLES]
-_ONE_WILL_DO = ["one-role" if "DATABASE_TEST_URL" in os.environ else "two-roles"]
+_IS_GIVEN = "DATABASE_TEST_URL" in os.environ
+_EXHAUSTIVE = [] if _IS_GIVEN else [pytest.mark.exhaustive]
+_THOROUGH = [] if _IS_GIVEN else [pytest.mark.exhaustive, pytest.mark.thorough]
+# The roles of members do not depend on those of the database: one of these will do.
+_ROLES_OF_MATRIX = ["two-roles", pytest.param("one-role", marks=_THOROUGH)]
+_ROLES_OF_PATHS = [pytest.param(role, marks=_EXHAUSTIVE if role == "two-roles" else []) for role in _ROLES]
+_ONE_WILL_DO = ["one-role" if _IS_GIVEN else "two-roles"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from po_api.observability.metrics import REGISTRY
 from support.metrics import metrics_of
 
 pytestmark = pytest.mark.heavy
@@ -78,7 +79,7 @@ async def test_all_that_they_name_is_shown(deploy: Path, urls: tuple[str, str], 
     text = (deploy / "prometheus" / "alerts.yml").read_text() + (deploy / "grafana" / "po-api.json").read_text()
     named = set(NAME.findall(text)) - {"po_api"}
     assert len(named) > 30
-    async with metrics_of(urls[1]) as scraped:
+    async with metrics_of(urls[1], counted=REGISTRY) as scraped:
         found = await scraped()
     assert named <= found.names
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from fastapi import FastAPI
 
+from po_api.observability.metrics import REGISTRY
 from po_api.tables import metadata
 from support.applications import CANARY, SECRET_KEY
 from support.metrics import Scrape, metrics_of, read, scrape, with_metrics
@@ -217,11 +218,12 @@ async def test_without_a_port_there_is_none(urls: tuple[str, str], app: FastAPI,
 
 
 async def test_a_database_that_is_away_or_hangs_holds_up_no_scrape() -> None:
-    async with metrics_of("postgresql://po_app@127.0.0.1:1/po_api") as scraped:
+    async with metrics_of("postgresql://po_app@127.0.0.1:1/po_api", counted=REGISTRY) as scraped:
         refusing = await scraped()
     assert refusing.value("po_db_up") == 0
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        async with metrics_of(f"postgresql://po_app@127.0.0.1:{silent.getsockname()[1]}/po_api", seconds=2) as scraped:
+        url = f"postgresql://po_app@127.0.0.1:{silent.getsockname()[1]}/po_api"
+        async with metrics_of(url, counted=REGISTRY, seconds=2) as scraped:
             hanging = await scraped()
     assert hanging.value("po_db_up") == 0
     for found in (refusing, hanging):

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
-from po_api.observability.metrics import REGISTRY
 from po_api.operations.databases import Connections
 from po_api.operations.metrics.exposition import metrics_app
 from po_api.settings import Settings
@@ -72,11 +73,16 @@ def scraped(environment: Environment) -> Scrape:
 
 @asynccontextmanager
 async def metrics_of(
-    url: str, *, seconds: float = DEADLINE_SECONDS, **settings: Any
+    url: str, *, counted: Collector | None = None, seconds: float = DEADLINE_SECONDS, **settings: Any
 ) -> AsyncIterator[Callable[[], Awaitable[Scrape]]]:
-    """Scrapes of this process, with the metrics of a separate database, which have more time than on a server."""
-    connections = Connections(url, url, SECRET_KEY)
-    app = metrics_app(Settings(_env_file=None, **settings), connections, REGISTRY, database_seconds=seconds)
+    """Scrapes of this process, with the metrics of a separate database, which have more time than on a server.
+
+    What this process has counted, `REGISTRY`, is left out by default: after many tests, reading it takes seconds.
+    """
+    found = Connections(url, url, SECRET_KEY)
+    app = metrics_app(
+        Settings(_env_file=None, **settings), found, counted or CollectorRegistry(), database_seconds=seconds
+    )
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
