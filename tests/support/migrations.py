@@ -42,15 +42,21 @@ CONTRACTING = ["ban-drop-column", "ban-drop-function", "require-concurrent-index
 # The author becomes the requester: no other version works during this revision, however it is done.
 RENAMING = ["renaming-column", "renaming-object"]
 
-# As many of the last steps are tested by `make test`.
+# As many of the last steps are tested by `make test`, and by `make test-server`.
 _RECENT = 1
+_ON_SERVER = 10
 
 _serial = itertools.count(1)
 
 
 def steps(names: list[str]) -> list[pytest.ParameterSet]:
-    """Pairs of successive revisions. Landed ones are never edited: all but the last ones are exhaustive tests."""
-    return [pytest.param(*pair, marks=marks_of(pair[1])) for pair in itertools.pairwise(names)]
+    """Pairs of successive revisions. Landed ones are never edited: those before the last ones are thorough tests."""
+    return [pytest.param(*pair, marks=_marks_of_step(pair[1])) for pair in itertools.pairwise(names)]
+
+
+def _marks_of_step(revision: str) -> list[pytest.MarkDecorator]:
+    earlier = [] if revision in REVISIONS[-_ON_SERVER:] else [pytest.mark.thorough]
+    return [*marks_of(revision), *earlier]
 
 
 def marks_of(revision: str) -> list[pytest.MarkDecorator]:
