@@ -37,8 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
     to the user of the servers of another run.
     """
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
-        config.option.basetemp = tempfile.mkdtemp(prefix="po-run-", dir=fast_place())
-        for earlier in Path(tempfile.gettempdir()).glob("po-run-*"):
+        place = fast_place()
+        config.option.basetemp = tempfile.mkdtemp(prefix="po-run-", dir=place)
+        # Those of killed runs are still where they were made.
+        for earlier in (run for kept in {place, Path(tempfile.gettempdir())} for run in kept.glob("po-run-*")):
             with suppress(FileNotFoundError):  # another run may be faster
                 if earlier.stat().st_mtime < time.time() - _KEPT_SECONDS:
                     shutil.rmtree(earlier, ignore_errors=True)
@@ -54,7 +56,7 @@ def _only_distributes(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
-    """Keep the files of a failed run for a day, but not in memory. The workers of the run have ended."""
+    """Keep the files of a failed run for a day, but not in memory, as soon as its workers have ended."""
     yield
     place = Path(session.config.option.basetemp)
     if not place.name.startswith("po-run-"):
