@@ -105,11 +105,17 @@ async def caught_up(database: Database, standby: asyncpg.Connection) -> None:
 async def organisation(
     app: FastAPI, client: httpx.AsyncClient, replica: Replica, administrator: asyncpg.Connection
 ) -> TestOrganisation:
-    """An organisation whose sessions have been used, on a standby that has caught up."""
+    """An organisation whose sessions have been used, on a standby that has caught up and is in use."""
     made = await new_organisation(app, client)
     for member in (made.requester, made.approver, made.buyer, made.admin, made.auditor):
         await ok(member.get("/users/me"))
-    await caught_up(app.state.database, administrator)
+
+    async def is_in_use() -> bool:
+        await caught_up(app.state.database, administrator)
+        await ok(made.requester.get("/users/me"))
+        return replica.trouble is None
+
+    await until(is_in_use, "a standby in use")
     return made
 
 
