@@ -1,6 +1,7 @@
 """How the tests run: their directories, their choice, looking for garbage. The fixtures are in support/fixtures.py."""
 
 import asyncio
+import codecs
 import gc
 import itertools
 import os
@@ -21,6 +22,8 @@ from support.watchdog import fast_place
 # The event loop of the server, which takes less time, too. pytest-asyncio's choice of loops is not used: synchronous
 # tests do not have it, and so would end the loop, with all that other tests use of it.
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+# uvloop looks for it at the first address. A test may by then be a user who cannot read the interpreter's files.
+codecs.lookup("idna")
 
 # Modules and collected tests stay: looking for garbage among them takes a fifth of the time until the tests run.
 gc.disable()
