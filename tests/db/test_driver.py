@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def closed_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     user = server_user.find(tmp_path)
     files.chmod(0o000)
     for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
+        directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o755)  # one may be that of all temporary files
     if user is not None:
         os.seteuid(user.pw_uid)
     yield files
