@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,9 +92,8 @@ def closed_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     (files / "postgresql.crt").touch()
     user = server_user.find(tmp_path)
     files.chmod(0o000)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o755)  # one may be that of all temporary files
     if user is not None:
+        server_user.admit(user.pw_uid, files)
         os.seteuid(user.pw_uid)
     yield files
     if user is not None:
