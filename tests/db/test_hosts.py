@@ -69,11 +69,13 @@ async def _over_tcp(url: str) -> AsyncIterator[str]:
 
     async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         deadline = Deadline("the end of the connection")
-        while data := await source.read(65536):
-            deadline.check()
-            target.write(data)
-            await target.drain()
-        target.close()
+        try:
+            while data := await source.read(65536):
+                deadline.check()
+                target.write(data)
+                await target.drain()
+        finally:
+            target.close()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_unix_connection(f"{directory}/.s.PGSQL.{port or 5432}")

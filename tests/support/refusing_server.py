@@ -17,13 +17,15 @@ async def refusing(sqlstate: str) -> AsyncIterator[str]:
         return await reader.readexactly(length - 4)
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if struct.unpack("!I", (await message(reader))[:4]) == (_TLS_REQUEST,):
-            writer.write(b"N")
-            await message(reader)
-        fields = b"SFATAL\0VFATAL\0C" + sqlstate.encode() + b"\0Mnot now\0\0"
-        writer.write(b"E" + struct.pack("!I", len(fields) + 4) + fields)
-        await writer.drain()
-        writer.close()
+        try:
+            if struct.unpack("!I", (await message(reader))[:4]) == (_TLS_REQUEST,):
+                writer.write(b"N")
+                await message(reader)
+            fields = b"SFATAL\0VFATAL\0C" + sqlstate.encode() + b"\0Mnot now\0\0"
+            writer.write(b"E" + struct.pack("!I", len(fields) + 4) + fields)
+            await writer.drain()
+        finally:
+            writer.close()
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         yield f"postgresql+asyncpg://po_app@127.0.0.1:{server.sockets[0].getsockname()[1]}/po_api"
