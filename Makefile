@@ -46,8 +46,13 @@ $(READY): $(RUNS) requirements-dev.txt
 	@$(PIP) install $(QUIET) --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# For .ci/run, which installs all that it needs before its first tests.
-install: $(READY) clients/node_modules/.ready examples/spa/node_modules/.ready
+# For .ci/run, which installs all that it needs before its first tests. Collecting them compiles them: later each worker
+# would do so for itself, all at the same time.
+install: $(VENV)/.compiled clients/node_modules/.ready examples/spa/node_modules/.ready
+
+$(VENV)/.compiled: $(READY)
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null || true  # make test tells what is wrong
+	@touch $@
 
 run: $(RUNS) ## start everything: database, migrations, demo data, API
 	@exec $(BIN)/po-api serve --demo
