@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import certifi
@@ -17,6 +18,7 @@ from po_api.db.schema_info import SchemaInfo
 from po_api.operations import migrations
 from po_api.settings import Settings
 from po_api.tables import metadata
+from po_api.web import openapi
 from support.applications import application_on, client_of
 from support.checked_statements import CheckedStatements, checked_statements
 from support.clusters import Cluster, Standby, connected
@@ -51,6 +53,22 @@ def _distributable(_checked_statements: CheckedStatements) -> Iterator[None]:
     yield
     found = _checked_statements.take()
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_document() -> Iterator[None]:
+    """All applications have the same routes: the OpenAPI document of the first, which takes half a second, will do."""
+    make = openapi.document
+    made: dict[str, Any] = {}
+
+    def document(app: FastAPI) -> dict[str, Any]:
+        if not made:
+            made.update(make(app))
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openapi, "document", document)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

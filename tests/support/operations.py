@@ -1,6 +1,7 @@
 """The operations of the OpenAPI document, by parameters and by required credentials."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -316,9 +317,13 @@ NAMES_NOTHING = {
 }
 
 
-def operations(app: FastAPI) -> Iterator[tuple[str, str, Json]]:
+@lru_cache(maxsize=1)
+def operations(app: FastAPI) -> Sequence[tuple[str, str, Json]]:
     """Method, path and operation of each operation in the OpenAPI document, with references to parameters resolved."""
-    document = app.openapi()
+    return [*_operations_of(app.openapi())]
+
+
+def _operations_of(document: Json) -> Iterator[tuple[str, str, Json]]:
     shared = document["components"].get("parameters", {})
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
