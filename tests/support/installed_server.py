@@ -1,7 +1,8 @@
 """The tests that `make test-server` runs: those whose result depends on the version of PostgreSQL.
 
-The others only use what is the same in every supported version; `make test` runs them on the embedded server. A new
-test belongs here by its place, or by a word in its name.
+The others only use what is the same in every supported version, such as row locks; `make test` runs them on the
+embedded server. Exhaustive tests run here anyway, among them repeated races and row-level security with two roles. A
+new test belongs here by its place, or by a word in its name.
 """
 
 import pytest
@@ -25,10 +26,7 @@ _PLACES = (
     "db/",
     "resilience/test_failover.py",
     "resilience/test_refusals.py",
-    "resilience/test_repetition.py",
     "resilience/test_time_outs.py",
-    # Row-level security
-    "isolation/test_tenancy.py",
     # Plans and search
     "history/test_audit_events.py",
     "porfs/test_porf_search.py",
@@ -39,16 +37,11 @@ _PLACES = (
     "porfs/test_tolerance.py",
     "porfs/test_porf_read_service.py",
     "purchase_orders/test_order_read_service.py",
-    # Locks and races
+    # Snapshots: which transactions have ended
     "events/",
-    "worker/test_leases.py",
-    "purchase_orders/test_numbering.py",
-    "purchase_orders/test_races.py",
-    "users/test_membership_locks.py",
-    "web/test_idempotency.py",
 )
-# In the names of tests of races and of plans among those of a feature.
-_WORDS = ("at_once", "concurrent", "deadlock", "index", "races")
+# In the names of tests of plans among those of a feature.
+_WORD = "index"
 
 
 def depends_on_version(item: pytest.Item) -> bool:
@@ -61,4 +54,4 @@ def depends_on_version(item: pytest.Item) -> bool:
         return False
     place = item.path.relative_to(item.config.rootpath / "tests").as_posix()
     function = item.name.partition("[")[0]
-    return place.startswith(_PLACES) or any(word in function for word in _WORDS)
+    return place.startswith(_PLACES) or _WORD in function
