@@ -42,27 +42,25 @@ CONTRACTING = ["ban-drop-column", "ban-drop-function", "require-concurrent-index
 # The author becomes the requester: no other version works during this revision, however it is done.
 RENAMING = ["renaming-column", "renaming-object"]
 
-# As many of the last steps are tested by `make test`, and by `make test-server`.
+# The tests of as many of the last revisions run in `make test`, and in `make test-server`. Those before have landed:
+# they are never edited, and their tests are thorough ones.
 _RECENT = 1
-_ON_SERVER = 10
+_ON_SERVER = 4
 
 _serial = itertools.count(1)
 
 
 def steps(names: list[str]) -> list[pytest.ParameterSet]:
-    """Pairs of successive revisions. Landed ones are never edited: those before the last ones are thorough tests."""
-    return [pytest.param(*pair, marks=_marks_of_step(pair[1])) for pair in itertools.pairwise(names)]
-
-
-def _marks_of_step(revision: str) -> list[pytest.MarkDecorator]:
-    earlier = [] if revision in REVISIONS[-_ON_SERVER:] else [pytest.mark.thorough]
-    return [*marks_of(revision), *earlier]
+    """Pairs of successive revisions, with the marks of the later one."""
+    return [pytest.param(*pair, marks=marks_of(pair[1])) for pair in itertools.pairwise(names)]
 
 
 def marks_of(revision: str) -> list[pytest.MarkDecorator]:
-    """The marks of the tests of one revision: exhaustive ones, as soon as there is a later revision."""
-    landed = [] if revision in REVISIONS[-_RECENT:] else [pytest.mark.exhaustive]
-    return [pytest.mark.heavy, *landed]
+    """The marks of the tests of one revision."""
+    if revision in REVISIONS[-_RECENT:]:
+        return [pytest.mark.heavy]
+    earlier = [] if revision in REVISIONS[-_ON_SERVER:] else [pytest.mark.thorough]
+    return [pytest.mark.heavy, pytest.mark.exhaustive, *earlier]
 
 
 @dataclass(frozen=True)

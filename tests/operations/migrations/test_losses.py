@@ -57,10 +57,16 @@ async def _columns(database: Fresh) -> set[tuple[str, str]]:
     return {(table, column) for table, columns in (await columns_of(database)).items() for column in columns}
 
 
-_LANDED = pytest.param(["base", *REVISIONS[:-1]], marks=pytest.mark.exhaustive, id="landed ones")
+_LANDED = [pytest.mark.exhaustive, pytest.mark.thorough]
 
 
-@pytest.mark.parametrize("names", [_LANDED, pytest.param(REVISIONS[-2:], id="the last one")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(["base", *REVISIONS[:-1]], marks=_LANDED, id="landed ones"),
+        pytest.param(REVISIONS[-2:], id="the last one"),
+    ],
+)
 async def test_each_revision_looks_for_all_that_it_takes_away(cluster: Cluster, names: list[str]) -> None:
     async with migrated_database(cluster, names[0]) as database:
         before = await _columns(database)
