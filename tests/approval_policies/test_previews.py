@@ -350,14 +350,15 @@ async def _submit_random_drafts(organisation: TestOrganisation, url: str, count:
 
 
 @pytest.mark.heavy
-async def test_a_submission_asks_whom_the_preview_has_named(
-    organisation: TestOrganisation, urls: tuple[str, str]
+@pytest.mark.parametrize(
+    "drafts",
+    [
+        30,
+        pytest.param(60, marks=pytest.mark.exhaustive),
+        pytest.param(200, marks=[pytest.mark.exhaustive, pytest.mark.thorough]),
+    ],
+)
+async def test_submissions_ask_whom_their_previews_have_named(
+    organisation: TestOrganisation, urls: tuple[str, str], drafts: int
 ) -> None:
-    await _submit_random_drafts(organisation, urls[0], 30)
-
-
-@pytest.mark.exhaustive
-async def test_two_hundred_submissions_ask_whom_their_previews_have_named(
-    organisation: TestOrganisation, urls: tuple[str, str]
-) -> None:
-    await _submit_random_drafts(organisation, urls[0], 200)
+    await _submit_random_drafts(organisation, urls[0], drafts)

@@ -204,6 +204,7 @@ async def test_without_a_valid_token_nothing_is_done(
 
 @pytest.mark.unentered
 @pytest.mark.exhaustive
+@pytest.mark.thorough
 async def test_no_operation_is_done_with_any_invalid_token(
     world: World, wrong: dict[str, str | None], client: httpx.AsyncClient
 ) -> None:

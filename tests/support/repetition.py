@@ -1,19 +1,23 @@
 """Some tests find more the longer they run: races, which may end well by chance, and generated examples.
 
-`make test` runs a part, `make test-server` all of it.
+`make test` runs a part, `make test-server` another one, `make coverage` all of it.
 """
 
 import os
 
 import pytest
 
-_FEW, _MANY = 3, 12
+_TURNS = 12
 _PART = 3
 
-# A parameter `turn` of a test: some turns in `make test`, the others are exhaustive tests.
-in_turns = pytest.mark.parametrize(
-    "turn", [*range(_FEW), *(pytest.param(turn, marks=pytest.mark.exhaustive) for turn in range(_FEW, _MANY))]
-)
+
+def _marks_of(turn: int) -> list[pytest.MarkDecorator]:
+    """Three turns run in `make test`, three in `make test-server`."""
+    return [] if turn < 3 else [pytest.mark.exhaustive] if turn < 6 else [pytest.mark.exhaustive, pytest.mark.thorough]
+
+
+# A parameter `turn` of a test.
+in_turns = pytest.mark.parametrize("turn", [pytest.param(turn, marks=_marks_of(turn)) for turn in range(_TURNS)])
 
 
 def part_of(examples: int) -> int:
