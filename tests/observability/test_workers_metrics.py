@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from support.applications import SECRET_KEY
+from support.forked import po_api_with_new_workers
 from support.metrics import Scrape, scraped, with_metrics
 from support.polling import Deadline, wait_until
 from support.server_processes import TIMEOUT, Environment, Server, environment_of, serving
@@ -25,7 +26,7 @@ def test_what_workers_count_adds_up_whatever_becomes_of_them(
     workers = {"WEB_CONCURRENCY": "2", "RATE_LIMIT_STORAGE_URI": "redis://127.0.0.1:1", "DB_POOL_SIZE": str(POOL)}
     own = {"DATABASE_URL": urls[1], "SECRET_KEY": SECRET_KEY, "TMPDIR": str(tmp_path)}
     environment = with_metrics(environment_of(tmp_path, **own, **workers))
-    with serving(environment, tmp_path) as server:
+    with serving(environment, tmp_path, main=po_api_with_new_workers) as server:
         _wait_for_both(environment)
         counted = _adds_up(server, environment)
         _survives_a_death(server, environment, counted)

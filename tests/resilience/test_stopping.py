@@ -79,7 +79,7 @@ async def test_requests_in_progress_are_answered_completely(
     await organisation.issued()
     order = await organisation.ordered(lines=None)
     with serving(environment | PATIENT, tmp_path) as server:
-        started = psutil.Process(server.process.pid).children(recursive=True)
+        started = server.processes()
         async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT) as client:
             requester, buyer = (replace(who, client=client) for who in (organisation.requester, organisation.buyer))
             lock = owner.transaction()

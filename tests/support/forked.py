@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -39,6 +41,14 @@ def po_api_in_a_hurry() -> None:
     from po_api import serving
 
     serving.GRACEFUL_SECONDS = 1
+    po_api()
+
+
+def po_api_with_new_workers() -> None:
+    """The same, whose workers load the application anew."""
+    from uvicorn import _subprocess
+
+    _subprocess.spawn = multiprocessing.get_context("spawn")
     po_api()
 
 
@@ -129,9 +139,40 @@ def _start(
     streams: _Streams,
 ) -> BaseProcess:
     argv = [main.__name__.replace("_", "-"), *arguments]
-    process = _CONTEXT.Process(target=_run, args=(main, argv, dict(environment), str(directory), streams))
+    process = _process(main, argv, environment, directory, streams)
     process.start()
     return process
+
+
+def _process(
+    main: Callable[[], object],
+    argv: list[str],
+    environment: Mapping[str, str],
+    directory: Path,
+    streams: _Streams,
+) -> BaseProcess:
+    return _CONTEXT.Process(target=_run, args=(main, argv, dict(environment), str(directory), streams))
+
+
+class _ForkedWorkers:
+    """In place of the context in which uvicorn starts workers: they are forked from the same process as this one."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def Process(self, target: Callable[..., None], kwargs: Mapping[str, object]) -> BaseProcess:  # noqa: N802
+        started = partial(target, **kwargs)
+        # prometheus-client reads it when it is imported.
+        assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ, "these workers have to be new"
+        return _process(started, sys.argv, os.environ, Path.cwd(), self._log)
+
+
+def _fork_workers(log: Path) -> None:
+    from uvicorn import _subprocess
+
+    # This process would start a second server of forks.
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
+    _subprocess.spawn = _ForkedWorkers(log)  # type: ignore[assignment]
 
 
 def _wait(process: BaseProcess, timeout: float) -> int:
@@ -149,6 +190,7 @@ def _run(
     main: Callable[[], object], argv: list[str], environment: dict[str, str], directory: str, streams: _Streams
 ) -> None:
     if isinstance(streams, Path):
+        _fork_workers(streams)
         opened = os.open(streams, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         descriptors = [opened, opened]
     else:

@@ -70,9 +70,18 @@ class Server:
         self.process = process
         self.address = f"http://127.0.0.1:{port}"
         self.log = log
+        self._port = int(port)
 
     def workers(self) -> list[psutil.Process]:
-        return [child for child in psutil.Process(self.process.pid).children() if _is_worker(child)]
+        """The processes that have its socket, too: its children, or those of the process that it was forked from."""
+        first = psutil.Process(self.process.pid)
+        siblings = [sibling for sibling in psutil.Process(first.ppid()).children() if sibling != first]
+        return [other for other in (*first.children(), *siblings) if _listens(other, self._port)]
+
+    def processes(self) -> list[psutil.Process]:
+        """It, its workers, and all that they have started."""
+        heads = [psutil.Process(self.process.pid), *self.workers()]
+        return [*{found for head in heads for found in (head, *head.children(recursive=True))}]
 
     def is_ready(self) -> bool:
         """A request on a new connection, which any of the workers may accept."""
@@ -80,29 +89,24 @@ class Server:
 
     def ends_with(self, how: signal.Signals) -> bool:
         """Whether the process and all that it started have ended after the signal."""
-        started = [
-            self.process.pid,
-            *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True)),
-        ]
-        processes = [psutil.Process(pid) for pid in started]
+        started = self.processes()
         self.process.send_signal(how)
         self.process.wait(TIMEOUT)
-        _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
+        _, alive = psutil.wait_procs(started, timeout=TIMEOUT)
         return not alive
 
 
-def _is_worker(child: psutil.Process) -> bool:
-    try:
-        return any("spawn_main" in part for part in child.cmdline())
-    except psutil.Error:
-        return False  # it has just ended
+def _listens(process: psutil.Process, port: int) -> bool:
+    with suppress(psutil.Error):  # it has just ended
+        return any(found.laddr.port == port for found in process.net_connections("tcp") if found.status == "LISTEN")
+    return False
 
 
 @contextmanager
 def serving(
     environment: Environment, place: Path, *options: str, main: Callable[[], object] = po_api
 ) -> Iterator[Server]:
-    """`serve` with these options, once it answers, in a forked process. Its workers load the application anew."""
+    """`serve` with these options, once it answers, in a forked process; its workers are forked, too."""
     log = place / "log"
     process = ForkedServer(main, "serve", *options, environment=environment, directory=place, log=log)
     server = Server(process, environment["PORT"], log)
