@@ -15,11 +15,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO
+from unittest import mock
 
 from support.polling import DEADLINE_SECONDS
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["po_api.cli.main", "po_api.app", "po_api.operations.migrations", "alembic.config"])
+_CONTEXT.set_forkserver_preload(["support.preloaded"])
 
 
 def po_api() -> None:
@@ -139,6 +140,9 @@ def _start(
     streams: _Streams,
 ) -> BaseProcess:
     argv = [main.__name__.replace("_", "-"), *arguments]
+    # The server of forks, which the first process starts, finds what it loads there.
+    with mock.patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent.parent)):
+        forkserver.ensure_running()
     process = _process(main, argv, environment, directory, streams)
     process.start()
     return process
