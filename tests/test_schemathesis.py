@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -133,6 +134,8 @@ async def test_the_edges_of_every_parameter_are_as_documented(
         *(*COMMAND, str(file), "--url", served.address, "--phases", "examples,coverage", "--mode", mode),
         *("--header", f"Authorization: Bearer {member.token}"),
         cwd=project,
+        # Nothing of proxies, which would be looked for in all variables at every request.
+        env={"PATH": os.defpath, "NO_PROXY": "*"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -1,6 +1,7 @@
 """Bodies of requests and responses about organisations."""
 
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Self
 from zoneinfo import available_timezones
 
@@ -39,8 +40,14 @@ from po_api.web.schemas import (
 )
 
 
+@cache
+def _timezones() -> frozenset[str]:
+    """Reads the whole directory of the time zones, in which time nothing else is answered."""
+    return frozenset(available_timezones())
+
+
 def _known_timezone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _timezones():
         raise PydanticCustomError("unknown_timezone", "must be a time zone of the IANA database")
     return name
 
