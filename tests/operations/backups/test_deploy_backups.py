@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,13 +22,13 @@ from po_api.operations import migrations
 from po_api.operations.embedded import server_user
 from support.applications import SECRET_KEY
 from support.clusters import Cluster, ClusterError, system_binaries
+from support.command_line import CommandLine
 from support.polling import Deadline, wait_until
 from support.watchdog import temporary_directory
 
 pytestmark = [pytest.mark.heavy, pytest.mark.installed]
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
-COMMAND = Path(sys.executable).with_name("po-api")
 NAME = "po_api"
 # pgBackRest itself waits for a segment for 60 s, and then reports the reason.
 TIMEOUT = 90
@@ -136,15 +135,9 @@ class Machine:
         """The output of `po-api migrate --status` for a restored database."""
         url = make_url(self.cluster.url(NAME, "po_owner"))
         there = url.set(query=url.query | {"host": str(socket)}).render_as_string(hide_password=False)
-        done = subprocess.run(
-            [COMMAND, "migrate", "--status"],
-            env={"PATH": os.defpath, "DATABASE_URL": there, "SECRET_KEY": SECRET_KEY},
-            cwd=self.place,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
+        po = CommandLine.at(self.place, DATABASE_URL=there, SECRET_KEY=SECRET_KEY)
+        code, output, errors = po.run("migrate", "--status")
+        return code, output + errors
 
 
 @contextmanager
