@@ -6,8 +6,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
@@ -139,8 +140,13 @@ def _modules() -> Iterator[tuple[str, str]]:
         yield path.relative_to(SOURCE).as_posix(), path.read_text()
 
 
-def _called(source: str) -> set[str]:
-    """The names that a module calls, and all names that it imports."""
+@cache
+def _called() -> dict[str, set[str]]:
+    """The names that each module calls, and all names that it imports."""
+    return {module: _called_in(source) for module, source in _modules()}
+
+
+def _called_in(source: str) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
@@ -154,16 +160,14 @@ def _called(source: str) -> set[str]:
 def test_only_money_rounds() -> None:
     rounding = {
         module
-        for module, source in _modules()
-        if any(
-            name in {"quantize", "round", "to_integral_value"} or name.startswith("ROUND_") for name in _called(source)
-        )
+        for module, called in _called().items()
+        if any(name in {"quantize", "round", "to_integral_value"} or name.startswith("ROUND_") for name in called)
     }
     assert rounding == {"core/money.py", "db/money_sql.py"}
 
 
 def test_only_the_request_and_the_migrations_commit() -> None:
-    committing = {module for module, source in _modules() if "commit" in _called(source)}
+    committing = {module for module, called in _called().items() if "commit" in called}
     assert committing == {"web/unit_of_work.py", "operations/migrations.py"}
 
 
@@ -174,27 +178,29 @@ def test_no_module_is_too_long() -> None:
 # The tests themselves
 
 
-def _test_files() -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted((PROJECT / "tests").rglob("*.py")):
-        yield path, ast.parse(path.read_text())
+class _TestFile(NamedTuple):
+    path: Path
+    imported: set[str]
+    # The lines of its loops without a deadline.
+    endless: list[int]
 
 
-def _imported(tree: ast.Module) -> set[str]:
-    """The modules that a module imports."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
+@cache
+def _test_files() -> list[_TestFile]:
+    return [_looked_at(path) for path in sorted((PROJECT / "tests").rglob("*.py"))]
+
+
+def _looked_at(path: Path) -> _TestFile:
+    imported: set[str] = set()
+    endless = []
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
+            imported.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-    return names
-
-
-def test_no_test_module_imports_another() -> None:
-    files = list(_test_files())
-    tests = {path.stem for path, _ in files if path.parent.name != "support"}
-    found = [(path.name, name) for path, tree in files for name in _imported(tree) if name.rpartition(".")[2] in tests]
-    assert found == []
+            imported.add(node.module or "")
+        elif isinstance(node, ast.While) and not _checks_a_deadline(node):
+            endless.append(node.lineno)
+    return _TestFile(path, imported, endless)
 
 
 def _checks_a_deadline(loop: ast.While) -> bool:
@@ -203,14 +209,15 @@ def _checks_a_deadline(loop: ast.While) -> bool:
     )
 
 
+def test_no_test_module_imports_another() -> None:
+    files = _test_files()
+    tests = {file.path.stem for file in files if file.path.parent.name != "support"}
+    found = [(file.path.name, name) for file in files for name in file.imported if name.rpartition(".")[2] in tests]
+    assert found == []
+
+
 def test_every_open_loop_of_the_tests_has_a_deadline() -> None:
-    without = [
-        f"{path.name}:{node.lineno}"
-        for path, tree in _test_files()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.While) and not _checks_a_deadline(node)
-    ]
-    assert without == []
+    assert [f"{file.path.name}:{line}" for file in _test_files() for line in file.endless] == []
 
 
 def _headers(operation: dict[str, Any]) -> dict[str, bool]:
