@@ -343,10 +343,10 @@ OF_ORGANISATION = {"contact", "address", "reference", "cost_centre", "category",
 OF_ORGANISATION |= REMADE
 # Deliveries of orders, by the status that they have.
 DELIVERIES = {"mailed": "sent", "unsent": "failed", "waiting": "queued"}
-# Comments and files, by the path of what they are about and the parameter that names it.
+# Comments and files, by what they are about, its path and the parameter that names it.
 SAID = {
-    **dict.fromkeys(("comment", "file"), ("porfs", "porf_id")),
-    **dict.fromkeys(("remark", "drawing"), ("purchase-orders", "order_id")),
+    **dict.fromkeys(("comment", "file"), ("approved", "porfs", "porf_id")),
+    **dict.fromkeys(("remark", "drawing"), ("ordered", "purchase-orders", "order_id")),
 }
 # Entities that only some roles can own: others may not raise requests.
 REQUESTS = {"draft", "pending", "rejected", "approved", "ordered", "issued", "asked", *SAID}
@@ -455,9 +455,9 @@ class World:
         if on in OF_ORGANISATION:
             return await self._of_organisation(on)
         if on in SAID:
-            kind, name = SAID[on]
-            document = await (theirs.approved() if kind == "porfs" else theirs.ordered())
-            return {name: document.json()["id"], **await said_by(owner, f"/{kind}/{document.json()['id']}")}
+            about, kind, name = SAID[on]
+            document = (await self.thing(about, owner))[name]
+            return {name: document, **await said_by(owner, on, f"/{kind}/{document}")}
         if on in {"asked", "foreign"}:
             return await (self._asked(theirs) if on == "asked" else self.thing("pending", self.other))
         match on:
@@ -637,10 +637,12 @@ class World:
         return await who.request(method, path, **options)
 
 
-async def said_by(member: Member, document: str) -> Ids:
-    """A comment and a file of the member on the document at this path."""
-    comment = (await created(member.post(f"{document}/comments", json={"text": "Hello"}))).json()
-    return {"comment_id": comment["id"], "file_id": (await uploaded(member, document))["id"]}
+async def said_by(member: Member, on: str, document: str) -> Ids:
+    """A comment or a file of the member on the document at this path."""
+    if on in {"file", "drawing"}:
+        return {"file_id": (await uploaded(member, document))["id"]}
+    comment = await created(member.post(f"{document}/comments", json={"text": "Hello"}))
+    return {"comment_id": comment.json()["id"]}
 
 
 def _rate(number: int) -> Json:
