@@ -167,8 +167,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         rate_limit_per_address="1000000/minute",
         rate_limit_sign_in="1000000/minute",
         rate_limit_refresh="1000000/minute",
-        db_pool_size=20,
-        db_max_overflow=60,
+        # As many as are busy at once in the tests of races: a connection above this number would be closed after its
+        # request, and each new one plans all statements again.
+        db_pool_size=60,
+        db_max_overflow=20,
         db_pool_timeout=30,
         # A busy machine makes a long queue for an organisation's next number: that is no failure.
         db_lock_timeout_ms=60_000,
