@@ -19,10 +19,10 @@ from support.applications import new_app, serving
 from support.clusters import connected
 from support.images import png
 from support.invariants import check
-from support.one_server import IS_DISTRIBUTED
+from support.one_server import IS_DISTRIBUTED, plans_of_one_server
 from support.organisations import LINE, Member, TestOrganisation, again, created, ok, perform, refused
 from support.polling import is_running, running_children, until, wait_until
-from support.statements import sent_to
+from support.statements import plan_of, sent_to
 
 pytestmark = pytest.mark.heavy
 
@@ -247,6 +247,20 @@ async def test_a_fault_of_a_template_undoes_no_number_and_the_next_reading_tries
     assert (await again(organisation.buyer, order)).json()["number"] == order.json()["number"]
     await owner.execute(template, order.json()["id"], 1)
     await ok(organisation.buyer.get(path_of(order)))
+
+
+@plans_of_one_server
+async def test_the_requests_of_an_order_are_looked_up_once_not_for_each_approval(
+    organisation: TestOrganisation,
+) -> None:
+    """Before there are statistics, it would be done for all approvals of the organisation."""
+    order = await organisation.ordered()
+    async with sent_to(organisation.database) as sent:
+        await perform(organisation.buyer, order, "issue")
+    (buyer,) = (each for each in sent if "printed_logo" in each.sql)
+    plan = await plan_of(organisation.database, buyer)
+    assert "porf_id = ANY" in plan
+    assert "Semi Join" not in plan
 
 
 async def test_a_dry_run_checks_and_typesets_nothing(organisation: TestOrganisation, owner: Any) -> None:

@@ -17,7 +17,6 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
-    cast,
     false,
     func,
     literal_column,
@@ -34,7 +33,7 @@ from po_api.approvals.domain import RunStatus, SlotStatus, Standing, StepStatus
 from po_api.approvals.eligibility import TOTAL_WITHIN_LIMIT, ApproverColumns, RequestColumns, may_decide
 from po_api.approvals.models import ApprovalDecision, ApprovalRun, ApprovalSlot, ApprovalStep
 from po_api.core.permissions import Permission
-from po_api.db.fences import fenced
+from po_api.db.fences import fenced, ids_of
 from po_api.db.models import Timestamp
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnyColumn, AnySelect
 from po_api.members.models import Member
@@ -110,9 +109,7 @@ def of_principals(user_id: UserId) -> ColumnElement[bool]:
 
 def principal_ids() -> ColumnElement[Sequence[int]]:
     """The ids of the member and of those who have delegated to them."""
-    # An array, not IN: it is made once, and the rows are found by the index.
-    others = cast(func.array(delegators().scalar_subquery()), ARRAY(BigInteger))
-    return func.array_append(others, USER_ID, type_=ARRAY(BigInteger))
+    return func.array_append(ids_of(delegators()), USER_ID, type_=ARRAY(BigInteger))
 
 
 # The member, and those who have delegated to them, with their active groups as `group_ids`; once in a statement.

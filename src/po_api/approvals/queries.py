@@ -41,6 +41,7 @@ from po_api.approvals.projections import (
 from po_api.core.actor import Actor
 from po_api.core.clock import utc_now
 from po_api.core.permissions import Role
+from po_api.db.fences import ids_of
 from po_api.db.json_sql import columns_of, json_array, json_object, nested
 from po_api.db.query import ORGANISATION_ID, AnySelect, Query, QueryExecutor
 from po_api.members.models import Member
@@ -309,7 +310,7 @@ def places(porf: FromClause, request: RequestColumns) -> AnySelect:
             _RUNS.c.status == RunStatus.OPEN,
         )
     )
-    ids = func.array_cat(principal_ids(), func.array(voters.scalar_subquery()), type_=ARRAY(BigInteger))
+    ids = func.array_cat(principal_ids(), ids_of(voters), type_=ARRAY(BigInteger))
     table = members_with(ids, "principal").subquery("principal")
     who = ApproverColumns(*table.c[ApproverColumns._fields])
     return (

@@ -3,16 +3,15 @@
 Whether such a step does ask them depends on the request, too. `projections.py` and `eligibility.py` say that.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, and_, any_, cast, func, literal_column, not_, or_, select
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from po_api.approvals.domain import HIGHEST_LEAST_LIMIT, SlotStatus, StepStatus
 from po_api.approvals.models import ApprovalSlot, ApprovalStep
 from po_api.approvals.projections import PRINCIPALS, of_principals
+from po_api.db.fences import ids_of
 from po_api.db.query import ORGANISATION_ID, AnySelect
 from po_api.structure.models import ApprovalGroupMember
 
@@ -32,12 +31,12 @@ class StepsThatMayAsk(NamedTuple):
 
 def steps_that_may_ask(status: StepStatus, *columns: str) -> StepsThatMayAsk:
     """These columns of the steps with a status that may ask the member, or one who has delegated to them."""
-    groups = _ids(
+    groups = ids_of(
         select(_GROUP_MEMBERS.c.group_id).where(
             _GROUP_MEMBERS.c.organisation_id == ORGANISATION_ID, of_principals(_GROUP_MEMBERS.c.user_id)
         )
     )
-    slots = _ids(
+    slots = ids_of(
         select(_SLOTS.c.step_id).where(
             _SLOTS.c.organisation_id == ORGANISATION_ID,
             of_principals(_SLOTS.c.user_id),
@@ -53,11 +52,6 @@ def steps_that_may_ask(status: StepStatus, *columns: str) -> StepsThatMayAsk:
     # A group's escalation may ask its own members.
     by_name = and_(_STEPS.c.id == any_(slots), or_(_STEPS.c.pool_group_id.is_(None), not_(in_group)))
     return StepsThatMayAsk(steps.where(_STEPS.c.pool_role.is_not(None)), steps.where(in_group), steps.where(by_name))
-
-
-def _ids(statement: AnySelect) -> ColumnElement[Sequence[int]]:
-    # An array, not IN: it is made once, and the rows are found by the index, in its order.
-    return cast(func.array(statement.scalar_subquery()), ARRAY(BigInteger))
 
 
 def _highest_limit() -> ColumnElement[int]:

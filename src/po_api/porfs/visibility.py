@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, and_, any_, func, or_, select
+from sqlalchemy import ColumnElement, and_, any_, or_, select
 
 from po_api.core.actor import Actor
 from po_api.core.permissions import Permission
+from po_api.db.fences import ids_of
 from po_api.db.filters import attribute_of, compare, condition
 from po_api.db.query import ORGANISATION_ID, USER_ID, AnySelect
 from po_api.external_references.domain import ReferencedEntity
@@ -78,7 +79,7 @@ def _condition(name: str) -> ColumnElement[bool]:
         case "category_id":
             return _has_line(compare(PorfLine.__table__.c.category_id, name))
         case "cost_centre_id":
-            # Not OR EXISTS: the ids are found once, by the index.
+            # Not OR EXISTS, which would be looked for in each row.
             return or_(condition(_PORFS, name), _has_line(compare(PorfLine.__table__.c.cost_centre_id, name)))
         case _:
             return condition(_PORFS, name)
@@ -87,4 +88,4 @@ def _condition(name: str) -> ColumnElement[bool]:
 def _has_line(fulfilling: ColumnElement[bool]) -> ColumnElement[bool]:
     """Whether a request has a line that fulfils the condition."""
     found = select(PorfLine.porf_id).where(PorfLine.organisation_id == ORGANISATION_ID, fulfilling)
-    return Porf.id == any_(func.array(found.scalar_subquery()))
+    return Porf.id == any_(ids_of(found))

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ScalarSelect,
     Text,
     and_,
+    any_,
     bindparam,
     false,
     func,
@@ -27,6 +28,7 @@ from po_api.approvals.models import ApprovalDecision, ApprovalRun
 from po_api.audit import AuditEvent
 from po_api.core.actor import Actor
 from po_api.core.records import field_names
+from po_api.db.fences import ids_of
 from po_api.db.json_sql import columns_of, json_array, json_object
 from po_api.db.query import ORGANISATION_ID, AnySelect, Query, QueryExecutor
 from po_api.members.models import Member
@@ -200,7 +202,7 @@ def _approvals() -> ScalarSelect[str]:
         .join(Member, of_member)
         .where(
             ApprovalDecision.organisation_id == ORGANISATION_ID,
-            ApprovalDecision.porf_id.in_(ordered),
+            ApprovalDecision.porf_id == any_(ids_of(ordered)),
             ApprovalDecision.decision == literal_column(f"'{Decision.APPROVED}'", Text),
             func.coalesce(its_run, _APPROVED_RUN) == _APPROVED_RUN,
         )
